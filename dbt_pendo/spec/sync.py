@@ -1,0 +1,153 @@
+"""What a sync is: the frozen form of one ``meta.pendo`` mapping."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+Object: TypeAlias = Literal["visitor", "account", "parent_account", "track_event", "segment"]
+Mode: TypeAlias = Literal["update", "upsert"]
+Group: TypeAlias = Literal["custom", "agent"]
+Nulls: TypeAlias = Literal["clear", "skip"]
+OnRemoved: TypeAlias = Literal["keep", "clear", "delete"]
+FieldType: TypeAlias = Literal["string", "boolean", "integer", "float", "time", "list"]
+Constant: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A value read from a column of the model, named as the user wrote it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A constant, the same for every row."""
+
+    value: Constant
+
+
+Source: TypeAlias = Column | Value
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One Pendo field, event property or context entry, and where its value comes from.
+
+    Attributes:
+        name: Pendo's word, as the user wrote it.
+        source: The column or constant.
+        type: The type the user asked for; None leaves it to Pendo's schema and the column.
+        nulls: Whether a null clears the field or leaves it alone.
+        group: The metadata group the field belongs to; of no meaning for events.
+    """
+
+    name: str
+    source: Source
+    type: FieldType | None = None
+    nulls: Nulls = "clear"
+    group: Group = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a ``track_event`` sync says beside its key.
+
+    Attributes:
+        name: The event's name.
+        visitor_id: Who did it.
+        account_id: For which account, if mapped.
+        timestamp: When.
+        properties: The event's properties.
+        context: ``ip``, ``userAgent``, ``url``, ``title``.
+        app: Which app's Track secret signs the request; None for the only one.
+    """
+
+    name: Source
+    visitor_id: Source
+    timestamp: Column
+    account_id: Source | None = None
+    properties: tuple[Mapping, ...] = ()
+    context: tuple[Mapping, ...] = ()
+    app: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A guard such as ``max_changes``: a number of rows, or a share of the rows already delivered."""
+
+    rows: int | None = None
+    percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSpec:
+    """One mapping of one dbt model to one kind of Pendo object.
+
+    Attributes:
+        name: The model's name, or ``model.name`` where a model has several syncs.
+        unique_id: dbt's id of the model.
+        file: The file that declares the mapping, for messages.
+        object: The kind of Pendo object.
+        key: The column that identifies a record.
+        fields: The mapped fields of visitors and accounts.
+        event: The mapping of a ``track_event``, else None.
+        segment: The name of the Pendo segment of a ``segment`` sync, else None.
+        mode: Whether ids that Pendo does not know are skipped or created.
+        enabled: A disabled sync is checked but never run.
+        on_removed: What happens in Pendo to records that left the model.
+        create_fields: Whether fields Pendo lacks are created before the first row is sent.
+        batch_size: Records in one request.
+        max_changes: More added and changed rows than this block the sync.
+        max_removals: More removed rows than this block the sync.
+    """
+
+    name: str
+    unique_id: str
+    file: str
+    object: Object
+    key: str
+    fields: tuple[Mapping, ...] = ()
+    event: Event | None = None
+    segment: str | None = None
+    mode: Mode = "update"
+    enabled: bool = True
+    on_removed: OnRemoved = "keep"
+    create_fields: bool = False
+    batch_size: int = 500
+    max_changes: Limit | None = None
+    max_removals: Limit | None = None
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The metadata groups this sync writes to, each in a request of its own."""
+        return tuple(dict.fromkeys(field.group for field in self.fields))
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source beside the key, in the order of the mapping."""
+        if self.event is None:
+            return tuple(field.source for field in self.fields)
+        event = self.event
+        ids = (event.name, event.visitor_id, event.timestamp, event.account_id)
+        mapped = (mapping.source for mapping in (*event.properties, *event.context))
+        return (*(source for source in ids if source is not None), *mapped)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The model's columns this sync reads beside the key, each once, as the user wrote them."""
+        return tuple(dict.fromkeys(source.name for source in self.sources if isinstance(source, Column)))
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that change whenever the mapping changes what is sent for a row."""
+        mapped = {
+            "object": self.object,
+            "fields": [asdict(field) for field in self.fields],
+            "event": asdict(self.event) if self.event else None,
+        }
+        canonical = json.dumps(mapped, sort_keys=True, default=str)
+        return hashlib.md5(canonical.encode(), usedforsecurity=False).hexdigest()
