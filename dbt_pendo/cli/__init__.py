@@ -1,0 +1,58 @@
+"""The command line: click commands, one file a family."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from dbt_pendo import __version__
+from dbt_pendo.errors import DbtPendoError
+
+# Where each command lives; a command's module is imported when it is called, so that --help answers at once.
+COMMANDS = {
+    "check": "dbt_pendo.cli.syncs",
+    "plan": "dbt_pendo.cli.syncs",
+    "sync": "dbt_pendo.cli.syncs",
+    "schema": "dbt_pendo.cli.schema",
+    "sandbox": "dbt_pendo.cli.sandbox",
+    "demo": "dbt_pendo.cli.demo",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the commands in the order in which one meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dbt-pendo")
+def cli() -> None:
+    """Sync the tables dbt builds to Pendo.
+
+    Map a model's columns to Pendo under `meta.pendo`, run `dbt build`, then `dbt-pendo sync`.
+    """
+
+
+def main() -> None:
+    """Runs the command line; every error ends as a message and an exit status, never as a traceback."""
+    try:
+        cli(prog_name="dbt-pendo")
+    except DbtPendoError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        sys.stderr.close()
+        sys.exit(1)

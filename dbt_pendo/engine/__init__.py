@@ -1,0 +1,1 @@
+"""One run: plan, pages, batches, send, commit."""

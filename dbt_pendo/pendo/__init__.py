@@ -1,0 +1,1 @@
+"""Pendo's HTTP API: one client, one small module an API."""

@@ -1,0 +1,1 @@
+"""What dbt says: its artifacts, and its selection of nodes."""

@@ -1,0 +1,1 @@
+"""What the user declared: ``meta.pendo`` → frozen syncs, and its JSON Schema."""

@@ -35,13 +35,16 @@ class Problem:
         sync: The model (or ``model.name``) it is about.
         key: The path of the key at fault, ``fields.mrr.type``; empty for the mapping as a whole.
         message: What is wrong and what to write instead.
+        column: The column whose own ``meta.pendo`` it is about; empty for the model's.
     """
 
     file: str
     sync: str
     key: str
     message: str
+    column: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.sync}: meta.pendo" + (f".{self.key}" if self.key else "")
-        return f"{self.file}: {where}: {self.message}"
+        owner = f"{self.sync}, column {self.column}" if self.column else self.sync
+        key = f".{self.key}" if self.key and not self.key.startswith("[") else self.key
+        return f"{self.file}: {owner}: meta.pendo{key}: {self.message}"

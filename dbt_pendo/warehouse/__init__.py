@@ -1,0 +1,1 @@
+"""The warehouse, reached through dbt's adapter."""

@@ -1,0 +1,210 @@
+"""The flags every command shares: dbt's own, and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import yaml
+
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, load_settings
+
+if TYPE_CHECKING:
+    from dbt_pendo.engine.gather import Selection
+    from dbt_pendo.warehouse.session import Connection
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+SELECTING = ("--select", "-s", "--exclude")
+SETTINGS_HELP: Mapping[str, str] = {
+    "region": "Pendo's region: us, us1, eu, jpn, au.",
+    "api_url": "Any other host of Pendo's API: a custom domain, a proxy, the sandbox.",
+    "data_url": "Any other host for track events.",
+    "concurrency": "Requests in flight at most.",
+    "requests_per_second": "Never more requests a second than this.",
+    "timeout": "Seconds one request may take.",
+    "retries": "How often a request is sent again after a fault that may pass.",
+    "schema": "Warehouse schema of ledger, change sets and run log.",
+}
+
+
+class DbtCommand(click.Command):
+    """A command whose ``--select`` and ``--exclude`` take several values in a row, as dbt's do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Writes ``-s a b`` as ``-s a -s b`` before click reads it."""
+        spread: list[str] = []
+        flag = None
+        for arg in args:
+            if arg.startswith("-"):
+                flag = arg if arg in SELECTING else None
+                spread.append(arg)
+            elif flag is not None and spread[-1] != flag:
+                spread += [flag, arg]
+            else:
+                spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Where a command works, from its flags.
+
+    Attributes:
+        project_dir: The dbt project.
+        target_path: dbt's target folder, where the manifest is and our results go.
+        selection: Which models.
+        connection: Where the warehouse is.
+        settings: How to reach Pendo.
+    """
+
+    project_dir: Path
+    target_path: Path
+    selection: Selection
+    connection: Connection
+    settings: Settings
+
+
+def dbt_options(command: Decorated) -> Decorated:
+    """Adds dbt's flags: project, profile, selection."""
+    return _apply(
+        command,
+        click.option(
+            "--project-dir",
+            envvar="DBT_PROJECT_DIR",
+            show_envvar=True,
+            type=click.Path(path_type=Path),
+            help="The dbt project. Default: this folder or the nearest one above that is a project.",
+        ),
+        click.option(
+            "--profiles-dir",
+            envvar="DBT_PROFILES_DIR",
+            show_envvar=True,
+            type=click.Path(path_type=Path),
+            help="The folder of profiles.yml. Default: this folder, the project, ~/.dbt.",
+        ),
+        click.option("--profile", envvar="DBT_PROFILE", show_envvar=True, help="A profile other than the project's."),
+        click.option("--target", "-t", envvar="DBT_TARGET", show_envvar=True, help="A target of the profile."),
+        click.option(
+            "--target-path",
+            envvar="DBT_TARGET_PATH",
+            show_envvar=True,
+            type=click.Path(path_type=Path),
+            help="dbt's target folder.",
+        ),
+        click.option("--vars", "dbt_vars", help="dbt variables, as YAML."),
+        click.option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
+        click.option("--exclude", multiple=True, help="Models to leave out."),
+        click.option("--selector", help="A selector of selectors.yml."),
+    )
+
+
+def settings_options(command: Decorated) -> Decorated:
+    """Adds a flag for each setting."""
+    return _apply(
+        command,
+        *(
+            # The environment is read by load_settings, which knows the order of precedence.
+            click.option(
+                f"--{name.replace('_', '-')}",
+                name,
+                help=f"{SETTINGS_HELP[name]}  [env var: {variable}]",
+            )
+            for name, (variable, _) in ENVIRONMENT.items()
+        ),
+    )
+
+
+def output_options(command: Decorated) -> Decorated:
+    """Adds the flags that say what is printed."""
+    return _apply(
+        command,
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
+        click.option("--quiet", "-q", envvar="DBT_QUIET", show_envvar=True, is_flag=True, help="Print errors only."),
+        click.option(
+            "--log-format",
+            envvar="DBT_LOG_FORMAT",
+            show_envvar=True,
+            # dbt's third format has its text format's content.
+            type=click.Choice(["text", "debug", "default", "json"]),
+            default="text",
+            help="`json` prints each line as a JSON object.",
+        ),
+        click.option(
+            "--use-colors/--no-use-colors",
+            envvar="DBT_USE_COLORS",
+            show_envvar=True,
+            default=None,
+            help="Colours, or none. Default: colours on a terminal.",
+        ),
+    )
+
+
+def read_invocation(flags: Mapping[str, Any]) -> Invocation:
+    """Resolves the flags of ``dbt_options`` and ``settings_options`` against the project.
+
+    Raises:
+        ConfigError: If there is no project, or a flag or setting makes no sense.
+    """
+    from dbt_pendo.engine.gather import Selection
+    from dbt_pendo.warehouse.session import Connection
+
+    project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
+    project = _read_project(project_dir)
+    cli_vars = _read_vars(flags["dbt_vars"])
+    project_vars = project.get("vars") if isinstance(project.get("vars"), dict) else {}
+    ours = {**_section(project_vars, "vars"), **_section(cli_vars, "--vars")}
+    # dbt, too, takes a relative target path from the project's folder.
+    target_path = project_dir / (flags["target_path"] or project.get("target-path") or "target")
+    return Invocation(
+        project_dir=project_dir,
+        target_path=target_path,
+        selection=Selection(flags["select"], flags["exclude"], flags["selector"]),
+        connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
+        settings=load_settings(flags, ours),
+    )
+
+
+def _read_project(project_dir: Path) -> dict[str, Any]:
+    path = project_dir / "dbt_project.yml"
+    try:
+        project = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise ConfigError(
+            f"There is no dbt_project.yml in {project_dir}.", "Run this in a dbt project, or name one with --project-dir."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(project, dict):
+        raise ConfigError(f"{path} is not a dbt project.")
+    return project
+
+
+def _read_vars(text: str | None) -> dict[str, Any]:
+    try:
+        cli_vars = yaml.safe_load(text) if text else {}
+    except yaml.YAMLError:
+        cli_vars = None
+    if not isinstance(cli_vars, dict):
+        raise ConfigError("--vars is not a YAML mapping.", "Write it like --vars 'my_var: 1'.")
+    return cli_vars
+
+
+def _section(variables: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    section = variables.get("dbt_pendo") or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{where}: dbt_pendo is not a mapping of settings.")
+    return section
+
+
+def _apply(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:
+    # Decorators apply from the inside out; this way --help lists them as written.
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+

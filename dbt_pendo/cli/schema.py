@@ -1,0 +1,16 @@
+"""``dbt-pendo schema``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from dbt_pendo.spec.json_schema import json_schema
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The same: the schema is JSON already.")
+def schema(as_json: bool) -> None:
+    """Print the JSON Schema of `meta.pendo`, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,131 @@
+"""``dbt-pendo check``, ``plan`` and ``sync``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dbt_pendo.cli.options import DbtCommand, dbt_options, output_options, read_invocation, settings_options
+from dbt_pendo.console.terminal import Terminal
+from dbt_pendo.errors import DbtPendoError
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option("--offline", is_flag=True, help="Ask neither the warehouse nor Pendo: validate the mappings alone.")
+@click.option("--warn-error", envvar="DBT_WARN_ERROR", show_envvar=True, is_flag=True, help="Warnings exit 1.")
+@settings_options
+@output_options
+def check(offline: bool, warn_error: bool, **flags: Any) -> None:
+    """Validate every mapping against the manifest, the warehouse and Pendo."""
+
+    def run(terminal: Terminal) -> int:
+        from dbt_pendo.console.documents import check_document
+        from dbt_pendo.engine.gather import gather_syncs
+        from dbt_pendo.engine.run import Checked, open_run
+        from dbt_pendo.spec.property_names import property_name_warnings
+
+        invocation = read_invocation(flags)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        terminal.found(gathered)
+        if offline:
+            checked = [Checked(spec) for _, spec in gathered.syncs]
+        else:
+            with open_run(gathered, invocation.connection, invocation.settings) as run:
+                checked = list(run.check())
+        warnings = {one.spec.name: property_name_warnings(one.spec) for one in checked}
+        terminal.show_checks(checked, warnings)
+        terminal.document(check_document(checked, warnings))
+        return _exit_code(checked, warn_error and any(warnings.values()))
+
+    _main(run, flags)
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again.")
+@click.option("--show", metavar="N", type=click.IntRange(min=0), default=0, help="Print the first N records' requests.")
+@settings_options
+@output_options
+def plan(full_refresh: bool, show: int, **flags: Any) -> None:
+    """Show what a sync would do; send and store nothing."""
+    _main(lambda terminal: _plan(terminal, full_refresh, show, flags), flags)
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option(
+    "--full-refresh", "-f", envvar="DBT_FULL_REFRESH", show_envvar=True, is_flag=True, help="Send every row again."
+)
+@click.option("--limit", metavar="N", type=click.IntRange(min=0), help="Send at most N rows of each sync.")
+@click.option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow.")
+@click.option(
+    "--fail-fast", "-x", envvar="DBT_FAIL_FAST", show_envvar=True, is_flag=True, help="Stop after the first sync that fails."
+)
+@click.option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`.")
+@click.option("--warn-error", envvar="DBT_WARN_ERROR", show_envvar=True, is_flag=True, help="Warnings exit 1.")
+@settings_options
+@output_options
+def sync(
+    full_refresh: bool, limit: int | None, force: bool, fail_fast: bool, dry_run: bool, warn_error: bool, **flags: Any
+) -> None:
+    """Bring Pendo to what the warehouse holds; only changes are sent."""
+
+    def run(terminal: Terminal) -> int:
+        if dry_run:
+            return _plan(terminal, full_refresh, 0, flags)
+        from dbt_pendo.engine.gather import gather_syncs
+        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.sync import Options
+
+        invocation = read_invocation(flags)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        terminal.found(gathered)
+        with open_run(gathered, invocation.connection, invocation.settings) as run:
+            options = Options(full_refresh, limit, force)
+            with terminal.progress():
+                results = run.sync(options, fail_fast, invocation.target_path, terminal)
+        terminal.show_results(results)
+        terminal.document(results.to_dict())
+        return results.exit_code(warn_error)
+
+    _main(run, flags)
+
+
+def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any]) -> int:
+    from dbt_pendo.console.documents import plan_document
+    from dbt_pendo.engine.gather import gather_syncs
+    from dbt_pendo.engine.run import open_run
+    from dbt_pendo.engine.sync import Options
+
+    invocation = read_invocation(flags)
+    gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+    terminal.found(gathered)
+    with open_run(gathered, invocation.connection, invocation.settings) as run:
+        planned = list(run.plan(Options(full_refresh), show))
+    terminal.show_plan(planned)
+    terminal.document(plan_document(planned))
+    return _exit_code(planned, warned=False)
+
+
+def _exit_code(checked: list[Any], warned: bool) -> int:
+    """Returns the highest exit status of the errors found; 2 for configuration, 1 for the rest."""
+    return max((one.error.exit_code for one in checked if one.error), default=int(warned))
+
+
+def _main(run: Callable[[Terminal], int], flags: dict[str, Any]) -> None:
+    """Runs a command with a terminal for its output, and ends the process with its exit status."""
+    terminal = Terminal(
+        as_json=flags.pop("as_json"),
+        quiet=flags.pop("quiet"),
+        json_lines=flags.pop("log_format") == "json",
+        colors=flags.pop("use_colors"),
+    )
+    try:
+        sys.exit(run(terminal))
+    except DbtPendoError as error:
+        terminal.failed(error)
+        sys.exit(error.exit_code)

@@ -1,0 +1,52 @@
+"""What ``--json`` prints for commands that have no results file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dbt_pendo import __version__
+from dbt_pendo.engine.run import Checked
+from dbt_pendo.errors import DbtPendoError
+
+
+def plan_document(planned: Sequence[Checked]) -> dict[str, Any]:
+    """Returns the plan of each sync, with the requests asked for by ``--show``."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "results": [
+            {
+                **_sync_of(one),
+                "planned": asdict(one.planned),
+                "requests": [asdict(request) for request in one.requests],
+            }
+            for one in planned
+        ],
+    }
+
+
+def check_document(checked: Sequence[Checked], warnings: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Returns what was found about each sync."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "results": [{**_sync_of(one), "warnings": list(warnings[one.spec.name])} for one in checked],
+    }
+
+
+def error_document(error: DbtPendoError) -> dict[str, Any]:
+    """Returns an error that ended a command."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "error": {"message": error.message, "hint": error.hint},
+    }
+
+
+def _sync_of(one: Checked) -> dict[str, Any]:
+    return {
+        "sync": one.spec.name,
+        "unique_id": one.spec.unique_id,
+        "object": one.spec.object,
+        "status": "error" if one.error else "success",
+        "message": str(one.error) if one.error else None,
+    }

@@ -1,0 +1,257 @@
+"""dbt's manner of speaking: a line a node, aligned and quiet, a summary with what to do next."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dbt_pendo import __version__
+from dbt_pendo.console.documents import error_document
+from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.results import RESULTS_FILE, RunResults, SyncResult
+from dbt_pendo.engine.run import Checked
+from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.pages import Planned
+
+LINE_WIDTH = 72
+STYLES = {"OK": "green", "WARN": "yellow", "ERROR": "red", "SKIP": "yellow", "RUN": ""}
+
+
+class Terminal:
+    """What people, logs and scripts see of a command.
+
+    Args:
+        as_json: Print one JSON document on stdout and nothing else; errors go to stderr as well.
+        quiet: Print errors only.
+        json_lines: Print each line as a JSON object in the shape of dbt's.
+        colors: Whether to use colours; None decides by the terminal.
+    """
+
+    def __init__(self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None) -> None:
+        self._as_json = as_json
+        self._silent = quiet or as_json
+        self._json_lines = json_lines
+        self._console = Console(
+            highlight=False, soft_wrap=True, no_color=colors is False, force_terminal=True if colors else None
+        )
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True, no_color=colors is False)
+        self._bars: Progress | None = None
+        self._bar: TaskID | None = None
+
+    def found(self, gathered: Gathered) -> None:
+        """Says what a command is about."""
+        self._line(f"Running with dbt-pendo={__version__}")
+        count = len(gathered.syncs)
+        if not count:
+            self._line("Nothing to do: the selection holds no enabled sync.", "warn")
+            return
+        self._line(f"Found {count} sync{'s' if count > 1 else ''} in {gathered.manifest.path.name}")
+        self._line("")
+
+    # What a run tells: engine.observer.Observer.
+
+    def sync_started(self, index: int, total: int, spec: SyncSpec) -> None:
+        """Announces a sync."""
+        self._node(index, total, f"START sync {spec.object} {spec.name}", "RUN", "", {"sync": spec.name})
+
+    def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
+        """Starts the progress bar."""
+        if self._bars is not None and planned.to_send:
+            self._bar = self._bars.add_task(spec.name, total=planned.to_send)
+
+    def sync_progressed(self, spec: SyncSpec, rows: int) -> None:
+        """Moves the progress bar."""
+        if self._bars is not None and self._bar is not None:
+            self._bars.advance(self._bar, rows)
+
+    def sync_finished(self, index: int, total: int, result: SyncResult) -> None:
+        """Prints a sync's line, and what went wrong below it."""
+        if self._bars is not None and self._bar is not None:
+            self._bars.remove_task(self._bar)
+            self._bar = None
+        tag = _tag_of(result)
+        verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
+        level = {"OK": "info", "SKIP": "warn", "WARN": "warn", "ERROR": "error"}[tag]
+        self._node(
+            index,
+            total,
+            f"{verb} {result.object} {result.sync}",
+            tag,
+            _summary(result),
+            {"result": result.to_dict()},
+            level,
+        )
+        if result.message:
+            for line in result.message.splitlines():
+                self._line(f"    {line}", level)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[None]:
+        """Shows progress bars inside the block, on a terminal only."""
+        if self._silent or self._json_lines or not self._console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True) as self._bars:
+            yield
+        self._bars = None
+
+    # Ends of commands.
+
+    def show_results(self, run: RunResults) -> None:
+        """Prints the summary of a run, and the next command to run."""
+        tags = [_tag_of(result) for result in run.results]
+        delivered = sum(result.delivered for result in run.results)
+        requests = sum(result.traffic.requests for result in run.results)
+        self._line("")
+        self._line(f"Delivered {delivered:,} rows in {requests:,} requests and {run.elapsed:.2f}s.")
+        if "ERROR" in tags:
+            self._line("Completed with errors. What was not delivered comes again with the next run.", "error")
+        elif "WARN" in tags or "SKIP" in tags:
+            self._line("Completed with warnings.", "warn")
+        else:
+            self._line("Completed successfully", "success")
+        self._line("")
+        counts = " ".join(f"{tag}={tags.count(tag)}" for tag in ("OK", "WARN", "ERROR", "SKIP"))
+        self._line(f"Done. {counts} TOTAL={len(tags)}")
+        if set(tags) - {"OK"}:
+            self._line(f"Each row's outcome is in the ledger tables, the run in {RESULTS_FILE}.")
+
+    def show_plan(self, planned: Sequence[Checked]) -> None:
+        """Prints what each sync would do."""
+        for index, one in enumerate(planned, start=1):
+            tag = "ERROR" if one.error else "OK"
+            text = f"{'ERROR planning' if one.error else 'PLAN'} {one.spec.object} {one.spec.name}"
+            note = "" if one.error else _planned(one.planned)
+            level = "error" if one.error else "info"
+            self._node(index, len(planned), text, tag, note, {"sync": one.spec.name}, level)
+            for line in str(one.error or "").splitlines():
+                self._line(f"    {line}", "error")
+            for request in one.requests:
+                self._line(f"    {request.method} {request.path}")
+                for line in orjson.dumps(request.body, option=orjson.OPT_INDENT_2).decode().splitlines():
+                    self._line(f"    {line}")
+        self._line("")
+        if any(one.error for one in planned):
+            self._line("Nothing was sent. Fix what is wrong above, then plan again.", "error")
+        else:
+            self._line("Nothing was sent. `dbt-pendo sync` does it.")
+
+    def show_checks(self, checked: Sequence[Checked], warnings: Mapping[str, Sequence[str]]) -> None:
+        """Prints what was found about each mapping."""
+        for index, one in enumerate(checked, start=1):
+            tag = "ERROR" if one.error else "WARN" if warnings[one.spec.name] else "OK"
+            level = {"OK": "info", "WARN": "warn", "ERROR": "error"}[tag]
+            text = f"{tag} {one.spec.object} {one.spec.name}"
+            self._node(index, len(checked), text, tag, "", {"sync": one.spec.name}, level)
+            for line in str(one.error or "").splitlines():
+                self._line(f"    {line}", "error")
+            for line in warnings[one.spec.name]:
+                self._line(f"    {line}", "warn")
+        failed = sum(one.error is not None for one in checked)
+        self._line("")
+        if failed:
+            self._line(f"{failed} of {len(checked)} mappings cannot be synced.", "error")
+        else:
+            self._line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Prints the JSON document of ``--json``."""
+        if self._as_json:
+            sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+    def failed(self, error: DbtPendoError) -> None:
+        """Prints the error that ended a command."""
+        self.document(error_document(error))
+        if self._json_lines:
+            self._log(str(error), "error", {})
+            return
+        self._errors.print(f"[red]Error:[/red] {escape(error.message)}")
+        if error.hint:
+            self._errors.print(escape(error.hint))
+
+    def _node(
+        self,
+        index: int,
+        total: int,
+        text: str,
+        tag: str,
+        note: str,
+        data: Mapping[str, Any],
+        level: str = "info",
+    ) -> None:
+        style = STYLES[tag]
+        start = f"{index} of {total} {text} "
+        shown = f"{tag} {note}" if note and tag == "RUN" else note or tag
+        tagged = f"[{style}]{escape(f'[{shown}]')}[/{style}]" if style else escape(f"[{shown}]")
+        self._line(f"{start.ljust(LINE_WIDTH, '.')} [{shown}]", level, data, f"{escape(start.ljust(LINE_WIDTH, '.'))} {tagged}")
+
+    def _line(
+        self, text: str, level: str = "info", data: Mapping[str, Any] | None = None, markup: str | None = None
+    ) -> None:
+        if self._silent and not (level == "error" and not self._as_json):
+            return
+        if self._json_lines:
+            if text:
+                self._log(text, level, data or {})
+            return
+        style = {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
+        body = markup or (f"[{style}]{escape(text)}[/{style}]" if style and text else escape(text))
+        self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}")
+
+    def _log(self, text: str, level: str, data: Mapping[str, Any]) -> None:
+        info = {
+            "ts": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+            "level": "info" if level == "success" else level,
+            "msg": text,
+            "name": "dbt_pendo",
+        }
+        stream = sys.stderr if self._as_json else sys.stdout
+        stream.write(orjson.dumps({"data": data, "info": info}).decode() + "\n")
+
+
+def _tag_of(result: SyncResult) -> str:
+    if result.status == "skipped":
+        return "SKIP"
+    if result.status != "success":
+        return "ERROR"
+    return "WARN" if result.missing or result.planned.invalid else "OK"
+
+
+def _summary(result: SyncResult) -> str:
+    if result.status == "skipped":
+        return "SKIP"
+    parts = [f"{result.delivered:,} sent"]
+    parts += [
+        f"{count:,} {what}"
+        for count, what in (
+            (result.missing, "missing"),
+            (result.rejected, "rejected"),
+            (result.planned.invalid, "invalid"),
+        )
+        if count
+    ]
+    if result.status in ("error", "blocked", "interrupted"):
+        parts.insert(0, result.status.upper())
+    return f"{', '.join(parts)} in {result.duration:.2f}s"
+
+
+def _planned(planned: Planned) -> str:
+    counts = (
+        (planned.added, "added"),
+        (planned.changed, "changed"),
+        (planned.removed, "removed"),
+        (planned.unchanged, "unchanged"),
+        (planned.invalid, "invalid"),
+        (planned.held, "held back"),
+    )
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no rows"

@@ -1,0 +1,82 @@
+"""From dbt's artifacts to the syncs of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.project.artifacts import Manifest, Model, read_manifest, read_unbuilt
+from dbt_pendo.project.selection import select_nodes
+from dbt_pendo.spec.annotation import Problem
+from dbt_pendo.spec.parse import parse_syncs
+from dbt_pendo.spec.sync import SyncSpec
+
+
+class MappingError(ConfigError):
+    """Mappings are wrong; carries every problem of every model."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        count = len(problems)
+        super().__init__(
+            "\n".join(map(str, problems)),
+            f"{count} problem{'s' if count > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo schema` prints what "
+            "may stand there.",
+        )
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """dbt's own selection flags."""
+
+    select: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    selector: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.select or self.exclude or self.selector)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The syncs a command is about.
+
+    Attributes:
+        manifest: The manifest they come from.
+        syncs: Each with its model, parents before children.
+        unbuilt: Models that the last dbt run left undone, with dbt's status.
+    """
+
+    manifest: Manifest
+    syncs: Sequence[tuple[Model, SyncSpec]]
+    unbuilt: Mapping[str, str] = field(default_factory=dict)
+
+
+def gather_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Gathered:
+    """Reads the manifest, selects, and parses the mappings of the selected models.
+
+    Raises:
+        ConfigError: If there is no usable manifest, nothing is annotated, or the selection is not understood.
+        MappingError: If a mapping of a selected model is wrong.
+    """
+    manifest = read_manifest(target_path)
+    if not manifest.models:
+        raise ConfigError(
+            f"No model in {manifest.path} carries meta.pendo.",
+            "Map one under `config: {meta: {pendo: …}}` and run `dbt build` again; the README shows how.",
+        )
+    models = list(manifest.models)
+    if selection:
+        selected = select_nodes(manifest.path, project_dir, selection.select, selection.exclude, selection.selector)
+        models = [model for model in models if model.unique_id in selected]
+    specs, problems = parse_syncs(model.annotation for model in models)
+    if problems:
+        raise MappingError(problems)
+    by_id = {model.unique_id: model for model in models}
+    return Gathered(
+        manifest,
+        [(by_id[spec.unique_id], spec) for spec in specs if spec.enabled],
+        read_unbuilt(target_path, manifest),
+    )

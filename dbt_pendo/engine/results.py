@@ -1,0 +1,144 @@
+"""What a run did: the document of ``pendo_results.json``."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from dbt_pendo import __version__
+from dbt_pendo.pendo.client import Traffic
+from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.pages import Planned
+
+RESULTS_FILE = "pendo_results.json"
+SyncStatus = Literal["success", "partial", "error", "skipped", "blocked", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """One sync of a run, as the contract has it (design.md 2.3).
+
+    Attributes:
+        sync: The sync's name.
+        unique_id: dbt's id of the model.
+        object: The kind of Pendo object.
+        status: ``partial`` when a row was rejected.
+        message: What went wrong, or what the user should know; None when there is nothing to say.
+        planned: Rows by kind; rows found invalid only while they were rendered count as invalid.
+        delivered: Rows Pendo took, or that needed no request.
+        missing: Rows whose id Pendo does not know.
+        rejected: Rows Pendo refused.
+        traffic: Requests, retries and bytes.
+        duration: Seconds.
+        misconfigured: Whether the sync stopped before anything was sent because its mapping, its model or a key is
+            wrong.
+    """
+
+    sync: str
+    unique_id: str
+    object: str
+    status: SyncStatus
+    message: str | None = None
+    planned: Planned = field(default_factory=Planned)
+    delivered: int = 0
+    missing: int = 0
+    rejected: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
+    duration: float = 0.0
+    misconfigured: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the sync's entry under ``results``."""
+        return {
+            "sync": self.sync,
+            "unique_id": self.unique_id,
+            "object": self.object,
+            "status": self.status,
+            "message": self.message,
+            "planned": asdict(self.planned),
+            "delivered": self.delivered,
+            "missing": self.missing,
+            "rejected": self.rejected,
+            **asdict(self.traffic),
+            "duration": round(self.duration, 3),
+        }
+
+    def to_row(self, run_id: str) -> dict[str, Any]:
+        """Returns the sync's row in ``pendo_runs``."""
+        entry = self.to_dict()
+        return {"run_id": run_id, **entry.pop("planned"), **entry}
+
+
+@dataclass(frozen=True, slots=True)
+class RunResults:
+    """A run as a whole.
+
+    Attributes:
+        run_id: Sortable by time: when it began in UTC, and a random part.
+        manifest_invocation_id: The dbt invocation that built the models.
+        results: One entry a sync, in the order of the run.
+        elapsed: Seconds.
+        generated_at: When the run ended, in UTC.
+    """
+
+    run_id: str
+    manifest_invocation_id: str
+    results: Sequence[SyncResult]
+    elapsed: float
+    generated_at: datetime.datetime
+
+    def exit_code(self, warn_error: bool = False) -> int:
+        """Returns the exit status of the contract (design.md 2.3).
+
+        2 is for a run in which no sync could start because all are configured wrongly; once another sync was
+        able to deliver, a misconfigured one is a failed sync among others.
+        """
+        if self.results and all(result.misconfigured for result in self.results):
+            return 2
+        if any(result.status in ("partial", "error", "blocked", "interrupted") for result in self.results):
+            return 1
+        return 1 if warn_error and self.has_warnings else 0
+
+    @property
+    def has_warnings(self) -> bool:
+        """Whether rows or syncs were left out without that being a failure."""
+        return any(result.status == "skipped" or result.missing or result.planned.invalid for result in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the document of ``pendo_results.json``."""
+        return {
+            "metadata": {
+                "dbt_pendo_version": __version__,
+                "generated_at": self.generated_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+                "run_id": self.run_id,
+                "manifest_invocation_id": self.manifest_invocation_id,
+            },
+            "elapsed": round(self.elapsed, 3),
+            "results": [result.to_dict() for result in self.results],
+        }
+
+    def write(self, target_path: Path) -> Path:
+        """Writes ``pendo_results.json`` in place of an older one, never half."""
+        path = target_path / RESULTS_FILE
+        draft = path.with_suffix(".json.tmp")
+        draft.write_bytes(orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
+        draft.replace(path)
+        return path
+
+
+def failed_before_start(spec: SyncSpec, message: str, misconfigured: bool = True) -> SyncResult:
+    """Returns the result of a sync that never got to send a row."""
+    return SyncResult(spec.name, spec.unique_id, spec.object, "error", message=message, misconfigured=misconfigured)
+
+
+def tally(outcomes: Mapping[Any, Any]) -> dict[str, int]:
+    """Counts outcomes by their status."""
+    counts: dict[str, int] = {}
+    for outcome in outcomes.values():
+        counts[outcome.status] = counts.get(outcome.status, 0) + 1
+    return counts

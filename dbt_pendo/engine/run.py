@@ -1,0 +1,171 @@
+"""One command over all its syncs: check, plan, or sync."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.observer import Observer
+from dbt_pendo.engine.prepare import Pendo, Prepared, find_source, match_fields, offline_fields
+from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
+from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
+from dbt_pendo.engine.sync import Options, SyncRun
+from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
+from dbt_pendo.project.artifacts import Model
+from dbt_pendo.records.render import render
+from dbt_pendo.settings import Settings
+from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.run_log import log_run
+from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
+
+NOT_YET = frozenset({"segment"})
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check or a plan says of one sync.
+
+    Attributes:
+        spec: The sync.
+        error: Why it cannot run; None when it can.
+        planned: What a sync would do; zeros for a mere check.
+        requests: The first requests a sync would send.
+    """
+
+    spec: SyncSpec
+    error: DbtPendoError | None = None
+    planned: Planned = field(default_factory=Planned)
+    requests: Sequence[PreviewedRequest] = ()
+
+
+class Run:
+    """A warehouse and a Pendo, and what to do with the syncs between them."""
+
+    def __init__(self, gathered: Gathered, session: Session, settings: Settings, client: PendoClient) -> None:
+        self._gathered = gathered
+        self._session = session
+        self._settings = settings
+        self._client = client
+        self._pendo = Pendo(client)
+        self._schema = settings.schema or f"{session.schema}_pendo"
+
+    def check(self) -> Iterator[Checked]:
+        """Compares each mapping with the warehouse and with Pendo."""
+        for model, spec in self._gathered.syncs:
+            try:
+                self._prepare(model, spec, may_create=False)
+            except DbtPendoError as error:
+                yield Checked(spec, error)
+            else:
+                yield Checked(spec)
+
+    def plan(self, options: Options, show: int) -> Iterator[Checked]:
+        """Says what a sync would do; sends and stores nothing.
+
+        Args:
+            options: As for the sync.
+            show: How many records to show as the requests they would be sent in.
+        """
+        for model, spec in self._gathered.syncs:
+            try:
+                prepared = self._prepare(
+                    model, spec, may_create=False, ask_pendo=self._settings.integration_key is not None
+                )
+                tables = self._tables(prepared)
+                buckets = tables.plan(options.full_refresh)
+                rows = tables.preview(options.full_refresh, show) if show else []
+                requests = list(preview_requests(spec, render(spec, rows, prepared.fields)))
+                planned = sum((bucket.planned for bucket in buckets), Planned())
+            except DbtPendoError as error:
+                yield Checked(spec, error)
+            else:
+                yield Checked(spec, planned=planned, requests=requests)
+
+    def sync(self, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
+        """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
+
+        All syncs are prepared before the first row is sent.
+        """
+        started = time.monotonic()
+        run_id = f"{_now():%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
+        ready: dict[str, Prepared | SyncResult] = {
+            spec.name: self._ready_or_result(model, spec) for model, spec in self._gathered.syncs
+        }
+        results: list[SyncResult] = []
+        for index, (_, spec) in enumerate(self._gathered.syncs, start=1):
+            observer.sync_started(index, len(self._gathered.syncs), spec)
+            prepared = ready[spec.name]
+            if fail_fast and any(result.status not in ("success", "skipped") for result in results):
+                result = SyncResult(
+                    spec.name, spec.unique_id, spec.object, "skipped", "an earlier sync failed (--fail-fast)"
+                )
+            elif isinstance(prepared, SyncResult):
+                result = prepared
+            else:
+                tables = self._tables(prepared)
+                result = SyncRun(run_id, prepared, tables, self._client, options, observer).run()
+            results.append(result)
+            observer.sync_finished(index, len(self._gathered.syncs), result)
+            # The run log is a convenience; a schema that cannot be written has failed the sync already.
+            with contextlib.suppress(WarehouseError):
+                log_run(self._session, self._schema, result.to_row(run_id))
+        run = RunResults(run_id, self._gathered.manifest.invocation_id, results, time.monotonic() - started, _now())
+        run.write(target_path)
+        return run
+
+    def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
+        if status := self._gathered.unbuilt.get(spec.unique_id):
+            return SyncResult(
+                spec.name,
+                spec.unique_id,
+                spec.object,
+                "skipped",
+                f"the last dbt run left the model in status {status!r}",
+            )
+        try:
+            return self._prepare(model, spec, may_create=True)
+        except DbtPendoError as error:
+            misconfigured = isinstance(error, ConfigError | KeyRefusedError)
+            return failed_before_start(spec, str(error), misconfigured)
+
+    def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
+        if spec.object in NOT_YET:
+            raise ConfigError(
+                f"{spec.file}: {spec.name}: this release does not sync {spec.object}s yet.", "Set `enabled: false`."
+            )
+        source = find_source(self._session, model, spec)
+        if not ask_pendo:
+            return Prepared(spec, source, offline_fields(spec))
+        if spec.event is not None:
+            self._settings.require_track_secret(spec.event.app)
+            return Prepared(spec, source, ())
+        self._pendo.require_write_access()
+        return Prepared(spec, source, match_fields(self._pendo, spec, source, may_create))
+
+    def _tables(self, prepared: Prepared) -> SyncTables:
+        return SyncTables(self._session, self._schema, prepared.spec, prepared.source)
+
+
+@contextlib.contextmanager
+def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> Iterator[Run]:
+    """Opens the warehouse and a client of Pendo for one command.
+
+    Raises:
+        ConfigError: If the profile cannot be used.
+        WarehouseError: If the warehouse cannot be reached.
+    """
+    with open_session(connection) as session, PendoClient(settings) as client:
+        yield Run(gathered, session, settings, client)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)

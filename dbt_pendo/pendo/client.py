@@ -1,0 +1,240 @@
+"""The one place a request leaves from: authentication, retries, errors."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+import requests
+
+from dbt_pendo import __version__
+from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.settings import Secret, Settings
+
+# Pendo documents 408 for bulk calls; 429 and 5xx are seen in the field (pendo-api.md 7).
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+REFUSED = frozenset({401, 403})
+FIRST_WAIT = 0.5
+# No source says how long to wait after a 429 that carries no Retry-After; clients wait from 5 s on.
+FIRST_WAIT_THROTTLED = 5.0
+LONGEST_WAIT = 60.0
+SHOWN_BODY = 300
+
+
+class PendoError(DbtPendoError):
+    """Pendo cannot be used for what the sync wants; the sync stops."""
+
+
+class KeyRefusedError(PendoError):
+    """Pendo refused the key or secret itself, so no request of this sync can succeed."""
+
+
+class UnavailableError(PendoError):
+    """Pendo did not answer, or not usefully, through all retries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Pendo's answer to one call.
+
+    Attributes:
+        status: The HTTP status: 2xx, or a 4xx that concerns the body of the request.
+        content: The body.
+    """
+
+    status: int
+    content: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx; failures may still stand inside the body."""
+        return 200 <= self.status < 300
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
+        try:
+            return orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            return None
+
+    @property
+    def message(self) -> str:
+        """Pendo's own words, in one line."""
+        text = " ".join(self.content.decode(errors="replace").split())[:SHOWN_BODY]
+        return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What went over the wire: requests (retries among them), retries, and bytes of bodies sent."""
+
+    requests: int = 0
+    retries: int = 0
+    bytes: int = 0
+
+    def __sub__(self, other: Traffic) -> Traffic:
+        return Traffic(self.requests - other.requests, self.retries - other.retries, self.bytes - other.bytes)
+
+
+class PendoClient:
+    """Sends requests to Pendo; may be used from several threads at once.
+
+    Args:
+        settings: Hosts, secrets, timeout.
+        wait: How to wait some seconds between retries.
+    """
+
+    def __init__(self, settings: Settings, wait: Callable[[float], None] = time.sleep) -> None:
+        self.settings = settings
+        self._wait = wait
+        # Looked up once instead of at each request, which costs more than the request itself on loopback.
+        hosts = (settings.api_url, settings.data_url)
+        self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
+        self._certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._sessions: list[requests.Session] = []
+        self._traffic = Traffic()
+
+    def __enter__(self) -> PendoClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+
+    @property
+    def traffic(self) -> Traffic:
+        """What this client has sent so far."""
+        with self._lock:
+            return self._traffic
+
+    def api(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """Calls the Engage API with the integration key.
+
+        Raises:
+            ConfigError: If no integration key is set.
+            KeyRefusedError: On 401 and 403.
+            UnavailableError: If retries did not help.
+        """
+        return self._call(
+            method, self.settings.api_url, f"/api/v1/{path}", self.settings.require_integration_key(), body
+        )
+
+    def track(self, app: str | None, body: bytes) -> Answer:
+        """Posts events with the Track Event shared secret of an app.
+
+        Raises:
+            ConfigError: If the app's secret is not set.
+            KeyRefusedError: On 401 and 403.
+            UnavailableError: If retries did not help.
+        """
+        secret = self.settings.require_track_secret(app)
+        return self._call("POST", self.settings.data_url, "/data/track", secret, body)
+
+    def _call(self, method: str, host: str, path: str, secret: Secret, body: bytes | None) -> Answer:
+        fault = ""
+        attempts = 1 + self.settings.retries
+        for attempt in range(attempts):
+            self._count(body, retry=attempt > 0)
+            asked_wait, first_wait = None, FIRST_WAIT
+            try:
+                response = self._session().request(
+                    method,
+                    f"{host}{path}",
+                    data=body,
+                    headers={
+                        "x-pendo-integration-key": secret.reveal(),
+                        "Content-Type": "application/json",
+                    },
+                    timeout=self.settings.timeout,
+                    proxies=self._proxies[host],
+                    verify=self._certificates,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                fault = _describe_fault(error)
+            else:
+                answer = Answer(response.status_code, response.content)
+                if answer.status in REFUSED:
+                    raise _key_refused(answer, host, path, secret)
+                if 300 <= answer.status < 400:
+                    raise PendoError(
+                        f"{host} answers {path} with a redirect.", "Set PENDO_API_URL to the host it points to."
+                    )
+                if answer.status not in RETRIED:
+                    return answer
+                fault = answer.message
+                asked_wait = _retry_after(response.headers.get("Retry-After"))
+                first_wait = FIRST_WAIT_THROTTLED if answer.status == 429 else FIRST_WAIT
+            if attempt + 1 < attempts:
+                backoff = min(first_wait * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
+                self._wait(backoff if asked_wait is None else asked_wait)
+        raise UnavailableError(
+            f"Pendo at {host} did not take {method} {path} in {attempts} attempts; the last: {fault}.",
+            "Look at PENDO_API_URL, PENDO_DATA_URL and the network; what was delivered is kept, so run it again.",
+        )
+
+    def _session(self) -> requests.Session:
+        # A session a thread: requests' sessions are not made to be shared.
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = self._local.session = requests.Session()
+            session.headers["User-Agent"] = f"dbt-pendo/{__version__}"
+            session.trust_env = False
+            with self._lock:
+                self._sessions.append(session)
+        return session
+
+    def _count(self, body: bytes | None, retry: bool) -> None:
+        with self._lock:
+            before = self._traffic
+            self._traffic = Traffic(before.requests + 1, before.retries + retry, before.bytes + len(body or b""))
+
+
+def _describe_fault(error: requests.RequestException) -> str:
+    """Says what went wrong below HTTP, without the URL and the pool internals requests puts into its text."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    reason: BaseException = error
+    while (inner := reason.__cause__ or reason.__context__) is not None:
+        reason = inner
+    return f"{type(error).__name__} ({reason})" if str(reason) else type(error).__name__
+
+
+def _key_refused(answer: Answer, host: str, path: str, secret: Secret) -> KeyRefusedError:
+    if path == "/data/track":
+        return KeyRefusedError(
+            f"Pendo at {host} refused the Track Event shared secret ({answer.message}).",
+            f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
+            "Details), not the integration key; and at PENDO_REGION, for a secret is good in one region only.",
+        )
+    return KeyRefusedError(
+        f"Pendo at {host} refused the integration key ({answer.message}).",
+        f"Look at {secret.variable}: it takes an integration key with write access (Settings > Integrations); and at "
+        "PENDO_REGION, for a key is good in one region only.",
+    )
+
+
+def _retry_after(header: str | None) -> float | None:
+    """Returns the seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3)."""
+    if not header:
+        return None
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(header).timestamp() - time.time()
+        except ValueError:
+            return None
+    return min(max(seconds, 0.0), 300.0)

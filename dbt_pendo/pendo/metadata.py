@@ -1,0 +1,230 @@
+"""Pendo's metadata API: the schema of a kind, its fields, and bulk values (pendo-api.md 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from dbt_pendo.outcome import Outcome
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
+from dbt_pendo.spec.sync import FieldType, Group, Object
+
+KINDS: Mapping[Object, str] = {"visitor": "visitor", "account": "account", "parent_account": "parentAccount"}
+TYPES: Mapping[str, FieldType | None] = {
+    "string": "string",
+    "boolean": "boolean",
+    "integer": "integer",
+    "float": "float",
+    "number": "float",
+    "time": "time",
+    "date": "time",
+    "list": "list",
+    "array": "list",
+    # Pendo gives agent fields it has not seen a value of no type yet.
+    "": None,
+}
+# Pendo's field API knows one type of number.
+CREATABLE_TYPES: Mapping[FieldType | None, str] = {
+    "string": "string",
+    "boolean": "boolean",
+    "integer": "number",
+    "float": "number",
+    "time": "time",
+    None: "string",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaField:
+    """A field of Pendo's schema: its key, its name in Pendo's pages, and its type (None: undeclared)."""
+
+    key: str
+    display_name: str
+    type: FieldType | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The fields of a kind by metadata group."""
+
+    groups: Mapping[str, Mapping[str, SchemaField]]
+
+    def find(self, group: Group, name: str) -> SchemaField | None:
+        """Returns the field a user means by a name.
+
+        Pendo folds the case of a new field's name and may drop its underscores (pendo-api.md 3, Names): the key
+        itself comes first, then one that differs by case, by underscores, and last the display name.
+        """
+        fields = self.groups.get(group, {})
+        if name in fields:
+            return fields[name]
+        for same in (_folded, _squeezed):
+            wanted = same(name)
+            found = [schema_field for key, schema_field in fields.items() if same(key) == wanted]
+            if len(found) == 1:
+                return found[0]
+        found = [schema_field for schema_field in fields.values() if schema_field.display_name == name]
+        return found[0] if len(found) == 1 else None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a bulk answer says of the records of a call.
+
+    Attributes:
+        outcomes: By id, the records that were not written.
+        unplaced: Messages about records the answer does not name; empty when every record is judged.
+    """
+
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    unplaced: list[str] = field(default_factory=list)
+
+
+def verify_key(client: PendoClient) -> bool:
+    """Returns whether the integration key may write.
+
+    Raises:
+        KeyRefusedError: If Pendo does not know the key.
+        UnavailableError: If Pendo does not answer.
+    """
+    answer = client.api("GET", "token/verify").json
+    return not (isinstance(answer, dict) and answer.get("writeAccess") is False)
+
+
+def read_schema(client: PendoClient, object_: Object) -> Schema:
+    """Reads the fields of a kind of object.
+
+    Raises:
+        PendoError: If the answer is no schema.
+    """
+    answer = client.api("GET", f"metadata/schema/{KINDS[object_]}")
+    document = answer.json
+    if not answer.ok or not isinstance(document, dict):
+        raise PendoError(
+            f"Pendo does not say which fields {object_}s have ({answer.message}).",
+            "Look at PENDO_API_URL and PENDO_REGION.",
+        )
+    return Schema(
+        {
+            group: {key: _schema_field(key, described) for key, described in fields.items() if _usable(described)}
+            for group, fields in document.items()
+            if isinstance(fields, dict)
+        }
+    )
+
+
+def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType | None]) -> None:
+    """Creates fields in one group, or brings deleted ones back.
+
+    Raises:
+        PendoError: If Pendo refuses them.
+    """
+    body = [
+        {"name": name, "displayname": name, "type": CREATABLE_TYPES.get(type_, "string")}
+        for name, type_ in types.items()
+    ]
+    answer = client.api("POST", f"metadata/schema/{KINDS[object_]}/{group}", orjson.dumps(body))
+    if not answer.ok:
+        raise PendoError(
+            f"Pendo does not create the {group} fields {', '.join(types)} of {object_}s ({answer.message}).",
+            "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
+        )
+
+
+def values_path(object_: Object, group: Group, create: bool) -> str:
+    """Returns the path of bulk writes to a group; ids Pendo does not know are created or left out."""
+    return f"metadata/{KINDS[object_]}/{group}/value{'?create=true' if create else ''}"
+
+
+def write_values(client: PendoClient, object_: Object, group: Group, body: bytes, create: bool) -> Answer:
+    """Writes the values of many records to one group."""
+    return client.api("POST", values_path(object_, group, create), body)
+
+
+def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
+    """Reads what a bulk call did to each record: a 2xx carries failures inside (pendo-api.md 3).
+
+    Args:
+        answer: The answer to ``write_values``.
+        ids: The ids of the records of the call.
+    """
+    if not answer.ok:
+        return Verdict(unplaced=[answer.message])
+    document = answer.json
+    if not isinstance(document, dict):
+        return Verdict(unplaced=[f"an answer that cannot be read ({answer.message})"])
+    verdict = Verdict()
+    known = set(ids)
+    for missing in _items(document, "missing"):
+        if missing in known:
+            verdict.outcomes[missing] = Outcome("missing", "Pendo does not know this id")
+        else:
+            verdict.unplaced.append(f"an unknown id is missing: {missing}")
+    for error in _items(document, "errors"):
+        named = _record_named_by(error, known)
+        if named is None:
+            verdict.unplaced.append(_text(error))
+        else:
+            verdict.outcomes[named] = Outcome("rejected", _text(error))
+    failed = document.get("failed")
+    told = len(verdict.outcomes) + len(verdict.unplaced)
+    if isinstance(failed, int) and failed > told:
+        verdict.unplaced.append(f"{failed - told} records failed without a reason")
+    return verdict
+
+
+def _record_named_by(error: Any, ids: set[str]) -> str | None:
+    """Returns the id an item of ``errors`` is surely about.
+
+    Its format is unknown. Only a field of its own, or an id in quotes or before a colon counts: a mere substring
+    would take an id like `1` for named by any text with a 1 in it, and the record really at fault for delivered.
+    """
+    if isinstance(error, Mapping):
+        for key in ("visitorId", "accountId", "parentAccountId", "id"):
+            if error.get(key) in ids:
+                return str(error[key])
+        return None
+    if not isinstance(error, str):
+        return None
+    named = {candidate for candidate in _quoted(error) if candidate in ids}
+    return named.pop() if len(named) == 1 else None
+
+
+def _quoted(text: str) -> Iterator[str]:
+    head, colon, _ = text.partition(": ")
+    if colon:
+        yield head
+        yield head.rpartition(" ")[2]
+    for quote in "\"'`":
+        yield from text.split(quote)[1::2]
+
+
+def _items(document: Mapping[str, Any], key: str) -> list[Any]:
+    found = document.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _text(error: Any) -> str:
+    return error if isinstance(error, str) else orjson.dumps(error).decode()
+
+
+def _usable(described: Any) -> bool:
+    return isinstance(described, dict) and not (described.get("isDeleted") or described.get("IsDeleted"))
+
+
+def _schema_field(key: str, described: Mapping[str, Any]) -> SchemaField:
+    name = described.get("DisplayName", described.get("displayName", key))
+    declared = str(described.get("Type", described.get("type", "")) or "").lower()
+    element = described.get("ElementType", described.get("elementType"))
+    return SchemaField(key, str(name), "list" if element else TYPES.get(declared))
+
+
+def _folded(name: str) -> str:
+    return name.casefold()
+
+
+def _squeezed(name: str) -> str:
+    return name.casefold().replace("_", "")

@@ -1,0 +1,198 @@
+"""What dbt left behind: the manifest and the results of its last run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.spec.annotation import Annotation
+
+# dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
+SUPPORTED_MANIFESTS = (12, 20)
+BUILDING_COMMANDS = frozenset({"run", "build", "seed", "snapshot", "retry"})
+# Of dbt's statuses, those that leave a model's table as it should be.
+BUILT = frozenset({"success", "pass", "warn", "reused", "no-op"})
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model, seed or snapshot that carries ``meta.pendo``.
+
+    Attributes:
+        unique_id: dbt's id.
+        relation_name: The table or view, quoted for the adapter; None when nothing is materialised.
+        database: The database dbt built it in.
+        schema: The schema dbt built it in.
+        identifier: The table's name in the warehouse.
+        materialized: ``table``, ``view``, ``ephemeral`` …
+        annotation: Its mapping, as the user wrote it.
+    """
+
+    unique_id: str
+    relation_name: str | None
+    database: str | None
+    schema: str
+    identifier: str
+    materialized: str
+    annotation: Annotation
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the manifest says that concerns a sync.
+
+    Attributes:
+        path: The file.
+        invocation_id: The dbt invocation that wrote it.
+        adapter_type: The adapter the project was built with.
+        models: The annotated models in dbt's order: parents before children.
+    """
+
+    path: Path
+    invocation_id: str
+    adapter_type: str
+    models: tuple[Model, ...]
+
+
+def read_manifest(target_path: Path) -> Manifest:
+    """Reads ``manifest.json``.
+
+    Args:
+        target_path: dbt's target folder.
+
+    Raises:
+        ConfigError: If there is none, it is no manifest, or a version this release does not know.
+    """
+    path = target_path / "manifest.json"
+    document = _read_json(path)
+    metadata = document.get("metadata")
+    nodes = document.get("nodes")
+    if not isinstance(metadata, dict) or not isinstance(nodes, dict):
+        raise ConfigError(f"{path} is not a dbt manifest.", "Run `dbt build` to write a new one.")
+    version = re.search(r"/manifest/v(\d+)\.json", str(metadata.get("dbt_schema_version")))
+    if version is None or int(version[1]) not in SUPPORTED_MANIFESTS:
+        found = f"version {version[1]}" if version else "an unknown version"
+        raise ConfigError(
+            f"{path} is a manifest of {found}; this release of dbt-pendo reads version 12, which dbt 1.8 and "
+            "newer write.",
+            "Run `dbt build` with such a dbt, or upgrade dbt-pendo.",
+        )
+    annotated = {
+        unique_id: model
+        for unique_id, node in nodes.items()
+        if isinstance(node, dict) and (model := _annotated_model(unique_id, node)) is not None
+    }
+    return Manifest(
+        path=path,
+        invocation_id=str(metadata.get("invocation_id") or ""),
+        adapter_type=str(metadata.get("adapter_type") or ""),
+        models=tuple(annotated[unique_id] for unique_id in _in_build_order(annotated, nodes)),
+    )
+
+
+def read_unbuilt(target_path: Path, manifest: Manifest) -> Mapping[str, str]:
+    """Returns the nodes whose table the last dbt run did not bring up to date, with dbt's status of each.
+
+    ``run_results.json`` is believed only when a command that builds wrote it, in the manifest's own invocation:
+    ``docs generate``, ``show`` and others overwrite it (dbt-notes.md, trap 3).
+    """
+    path = target_path / "run_results.json"
+    try:
+        document = _read_json(path)
+    except ConfigError:
+        return {}
+    metadata, arguments = document.get("metadata") or {}, document.get("args") or {}
+    if arguments.get("which") not in BUILDING_COMMANDS:
+        return {}
+    if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
+        return {}
+    return {
+        str(result.get("unique_id")): str(result.get("status"))
+        for result in document.get("results") or []
+        if isinstance(result, dict) and result.get("status") not in BUILT
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no {path.name} in {path.parent}.",
+            "Run `dbt build` first, or name dbt's target folder with --target-path.",
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except orjson.JSONDecodeError:
+        raise ConfigError(f"{path} is not JSON.", "Run `dbt build` to write it anew.") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is not a dbt artifact.", "Run `dbt build` to write it anew.")
+    return document
+
+
+def _annotated_model(unique_id: str, node: dict[str, Any]) -> Model | None:
+    if node.get("resource_type") not in ("model", "seed", "snapshot"):
+        return None
+    marked, meta = _pendo_of(node)
+    columns = {
+        str(column.get("name") or name): value
+        for name, column in (node.get("columns") or {}).items()
+        for present, value in [_pendo_of(column)]
+        if present
+    }
+    if not marked and not columns:
+        return None
+    config = node.get("config") or {}
+    name = str(node.get("name"))
+    version = node.get("version")
+    return Model(
+        unique_id=unique_id,
+        relation_name=node.get("relation_name"),
+        database=node.get("database"),
+        schema=str(node.get("schema")),
+        identifier=str(node.get("alias") or name),
+        materialized=str(config.get("materialized")),
+        annotation=Annotation(
+            unique_id=unique_id,
+            model=f"{name}_v{version}" if version is not None else name,
+            file=_declared_in(node),
+            meta=meta,
+            columns=columns,
+        ),
+    )
+
+
+def _pendo_of(node: Mapping[str, Any]) -> tuple[bool, Any]:
+    """Returns whether ``meta.pendo`` is there, and what it says: ``config.meta`` first, then the older ``meta``."""
+    for meta in ((node.get("config") or {}).get("meta"), node.get("meta")):
+        if isinstance(meta, dict) and "pendo" in meta:
+            return True, meta["pendo"]
+    return False, None
+
+
+def _declared_in(node: Mapping[str, Any]) -> str:
+    """Returns the YAML file that describes a model, else the file the model itself stands in."""
+    patch = node.get("patch_path")
+    if patch:
+        return str(patch).split("://", 1)[-1]
+    return str(node.get("original_file_path") or node.get("path"))
+
+
+def _in_build_order(annotated: Mapping[str, Model], nodes: Mapping[str, Any]) -> list[str]:
+    """Sorts annotated models as dbt would build them, parents first."""
+    parents = {
+        unique_id: sorted((node.get("depends_on") or {}).get("nodes") or [])
+        for unique_id, node in sorted(nodes.items())
+        if isinstance(node, dict)
+    }
+    try:
+        return [unique_id for unique_id in TopologicalSorter(parents).static_order() if unique_id in annotated]
+    except CycleError:
+        return sorted(annotated)

@@ -1,0 +1,64 @@
+"""``--select``, ``--exclude`` and ``--selector``, answered by dbt's own selector engine on the manifest."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dbt_pendo.errors import ConfigError
+
+
+def select_nodes(
+    manifest_path: Path,
+    project_dir: Path,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    selector: str | None = None,
+) -> set[str]:
+    """Returns the ids of the nodes that dbt would select.
+
+    Args:
+        manifest_path: The manifest to select from.
+        project_dir: Where ``selectors.yml`` would be.
+        select: dbt selection syntax, one or several specifiers in each.
+        exclude: The same, to leave out.
+        selector: The name of a selector in ``selectors.yml``; used instead of the two above.
+
+    Raises:
+        ConfigError: If dbt does not understand the selection.
+    """
+    from dbt.artifacts.schemas.manifest import WritableManifest
+    from dbt.compilation import Linker
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.flags import set_from_args
+    from dbt.graph.cli import parse_difference
+    from dbt.graph.graph import Graph
+    from dbt.graph.selector import NodeSelector
+    from dbt_common.events.event_manager_client import cleanup_event_logger
+    from dbt_common.exceptions import DbtBaseException
+
+    cleanup_event_logger()
+    set_from_args(argparse.Namespace(indirect_selection="eager", project_dir=str(project_dir)), None)
+    try:
+        manifest = Manifest.from_writable_manifest(WritableManifest.read_and_check_versions(str(manifest_path)))
+        linker = Linker()
+        linker.link_graph(manifest)
+        if selector:
+            spec = _named_selector(project_dir, selector)
+        else:
+            spec = parse_difference(list(select) or None, list(exclude) or None)
+        return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
+    except (DbtBaseException, ValueError, KeyError) as error:
+        raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}") from None
+
+
+def _named_selector(project_dir: Path, name: str) -> object:
+    from dbt.config.selectors import selector_config_from_data, selector_data_from_root
+
+    selectors = selector_config_from_data(selector_data_from_root(str(project_dir)) or {"selectors": []})
+    if name not in selectors:
+        known = ", ".join(selectors) or "none"
+        raise ConfigError(f"There is no selector {name!r} in selectors.yml.", f"Selectors there: {known}.")
+    chosen = selectors[name]
+    return chosen["definition"] if isinstance(chosen, dict) else chosen

@@ -1,0 +1,222 @@
+"""One warehouse value → one JSON value that Pendo accepts, or the reason why it cannot be sent."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from dbt_pendo.spec.sync import FieldType
+
+Json = str | int | float | bool | list[Any] | None
+Convert = Callable[[Any], Json]
+
+INT64 = range(-(2**63), 2**63)
+# An epoch below this is before March 1973 in milliseconds, and most likely meant in seconds.
+EARLIEST_EPOCH_MS = 100_000_000_000
+TRUE = frozenset({"true", "t", "yes", "y", "1"})
+FALSE = frozenset({"false", "f", "no", "n", "0"})
+
+
+class InvalidValue(ValueError):  # noqa: N818 - what it is, in the contract's own word
+    """A value that cannot be sent; the message is the row's reason in the ledger."""
+
+
+def to_string(value: Any) -> str:
+    """Returns a value as text: numbers without exponent, dates and times as ISO 8601."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | UUID):
+        return str(value)
+    if isinstance(value, float):
+        return repr(_finite(value))
+    if isinstance(value, Decimal):
+        return format(_finite(value), "f")
+    if isinstance(value, datetime.datetime):
+        return to_time(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    raise _unfit(value, "text")
+
+
+def to_boolean(value: Any) -> bool:
+    """Returns a boolean; 0 and 1 and the usual words are booleans too."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float | Decimal) and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in TRUE or word in FALSE:
+            return word in TRUE
+    raise _unfit(value, "a boolean")
+
+
+def to_integer(value: Any) -> int:
+    """Returns a whole number of 64 bits."""
+    if isinstance(value, str):
+        value = _number(value, "a whole number")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise _unfit(value, "a whole number")
+    whole = value if isinstance(value, int) else int(_finite(value))
+    if whole != value:
+        raise InvalidValue(f"{_shown(value)} is not a whole number")
+    if whole not in INT64:
+        raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
+    return whole
+
+
+def to_float(value: Any) -> float:
+    """Returns a finite number."""
+    if isinstance(value, str):
+        value = _number(value, "a number")
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise _unfit(value, "a number")
+    try:
+        return _finite(float(_finite(value)))
+    except OverflowError:
+        raise InvalidValue(f"{_shown(value)} is too large for a number") from None
+
+
+def to_time(value: Any) -> str:
+    """Returns a point in time as ISO 8601 in UTC with milliseconds, ``2026-01-02T15:04:05.999+00:00``.
+
+    The form of Pendo's own example, with its numeric zone (pendo-api.md 3). A timestamp without a zone is UTC,
+    a date its first instant, a number epoch milliseconds.
+    """
+    try:
+        return _instant(value).isoformat(timespec="milliseconds")
+    except OverflowError:
+        raise InvalidValue(f"{_shown(value)} is outside the years 1 to 9999") from None
+
+
+def to_epoch_ms(value: Any) -> int:
+    """Returns a point in time as epoch milliseconds, as track events carry it (pendo-api.md 4)."""
+    if value is None:
+        raise InvalidValue("is null")
+    return (_instant(value) - EPOCH) // datetime.timedelta(milliseconds=1)
+
+
+def to_list(value: Any) -> list[Json]:
+    """Returns a list of scalars; a scalar becomes a list of one."""
+    if isinstance(value, list | tuple):
+        return [_scalar(item) for item in value]
+    return [_scalar(value)]
+
+
+def to_natural(value: Any) -> Json:
+    """Returns a value by its own type, for fields whose type nobody declared."""
+    if isinstance(value, list | tuple):
+        return to_list(value)
+    return _scalar(value)
+
+
+def to_identifier(value: Any) -> str:
+    """Returns a visitor or account id exactly as it is: ids are case sensitive (pendo-api.md 8).
+
+    Raises:
+        InvalidValue: If it is empty, or of a type whose text would depend on formatting.
+    """
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int | UUID):
+        raise InvalidValue("is null" if value is None else f"{_shown(value)} is not an id")
+    text = str(value)
+    if not text.strip():
+        raise InvalidValue("is empty")
+    return text
+
+
+def to_visitor_id(value: Any) -> str:
+    """Returns a visitor id; anonymous ones name nobody (pendo-api.md 8.10)."""
+    text = to_identifier(value)
+    if text.startswith("_PENDO_T_") or text == "VISITOR-UNIQUE-ID":
+        raise InvalidValue("an anonymous visitor id")
+    return text
+
+
+CONVERTERS: Mapping[FieldType | None, Convert] = {
+    "string": to_string,
+    "boolean": to_boolean,
+    "integer": to_integer,
+    "float": to_float,
+    "time": to_time,
+    "list": to_list,
+    None: to_natural,
+}
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def _scalar(value: Any) -> Json:
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        return to_integer(value)
+    if isinstance(value, float):
+        return _finite(value)
+    if isinstance(value, Decimal):
+        # A decimal without places is a whole number, whatever the driver makes of numeric(38, 0).
+        return to_integer(value) if _finite(value).as_tuple().exponent == 0 else float(value)
+    if isinstance(value, datetime.date):
+        return to_time(value)
+    if isinstance(value, UUID):
+        return str(value)
+    raise _unfit(value, "a value Pendo can hold")
+
+
+def _instant(value: Any) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None:
+            return value.replace(tzinfo=datetime.timezone.utc)
+        return value.astimezone(datetime.timezone.utc)
+    if isinstance(value, datetime.date):
+        return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
+    if isinstance(value, str):
+        try:
+            # Python 3.10 does not know the Z.
+            return _instant(datetime.datetime.fromisoformat(value.strip().replace("Z", "+00:00")))
+        except ValueError:
+            raise InvalidValue(f"{_shown(value)} is not an ISO 8601 time") from None
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return EPOCH + datetime.timedelta(milliseconds=_checked_epoch(to_integer(value)))
+    raise _unfit(value, "a time")
+
+
+def _checked_epoch(milliseconds: int) -> int:
+    if 0 < milliseconds < EARLIEST_EPOCH_MS:
+        raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
+    return milliseconds
+
+
+def _number(text: str, wanted: str) -> Decimal:
+    try:
+        return Decimal(text.strip())
+    except ArithmeticError:
+        raise InvalidValue(f"{_shown(text)} is not {wanted}") from None
+
+
+def _finite(value: Any) -> Any:
+    finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
+    if finite:
+        return value
+    nan = value.is_nan() if isinstance(value, Decimal) else math.isnan(value)
+    raise InvalidValue("not a number (NaN)" if nan else "infinite")
+
+
+def _unfit(value: Any, wanted: str) -> InvalidValue:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return InvalidValue("bytes cannot be sent")
+    if isinstance(value, Mapping | list | tuple | set):
+        return InvalidValue(f"a nested value cannot be sent as {wanted}")
+    return InvalidValue(f"{_shown(value)} is not {wanted}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

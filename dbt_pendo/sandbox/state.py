@@ -1,0 +1,48 @@
+"""All that the stand-in for Pendo holds, behind one lock; no HTTP in here."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from .aggregation import aggregate
+from .deletion import Deletions
+from .metadata import Records
+from .segments import Segments
+from .switches import Switches
+from .track import Events
+
+KINDS = ("visitor", "account", "parentAccount")
+
+
+class Pendo:
+    """One subscription. Whoever calls anything in it holds ``lock``, so each call is applied as a whole."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Back to an empty subscription."""
+        self.records = {kind: Records(kind) for kind in KINDS}
+        self.events = Events()
+        self.segments = Segments()
+        self.deletions = Deletions()
+
+    def receive_events(self, payload: Any, app: str, switches: Switches) -> None:
+        """``POST /data/track``; see Events.receive."""
+        visitors, accounts = self.records["visitor"], self.records["account"]
+
+        def visit(visitor_id: str, at: int, account_id: str | None) -> bool:
+            if visitors.is_ignored(visitor_id):
+                return False
+            visitors.visit(visitor_id, at, account_id, switches)
+            if account_id and (account_id in accounts or switches.events_create_accounts):
+                accounts.visit(account_id, at, None, switches)
+            return True
+
+        self.events.receive(payload, app, visit, switches)
+
+    def aggregate(self, payload: Any) -> list[dict[str, Any]]:
+        """``POST /api/v1/aggregation``; see aggregation.aggregate."""
+        return aggregate(payload, self.records, self.segments.visitors)

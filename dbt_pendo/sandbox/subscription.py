@@ -1,0 +1,38 @@
+"""A subscription to begin with: what Pendo has before the first sync, from a JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dbt_pendo.errors import ConfigError
+
+from .sandbox import Sandbox
+
+_EXAMPLE = '{"fields": {"visitor": {"custom": {"plan": "string"}}}, "visitors": ["v1"], "accounts": ["a1"]}'
+
+
+def load_subscription(sandbox: Sandbox, path: Path) -> None:
+    """Gives the sandbox the fields, visitors and accounts of a file.
+
+    Args:
+        sandbox: The sandbox.
+        path: A JSON object with ``fields`` (kind, group, name, type), ``visitors`` and ``accounts``.
+
+    Raises:
+        ConfigError: If the file cannot be read as that.
+    """
+    try:
+        subscription: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for kind, groups in subscription.get("fields", {}).items():
+            for group, fields in groups.items():
+                for name, type_name in fields.items():
+                    sandbox.add_field(kind, group, name, type_name)
+        sandbox.add_visitors(subscription.get("visitors", []))
+        sandbox.add_accounts(subscription.get("accounts", []))
+        sandbox.add_parent_accounts(subscription.get("parent_accounts", []))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is no subscription: {error}.", f"Write it like {_EXAMPLE}.") from None

@@ -1,0 +1,150 @@
+"""Track events: which are valid, and what is kept of them (pendo-api.md section 4)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from .refusal import RefusedError
+from .switches import Switches
+
+LATE_SECONDS = 7 * 24 * 3600
+"""Older events are taken and never processed (SUP-360032294291)."""
+
+_PROPERTY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+_RESERVED = re.compile(r"__.*__")
+_MAX_PROPERTIES_BYTES = 512
+_MAX_PROPERTY_KEYS = 10_000
+_MAX_TRACK_TYPES = 5_000
+
+Visit = Callable[[str, int, "str | None"], bool]
+"""Tells of an event's visitor, time (epoch ms) and account; answers whether Pendo processes the visitor."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that was accepted.
+
+    Attributes:
+        body: The event as it came.
+        app: Which app's secret it came with; the default app is empty.
+        received_at: Epoch seconds.
+        late: It is more than 7 days old: accepted, but Pendo will not process it.
+        ignored: Its visitor is marked Do Not Process: accepted, and dropped.
+        warnings: What Pendo would hold against it later, without refusing it.
+    """
+
+    body: dict[str, Any]
+    app: str
+    received_at: float
+    late: bool
+    ignored: bool
+    warnings: tuple[str, ...]
+
+
+class Events:
+    """All events accepted, in order, and the track types they define. Callers hold the state's lock."""
+
+    def __init__(self) -> None:
+        self.accepted: list[Event] = []
+        self._types: dict[tuple[str, str], dict[str, Any]] = {}
+        self._property_keys: set[str] = set()
+
+    def receive(self, payload: Any, app: str, visit: Visit, switches: Switches) -> None:
+        """Takes the body of one ``POST /data/track``.
+
+        Args:
+            payload: One event, or an array of them, as parsed. (No source shows Pendo taking arrays; see
+                section 9 for why they are tried.)
+            app: The app whose secret came with it.
+            visit: Called for each event taken.
+            switches: What becomes of arrays, and which events are invalid.
+
+        Raises:
+            RefusedError: 400, nothing was kept.
+        """
+        if not isinstance(payload, list):
+            if problem := _problem(payload, switches):
+                raise RefusedError(400, problem)
+            self._keep(payload, app, visit)
+            return
+        if switches.event_arrays == "reject":
+            raise RefusedError(400, "expected one event, not an array")
+        invalid = [_problem(event, switches) != "" for event in payload]
+        if switches.event_arrays == "atomic" and any(invalid):
+            # A batch's refusal names no event: whoever sent it has to find out.
+            raise RefusedError(400, "the request holds an invalid event")
+        for event, is_invalid in zip(payload, invalid, strict=True):
+            if not is_invalid:
+                self._keep(event, app, visit)
+
+    def types(self) -> list[dict[str, Any]]:
+        """The track types seen so far, in order of appearance."""
+        return list(self._types.values())
+
+    def _keep(self, event: dict[str, Any], app: str, visit: Visit) -> None:
+        now = time.time()
+        processed = visit(event["visitorId"], event["timestamp"], event.get("accountId"))
+        name = event["event"]
+        if processed and (app, name) not in self._types:
+            self._types[app, name] = {
+                "id": f"track-{len(self._types) + 1}",
+                "name": name,
+                "kind": "TrackType",
+                "trackTypeName": name,
+                "app": app,
+                "createdAt": int(now * 1000),
+            }
+        self.accepted.append(
+            Event(event, app, now, _is_late(event, now), not processed, tuple(self._warnings(event, app)))
+        )
+
+    def _warnings(self, event: dict[str, Any], app: str) -> list[str]:
+        """Breaches that Pendo shows in its pages and does not refuse (SUP-360032294291)."""
+        properties = event.get("properties") or {}
+        found = [
+            f"property name {name!r} is invalid"
+            for name in properties
+            if not _PROPERTY.fullmatch(name) or _RESERVED.fullmatch(name)
+        ]
+        if properties and len(orjson.dumps(properties)) > _MAX_PROPERTIES_BYTES:
+            found.append("event properties JSON too large")
+        self._property_keys.update(properties)
+        if len(self._property_keys) > _MAX_PROPERTY_KEYS:
+            found.append(f"more than {_MAX_PROPERTY_KEYS} property keys")
+        if len(self._types) > _MAX_TRACK_TYPES and sum(a == app for a, _ in self._types) > _MAX_TRACK_TYPES:
+            found.append(f"more than {_MAX_TRACK_TYPES} track types")
+        return found
+
+
+def _problem(event: Any, switches: Switches) -> str:
+    """Why an event is invalid; empty when it is not."""
+    if not isinstance(event, dict):
+        return "an event is an object"
+    if event.get("type") != "track":
+        return 'type must be "track"'
+    for key in ("event", "visitorId"):
+        if not isinstance(event.get(key), str) or not event[key]:
+            return f"{key} must be a text, not empty"
+    timestamp = event.get("timestamp")
+    if type(timestamp) is not int or not 0 < timestamp < 2**63:
+        return "timestamp must be a whole number of milliseconds"
+    if "accountId" in event and not isinstance(event["accountId"], str):
+        return "accountId must be a text"
+    for key in ("properties", "context"):
+        if key in event and not isinstance(event[key], dict):
+            return f"{key} must be an object"
+    if switches.context_required and "context" not in event:
+        return "context is required"
+    if switches.refuse_late_events and _is_late(event, time.time()):
+        return "timestamp is more than 7 days ago"
+    return ""
+
+
+def _is_late(event: dict[str, Any], now: float) -> bool:
+    return bool(event["timestamp"] / 1000 < now - LATE_SECONDS)

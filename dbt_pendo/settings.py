@@ -1,0 +1,199 @@
+"""Settings: flag, else environment variable, else ``vars: {dbt_pendo: …}``, else the default."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dbt_pendo.errors import ConfigError
+
+# pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
+REGIONS: Mapping[str, tuple[str, str]] = {
+    "us": ("https://app.pendo.io", "https://data.pendo.io"),
+    "us1": ("https://us1.app.pendo.io", "https://us1.data.pendo.io"),
+    "eu": ("https://app.eu.pendo.io", "https://data.eu.pendo.io"),
+    "jpn": ("https://app.jpn.pendo.io", "https://data.jpn.pendo.io"),
+    "au": ("https://app.au.pendo.io", "https://data.au.pendo.io"),
+}
+
+# Setting, its environment variable, its type. Flags are named after the setting.
+ENVIRONMENT: Mapping[str, tuple[str, type]] = {
+    "region": ("PENDO_REGION", str),
+    "api_url": ("PENDO_API_URL", str),
+    "data_url": ("PENDO_DATA_URL", str),
+    "concurrency": ("PENDO_CONCURRENCY", int),
+    "requests_per_second": ("PENDO_REQUESTS_PER_SECOND", float),
+    "timeout": ("PENDO_TIMEOUT", float),
+    "retries": ("PENDO_RETRIES", int),
+    "schema": ("DBT_PENDO_SCHEMA", str),
+}
+
+INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
+TRACK_SECRET = "PENDO_TRACK_SECRET"  # noqa: S105 - the variable's name, not a secret
+SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of this prefix in its logs
+
+
+class Secret:
+    """A key that never shows itself: only ``reveal`` gives it away."""
+
+    __slots__ = ("_text", "variable")
+
+    def __init__(self, text: str, variable: str) -> None:
+        self._text = text
+        self.variable = variable
+
+    def reveal(self) -> str:
+        """Returns the secret itself, for the request header alone."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({self.variable})"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to reach Pendo, and where the bookkeeping lives.
+
+    Attributes:
+        region: Which of Pendo's regions holds the subscription.
+        api_url: Base URL of the Engage API, without a trailing slash.
+        data_url: Base URL of the host that takes track events.
+        concurrency: Requests in flight at most.
+        requests_per_second: A hard ceiling; None for none.
+        timeout: Seconds one request may take.
+        retries: How often a request is sent again after a fault that may pass.
+        schema: The warehouse schema of ledger, change sets and run log; None for ``<target schema>_pendo``.
+        integration_key: The key that writes metadata.
+        track_secrets: Track Event shared secrets by app; the empty name is the only app's.
+    """
+
+    region: str = "us"
+    api_url: str = REGIONS["us"][0]
+    data_url: str = REGIONS["us"][1]
+    concurrency: int = 4
+    requests_per_second: float | None = None
+    timeout: float = 60.0
+    retries: int = 5
+    schema: str | None = None
+    integration_key: Secret | None = None
+    track_secrets: Mapping[str, Secret] = field(default_factory=dict)
+
+    def require_integration_key(self) -> Secret:
+        """Returns the integration key.
+
+        Raises:
+            ConfigError: If none is set.
+        """
+        if self.integration_key is None:
+            raise ConfigError(
+                "No Pendo integration key is set.",
+                f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
+            )
+        return self.integration_key
+
+    def require_track_secret(self, app: str | None) -> Secret:
+        """Returns the Track Event shared secret of an app, by its name in the mapping.
+
+        Raises:
+            ConfigError: If none is set.
+        """
+        secret = self.track_secrets.get((app or "").upper())
+        if secret is None:
+            variable = f"{TRACK_SECRET}_{app.upper()}" if app else TRACK_SECRET
+            raise ConfigError(
+                f"No Track Event shared secret is set{f' for the app {app}' if app else ''}.",
+                f"Copy it from Pendo (Subscription Settings > your app > App Details) into {variable}.",
+            )
+        return secret
+
+
+def load_settings(
+    flags: Mapping[str, Any], project_vars: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Merges flags, environment and the project's variables.
+
+    Args:
+        flags: Settings given on the command line; None stands for "not given".
+        project_vars: What stands under ``vars: dbt_pendo:`` in ``dbt_project.yml``.
+        environ: The environment.
+
+    Raises:
+        ConfigError: If a setting is unknown, or its value makes no sense.
+    """
+    for name in project_vars:
+        if name not in ENVIRONMENT:
+            close = difflib.get_close_matches(name, ENVIRONMENT, n=1)
+            advice = f"Did you mean `{close[0]}`?" if close else f"Known settings: {', '.join(ENVIRONMENT)}."
+            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.", advice)
+
+    values: dict[str, Any] = {}
+    for name, (variable, kind) in ENVIRONMENT.items():
+        for origin, value in (
+            (f"--{name.replace('_', '-')}", flags.get(name)),
+            (variable, environ.get(variable) or None),
+            (f"vars.dbt_pendo.{name}", project_vars.get(name)),
+        ):
+            if value is not None:
+                values[name] = _convert(value, kind, origin)
+                break
+
+    region = values.get("region", "us")
+    if region not in REGIONS:
+        raise ConfigError(f"{region!r} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}.")
+    api_url, data_url = REGIONS[region]
+    values["api_url"] = _checked_url(values.get("api_url", api_url), ENVIRONMENT["api_url"][0])
+    if values["api_url"] != api_url:
+        # A sandbox or a proxy takes events too: nothing must slip past the host the user named.
+        data_url = values["api_url"]
+    values["data_url"] = _checked_url(values.get("data_url", data_url), ENVIRONMENT["data_url"][0])
+
+    return Settings(**values, **_secrets(environ))
+
+
+def _convert(value: Any, kind: type, origin: str) -> Any:
+    if kind is str:
+        return str(value)
+    try:
+        number = kind(str(value))
+    except ValueError:
+        wanted = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{origin}: {value!r} is not {wanted}.") from None
+    if not 0 < number < float("inf"):
+        raise ConfigError(f"{origin}: {value!r} must be above zero.")
+    return number
+
+
+def _checked_url(url: str, variable: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{variable}: {url!r} is not a URL.", "Write it like https://app.pendo.io.")
+    if parts.username or parts.password:
+        raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
+    return url.rstrip("/")
+
+
+def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Finds the integration key and the track secrets; the plain name wins over the one dbt Cloud wants."""
+    found: dict[str, Secret] = {}
+    for prefix in (SECRET_PREFIX, ""):
+        for variable, text in environ.items():
+            name = variable.removeprefix(prefix)
+            if variable.startswith(prefix) and name.startswith((INTEGRATION_KEY, TRACK_SECRET)) and text.strip():
+                found[name] = Secret(text.strip(), variable)
+    track = {
+        name.removeprefix(TRACK_SECRET).removeprefix("_").upper(): secret
+        for name, secret in found.items()
+        if name == TRACK_SECRET or name.startswith(f"{TRACK_SECRET}_")
+    }
+    return {"integration_key": found.get(INTEGRATION_KEY), "track_secrets": track}
+
+
+def default_project_dir() -> Path:
+    """Returns the nearest folder, from here upwards, that holds a ``dbt_project.yml`` (dbt's own rule)."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "dbt_project.yml").exists()), here)

@@ -1,0 +1,252 @@
+"""One sync's tables: its change set and its ledger. Plans, reads pages, commits outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
+from dbt_pendo.warehouse.session import Session, TableColumn
+
+# An exception costs about 100 bytes of SQL; the shortest statement limit known is 1 MiB (Snowflake, BigQuery),
+# and a detail may be long.
+EXCEPTIONS_PER_STATEMENT = 1_000
+DETAIL_LENGTH = 500
+# PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
+LONGEST_NAME = 50
+EVERYTHING = Span("000", "fff")
+# Names of the change set's own columns, which a mapped column of that name makes way for.
+OWN_COLUMNS = frozenset({"bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash"})
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The model's side of a sync: its relation, and its columns under the warehouse's own names.
+
+    Attributes:
+        relation: The model's table or view, rendered.
+        key: The key column.
+        columns: The other mapped columns, in the order of ``SyncSpec.columns``.
+    """
+
+    relation: str
+    key: TableColumn
+    columns: tuple[TableColumn, ...]
+
+
+class SyncTables:
+    """The change set and the ledger of one sync.
+
+    A page's rows are tuples of bucket, seq, change, record key, and the mapped columns in the order of
+    ``SyncSpec.columns``.
+    """
+
+    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: Source) -> None:
+        self._session = session
+        self._schema = schema
+        self._spec = spec
+        self._source = source
+        self._changes = table_name(spec.name, "changes")
+        self._ledger = table_name(spec.name, "ledger")
+        self._compacted = table_name(spec.name, "compacted")
+        self._aliases = _aliases(source.columns)
+
+    def prepare(self) -> None:
+        """Creates the ledger on a first run, and ends a compaction that a dead run began."""
+        self._session.ensure_schema(self._schema)
+        if self._session.exists(self._schema, self._ledger):
+            self._session.drop(self._schema, self._compacted)
+        elif self._session.exists(self._schema, self._compacted):
+            # Only a complete copy outlives its ledger: see compact().
+            self._session.rename(self._schema, self._compacted, self._ledger)
+        else:
+            ledger = self._session.relation(self._schema, self._ledger)
+            self._session.create(self._schema, self._ledger, self._session.sql("pendo_create_ledger", ledger=ledger))
+
+    def plan(self, full_refresh: bool) -> list[Bucket]:
+        """Compares the model with the ledger, and stores nothing."""
+        return self._count(f"({self._plan_sql(full_refresh)})")
+
+    def write_changes(self, full_refresh: bool) -> list[Bucket]:
+        """Compares the model with the ledger, and writes the change set down."""
+        changes = self._session.relation(self._schema, self._changes)
+        plan = self._plan_sql(full_refresh)
+        self._session.create(
+            self._schema,
+            self._changes,
+            self._session.sql("pendo_create_changes", relation=changes, plan=plan),
+        )
+        return self._count(changes)
+
+    def preview(self, full_refresh: bool, rows: int) -> list[Row]:
+        """Returns the first rows of a plan that would be sent, without storing anything."""
+        return self._read(f"({self._plan_sql(full_refresh)})", EVERYTHING, rows)
+
+    def read_page(self, span: Span) -> list[Row]:
+        """Returns the rows of a page that have to be sent."""
+        return self._read(self._session.relation(self._schema, self._changes), span, None)
+
+    def invalid_reasons(self) -> list[tuple[str, int, str | None]]:
+        """Returns why rows of the change set are invalid: the reason, how many rows, and one of their keys."""
+        changes = self._session.relation(self._schema, self._changes)
+        rows = self._session.rows(self._session.sql("pendo_invalid_reasons", changes=changes))
+        return [(str(reason), int(count), key) for reason, count, key in rows]
+
+    def commit(self, run_id: str, span: Span, rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> None:
+        """Writes what happened to the rows of a span into the ledger, and logs the span's invalid rows.
+
+        Args:
+            run_id: The run.
+            span: The page.
+            rows: The page's rows, as read.
+            outcomes: The outcome of each row by bucket and seq; a row that is not there was delivered.
+        """
+        usual = _most_common(rows, outcomes)
+        exceptions = [
+            (position, outcome)
+            for row in rows
+            if (outcome := outcomes.get(position := (row[0], row[1]), DELIVERED)) != usual
+        ]
+        for part, named in _statements(span, exceptions):
+            self._session.run(
+                self._session.sql(
+                    "pendo_commit",
+                    ledger=self._session.relation(self._schema, self._ledger),
+                    changes=self._session.relation(self._schema, self._changes),
+                    run_id=run_id,
+                    status=usual.status,
+                    detail=_shortened(usual.detail),
+                    exceptions=[
+                        {
+                            "bucket": bucket,
+                            "seq": seq,
+                            "status": outcome.status,
+                            "detail": _shortened(outcome.detail),
+                        }
+                        for (bucket, seq), outcome in named
+                    ],
+                    span=asdict(part),
+                )
+            )
+
+    def compact(self, keys: int) -> None:
+        """Rewrites the ledger without its dead rows, when they are more than the living.
+
+        Args:
+            keys: About how many keys the sync knows; a ledger shorter than twice that is left alone.
+        """
+        ledger = self._session.relation(self._schema, self._ledger)
+        ((entries,),) = self._session.rows(f"select count(*) from {ledger}")
+        if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
+            return
+        compacted = self._session.relation(self._schema, self._compacted)
+        self._session.create(
+            self._schema,
+            self._compacted,
+            self._session.sql("pendo_compact_ledger", compacted=compacted, ledger=ledger),
+        )
+        ((living,),) = self._session.rows(f"select count(*) from {compacted}")
+        if entries <= 2 * living:
+            self._session.drop(self._schema, self._compacted)
+            return
+        # From here to the end of the rename a crash leaves the complete copy alone; prepare() takes it up.
+        self._session.drop(self._schema, self._ledger)
+        self._session.rename(self._schema, self._compacted, self._ledger)
+
+    def _plan_sql(self, full_refresh: bool) -> str:
+        spec, source = self._spec, self._source
+        return self._session.sql(
+            "pendo_plan",
+            model=source.relation,
+            ledger=self._known_ledger(),
+            key=asdict(source.key),
+            columns=[
+                {**asdict(column), "alias": alias} for column, alias in zip(source.columns, self._aliases, strict=True)
+            ],
+            fingerprint=spec.fingerprint,
+            anonymous=spec.object == "visitor",
+            deliver_once=spec.object == "track_event",
+            removals=spec.on_removed != "keep",
+            full_refresh=full_refresh,
+        )
+
+    def _known_ledger(self) -> str | None:
+        """Returns the ledger's relation, or that of the copy a dead run's compaction left in its place."""
+        for name in (self._ledger, self._compacted):
+            if self._session.exists(self._schema, name):
+                return self._session.relation(self._schema, name)
+        return None
+
+    def _count(self, changes: str) -> list[Bucket]:
+        rows = self._session.rows(self._session.sql("pendo_count_changes", changes=changes))
+        return buckets_from_counts((row[0], row[1], row[2], row[3]) for row in rows)
+
+    def _read(self, changes: str, span: Span, limit: int | None) -> list[Row]:
+        return self._session.rows(
+            self._session.sql(
+                "pendo_read_page",
+                changes=changes,
+                columns=list(self._aliases),
+                span=asdict(span),
+                row_limit=limit,
+            )
+        )
+
+
+def table_name(sync: str, suffix: str) -> str:
+    """Returns the name of a sync's table: ``pendo_visitors__ledger``, ``users__custom__ledger``.
+
+    A name too long for the warehouse is cut and told apart by its hash.
+    """
+    name = sync.replace(".", "__")
+    if len(name.encode()) > LONGEST_NAME:
+        digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
+        name = f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
+    return f"{name}__{suffix}"
+
+
+def _aliases(columns: Sequence[TableColumn]) -> tuple[str, ...]:
+    """Returns the columns' names in the change set: their own, unless one of ours has that name."""
+    taken = {column.name.lower() for column in columns} | OWN_COLUMNS
+    aliases = []
+    for column in columns:
+        alias = column.name
+        if alias.lower() in OWN_COLUMNS:
+            while alias.lower() in taken:
+                alias += "_"
+            taken.add(alias.lower())
+        aliases.append(alias)
+    return tuple(aliases)
+
+
+def _most_common(rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> Outcome:
+    """Returns the outcome most rows of a page share, which the commit then need not list."""
+    if 2 * len(outcomes) < len(rows):
+        return DELIVERED
+    counts = Counter(outcomes.get((row[0], row[1]), DELIVERED) for row in rows)
+    return counts.most_common(1)[0][0] if counts else DELIVERED
+
+
+def _statements(
+    span: Span, exceptions: Sequence[tuple[Position, Outcome]]
+) -> Iterator[tuple[Span, Sequence[tuple[Position, Outcome]]]]:
+    """Cuts a span so that no statement names more exceptions than fit; each part is committed on its own."""
+    start = span
+    rest = sorted(exceptions, key=lambda exception: exception[0])
+    while len(rest) > EXCEPTIONS_PER_STATEMENT:
+        named, rest = rest[:EXCEPTIONS_PER_STATEMENT], rest[EXCEPTIONS_PER_STATEMENT:]
+        (bucket, seq), _ = named[-1]
+        yield replace(start, last=bucket, last_seq=seq), named
+        start = replace(start, first=bucket, first_seq=seq + 1)
+    yield start, rest
+
+
+def _shortened(detail: str | None) -> str | None:
+    return detail if detail is None else detail.replace("\0", "")[:DETAIL_LENGTH]

@@ -1,0 +1,137 @@
+"""Page arithmetic: from row counts by bucket to the spans that are read, sent and committed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """How many rows a plan found of each kind."""
+
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    invalid: int = 0
+    held: int = 0
+
+    @property
+    def to_send(self) -> int:
+        """Rows that a run has to deliver."""
+        return self.added + self.changed + self.removed
+
+    def __add__(self, other: Planned) -> Planned:
+        return Planned(
+            self.added + other.added,
+            self.changed + other.changed,
+            self.removed + other.removed,
+            self.unchanged + other.unchanged,
+            self.invalid + other.invalid,
+            self.held + other.held,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What a change set holds of one bucket.
+
+    Attributes:
+        name: Three hex digits.
+        planned: Its rows by kind.
+        last_seq: Where a ``--limit`` cuts it; None when it is whole.
+    """
+
+    name: str
+    planned: Planned
+    last_seq: int | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the bucket that stand in the change set: its seq runs from 1 to this."""
+        return self.planned.to_send + self.planned.invalid
+
+    def first_rows(self, count: int) -> Bucket:
+        """Returns this bucket cut after its first ``count`` rows to send."""
+        added = min(count, self.planned.added)
+        changed = min(count - added, self.planned.changed)
+        removed = min(count - added - changed, self.planned.removed)
+        # Invalid rows are numbered between the changed and the removed ones.
+        invalid = self.planned.invalid if removed else 0
+        cut = replace(self.planned, added=added, changed=changed, removed=removed, invalid=invalid)
+        return replace(self, planned=cut, last_seq=added + changed + invalid + removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of a change set: from row ``first_seq`` of bucket ``first`` to row ``last_seq`` of ``last``.
+
+    A seq of None stands for the whole bucket.
+    """
+
+    first: str
+    last: str
+    first_seq: int | None = None
+    last_seq: int | None = None
+
+
+def buckets_from_counts(counts: Iterable[tuple[str, str, int, int]]) -> list[Bucket]:
+    """Returns the buckets of a change set in their order.
+
+    Args:
+        counts: Rows of ``pendo_count_changes``: bucket, change, number of rows, highest seq. Of a bucket's
+            unchanged rows only the last stands in the change set; its seq is the bucket's size.
+    """
+    found: dict[str, dict[str, int]] = {}
+    sizes: dict[str, int] = {}
+    for bucket, change, rows, last_seq in counts:
+        kinds = found.setdefault(bucket, {})
+        if change == "unchanged":
+            sizes[bucket] = int(last_seq)
+        else:
+            kinds[change] = int(rows)
+    return [
+        Bucket(
+            name,
+            Planned(**kinds, unchanged=sizes[name] - sum(kinds.values()) if name in sizes else 0),
+        )
+        for name, kinds in sorted(found.items())
+    ]
+
+
+def limit_buckets(buckets: Iterable[Bucket], limit: int) -> list[Bucket]:
+    """Returns the buckets that hold the first ``limit`` rows to send, the last one cut as needed."""
+    kept: list[Bucket] = []
+    for bucket in buckets:
+        if limit <= 0:
+            break
+        kept.append(bucket if bucket.planned.to_send <= limit else bucket.first_rows(limit))
+        limit -= bucket.planned.to_send
+    return kept
+
+
+def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
+    """Cuts buckets into spans of about ``rows_per_page`` rows, in order, without gap or overlap.
+
+    A bucket that alone is larger is cut by seq.
+    """
+    first: str | None = None
+    last, last_seq = "", None
+    gathered = 0
+    for bucket in buckets:
+        if bucket.rows == 0:
+            continue
+        if first is not None and gathered + bucket.rows > rows_per_page:
+            yield Span(first, last)
+            first, gathered = None, 0
+        if bucket.rows > rows_per_page:
+            for start in range(1, bucket.rows + 1, rows_per_page):
+                end = min(start + rows_per_page - 1, bucket.rows)
+                yield Span(bucket.name, bucket.name, start, end)
+            continue
+        first = first or bucket.name
+        last, last_seq = bucket.name, bucket.last_seq
+        gathered += bucket.rows
+    if first is not None:
+        yield Span(first, last, last_seq=last_seq)

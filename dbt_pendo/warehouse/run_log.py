@@ -1,0 +1,28 @@
+"""The run log ``pendo_runs``: one row a sync and run, for people who query the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dbt_pendo.warehouse.session import Session
+
+RUNS_TABLE = "pendo_runs"
+
+
+def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
+    """Appends one row, and creates the table on a first run.
+
+    Args:
+        session: The warehouse.
+        schema: The schema of the bookkeeping.
+        row: A value for each column of the macro ``pendo_run_columns``.
+
+    Raises:
+        WarehouseError: If the warehouse refuses it.
+    """
+    runs = session.relation(schema, RUNS_TABLE)
+    if not session.exists(schema, RUNS_TABLE):
+        session.ensure_schema(schema)
+        session.create(schema, RUNS_TABLE, session.sql("pendo_create_runs", runs=runs))
+    session.run(session.sql("pendo_log_run", runs=runs, result=dict(row)))

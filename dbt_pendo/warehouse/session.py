@@ -1,0 +1,245 @@
+"""The warehouse, through dbt's own adapter: the one place that opens a connection and runs SQL.
+
+The adapter is opened on dbt-pendo's own small dbt package with the user's profile and target, so the user's
+project is never parsed again (design.md 3.3). Macros make the SQL, this module runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dbt_pendo
+from dbt_pendo.errors import ConfigError, DbtPendoError
+
+if TYPE_CHECKING:
+    import agate
+
+
+class WarehouseError(DbtPendoError):
+    """The warehouse refused a statement, or could not be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where dbt finds the warehouse, in dbt's own words.
+
+    Attributes:
+        project_dir: The user's dbt project; its ``dbt_project.yml`` names the profile.
+        profiles_dir: The folder of ``profiles.yml``; None leaves the search to dbt's rule.
+        profile: A profile other than the project's.
+        target: A target other than the profile's default.
+        vars: dbt variables, for profiles that use them.
+    """
+
+    project_dir: Path
+    profiles_dir: Path | None = None
+    profile: str | None = None
+    target: str | None = None
+    vars: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column as the warehouse knows it: its exact name, and its type in the warehouse's words."""
+
+    name: str
+    dtype: str
+
+
+class Session:
+    """An open adapter.
+
+    Attributes:
+        database: The target's database.
+        schema: The target's schema.
+    """
+
+    def __init__(self, adapter: Any, credentials: Any) -> None:
+        self._adapter = adapter
+        self.database: str = credentials.database
+        self.schema: str = credentials.schema
+
+    def sql(self, macro: str, **arguments: Any) -> str:
+        """Returns the SQL that a macro of the dbt_pendo package renders."""
+        with _readable_errors():
+            return str(self._adapter.execute_macro(macro, project="dbt_pendo", kwargs=arguments)).strip()
+
+    def run(self, sql: str) -> None:
+        """Runs one statement and commits it.
+
+        Raises:
+            WarehouseError: If the warehouse refuses it.
+        """
+        with _readable_errors():
+            self._adapter.execute(sql, auto_begin=True)
+            self._commit()
+
+    def table(self, sql: str) -> agate.Table:
+        """Returns the answer to a query as a table; for small answers only.
+
+        Raises:
+            WarehouseError: If the warehouse refuses it.
+        """
+        with _readable_errors():
+            _, table = self._adapter.execute(sql, fetch=True)
+            return table
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Returns the answer to a query as the driver's own tuples, read whole.
+
+        Whole, because dbt-duckdb has one cursor a connection: a next statement would cut this one short. Not
+        through agate, which is five to ten times slower and heavier.
+
+        Raises:
+            WarehouseError: If the warehouse refuses it.
+        """
+        with _readable_errors():
+            _, cursor = self._adapter.connections.add_select_query(sql)
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
+
+    def relation(self, schema: str, identifier: str) -> str:
+        """Returns the rendered name of a table of ours."""
+        return str(self._relation(schema, identifier))
+
+    def exists(self, schema: str, identifier: str) -> bool:
+        """Returns whether a table of ours exists."""
+        with _readable_errors():
+            found = self._adapter.get_relation(self.database, schema, identifier)
+            return found is not None
+
+    def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
+        """Returns the columns of a table or view in their order, or None when it does not exist."""
+        with _readable_errors():
+            relation = self._adapter.get_relation(database or self.database, schema, identifier)
+            if relation is None:
+                return None
+            return [
+                TableColumn(column.name, column.data_type) for column in self._adapter.get_columns_in_relation(relation)
+            ]
+
+    def ensure_schema(self, schema: str) -> None:
+        """Creates a schema unless it is there; a role that may not create schemas can be given one."""
+        with _readable_errors():
+            if not self._adapter.check_schema_exists(self.database, schema):
+                self._adapter.create_schema(self._relation(schema, None))
+                self._commit()
+
+    def create(self, schema: str, identifier: str, sql: str) -> None:
+        """Runs the statement that creates a table of ours, in place of one of that name."""
+        self.drop(schema, identifier)
+        self.run(sql)
+        self._adapter.cache_added(self._relation(schema, identifier))
+
+    def drop(self, schema: str, identifier: str) -> None:
+        """Drops a table of ours if it is there."""
+        relation = self._relation(schema, identifier)
+        self.run(f"drop table if exists {relation}")
+        self._adapter.cache_dropped(relation)
+
+    def rename(self, schema: str, identifier: str, new_identifier: str) -> None:
+        """Renames a table of ours."""
+        with _readable_errors():
+            self._adapter.rename_relation(self._relation(schema, identifier), self._relation(schema, new_identifier))
+            self._commit()
+
+    def _commit(self) -> None:
+        # Some of dbt's macros commit on their own, and dbt refuses to commit twice.
+        connection = self._adapter.connections.get_if_exists()
+        if connection is not None and connection.transaction_open:
+            self._adapter.connections.commit()
+
+    def _relation(self, schema: str, identifier: str | None) -> Any:
+        return self._adapter.Relation.create(
+            database=self.database,
+            schema=schema,
+            identifier=identifier,
+            type="table" if identifier else None,
+            quote_policy=self._adapter.config.quoting,
+        )
+
+
+@contextlib.contextmanager
+def open_session(connection: Connection) -> Iterator[Session]:
+    """Opens the adapter of the user's profile, and closes it at the end.
+
+    Raises:
+        ConfigError: If the profile is wrong or its adapter is not installed.
+        WarehouseError: If the warehouse cannot be reached.
+    """
+    from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
+    from dbt.config.runtime import RuntimeConfig, load_profile, load_project
+    from dbt.context.providers import generate_runtime_macro_context
+    from dbt.flags import set_from_args
+    from dbt.mp_context import get_mp_context
+    from dbt.parser.manifest import ManifestLoader
+    from dbt_common.clients.system import get_env
+    from dbt_common.context import set_invocation_context
+    from dbt_common.events.event_manager_client import cleanup_event_logger
+
+    package = str(_dbt_package())
+    project_dir = connection.project_dir.resolve()
+    profiles_dir = (connection.profiles_dir or _default_profiles_dir(project_dir)).resolve()
+    cli_vars = dict(connection.vars or {})
+    args = argparse.Namespace(
+        project_dir=package,
+        profiles_dir=str(profiles_dir),
+        profile=connection.profile,
+        target=connection.target,
+        vars=cli_vars,
+        threads=1,
+        which="dbt-pendo",
+    )
+    with contextlib.ExitStack() as stack:
+        with _readable_errors(ConfigError, f"The profile in {profiles_dir} cannot be used"):
+            cleanup_event_logger()  # dbt's console log would stand between our lines, and in --json output
+            set_invocation_context(get_env())
+            set_from_args(args, None)
+            profile = load_profile(str(project_dir), cli_vars, connection.profile, connection.target, args.threads)
+            config = RuntimeConfig.from_parts(load_project(package, False, profile, cli_vars), profile, args)
+            stack.enter_context(adapter_management())
+            register_adapter(config, get_mp_context(), None)
+            adapter = get_adapter(config)
+            macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
+            adapter.set_macro_resolver(macros)
+            adapter.set_macro_context_generator(generate_runtime_macro_context)
+        stack.callback(adapter.cleanup_connections)
+        with _readable_errors(WarehouseError, f"The warehouse ({config.credentials.type}) cannot be reached"):
+            # dbt connects at the first statement; ask for something now, so that the error is this one.
+            stack.enter_context(adapter.connection_named("dbt_pendo"))
+            adapter.connections.get_thread_connection().handle  # noqa: B018
+        yield Session(adapter, config.credentials)
+
+
+@contextlib.contextmanager
+def _readable_errors(
+    kind: type[DbtPendoError] = WarehouseError, what: str = "The warehouse refused a statement"
+) -> Iterator[None]:
+    """Turns whatever dbt or a driver raises into one of our errors, without its traceback."""
+    try:
+        yield
+    except DbtPendoError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise kind(f"{what}: {' '.join(lines) or type(error).__name__}") from None
+
+
+def _default_profiles_dir(project_dir: Path) -> Path:
+    """Returns where dbt would look: here, then ``~/.dbt``; the project's own folder comes between."""
+    for folder in (Path.cwd(), project_dir):
+        if (folder / "profiles.yml").exists():
+            return folder
+    return Path.home() / ".dbt"
+
+
+def _dbt_package() -> Path:
+    """Returns the folder of our dbt package: inside the wheel, or the repository itself in a checkout."""
+    module = Path(dbt_pendo.__file__).resolve().parent
+    shipped = module / "dbt_package"
+    return shipped if shipped.is_dir() else module.parent

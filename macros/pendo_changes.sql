@@ -1,0 +1,28 @@
+{# The change set: the rows a run has to deliver, written down before the first is sent. #}
+{% macro pendo_create_changes(relation, plan) %}
+    {{ return(adapter.dispatch('pendo_create_changes', 'dbt_pendo')(relation, plan)) }}
+{% endmacro %}
+
+{% macro default__pendo_create_changes(relation, plan) %}
+create table {{ relation }} as
+{{ plan }}
+{% endmacro %}
+
+
+{# How many rows of each kind each bucket holds; `last_seq` of the kind `unchanged` counts the whole bucket. #}
+{% macro pendo_count_changes(changes) %}
+select bucket, change, count(*) as row_count, max(seq) as last_seq
+from {{ changes }}
+group by bucket, change
+order by bucket, change
+{% endmacro %}
+
+
+{# Why rows are invalid, the most frequent reason first, with one key to look up. #}
+{% macro pendo_invalid_reasons(changes) %}
+select detail, count(*) as row_count, min(record_key) as example_key
+from {{ changes }}
+where change = 'invalid'
+group by detail
+order by row_count desc, detail
+{% endmacro %}

@@ -1,0 +1,32 @@
+{#
+  The hash of a row: the mapping's fingerprint and every mapped column as text.
+
+  Each value is written with its length before it, so that ('ab', 'c') and ('a', 'bc') differ, and a null
+  differs from every text.
+#}
+{% macro pendo_row_hash(fingerprint, columns) %}
+    {%- set parts = ["'" ~ fingerprint ~ "'"] -%}
+    {%- for column in columns -%}
+        {%- set text = dbt_pendo.pendo_text(adapter.quote(column.name), column.dtype) | trim -%}
+        {%- do parts.append(
+            "coalesce(cast(length(" ~ text ~ ") as " ~ dbt.type_string() ~ ") || ':' || " ~ text ~ ", '-')"
+        ) -%}
+    {%- endfor -%}
+    {{ dbt.hash(parts | join('\n            || ')) }}
+{%- endmacro %}
+
+
+{# The bucket of a key: the first three hex digits of its hash, 4,096 even shares of any table. #}
+{% macro pendo_bucket(key) -%}
+    substr({{ dbt.hash("coalesce(" ~ key ~ ", '')") }}, 1, 3)
+{%- endmacro %}
+
+
+{# A column as text, the same text for the same value in every session. #}
+{% macro pendo_text(expression, dtype) -%}
+    {{ return(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype)) }}
+{%- endmacro %}
+
+{% macro default__pendo_text(expression, dtype) -%}
+    cast({{ expression }} as {{ dbt.type_string() }})
+{%- endmacro %}

@@ -1,0 +1,85 @@
+{# The ledger: append-only, what happened to each key. Its column names are a contract with those who query it. #}
+{% macro pendo_create_ledger(ledger) %}
+create table {{ ledger }} (
+    record_key {{ dbt.type_string() }},
+    row_hash {{ dbt.type_string() }},
+    status {{ dbt.type_string() }},
+    detail {{ dbt.type_string() }},
+    run_id {{ dbt.type_string() }},
+    logged_at {{ dbt.type_timestamp() }}
+)
+{% endmacro %}
+
+
+{#
+  Commits the rows of a span of the change set in one atomic statement.
+
+  Keys and hashes come from the change set, so the client never uploads what it just downloaded: it names only
+  the rows whose outcome differs from that of most; `unsent` ones leave no entry. Invalid rows of the span are logged with them, unless the
+  ledger says the same already.
+
+  Arguments:
+    status, detail   the outcome of every row that is not an exception
+    exceptions       [{bucket, seq, status, detail}], all within the span
+    span             the rows to commit (see pendo_within)
+#}
+{% macro pendo_commit(ledger, changes, run_id, status, detail, exceptions, span) %}
+{%- set outcome = dbt_pendo.pendo_literal(status) -%}
+{%- set reason = dbt_pendo.pendo_literal(detail) -%}
+{%- if exceptions -%}
+    {%- set reason = 'case when exceptions.status is null then ' ~ reason ~ ' else exceptions.detail end' -%}
+    {%- set outcome = 'coalesce(exceptions.status, ' ~ outcome ~ ')' -%}
+{%- endif -%}
+insert into {{ ledger }} (record_key, row_hash, status, detail, run_id, logged_at)
+select
+    outcomes.record_key,
+    outcomes.row_hash,
+    outcomes.status,
+    outcomes.detail,
+    {{ dbt_pendo.pendo_literal(run_id) }},
+    {{ dbt_pendo.pendo_now() }}
+from (
+    {#- Distinct, for the copies of a duplicate key are one entry. #}
+    select distinct
+        pending.record_key,
+        pending.row_hash,
+        pending.invalid_hash,
+        case
+            when pending.change = 'invalid' then 'invalid'
+            when pending.change = 'removed' and {{ outcome }} = 'delivered' then 'removed'
+            else {{ outcome }}
+        end as status,
+        case
+            when pending.change = 'invalid' then pending.detail
+            else {{ reason }}
+        end as detail
+    from (
+        select bucket, seq, change, record_key, row_hash, detail, invalid_hash
+        from {{ changes }} changes
+        where change <> 'unchanged'
+            and {{ dbt_pendo.pendo_within(span) }}
+    ) pending
+    {%- if exceptions %}
+    left join (
+        {%- for row in exceptions %}
+        select '{{ row.bucket }}' as bucket, {{ row.seq }} as seq,
+            {{ dbt_pendo.pendo_literal(row.status) }} as status, {{ dbt_pendo.pendo_literal(row.detail) }} as detail
+        {%- if not loop.last %} union all{% endif %}
+        {%- endfor %}
+    ) exceptions on pending.bucket = exceptions.bucket and pending.seq = exceptions.seq
+    {%- endif %}
+) outcomes
+where outcomes.record_key is not null
+    and outcomes.status <> 'unsent'
+    and (outcomes.status <> 'invalid' or coalesce(outcomes.invalid_hash, '') <> outcomes.row_hash)
+{% endmacro %}
+
+
+{# The ledger without its dead rows: what no plan would look at any more. #}
+{% macro pendo_compact_ledger(compacted, ledger) %}
+create table {{ compacted }} as
+select record_key, row_hash, status, detail, run_id, logged_at
+from (
+    {{ dbt_pendo.pendo_latest(ledger) }}
+) latest
+{% endmacro %}

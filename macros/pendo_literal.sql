@@ -1,0 +1,25 @@
+{# Text as a string literal of the dialect; none becomes a null of the string type. #}
+{% macro pendo_literal(text) -%}
+    {%- if text is none -%}
+    cast(null as {{ dbt.type_string() }})
+    {%- else -%}
+    {{ adapter.dispatch('pendo_quote_text', 'dbt_pendo')(text) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__pendo_quote_text(text) -%}
+    '{{ text | replace("'", "''") }}'
+{%- endmacro %}
+
+{# These dialects read a backslash in a literal as an escape; BigQuery allows no line break in one. #}
+{% macro bigquery__pendo_quote_text(text) -%}
+    '{{ text | replace("\\", "\\\\") | replace("'", "\\'") | replace("\n", "\\n") | replace("\r", "\\r") }}'
+{%- endmacro %}
+
+{% macro spark__pendo_quote_text(text) -%}
+    {{ dbt_pendo.bigquery__pendo_quote_text(text) }}
+{%- endmacro %}
+
+{% macro snowflake__pendo_quote_text(text) -%}
+    {{ dbt_pendo.bigquery__pendo_quote_text(text) }}
+{%- endmacro %}

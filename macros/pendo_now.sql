@@ -1,0 +1,28 @@
+{#
+  The warehouse's own clock in UTC, without a zone. The ledger is ordered by it: the clocks of the machines
+  that run syncs may differ, and a session's time zone must not reach it (an hour that comes twice would let
+  an old row win).
+#}
+{% macro pendo_now() -%}
+    {{ return(adapter.dispatch('pendo_now', 'dbt_pendo')()) }}
+{%- endmacro %}
+
+{% macro default__pendo_now() -%}
+    cast(current_timestamp at time zone 'UTC' as {{ dbt.type_timestamp() }})
+{%- endmacro %}
+
+{% macro bigquery__pendo_now() -%}
+    current_timestamp()
+{%- endmacro %}
+
+{% macro spark__pendo_now() -%}
+    current_timestamp()
+{%- endmacro %}
+
+{% macro snowflake__pendo_now() -%}
+    sysdate()
+{%- endmacro %}
+
+{% macro redshift__pendo_now() -%}
+    sysdate
+{%- endmacro %}

@@ -1,0 +1,37 @@
+{#
+  The rows of a page that have to be sent, in the order in which they are sent.
+
+  Arguments:
+    changes     the change set: its relation, or a plan in parentheses
+    columns     the aliases of the mapped columns, in the order wanted
+    span        the rows of the page (see pendo_within)
+    row_limit   at most so many rows; none for all of them
+#}
+{% macro pendo_read_page(changes, columns, span, row_limit=none) %}
+select
+    bucket,
+    seq,
+    change,
+    record_key
+    {%- for column in columns %},
+    {{ adapter.quote(column) }}
+    {%- endfor %}
+from {{ changes }} changes
+where change in ('added', 'changed', 'removed')
+    and {{ dbt_pendo.pendo_within(span) }}
+order by bucket, seq
+{%- if row_limit is not none %}
+limit {{ row_limit }}
+{%- endif %}
+{% endmacro %}
+
+
+{#
+  Whether a row lies in a span of the change set: {first, last, first_seq, last_seq}, from row first_seq of
+  bucket `first` to row last_seq of bucket `last`; a seq that is none stands for the whole bucket.
+#}
+{% macro pendo_within(span) -%}
+    bucket >= '{{ span.first }}' and bucket <= '{{ span.last }}'
+    {%- if span.first_seq is not none %} and (bucket > '{{ span.first }}' or seq >= {{ span.first_seq }}){% endif %}
+    {%- if span.last_seq is not none %} and (bucket < '{{ span.last }}' or seq <= {{ span.last_seq }}){% endif %}
+{%- endmacro %}

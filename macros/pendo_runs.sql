@@ -1,0 +1,39 @@
+{# The run log: one row a sync and run, the results of pendo_results.json as plain columns. #}
+{% macro pendo_create_runs(runs) %}
+create table {{ runs }} (
+    {%- for column in dbt_pendo.pendo_run_columns() %}
+    {{ column[0] }} {{ column[1] }},
+    {%- endfor %}
+    logged_at {{ dbt.type_timestamp() }}
+)
+{% endmacro %}
+
+
+{# Writes one row: `result` maps each column of pendo_run_columns to its value. #}
+{% macro pendo_log_run(runs, result) %}
+insert into {{ runs }} (
+    {%- for column in dbt_pendo.pendo_run_columns() %}{{ column[0] }}, {% endfor %}logged_at
+)
+select
+    {%- for column in dbt_pendo.pendo_run_columns() %}
+    {%- set value = result[column[0]] %}
+    {%- if column[1] == dbt.type_string() %}
+    {{ dbt_pendo.pendo_literal(value) }},
+    {%- else %}
+    cast({{ value }} as {{ column[1] }}),
+    {%- endif %}
+    {%- endfor %}
+    {{ dbt_pendo.pendo_now() }}
+{% endmacro %}
+
+
+{% macro pendo_run_columns() %}
+    {%- set text, number, real = dbt.type_string(), dbt.type_bigint(), dbt.type_float() -%}
+    {{ return([
+        ('run_id', text), ('sync', text), ('unique_id', text), ('object', text), ('status', text),
+        ('message', text), ('added', number), ('changed', number), ('removed', number),
+        ('unchanged', number), ('invalid', number), ('held', number), ('delivered', number),
+        ('missing', number), ('rejected', number), ('requests', number), ('retries', number),
+        ('bytes', number), ('duration', real)
+    ]) }}
+{% endmacro %}

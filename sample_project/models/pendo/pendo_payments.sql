@@ -1,0 +1,14 @@
+-- One row a paid invoice. One is paid without a date and one by nobody (see stg_invoices): neither can be an event.
+select
+    invoice_id,
+    paid_by_user_id as user_id,
+    org_id,
+    paid_at,
+    amount_usd,
+    billed_in,
+    seats,
+    ip_address,
+    user_agent,
+    page_url
+from {{ ref('stg_invoices') }}
+where status = 'paid'

@@ -1,0 +1,19 @@
+-- inv-0070 is paid but has no date: it was not in the bank's file.
+-- inv-0060 was paid by someone who has no login.
+-- Invoices in euro are converted at the day's rate, hence amounts with many decimals (inv-0050: 1180.3333333333).
+-- A bank transfer has no browser: no address, user agent or page.
+select
+    invoice_id,
+    org_id,
+    paid_by_user_id,
+    status,
+    amount_usd,
+    billed_in,
+    seats,
+    issued_on,
+    paid_at,
+    ip_address,
+    user_agent,
+    page_url
+from {{ ref('raw_invoices') }}
+where {{ on_demo_day() }}

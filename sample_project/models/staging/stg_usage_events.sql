@@ -1,0 +1,16 @@
+-- evt-0200 is there twice: the tracker retried.
+-- One event has lost its event_id, one (evt-0175) its user_id, one (evt-0225) its time.
+-- evt-0101 and evt-0102 happened before login, so their user is Pendo's anonymous id.
+-- evt-0150 carries VISITOR-UNIQUE-ID: a page where Pendo's install snippet was pasted and never filled in.
+-- Most events are older than seven days when they are sent: Pendo answers 200 and does not process them.
+-- evt-0424 and evt-0425 arrive on day 2 but happened in March, long before events already sent.
+select
+    event_id,
+    user_id,
+    org_id,
+    event_name,
+    feature,
+    duration_seconds,
+    occurred_at
+from {{ ref('raw_usage_events') }}
+where {{ on_demo_day() }}

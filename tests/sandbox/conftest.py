@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from dbt_pendo.sandbox import Sandbox
+
+TRACK = "/data/track"
+
+
+class Client:
+    """Calls a sandbox over HTTP with the key the path wants."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.session = requests.Session()
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, **more: Any
+    ) -> requests.Response:
+        if key is None:
+            key = self.sandbox.track_secrets[""] if path == TRACK else self.sandbox.integration_key
+        headers = {"x-pendo-integration-key": key, **more.pop("headers", {})}
+        if body is not None:
+            more["json"] = body
+        more.setdefault("timeout", 20)
+        return self.session.request(method, self.sandbox.url + path, headers=headers, **more)
+
+    def get(self, path: str, **more: Any) -> requests.Response:
+        return self.call("GET", path, **more)
+
+    def post(self, path: str, body: Any, **more: Any) -> requests.Response:
+        return self.call("POST", path, body, **more)
+
+    def write(self, values: Any, *, kind: str = "visitor", group: str = "custom", create: bool = False) -> Any:
+        """A bulk write of ``{id: values}``, or of the items themselves."""
+        items = values
+        if isinstance(values, dict):
+            items = [{f"{kind}Id": record_id, "values": v} for record_id, v in values.items()]
+        query = "?create=true" if create else ""
+        return self.post(f"/api/v1/metadata/{kind}/{group}/value{query}", items)
+
+    def track(self, body: Any, **more: Any) -> requests.Response:
+        return self.post(TRACK, body, **more)
+
+    def switch(self, **changes: Any) -> None:
+        self.sandbox.switches = dataclasses.replace(self.sandbox.switches, **changes)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox(apps=["web"]) as running:
+        for kind in ("visitor", "account", "parentAccount"):
+            running.add_field(kind, "custom", "plan", "string")
+            running.add_field(kind, "custom", "seats", "integer")
+        running.add_visitors(["v1", "v2"])
+        running.add_accounts(["a1"])
+        running.add_parent_accounts(["p1"])
+        yield running
+
+
+@pytest.fixture
+def pendo(sandbox: Sandbox) -> Iterator[Client]:
+    client = Client(sandbox)
+    yield client
+    client.session.close()

@@ -1,0 +1,282 @@
+"""The server itself: its account of requests, its own paths, starting and stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+import dbt_pendo
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.sandbox import Fault, Sandbox, Switches, serve
+
+VERIFY = "/api/v1/token/verify"
+EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
+
+
+def test_every_request_is_accounted_for(pendo, sandbox):
+    before = time.time()
+    pendo.write({"v1": {"plan": "x"}, "v2": {"plan": "y"}}, create=True)
+    pendo.track(EVENT, key=sandbox.track_secrets["web"])
+    pendo.get(VERIFY, key="garbage")
+    write, track, verify = sandbox.requests
+    assert (write.method, write.path, write.query) == ("POST", "/api/v1/metadata/visitor/custom/value", "create=true")
+    assert (write.status, write.records, write.key, write.fault) == (200, 2, "integration", None)
+    assert write.size == len(write.body) > 0
+    assert before <= write.at <= time.time()
+    assert (track.records, track.key, track.status) == (1, "track:web", 200)
+    assert (verify.records, verify.key, verify.status) == (0, "unknown", 403)
+    counters = sandbox.counters
+    assert (counters["requests"], counters["records"], counters["faults"]) == (3, 3, 0)
+    assert counters["bytes"] == write.size + track.size
+    assert counters["by_status"] == {"200": 2, "403": 1}
+    assert counters["peak_concurrency"] == sandbox.peak_concurrency == 1
+    sandbox.forget_requests()
+    assert (sandbox.requests, sandbox.counters["requests"]) == ([], 0)
+
+
+def test_bodies_need_not_be_kept(pendo, sandbox):
+    pendo.switch(keep_bodies=False)
+    pendo.track(EVENT)
+    assert (sandbox.requests[0].body, sandbox.requests[0].size > 0) == (b"", True)
+
+
+def test_peak_concurrency(sandbox):
+    sandbox.switches = Switches(latency_ms=(60_000, 60_000))
+    url = sandbox.url + VERIFY
+
+    def work():
+        with contextlib.suppress(requests.RequestException):  # stopping the sandbox ends the wait
+            requests.get(url, timeout=60)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while sandbox.peak_concurrency < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    sandbox.stop()
+    for thread in threads:
+        thread.join()
+    assert sandbox.peak_concurrency == 3
+    sandbox.forget_requests()
+    assert sandbox.peak_concurrency == 0
+
+
+def test_concurrent_writes_are_all_there(sandbox):
+    def work(worker):
+        headers = {"x-pendo-integration-key": sandbox.integration_key}
+        with requests.Session() as session:
+            for n in range(20):
+                items = [{"visitorId": f"{worker}-{n}-{i}", "values": {"seats": i}} for i in range(25)]
+                url = f"{sandbox.url}/api/v1/metadata/visitor/custom/value?create=true"
+                assert session.post(url, json=items, headers=headers, timeout=20).json()["updated"] == 25
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(sandbox.visitors) == 2 + 4 * 20 * 25
+
+
+def test_snapshots_are_copies(pendo, sandbox):
+    sandbox.visitors["v1"]["custom"]["plan"] = "changed"
+    sandbox.visitors.clear()
+    assert sandbox.visitors["v1"]["custom"] == {}
+
+
+def test_reset_keeps_the_switches(pendo, sandbox):
+    pendo.switch(track_reply="json")
+    pendo.track(EVENT)
+    sandbox.fail(Fault())
+    sandbox.add_segment("S", ["v1"])
+    sandbox.reset()
+    held = (sandbox.visitors, sandbox.accounts, sandbox.events, sandbox.segments, sandbox.requests, sandbox.faults)
+    assert held == ({}, {}, [], {}, [], [])
+    assert pendo.get("/api/v1/metadata/schema/visitor").json()["custom"] == {}
+    assert sandbox.switches.track_reply == "json"
+
+
+# Its own paths.
+
+
+def own(sandbox, method, path, body=None):
+    return requests.request(method, f"{sandbox.url}/_sandbox/{path}", json=body, timeout=20)
+
+
+def test_state_over_http(pendo, sandbox):
+    pendo.write({"v1": {"plan": "x"}})
+    pendo.track(EVENT)
+    sandbox.add_segment("S", ["v1"])
+    state = own(sandbox, "GET", "state").json()
+    assert set(state) == {"visitors", "accounts", "parentAccounts", "events", "receipts", "segments"}
+    assert state["visitors"]["v1"]["custom"] == {"plan": "x"}
+    assert (state["events"], state["receipts"][0]["late"]) == ([EVENT], True)
+    assert [s["visitors"] for s in state["segments"].values()] == [["v1"]]
+    assert set(own(sandbox, "GET", "state?only=events,accounts").json()) == {"events", "accounts"}
+    assert own(sandbox, "GET", "state?only=nonsense").status_code == 400
+
+
+def test_requests_over_http(pendo, sandbox):
+    pendo.track(EVENT)
+    account = own(sandbox, "GET", "requests").json()
+    assert (account["counters"]["requests"], account["requests"][0]["path"]) == (1, "/data/track")
+    assert '"visitorId"' in account["requests"][0]["body"]
+    own(sandbox, "DELETE", "requests")
+    assert sandbox.requests == []
+
+
+def test_faults_over_http(pendo, sandbox):
+    assert own(sandbox, "POST", "faults", {"action": "status", "status": 503}).status_code == 200
+    own(sandbox, "POST", "faults", [{"status": 500, "times": None}, {"action": "garbage"}])
+    assert [f["status"] for f in own(sandbox, "GET", "faults").json()] == [503, 500, 500]
+    assert [pendo.get(VERIFY).status_code for _ in range(3)] == [503, 500, 500]
+    own(sandbox, "DELETE", "faults")
+    assert pendo.get(VERIFY).status_code == 200
+    for wrong in ({"action": "explode"}, {"nonsense": 1}, [{"status": 500}, 5]):
+        assert own(sandbox, "POST", "faults", wrong).status_code == 400
+    assert sandbox.faults == []
+
+
+def test_switches_over_http(sandbox):
+    assert own(sandbox, "POST", "switches", {"null": "ignore", "latency_ms": [0, 1]}).json()["null"] == "ignore"
+    assert sandbox.switches == Switches(null="ignore", latency_ms=(0, 1))
+    assert own(sandbox, "GET", "switches").json()["latency_ms"] == [0, 1]
+    for wrong in ({"nul": "ignore"}, {"null": "maybe"}, {"requests_per_second": "fast"}, []):
+        assert own(sandbox, "POST", "switches", wrong).status_code == 400
+    assert "Did you mean null?" in own(sandbox, "POST", "switches", {"nul": "ignore"}).text
+
+
+def test_seed_and_reset_over_http(pendo, sandbox):
+    assert own(sandbox, "POST", "reset").status_code == 200
+    seed = {
+        "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}],
+        "visitors": ["s1"],
+        "accounts": {"s2": {"custom": {"plan": "x"}}},
+        "parentAccounts": ["s3"],
+        "segments": [{"name": "S", "visitors": ["s1"]}],
+    }
+    assert own(sandbox, "POST", "seed", seed).json() == {"segmentIds": list(sandbox.segments)}
+    assert (list(sandbox.visitors), list(sandbox.parent_accounts)) == (["s1"], ["s3"])
+    assert sandbox.accounts["s2"]["custom"] == {"plan": "x"}
+    assert pendo.write({"s1": {"plan": "y"}}).json()["updated"] == 1
+    for wrong in ({"visitor": ["x"]}, {"fields": [{}]}, 5):
+        assert own(sandbox, "POST", "seed", wrong).status_code == 400
+
+
+def test_own_paths_stand_apart(sandbox):
+    sandbox.fail(Fault(times=None))
+    assert own(sandbox, "GET", "state").status_code == 200
+    assert own(sandbox, "GET", "nothing").status_code == 404
+    assert own(sandbox, "GET", "seed").status_code == 405
+    assert requests.post(f"{sandbox.url}/_sandbox/faults", data=b"{", timeout=20).status_code == 400
+    assert sandbox.requests == []
+
+
+# Switches.
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"null": "maybe"},
+        {"latency_ms": (1,)},
+        {"latency_ms": ("a", "b")},
+        {"keep_bodies": 1},
+        {"max_body_bytes": 1.5},
+        {"creatable_types": "string"},
+        {"too_many_records_status": 500},
+        {"deletion_seconds": "soon"},
+    ],
+)
+def test_impossible_switches(wrong):
+    with pytest.raises(ConfigError) as caught:
+        Switches(**wrong)
+    assert next(iter(wrong)) in str(caught.value)
+
+
+def test_every_switch_is_documented():
+    names = Switches.__dataclass_fields__
+    assert [name for name in names if f"{name}:" not in (Switches.__doc__ or "")] == []
+
+
+# Starting and stopping.
+
+
+def test_stopping_ends_all_threads_and_connections():
+    before = set(threading.enumerate())
+    with Sandbox() as sandbox, requests.Session() as idle:
+        url = sandbox.url
+        assert url.startswith("http://127.0.0.1:")
+        assert idle.get(url + VERIFY, timeout=20).status_code == 403
+        sandbox.fail(Fault("hang", seconds=600))
+        with pytest.raises(requests.exceptions.ReadTimeout):
+            requests.get(url + VERIFY, timeout=0.2)
+    assert set(threading.enumerate()) <= before
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.get(url, timeout=20)
+    with pytest.raises(RuntimeError):
+        _ = sandbox.url
+    sandbox.stop()
+
+
+def test_it_can_start_again_and_keeps_its_data():
+    sandbox = Sandbox()
+    sandbox.add_visitors(["v"])
+    for _ in range(2):
+        with sandbox:
+            assert requests.get(sandbox.url + VERIFY, timeout=20).status_code == 403
+    assert (len(sandbox.requests), list(sandbox.visitors)) == (2, ["v"])
+
+
+def test_a_port_in_use_is_an_error_for_people(sandbox):
+    port = int(sandbox.url.rsplit(":", 1)[1])
+    with pytest.raises(ConfigError, match=str(port)):
+        Sandbox(port).start()
+
+
+def test_a_client_that_dies_while_sending_leaves_nothing(sandbox, capfd):
+    with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1])), timeout=20) as raw:
+        raw.sendall(b"POST /data/track HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    sandbox.stop()
+    assert sandbox.requests == []
+    assert capfd.readouterr().err == ""
+
+
+def test_on_request_hears_of_each():
+    heard = []
+    with Sandbox(on_request=heard.append) as sandbox:
+        requests.get(sandbox.url + VERIFY, timeout=20)
+        assert heard == sandbox.requests
+
+
+def test_serve_runs_until_ctrl_c():
+    code = """
+import signal
+from dbt_pendo.sandbox import serve
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for jobs in the background
+serve(0, on_start=lambda sandbox: print(sandbox.url, flush=True))
+"""
+    root = Path(dbt_pendo.__file__).parents[1]
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().strip()
+        assert requests.get(url + VERIFY, timeout=20).status_code == 403
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_serve_says_when_the_port_is_taken(sandbox):
+    with pytest.raises(ConfigError):
+        serve(int(sandbox.url.rsplit(":", 1)[1]))
