@@ -106,8 +106,6 @@ def _copy_sample_project(folder: Path) -> Path:
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty.", "Name another folder with --keep.")
     module = Path(dbt_pendo.__file__).resolve().parent
-    source = next(
-        place for place in (module / "sample_project", module.parent / "sample_project") if place.is_dir()
-    )
+    source = next(place for place in (module / "sample_project", module.parent / "sample_project") if place.is_dir())
     unwanted = shutil.ignore_patterns("target", "logs", "*.duckdb*", ".user.yml")
     return shutil.copytree(source, folder, ignore=unwanted, dirs_exist_ok=True)

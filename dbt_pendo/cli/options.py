@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -175,7 +175,8 @@ def _read_project(project_dir: Path) -> dict[str, Any]:
         project = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(
-            f"There is no dbt_project.yml in {project_dir}.", "Run this in a dbt project, or name one with --project-dir."
+            f"There is no dbt_project.yml in {project_dir}.",
+            "Run this in a dbt project, or name one with --project-dir.",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
@@ -206,5 +207,3 @@ def _apply(command: Decorated, *decorators: Callable[[Decorated], Decorated]) ->
     for decorator in reversed(decorators):
         command = decorator(command)
     return command
-
-

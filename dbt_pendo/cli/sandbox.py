@@ -15,7 +15,9 @@ from dbt_pendo.errors import ConfigError
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--load", type=click.Path(path_type=Path), help="A JSON file of the fields, visitors and accounts Pendo has at first."
+    "--load",
+    type=click.Path(path_type=Path),
+    help="A JSON file of what Pendo has at first: fields, visitors, accounts.",
 )
 @click.option(
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="A variant of Pendo's behaviour; may be repeated."

@@ -63,7 +63,12 @@ def plan(full_refresh: bool, show: int, **flags: Any) -> None:
 @click.option("--limit", metavar="N", type=click.IntRange(min=0), help="Send at most N rows of each sync.")
 @click.option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow.")
 @click.option(
-    "--fail-fast", "-x", envvar="DBT_FAIL_FAST", show_envvar=True, is_flag=True, help="Stop after the first sync that fails."
+    "--fail-fast",
+    "-x",
+    envvar="DBT_FAIL_FAST",
+    show_envvar=True,
+    is_flag=True,
+    help="Stop after the first failed sync.",
 )
 @click.option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`.")
 @click.option("--warn-error", envvar="DBT_WARN_ERROR", show_envvar=True, is_flag=True, help="Warnings exit 1.")

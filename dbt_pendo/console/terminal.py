@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dbt_pendo import __version__
 from dbt_pendo.console.documents import error_document
 from dbt_pendo.engine.gather import Gathered
-from dbt_pendo.engine.results import RESULTS_FILE, RunResults, SyncResult
+from dbt_pendo.engine.results import RunResults, SyncResult
 from dbt_pendo.engine.run import Checked
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.spec.sync import SyncSpec
@@ -123,8 +123,11 @@ class Terminal:
         self._line("")
         counts = " ".join(f"{tag}={tags.count(tag)}" for tag in ("OK", "WARN", "ERROR", "SKIP"))
         self._line(f"Done. {counts} TOTAL={len(tags)}")
-        if set(tags) - {"OK"}:
-            self._line(f"Each row's outcome is in the ledger tables, the run in {RESULTS_FILE}.")
+        if troubled := next((result for result in run.results if _has_failed_rows(result)), None):
+            self._line("")
+            self._line("Each row's story is in its sync's ledger, for example:")
+            self._line(f"  select record_key, status, detail from {troubled.ledger}")
+            self._line("  where status in ('missing', 'rejected', 'invalid')")
 
     def show_plan(self, planned: Sequence[Checked]) -> None:
         """Prints what each sync would do."""
@@ -190,10 +193,10 @@ class Terminal:
         level: str = "info",
     ) -> None:
         style = STYLES[tag]
-        start = f"{index} of {total} {text} "
-        shown = f"{tag} {note}" if note and tag == "RUN" else note or tag
-        tagged = f"[{style}]{escape(f'[{shown}]')}[/{style}]" if style else escape(f"[{shown}]")
-        self._line(f"{start.ljust(LINE_WIDTH, '.')} [{shown}]", level, data, f"{escape(start.ljust(LINE_WIDTH, '.'))} {tagged}")
+        start = f"{index} of {total} {text} ".ljust(LINE_WIDTH, ".")
+        shown = escape(f"[{note or tag}]")
+        markup = f"{escape(start)} [{style}]{shown}[/{style}]" if style else f"{escape(start)} {shown}"
+        self._line(f"{start} [{note or tag}]", level, data, markup)
 
     def _line(
         self, text: str, level: str = "info", data: Mapping[str, Any] | None = None, markup: str | None = None
@@ -225,6 +228,10 @@ def _tag_of(result: SyncResult) -> str:
     if result.status != "success":
         return "ERROR"
     return "WARN" if result.missing or result.planned.invalid else "OK"
+
+
+def _has_failed_rows(result: SyncResult) -> bool:
+    return result.ledger is not None and bool(result.missing or result.rejected or result.planned.invalid)
 
 
 def _summary(result: SyncResult) -> str:

@@ -21,8 +21,8 @@ class MappingError(ConfigError):
         count = len(problems)
         super().__init__(
             "\n".join(map(str, problems)),
-            f"{count} problem{'s' if count > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo schema` prints what "
-            "may stand there.",
+            f"{count} problem{'s' if count > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo schema` prints "
+            "what may stand there.",
         )
         self.problems = problems
 

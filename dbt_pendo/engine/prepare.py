@@ -100,7 +100,7 @@ class Pendo:
             self._schemas[object_] = read_schema(self.client, object_)
         return self._schemas[object_]
 
-    def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType | None]) -> None:
+    def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
         """Creates fields, and forgets the schema that did not have them."""
         create_fields(self.client, object_, group, types)
         self._schemas.pop(object_, None)
@@ -172,7 +172,7 @@ def match_fields(pendo: Pendo, spec: SyncSpec, source: Source, may_create: bool)
             pendo.create_fields(spec.object, group, types)
         schema = pendo.schema(spec.object)
     fields = []
-    misfits = []
+    misfits: list[str] = []
     for mapping in spec.fields:
         found = schema.find(mapping.group, mapping.name)
         field = PendoField(found.key if found else mapping.name, mapping.type or (found.type if found else None))
@@ -239,7 +239,8 @@ def _missing_field(spec: SyncSpec, mapping: Mapping, schema: Schema) -> str:
     known = list(schema.groups.get(mapping.group, {}))
     close = difflib.get_close_matches(mapping.name.lower(), known, n=1)
     advice = f" Did you mean `{close[0]}`?" if close else ""
-    elsewhere = [group for group in ("custom", "agent") if group != mapping.group and schema.find(group, mapping.name)]
+    groups: tuple[Group, ...] = ("custom", "agent")
+    elsewhere = [group for group in groups if group != mapping.group and schema.find(group, mapping.name)]
     if elsewhere:
         advice = f" There is one in the group `{elsewhere[0]}`."
     return f"Pendo has no {mapping.group} {spec.object} field `{mapping.name}`.{advice}"

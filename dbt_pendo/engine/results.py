@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +37,7 @@ class SyncResult:
         duration: Seconds.
         misconfigured: Whether the sync stopped before anything was sent because its mapping, its model or a key is
             wrong.
+        ledger: The ledger's table, for those who want to look up rows; None when the sync never got to it.
     """
 
     sync: str
@@ -51,6 +52,7 @@ class SyncResult:
     traffic: Traffic = field(default_factory=Traffic)
     duration: float = 0.0
     misconfigured: bool = False
+    ledger: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
@@ -134,11 +136,3 @@ class RunResults:
 def failed_before_start(spec: SyncSpec, message: str, misconfigured: bool = True) -> SyncResult:
     """Returns the result of a sync that never got to send a row."""
     return SyncResult(spec.name, spec.unique_id, spec.object, "error", message=message, misconfigured=misconfigured)
-
-
-def tally(outcomes: Mapping[Any, Any]) -> dict[str, int]:
-    """Counts outcomes by their status."""
-    counts: dict[str, int] = {}
-    for outcome in outcomes.values():
-        counts[outcome.status] = counts.get(outcome.status, 0) + 1
-    return counts

@@ -27,13 +27,14 @@ TYPES: Mapping[str, FieldType | None] = {
     "": None,
 }
 # Pendo's field API knows one type of number.
-CREATABLE_TYPES: Mapping[FieldType | None, str] = {
+CREATABLE_TYPES: Mapping[FieldType, str] = {
     "string": "string",
     "boolean": "boolean",
     "integer": "number",
     "float": "number",
     "time": "time",
-    None: "string",
+    # No source shows a list being created.
+    "list": "string",
 }
 
 
@@ -116,16 +117,13 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     )
 
 
-def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType | None]) -> None:
+def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType]) -> None:
     """Creates fields in one group, or brings deleted ones back.
 
     Raises:
         PendoError: If Pendo refuses them.
     """
-    body = [
-        {"name": name, "displayname": name, "type": CREATABLE_TYPES.get(type_, "string")}
-        for name, type_ in types.items()
-    ]
+    body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
     answer = client.api("POST", f"metadata/schema/{KINDS[object_]}/{group}", orjson.dumps(body))
     if not answer.ok:
         raise PendoError(

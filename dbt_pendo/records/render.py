@@ -6,16 +6,15 @@ their Python types tells: that is what makes a million rows a matter of seconds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple
 
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.records.columns import convert_column
 from dbt_pendo.records.values import (
     CONVERTERS,
-    INT64,
     Convert,
     InvalidValue,
     to_epoch_ms,
@@ -28,7 +27,6 @@ from dbt_pendo.spec.sync import Mapping as Mapped
 
 # The columns every row of a page begins with: bucket, seq, change, record key.
 LEADING_COLUMNS = 4
-NULL = type(None)
 
 ID_KEYS: Mapping[str, str] = {
     "visitor": "visitorId",
@@ -120,8 +118,8 @@ class _Page:
     def converted(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
         """Converts a column; rows that cannot be are noted as invalid, and hold None."""
         values = self.values(source)
-        if not required and _fits(values, convert):
-            return values
+        if not required and (column := convert_column(values, convert)) is not None:
+            return column
         results: list[Any] = []
         for at, value in enumerate(values):
             result = None
@@ -139,65 +137,54 @@ class _Page:
         return {self.positions[at]: Outcome("invalid", reason) for at, reason in self.invalid.items()}
 
 
-def _fits(values: Sequence[Any], convert: Convert) -> bool:
-    """Returns whether a column can be sent as it stands."""
-    types = set(map(type, values)) - {NULL}
-    if not types:
-        return True
-    if types == {str}:
-        return convert in (to_string, CONVERTERS[None])
-    if types == {bool}:
-        return convert in (CONVERTERS["boolean"], CONVERTERS[None])
-    if types == {int} and convert in (CONVERTERS["integer"], CONVERTERS[None]):
-        present = [value for value in values if value is not None]
-        return min(present) in INT64 and max(present) in INT64
-    if types == {float} and convert in (CONVERTERS["float"], CONVERTERS[None]):
-        return all(value is None or math.isfinite(value) for value in values)
-    return False
-
-
 def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) -> Rendered:
-    id_key = ID_KEYS[spec.object]
-    groups = [_group_values(page, spec, group, fields) for group in spec.groups]
-    rendered = Rendered()
-    deletes = spec.on_removed == "delete"
-    # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
-    for at, row in enumerate(zip(*groups, strict=True) if groups else repeat(({},), page.size)):
-        position, key = page.positions[at], page.keys[at]
+    groups = [_group_bodies(page, spec, group, fields) for group in spec.groups]
+    if not groups:
+        # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
+        groups = [[{ID_KEYS[spec.object]: key, "values": {}} for key in page.keys]]
+    records = map(Record, page.positions, page.keys, zip(*groups, strict=True))
+    deletes = spec.on_removed == "delete" and "removed" in page.changes
+    skips = any(mapping.nulls == "skip" for mapping in spec.fields)
+    if not (page.invalid or deletes or skips):
+        return Rendered(updates=list(records))
+
+    rendered = Rendered(unsendable=page.outcomes())
+    for at, record in enumerate(records):
         if at in page.invalid:
             continue
         if deletes and page.changes[at] == "removed":
-            rendered.deletions.append(Record(position, key, ()))
-            continue
-        # A group to which a row has nothing to say is not asked: Pendo refuses a call without values.
-        bodies = tuple({id_key: key, "values": values} if values else None for values in row)
-        if not any(bodies):
-            if spec.mode == "update":
-                rendered.unsendable[position] = DELIVERED
-                continue
-            bodies = ({id_key: key, "values": {}}, *bodies[1:])
-        rendered.updates.append(Record(position, key, bodies))
-    rendered.unsendable.update(page.outcomes())
+            rendered.deletions.append(record._replace(bodies=()))
+        elif any(record.bodies):
+            rendered.updates.append(record)
+        elif spec.mode == "upsert":
+            empty = {ID_KEYS[spec.object]: record.key, "values": {}}
+            rendered.updates.append(record._replace(bodies=(empty, *record.bodies[1:])))
+        else:
+            rendered.unsendable[record.position] = DELIVERED
     return rendered
 
 
-def _group_values(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[PendoField]) -> Iterable[dict[str, Any]]:
-    """Returns the values of each row for one metadata group."""
-    mapped = [(mapping, at) for mapping, at in zip(spec.fields, fields, strict=True) if mapping.group == group]
-    names = [pendo_field.key for _, pendo_field in mapped]
-    columns = [
-        page.converted(mapping.name, mapping.source, CONVERTERS[pendo_field.type]) for mapping, pendo_field in mapped
-    ]
-    skipped = frozenset(pendo_field.key for mapping, pendo_field in mapped if mapping.nulls == "skip")
-    cleared = dict.fromkeys(names)
-    rows: Iterable[dict[str, Any]] = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+def _group_bodies(
+    page: _Page, spec: SyncSpec, group: Group, fields: Sequence[PendoField]
+) -> list[dict[str, Any] | None]:
+    """Returns what each row says to one metadata group.
+
+    None where it has nothing to say: Pendo refuses a call without values (pendo-api.md 3, "missing field mappings").
+    """
+    id_key = ID_KEYS[spec.object]
+    mapped = [(mapping, field) for mapping, field in zip(spec.fields, fields, strict=True) if mapping.group == group]
+    names = [field.key for _, field in mapped]
+    columns = [page.converted(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]
+    rows = [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905 - strict costs as much as the dict
+    skipped = frozenset(field.key for mapping, field in mapped if mapping.nulls == "skip")
     if skipped:
-        rows = (
+        rows = [
             {name: value for name, value in row.items() if value is not None or name not in skipped} for row in rows
-        )
+        ]
     if "removed" in page.changes:
-        rows = (cleared if page.changes[at] == "removed" else row for at, row in enumerate(rows))
-    return rows
+        cleared: dict[str, Any] = dict.fromkeys(names)
+        rows = [cleared if change == "removed" else row for change, row in zip(page.changes, rows, strict=True)]
+    return [{id_key: key, "values": row} if row else None for key, row in zip(page.keys, rows, strict=True)]
 
 
 def _render_events(page: _Page, event: Event) -> Rendered:

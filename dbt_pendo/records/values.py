@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -15,8 +17,17 @@ Json = str | int | float | bool | list[Any] | None
 Convert = Callable[[Any], Json]
 
 INT64 = range(-(2**63), 2**63)
+# A number of more digits needs no look at all of them: `1E+999999999` has a billion.
+INT64_DIGITS = 19
 # An epoch below this is before March 1973 in milliseconds, and most likely meant in seconds.
 EARLIEST_EPOCH_MS = 100_000_000_000
+# Pendo wants strings under 1,500 characters (pendo-api.md 3).
+LONGEST_NUMBER = 1_000
+# What Python 3.10 and 3.11 read alike: 3.11 takes more, and `1612010112345` for the year 1612.
+ISO_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d+))?)? ?(?:(Z)|([+-]\d\d)(?::?(\d\d)(?::(\d\d))?)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 TRUE = frozenset({"true", "t", "yes", "y", "1"})
 FALSE = frozenset({"false", "f", "no", "n", "0"})
 
@@ -28,18 +39,18 @@ class InvalidValue(ValueError):  # noqa: N818 - what it is, in the contract's ow
 def to_string(value: Any) -> str:
     """Returns a value as text: numbers without exponent, dates and times as ISO 8601."""
     if isinstance(value, str):
-        return value
+        return _unicode(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | UUID):
+    if isinstance(value, UUID):
         return str(value)
+    if isinstance(value, int | Decimal):
+        return format(_short(_finite(value)), "d" if isinstance(value, int) else "f")
     if isinstance(value, float):
-        return repr(_finite(value))
-    if isinstance(value, Decimal):
-        return format(_finite(value), "f")
+        return repr(float(_finite(value)))
     if isinstance(value, datetime.datetime):
         return to_time(value)
-    if isinstance(value, datetime.date):
+    if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     raise _unfit(value, "text")
 
@@ -48,7 +59,7 @@ def to_boolean(value: Any) -> bool:
     """Returns a boolean; 0 and 1 and the usual words are booleans too."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float | Decimal) and value in (0, 1):
+    if isinstance(value, int | float | Decimal) and _finite(value) in (0, 1):
         return bool(value)
     if isinstance(value, str):
         word = value.strip().lower()
@@ -63,7 +74,9 @@ def to_integer(value: Any) -> int:
         value = _number(value, "a whole number")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise _unfit(value, "a whole number")
-    whole = value if isinstance(value, int) else int(_finite(value))
+    if isinstance(_finite(value), Decimal) and value and value.adjusted() >= INT64_DIGITS:
+        raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
+    whole = int(value)
     if whole != value:
         raise InvalidValue(f"{_shown(value)} is not a whole number")
     if whole not in INT64:
@@ -78,9 +91,12 @@ def to_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise _unfit(value, "a number")
     try:
-        return _finite(float(_finite(value)))
+        number = float(_finite(value))
     except OverflowError:
-        raise InvalidValue(f"{_shown(value)} is too large for a number") from None
+        number = math.inf
+    if math.isinf(number):
+        raise InvalidValue(f"{_shown(value)} is too large for a number")
+    return number
 
 
 def to_time(value: Any) -> str:
@@ -89,10 +105,7 @@ def to_time(value: Any) -> str:
     The form of Pendo's own example, with its numeric zone (pendo-api.md 3). A timestamp without a zone is UTC,
     a date its first instant, a number epoch milliseconds.
     """
-    try:
-        return _instant(value).isoformat(timespec="milliseconds")
-    except OverflowError:
-        raise InvalidValue(f"{_shown(value)} is outside the years 1 to 9999") from None
+    return _instant(value).isoformat(timespec="milliseconds")
 
 
 def to_epoch_ms(value: Any) -> int:
@@ -122,11 +135,16 @@ def to_identifier(value: Any) -> str:
     Raises:
         InvalidValue: If it is empty, or of a type whose text would depend on formatting.
     """
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    if (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and value.adjusted() < LONGEST_NUMBER
+        and value == value.to_integral_value()
+    ):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
         raise InvalidValue("is null" if value is None else f"{_shown(value)} is not an id")
-    text = str(value)
+    text = to_string(value)
     if not text.strip():
         raise InvalidValue("is empty")
     return text
@@ -154,38 +172,52 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def _scalar(value: Any) -> Json:
-    if isinstance(value, str | bool):
+    if isinstance(value, bool):
         return value
     if isinstance(value, int):
         return to_integer(value)
     if isinstance(value, float):
-        return _finite(value)
+        return to_float(value)
     if isinstance(value, Decimal):
         # A decimal without places is a whole number, whatever the driver makes of numeric(38, 0).
-        return to_integer(value) if _finite(value).as_tuple().exponent == 0 else float(value)
+        return to_integer(value) if _finite(value).as_tuple().exponent == 0 else to_float(value)
     if isinstance(value, datetime.date):
         return to_time(value)
-    if isinstance(value, UUID):
-        return str(value)
+    if isinstance(value, str | UUID | datetime.time):
+        return to_string(value)
     raise _unfit(value, "a value Pendo can hold")
 
 
 def _instant(value: Any) -> datetime.datetime:
+    try:
+        return _in_utc(value)
+    except OverflowError:
+        raise InvalidValue(f"{_shown(value)} is outside the years 1 to 9999") from None
+
+
+def _in_utc(value: Any) -> datetime.datetime:
     if isinstance(value, datetime.datetime):
-        if value.tzinfo is None:
+        # Not `tzinfo is None`: a zone may not know its offset, and then Python takes the machine's.
+        if value.utcoffset() is None:
             return value.replace(tzinfo=datetime.timezone.utc)
         return value.astimezone(datetime.timezone.utc)
     if isinstance(value, datetime.date):
         return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
     if isinstance(value, str):
-        try:
-            # Python 3.10 does not know the Z.
-            return _instant(datetime.datetime.fromisoformat(value.strip().replace("Z", "+00:00")))
-        except ValueError:
-            raise InvalidValue(f"{_shown(value)} is not an ISO 8601 time") from None
+        return _in_utc(_parsed(value))
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
         return EPOCH + datetime.timedelta(milliseconds=_checked_epoch(to_integer(value)))
     raise _unfit(value, "a time")
+
+
+def _parsed(text: str) -> datetime.datetime:
+    if found := ISO_TIME.fullmatch(text.strip()):
+        date, minutes, seconds, fraction, zulu, hour, minute, second = found.groups()
+        clock = f"{minutes or '00:00'}:{seconds or '00'}.{(fraction or '')[:6]:0<6}"
+        zone = "+00:00" if zulu else f"{hour}:{minute or '00'}:{second or '00'}" if hour else ""
+        with contextlib.suppress(ValueError):
+            return datetime.datetime.fromisoformat(f"{date}T{clock}{zone}")
+    raise InvalidValue(f"{_shown(text)} is not an ISO 8601 time")
 
 
 def _checked_epoch(milliseconds: int) -> int:
@@ -195,13 +227,36 @@ def _checked_epoch(milliseconds: int) -> int:
 
 
 def _number(text: str, wanted: str) -> Decimal:
+    # Python takes 1_000 for a number.
+    if "_" not in text:
+        with contextlib.suppress(ArithmeticError):
+            return Decimal(text.strip())
+    raise InvalidValue(f"{_shown(text)} is not {wanted}")
+
+
+def _unicode(text: str) -> str:
+    """Returns text that can be sent: Python's may hold halves of a character, which no encoding has."""
     try:
-        return Decimal(text.strip())
-    except ArithmeticError:
-        raise InvalidValue(f"{_shown(text)} is not {wanted}") from None
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(f"{_shown(text)} is not Unicode") from None
+    return text
+
+
+def _short(number: int | Decimal) -> int | Decimal:
+    """Returns a number that can be written out in digits."""
+    if isinstance(number, int):
+        digits = number.bit_length() * 0.30103
+    else:
+        digits = max(number.adjusted(), -int(number.as_tuple().exponent), len(number.as_tuple().digits))
+    if digits > LONGEST_NUMBER:
+        raise InvalidValue(f"a number of more than {LONGEST_NUMBER:,} digits")
+    return number
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, int):
+        return value
     finite = value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)
     if finite:
         return value
@@ -218,5 +273,9 @@ def _unfit(value: Any, wanted: str) -> InvalidValue:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
+    try:
+        text = repr(value) if isinstance(value, str) else str(value)
+    except Exception:
+        # Python refuses to write out an integer of more than 4,300 digits, and an object may have its own reasons.
+        text = f"this {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -58,6 +58,11 @@ class SyncTables:
         self._compacted = table_name(spec.name, "compacted")
         self._aliases = _aliases(source.columns)
 
+    @property
+    def ledger(self) -> str:
+        """The ledger's relation, for people who want to query it."""
+        return self._session.relation(self._schema, self._ledger)
+
     def prepare(self) -> None:
         """Creates the ledger on a first run, and ends a compaction that a dead run began."""
         self._session.ensure_schema(self._schema)
@@ -118,7 +123,7 @@ class SyncTables:
             self._session.run(
                 self._session.sql(
                     "pendo_commit",
-                    ledger=self._session.relation(self._schema, self._ledger),
+                    ledger=self.ledger,
                     changes=self._session.relation(self._schema, self._changes),
                     run_id=run_id,
                     status=usual.status,
@@ -142,7 +147,7 @@ class SyncTables:
         Args:
             keys: About how many keys the sync knows; a ledger shorter than twice that is left alone.
         """
-        ledger = self._session.relation(self._schema, self._ledger)
+        ledger = self.ledger
         ((entries,),) = self._session.rows(f"select count(*) from {ledger}")
         if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
             return

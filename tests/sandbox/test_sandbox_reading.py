@@ -69,6 +69,15 @@ def test_nothing_is_sorted_unless_asked(pendo, sandbox):
     assert ids(pendo, {"sort": ["-visitorId"]}) == ["v2", "v1", "b", "a"]
 
 
+def test_what_comes_and_goes_between_two_pages_is_sorted_in(pendo):
+    in_order = {"sort": ["visitorId"]}
+    assert ids(pendo, in_order) == ["v1", "v2"]
+    pendo.write({"v11": {}}, create=True)
+    assert ids(pendo, in_order) == ["v1", "v11", "v2"]
+    pendo.post("/api/v1/bulkdelete/visitor", {"visitors": ["v1"]})
+    assert ids(pendo, in_order) == ["v11", "v2"]
+
+
 def test_sort_and_filter_by_values(pendo, sandbox):
     sandbox.reset()
     sandbox.add_visitors({k: {"custom": {"seats": n, "plan": "x"}} for k, n in {"a": 3, "b": 1, "c": 2}.items()})
