@@ -169,11 +169,17 @@ def _convert(value: Any, kind: type, origin: str) -> Any:
 
 
 def _checked_url(url: str, variable: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"{variable}: {url!r} is not a URL.", "Write it like https://app.pendo.io.")
-    if parts.username or parts.password:
+    url = url.strip()
+    if "@" in url:
         raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        # A port that is no number, half an IPv6 address.
+        usable = False
+    if not usable or not url.isprintable() or " " in url or "?" in url or "#" in url:
+        raise ConfigError(f"{variable}: {url!r} is not the URL of a host.", "Write it like https://app.pendo.io.")
     return url.rstrip("/")
 
 
@@ -184,13 +190,23 @@ def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:
         for variable, text in environ.items():
             name = variable.removeprefix(prefix)
             if variable.startswith(prefix) and name.startswith((INTEGRATION_KEY, TRACK_SECRET)) and text.strip():
-                found[name] = Secret(text.strip(), variable)
+                found[name] = Secret(_checked_secret(text.strip(), variable), variable)
     track = {
         name.removeprefix(TRACK_SECRET).removeprefix("_").upper(): secret
         for name, secret in found.items()
         if name == TRACK_SECRET or name.startswith(f"{TRACK_SECRET}_")
     }
     return {"integration_key": found.get(INTEGRATION_KEY), "track_secrets": track}
+
+
+def _checked_secret(text: str, variable: str) -> str:
+    """Refuses what no HTTP header can carry: the HTTP library's own error would show it."""
+    if not (text.isascii() and text.isprintable()):
+        raise ConfigError(
+            f"{variable} holds a character that is in no key, such as a line break or a typographic quote.",
+            "Copy the key alone.",
+        )
+    return text
 
 
 def default_project_dir() -> Path:

@@ -156,8 +156,7 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
     project = _read_project(project_dir)
     cli_vars = _read_vars(flags["dbt_vars"])
-    project_vars = project.get("vars") if isinstance(project.get("vars"), dict) else {}
-    ours = {**_section(project_vars, "vars"), **_section(cli_vars, "--vars")}
+    ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
     # dbt, too, takes a relative target path from the project's folder.
     target_path = project_dir / (flags["target_path"] or project.get("target-path") or "target")
     return Invocation(
@@ -195,8 +194,8 @@ def _read_vars(text: str | None) -> dict[str, Any]:
     return cli_vars
 
 
-def _section(variables: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    section = variables.get("dbt_pendo") or {}
+def _section(variables: Any, where: str) -> Mapping[str, Any]:
+    section = (variables.get("dbt_pendo") if isinstance(variables, dict) else None) or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{where}: dbt_pendo is not a mapping of settings.")
     return section
