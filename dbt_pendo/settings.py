@@ -174,7 +174,7 @@ def _checked_url(url: str, variable: str) -> str:
         raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         # A port that is no number, half an IPv6 address.
         usable = False

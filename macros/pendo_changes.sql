@@ -8,6 +8,15 @@ create table {{ relation }} as
 {{ plan }}
 {% endmacro %}
 
+{#- DuckDB skips row groups by their smallest and largest value: in order, a page is read without a full scan. #}
+{% macro duckdb__pendo_create_changes(relation, plan) %}
+create table {{ relation }} as
+select * from (
+{{ plan }}
+) planned
+order by bucket, seq
+{% endmacro %}
+
 
 {# How many rows of each kind each bucket holds; `last_seq` of the kind `unchanged` counts the whole bucket. #}
 {% macro pendo_count_changes(changes) %}

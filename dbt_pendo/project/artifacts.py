@@ -108,15 +108,16 @@ def read_unbuilt(target_path: Path, manifest: Manifest) -> Mapping[str, str]:
         document = _read_json(path)
     except ConfigError:
         return {}
-    metadata, arguments = document.get("metadata") or {}, document.get("args") or {}
-    if arguments.get("which") not in BUILDING_COMMANDS:
+    metadata, arguments = _mapping(document.get("metadata")), _mapping(document.get("args"))
+    results = document.get("results")
+    if str(arguments.get("which")) not in BUILDING_COMMANDS:
         return {}
     if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
         return {}
     return {
         str(result.get("unique_id")): str(result.get("status"))
-        for result in document.get("results") or []
-        if isinstance(result, dict) and result.get("status") not in BUILT
+        for result in (results if isinstance(results, list) else [])
+        if isinstance(result, dict) and str(result.get("status")) not in BUILT
     }
 
 
@@ -142,14 +143,14 @@ def _annotated_model(unique_id: str, node: dict[str, Any]) -> Model | None:
         return None
     marked, meta = _pendo_of(node)
     columns = {
-        str(column.get("name") or name): value
-        for name, column in (node.get("columns") or {}).items()
-        for present, value in [_pendo_of(column)]
+        str(_mapping(column).get("name") or name): value
+        for name, column in _mapping(node.get("columns")).items()
+        for present, value in [_pendo_of(_mapping(column))]
         if present
     }
     if not marked and not columns:
         return None
-    config = node.get("config") or {}
+    config = _mapping(node.get("config"))
     name = str(node.get("name"))
     version = node.get("version")
     return Model(
@@ -171,10 +172,15 @@ def _annotated_model(unique_id: str, node: dict[str, Any]) -> Model | None:
 
 def _pendo_of(node: Mapping[str, Any]) -> tuple[bool, Any]:
     """Returns whether ``meta.pendo`` is there, and what it says: ``config.meta`` first, then the older ``meta``."""
-    for meta in ((node.get("config") or {}).get("meta"), node.get("meta")):
+    for meta in (_mapping(node.get("config")).get("meta"), node.get("meta")):
         if isinstance(meta, dict) and "pendo" in meta:
             return True, meta["pendo"]
     return False, None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Returns a part of an artifact that dbt may leave out, or write as null."""
+    return value if isinstance(value, dict) else {}
 
 
 def _declared_in(node: Mapping[str, Any]) -> str:
@@ -188,7 +194,7 @@ def _declared_in(node: Mapping[str, Any]) -> str:
 def _in_build_order(annotated: Mapping[str, Model], nodes: Mapping[str, Any]) -> list[str]:
     """Sorts annotated models as dbt would build them, parents first."""
     parents = {
-        unique_id: sorted((node.get("depends_on") or {}).get("nodes") or [])
+        unique_id: sorted(_mapping(node.get("depends_on")).get("nodes") or [])
         for unique_id, node in sorted(nodes.items())
         if isinstance(node, dict)
     }
