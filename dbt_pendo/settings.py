@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,8 +31,15 @@ ENVIRONMENT: Mapping[str, tuple[str, type]] = {
     "requests_per_second": ("PENDO_REQUESTS_PER_SECOND", float),
     "timeout": ("PENDO_TIMEOUT", float),
     "retries": ("PENDO_RETRIES", int),
+    "retry_time": ("PENDO_RETRY_TIME", float),
+    "max_attempts": ("PENDO_MAX_ATTEMPTS", int),
+    "missing_retry": ("PENDO_MISSING_RETRY", float),
+    "max_error_share": ("PENDO_MAX_ERROR_SHARE", float),
+    "allow_http": ("PENDO_ALLOW_HTTP", bool),
     "schema": ("DBT_PENDO_SCHEMA", str),
 }
+
+MAY_BE_ZERO = frozenset({"retries", "missing_retry"})
 
 INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
 TRACK_SECRET = "PENDO_TRACK_SECRET"  # noqa: S105 - the variable's name, not a secret
@@ -51,6 +59,10 @@ class Secret:
         """Returns the secret itself, for the request header alone."""
         return self._text
 
+    def hidden_in(self, text: str) -> str:
+        """Returns a text without the secret, for messages made of what others said."""
+        return text.replace(self._text, "***")
+
     def __repr__(self) -> str:
         return f"Secret({self.variable})"
 
@@ -67,6 +79,11 @@ class Settings:
         requests_per_second: A hard ceiling; None for none.
         timeout: Seconds one request may take.
         retries: How often a request is sent again after a fault that may pass.
+        retry_time: Seconds after which a request is not sent again, however many retries are left.
+        max_attempts: A missing or rejected row is held after so many attempts, until its data or mapping changes.
+        missing_retry: Hours after which a row whose id Pendo does not know is tried again.
+        max_error_share: The share of rejected rows above which a sync stops.
+        allow_http: Whether keys may travel over plain http to hosts other than this machine.
         schema: The warehouse schema of ledger, change sets and run log; None for ``<target schema>_pendo``.
         integration_key: The key that writes metadata.
         track_secrets: Track Event shared secrets by app; the empty name is the only app's.
@@ -78,7 +95,12 @@ class Settings:
     concurrency: int = 4
     requests_per_second: float | None = None
     timeout: float = 60.0
-    retries: int = 5
+    retries: int = 8
+    retry_time: float = 300.0
+    max_attempts: int = 5
+    missing_retry: float = 24.0
+    max_error_share: float = 0.5
+    allow_http: bool = False
     schema: str | None = None
     integration_key: Secret | None = None
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
@@ -139,7 +161,7 @@ def load_settings(
             (f"vars.dbt_pendo.{name}", project_vars.get(name)),
         ):
             if value is not None:
-                values[name] = _convert(value, kind, origin)
+                values[name] = _convert(name, value, kind, origin)
                 break
 
     region = values.get("region", "us")
@@ -151,18 +173,27 @@ def load_settings(
         # A sandbox or a proxy takes events too: nothing must slip past the host the user named.
         data_url = values["api_url"]
     values["data_url"] = _checked_url(values.get("data_url", data_url), ENVIRONMENT["data_url"][0])
+    for name in ("api_url", "data_url"):
+        _refuse_open_http(values[name], ENVIRONMENT[name][0], values.get("allow_http", False))
 
     return Settings(**values, **_secrets(environ))
 
 
-def _convert(value: Any, kind: type, origin: str) -> Any:
+def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
     if kind is str:
         return str(value)
+    if kind is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if (word := str(value).strip().lower()) not in words:
+            raise ConfigError(f"{origin}: {value!r} is neither true nor false.")
+        return words[word]
     try:
         number = kind(str(value))
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(f"{origin}: {value!r} is not {wanted}.") from None
+    if number == 0 and name in MAY_BE_ZERO:
+        return number
     if not 0 < number < float("inf"):
         raise ConfigError(f"{origin}: {value!r} must be above zero.")
     return number
@@ -181,6 +212,25 @@ def _checked_url(url: str, variable: str) -> str:
     if not usable or not url.isprintable() or " " in url or "?" in url or "#" in url:
         raise ConfigError(f"{variable}: {url!r} is not the URL of a host.", "Write it like https://app.pendo.io.")
     return url.rstrip("/")
+
+
+def _refuse_open_http(url: str, variable: str, allowed: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or allowed or _is_this_machine(parts.hostname or ""):
+        return
+    raise ConfigError(
+        f"{variable}: {url} would send the key over plain http, for everyone on the way to read.",
+        f"Use https; for a proxy you trust, set {ENVIRONMENT['allow_http'][0]}=true.",
+    )
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:

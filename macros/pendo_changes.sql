@@ -18,7 +18,7 @@ order by bucket, seq
 {% endmacro %}
 
 
-{# How many rows of each kind each bucket holds; `last_seq` of the kind `unchanged` counts the whole bucket. #}
+{# How many rows of each kind each bucket holds; `held` and `unchanged` ones are counted by `last_seq` (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
 select bucket, change, count(*) as row_count, max(seq) as last_seq
 from {{ changes }}
@@ -34,4 +34,11 @@ from {{ changes }}
 where change = 'invalid'
 group by detail
 order by row_count desc, detail
+{% endmacro %}
+
+
+{# The run that wrote a change set. #}
+{% macro pendo_change_set_run(changes) %}
+select max(run_id) as run_id
+from {{ changes }}
 {% endmacro %}

@@ -12,6 +12,9 @@
         max(case when strand = 'settled' and status = 'delivered' then row_hash end) as delivered_hash,
         max(case when strand = 'settled' then logged_at end) as settled_at,
         max(case when strand = 'failed' then logged_at end) as failed_at,
+        max(case when strand = 'failed' then row_hash end) as failed_hash,
+        max(case when strand = 'failed' then status end) as failed_status,
+        max(case when strand = 'failed' then attempts end) as attempts,
         max(case when strand = 'invalid' then row_hash end) as invalid_hash
     from (
         {{ dbt_pendo.pendo_latest(ledger) }}
@@ -22,7 +25,7 @@
 
 {# The rows of the ledger that count: of each key the latest row of each strand. Compaction keeps just these. #}
 {% macro pendo_latest(ledger) %}
-        select record_key, row_hash, status, detail, run_id, logged_at, strand
+        select record_key, row_hash, status, detail, attempts, run_id, logged_at, strand
         from (
             select
                 stranded.*,
@@ -49,6 +52,7 @@
         cast(null as {{ dbt.type_string() }}) as row_hash,
         cast(null as {{ dbt.type_string() }}) as status,
         cast(null as {{ dbt.type_string() }}) as detail,
+        cast(null as {{ dbt.type_int() }}) as attempts,
         cast(null as {{ dbt.type_string() }}) as run_id,
         {{ dbt_pendo.pendo_now() }} as logged_at
     from (select 1 as nothing) nothing

@@ -1,10 +1,14 @@
-{# The ledger: append-only, what happened to each key. Its column names are a contract with those who query it. #}
+{#
+  The ledger: append-only, what happened to each key. Its column names are a contract with those who query it.
+  `attempts` counts how often in a row a missing or rejected row was tried as it is; it is null for others.
+#}
 {% macro pendo_create_ledger(ledger) %}
 create table {{ ledger }} (
     record_key {{ dbt.type_string() }},
     row_hash {{ dbt.type_string() }},
     status {{ dbt.type_string() }},
     detail {{ dbt.type_string() }},
+    attempts {{ dbt.type_int() }},
     run_id {{ dbt.type_string() }},
     logged_at {{ dbt.type_timestamp() }}
 )
@@ -30,12 +34,13 @@ create table {{ ledger }} (
     {%- set reason = 'case when exceptions.status is null then ' ~ reason ~ ' else exceptions.detail end' -%}
     {%- set outcome = 'coalesce(exceptions.status, ' ~ outcome ~ ')' -%}
 {%- endif -%}
-insert into {{ ledger }} (record_key, row_hash, status, detail, run_id, logged_at)
+insert into {{ ledger }} (record_key, row_hash, status, detail, attempts, run_id, logged_at)
 select
     outcomes.record_key,
     outcomes.row_hash,
     outcomes.status,
     outcomes.detail,
+    case when outcomes.status in ('missing', 'rejected') then outcomes.attempts + 1 end,
     {{ dbt_pendo.pendo_literal(run_id) }},
     {{ dbt_pendo.pendo_now() }}
 from (
@@ -44,6 +49,7 @@ from (
         pending.record_key,
         pending.row_hash,
         pending.invalid_hash,
+        pending.attempts,
         case
             when pending.change = 'invalid' then 'invalid'
             when pending.change = 'removed' and {{ outcome }} = 'delivered' then 'removed'
@@ -54,9 +60,9 @@ from (
             else {{ reason }}
         end as detail
     from (
-        select bucket, seq, change, record_key, row_hash, detail, invalid_hash
+        select bucket, seq, change, record_key, row_hash, detail, invalid_hash, attempts
         from {{ changes }} changes
-        where change <> 'unchanged'
+        where change not in ('held', 'unchanged')
             and {{ dbt_pendo.pendo_within(span) }}
     ) pending
     {%- if exceptions %}
@@ -78,7 +84,7 @@ where outcomes.record_key is not null
 {# The ledger without its dead rows: what no plan would look at any more. #}
 {% macro pendo_compact_ledger(compacted, ledger) %}
 create table {{ compacted }} as
-select record_key, row_hash, status, detail, run_id, logged_at
+select record_key, row_hash, status, detail, attempts, run_id, logged_at
 from (
     {{ dbt_pendo.pendo_latest(ledger) }}
 ) latest

@@ -3,11 +3,11 @@
 
   One scan of the model, one of the ledger, no global sort: every window is partitioned by key or by bucket,
   so a distributed warehouse spreads the work. Columns of the result: bucket, seq, change (added, changed,
-  removed, invalid, unchanged), record_key, row_hash, detail (why a row is invalid), invalid_hash, then the
-  mapped columns under `alias`.
+  removed, invalid; held, unchanged), record_key, row_hash, detail (why a row is invalid), invalid_hash,
+  attempts (vain ones so far with the row as it is), run_id, then the mapped columns under `alias`.
 
-  Unchanged rows are counted, not returned: they sort last in their bucket, of each bucket only the last is
-  kept, and its seq is the number of rows in the bucket.
+  Unchanged and held rows are counted, not returned: they sort last in their bucket, of each bucket only the
+  last of each kind is kept, and its seq says how many rows come before it.
 
   Arguments:
     model          the model's relation, rendered
@@ -19,8 +19,18 @@
     deliver_once   true for events: what was delivered is never sent again, changed or not
     removals       true when records that left the model have to be removed in Pendo
     full_refresh   true to send everything again
+    run_id         the run the plan is for
+    max_attempts   a row that failed so often is held until it changes; none to hold no row
+    missing_retry  seconds for which a row whose id Pendo does not know is held
 #}
-{% macro pendo_plan(model, ledger, key, columns, fingerprint, anonymous, deliver_once, removals, full_refresh) %}
+{% macro pendo_plan(
+    model, ledger, key, columns, fingerprint, anonymous, deliver_once, removals, full_refresh, run_id,
+    max_attempts, missing_retry
+) %}
+{#- Every row's hash as the ledger knows it; a row that left the model has none of its own. #}
+{%- set shared_row_hash -%}
+case when keyed.present is null then 'removed' when keyed.copies > 1 then keyed.shared_hash else keyed.row_hash end
+{%- endset -%}
 with model as (
     select
         1 as present,
@@ -52,7 +62,7 @@ judged as (
         {%- else -%}
         keyed.record_key as record_key,
         {%- endif %}
-        case when keyed.copies > 1 then keyed.shared_hash else keyed.row_hash end as row_hash,
+        {{ shared_row_hash }} as row_hash,
         case
             when keyed.present is null then null
             when keyed.record_key is null then 'the key is null'
@@ -68,6 +78,14 @@ judged as (
         known.delivered_hash,
         known.settled_at,
         known.failed_at,
+        {#- A failure counts for as long as the row is as it was then, and nothing was settled since. #}
+        case
+            when known.failed_hash = {{ shared_row_hash }}
+                and (known.settled_at is null or known.settled_at < known.failed_at)
+                then known.attempts
+            else 0
+        end as attempts,
+        known.failed_status,
         known.invalid_hash
         {%- for column in columns %},
         keyed.{{ adapter.quote(column.alias) }}
@@ -84,27 +102,38 @@ compared as (
         judged.*,
         {{ dbt_pendo.pendo_bucket('record_key') }} as bucket,
         case
-            when present is null then 'removed'
             when detail is not null then 'invalid'
-            when delivered_hash is null then 'added'
             {%- if not full_refresh %}
             {%- if deliver_once %}
             when delivered_hash is not null then 'unchanged'
             {%- else %}
             when delivered_hash = row_hash and (failed_at is null or failed_at < settled_at) then 'unchanged'
             {%- endif %}
+            {%- if max_attempts is not none %}
+            when attempts >= {{ max_attempts }} then 'held'
+            when attempts > 0 and failed_status = 'missing'
+                and failed_at > {{ dbt.dateadd('second', -missing_retry, dbt_pendo.pendo_now()) }}
+                then 'held'
             {%- endif %}
+            {%- endif %}
+            when present is null then 'removed'
+            when delivered_hash is null then 'added'
             else 'changed'
         end as change
     from judged
 ),
 
+{#- Rows of one key, invalid ones, would come in any order without their hash. #}
+{%- set in_order -%}
+partition by bucket order by
+            case change when 'unchanged' then 2 when 'held' then 1 else 0 end, change, record_key, row_hash
+{%- endset %}
+
 numbered as (
     select
         compared.*,
-        {#- Not `change, record_key` alone: rows of one key (invalid ones) would come in any order. #}
-        row_number() over (partition by bucket order by change, record_key, row_hash) as seq,
-        count(*) over (partition by bucket) as rows_in_bucket
+        row_number() over ({{ in_order }}) as seq,
+        lead(change) over ({{ in_order }}) as next_change
     from compared
 )
 
@@ -115,10 +144,12 @@ select
     record_key,
     row_hash,
     detail,
-    invalid_hash
+    invalid_hash,
+    attempts,
+    {{ dbt_pendo.pendo_literal(run_id) }} as run_id
     {%- for column in columns %},
     {{ adapter.quote(column.alias) }}
     {%- endfor %}
 from numbered
-where change <> 'unchanged' or seq = rows_in_bucket
+where change not in ('held', 'unchanged') or next_change is null or next_change <> change
 {% endmacro %}

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "dbt_pendo.cli.syncs",
     "plan": "dbt_pendo.cli.syncs",
     "sync": "dbt_pendo.cli.syncs",
+    "unlock": "dbt_pendo.cli.unlock",
     "schema": "dbt_pendo.cli.schema",
     "sandbox": "dbt_pendo.cli.sandbox",
     "demo": "dbt_pendo.cli.demo",

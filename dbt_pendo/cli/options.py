@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 import yaml
 
-from dbt_pendo.errors import ConfigError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, load_settings
 
 if TYPE_CHECKING:
+    from dbt_pendo.console.terminal import Terminal
     from dbt_pendo.engine.gather import Selection
     from dbt_pendo.warehouse.session import Connection
 
@@ -28,6 +30,11 @@ SETTINGS_HELP: Mapping[str, str] = {
     "requests_per_second": "Never more requests a second than this.",
     "timeout": "Seconds one request may take.",
     "retries": "How often a request is sent again after a fault that may pass.",
+    "retry_time": "Seconds after which a request is given up, however many retries are left.",
+    "max_attempts": "Hold a missing or rejected row after so many attempts.",
+    "missing_retry": "Hours after which a row whose id Pendo does not know is tried again.",
+    "max_error_share": "Stop a sync when a larger share of its rows than this is rejected.",
+    "allow_http": "Let keys travel over plain http to other machines.",
     "schema": "Warehouse schema of ledger, change sets and run log.",
 }
 
@@ -166,6 +173,24 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
         connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
         settings=load_settings(flags, ours),
     )
+
+
+def run_with_terminal(run: Callable[[Terminal], int], flags: dict[str, Any]) -> NoReturn:
+    """Runs a command with a terminal for its output, and ends the process with its exit status."""
+    from dbt_pendo.console.terminal import Terminal
+
+    terminal = Terminal(
+        as_json=flags.pop("as_json"),
+        quiet=flags.pop("quiet"),
+        json_lines=flags.pop("log_format") == "json",
+        colors=flags.pop("use_colors"),
+    )
+    try:
+        status = run(terminal)
+    except DbtPendoError as error:
+        terminal.failed(error)
+        status = error.exit_code
+    sys.exit(status)
 
 
 def _read_project(project_dir: Path) -> dict[str, Any]:

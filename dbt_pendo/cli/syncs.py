@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbt_pendo.cli.options import DbtCommand, dbt_options, output_options, read_invocation, settings_options
-from dbt_pendo.console.terminal import Terminal
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.cli.options import (
+    DbtCommand,
+    dbt_options,
+    output_options,
+    read_invocation,
+    run_with_terminal,
+    settings_options,
+)
+
+if TYPE_CHECKING:
+    from dbt_pendo.console.terminal import Terminal
 
 
 @click.command(cls=DbtCommand)
@@ -41,7 +47,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
         terminal.document(check_document(checked, warnings))
         return _exit_code(checked, warn_error and any(warnings.values()))
 
-    _main(run, flags)
+    run_with_terminal(run, flags)
 
 
 @click.command(cls=DbtCommand)
@@ -52,7 +58,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
 @output_options
 def plan(full_refresh: bool, show: int, **flags: Any) -> None:
     """Show what a sync would do; send and store nothing."""
-    _main(lambda terminal: _plan(terminal, full_refresh, show, flags), flags)
+    run_with_terminal(lambda terminal: _plan(terminal, full_refresh, show, flags), flags)
 
 
 @click.command(cls=DbtCommand)
@@ -61,6 +67,7 @@ def plan(full_refresh: bool, show: int, **flags: Any) -> None:
     "--full-refresh", "-f", envvar="DBT_FULL_REFRESH", show_envvar=True, is_flag=True, help="Send every row again."
 )
 @click.option("--limit", metavar="N", type=click.IntRange(min=0), help="Send at most N rows of each sync.")
+@click.option("--retry-held", is_flag=True, help="Try rows again that are held after too many attempts.")
 @click.option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow.")
 @click.option(
     "--fail-fast",
@@ -75,7 +82,14 @@ def plan(full_refresh: bool, show: int, **flags: Any) -> None:
 @settings_options
 @output_options
 def sync(
-    full_refresh: bool, limit: int | None, force: bool, fail_fast: bool, dry_run: bool, warn_error: bool, **flags: Any
+    full_refresh: bool,
+    limit: int | None,
+    retry_held: bool,
+    force: bool,
+    fail_fast: bool,
+    dry_run: bool,
+    warn_error: bool,
+    **flags: Any,
 ) -> None:
     """Bring Pendo to what the warehouse holds; only changes are sent."""
 
@@ -90,14 +104,14 @@ def sync(
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
         terminal.found(gathered)
         with open_run(gathered, invocation.connection, invocation.settings) as run:
-            options = Options(full_refresh, limit, force)
+            options = Options(full_refresh, limit, force, retry_held)
             with terminal.progress():
                 results = run.sync(options, fail_fast, invocation.target_path, terminal)
         terminal.show_results(results)
         terminal.document(results.to_dict())
         return results.exit_code(warn_error)
 
-    _main(run, flags)
+    run_with_terminal(run, flags)
 
 
 def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any]) -> int:
@@ -119,18 +133,3 @@ def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, An
 def _exit_code(checked: list[Any], warned: bool) -> int:
     """Returns the highest exit status of the errors found; 2 for configuration, 1 for the rest."""
     return max((one.error.exit_code for one in checked if one.error), default=int(warned))
-
-
-def _main(run: Callable[[Terminal], int], flags: dict[str, Any]) -> None:
-    """Runs a command with a terminal for its output, and ends the process with its exit status."""
-    terminal = Terminal(
-        as_json=flags.pop("as_json"),
-        quiet=flags.pop("quiet"),
-        json_lines=flags.pop("log_format") == "json",
-        colors=flags.pop("use_colors"),
-    )
-    try:
-        sys.exit(run(terminal))
-    except DbtPendoError as error:
-        terminal.failed(error)
-        sys.exit(error.exit_code)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dbt_pendo import __version__
-from dbt_pendo.engine.run import Checked
+from dbt_pendo.engine.run import Checked, Unlocked
 from dbt_pendo.errors import DbtPendoError
 
 
@@ -31,6 +31,21 @@ def check_document(checked: Sequence[Checked], warnings: Mapping[str, Sequence[s
     return {
         "metadata": {"dbt_pendo_version": __version__},
         "results": [{**_sync_of(one), "warnings": list(warnings[one.spec.name])} for one in checked],
+    }
+
+
+def unlock_document(unlocked: Sequence[Unlocked]) -> dict[str, Any]:
+    """Returns what became of each sync's lock."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "results": [
+            {
+                "sync": one.sync,
+                "holder": {**asdict(one.holder), "since": str(one.holder.since)} if one.holder else None,
+                "broken": one.broken,
+            }
+            for one in unlocked
+        ],
     }
 
 

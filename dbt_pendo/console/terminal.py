@@ -17,7 +17,7 @@ from dbt_pendo import __version__
 from dbt_pendo.console.documents import error_document
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.results import RunResults, SyncResult
-from dbt_pendo.engine.run import Checked
+from dbt_pendo.engine.run import Checked, Unlocked
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.pages import Planned
@@ -167,6 +167,16 @@ class Terminal:
         else:
             self._line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
 
+    def show_unlocked(self, unlocked: Sequence[Unlocked]) -> None:
+        """Prints what became of each sync's lock."""
+        for one in unlocked:
+            if one.holder is None:
+                self._line(f"{one.sync} is not locked.")
+            elif one.broken:
+                self._line(f"{one.sync} was locked by {one.holder}: the lock is broken.", "warn")
+            else:
+                self._line(f"{one.sync} is locked by {one.holder}, which seems alive; --force breaks it.", "error")
+
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
         if self._as_json:
@@ -244,6 +254,7 @@ def _summary(result: SyncResult) -> str:
             (result.missing, "missing"),
             (result.rejected, "rejected"),
             (result.planned.invalid, "invalid"),
+            (result.planned.held, "held"),
         )
         if count
     ]

@@ -1,146 +1,226 @@
 """Batches to Pendo, and a judgement for every row of them.
 
-A batch that Pendo refuses as a whole, or whose answer names no record, is split in halves until the row at fault
-stands alone (pendo-api.md 9, *split retries*); its neighbours are delivered.
+A batch that Pendo refuses as a whole, or whose answer tells of failures without naming the records, is split in halves
+until the row at fault stands alone (pendo-api.md 9, *split retries*); its neighbours are delivered.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
+from dbt_pendo.engine.interrupts import Stop
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.outcome import Outcome, Position
+from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
 from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.metadata import Verdict
 from dbt_pendo.records.batches import metadata_body, track_body
 from dbt_pendo.records.render import Record
 from dbt_pendo.spec.sync import SyncSpec
 
-Outcomes = dict[Position, Outcome]
-# One call for one batch: the outcome of records that failed, by key, and what Pendo says of records it does not name.
-Send = Callable[[Sequence[Record]], metadata.Verdict]
-
-# So many rows refused alone, and none taken: the fault is not theirs.
+# So many rows refused alone for one reason, and none taken: the fault is not theirs.
 HOPELESS = 5
+# Rows that have to be judged before their share of rejections says anything.
+JUDGED_BEFORE_BREAKING = 100
+
+Outcomes = dict[Position, Outcome]
+# One call for one batch.
+Send = Callable[[Sequence[Record]], Verdict]
+# Is told the outcomes of rows as soon as they are final, that they can be written down.
+Settled = Callable[[Mapping[Position, Outcome]], None]
 
 
 class EverythingRefusedError(DbtPendoError):
-    """Pendo refuses row after row for one reason, which therefore is not a row's."""
+    """Pendo refuses row after row, so that the fault is more likely the mapping's than the rows'."""
 
 
 class Deliverer:
     """Delivers the batches of one sync; may be used from several threads at once."""
 
-    def __init__(self, client: PendoClient, spec: SyncSpec) -> None:
+    def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop) -> None:
         self._client = client
         self._spec = spec
+        self._stop = stop
         self._lock = threading.Lock()
-        self._delivered_any = False
+        self._taken = 0
+        self._rejected = 0
         self._refused_alone: list[str] = []
-        self._last_deletion = 0.0
+        self._deleting = threading.Lock()
+        self._last_deletion = float("-inf")
 
-    def deliver(self, batch: Sequence[Record]) -> Outcomes:
+    def deliver(self, batch: Sequence[Record], settled: Settled) -> None:
         """Writes a batch of visitors or accounts, or sends a batch of events.
 
-        Returns:
-            The outcome of every record that was not delivered.
+        Args:
+            batch: The records.
+            settled: Is told the outcome of every record, except of those that an exception leaves open.
 
         Raises:
-            DbtPendoError: If no further row of this sync can be delivered.
+            DbtPendoError: If no further row of this sync can or shall be delivered.
         """
         if self._spec.event is not None:
-            return self._judge(batch, self._send_events)
+            self._judge(batch, self._send_events, settled)
+            return
+        if len(batch[0].bodies) == 1:
+            self._judge(batch, self._values_sender(0), settled)
+            return
+        # Pendo takes one group a call; a row is delivered when each of its groups is.
         outcomes: Outcomes = {}
         for group in range(len(batch[0].bodies)):
             written = [record for record in batch if record.bodies[group] is not None]
             if written:
-                # Pendo takes one group a call; a row is delivered only when each of its groups is.
-                for position, outcome in self._judge(written, self._values_sender(group)).items():
-                    if outcomes.get(position, outcome).status != "rejected":
-                        outcomes[position] = outcome
-        return outcomes
+                for position, outcome in self._judge(written, self._values_sender(group), _later).items():
+                    outcomes[position] = _worse(outcomes.get(position, DELIVERED), outcome)
+        settled(outcomes)
 
-    def delete(self, batch: Sequence[Record]) -> Outcomes:
-        """Queues the records of a batch for deletion.
+    def delete(self, batch: Sequence[Record], settled: Settled) -> None:
+        """Queues the records of a batch for deletion; else as ``deliver``."""
+        self._judge(batch, self._send_deletions, settled)
 
-        Returns:
-            The outcome of every record that was not taken.
-        """
-        return self._judge(batch, self._send_deletions)
-
-    def _judge(self, batch: Sequence[Record], send: Send) -> Outcomes:
-        verdict = self._send_encodable(batch, send)
-        by_key = {record.key: record.position for record in batch}
-        outcomes = {by_key[key]: outcome for key, outcome in verdict.outcomes.items()}
+    def _judge(self, batch: Sequence[Record], send: Send, settled: Settled) -> Outcomes:
+        """Sends a batch, and whatever parts of it have to be sent again until every record is judged."""
+        verdict = self._sent(batch, send)
+        outcomes = self._placed(batch, verdict, settled)
         rest = [record for record in batch if record.position not in outcomes]
         if not verdict.unplaced:
-            if rest:
-                self._note_delivery()
             return outcomes
-        reason = "; ".join(dict.fromkeys(verdict.unplaced))
         if len(rest) == 1:
-            self._note_refusal(reason)
-            return {**outcomes, rest[0].position: Outcome("rejected", reason)}
-        middle = len(rest) // 2
-        for half in (rest[:middle], rest[middle:]):
-            if half:
-                outcomes.update(self._judge(half, send))
+            return outcomes | self._reject_alone(rest[0], verdict, settled)
+        halves = rest[: len(rest) // 2], rest[len(rest) // 2 :]
+        if verdict.whole:
+            # Nothing of it was taken, so each half is sent for the first time.
+            for half in halves:
+                outcomes |= self._judge(half, send, settled)
+            return outcomes
+        return outcomes | self._find_failures(rest, verdict, send, settled)
+
+    def _find_failures(self, suspects: Sequence[Record], told: Verdict, send: Send, settled: Settled) -> Outcomes:
+        """Finds the records at fault where Pendo took all but some that it does not name.
+
+        It says how many, so of each pair of halves one need not be sent again: what is not wrong with the one half is
+        wrong with the other.
+        """
+        count = len(told.unplaced)
+        if count >= len(suspects):
+            outcomes: Outcomes = {}
+            for record, reason in zip(suspects, told.unplaced, strict=False):
+                outcomes |= self._reject_alone(record, Verdict(unplaced=[reason]), settled)
+            return outcomes
+        left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
+        again = self._sent(left, send)
+        outcomes = {record.position: again.outcomes[record.key] for record in left if record.key in again.outcomes}
+        in_left = len(again.outcomes) + len(again.unplaced)
+        if again.whole or in_left > count:
+            # Pendo contradicts itself: judge both halves afresh.
+            return self._judge(left, send, settled) | self._judge(right, send, settled)
+        settled(outcomes)
+        suspects_left = [record for record in left if record.position not in outcomes]
+        for half, reasons in ((suspects_left, again.unplaced), (right, told.unplaced[in_left:])):
+            if not reasons:
+                outcomes |= self._take(half, settled)
+            else:
+                outcomes |= self._find_failures(half, Verdict(unplaced=list(reasons)), send, settled)
         return outcomes
 
-    def _send_encodable(self, batch: Sequence[Record], send: Send) -> metadata.Verdict:
+    def _sent(self, batch: Sequence[Record], send: Send) -> Verdict:
+        self._stop.check()
         try:
             return send(batch)
         except orjson.JSONEncodeError:
             # Text that is no Unicode, a lone surrogate say: no driver should hand it out, some do.
             unfit = {record.key: Outcome("invalid", reason) for record in batch if (reason := _unfit(record))}
             rest = [record for record in batch if record.key not in unfit]
-            verdict = send(rest) if rest else metadata.Verdict()
+            verdict = send(rest) if rest else Verdict()
             verdict.outcomes.update(unfit)
             return verdict
 
+    def _placed(self, batch: Sequence[Record], verdict: Verdict, settled: Settled) -> Outcomes:
+        """Returns the outcomes an answer leaves no doubt about."""
+        outcomes: Outcomes = {}
+        if verdict.outcomes or not verdict.unplaced:
+            usual = None if verdict.unplaced else DELIVERED
+            for record in batch:
+                outcome = verdict.outcomes.get(record.key, usual)
+                if outcome is not None:
+                    outcomes[record.position] = outcome
+        if outcomes:
+            self._count(outcomes)
+            settled(outcomes)
+        return outcomes
+
+    def _take(self, records: Sequence[Record], settled: Settled) -> Outcomes:
+        return self._placed(records, Verdict(), settled)
+
+    def _reject_alone(self, record: Record, verdict: Verdict, settled: Settled) -> Outcomes:
+        reason = "; ".join(dict.fromkeys(verdict.unplaced))
+        outcomes: Outcomes = {record.position: Outcome("rejected", reason)}
+        self._count(outcomes)
+        settled(outcomes)
+        self._note_refusal(reason.replace(record.key, "…"))
+        return outcomes
+
     def _values_sender(self, group: int) -> Send:
         spec = self._spec
+        name = spec.groups[group] if spec.groups else "custom"
 
-        def send(batch: Sequence[Record]) -> metadata.Verdict:
+        def send(batch: Sequence[Record]) -> Verdict:
             body = metadata_body(batch, group)
-            answer = metadata.write_values(
-                self._client, spec.object, spec.groups[group] if spec.groups else "custom", body, spec.mode == "upsert"
-            )
+            answer = metadata.write_values(self._client, spec.object, name, body, create=spec.mode == "upsert")
             return metadata.judge_values(answer, [record.key for record in batch])
 
         return send
 
-    def _send_events(self, batch: Sequence[Record]) -> metadata.Verdict:
-        assert self._spec.event is not None  # noqa: S101 - deliver() asked
-        answer = track.send_events(self._client, self._spec.event.app, track_body(batch))
-        return metadata.Verdict() if answer.ok else metadata.Verdict(unplaced=[answer.message])
+    def _send_events(self, batch: Sequence[Record]) -> Verdict:
+        app = self._spec.event.app if self._spec.event else None
+        answer = track.send_events(self._client, app, track_body(batch))
+        return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
 
-    def _send_deletions(self, batch: Sequence[Record]) -> metadata.Verdict:
-        with self._lock:
+    def _send_deletions(self, batch: Sequence[Record]) -> Verdict:
+        with self._deleting:
             # More than a call a second is likely refused (pendo-api.md 6).
-            time.sleep(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
+            self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
             answer = deletion.delete_records(self._client, self._spec.object, [record.key for record in batch])
             self._last_deletion = time.monotonic()
-        return metadata.Verdict() if answer.ok else metadata.Verdict(unplaced=[answer.message])
+        return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
 
-    def _note_delivery(self) -> None:
+    def _count(self, outcomes: Mapping[Position, Outcome]) -> None:
+        """Counts judged rows, and stops the sync when too large a share of them is rejected."""
+        rejected = sum(outcome.status == "rejected" for outcome in outcomes.values())
         with self._lock:
-            self._delivered_any = True
+            self._rejected += rejected
+            self._taken += len(outcomes) - rejected
+            judged, all_rejected = self._rejected + self._taken, self._rejected
+        limit = self._client.settings.max_error_share
+        if rejected and judged >= JUDGED_BEFORE_BREAKING and all_rejected > limit * judged:
+            reasons = [outcome.detail for outcome in outcomes.values() if outcome.status == "rejected"]
+            raise EverythingRefusedError(
+                f"Pendo rejected {all_rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
+                "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",
+            )
 
     def _note_refusal(self, reason: str) -> None:
         """Counts rows refused alone: when none was ever taken, going on would ask Pendo for every single row."""
         with self._lock:
             self._refused_alone.append(reason)
-            hopeless = not self._delivered_any and len(self._refused_alone) >= HOPELESS
-        if hopeless and len(set(self._refused_alone)) == 1:
+            hopeless = not self._taken and self._refused_alone.count(reason) >= HOPELESS
+        if hopeless:
             raise EverythingRefusedError(
                 f"Pendo refuses every row for one reason: {reason}.",
                 "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo.",
             )
+
+
+def _later(outcomes: Mapping[Position, Outcome]) -> None:
+    """Nothing is final yet."""
+
+
+def _worse(one: Outcome, other: Outcome) -> Outcome:
+    ranks = ("delivered", "missing", "invalid", "rejected")
+    return max(one, other, key=lambda outcome: ranks.index(outcome.status))
 
 
 def _unfit(record: Record) -> str | None:

@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import Pendo, Prepared, find_source, match_fields, offline_fields
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
-from dbt_pendo.engine.sync import Options, SyncRun
+from dbt_pendo.engine.sync import Options, SyncRun, plan_options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables, sync_lock
+from dbt_pendo.warehouse.lock import Holder
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
@@ -47,20 +49,33 @@ class Checked:
     requests: Sequence[PreviewedRequest] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """What became of a sync's lock: who held it (None: nobody), and whether it was broken."""
+
+    sync: str
+    holder: Holder | None
+    broken: bool
+
+
 class Run:
     """A warehouse and a Pendo, and what to do with the syncs between them."""
 
-    def __init__(self, gathered: Gathered, session: Session, settings: Settings, client: PendoClient) -> None:
+    def __init__(
+        self, gathered: Gathered, session: Session, settings: Settings, client: PendoClient, stop: Stop
+    ) -> None:
         self._gathered = gathered
         self._session = session
         self._settings = settings
         self._client = client
+        self._stop = stop
         self._pendo = Pendo(client)
         self._schema = settings.schema or f"{session.schema}_pendo"
 
     def check(self) -> Iterator[Checked]:
         """Compares each mapping with the warehouse and with Pendo."""
         for model, spec in self._gathered.syncs:
+            self._stop.check()
             try:
                 self._prepare(model, spec, may_create=False)
             except DbtPendoError as error:
@@ -76,13 +91,15 @@ class Run:
             show: How many records to show as the requests they would be sent in.
         """
         for model, spec in self._gathered.syncs:
+            self._stop.check()
             try:
                 prepared = self._prepare(
                     model, spec, may_create=False, ask_pendo=self._settings.integration_key is not None
                 )
                 tables = self._tables(prepared)
-                buckets = tables.plan(options.full_refresh)
-                rows = tables.preview(options.full_refresh, show) if show else []
+                how = plan_options(options, self._settings.max_attempts, self._settings.missing_retry)
+                buckets = tables.plan(how)
+                rows = tables.preview(how, show) if show else []
                 requests = list(preview_requests(spec, render(spec, rows, prepared.fields)))
                 planned = sum((bucket.planned for bucket in buckets), Planned())
             except DbtPendoError as error:
@@ -112,7 +129,9 @@ class Run:
                 result = prepared
             else:
                 tables = self._tables(prepared)
-                result = SyncRun(run_id, prepared, tables, self._client, options, observer).run()
+                result = SyncRun(
+                    run_id, prepared, tables, self._client, options, target_path, self._stop, observer
+                ).run()
             results.append(result)
             observer.sync_finished(index, len(self._gathered.syncs), result)
             # The run log is a convenience; a schema that cannot be written has failed the sync already.
@@ -121,6 +140,20 @@ class Run:
         run = RunResults(run_id, self._gathered.manifest.invocation_id, results, time.monotonic() - started, _now())
         run.write(target_path)
         return run
+
+    def unlock(self, force: bool) -> Iterator[Unlocked]:
+        """Breaks the locks that dead runs left.
+
+        Args:
+            force: Break those of living runs as well.
+        """
+        for _, spec in self._gathered.syncs:
+            lock = sync_lock(self._session, self._schema, spec.name)
+            holder = lock.holder()
+            broken = holder is not None and (force or holder.is_dead)
+            if broken:
+                lock.break_()
+            yield Unlocked(spec.name, holder, broken)
 
     def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
         if status := self._gathered.unbuilt.get(spec.unique_id):
@@ -133,6 +166,8 @@ class Run:
             )
         try:
             return self._prepare(model, spec, may_create=True)
+        except InterruptedRunError as error:
+            return SyncResult(spec.name, spec.unique_id, spec.object, "interrupted", str(error))
         except DbtPendoError as error:
             misconfigured = isinstance(error, ConfigError | KeyRefusedError)
             return failed_before_start(spec, str(error), misconfigured)
@@ -163,8 +198,13 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
         ConfigError: If the profile cannot be used.
         WarehouseError: If the warehouse cannot be reached.
     """
-    with open_session(connection) as session, PendoClient(settings) as client:
-        yield Run(gathered, session, settings, client)
+    stop = Stop()
+    with (
+        stop_on_signals(stop),
+        open_session(connection) as session,
+        PendoClient(settings, wait=stop.wait) as client,
+    ):
+        yield Run(gathered, session, settings, client, stop)
 
 
 def _now() -> datetime.datetime:

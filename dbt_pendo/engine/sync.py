@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
-from dbt_pendo.engine.deliver import Deliverer, Outcomes
+from dbt_pendo.engine.deliver import Deliverer
+from dbt_pendo.engine.interrupts import InterruptedRunError, Stop
+from dbt_pendo.engine.journal import Journal, journal_path, read_remains
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.engine.results import SyncResult, SyncStatus
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.outcome import UNSENT
+from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import pack
-from dbt_pendo.records.render import Record, render
+from dbt_pendo.records.render import render
 from dbt_pendo.spec.sync import Limit
-from dbt_pendo.warehouse.ledger import Row, SyncTables
+from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
+from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, Span, cut_pages, limit_buckets
 
-ROWS_PER_PAGE = 25_000
+# A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
+BATCHES_PER_PAGE = 100
+SMALLEST_PAGE, LARGEST_PAGE = 1_000, 25_000
 REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
@@ -38,21 +46,45 @@ class Options:
         full_refresh: Send every row again.
         limit: Send at most so many rows; None for all.
         force: Pass the guards ``max_changes`` and ``max_removals``.
+        retry_held: Try held rows again.
     """
 
     full_refresh: bool = False
     limit: int | None = None
     force: bool = False
+    retry_held: bool = False
 
 
 @dataclass(slots=True)
 class _Page:
-    """A page whose batches are on their way."""
+    """A page whose batches are on their way.
 
+    Attributes:
+        number: Its number in the journal.
+        span: Its rows in the change set.
+        rows: Its rows, as read.
+        others: The outcomes other than delivered, by row.
+        delivered: The rows Pendo took.
+        sent: Its batches: how many rows each holds, and what became of it.
+    """
+
+    number: int
     span: Span
     rows: Sequence[Row]
-    outcomes: Outcomes
-    sent: list[tuple[Sequence[Record], Future[Outcomes]]]
+    others: dict[Position, Outcome]
+    delivered: set[Position] = field(default_factory=set)
+    sent: list[tuple[int, Future[None]]] = field(default_factory=list)
+
+    def outcomes(self) -> dict[Position, Outcome]:
+        """Returns the outcome of each row that was not delivered; a row nobody settled was not sent."""
+        if len(self.delivered) + len(self.others) == len(self.rows):
+            return self.others
+        unsent = {
+            position: UNSENT
+            for row in self.rows
+            if (position := (row[0], row[1])) not in self.delivered and position not in self.others
+        }
+        return self.others | unsent
 
 
 class SyncRun:
@@ -65,6 +97,8 @@ class SyncRun:
         tables: SyncTables,
         client: PendoClient,
         options: Options,
+        target_path: Path,
+        stop: Stop,
         observer: Observer,
     ) -> None:
         self._run_id = run_id
@@ -73,19 +107,28 @@ class SyncRun:
         self._tables = tables
         self._client = client
         self._options = options
+        self._journal_path = journal_path(target_path, prepared.spec.name)
+        self._stop = stop
         self._observer = observer
-        self._deliverer = Deliverer(client, prepared.spec)
+        self._deliverer = Deliverer(client, prepared.spec, stop)
         self._planned = Planned()
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self._failure: DbtPendoError | None = None
+        self._settling = threading.Lock()
 
     def run(self) -> SyncResult:
         """Delivers what there is to deliver; failures end up in the result."""
         started, traffic = time.monotonic(), self._client.traffic
+        status: SyncStatus
+        message: str | None
         try:
-            status, message = self._run()
+            status, message = self._run_locked()
+        except InterruptedRunError as error:
+            status, message = "interrupted", str(error)
+        except LockedError as error:
+            status, message = "blocked", str(error)
         except DbtPendoError as error:
             status, message = "error", str(error)
         return SyncResult(
@@ -103,9 +146,25 @@ class SyncRun:
             ledger=self._tables.ledger,
         )
 
-    def _run(self) -> tuple[SyncStatus, str | None]:
+    def _run_locked(self) -> tuple[SyncStatus, str | None]:
+        self._stop.check()
+        self._tables.ensure_schema()
+        lock = self._tables.lock()
+        lock.acquire(self._run_id)
+        try:
+            return self._run(lock)
+        finally:
+            # A warehouse that is gone keeps the lock; it goes stale.
+            with contextlib.suppress(DbtPendoError):
+                lock.release()
+
+    def _run(self, lock: SyncLock) -> tuple[SyncStatus, str | None]:
         self._tables.prepare()
-        buckets = self._tables.write_changes(self._options.full_refresh)
+        self._recover()
+        settings = self._client.settings
+        buckets = self._tables.write_changes(
+            self._run_id, plan_options(self._options, settings.max_attempts, settings.missing_retry)
+        )
         everything = sum((bucket.planned for bucket in buckets), Planned())
         self._planned = everything
         if not self._options.force and (reason := self._blocked(everything)):
@@ -115,18 +174,29 @@ class SyncRun:
             buckets = limit_buckets(buckets, self._options.limit)
             taken = sum((bucket.planned for bucket in buckets), Planned())
             waiting = everything.to_send - taken.to_send
-            self._planned = replace(taken, unchanged=everything.unchanged)
+            self._planned = replace(taken, unchanged=everything.unchanged, held=everything.held)
         self._observer.sync_planned(self._spec, self._planned)
         if self._planned.invalid:
             for reason, rows, key in self._tables.invalid_reasons():
                 self._note("invalid", reason, key, rows)
-        self._deliver(list(cut_pages(buckets, ROWS_PER_PAGE)))
+        rows_per_page = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
+        self._deliver(list(cut_pages(buckets, rows_per_page)), lock)
         if self._failure is not None:
             raise self._failure
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
         notes = [*self._notes(), *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
         return ("partial" if self._counts["rejected"] else "success"), "; ".join(notes) or None
+
+    def _recover(self) -> None:
+        """Commits what Pendo had acknowledged to a run that died before it could."""
+        remains = read_remains(self._journal_path)
+        if remains is None or not remains.pages or self._tables.change_set_run() != remains.run_id:
+            return
+        for page in remains.pages:
+            rows = self._tables.read_positions(page.span)
+            outcomes = {(row[0], row[1]): page.outcomes.get((row[0], row[1]), UNSENT) for row in rows}
+            self._tables.commit(remains.run_id, page.span, rows, outcomes)
 
     def _blocked(self, planned: Planned) -> str | None:
         """Returns why a guard holds the sync back, if one does."""
@@ -141,66 +211,89 @@ class SyncRun:
                 return f"{rows:,} rows {what}, {name} allows {allowed:,}; --force sends them"
         return None
 
-    def _deliver(self, spans: Sequence[Span]) -> None:
+    def _deliver(self, spans: Sequence[Span], lock: SyncLock) -> None:
         """Reads, sends and commits the pages; the next is read while one is under way."""
-        with ThreadPoolExecutor(self._client.settings.concurrency, thread_name_prefix="dbt-pendo") as pool:
+        pool = ThreadPoolExecutor(self._client.settings.concurrency, thread_name_prefix="dbt-pendo")
+        journal = Journal(self._journal_path, self._run_id)
+        committed = False
+        try:
             under_way: _Page | None = None
-            for span in spans:
-                page = self._send_page(pool, span)
-                if under_way is not None:
-                    self._finish_page(under_way)
-                under_way = page
+            for number, span in enumerate(spans):
+                under_way = self._send_page(pool, journal, number, span, under_way, lock)
                 if self._failure is not None:
                     break
             if under_way is not None:
-                self._finish_page(under_way)
+                self._finish_page(journal, under_way, lock)
+            committed = True
+        finally:
+            pool.shutdown(cancel_futures=True)
+            journal.close(keep=not committed)
 
-    def _send_page(self, pool: ThreadPoolExecutor, span: Span) -> _Page:
+    def _send_page(
+        self, pool: ThreadPoolExecutor, journal: Journal, number: int, span: Span, before: _Page | None, lock: SyncLock
+    ) -> _Page:
+        """Sends a page, and finishes the one before it while it is on its way."""
         with _paused_gc():
             rows = self._tables.read_page(span)
             rendered = render(self._spec, rows, self._prepared.fields)
-        size = self._spec.batch_size
-        sent = [
-            *((batch, pool.submit(self._deliverer.deliver, batch)) for batch in pack(rendered.updates, size)),
-            *(
-                (batch, pool.submit(self._deliverer.delete, batch))
-                for batch in pack(rendered.deletions, LARGEST_DELETION)
-            ),
-        ]
-        return _Page(span, rows, rendered.unsendable, sent)
+        page = _Page(number, span, rows, rendered.unsendable)
+        journal.begin_page(number, span)
+        settled = partial(self._settle, journal, page)
+        for deliver, records, size in (
+            (self._deliverer.deliver, rendered.updates, self._spec.batch_size),
+            (self._deliverer.delete, rendered.deletions, LARGEST_DELETION),
+        ):
+            for batch in pack(records, size):
+                page.sent.append((len(batch), pool.submit(deliver, batch, settled)))
+        if before is not None:
+            self._finish_page(journal, before, lock)
+        return page
 
-    def _finish_page(self, page: _Page) -> None:
+    def _settle(self, journal: Journal, page: _Page, outcomes: Mapping[Position, Outcome]) -> None:
+        """Takes the outcomes of some rows from a sending thread: first into the journal, then into the page."""
+        journal.note(page.number, outcomes)
+        with self._settling:
+            for position, outcome in outcomes.items():
+                if outcome is DELIVERED:
+                    page.delivered.add(position)
+                else:
+                    page.others[position] = outcome
+
+    def _finish_page(self, journal: Journal, page: _Page, lock: SyncLock) -> None:
         """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
-        for batch, future in page.sent:
-            page.outcomes.update(self._outcomes_of(batch, future))
-            self._observer.sync_progressed(self._spec, len(batch))
-        self._tables.commit(self._run_id, page.span, page.rows, page.outcomes)
-        self._count(page)
+        for rows, batch in page.sent:
+            while wait((batch,), timeout=RENEW_EVERY).not_done:
+                lock.renew()
+            lock.renew()
+            self._look_at(batch)
+            self._observer.sync_progressed(self._spec, rows)
+        outcomes = page.outcomes()
+        self._tables.commit(self._run_id, page.span, page.rows, outcomes)
+        journal.end_page(page.number)
+        self._count(page.rows, outcomes)
 
-    def _outcomes_of(self, batch: Sequence[Record], future: Future[Outcomes]) -> Outcomes:
-        if self._failure is not None and future.cancel():
-            return dict.fromkeys((record.position for record in batch), UNSENT)
+    def _look_at(self, batch: Future[None]) -> None:
+        """Notes why a batch failed; after the first failure what was not begun is not begun any more."""
+        if self._failure is not None and batch.cancel():
+            return
         try:
-            return future.result()
+            batch.result()
         except DbtPendoError as error:
             self._failure = self._failure or error
-            return dict.fromkeys((record.position for record in batch), UNSENT)
 
-    def _count(self, page: _Page) -> None:
+    def _count(self, rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> None:
         """Adds a page to the results; a row found invalid while it was rendered moves over to the invalid ones."""
-        self._counts.update(outcome.status for outcome in page.outcomes.values() if outcome.status != "delivered")
-        judged = sum(outcome.status != "delivered" for outcome in page.outcomes.values())
-        self._counts["delivered"] += len(page.rows) - judged
-        if not judged:
-            return
         moved: Counter[str] = Counter()
-        for row in page.rows:
-            outcome = page.outcomes.get((row[0], row[1]))
-            if outcome is None or outcome.status in ("delivered", "unsent"):
-                continue
-            self._note(outcome.status, outcome.detail or "", row[3], 1)
-            if outcome.status == "invalid":
-                moved[row[2]] += 1
+        if outcomes:
+            for row in rows:
+                outcome = outcomes.get((row[0], row[1]), DELIVERED)
+                self._counts[outcome.status] += 1
+                if outcome.status == "invalid":
+                    moved[row[2]] += 1
+                if outcome.detail is not None:
+                    self._note(outcome.status, outcome.detail, row[3], 1)
+        else:
+            self._counts["delivered"] += len(rows)
         self._planned = replace(
             self._planned,
             added=self._planned.added - moved["added"],
@@ -232,6 +325,11 @@ class SyncRun:
                     f"{of_status.total():,} {status}: " + ", ".join(shown) + (f", {more} more reasons" if more else "")
                 )
         return notes
+
+
+def plan_options(options: Options, max_attempts: int, missing_retry: float) -> PlanOptions:
+    """Returns how a plan has to compare, by a run's options and the settings of held rows."""
+    return PlanOptions(options.full_refresh, None if options.retry_held else max_attempts, missing_retry)
 
 
 @contextlib.contextmanager

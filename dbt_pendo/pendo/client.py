@@ -16,14 +16,14 @@ import requests
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.settings import Secret, Settings
 
 # Pendo documents 408 for bulk calls; 429 and 5xx are seen in the field (pendo-api.md 7).
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 REFUSED = frozenset({401, 403})
+# Seconds. After a 429 the pace is cut as well (pacing.py), so the request itself need not wait much longer.
 FIRST_WAIT = 0.5
-# No source says how long to wait after a 429 that carries no Retry-After; clients wait from 5 s on.
-FIRST_WAIT_THROTTLED = 5.0
 LONGEST_WAIT = 60.0
 SHOWN_BODY = 300
 
@@ -47,10 +47,12 @@ class Answer:
     Attributes:
         status: The HTTP status: 2xx, or a 4xx that concerns the body of the request.
         content: The body.
+        secret: The secret of the request, which Pendo may have echoed.
     """
 
     status: int
     content: bytes
+    secret: Secret | None = None
 
     @property
     def ok(self) -> bool:
@@ -60,16 +62,31 @@ class Answer:
     @property
     def json(self) -> Any:
         """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
+        content = self.content
+        if self.secret is not None:
+            # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
+            content = self.secret.hidden_in(content.decode(errors="replace")).encode()
         try:
-            return orjson.loads(self.content)
+            return orjson.loads(content)
         except orjson.JSONDecodeError:
             return None
 
     @property
     def message(self) -> str:
         """Pendo's own words, in one line."""
-        text = " ".join(self.content.decode(errors="replace").split())[:SHOWN_BODY]
+        text = self.content.decode(errors="replace")
+        if self.secret is not None:
+            text = self.secret.hidden_in(text)
+        text = " ".join(text.split())[:SHOWN_BODY]
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why an attempt has to be made again, and how many seconds Pendo wants us to wait; None if it does not say."""
+
+    reason: str
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,7 @@ class PendoClient:
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
         self._traffic = Traffic()
+        self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
 
     def __enter__(self) -> PendoClient:
         return self
@@ -143,47 +161,63 @@ class PendoClient:
         return self._call("POST", self.settings.data_url, "/data/track", secret, body)
 
     def _call(self, method: str, host: str, path: str, secret: Secret, body: bytes | None) -> Answer:
-        fault = ""
-        attempts = 1 + self.settings.retries
-        for attempt in range(attempts):
-            self._count(body, retry=attempt > 0)
-            asked_wait, first_wait = None, FIRST_WAIT
-            try:
-                response = self._session().request(
-                    method,
-                    f"{host}{path}",
-                    data=body,
-                    headers={
-                        "x-pendo-integration-key": secret.reveal(),
-                        "Content-Type": "application/json",
-                    },
-                    timeout=self.settings.timeout,
-                    proxies=self._proxies[host],
-                    verify=self._certificates,
-                    allow_redirects=False,
+        """Sends a request until it is answered, its retries are used up, or its time is over."""
+        give_up_at = time.monotonic() + self.settings.retry_time
+        attempt = 0
+        while True:
+            outcome = self._attempt(method, host, path, secret, body, retry=attempt > 0)
+            if isinstance(outcome, Answer):
+                return outcome
+            wait = outcome.wait
+            if wait is None:
+                wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
+            attempt += 1
+            if attempt > self.settings.retries or time.monotonic() + wait > give_up_at:
+                raise UnavailableError(
+                    f"Pendo at {host} did not take {method} {path} in {attempt} attempts; the last: {outcome.reason}.",
+                    "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it again.",
                 )
-            except requests.RequestException as error:
-                fault = _describe_fault(error)
-            else:
-                answer = Answer(response.status_code, response.content)
-                if answer.status in REFUSED:
-                    raise _key_refused(answer, host, path, secret)
-                if 300 <= answer.status < 400:
-                    raise PendoError(
-                        f"{host} answers {path} with a redirect.", "Set PENDO_API_URL to the host it points to."
-                    )
-                if answer.status not in RETRIED:
-                    return answer
-                fault = answer.message
-                asked_wait = _retry_after(response.headers.get("Retry-After"))
-                first_wait = FIRST_WAIT_THROTTLED if answer.status == 429 else FIRST_WAIT
-            if attempt + 1 < attempts:
-                backoff = min(first_wait * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
-                self._wait(backoff if asked_wait is None else asked_wait)
-        raise UnavailableError(
-            f"Pendo at {host} did not take {method} {path} in {attempts} attempts; the last: {fault}.",
-            "Look at PENDO_API_URL, PENDO_DATA_URL and the network; what was delivered is kept, so run it again.",
-        )
+            self._wait(wait)
+
+    def _attempt(
+        self, method: str, host: str, path: str, secret: Secret, body: bytes | None, retry: bool
+    ) -> Answer | _Fault:
+        """Sends a request once, at the pace Pendo takes."""
+        while delay := self._pacer.reserve(time.monotonic()):
+            self._wait(delay)
+        self._count(body, retry)
+        started = time.monotonic()
+        try:
+            response = self._session().request(
+                method,
+                f"{host}{path}",
+                data=body,
+                headers={"x-pendo-integration-key": secret.reveal(), "Content-Type": "application/json"},
+                timeout=self.settings.timeout,
+                proxies=self._proxies[host],
+                verify=self._certificates,
+                allow_redirects=False,  # the key must not travel to another host
+            )
+        except requests.RequestException as error:
+            self._pacer.strained(time.monotonic())
+            return _Fault(secret.hidden_in(_describe_fault(error)))
+        finally:
+            self._pacer.release()
+        now = time.monotonic()
+        answer = Answer(response.status_code, response.content, secret)
+        if answer.status in REFUSED:
+            raise _key_refused(answer, host, path, secret)
+        if 300 <= answer.status < 400:
+            raise PendoError(f"{host} answers {path} with a redirect.", "Set PENDO_API_URL to the host it points to.")
+        if answer.status == 429:
+            wait = _retry_after(response.headers.get("Retry-After"))
+            self._pacer.throttled(now, wait)
+            return _Fault(answer.message, wait)
+        if answer.status in RETRIED:
+            self._pacer.strained(now)
+            return _Fault(answer.message, _retry_after(response.headers.get("Retry-After")))
+        self._pacer.taken(now, now - started)
+        return answer
 
     def _session(self) -> requests.Session:
         # A session a thread: requests' sessions are not made to be shared.

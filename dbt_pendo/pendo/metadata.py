@@ -77,11 +77,14 @@ class Verdict:
 
     Attributes:
         outcomes: By id, the records that were not written.
-        unplaced: Messages about records the answer does not name; empty when every record is judged.
+        unplaced: Messages about records the answer does not name, one a record; empty when every record is judged.
+        whole: Whether the call was refused as a whole, or its answer cannot be read: then nothing is known of any
+            record, and ``unplaced`` holds why.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     unplaced: list[str] = field(default_factory=list)
+    whole: bool = False
 
 
 def verify_key(client: PendoClient) -> bool:
@@ -149,11 +152,10 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
         answer: The answer to ``write_values``.
         ids: The ids of the records of the call.
     """
-    if not answer.ok:
-        return Verdict(unplaced=[answer.message])
-    document = answer.json
+    document = answer.json if answer.ok else None
     if not isinstance(document, dict):
-        return Verdict(unplaced=[f"an answer that cannot be read ({answer.message})"])
+        unread = answer.message if not answer.ok else f"an answer that cannot be read ({answer.message})"
+        return Verdict(unplaced=[unread], whole=True)
     verdict = Verdict()
     known = set(ids)
     for missing in _items(document, "missing"):
@@ -170,7 +172,7 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
     failed = document.get("failed")
     told = len(verdict.outcomes) + len(verdict.unplaced)
     if isinstance(failed, int) and failed > told:
-        verdict.unplaced.append(f"{failed - told} records failed without a reason")
+        verdict.unplaced += [f"{failed - told} records failed without a reason"] * (failed - told)
     return verdict
 
 

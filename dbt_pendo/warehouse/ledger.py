@@ -10,6 +10,7 @@ from typing import Any
 
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
 from dbt_pendo.warehouse.session import Session, TableColumn
 
@@ -21,9 +22,26 @@ DETAIL_LENGTH = 500
 LONGEST_NAME = 50
 EVERYTHING = Span("000", "fff")
 # Names of the change set's own columns, which a mapped column of that name makes way for.
-OWN_COLUMNS = frozenset({"bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash"})
+OWN_COLUMNS = frozenset(
+    {"bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"}
+)
 
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """How to compare.
+
+    Attributes:
+        full_refresh: Take every row for new.
+        max_attempts: A row that failed so often as it is is held; None holds no row.
+        missing_retry: Hours for which a row whose id Pendo does not know is held.
+    """
+
+    full_refresh: bool = False
+    max_attempts: int | None = None
+    missing_retry: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +81,12 @@ class SyncTables:
         """The ledger's relation, for people who want to query it."""
         return self._session.relation(self._schema, self._ledger)
 
+    def ensure_schema(self) -> None:
+        """Creates the schema of the bookkeeping on a first run."""
+        self._session.ensure_schema(self._schema)
+
     def prepare(self) -> None:
         """Creates the ledger on a first run, and ends a compaction that a dead run began."""
-        self._session.ensure_schema(self._schema)
         if self._session.exists(self._schema, self._ledger):
             self._session.drop(self._schema, self._compacted)
         elif self._session.exists(self._schema, self._compacted):
@@ -75,14 +96,14 @@ class SyncTables:
             ledger = self._session.relation(self._schema, self._ledger)
             self._session.create(self._schema, self._ledger, self._session.sql("pendo_create_ledger", ledger=ledger))
 
-    def plan(self, full_refresh: bool) -> list[Bucket]:
+    def plan(self, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and stores nothing."""
-        return self._count(f"({self._plan_sql(full_refresh)})")
+        return self._count(f"({self._plan_sql(options)})")
 
-    def write_changes(self, full_refresh: bool) -> list[Bucket]:
+    def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and writes the change set down."""
         changes = self._session.relation(self._schema, self._changes)
-        plan = self._plan_sql(full_refresh)
+        plan = self._plan_sql(options, run_id)
         self._session.create(
             self._schema,
             self._changes,
@@ -90,13 +111,25 @@ class SyncTables:
         )
         return self._count(changes)
 
-    def preview(self, full_refresh: bool, rows: int) -> list[Row]:
+    def preview(self, options: PlanOptions, rows: int) -> list[Row]:
         """Returns the first rows of a plan that would be sent, without storing anything."""
-        return self._read(f"({self._plan_sql(full_refresh)})", EVERYTHING, rows)
+        return self._read(f"({self._plan_sql(options)})", EVERYTHING, rows)
+
+    def change_set_run(self) -> str | None:
+        """Returns the run that wrote the change set; None when there is none, or it is empty."""
+        if not self._session.exists(self._schema, self._changes):
+            return None
+        changes = self._session.relation(self._schema, self._changes)
+        ((run_id,),) = self._session.rows(self._session.sql("pendo_change_set_run", changes=changes))
+        return None if run_id is None else str(run_id)
 
     def read_page(self, span: Span) -> list[Row]:
         """Returns the rows of a page that have to be sent."""
         return self._read(self._session.relation(self._schema, self._changes), span, None)
+
+    def read_positions(self, span: Span) -> list[Row]:
+        """Returns the rows of a page without the mapped columns, which another mapping may have written."""
+        return self._read(self._session.relation(self._schema, self._changes), span, None, columns=())
 
     def invalid_reasons(self) -> list[tuple[str, int, str | None]]:
         """Returns why rows of the change set are invalid: the reason, how many rows, and one of their keys."""
@@ -165,7 +198,11 @@ class SyncTables:
         self._session.drop(self._schema, self._ledger)
         self._session.rename(self._schema, self._compacted, self._ledger)
 
-    def _plan_sql(self, full_refresh: bool) -> str:
+    def lock(self) -> SyncLock:
+        """Returns the lock of the sync."""
+        return sync_lock(self._session, self._schema, self._spec.name)
+
+    def _plan_sql(self, options: PlanOptions, run_id: str | None = None) -> str:
         spec, source = self._spec, self._source
         return self._session.sql(
             "pendo_plan",
@@ -179,7 +216,10 @@ class SyncTables:
             anonymous=spec.object == "visitor",
             deliver_once=spec.object == "track_event",
             removals=spec.on_removed != "keep",
-            full_refresh=full_refresh,
+            full_refresh=options.full_refresh,
+            run_id=run_id,
+            max_attempts=options.max_attempts,
+            missing_retry=round(options.missing_retry * 3600),
         )
 
     def _known_ledger(self) -> str | None:
@@ -193,16 +233,21 @@ class SyncTables:
         rows = self._session.rows(self._session.sql("pendo_count_changes", changes=changes))
         return buckets_from_counts((row[0], row[1], row[2], row[3]) for row in rows)
 
-    def _read(self, changes: str, span: Span, limit: int | None) -> list[Row]:
+    def _read(self, changes: str, span: Span, limit: int | None, columns: Sequence[str] | None = None) -> list[Row]:
         return self._session.rows(
             self._session.sql(
                 "pendo_read_page",
                 changes=changes,
-                columns=list(self._aliases),
+                columns=list(self._aliases if columns is None else columns),
                 span=asdict(span),
                 row_limit=limit,
             )
         )
+
+
+def sync_lock(session: Session, schema: str, sync: str) -> SyncLock:
+    """Returns the lock of a sync."""
+    return SyncLock(session, schema, sync, table_name(sync, "lock"))
 
 
 def table_name(sync: str, suffix: str) -> str:

@@ -80,24 +80,23 @@ def buckets_from_counts(counts: Iterable[tuple[str, str, int, int]]) -> list[Buc
     """Returns the buckets of a change set in their order.
 
     Args:
-        counts: Rows of ``pendo_count_changes``: bucket, change, number of rows, highest seq. Of a bucket's
-            unchanged rows only the last stands in the change set; its seq is the bucket's size.
+        counts: Rows of ``pendo_count_changes``: bucket, change, number of rows, highest seq. Of a bucket's held and
+            unchanged rows, which come last in this order, only the last of each stands in the change set.
     """
-    found: dict[str, dict[str, int]] = {}
-    sizes: dict[str, int] = {}
+    found: dict[str, dict[str, tuple[int, int]]] = {}
     for bucket, change, rows, last_seq in counts:
-        kinds = found.setdefault(bucket, {})
-        if change == "unchanged":
-            sizes[bucket] = int(last_seq)
-        else:
-            kinds[change] = int(rows)
-    return [
-        Bucket(
-            name,
-            Planned(**kinds, unchanged=sizes[name] - sum(kinds.values()) if name in sizes else 0),
-        )
-        for name, kinds in sorted(found.items())
-    ]
+        found.setdefault(bucket, {})[change] = (int(rows), int(last_seq))
+    buckets = []
+    for name, kinds in sorted(found.items()):
+        counted = {change: rows for change, (rows, _) in kinds.items() if change not in ("held", "unchanged")}
+        before = sum(counted.values())
+        for change in ("held", "unchanged"):
+            if change in kinds:
+                last_seq = kinds[change][1]
+                counted[change] = last_seq - before
+                before = last_seq
+        buckets.append(Bucket(name, Planned(**counted)))
+    return buckets
 
 
 def limit_buckets(buckets: Iterable[Bucket], limit: int) -> list[Bucket]:

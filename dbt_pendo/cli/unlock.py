@@ -1,0 +1,43 @@
+"""``dbt-pendo unlock``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbt_pendo.cli.options import (
+    DbtCommand,
+    dbt_options,
+    output_options,
+    read_invocation,
+    run_with_terminal,
+    settings_options,
+)
+
+if TYPE_CHECKING:
+    from dbt_pendo.console.terminal import Terminal
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option("--force", is_flag=True, help="Break the lock of a run that still gives signs of life, too.")
+@settings_options
+@output_options
+def unlock(force: bool, **flags: Any) -> None:
+    """Break the lock a dead run left."""
+
+    def run(terminal: Terminal) -> int:
+        from dbt_pendo.console.documents import unlock_document
+        from dbt_pendo.engine.gather import gather_syncs
+        from dbt_pendo.engine.run import open_run
+
+        invocation = read_invocation(flags)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        with open_run(gathered, invocation.connection, invocation.settings) as run:
+            unlocked = list(run.unlock(force))
+        terminal.show_unlocked(unlocked)
+        terminal.document(unlock_document(unlocked))
+        return int(any(one.holder and not one.broken for one in unlocked))
+
+    run_with_terminal(run, flags)

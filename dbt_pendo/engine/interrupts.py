@@ -1,0 +1,76 @@
+"""SIGINT and SIGTERM: the first ends a run in order, the second at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from dbt_pendo.errors import DbtPendoError
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class InterruptedRunError(DbtPendoError):
+    """The user, or whoever runs the job, wants the run to end."""
+
+
+class Stop:
+    """Whether the run has to end; every thread asks before it sends another request."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._signal = ""
+
+    def request(self, why: str) -> None:
+        """Asks the run to end."""
+        self._signal = why
+        self._event.set()
+
+    def check(self) -> None:
+        """Returns, unless the run has to end.
+
+        Raises:
+            InterruptedRunError: If it has.
+        """
+        if self._event.is_set():
+            raise InterruptedRunError(
+                f"Interrupted by {self._signal}; what Pendo had taken is in the ledger.",
+                "The rest comes with the next run.",
+            )
+
+    def wait(self, seconds: float) -> None:
+        """Waits, and no longer than until the run has to end.
+
+        Raises:
+            InterruptedRunError: If it has to end.
+        """
+        self._event.wait(seconds)
+        self.check()
+
+
+@contextlib.contextmanager
+def stop_on_signals(stop: Stop) -> Iterator[None]:
+    """Lets the first SIGINT or SIGTERM request a stop, and a second one end the process at once.
+
+    Ending at once is safe: the journal holds what Pendo has acknowledged, and the next run commits it.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop._event.is_set():
+            os._exit(1)
+        stop.request(signal.Signals(number).name)
+
+    if threading.current_thread() is not threading.main_thread():
+        # Python lets only the main thread set handlers; whoever runs us elsewhere has their own.
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
