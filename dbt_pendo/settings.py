@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import html
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,10 +51,11 @@ SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of t
 class Secret:
     """A key that never shows itself: only ``reveal`` gives it away."""
 
-    __slots__ = ("_text", "variable")
+    __slots__ = ("_pattern", "_text", "variable")
 
     def __init__(self, text: str, variable: str) -> None:
         self._text = text
+        self._pattern = re.compile("".join(map(_spellings, text)), re.IGNORECASE)
         self.variable = variable
 
     def reveal(self) -> str:
@@ -60,11 +63,21 @@ class Secret:
         return self._text
 
     def hidden_in(self, text: str) -> str:
-        """Returns a text without the secret, for messages made of what others said."""
-        return text.replace(self._text, "***")
+        """Returns a text without the secret, for messages made of what others said, however they spelt it."""
+        # Most texts hold neither the secret nor anything that might be one quoted: a quick look saves the slow one.
+        if any(mark in text for mark in "\\%&") or self._text.lower() in text.lower():
+            return self._pattern.sub("***", text)
+        return text
 
     def __repr__(self) -> str:
         return f"Secret({self.variable})"
+
+
+def _spellings(character: str) -> str:
+    """Returns a pattern of a character as it is, in JSON (perhaps inside JSON), in a URL and in HTML."""
+    code = ord(character)
+    plain, named = re.escape(character), re.escape(html.escape(character))
+    return rf"(?:\\*(?:{plain}|u{code:04x})|%{code:02x}|&#0*{code};|&#x0*{code:x};|{named})"
 
 
 @dataclass(frozen=True, slots=True)

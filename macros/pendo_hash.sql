@@ -22,11 +22,43 @@
 {%- endmacro %}
 
 
-{# A column as text, the same text for the same value in every session. #}
+{# A column as text, the same text for the same value whatever the session's time zone. #}
 {% macro pendo_text(expression, dtype) -%}
     {{ return(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype)) }}
 {%- endmacro %}
 
 {% macro default__pendo_text(expression, dtype) -%}
+    {%- if dbt_pendo.pendo_has_zone(dtype) -%}
+    cast({{ expression }} at time zone 'UTC' as {{ dbt.type_string() }})
+    {%- else -%}
     cast({{ expression }} as {{ dbt.type_string() }})
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro snowflake__pendo_text(expression, dtype) -%}
+    {%- if dbt_pendo.pendo_has_zone(dtype) -%}
+    cast(convert_timezone('UTC', {{ expression }}) as {{ dbt.type_string() }})
+    {%- else -%}
+    cast({{ expression }} as {{ dbt.type_string() }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# BigQuery writes every timestamp in UTC. #}
+{% macro bigquery__pendo_text(expression, dtype) -%}
+    cast({{ expression }} as {{ dbt.type_string() }})
+{%- endmacro %}
+
+{% macro spark__pendo_text(expression, dtype) -%}
+    {%- if dtype | lower == 'timestamp' -%}
+    cast(to_utc_timestamp({{ expression }}, current_timezone()) as {{ dbt.type_string() }})
+    {%- else -%}
+    cast({{ expression }} as {{ dbt.type_string() }})
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro pendo_has_zone(dtype) -%}
+    {%- set lowered = dtype | lower -%}
+    {{ return('with time zone' in lowered or 'timestamptz' in lowered or 'timestamp_tz' in lowered
+        or 'timestamp_ltz' in lowered) }}
 {%- endmacro %}

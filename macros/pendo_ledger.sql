@@ -19,8 +19,9 @@ create table {{ ledger }} (
   Commits the rows of a span of the change set in one atomic statement.
 
   Keys and hashes come from the change set, so the client never uploads what it just downloaded: it names only
-  the rows whose outcome differs from that of most; `unsent` ones leave no entry. Invalid rows of the span are logged with them, unless the
-  ledger says the same already.
+  the rows whose outcome differs from that of most; `unsent` ones leave no entry. Invalid rows of the span are
+  logged with them, unless the ledger says the same already. A change set that another run has written anew
+  meanwhile yields nothing.
 
   Arguments:
     status, detail   the outcome of every row that is not an exception
@@ -63,6 +64,7 @@ from (
         select bucket, seq, change, record_key, row_hash, detail, invalid_hash, attempts
         from {{ changes }} changes
         where change not in ('held', 'unchanged')
+            and run_id = {{ dbt_pendo.pendo_literal(run_id) }}
             and {{ dbt_pendo.pendo_within(span) }}
     ) pending
     {%- if exceptions %}

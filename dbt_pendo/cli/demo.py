@@ -30,7 +30,8 @@ WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 def demo(keep: Path | None) -> None:
     """Build the sample project and sync it to a local stand-in for Pendo, twice."""
     with tempfile.TemporaryDirectory(prefix="dbt-pendo-demo-") as scratch, Sandbox() as sandbox:
-        project = _copy_sample_project(keep or Path(scratch) / "sample_project")
+        # Absolute, for the commands run inside it.
+        project = _copy_sample_project((keep or Path(scratch) / "sample_project").absolute())
         load_subscription(sandbox, project / "pendo_subscription.json")
         steps = _Steps(project, sandbox)
 

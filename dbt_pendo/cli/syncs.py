@@ -31,15 +31,16 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
     def run(terminal: Terminal) -> int:
         from dbt_pendo.console.documents import check_document
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import Checked, open_run
+        from dbt_pendo.engine.run import check_offline, open_run
         from dbt_pendo.spec.property_names import property_name_warnings
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
         terminal.found(gathered)
+        checked = []
         if offline:
-            checked = [Checked(spec) for _, spec in gathered.syncs]
-        else:
+            checked = list(check_offline(gathered))
+        elif gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
                 checked = list(run.check())
         warnings = {one.spec.name: property_name_warnings(one.spec) for one in checked}
@@ -97,16 +98,18 @@ def sync(
         if dry_run:
             return _plan(terminal, full_refresh, 0, flags)
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.run import nothing_to_sync, open_run
         from dbt_pendo.engine.sync import Options
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
         terminal.found(gathered)
-        with open_run(gathered, invocation.connection, invocation.settings) as run:
-            options = Options(full_refresh, limit, force, retry_held)
-            with terminal.progress():
+        if gathered.syncs:
+            with open_run(gathered, invocation.connection, invocation.settings) as run, terminal.progress():
+                options = Options(full_refresh, limit, force, retry_held)
                 results = run.sync(options, fail_fast, invocation.target_path, terminal)
+        else:
+            results = nothing_to_sync(gathered, invocation.target_path)
         terminal.show_results(results)
         terminal.document(results.to_dict())
         return results.exit_code(warn_error)
@@ -123,8 +126,10 @@ def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, An
     invocation = read_invocation(flags)
     gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
     terminal.found(gathered)
-    with open_run(gathered, invocation.connection, invocation.settings) as run:
-        planned = list(run.plan(Options(full_refresh), show))
+    planned = []
+    if gathered.syncs:
+        with open_run(gathered, invocation.connection, invocation.settings) as run:
+            planned = list(run.plan(Options(full_refresh), show))
     terminal.show_plan(planned)
     terminal.document(plan_document(planned))
     return _exit_code(planned, warned=False)

@@ -19,6 +19,7 @@ def plan_document(planned: Sequence[Checked]) -> dict[str, Any]:
             {
                 **_sync_of(one),
                 "planned": asdict(one.planned),
+                "note": one.note,
                 "requests": [asdict(request) for request in one.requests],
             }
             for one in planned

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from dbt_pendo import __version__
 from dbt_pendo.console.documents import error_document
 from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.preview import PreviewedRequest
 from dbt_pendo.engine.results import RunResults, SyncResult
 from dbt_pendo.engine.run import Checked, Unlocked
 from dbt_pendo.errors import DbtPendoError
@@ -50,11 +51,10 @@ class Terminal:
     def found(self, gathered: Gathered) -> None:
         """Says what a command is about."""
         self._line(f"Running with dbt-pendo={__version__}")
-        count = len(gathered.syncs)
-        if not count:
+        if not gathered.syncs:
             self._line("Nothing to do: the selection holds no enabled sync.", "warn")
             return
-        self._line(f"Found {count} sync{'s' if count > 1 else ''} in {gathered.manifest.path.name}")
+        self._line(f"Found {_number(len(gathered.syncs), 'sync')} in {gathered.manifest.path.name}")
         self._line("")
 
     # What a run tells: engine.observer.Observer.
@@ -97,7 +97,8 @@ class Terminal:
     @contextlib.contextmanager
     def progress(self) -> Iterator[None]:
         """Shows progress bars inside the block, on a terminal only."""
-        if self._silent or self._json_lines or not self._console.is_terminal:
+        # Not the console's own opinion: --use-colors makes it take a file for a terminal.
+        if self._silent or self._json_lines or not sys.stdout.isatty():
             yield
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -108,12 +109,14 @@ class Terminal:
     # Ends of commands.
 
     def show_results(self, run: RunResults) -> None:
-        """Prints the summary of a run, and the next command to run."""
+        """Prints the summary of a run, and what to look at next."""
+        if not run.results:
+            return
         tags = [_tag_of(result) for result in run.results]
         delivered = sum(result.delivered for result in run.results)
         requests = sum(result.traffic.requests for result in run.results)
         self._line("")
-        self._line(f"Delivered {delivered:,} rows in {requests:,} requests and {run.elapsed:.2f}s.")
+        self._line(f"Delivered {_number(delivered, 'row')} in {_number(requests, 'request')} and {run.elapsed:.2f}s.")
         if "ERROR" in tags:
             self._line("Completed with errors. What was not delivered comes again with the next run.", "error")
         elif "WARN" in tags or "SKIP" in tags:
@@ -127,7 +130,7 @@ class Terminal:
             self._line("")
             self._line("Each row's story is in its sync's ledger, for example:")
             self._line(f"  select record_key, status, detail from {troubled.ledger}")
-            self._line("  where status in ('missing', 'rejected', 'invalid')")
+            self._line("  where status in ('missing', 'rejected', 'invalid') order by logged_at desc")
 
     def show_plan(self, planned: Sequence[Checked]) -> None:
         """Prints what each sync would do."""
@@ -139,11 +142,13 @@ class Terminal:
             self._node(index, len(planned), text, tag, note, {"sync": one.spec.name}, level)
             for line in str(one.error or "").splitlines():
                 self._line(f"    {line}", "error")
+            if one.note:
+                self._line(f"    {one.note}", "warn")
             for request in one.requests:
-                self._line(f"    {request.method} {request.path}")
-                for line in orjson.dumps(request.body, option=orjson.OPT_INDENT_2).decode().splitlines():
-                    self._line(f"    {line}")
+                self._body(request)
         self._line("")
+        if not planned:
+            return
         if any(one.error for one in planned):
             self._line("Nothing was sent. Fix what is wrong above, then plan again.", "error")
         else:
@@ -163,8 +168,8 @@ class Terminal:
         failed = sum(one.error is not None for one in checked)
         self._line("")
         if failed:
-            self._line(f"{failed} of {len(checked)} mappings cannot be synced.", "error")
-        else:
+            self._line(f"{failed} of {_number(len(checked), 'mapping')} cannot be synced.", "error")
+        elif checked:
             self._line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
 
     def show_unlocked(self, unlocked: Sequence[Unlocked]) -> None:
@@ -208,6 +213,14 @@ class Terminal:
         markup = f"{escape(start)} [{style}]{shown}[/{style}]" if style else f"{escape(start)} {shown}"
         self._line(f"{start} [{note or tag}]", level, data, markup)
 
+    def _body(self, request: PreviewedRequest) -> None:
+        """Prints a request so that its body can be copied: without the time before each line."""
+        if self._json_lines:
+            self._log(f"{request.method} {request.path}", "info", {"body": request.body})
+        elif not self._silent:
+            self._console.print(escape(f"{request.method} {request.path}"))
+            self._console.print(escape(orjson.dumps(request.body, option=orjson.OPT_INDENT_2).decode()))
+
     def _line(
         self, text: str, level: str = "info", data: Mapping[str, Any] | None = None, markup: str | None = None
     ) -> None:
@@ -240,6 +253,10 @@ def _tag_of(result: SyncResult) -> str:
     return "WARN" if result.missing or result.planned.invalid else "OK"
 
 
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _has_failed_rows(result: SyncResult) -> bool:
     return result.ledger is not None and bool(result.missing or result.rejected or result.planned.invalid)
 
@@ -247,7 +264,7 @@ def _has_failed_rows(result: SyncResult) -> bool:
 def _summary(result: SyncResult) -> str:
     if result.status == "skipped":
         return "SKIP"
-    parts = [f"{result.delivered:,} sent"]
+    parts = [f"{result.delivered:,} delivered"]
     parts += [
         f"{count:,} {what}"
         for count, what in (

@@ -65,15 +65,34 @@ class Deliverer:
         if self._spec.event is not None:
             self._judge(batch, self._send_events, settled)
             return
+        self._write_groups(batch, self._spec.mode == "upsert", settled)
+
+    def clear(self, batch: Sequence[Record], settled: Settled) -> None:
+        """Empties the fields of records that left the model; else as ``deliver``.
+
+        Nobody is created for it, and who is gone from Pendo as well needs no clearing.
+        """
+
+        def gone_is_cleared(outcomes: Mapping[Position, Outcome]) -> None:
+            settled(
+                {
+                    position: DELIVERED if outcome.status == "missing" else outcome
+                    for position, outcome in outcomes.items()
+                }
+            )
+
+        self._write_groups(batch, False, gone_is_cleared)
+
+    def _write_groups(self, batch: Sequence[Record], create: bool, settled: Settled) -> None:
         if len(batch[0].bodies) == 1:
-            self._judge(batch, self._values_sender(0), settled)
+            self._judge(batch, self._values_sender(0, create), settled)
             return
         # Pendo takes one group a call; a row is delivered when each of its groups is.
         outcomes: Outcomes = {}
         for group in range(len(batch[0].bodies)):
             written = [record for record in batch if record.bodies[group] is not None]
             if written:
-                for position, outcome in self._judge(written, self._values_sender(group), _later).items():
+                for position, outcome in self._judge(written, self._values_sender(group, create), _later).items():
                     outcomes[position] = _worse(outcomes.get(position, DELIVERED), outcome)
         settled(outcomes)
 
@@ -85,9 +104,9 @@ class Deliverer:
         """Sends a batch, and whatever parts of it have to be sent again until every record is judged."""
         verdict = self._sent(batch, send)
         outcomes = self._placed(batch, verdict, settled)
-        rest = [record for record in batch if record.position not in outcomes]
         if not verdict.unplaced:
             return outcomes
+        rest = [record for record in batch if record.position not in outcomes]
         if len(rest) == 1:
             return outcomes | self._reject_alone(rest[0], verdict, settled)
         halves = rest[: len(rest) // 2], rest[len(rest) // 2 :]
@@ -117,7 +136,8 @@ class Deliverer:
         if again.whole or in_left > count:
             # Pendo contradicts itself: judge both halves afresh.
             return self._judge(left, send, settled) | self._judge(right, send, settled)
-        settled(outcomes)
+        if outcomes:
+            self._settle(outcomes, settled)
         suspects_left = [record for record in left if record.position not in outcomes]
         for half, reasons in ((suspects_left, again.unplaced), (right, told.unplaced[in_left:])):
             if not reasons:
@@ -127,6 +147,21 @@ class Deliverer:
         return outcomes
 
     def _sent(self, batch: Sequence[Record], send: Send) -> Verdict:
+        """Sends a batch, and those of its records once more that only a text accuses: it may have meant another."""
+        verdict = self._sent_once(batch, send)
+        for record in batch:
+            reason = verdict.suspects.pop(record.key, None)
+            if reason is None:
+                continue
+            again = self._sent_once([record], send) if len(batch) > 1 else Verdict(unplaced=[reason])
+            if failures := [*again.unplaced, *again.suspects.values()]:
+                verdict.outcomes[record.key] = Outcome("rejected", failures[0])
+            else:
+                verdict.outcomes.update(again.outcomes)
+                verdict.unplaced += [] if again.outcomes else [reason]
+        return verdict
+
+    def _sent_once(self, batch: Sequence[Record], send: Send) -> Verdict:
         self._stop.check()
         try:
             return send(batch)
@@ -141,16 +176,20 @@ class Deliverer:
     def _placed(self, batch: Sequence[Record], verdict: Verdict, settled: Settled) -> Outcomes:
         """Returns the outcomes an answer leaves no doubt about."""
         outcomes: Outcomes = {}
-        if verdict.outcomes or not verdict.unplaced:
-            usual = None if verdict.unplaced else DELIVERED
-            for record in batch:
-                outcome = verdict.outcomes.get(record.key, usual)
-                if outcome is not None:
-                    outcomes[record.position] = outcome
+        if not verdict.unplaced:
+            outcomes = dict.fromkeys([record.position for record in batch], DELIVERED)
+        if verdict.outcomes:
+            outcomes |= {
+                record.position: verdict.outcomes[record.key] for record in batch if record.key in verdict.outcomes
+            }
         if outcomes:
-            self._count(outcomes)
-            settled(outcomes)
+            self._settle(outcomes, settled)
         return outcomes
+
+    def _settle(self, outcomes: Outcomes, settled: Settled) -> None:
+        """Tells outcomes, and only then counts them: that may end the sync."""
+        settled(outcomes)
+        self._count(outcomes)
 
     def _take(self, records: Sequence[Record], settled: Settled) -> Outcomes:
         return self._placed(records, Verdict(), settled)
@@ -158,18 +197,17 @@ class Deliverer:
     def _reject_alone(self, record: Record, verdict: Verdict, settled: Settled) -> Outcomes:
         reason = "; ".join(dict.fromkeys(verdict.unplaced))
         outcomes: Outcomes = {record.position: Outcome("rejected", reason)}
-        self._count(outcomes)
-        settled(outcomes)
+        self._settle(outcomes, settled)
         self._note_refusal(reason.replace(record.key, "…"))
         return outcomes
 
-    def _values_sender(self, group: int) -> Send:
+    def _values_sender(self, group: int, create: bool) -> Send:
         spec = self._spec
         name = spec.groups[group] if spec.groups else "custom"
 
         def send(batch: Sequence[Record]) -> Verdict:
             body = metadata_body(batch, group)
-            answer = metadata.write_values(self._client, spec.object, name, body, create=spec.mode == "upsert")
+            answer = metadata.write_values(self._client, spec.object, name, body, create)
             return metadata.judge_values(answer, [record.key for record in batch])
 
         return send

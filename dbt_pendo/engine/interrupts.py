@@ -30,6 +30,11 @@ class Stop:
         self._signal = why
         self._event.set()
 
+    @property
+    def is_requested(self) -> bool:
+        """Whether the run has to end."""
+        return self._event.is_set()
+
     def check(self) -> None:
         """Returns, unless the run has to end.
 
@@ -58,19 +63,37 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
 
     Ending at once is safe: the journal holds what Pendo has acknowledged, and the next run commits it.
     """
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop._event.is_set():
-            os._exit(1)
-        stop.request(signal.Signals(number).name)
-
     if threading.current_thread() is not threading.main_thread():
         # Python lets only the main thread set handlers; whoever runs us elsewhere has their own.
         yield
         return
-    before = {number: signal.signal(number, handle) for number in ENDING}
+    # Python calls a handler when the main thread is back from whatever it is in, a statement of an hour say. So the
+    # handlers do nothing, and a thread reads the signals' numbers, which the interpreter writes to a pipe at once.
+    numbers, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    watcher = threading.Thread(target=_watch, args=(numbers, stop), name="dbt-pendo-signals", daemon=True)
+    watcher.start()
+    before = {number: signal.signal(number, _ignore) for number in ENDING}
+    wakeup_before = signal.set_wakeup_fd(wakeup)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(wakeup_before)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(wakeup)
+        watcher.join()
+        os.close(numbers)
+
+
+def _watch(numbers: int, stop: Stop) -> None:
+    while number := os.read(numbers, 1):
+        if number[0] not in ENDING:
+            continue
+        if stop.is_requested:
+            os._exit(1)
+        stop.request(signal.Signals(number[0]).name)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """The watching thread has seen it."""

@@ -1,24 +1,33 @@
 """What Pendo has acknowledged and the ledger does not know yet, on this machine's disk.
 
 One line a request, written before the next request is sent. A run that finds the journal of a dead run commits what it
-holds first, so that after a ``kill -9`` only what was in flight can be sent twice.
+holds first, so that after a ``kill -9`` only what was in flight can be sent twice. A journal that cannot be read is
+worth nothing, and no error.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.outcome import DELIVERED, Outcome, Position, Status
 from dbt_pendo.warehouse.pages import Span
 
 FOLDER = "dbt_pendo"
+BUCKET = re.compile("[0-9a-f]{3}")
+
+
+class JournalError(DbtPendoError):
+    """The journal cannot be written: going on would mean to send twice what a crash forgets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +52,19 @@ class Remains:
 
 
 class Journal:
-    """The journal of one sync in one run; may be written from several threads at once."""
+    """The journal of one sync in one run; may be written from several threads at once.
+
+    Raises:
+        JournalError: Here and in every method, if the disk is full, or may not be written to.
+    """
 
     def __init__(self, path: Path, run_id: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
-        # Unbuffered: a line is with the operating system when write() returns, and outlives the process.
-        self._file = path.open("wb", buffering=0)
+        with self._readable_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: a line is with the operating system when write() returns, and outlives the process.
+            self._file = path.open("wb", buffering=0)
         self._write({"run_id": run_id})
 
     def begin_page(self, number: int, span: Span) -> None:
@@ -59,12 +73,14 @@ class Journal:
 
     def note(self, number: int, outcomes: Mapping[Position, Outcome]) -> None:
         """Notes what Pendo said of some rows of a page."""
-        delivered = [position for position, outcome in outcomes.items() if outcome is DELIVERED]
         others = [
             (*position, outcome.status, outcome.detail)
             for position, outcome in outcomes.items()
             if outcome is not DELIVERED
         ]
+        delivered = list(outcomes)
+        if others:
+            delivered = [position for position, outcome in outcomes.items() if outcome is DELIVERED]
         self._write({"page": number, "delivered": delivered, "others": others})
 
     def end_page(self, number: int) -> None:
@@ -73,44 +89,88 @@ class Journal:
 
     def close(self, keep: bool) -> None:
         """Ends the journal, and removes it unless something in it still has to be committed."""
-        self._file.close()
-        if not keep:
-            self._path.unlink(missing_ok=True)
+        with self._readable_errors():
+            self._file.close()
+            if not keep:
+                self._path.unlink(missing_ok=True)
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._file.write(orjson.dumps(line) + b"\n")
+        rest = orjson.dumps(line) + b"\n"
+        with self._lock, self._readable_errors():
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    @contextlib.contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JournalError(
+                f"The journal {self._path} cannot be written: {error.strerror}.",
+                "It keeps what Pendo has acknowledged from being sent again after a crash; give it room.",
+            ) from None
 
 
-def journal_path(target_path: Path, sync: str) -> Path:
-    """Returns where the journal of a sync lies."""
-    return target_path / FOLDER / f"{sync}.journal"
+def journal_path(target_path: Path, sync: str, warehouse: str) -> Path:
+    """Returns where the journal of a sync lies.
+
+    Args:
+        target_path: dbt's target folder.
+        sync: The sync's name.
+        warehouse: Whatever tells one target's ledger from another's: they may share the folder.
+    """
+    digest = hashlib.md5(warehouse.encode(), usedforsecurity=False).hexdigest()[:8]
+    return target_path / FOLDER / f"{sync}.{digest}.journal"
 
 
 def read_remains(path: Path) -> Remains | None:
     """Reads the journal of a dead run; None when there is none, or nothing in it can be used."""
     try:
-        lines = list(_lines(path.read_bytes()))
-    except FileNotFoundError:
+        head, *lines = path.read_bytes().split(b"\n")
+    except OSError:
         return None
-    if not lines or "run_id" not in lines[0]:
+    run_id = _run_id(head)
+    if run_id is None:
         return None
     pages: dict[int, Acknowledged] = {}
-    for line in lines[1:]:
-        number = line["page"]
-        if "span" in line:
-            pages[number] = Acknowledged(Span(**line["span"]))
-        elif line.get("committed"):
-            pages.pop(number, None)
-        elif number in pages:
-            outcomes = pages[number].outcomes
-            outcomes.update(((bucket, seq), DELIVERED) for bucket, seq in line["delivered"])
-            outcomes.update(((bucket, seq), Outcome(status, detail)) for bucket, seq, status, detail in line["others"])
-    return Remains(lines[0]["run_id"], tuple(pages.values()))
+    for line in lines:
+        # The last line may be cut off: its request counts as in flight. So does what a damaged line tells of.
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            _take(orjson.loads(line), pages)
+    return Remains(run_id, tuple(pages.values()))
 
 
-def _lines(content: bytes) -> Iterator[dict[str, Any]]:
-    for line in content.split(b"\n"):
-        # The last line may be cut off: its request counts as in flight.
-        with contextlib.suppress(orjson.JSONDecodeError):
-            yield orjson.loads(line)
+def _run_id(head: bytes) -> str | None:
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        run_id = orjson.loads(head)["run_id"]
+        return run_id if isinstance(run_id, str) else None
+    return None
+
+
+def _take(line: Any, pages: dict[int, Acknowledged]) -> None:
+    """Takes one line in, or raises before it has changed anything."""
+    number = line["page"]
+    if "span" in line:
+        span = Span(**line["span"])
+        for bucket, seq in ((span.first, span.first_seq), (span.last, span.last_seq)):
+            _position(bucket, 1 if seq is None else seq)
+        pages[number] = Acknowledged(span)
+    elif line.get("committed") is True:
+        pages.pop(number, None)
+    elif number in pages:
+        told = {_position(bucket, seq): DELIVERED for bucket, seq in line["delivered"]}
+        told |= {_position(bucket, seq): _outcome(status, detail) for bucket, seq, status, detail in line["others"]}
+        pages[number].outcomes.update(told)
+
+
+def _position(bucket: Any, seq: Any) -> Position:
+    # What is no bucket must not reach a statement.
+    if not (isinstance(bucket, str) and BUCKET.fullmatch(bucket) and type(seq) is int and seq > 0):
+        raise ValueError((bucket, seq))
+    return bucket, seq
+
+
+def _outcome(status: Any, detail: Any) -> Outcome:
+    if status not in get_args(Status) or not isinstance(detail, str | None):
+        raise ValueError((status, detail))
+    return Outcome(status, detail)

@@ -22,10 +22,10 @@ _DTYPES: Sequence[tuple[str, str]] = (
     (r"\[\]|^array|^list|^super", "list"),
     (r"struct|^record|^object|^map|json|variant", "nested"),
     (r"^bool", "boolean"),
-    (r"^(tiny|small|medium|big|huge|u|byte)*int|^(big)?serial|^long$|^short$", "integer"),
+    (r"^(tiny|small|medium|big|huge|u|byte)*int(eger|\d+)?\b|^(big)?serial|^long$|^short$", "integer"),
     (r"^(numeric|decimal|number|bignumeric)\(\d+(, *0)?\)|^fixed\(\d+, *0\)", "integer"),
     (r"^(numeric|decimal|number|bignumeric|dec)|^(float|double|real)", "float"),
-    (r"^(date|time)", "time"),
+    (r"^(date|timestamp)", "time"),
     (r"^(bytes|binary|varbinary|blob|bytea)", "bytes"),
 )
 # Values that can never become a field of that type, whatever the row.
@@ -106,6 +106,19 @@ class Pendo:
         self._schemas.pop(object_, None)
 
 
+def refuse_unsupported(spec: SyncSpec) -> None:
+    """Refuses what a mapping may say, and this release or Pendo's API does not do.
+
+    Raises:
+        ConfigError: If the sync wants such a thing.
+    """
+    where = f"{spec.file}: {spec.name}"
+    if spec.object == "segment":
+        raise ConfigError(f"{where}: this release does not sync segments yet.", "Set `enabled: false`.")
+    if spec.object == "parent_account" and spec.on_removed == "delete":
+        raise ConfigError(f"{where}: Pendo's API deletes visitors and accounts only.", "Use `on_removed: clear`.")
+
+
 def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
     """Finds the model's table and the mapped columns in the warehouse.
 
@@ -131,7 +144,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
             found[name] = column
     if missing:
         raise ConfigError(
-            "\n".join(f"{spec.file}: {spec.name}: {line} in {model.relation_name}." for line in dict.fromkeys(missing)),
+            "\n".join(f"{spec.file}: {spec.name}: {model.relation_name} {line}" for line in dict.fromkeys(missing)),
             f"Fix the mapping. If the column is new, the table is older than the model: {build}",
         )
     return Source(model.relation_name, found[spec.key], tuple(found[name] for name in spec.columns))
@@ -231,8 +244,9 @@ def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
     names = [column.name for column in columns]
     close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)
     if close:
-        return f"there is no column {name}, did you mean {next(known for known in names if known.lower() == close[0])}?"
-    return f"there is no column {name} (there are {', '.join(names)})"
+        meant = next(known for known in names if known.lower() == close[0])
+        return f"has no column `{name}`. Did you mean `{meant}`?"
+    return f"has no column `{name}`. Its columns: {', '.join(names)}."
 
 
 def _missing_field(spec: SyncSpec, mapping: Mapping, schema: Schema) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import orjson
 
 from dbt_pendo.pendo.metadata import values_path
 from dbt_pendo.records.batches import metadata_body, pack, track_body
-from dbt_pendo.records.render import Rendered
+from dbt_pendo.records.render import Record, Rendered
 from dbt_pendo.spec.sync import SyncSpec
 
 
@@ -28,12 +28,17 @@ def preview_requests(spec: SyncSpec, rendered: Rendered) -> Iterator[PreviewedRe
     for batch in pack(rendered.updates, spec.batch_size):
         if spec.event is not None:
             yield PreviewedRequest("POST", "/data/track", orjson.loads(track_body(batch)))
-            continue
-        for at, group in enumerate(spec.groups or ("custom",)):
-            body = orjson.loads(metadata_body(batch, at))
-            if body:
-                path = values_path(spec.object, group, create=spec.mode == "upsert")
-                yield PreviewedRequest("POST", f"/api/v1/{path}", body)
+        else:
+            yield from _writes(spec, batch, create=spec.mode == "upsert")
+    for batch in pack(rendered.clearings, spec.batch_size):
+        yield from _writes(spec, batch, create=False)
     if rendered.deletions:
         ids = [record.key for record in rendered.deletions]
         yield PreviewedRequest("POST", f"/api/v1/bulkdelete/{spec.object}", {f"{spec.object}s": ids})
+
+
+def _writes(spec: SyncSpec, batch: Sequence[Record], create: bool) -> Iterator[PreviewedRequest]:
+    for at, group in enumerate(spec.groups or ("custom",)):
+        body = orjson.loads(metadata_body(batch, at))
+        if body:
+            yield PreviewedRequest("POST", f"/api/v1/{values_path(spec.object, group, create)}", body)

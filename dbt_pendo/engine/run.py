@@ -13,10 +13,17 @@ from pathlib import Path
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
 from dbt_pendo.engine.observer import Observer
-from dbt_pendo.engine.prepare import Pendo, Prepared, find_source, match_fields, offline_fields
+from dbt_pendo.engine.prepare import (
+    Pendo,
+    Prepared,
+    find_source,
+    match_fields,
+    offline_fields,
+    refuse_unsupported,
+)
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
-from dbt_pendo.engine.sync import Options, SyncRun, plan_options
+from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
 from dbt_pendo.project.artifacts import Model
@@ -29,8 +36,6 @@ from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
 
-NOT_YET = frozenset({"segment"})
-
 
 @dataclass(frozen=True, slots=True)
 class Checked:
@@ -40,12 +45,14 @@ class Checked:
         spec: The sync.
         error: Why it cannot run; None when it can.
         planned: What a sync would do; zeros for a mere check.
+        note: Why a sync would hold it back all the same; None when it would not.
         requests: The first requests a sync would send.
     """
 
     spec: SyncSpec
     error: DbtPendoError | None = None
     planned: Planned = field(default_factory=Planned)
+    note: str | None = None
     requests: Sequence[PreviewedRequest] = ()
 
 
@@ -102,10 +109,13 @@ class Run:
                 rows = tables.preview(how, show) if show else []
                 requests = list(preview_requests(spec, render(spec, rows, prepared.fields)))
                 planned = sum((bucket.planned for bucket in buckets), Planned())
+                unbuilt = self._gathered.unbuilt.get(spec.unique_id)
+                blocked = None if options.force else blocked_by(spec, planned)
+                note = _skipping(unbuilt) if unbuilt else blocked
             except DbtPendoError as error:
                 yield Checked(spec, error)
             else:
-                yield Checked(spec, planned=planned, requests=requests)
+                yield Checked(spec, planned=planned, note=note, requests=requests)
 
     def sync(self, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
         """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
@@ -113,7 +123,7 @@ class Run:
         All syncs are prepared before the first row is sent.
         """
         started = time.monotonic()
-        run_id = f"{_now():%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
+        run_id = _new_run_id()
         ready: dict[str, Prepared | SyncResult] = {
             spec.name: self._ready_or_result(model, spec) for model, spec in self._gathered.syncs
         }
@@ -157,13 +167,7 @@ class Run:
 
     def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
         if status := self._gathered.unbuilt.get(spec.unique_id):
-            return SyncResult(
-                spec.name,
-                spec.unique_id,
-                spec.object,
-                "skipped",
-                f"the last dbt run left the model in status {status!r}",
-            )
+            return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", _skipping(status))
         try:
             return self._prepare(model, spec, may_create=True)
         except InterruptedRunError as error:
@@ -173,10 +177,7 @@ class Run:
             return failed_before_start(spec, str(error), misconfigured)
 
     def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
-        if spec.object in NOT_YET:
-            raise ConfigError(
-                f"{spec.file}: {spec.name}: this release does not sync {spec.object}s yet.", "Set `enabled: false`."
-            )
+        refuse_unsupported(spec)
         source = find_source(self._session, model, spec)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))
@@ -205,6 +206,32 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
         PendoClient(settings, wait=stop.wait) as client,
     ):
         yield Run(gathered, session, settings, client, stop)
+
+
+def check_offline(gathered: Gathered) -> Iterator[Checked]:
+    """Checks mappings by themselves; that they could be parsed is most of it."""
+    for _, spec in gathered.syncs:
+        try:
+            refuse_unsupported(spec)
+        except ConfigError as error:
+            yield Checked(spec, error)
+        else:
+            yield Checked(spec)
+
+
+def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:
+    """Writes and returns the results of a run whose selection is empty, without opening anything."""
+    run = RunResults(_new_run_id(), gathered.manifest.invocation_id, (), 0.0, _now())
+    run.write(target_path)
+    return run
+
+
+def _skipping(status: str) -> str:
+    return f"skipped: the last dbt run left the model in status {status!r}"
+
+
+def _new_run_id() -> str:
+    return f"{_now():%Y%m%dT%H%M%S%f}Z-{secrets.token_hex(3)}"
 
 
 def _now() -> datetime.datetime:

@@ -7,13 +7,13 @@ import gc
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from dbt_pendo.engine.deliver import Deliverer
+from dbt_pendo.engine.deliver import Deliverer, Settled
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop
 from dbt_pendo.engine.journal import Journal, journal_path, read_remains
 from dbt_pendo.engine.observer import Observer
@@ -24,8 +24,8 @@ from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import pack
-from dbt_pendo.records.render import render
-from dbt_pendo.spec.sync import Limit
+from dbt_pendo.records.render import Record, render
+from dbt_pendo.spec.sync import Limit, SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, Span, cut_pages, limit_buckets
@@ -36,6 +36,9 @@ SMALLEST_PAGE, LARGEST_PAGE = 1_000, 25_000
 REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
+
+# Sends a batch one way or the other, and tells the outcomes of its rows.
+Deliver = Callable[[Sequence[Record], Settled], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class SyncRun:
         self._tables = tables
         self._client = client
         self._options = options
-        self._journal_path = journal_path(target_path, prepared.spec.name)
+        self._journal_path = journal_path(target_path, prepared.spec.name, tables.address)
         self._stop = stop
         self._observer = observer
         self._deliverer = Deliverer(client, prepared.spec, stop)
@@ -167,7 +170,7 @@ class SyncRun:
         )
         everything = sum((bucket.planned for bucket in buckets), Planned())
         self._planned = everything
-        if not self._options.force and (reason := self._blocked(everything)):
+        if not self._options.force and (reason := blocked_by(self._spec, everything)):
             return "blocked", reason
         waiting = 0
         if self._options.limit is not None:
@@ -180,6 +183,8 @@ class SyncRun:
             for reason, rows, key in self._tables.invalid_reasons():
                 self._note("invalid", reason, key, rows)
         rows_per_page = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
+        # The plan may have taken so long that the lock was taken for dead.
+        lock.renew()
         self._deliver(list(cut_pages(buckets, rows_per_page)), lock)
         if self._failure is not None:
             raise self._failure
@@ -198,19 +203,6 @@ class SyncRun:
             outcomes = {(row[0], row[1]): page.outcomes.get((row[0], row[1]), UNSENT) for row in rows}
             self._tables.commit(remains.run_id, page.span, rows, outcomes)
 
-    def _blocked(self, planned: Planned) -> str | None:
-        """Returns why a guard holds the sync back, if one does."""
-        known = planned.changed + planned.removed + planned.unchanged
-        for rows, limit, name in (
-            (planned.added + planned.changed, self._spec.max_changes, "max_changes"),
-            (planned.removed, self._spec.max_removals, "max_removals"),
-        ):
-            allowed = _allowed(limit, known)
-            if allowed is not None and rows > allowed:
-                what = "added and changed" if name == "max_changes" else "removed"
-                return f"{rows:,} rows {what}, {name} allows {allowed:,}; --force sends them"
-        return None
-
     def _deliver(self, spans: Sequence[Span], lock: SyncLock) -> None:
         """Reads, sends and commits the pages; the next is read while one is under way."""
         pool = ThreadPoolExecutor(self._client.settings.concurrency, thread_name_prefix="dbt-pendo")
@@ -219,7 +211,15 @@ class SyncRun:
         try:
             under_way: _Page | None = None
             for number, span in enumerate(spans):
-                under_way = self._send_page(pool, journal, number, span, under_way, lock)
+                try:
+                    page = self._send_page(pool, journal, number, span)
+                except DbtPendoError as error:
+                    # The page before may still be committed.
+                    self._fail(error)
+                    break
+                if under_way is not None:
+                    self._finish_page(journal, under_way, lock)
+                under_way = page
                 if self._failure is not None:
                     break
             if under_way is not None:
@@ -229,10 +229,8 @@ class SyncRun:
             pool.shutdown(cancel_futures=True)
             journal.close(keep=not committed)
 
-    def _send_page(
-        self, pool: ThreadPoolExecutor, journal: Journal, number: int, span: Span, before: _Page | None, lock: SyncLock
-    ) -> _Page:
-        """Sends a page, and finishes the one before it while it is on its way."""
+    def _send_page(self, pool: ThreadPoolExecutor, journal: Journal, number: int, span: Span) -> _Page:
+        """Reads a page and hands its batches to the threads."""
         with _paused_gc():
             rows = self._tables.read_page(span)
             rendered = render(self._spec, rows, self._prepared.fields)
@@ -241,45 +239,56 @@ class SyncRun:
         settled = partial(self._settle, journal, page)
         for deliver, records, size in (
             (self._deliverer.deliver, rendered.updates, self._spec.batch_size),
+            (self._deliverer.clear, rendered.clearings, self._spec.batch_size),
             (self._deliverer.delete, rendered.deletions, LARGEST_DELETION),
         ):
             for batch in pack(records, size):
-                page.sent.append((len(batch), pool.submit(deliver, batch, settled)))
-        if before is not None:
-            self._finish_page(journal, before, lock)
+                page.sent.append((len(batch), pool.submit(self._deliver_batch, deliver, batch, settled)))
         return page
 
+    def _deliver_batch(self, deliver: Deliver, batch: Sequence[Record], settled: Settled) -> None:
+        """Delivers a batch, unless the sync has failed: then what was not begun is not begun any more."""
+        if self._failure is not None:
+            return
+        try:
+            deliver(batch, settled)
+        except DbtPendoError as error:
+            self._fail(error)
+
+    def _fail(self, error: DbtPendoError) -> None:
+        """Notes why the sync has to stop; the first reason counts."""
+        with self._settling:
+            self._failure = self._failure or error
+
     def _settle(self, journal: Journal, page: _Page, outcomes: Mapping[Position, Outcome]) -> None:
-        """Takes the outcomes of some rows from a sending thread: first into the journal, then into the page."""
-        journal.note(page.number, outcomes)
+        """Takes the outcomes of some rows from a sending thread, before it sends anything else."""
         with self._settling:
             for position, outcome in outcomes.items():
                 if outcome is DELIVERED:
                     page.delivered.add(position)
                 else:
                     page.others[position] = outcome
+        # Last, for it may fail: the page is committed even so.
+        journal.note(page.number, outcomes)
 
     def _finish_page(self, journal: Journal, page: _Page, lock: SyncLock) -> None:
         """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
         for rows, batch in page.sent:
             while wait((batch,), timeout=RENEW_EVERY).not_done:
-                lock.renew()
-            lock.renew()
-            self._look_at(batch)
+                self._keep(lock)
+            self._keep(lock)
+            batch.result()
             self._observer.sync_progressed(self._spec, rows)
         outcomes = page.outcomes()
         self._tables.commit(self._run_id, page.span, page.rows, outcomes)
         journal.end_page(page.number)
         self._count(page.rows, outcomes)
 
-    def _look_at(self, batch: Future[None]) -> None:
-        """Notes why a batch failed; after the first failure what was not begun is not begun any more."""
-        if self._failure is not None and batch.cancel():
-            return
+    def _keep(self, lock: SyncLock) -> None:
         try:
-            batch.result()
+            lock.renew()
         except DbtPendoError as error:
-            self._failure = self._failure or error
+            self._fail(error)
 
     def _count(self, rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> None:
         """Adds a page to the results; a row found invalid while it was rendered moves over to the invalid ones."""
@@ -325,6 +334,19 @@ class SyncRun:
                     f"{of_status.total():,} {status}: " + ", ".join(shown) + (f", {more} more reasons" if more else "")
                 )
         return notes
+
+
+def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
+    """Returns why a guard holds a plan back; None when none does."""
+    known = planned.changed + planned.removed + planned.unchanged
+    for rows, limit, name, what in (
+        (planned.added + planned.changed, spec.max_changes, "max_changes", "added or changed"),
+        (planned.removed, spec.max_removals, "max_removals", "removed"),
+    ):
+        allowed = _allowed(limit, known)
+        if allowed is not None and rows > allowed:
+            return f"blocked: {rows:,} {what}, {name} allows {allowed:,}; --force sends them"
+    return None
 
 
 def plan_options(options: Options, max_attempts: int, missing_retry: float) -> PlanOptions:

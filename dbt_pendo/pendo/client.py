@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import threading
@@ -19,8 +20,8 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.settings import Secret, Settings
 
-# Pendo documents 408 for bulk calls; 429 and 5xx are seen in the field (pendo-api.md 7).
-RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+# Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
+RETRIED = frozenset({408, 429, *range(500, 600)})
 REFUSED = frozenset({401, 403})
 # Seconds. After a 429 the pace is cut as well (pacing.py), so the request itself need not wait much longer.
 FIRST_WAIT = 0.5
@@ -34,6 +35,8 @@ class PendoError(DbtPendoError):
 
 class KeyRefusedError(PendoError):
     """Pendo refused the key or secret itself, so no request of this sync can succeed."""
+
+    exit_code = 2
 
 
 class UnavailableError(PendoError):
@@ -62,14 +65,12 @@ class Answer:
     @property
     def json(self) -> Any:
         """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
-        content = self.content
-        if self.secret is not None:
-            # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-            content = self.secret.hidden_in(content.decode(errors="replace")).encode()
         try:
-            return orjson.loads(content)
+            document = orjson.loads(self.content)
         except orjson.JSONDecodeError:
             return None
+        # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
+        return document if self.secret is None else _without(self.secret, document)
 
     @property
     def message(self) -> str:
@@ -137,8 +138,14 @@ class PendoClient:
         with self._lock:
             return self._traffic
 
-    def api(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    def api(self, method: str, path: str, body: bytes | None = None, readable: bool = False) -> Answer:
         """Calls the Engage API with the integration key.
+
+        Args:
+            method: GET, POST, ...
+            path: Below ``/api/v1/``.
+            body: What to send.
+            readable: Whether a 2xx whose body is no JSON object, a proxy's page say, is a fault that may pass.
 
         Raises:
             ConfigError: If no integration key is set.
@@ -146,7 +153,7 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         return self._call(
-            method, self.settings.api_url, f"/api/v1/{path}", self.settings.require_integration_key(), body
+            method, self.settings.api_url, f"/api/v1/{path}", self.settings.require_integration_key(), body, readable
         )
 
     def track(self, app: str | None, body: bytes) -> Answer:
@@ -160,14 +167,18 @@ class PendoClient:
         secret = self.settings.require_track_secret(app)
         return self._call("POST", self.settings.data_url, "/data/track", secret, body)
 
-    def _call(self, method: str, host: str, path: str, secret: Secret, body: bytes | None) -> Answer:
+    def _call(
+        self, method: str, host: str, path: str, secret: Secret, body: bytes | None, readable: bool = False
+    ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at = time.monotonic() + self.settings.retry_time
         attempt = 0
         while True:
             outcome = self._attempt(method, host, path, secret, body, retry=attempt > 0)
             if isinstance(outcome, Answer):
-                return outcome
+                if not readable or not outcome.ok or isinstance(outcome.json, dict):
+                    return outcome
+                outcome = _Fault(f"an answer that cannot be read ({outcome.message})")
             wait = outcome.wait
             if wait is None:
                 wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
@@ -175,7 +186,8 @@ class PendoClient:
             if attempt > self.settings.retries or time.monotonic() + wait > give_up_at:
                 raise UnavailableError(
                     f"Pendo at {host} did not take {method} {path} in {attempt} attempts; the last: {outcome.reason}.",
-                    "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it again.",
+                    "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "
+                    "again.",
                 )
             self._wait(wait)
 
@@ -236,6 +248,17 @@ class PendoClient:
             self._traffic = Traffic(before.requests + 1, before.retries + retry, before.bytes + len(body or b""))
 
 
+def _without(secret: Secret, document: Any) -> Any:
+    """Returns a JSON document without a secret in any of its texts."""
+    if isinstance(document, str):
+        return secret.hidden_in(document)
+    if isinstance(document, list):
+        return [_without(secret, item) for item in document]
+    if isinstance(document, dict):
+        return {secret.hidden_in(key): _without(secret, value) for key, value in document.items()}
+    return document
+
+
 def _describe_fault(error: requests.RequestException) -> str:
     """Says what went wrong below HTTP, without the URL and the pool internals requests puts into its text."""
     if isinstance(error, requests.Timeout):
@@ -269,6 +292,6 @@ def _retry_after(header: str | None) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-    return min(max(seconds, 0.0), 300.0)
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), 300.0)

@@ -77,12 +77,15 @@ class Verdict:
 
     Attributes:
         outcomes: By id, the records that were not written.
+        suspects: By id, what a mere text says of records it seems to name; it may as well have meant a field or a
+            value of that name.
         unplaced: Messages about records the answer does not name, one a record; empty when every record is judged.
         whole: Whether the call was refused as a whole, or its answer cannot be read: then nothing is known of any
             record, and ``unplaced`` holds why.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    suspects: dict[str, str] = field(default_factory=dict)
     unplaced: list[str] = field(default_factory=list)
     whole: bool = False
 
@@ -95,7 +98,7 @@ def verify_key(client: PendoClient) -> bool:
         UnavailableError: If Pendo does not answer.
     """
     answer = client.api("GET", "token/verify").json
-    return not (isinstance(answer, dict) and answer.get("writeAccess") is False)
+    return not (isinstance(answer, dict) and False in (answer.get("valid"), answer.get("writeAccess")))
 
 
 def read_schema(client: PendoClient, object_: Object) -> Schema:
@@ -142,7 +145,7 @@ def values_path(object_: Object, group: Group, create: bool) -> str:
 
 def write_values(client: PendoClient, object_: Object, group: Group, body: bytes, create: bool) -> Answer:
     """Writes the values of many records to one group."""
-    return client.api("POST", values_path(object_, group, create), body)
+    return client.api("POST", values_path(object_, group, create), body, readable=True)
 
 
 def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
@@ -159,34 +162,35 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
     verdict = Verdict()
     known = set(ids)
     for missing in _items(document, "missing"):
-        if missing in known:
+        if isinstance(missing, str) and missing in known:
             verdict.outcomes[missing] = Outcome("missing", "Pendo does not know this id")
         else:
             verdict.unplaced.append(f"an unknown id is missing: {missing}")
     for error in _items(document, "errors"):
-        named = _record_named_by(error, known)
-        if named is None:
-            verdict.unplaced.append(_text(error))
+        if (identified := _identified_by(error, known)) is not None:
+            verdict.outcomes[identified] = Outcome("rejected", _text(error))
+        elif (named := _named_in(error, known)) is not None and named not in verdict.suspects:
+            verdict.suspects[named] = _text(error)
         else:
-            verdict.outcomes[named] = Outcome("rejected", _text(error))
-    failed = document.get("failed")
-    told = len(verdict.outcomes) + len(verdict.unplaced)
-    if isinstance(failed, int) and failed > told:
+            verdict.unplaced.append(_text(error))
+    failed = _number(document.get("failed"))
+    told = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
+    if failed > told:
         verdict.unplaced += [f"{failed - told} records failed without a reason"] * (failed - told)
     return verdict
 
 
-def _record_named_by(error: Any, ids: set[str]) -> str | None:
-    """Returns the id an item of ``errors`` is surely about.
-
-    Its format is unknown. Only a field of its own, or an id in quotes or before a colon counts: a mere substring
-    would take an id like `1` for named by any text with a 1 in it, and the record really at fault for delivered.
-    """
+def _identified_by(error: Any, ids: set[str]) -> str | None:
+    """Returns the id that an item of ``errors`` carries in a field of its own; the format of items is unknown."""
     if isinstance(error, Mapping):
         for key in ("visitorId", "accountId", "parentAccountId", "id"):
-            if error.get(key) in ids:
-                return str(error[key])
-        return None
+            if isinstance(found := error.get(key), str) and found in ids:
+                return found
+    return None
+
+
+def _named_in(error: Any, ids: set[str]) -> str | None:
+    """Returns the id that a text seems to be about: the only one that it quotes, or that stands before its colon."""
     if not isinstance(error, str):
         return None
     named = {candidate for candidate in _quoted(error) if candidate in ids}
@@ -204,7 +208,15 @@ def _quoted(text: str) -> Iterator[str]:
 
 def _items(document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key)
-    return found if isinstance(found, list) else []
+    # Of another form than documented, it still tells of failures.
+    return found if isinstance(found, list) else [found] if found else []
+
+
+def _number(count: Any) -> int:
+    try:
+        return int(count or 0)
+    except (ValueError, TypeError, OverflowError):
+        return 0
 
 
 def _text(error: Any) -> str:

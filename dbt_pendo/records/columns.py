@@ -62,7 +62,7 @@ def convert_column(values: Sequence[Any], convert: Convert) -> Sequence[Any] | N
 
 
 def _if_finite(values: Sequence[float | None]) -> Sequence[float | None] | None:
-    return values if all(value is None or math.isfinite(value) for value in values) else None
+    return values if all(map(math.isfinite, [value for value in values if value is not None])) else None
 
 
 def _as_floats(values: Sequence[Any]) -> Sequence[float | None] | None:
@@ -75,4 +75,4 @@ def _as_floats(values: Sequence[Any]) -> Sequence[float | None] | None:
 def _as_times(values: Sequence[datetime.datetime | None]) -> Sequence[str | None] | None:
     if any(value is not None and value.tzinfo is not None for value in values):
         return None
-    return [None if value is None else f"{value.isoformat(timespec='milliseconds')}+00:00" for value in values]
+    return [None if value is None else value.isoformat("T", "milliseconds") + "+00:00" for value in values]

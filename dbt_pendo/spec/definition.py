@@ -233,7 +233,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "nulls",
-        "What a null does: `clear` empties the field (an event's property is sent as null), `skip` omits it.",
+        "What a null does: `clear` empties the field, `skip` leaves it alone. An event leaves a null out either way.",
         _on(OBJECTS, _NULLS, default="clear"),
     ),
     Key(

@@ -77,6 +77,11 @@ class SyncTables:
         self._aliases = _aliases(source.columns)
 
     @property
+    def address(self) -> str:
+        """What tells this ledger from that of the same sync in another warehouse, database or schema."""
+        return f"{self._session.server} {self.ledger}"
+
+    @property
     def ledger(self) -> str:
         """The ledger's relation, for people who want to query it."""
         return self._session.relation(self._schema, self._ledger)
@@ -94,7 +99,8 @@ class SyncTables:
             self._session.rename(self._schema, self._compacted, self._ledger)
         else:
             ledger = self._session.relation(self._schema, self._ledger)
-            self._session.create(self._schema, self._ledger, self._session.sql("pendo_create_ledger", ledger=ledger))
+            # Never in place of one that is there after all: it is what keeps rows from being sent twice.
+            self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
 
     def plan(self, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and stores nothing."""
@@ -147,11 +153,14 @@ class SyncTables:
             outcomes: The outcome of each row by bucket and seq; a row that is not there was delivered.
         """
         usual = _most_common(rows, outcomes)
-        exceptions = [
-            (position, outcome)
-            for row in rows
-            if (outcome := outcomes.get(position := (row[0], row[1]), DELIVERED)) != usual
-        ]
+        if usual is DELIVERED:
+            exceptions = list(outcomes.items())
+        else:
+            exceptions = [
+                (position, outcome)
+                for row in rows
+                if (outcome := outcomes.get(position := (row[0], row[1]), DELIVERED)) != usual
+            ]
         for part, named in _statements(span, exceptions):
             self._session.run(
                 self._session.sql(
@@ -278,7 +287,7 @@ def _aliases(columns: Sequence[TableColumn]) -> tuple[str, ...]:
 
 def _most_common(rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> Outcome:
     """Returns the outcome most rows of a page share, which the commit then need not list."""
-    if 2 * len(outcomes) < len(rows):
+    if 2 * len(outcomes) <= len(rows):
         return DELIVERED
     counts = Counter(outcomes.get((row[0], row[1]), DELIVERED) for row in rows)
     return counts.most_common(1)[0][0] if counts else DELIVERED

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import hashlib
 import os
 import socket
 import time
+import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.warehouse.session import Session, WarehouseError
@@ -31,7 +35,7 @@ class Holder:
         """Whether the run is over: silent for long, or a process of this machine that is no more."""
         if self.silent_for > STALE_AFTER:
             return True
-        return self.host == socket.gethostname() and not _is_running(self.pid)
+        return self.host == this_host() and not _is_running(self.pid)
 
     def __str__(self) -> str:
         return (
@@ -51,14 +55,18 @@ class LockedError(DbtPendoError):
 
 
 class SyncLock:
-    """The lock of one sync."""
+    """The lock of one sync.
+
+    A run that finds the holder dead does not remove the table, for another run may do so at the same moment and remove
+    what the first has put in its place. It creates a further table, named after the dead run: of all that try only one
+    can. So a lock is a chain of tables, each but the last left by a dead run, and a release drops them in order.
+    """
 
     def __init__(self, session: Session, schema: str, sync: str, identifier: str) -> None:
         self._session = session
         self._schema = schema
         self._sync = sync
         self._identifier = identifier
-        self._relation = session.relation(schema, identifier)
         self._run_id = ""
         self._renewed_at = 0.0
 
@@ -69,21 +77,23 @@ class SyncLock:
             LockedError: If another run has it.
             WarehouseError: If the lock can be neither created nor read.
         """
-        for attempt in range(2):
+        identifier = self._identifier
+        dead: list[str] = []
+        while True:
             try:
-                self._session.run(self._session.sql("pendo_create_lock", **self._sign(run_id)))
+                self._session.run(self._session.sql("pendo_create_lock", **self._sign(identifier, run_id)))
+                break
             except WarehouseError as refused:
-                holder = self.holder()
+                holder = self._read(identifier)
                 if holder is None:
                     raise refused
-                if attempt or not holder.is_dead:
+                if not holder.is_dead:
                     raise LockedError(self._sync, holder) from None
-                self.break_()
-            else:
-                break
-        # Two runs may have taken the same dead run for dead: the first row tells whose the lock is now.
-        holder = self.holder()
-        if holder is None or holder.run_id != run_id:
+                dead.append(holder.run_id)
+                identifier = self._successor(holder)
+        # A run that gave the lock back meanwhile has dropped the tables that led here, and another may begin anew.
+        if [holder.run_id for _, holder in self._chain()] != [*dead, run_id]:
+            self._session.drop(self._schema, identifier)
             raise WarehouseError(f"The lock of {self._sync} changed hands while it was taken.", "Run it again.")
         self._run_id = run_id
         self._renewed_at = time.monotonic()
@@ -92,41 +102,85 @@ class SyncLock:
         """Gives a sign of life, when it is time for one.
 
         Raises:
-            WarehouseError: If somebody broke the lock.
+            WarehouseError: If somebody broke the lock, or the warehouse does not answer.
         """
         if time.monotonic() - self._renewed_at < RENEW_EVERY:
             return
-        holder = self.holder()
-        if holder is None or holder.run_id != self._run_id:
+        identifier = self._held()
+        if identifier is None:
             raise WarehouseError(
                 f"The lock of {self._sync} was broken while this run held it.", "Another run may be at work."
             )
-        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(self._run_id)))
+        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(identifier, self._run_id)))
         self._renewed_at = time.monotonic()
 
     def release(self) -> None:
-        """Gives the lock back."""
-        holder = self.holder()
-        if holder is not None and holder.run_id == self._run_id:
+        """Gives the lock back, if it is still ours."""
+        if self._held() is not None:
             self.break_()
 
     def holder(self) -> Holder | None:
         """Returns who holds the lock; None when nobody does."""
+        chain = self._chain()
+        return chain[-1][1] if chain else None
+
+    def break_(self) -> None:
+        """Removes the lock, whoever holds it."""
+        # The first table first: while it stands nobody begins anew.
+        for identifier, _ in self._chain():
+            self._session.drop(self._schema, identifier)
+
+    def _held(self) -> str | None:
+        """Returns the table by which this run holds the lock; None when it does not hold it."""
+        chain = self._chain()
+        return chain[-1][0] if chain and chain[-1][1].run_id == self._run_id else None
+
+    def _chain(self) -> list[tuple[str, Holder]]:
+        """Returns the tables of the lock and who made each: all dead but the last, who holds it."""
+        chain: list[tuple[str, Holder]] = []
+        identifier = self._identifier
+        tables = self._session.tables(self._schema)
+        while identifier.lower() in tables and (holder := self._read(identifier)) is not None:
+            chain.append((identifier, holder))
+            identifier = self._successor(holder)
+        return chain
+
+    def _read(self, identifier: str) -> Holder | None:
+        """Returns who made a table of the lock; None when there is none."""
+        lock = self._session.relation(self._schema, identifier)
         try:
-            rows = self._session.rows(self._session.sql("pendo_read_lock", lock=self._relation))
+            rows = self._session.rows(self._session.sql("pendo_read_lock", lock=lock))
         except WarehouseError:
+            if identifier.lower() in self._session.tables(self._schema):
+                raise
             return None
         if not rows:
             return None
         run_id, host, pid, since, silent_for = rows[0]
         return Holder(run_id, host, int(pid), since, float(silent_for))
 
-    def break_(self) -> None:
-        """Removes the lock, whoever holds it."""
-        self._session.drop(self._schema, self._identifier)
+    def _successor(self, holder: Holder) -> str:
+        digest = hashlib.md5(holder.run_id.encode(), usedforsecurity=False).hexdigest()[:6]
+        return f"{self._identifier}_{digest}"
 
-    def _sign(self, run_id: str) -> dict[str, object]:
-        return {"lock": self._relation, "run_id": run_id, "host": socket.gethostname(), "pid": os.getpid()}
+    def _sign(self, identifier: str, run_id: str) -> dict[str, object]:
+        lock = self._session.relation(self._schema, identifier)
+        return {"lock": lock, "run_id": run_id, "host": this_host(), "pid": os.getpid()}
+
+
+def this_host() -> str:
+    """Returns this machine's name, and a mark that tells it from others of that name.
+
+    Containers and machines may share a name, and a process id says nothing outside its own.
+    """
+    marks = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        proc = Path("/proc")
+        marks += [(proc / "sys/kernel/random/boot_id").read_text("ascii"), str((proc / "self/ns/pid").readlink())]
+    if len(marks) == 1:
+        marks.append(hex(uuid.getnode()))
+    digest = hashlib.md5(" ".join(marks).encode(), usedforsecurity=False).hexdigest()[:6]
+    return f"{marks[0]}-{digest}"
 
 
 def _is_running(pid: int) -> bool:

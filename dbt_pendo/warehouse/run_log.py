@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from dbt_pendo.warehouse.session import Session
+from dbt_pendo.warehouse.session import Session, WarehouseError
 
 RUNS_TABLE = "pendo_runs"
 
@@ -24,5 +25,7 @@ def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
     runs = session.relation(schema, RUNS_TABLE)
     if not session.exists(schema, RUNS_TABLE):
         session.ensure_schema(schema)
-        session.create(schema, RUNS_TABLE, session.sql("pendo_create_runs", runs=runs))
+        # Another run may do the same right now; then the table is there as well.
+        with contextlib.suppress(WarehouseError):
+            session.run(session.sql("pendo_create_runs", runs=runs))
     session.run(session.sql("pendo_log_run", runs=runs, result=dict(row)))

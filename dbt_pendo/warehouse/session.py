@@ -55,12 +55,14 @@ class Session:
     """An open adapter.
 
     Attributes:
+        server: The machine, account or file that holds the database; of no meaning but to tell two apart.
         database: The target's database.
         schema: The target's schema.
     """
 
     def __init__(self, adapter: Any, credentials: Any) -> None:
         self._adapter = adapter
+        self.server: str = str(credentials.unique_field)
         self.database: str = credentials.database
         self.schema: str = credentials.schema
 
@@ -108,10 +110,18 @@ class Session:
         return str(self._relation(schema, identifier))
 
     def exists(self, schema: str, identifier: str) -> bool:
-        """Returns whether a table of ours exists."""
+        """Returns whether a table of ours exists by now, whatever runs elsewhere have done since we last looked."""
         with _readable_errors():
+            self._adapter.cache.clear()
             found = self._adapter.get_relation(self.database, schema, identifier)
             return found is not None
+
+    def tables(self, schema: str) -> frozenset[str]:
+        """Returns the names of all tables in a schema of ours, in lower case, as they are by now."""
+        with _readable_errors():
+            self._adapter.cache.clear()
+            found = self._adapter.list_relations(self.database, schema)
+            return frozenset(relation.identifier.lower() for relation in found)
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
         """Returns the columns of a table or view in their order, or None when it does not exist."""

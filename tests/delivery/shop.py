@@ -1,0 +1,426 @@
+"""The shop, its syncs, and what has to hold after every run: Pendo and the ledger tell the truth."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import duckdb
+
+from dbt_pendo.cli import main
+from dbt_pendo.sandbox import Fault, Request, Sandbox
+
+# What dbt builds. Some rows hold a null, which a Pendo with the switch `null: error` rejects; some events are old,
+# which one with `refuse_late_events` refuses.
+
+FILES = {
+    "dbt_project.yml": """\
+name: shop
+version: "1.0.0"
+config-version: 2
+profile: shop
+models:
+  shop:
+    +materialized: table
+""",
+    "profiles.yml": """\
+shop:
+  target: dev
+  outputs:
+    dev:
+      type: duckdb
+      path: "{{ env_var('SHOP_DUCKDB_PATH') }}"
+      schema: main
+      threads: 1
+""",
+    "models/users.sql": """\
+select
+    'v-' || lpad(cast(i as varchar), 3, '0') as user_id,
+    ['free', 'pro', 'team'][i % 3 + 1] as plan,
+    case when i % 15 <> 7 then i * 3 end as seats,
+    i % 2 = 0 as active
+from range(60) numbers(i)
+""",
+    "models/orgs.sql": """\
+select
+    'a-' || lpad(cast(i as varchar), 3, '0') as org_id,
+    ['gold', 'silver'][i % 2 + 1] as tier,
+    case when i % 5 <> 0 then i * 1.5 end as arr,
+    case when i % 8 <> 3 then i end as health
+from range(25) numbers(i)
+""",
+    "models/payments.sql": """\
+select
+    'p-' || lpad(cast(i as varchar), 3, '0') as payment_id,
+    'v-' || lpad(cast(i % 10 as varchar), 3, '0') as user_id,
+    date_trunc('second', now()::timestamp) - to_days(case when i % 13 = 5 then 30 else 0 end) as paid_at,
+    i * 10 as amount
+from range(40) numbers(i)
+""",
+    "models/clicks.sql": """\
+select
+    'c-' || lpad(cast(i as varchar), 3, '0') as click_id,
+    'v-' || lpad(cast(i % 10 as varchar), 3, '0') as user_id,
+    date_trunc('second', now()::timestamp) - to_days(case when i % 20 = 9 then 30 else 0 end) as clicked_at,
+    i as amount
+from range(60) numbers(i)
+""",
+    "models/shop.yml": """\
+models:
+  - name: users
+    config:
+      meta:
+        pendo:
+          object: visitor
+          visitor_id: user_id
+          batch_size: 20
+          fields: {plan: plan, seats: seats, active: active}
+  - name: orgs
+    config:
+      meta:
+        pendo:
+          object: account
+          account_id: org_id
+          mode: upsert
+          batch_size: 10
+          fields:
+            tier: tier
+            arr: {column: arr, nulls: skip}
+            health: {column: health, group: agent}
+  - name: payments
+    config:
+      meta:
+        pendo:
+          object: track_event
+          event: Paid
+          event_id: payment_id
+          visitor_id: user_id
+          timestamp: paid_at
+          properties: {id: payment_id, amount: amount}
+  - name: clicks
+    config:
+      meta:
+        pendo:
+          object: track_event
+          event: Clicked
+          event_id: click_id
+          visitor_id: user_id
+          timestamp: clicked_at
+          batch_size: 10
+          properties: {id: click_id, amount: amount}
+""",
+}
+
+_EPOCH = datetime.datetime(1970, 1, 1)
+
+# Users that Pendo does not know.
+STRANGERS = frozenset({"v-011", "v-041"})
+
+
+def set_scene(sandbox: Sandbox) -> None:
+    """What Pendo holds before the first sync: other values, and a field that no sync may touch."""
+    for name, type_name in (("plan", "string"), ("seats", "integer"), ("active", "boolean"), ("own", "string")):
+        sandbox.add_field("visitor", "custom", name, type_name)
+    for group, name, type_name in (("custom", "tier", "string"), ("custom", "arr", "float"), ("agent", "health", "")):
+        sandbox.add_field("account", group, name, type_name)
+    known = {f"v-{number:03}" for number in range(60)} - STRANGERS
+    sandbox.add_visitors({user: {"custom": {"seats": 999, "own": "kept"}} for user in sorted(known)})
+    sandbox.add_accounts([f"a-{number:03}" for number in range(0, 25, 2)])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the shop's syncs.
+
+    Attributes:
+        model: Its model, which is its name.
+        key: The key column.
+        path: What the path of its requests holds.
+        object: visitor, account or track_event.
+        marked: The key of a row in the midst, to aim a fault at.
+        spoilt: The keys of the rows that a strict Pendo rejects.
+    """
+
+    model: str
+    key: str
+    path: str
+    object: str
+    marked: str
+    spoilt: frozenset[str]
+
+    def __str__(self) -> str:
+        return self.model
+
+    @property
+    def is_event(self) -> bool:
+        return self.object == "track_event"
+
+
+def _keys(letter: str, numbers: Iterable[int]) -> frozenset[str]:
+    return frozenset(f"{letter}-{number:03}" for number in numbers)
+
+
+KINDS = {
+    "visitor": Kind("users", "user_id", "/metadata/visitor/", "visitor", "v-033", _keys("v", range(7, 60, 15))),
+    "account": Kind("orgs", "org_id", "/metadata/account/", "account", "a-013", _keys("a", range(3, 25, 8))),
+    "single": Kind("payments", "payment_id", "/data/track", "track_event", "p-021", _keys("p", range(5, 40, 13))),
+    "batch": Kind("clicks", "click_id", "/data/track", "track_event", "c-031", _keys("c", range(9, 60, 20))),
+}
+
+
+@dataclass
+class Run:
+    """One run of one sync, as its results have it."""
+
+    status: int
+    result: dict[str, Any]
+    run_id: str
+    requests: list[Request]
+    verdicts: dict[str, str]
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """The planned rows by kind, zeros left out."""
+        return {kind: rows for kind, rows in self.result["planned"].items() if rows}
+
+    @property
+    def writes(self) -> list[Request]:
+        return [request for request in self.requests if request.method != "GET"]
+
+
+@dataclass
+class Shop:
+    """The shop's dbt project, and an account of what became of each event in its sandbox."""
+
+    folder: Path
+    sandbox: Sandbox
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    unacknowledged: Counter[str] = field(default_factory=Counter)
+
+    # Commands.
+
+    def command(self, *args: str) -> tuple[int, str, str]:
+        """Runs dbt-pendo in this process; an exception that escapes is the test's failure."""
+        stdout, stderr = io.StringIO(), io.StringIO()
+        status = 0
+        with (
+            mock.patch.object(sys, "argv", ["dbt-pendo", *args]),
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return status, stdout.getvalue(), stderr.getvalue()
+
+    def sync(self, kind: Kind, *args: str, status: str | None = "success") -> Run:
+        """Runs one sync, and checks what holds after every run, however it ended."""
+        self.sandbox.forget_requests()
+        code, stdout, stderr = self.command("sync", "--json", "--select", kind.model, *args)
+        assert stdout, stderr
+        document = json.loads(stdout)
+        (result,) = document["results"]
+        requests = [request for request in self.sandbox.requests if kind.path in request.path]
+        run = Run(code, result, document["metadata"]["run_id"], requests, self._verdicts(kind, requests))
+        if status is not None:
+            assert result["status"] == status, result
+        self._check_results(run)
+        self._check_ledger(kind, run)
+        if kind.is_event:
+            self._check_events(kind, requests)
+        # A run that ended in order leaves neither a journal nor a lock.
+        assert not list((self.folder / "target" / "dbt_pendo").glob("*.journal"))
+        assert f"{kind.model}__lock" not in self.tables()
+        return run
+
+    def plan(self, kind: Kind, *args: str) -> dict[str, int]:
+        """Returns what a plan counts, zeros left out."""
+        status, stdout, stderr = self.command("plan", "--json", "--select", kind.model, *args)
+        assert status == 0, stderr
+        (result,) = json.loads(stdout)["results"]
+        return {name: rows for name, rows in result["planned"].items() if rows}
+
+    # The warehouse.
+
+    def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.folder / "shop.duckdb")) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        with duckdb.connect(str(self.folder / "shop.duckdb")) as connection:
+            answer = connection.execute(f"select * from {table}")
+            names = [column[0] for column in answer.description]
+            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
+
+    def tables(self) -> set[str]:
+        return {name for (name,) in self.sql("select table_name from information_schema.tables")}
+
+    def ledger(self, kind: Kind) -> list[dict[str, Any]]:
+        """The entries of a ledger, oldest first."""
+        table = f"main_pendo.{kind.model}__ledger"
+        return self.rows(f"{table} order by logged_at, record_key") if f"{kind.model}__ledger" in self.tables() else []
+
+    def latest(self, kind: Kind) -> dict[str, dict[str, Any]]:
+        """The latest entry of each key."""
+        return {entry["record_key"]: entry for entry in self.ledger(kind)}
+
+    def statuses(self, kind: Kind) -> dict[str, str]:
+        return {key: entry["status"] for key, entry in self.latest(kind).items()}
+
+    def keys(self, kind: Kind) -> set[str]:
+        """The keys of a model."""
+        return {row[kind.key] for row in self.rows(kind.model)}
+
+    def annotate(self, kind: Kind, **changes: Any) -> None:
+        """Changes keys of a model's ``meta.pendo``, as ``dbt parse`` would after an edit of its YAML."""
+        path = self.folder / "target" / "manifest.json"
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        node = manifest["nodes"][f"model.shop.{kind.model}"]
+        node["config"]["meta"]["pendo"] |= changes
+        node["meta"] = node["config"]["meta"]
+        path.write_text(json.dumps(manifest), encoding="utf-8")
+
+    # What Pendo has to hold.
+
+    def check_pendo(self, kind: Kind, without: Iterable[str] = ()) -> None:
+        """Checks that Pendo holds exactly the model, field by field, but for some rows."""
+        rows = [row for row in self.rows(kind.model) if row[kind.key] not in without]
+        if kind.object == "visitor":
+            held = {key: record["custom"] for key, record in self.sandbox.visitors.items()}
+            assert not STRANGERS & held.keys()
+            wanted = {
+                row["user_id"]: {"own": "kept", **_values(row, "plan", "seats", "active")}
+                for row in rows
+                if row["user_id"] not in STRANGERS
+            }
+            assert {key: held.get(key) for key in wanted} == wanted
+        elif kind.object == "account":
+            accounts = self.sandbox.accounts
+            for row in rows:
+                account = accounts[row["org_id"]]
+                assert (account["custom"], account["agent"]) == (_values(row, "tier", "arr"), _values(row, "health"))
+        else:
+            assert {_canonical(event) for event in self.sandbox.events} == {
+                _canonical(_event(kind, row)) for row in rows
+            }
+
+    def check_delivered(self, kind: Kind, again: bool = True) -> None:
+        """Checks that a sync is done: Pendo holds the model, the ledger says so, a further run has nothing to do."""
+        self.check_pendo(kind)
+        strangers = STRANGERS if kind.object == "visitor" else frozenset()
+        assert self.statuses(kind) == {
+            key: "missing" if key in strangers else "delivered" for key in self.keys(kind)
+        }
+        if not again:
+            return
+        run = self.sync(kind)
+        assert run.planned == {"unchanged": len(self.keys(kind) - strangers)} | (
+            {"held": len(strangers)} if strangers else {}
+        )
+        assert not run.writes
+
+    # What holds after every run.
+
+    def _verdicts(self, kind: Kind, requests: Iterable[Request]) -> dict[str, str]:
+        """What Pendo let the client know of each key, by the sandbox's own account."""
+        groups: dict[str, dict[str, str]] = {}
+        known = self.sandbox.visitors if kind.object == "visitor" else None
+        for request in requests:
+            if request.method != "POST":
+                continue
+            items = _items(request)
+            verdicts = groups.setdefault(request.path, {})
+            for item in items:
+                key = _key(kind, item)
+                if request.status == 200 and (request.fault is None or request.fault == "status 200 after"):
+                    if known is not None and key not in known:
+                        verdicts[key] = "missing"
+                    elif self.sandbox.switches.null == "error" and None in item.get("values", {}).values():
+                        verdicts[key] = "rejected"
+                    else:
+                        verdicts[key] = "delivered"
+                elif len(items) == 1 and request.status in (400, 413):
+                    verdicts[key] = "rejected"
+        wanted = {"/api/v1/metadata/account/custom/value", "/api/v1/metadata/account/agent/value"}
+        if kind.object != "account":
+            (verdicts,) = groups.values() or ({},)
+            return verdicts
+        first, second = (groups.get(path, {}) for path in sorted(wanted))
+        return {
+            key: "rejected" if "rejected" in (first[key], second[key]) else first[key]
+            for key in first.keys() & second.keys()
+        }
+
+    def _check_results(self, run: Run) -> None:
+        result, told = run.result, Counter(run.verdicts.values())
+        assert {status: result[status] for status in ("delivered", "missing", "rejected")} == {
+            status: told[status] for status in ("delivered", "missing", "rejected")
+        }
+        planned = result["planned"]
+        if result["status"] in ("success", "partial"):
+            assert told.total() == planned["added"] + planned["changed"] + planned["removed"]
+            assert (result["status"] == "partial") == (result["rejected"] > 0)
+        assert run.status == (0 if result["status"] == "success" else 1)
+        assert result["message"] or result["status"] == "success"
+
+    def _check_ledger(self, kind: Kind, run: Run) -> None:
+        written = [entry for entry in self.ledger(kind) if entry["run_id"] == run.run_id]
+        assert {entry["record_key"]: entry["status"] for entry in written} == run.verdicts
+        assert len(written) == len(run.verdicts)
+        assert all(bool(entry["detail"]) == (entry["status"] != "delivered") for entry in written)
+
+    def _check_events(self, kind: Kind, requests: Iterable[Request]) -> None:
+        """An event comes again only if Pendo kept its word to itself; once it is acknowledged, never."""
+        for request in requests:
+            keys = [_key(kind, item) for item in _items(request)]
+            if request.status == 200 and request.fault in (None, "status 200 after"):
+                self.acknowledged.update(keys)
+            elif request.fault is not None and request.fault.endswith("after"):
+                self.unacknowledged.update(keys)
+        assert max(self.acknowledged.values(), default=1) == 1
+        assert Counter(_key(kind, event) for event in self.sandbox.events) == self.acknowledged + self.unacknowledged
+
+
+def at(kind: Kind, fault: Fault, marked: bool = False) -> Fault:
+    """Aims a fault at a sync, or at the requests that hold its marked row."""
+    return replace(fault, path=kind.path, method="POST", body_contains=f'"{kind.marked}"' if marked else "")
+
+
+def _items(request: Request) -> list[dict[str, Any]]:
+    body = json.loads(request.body)
+    return body if isinstance(body, list) else [body]
+
+
+def _key(kind: Kind, item: Mapping[str, Any]) -> str:
+    return str(item["properties"]["id"] if kind.is_event else item[f"{kind.object}Id"])
+
+
+def _values(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    values = {name: row[name] for name in names if row[name] is not None}
+    return {name: float(value) if name == "arr" else value for name, value in values.items()}
+
+
+def _event(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
+    at = row["paid_at" if kind.model == "payments" else "clicked_at"]
+    return {
+        "type": "track",
+        "event": "Paid" if kind.model == "payments" else "Clicked",
+        "visitorId": row["user_id"],
+        "timestamp": int((at - _EPOCH).total_seconds()) * 1000,
+        "properties": {"id": row[kind.key], "amount": row["amount"]},
+        "context": {},
+    }
+
+
+def _canonical(event: Mapping[str, Any]) -> str:
+    return json.dumps(event, sort_keys=True)

@@ -1,0 +1,53 @@
+"""A project built once a worker, a forker of runs once a worker; a copy and a sandbox for each test."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab import Forker, Lab, build_template, copy_template
+
+from dbt_pendo.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lab")
+    build_template(folder)
+    return folder
+
+
+@contextlib.contextmanager
+def pendo() -> Iterator[Sandbox]:
+    """A stand-in for Pendo with the fields of the lab's mappings."""
+    with Sandbox() as running:
+        running.add_field("visitor", "custom", "plan", "string")
+        running.add_field("visitor", "custom", "mrr", "float")
+        running.add_field("account", "custom", "name", "string")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def forker(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
+    with pendo() as sandbox:
+        running = Forker()
+        folder = tmp_path_factory.mktemp("warm_up") / "project"
+        copy_template(template, folder)
+        Lab(folder, sandbox, running).warm_up()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with pendo() as running:
+        yield running
+
+
+@pytest.fixture
+def lab(template: Path, tmp_path: Path, sandbox: Sandbox, forker: Forker) -> Lab:
+    folder = tmp_path / "project"
+    copy_template(template, folder)
+    return Lab(folder, sandbox, forker)

@@ -1,0 +1,99 @@
+"""Forks runs of dbt-pendo from a process that has imported everything: a run starts in a fraction of a second.
+
+Reads orders from stdin and answers on stdout, a JSON object a line each. A run is a real process of its own, with its
+own signals, files and connections; it may be killed. `shrink` sets module constants in the run, so that small data has
+many pages.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import threading
+import traceback
+from typing import Any
+
+def run(order: dict[str, Any]) -> int:
+    """Runs the command line as its entry point does, in this process."""
+    from dbt_pendo.cli import main
+
+    os.environ.clear()
+    os.environ.update(order["env"])
+    os.chdir(order["cwd"])
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        file = os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+    for where, value in order["shrink"].items():
+        module, _, name = where.rpartition(".")
+        setattr(importlib.import_module(module), name, value)
+    sys.argv = ["dbt-pendo", *order["args"]]
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 70
+    return 0
+
+
+def remember_macros() -> None:
+    """Parses dbt's macros and ours once: they are the same in every run, and most of its start."""
+    from dbt.parser.manifest import ManifestLoader
+
+    load = ManifestLoader.load_macros
+    loaded: list[Any] = []
+
+    def load_once(config: Any, hook: Any, base_macros_only: bool = False) -> Any:
+        if not loaded:
+            loaded.append(load(config, hook, base_macros_only))
+        return loaded[0]
+
+    ManifestLoader.load_macros = load_once
+
+
+def warm_up(order: dict[str, Any]) -> int:
+    """Runs in this process, which imports all there is and fills dbt's caches; leaves no thread and no connection."""
+    outputs = [os.dup(number) for number in (1, 2)]
+    status = run(order)
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    for number, output in zip((1, 2), outputs, strict=True):
+        os.dup2(output, number)
+        os.close(output)
+    # dbt-duckdb keeps its database open until the end of the process, and DuckDB its threads with it.
+    DuckDBConnectionManager.env().close()
+    DuckDBConnectionManager.close_all_connections()
+    gc.collect()
+    assert threading.active_count() == 1
+    return status
+
+
+def serve() -> None:
+    remember_macros()
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            _, status = os.waitpid(order["wait"], 0)
+            answer = {"status": os.waitstatus_to_exitcode(status)}
+        elif order.get("warm_up"):
+            answer = {"status": warm_up(order)}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                status = 70
+                try:
+                    status = run(order)
+                    sys.stdout.flush()
+                    sys.stderr.flush()
+                finally:
+                    os._exit(status)
+            answer = {"pid": pid}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

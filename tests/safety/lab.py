@@ -1,0 +1,310 @@
+"""A dbt project with one sync of each kind, real processes that run it, and what Pendo and the ledger hold after."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dbt_pendo.sandbox import Sandbox
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+
+PROJECT = """\
+name: lab
+version: "1.0.0"
+config-version: 2
+profile: lab
+models:
+  lab:
+    +materialized: table
+"""
+PROFILE = """\
+lab:
+  target: dev
+  outputs:
+    dev:
+      type: duckdb
+      path: "{{ env_var('LAB_DUCKDB_PATH') }}"
+      schema: main
+      threads: 1
+"""
+MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
+    "people": (
+        {
+            "object": "visitor",
+            "visitor_id": "id",
+            "batch_size": 10,
+            "on_removed": "clear",
+            "fields": {"plan": "plan", "mrr": "mrr"},
+        },
+        "select 'p0' as id, 'free' as plan, 1.5::double as mrr",
+    ),
+    "companies": (
+        {
+            "object": "account",
+            "account_id": "id",
+            "mode": "upsert",
+            "batch_size": 10,
+            "fields": {"name": "name"},
+        },
+        "select 'c0' as id, 'Acme' as name",
+    ),
+    "clicks": (
+        {
+            "object": "track_event",
+            "event": "Clicked",
+            "event_id": "id",
+            "visitor_id": "person",
+            "timestamp": "at",
+            "properties": {"id": "id"},
+        },
+        "select 'k0' as id, 'p0' as person, timestamp '2026-01-01' as at",
+    ),
+    "views": (
+        {
+            "object": "track_event",
+            "event": "Viewed",
+            "event_id": "id",
+            "visitor_id": "person",
+            "timestamp": "at",
+            "batch_size": 10,
+            "properties": {"id": "id"},
+        },
+        "select 'v0' as id, 'p0' as person, timestamp '2026-01-01' as at",
+    ),
+}
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without anything that dbt or dbt-pendo reads."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "PYTEST_"))}
+
+
+def build_template(folder: Path) -> None:
+    """Builds the project with dbt."""
+    (folder / "models").mkdir()
+    (folder / "dbt_project.yml").write_text(PROJECT)
+    (folder / "profiles.yml").write_text(PROFILE)
+    declared = []
+    for name, (pendo, select) in MODELS.items():
+        (folder / "models" / f"{name}.sql").write_text(select)
+        declared.append({"name": name, "config": {"meta": {"pendo": pendo}}})
+    # JSON is YAML.
+    (folder / "models" / "_models.yml").write_text(json.dumps({"version": 2, "models": declared}))
+    ended = subprocess.run(
+        [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "build", "--profiles-dir", "."],
+        cwd=folder,
+        env={**clean_environment(), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "LAB_DUCKDB_PATH": "lab.duckdb"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that has ended; a negative status is the signal that ended it."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+    def expect(self, status: int) -> Ended:
+        assert self.status == status, f"ended with {self.status}:\n{self.output}"
+        assert "Traceback" not in self.output
+        return self
+
+
+class Started:
+    """A run under way, in a process of its own."""
+
+    def __init__(self, forker: Forker, pid: int, outputs: Sequence[Path]) -> None:
+        self._forker = forker
+        self.pid = pid
+        self._outputs = outputs
+
+    def send(self, number: signal.Signals) -> None:
+        # A run that has ended stays a zombie until it is waited for, so the pid is still its own.
+        os.kill(self.pid, number)
+
+    def wait(self) -> Ended:
+        answer = self._forker.order({"wait": self.pid})
+        stdout, stderr = (path.read_text(encoding="utf-8", errors="replace") for path in self._outputs)
+        return Ended(answer["status"], stdout, stderr)
+
+
+class Forker:
+    """The process that forks runs; see forker.py."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "forker.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},
+            text=True,
+        )
+        self._lock = threading.Lock()
+
+    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the forker ended with {self._process.wait()}"
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()
+
+
+class Lab:
+    """A built project in a folder of its own, beside a sandbox."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox, forker: Forker) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        self.database = folder / "lab.duckdb"
+        self.target = folder / "target"
+        self.shrink: dict[str, Any] = {}
+        self._forker = forker
+        self._runs = 0
+        self.env = {
+            **clean_environment(),
+            "HOME": str(folder),
+            "NO_COLOR": "1",
+            "LAB_DUCKDB_PATH": str(self.database),
+            "DBT_PROJECT_DIR": str(folder),
+            "DBT_PROFILES_DIR": str(folder),
+            "PENDO_API_URL": sandbox.url,
+            "PENDO_INTEGRATION_KEY": sandbox.integration_key,
+            "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
+            "PENDO_TIMEOUT": "20",
+        }
+
+    # Runs.
+
+    def start(self, *args: str, **env: str) -> Started:
+        order, outputs = self._order(args, env)
+        return Started(self._forker, self._forker.order(order)["pid"], outputs)
+
+    def warm_up(self) -> None:
+        """Runs in the forker itself, so that the runs it forks find everything imported and parsed."""
+        order, outputs = self._order(("sync",), {})
+        answer = self._forker.order({**order, "warm_up": True})
+        assert answer["status"] == 0, "".join(path.read_text() for path in outputs)
+
+    def _order(self, args: Sequence[str], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Path]]:
+        self._runs += 1
+        outputs = [self.folder / f"run{self._runs}.{name}" for name in ("stdout", "stderr")]
+        order = {
+            "args": args,
+            "env": {**self.env, **env},
+            "cwd": str(self.folder),
+            "stdout": str(outputs[0]),
+            "stderr": str(outputs[1]),
+            "shrink": self.shrink,
+        }
+        return order, outputs
+
+    def run(self, *args: str, **env: str) -> Ended:
+        return self.start(*args, **env).wait()
+
+    def sync(self, *args: str, status: int = 0, **env: str) -> dict[str, dict[str, Any]]:
+        """Syncs with ``--json`` and returns the results by sync."""
+        document = self.run("sync", "--json", *args, **env).expect(status).json
+        assert document == self.results()
+        return {result["sync"]: result for result in document["results"]}
+
+    def results(self) -> dict[str, Any]:
+        return dict(json.loads((self.target / "pendo_results.json").read_text(encoding="utf-8")))
+
+    # The warehouse. Nothing else may have the file open.
+
+    def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.database)) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    def build(self, model: str, select: str) -> None:
+        """Builds a model anew, from other rows."""
+        self.sql(f"create or replace table main.{model} as {select}")
+
+    def tables(self) -> set[str]:
+        found = self.sql("select table_name from information_schema.tables where table_schema = 'main_pendo'")
+        return {name for (name,) in found}
+
+    def ledger(self, sync: str) -> dict[str, str]:
+        """What the ledger says of each key: the status of its latest entry."""
+        if f"{sync}__ledger" not in self.tables():
+            return {}
+        entries = self.sql(f"select record_key, status from main_pendo.{sync}__ledger order by logged_at")
+        return dict(entries)
+
+    # The manifest.
+
+    @contextlib.contextmanager
+    def manifest(self) -> Iterator[dict[str, Any]]:
+        """The manifest, to change in place."""
+        path = self.target / "manifest.json"
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        yield manifest
+        path.write_text(json.dumps(manifest), encoding="utf-8")
+
+    def annotate(self, model: str, **changes: Any) -> None:
+        """Changes a model's ``meta.pendo``, as ``dbt parse`` would after an edit of its YAML."""
+        with self.manifest() as manifest:
+            node = manifest["nodes"][f"model.lab.{model}"]
+            pendo = {**copy.deepcopy(node["config"]["meta"]["pendo"]), **changes}
+            node["config"]["meta"] = node["meta"] = {"pendo": pendo}
+
+    def only(self, *models: str) -> None:
+        """Leaves only some models annotated."""
+        with self.manifest() as manifest:
+            for unique_id, node in manifest["nodes"].items():
+                if unique_id.rpartition(".")[2] not in models:
+                    node["config"]["meta"] = node["meta"] = {}
+
+
+def copy_template(template: Path, folder: Path) -> None:
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns("logs", "compiled", "run", "*.msgpack"))
+
+
+def sent_event_ids(sandbox: Sandbox) -> list[str]:
+    """The ids of all events the sandbox took, in order; an event that came twice is here twice."""
+    return [event["properties"]["id"] for event in sandbox.events]
+
+
+def custom(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What each record holds of its own fields."""
+    return {record_id: dict(record["custom"]) for record_id, record in records.items()}
