@@ -139,7 +139,7 @@ def load_settings(
             (f"vars.dbt_pendo.{name}", project_vars.get(name)),
         ):
             if value is not None:
-                values[name] = _convert(value, kind, origin)
+                values[name] = _convert(value, kind, origin, may_be_zero=name == "retries")
                 break
 
     region = values.get("region", "us")
@@ -155,7 +155,7 @@ def load_settings(
     return Settings(**values, **_secrets(environ))
 
 
-def _convert(value: Any, kind: type, origin: str) -> Any:
+def _convert(value: Any, kind: type, origin: str, may_be_zero: bool) -> Any:
     if kind is str:
         return str(value)
     try:
@@ -163,8 +163,8 @@ def _convert(value: Any, kind: type, origin: str) -> Any:
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(f"{origin}: {value!r} is not {wanted}.") from None
-    if not 0 < number < float("inf"):
-        raise ConfigError(f"{origin}: {value!r} must be above zero.")
+    if not 0 <= number < float("inf") or (number == 0 and not may_be_zero):
+        raise ConfigError(f"{origin}: {value!r} must be {'zero or more' if may_be_zero else 'above zero'}.")
     return number
 
 

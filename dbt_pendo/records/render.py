@@ -143,17 +143,20 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
         groups = [[{ID_KEYS[spec.object]: key, "values": {}} for key in page.keys]]
     records = map(Record, page.positions, page.keys, zip(*groups, strict=True))
-    deletes = spec.on_removed == "delete" and "removed" in page.changes
     skips = any(mapping.nulls == "skip" for mapping in spec.fields)
-    if not (page.invalid or deletes or skips):
+    if not (page.invalid or skips or "removed" in page.changes):
         return Rendered(updates=list(records))
 
     rendered = Rendered(unsendable=page.outcomes())
     for at, record in enumerate(records):
         if at in page.invalid:
             continue
-        if deletes and page.changes[at] == "removed":
+        removed = page.changes[at] == "removed"
+        if removed and spec.on_removed == "delete":
             rendered.deletions.append(record._replace(bodies=()))
+        elif removed and not spec.fields:
+            # Nothing to clear, and nobody to create.
+            rendered.unsendable[record.position] = DELIVERED
         elif any(record.bodies):
             rendered.updates.append(record)
         elif spec.mode == "upsert":
