@@ -205,10 +205,9 @@ def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise ConfigError(f"{origin}: {value!r} is not {wanted}.") from None
-    if number == 0 and name in MAY_BE_ZERO:
-        return number
-    if not 0 < number < float("inf"):
-        raise ConfigError(f"{origin}: {value!r} must be above zero.")
+    may_be_zero = name in MAY_BE_ZERO
+    if not 0 <= number < float("inf") or (number == 0 and not may_be_zero):
+        raise ConfigError(f"{origin}: {value!r} must be {'zero or more' if may_be_zero else 'above zero'}.")
     return number
 
 

@@ -1,0 +1,65 @@
+"""Property tests without deadlines: nothing here measures time. And clients of a real sandbox that never wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import hypothesis
+import pytest
+
+from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.settings import INTEGRATION_KEY, TRACK_SECRET, Secret, Settings
+
+hypothesis.settings.register_profile("unit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("unit")
+
+Connect: TypeAlias = Callable[..., PendoClient]
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Sandbox(apps=["web"]) as running:
+        running.add_field("visitor", "custom", "plan", "string")
+        running.add_field("visitor", "custom", "seats", "integer")
+        running.add_visitors(["v1", "v2", "v3"])
+        yield running
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """The seconds the client would have waited."""
+    return []
+
+
+@pytest.fixture
+def connect(sandbox: Sandbox, waits: list[float]) -> Iterator[Connect]:
+    """Makes clients of the sandbox; keywords change their settings."""
+    opened = []
+    settings = Settings(
+        api_url=sandbox.url,
+        data_url=sandbox.url,
+        integration_key=Secret(sandbox.integration_key, INTEGRATION_KEY),
+        track_secrets={
+            app.upper(): Secret(secret, f"{TRACK_SECRET}_{app.upper()}" if app else TRACK_SECRET)
+            for app, secret in sandbox.track_secrets.items()
+        },
+        timeout=20.0,
+    )
+
+    def make(**changes: Any) -> PendoClient:
+        client = PendoClient(replace(settings, **changes), wait=waits.append)
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.__exit__()
+
+
+@pytest.fixture
+def client(connect: Connect) -> PendoClient:
+    return connect()

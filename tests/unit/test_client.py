@@ -1,0 +1,458 @@
+"""The one place a request leaves from, against a real server: retries, refusals, and secrets that stay secret."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from email.utils import format_datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError, Traffic, UnavailableError
+from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.settings import INTEGRATION_KEY, TRACK_SECRET, Secret
+
+VALUES = "metadata/visitor/custom/value"
+BODY = orjson.dumps([{"visitorId": "v1", "values": {"plan": "pro"}}])
+EVENT = {
+    "type": "track",
+    "event": "Paid",
+    "visitorId": "v1",
+    "timestamp": 1680373680000,
+    "properties": {},
+    "context": {},
+}
+FOREVER = None
+
+
+def write(client: PendoClient) -> Any:
+    return client.api("POST", VALUES, BODY)
+
+
+def plan(sandbox: Sandbox) -> Any:
+    return sandbox.visitors["v1"]["custom"].get("plan")
+
+
+def in_order(fault: Fault, sandbox: Sandbox, *more: Fault) -> None:
+    for one in (fault, *more):
+        sandbox.fail(one)
+
+
+# What is sent.
+
+
+def test_a_call_carries_the_integration_key_to_the_api(sandbox, client):
+    answer = write(client)
+    assert (answer.status, answer.ok, answer.json["updated"]) == (200, True, 1)
+    (request,) = sandbox.requests
+    assert (request.method, request.path, request.query) == ("POST", "/api/v1/metadata/visitor/custom/value", "")
+    assert (request.key, request.body) == ("integration", BODY)
+    assert plan(sandbox) == "pro"
+
+
+def test_a_query_and_a_get_without_a_body_arrive_as_they_are(sandbox, client):
+    client.api("POST", f"{VALUES}?create=true", BODY)
+    client.api("GET", "token/verify")
+    assert [(r.path, r.query, r.size) for r in sandbox.requests] == [
+        ("/api/v1/metadata/visitor/custom/value", "create=true", len(BODY)),
+        ("/api/v1/token/verify", "", 0),
+    ]
+
+
+@pytest.mark.parametrize(("app", "owner"), [(None, "track"), ("web", "track:web"), ("WEB", "track:web")])
+def test_events_carry_the_secret_of_their_app(sandbox, client, app, owner):
+    assert client.track(app, orjson.dumps(EVENT)).ok
+    (request,) = sandbox.requests
+    assert (request.method, request.path, request.key) == ("POST", "/data/track", owner)
+    assert sandbox.events == [EVENT]
+
+
+def test_events_go_to_the_data_host_and_the_rest_to_the_api(sandbox, connect):
+    with Sandbox() as other:
+        client = connect(data_url=other.url)
+        client.track(None, orjson.dumps(EVENT))
+        client.api("GET", "token/verify")
+        assert [request.path for request in other.requests] == ["/data/track"]
+    assert [request.path for request in sandbox.requests] == ["/api/v1/token/verify"]
+
+
+def test_a_base_url_may_have_a_path(sandbox, connect):
+    assert connect(api_url=f"{sandbox.url}/proxy").api("GET", "token/verify").status == 404
+    assert sandbox.requests[0].path == "/proxy/api/v1/token/verify"
+
+
+def test_any_bytes_arrive_as_they_are(sandbox, client):
+    body = orjson.dumps([{"visitorId": "Zoë 🚀\n\"'\\", "values": {"plan": "\u2028{{ x }}"}}])
+    client.api("POST", f"{VALUES}?create=true", body)
+    assert sandbox.requests[0].body == body
+    assert sandbox.visitors["Zoë 🚀\n\"'\\"]["custom"] == {"plan": "\u2028{{ x }}"}
+
+
+def test_without_a_secret_nothing_is_sent(sandbox, connect):
+    client = connect(integration_key=None, track_secrets={})
+    with pytest.raises(ConfigError, match="No Pendo integration key is set"):
+        write(client)
+    with pytest.raises(ConfigError, match="No Track Event shared secret is set"):
+        client.track("web", b"{}")
+    assert sandbox.requests == []
+    assert client.traffic == Traffic()
+
+
+def test_requests_go_through_the_environments_proxy(sandbox, connect, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", sandbox.url)
+    connect(api_url="http://pendo.invalid").api("GET", "token/verify")
+    assert sandbox.requests[0].path == "http://pendo.invalid/api/v1/token/verify"
+
+
+# Retries.
+
+PASSING = [
+    *(pytest.param(Fault("status", status=status), id=str(status)) for status in (408, 429, 500, 502, 503, 504)),
+    *(pytest.param(Fault(action), id=action) for action in ("reset", "close", "truncate")),
+]
+
+
+@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_fault_that_passes_is_tried_again_with_the_same_request(sandbox, client, waits, fault, when):
+    in_order(replace(fault, when=when, times=2), sandbox)
+    assert write(client).json["updated"] == 1
+    assert plan(sandbox) == "pro"
+    assert [(r.method, r.path, r.key, r.body) for r in sandbox.requests] == [
+        ("POST", f"/api/v1/{VALUES}", "integration", BODY)
+    ] * 3
+    assert len(waits) == 2
+    assert sandbox.faults == []
+
+
+@pytest.mark.parametrize("status", [501, 505, 507, 520, 529, 599])
+@pytest.mark.xfail(strict=True, reason="RETRIED lists five of the 5xx; the others come out as the rows' own fault")
+def test_every_5xx_is_tried_again(sandbox, client, status):
+    sandbox.fail(Fault("status", status=status))
+    assert write(client).ok
+
+
+def test_no_answer_in_time_is_tried_again(sandbox, connect, waits):
+    sandbox.fail(Fault("hang"))
+    assert write(connect(timeout=0.3)).ok
+    assert (len(sandbox.requests), len(waits)) == (2, 1)
+
+
+def test_mixed_faults_are_all_got_over(sandbox, client, waits):
+    in_order(Fault("reset"), sandbox, Fault("status", status=503), Fault("close", "after"), Fault("status", status=429))
+    assert write(client).ok
+    assert len(waits) == 4
+
+
+@pytest.mark.parametrize(("when", "copies"), [("before", 1), ("after", 2)])
+def test_an_event_whose_answer_was_lost_is_sent_again(sandbox, client, when, copies):
+    sandbox.fail(Fault("close", when))
+    assert client.track(None, orjson.dumps(EVENT)).ok
+    assert sandbox.events == [EVENT] * copies
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422])
+def test_an_answer_about_the_body_is_the_callers_to_judge(sandbox, client, waits, status):
+    sandbox.fail(Fault("status", status=status, body="not\nlike  this"))
+    answer = write(client)
+    assert (answer.status, answer.ok, answer.json) == (status, False, None)
+    assert answer.message == f"HTTP {status}: not like this"
+    assert (len(sandbox.requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_every_2xx_is_good(sandbox, client, status):
+    sandbox.fail(Fault("status", status=status))
+    answer = write(client)
+    assert (answer.ok, answer.json, answer.message) == (True, None, f"HTTP {status}")
+
+
+def test_a_200_that_is_no_json_is_not_tried_again(sandbox, client):
+    sandbox.fail(Fault("garbage"))
+    answer = write(client)
+    assert (answer.ok, answer.json) == (True, None)
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "first"), [(408, 0.5), (500, 0.5), (503, 0.5), (429, 5.0)], ids=["408", "500", "503", "429"]
+)
+def test_waits_double_up_to_a_minute_with_jitter(sandbox, connect, waits, status, first):
+    sandbox.fail(Fault("status", status=status, times=9))
+    assert write(connect(retries=9)).ok
+    longest = [min(first * 2**attempt, 60.0) for attempt in range(9)]
+    assert all(most / 2 <= wait <= most for wait, most in zip(waits, longest, strict=True))
+    assert len(set(waits)) > 1
+
+
+def test_clients_that_fail_together_do_not_come_back_together(sandbox, connect, waits):
+    for _ in range(20):
+        sandbox.fail(Fault("status", status=503))
+        write(connect(retries=1))
+    assert len(set(waits)) > 10
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("1.5", 1.5), ("-3", 0.0), ("99999", 300.0), ("inf", 300.0)],
+)
+def test_retry_after_in_seconds_is_honoured(sandbox, client, waits, status, header, seconds):
+    sandbox.fail(Fault("status", status=status, headers={"Retry-After": header}))
+    assert write(client).ok
+    assert waits == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("hours", "least", "most"), [(0.05, 60, 180), (24, 300, 300), (-1, 0, 0)], ids=["soon", "tomorrow", "past"]
+)
+def test_retry_after_as_a_date_is_honoured(sandbox, client, waits, hours, least, most):
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=hours)
+    sandbox.fail(Fault("status", status=429, headers={"Retry-After": format_datetime(moment, usegmt=True)}))
+    assert write(client).ok
+    assert len(waits) == 1
+    assert least <= waits[0] <= most
+
+
+@pytest.mark.parametrize("header", ["", "soon", "Mon", "Wed, 32 Jan 2026 99:99:99 GMT", "1;2"])
+def test_a_retry_after_that_makes_no_sense_is_passed_over(sandbox, client, waits, header):
+    sandbox.fail(Fault("status", status=503, headers={"Retry-After": header}))
+    assert write(client).ok
+    assert len(waits) == 1
+    assert 0.25 <= waits[0] <= 0.5
+
+
+@pytest.mark.xfail(
+    strict=True, reason="float() takes nan, min() and max() keep it, and time.sleep(nan) raises ValueError"
+)
+def test_a_retry_after_of_nan_is_passed_over(sandbox, client, waits):
+    sandbox.fail(Fault("status", status=503, headers={"Retry-After": "nan"}))
+    assert write(client).ok
+    assert waits[0] >= 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        pytest.param(
+            Fault("status", status=503, times=FOREVER, body="down for\nmaintenance"),
+            "HTTP 503: down for maintenance",
+            id="503",
+        ),
+        pytest.param(Fault("status", status=429, times=FOREVER), "HTTP 429", id="429"),
+        pytest.param(Fault("reset", times=FOREVER), "reset", id="reset"),
+        pytest.param(Fault("close", times=FOREVER), "closed", id="close"),
+        pytest.param(Fault("truncate", times=FOREVER), "IncompleteRead", id="truncate"),
+    ],
+)
+@pytest.mark.parametrize("retries", [0, 1, 4])
+def test_a_fault_that_stays_ends_the_sync_after_so_many_retries(sandbox, connect, waits, fault, words, retries):
+    sandbox.fail(fault)
+    with pytest.raises(UnavailableError) as caught:
+        write(connect(retries=retries))
+    assert caught.value.message.startswith(
+        f"Pendo at {sandbox.url} did not take POST /api/v1/{VALUES} in {retries + 1} attempts; the last: "
+    )
+    assert words in caught.value.message
+    assert "PENDO_API_URL" in caught.value.hint
+    assert caught.value.exit_code == 1
+    assert (len(sandbox.requests), len(waits)) == (retries + 1, retries)
+
+
+def test_a_host_that_never_answers_in_time_ends_the_sync(sandbox, connect):
+    sandbox.fail(Fault("hang", times=FOREVER))
+    with pytest.raises(UnavailableError, match="in 2 attempts; the last: no answer in time"):
+        write(connect(timeout=0.3, retries=1))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1", "http://pendo.invalid", "http://[::1]:1"], ids=["port", "name", "IPv6"]
+)
+def test_a_host_that_is_not_there_is_named_without_the_librarys_internals(connect, url):
+    with pytest.raises(UnavailableError, match=re.escape(f"Pendo at {url} did not take")) as caught:
+        write(connect(api_url=url, retries=0))
+    assert "HTTPConnectionPool" not in str(caught.value)
+    assert "object at 0x" not in str(caught.value)
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("prefix", ["", "DBT_ENV_SECRET_"])
+def test_a_refused_key_stops_at_once_and_names_its_variable(sandbox, connect, waits, status, prefix):
+    sandbox.switches = replace(sandbox.switches, wrong_key_status=status, wrong_track_secret_status=status)
+    client = connect(
+        integration_key=Secret("wrong-hunter2", prefix + INTEGRATION_KEY),
+        track_secrets={"WEB": Secret("wrong-hunter3", f"{prefix}{TRACK_SECRET}_WEB")},
+    )
+    with pytest.raises(KeyRefusedError, match=rf"refused the integration key \(HTTP {status}\)") as of_api:
+        write(client)
+    assert f"Look at {prefix}PENDO_INTEGRATION_KEY:" in of_api.value.hint
+    assert "write access" in of_api.value.hint
+    with pytest.raises(KeyRefusedError, match=rf"refused the Track Event shared secret \(HTTP {status}\)") as of_track:
+        client.track("web", orjson.dumps(EVENT))
+    assert f"Look at {prefix}PENDO_TRACK_SECRET_WEB:" in of_track.value.hint
+    assert "App Details" in of_track.value.hint
+    for error in (of_api.value, of_track.value):
+        assert "PENDO_REGION" in error.hint
+        assert sandbox.url in error.message
+        assert error.exit_code == 1
+    assert (len(sandbox.requests), waits) == (2, [])
+
+
+def test_the_integration_key_is_refused_where_a_track_secret_belongs(sandbox, connect):
+    client = connect(track_secrets={"": Secret(sandbox.integration_key, TRACK_SECRET)})
+    with pytest.raises(KeyRefusedError, match="refused the Track Event shared secret"):
+        client.track(None, orjson.dumps(EVENT))
+    assert sandbox.events == []
+
+
+def test_a_read_only_key_is_refused_when_it_writes(sandbox, connect):
+    client = connect(integration_key=Secret(sandbox.read_only_key, INTEGRATION_KEY))
+    assert client.api("GET", "token/verify").json == {"valid": True, "writeAccess": False}
+    with pytest.raises(KeyRefusedError, match="refused the integration key"):
+        write(client)
+    assert plan(sandbox) is None
+
+
+def test_a_refusal_in_mid_run_is_no_retry(sandbox, client, waits):
+    write(client)
+    in_order(Fault("status", status=503), sandbox, Fault("status", status=403, body="revoked"))
+    with pytest.raises(KeyRefusedError, match=r"\(HTTP 403: revoked\)"):
+        write(client)
+    assert (len(sandbox.requests), len(waits)) == (3, 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(sandbox, client, waits, status):
+    with Sandbox() as elsewhere:
+        for call in (write, lambda client: client.track(None, orjson.dumps(EVENT))):
+            sandbox.fail(Fault("status", status=status, headers={"Location": f"{elsewhere.url}/api/v1/{VALUES}"}))
+            with pytest.raises(PendoError, match="with a redirect"):
+                call(client)
+        assert elsewhere.requests == []
+    assert (len(sandbox.requests), waits) == (2, [])
+    assert plan(sandbox) is None
+
+
+# What is counted.
+
+
+def test_traffic_counts_requests_retries_and_bytes(sandbox, client):
+    assert client.traffic == Traffic()
+    write(client)
+    assert client.traffic == Traffic(requests=1, retries=0, bytes=len(BODY))
+    before = client.traffic
+    in_order(Fault("status", status=503), sandbox, Fault("reset"))
+    write(client)
+    client.api("GET", "token/verify")
+    assert client.traffic - before == Traffic(requests=4, retries=2, bytes=3 * len(BODY))
+    assert (client.traffic.requests, client.traffic.bytes) == (
+        sandbox.counters["requests"],
+        sandbox.counters["bytes"],
+    )
+
+
+def test_traffic_counts_what_failed_too(sandbox, connect):
+    client = connect(retries=2)
+    sandbox.fail(Fault("status", status=500, times=FOREVER))
+    with pytest.raises(UnavailableError):
+        write(client)
+    assert client.traffic == Traffic(requests=3, retries=2, bytes=3 * len(BODY))
+
+
+def test_several_threads_share_one_client(sandbox, client):
+    together = threading.Barrier(4)
+
+    def work(thread: int) -> list[int]:
+        together.wait(timeout=20)
+        sent = [orjson.dumps([{"visitorId": f"t{thread}-{at}", "values": {"plan": "x"}}]) for at in range(10)]
+        return [client.api("POST", f"{VALUES}?create=true", body).json["updated"] for body in sent]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [[1] * 10] * 4
+    assert (client.traffic.requests, client.traffic.retries) == (40, 0)
+    assert client.traffic.bytes == sandbox.counters["bytes"]
+    assert sum(key.startswith("t") for key in sandbox.visitors) == 40
+
+
+# Secrets.
+
+
+def everything_told(error: BaseException) -> str:
+    """All that any log, traceback or results file could show of an error."""
+    told = [str(error), repr(error), repr(error.args), *traceback.format_exception(error)]
+    if isinstance(error, DbtPendoError):
+        told += [error.message, error.hint]
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(
+            pytest.param(Fault("status", status=status, times=FOREVER), id=str(status))
+            for status in (302, 401, 403, 503)
+        ),
+        *(pytest.param(Fault(action, times=FOREVER), id=action) for action in ("reset", "close", "truncate")),
+        pytest.param(Fault("hang", times=FOREVER), id="hang"),
+    ],
+)
+def test_no_error_shows_a_secret(sandbox, connect, fault):
+    client = connect(retries=1, timeout=0.3 if fault.action == "hang" else 20.0)
+    sandbox.fail(fault)
+    for call in (write, lambda client: client.track("web", orjson.dumps(EVENT))):
+        with pytest.raises(PendoError) as caught:
+            call(client)
+        told = everything_told(caught.value)
+        assert not any(secret in told for secret in (sandbox.integration_key, *sandbox.track_secrets.values()))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500])
+@pytest.mark.parametrize(
+    "form", ["{}", '{{"error": "bad key {}"}}', "key={}&x=1", "{}" * 40], ids=["bare", "JSON", "query", "often"]
+)
+@pytest.mark.xfail(strict=True, reason="Answer.message quotes Pendo's body as it is")
+def test_a_secret_that_pendo_echoes_is_not_passed_on(sandbox, connect, status, form):
+    secret = sandbox.integration_key
+    sandbox.fail(
+        Fault(
+            "status",
+            status=status,
+            times=FOREVER,
+            body=form.replace("{}", secret).replace("{{", "{").replace("}}", "}"),
+        )
+    )
+    client = connect(retries=1)
+    try:
+        told = write(client).message
+    except PendoError as error:
+        told = everything_told(error)
+    assert secret not in told
+    # Not even in part: a body that is cut may end in the middle of it.
+    assert secret[:12] not in told
+
+
+@pytest.mark.parametrize("secret", ["hunter2\nhunter3", "hunter2\u2019"], ids=["line break", "typographic quote"])
+@pytest.mark.xfail(strict=True, reason="requests shows a header it refuses; load_settings keeps such secrets out")
+def test_a_secret_that_no_header_can_carry_is_not_shown(connect, secret):
+    client = connect(integration_key=Secret(secret, INTEGRATION_KEY), retries=1)
+    with pytest.raises(DbtPendoError) as caught:
+        write(client)
+    assert "hunter" not in everything_told(caught.value)
+
+
+def test_a_client_shows_no_secret_of_its_own(sandbox, client):
+    write(client)
+    shown = f"{client!r} {vars(client)!r} {client.settings!r}"
+    assert not any(secret in shown for secret in (sandbox.integration_key, *sandbox.track_secrets.values()))

@@ -1,0 +1,233 @@
+"""Page arithmetic, held against change sets of rows that are really there."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_pendo.warehouse.pages import Bucket, Planned, Span, buckets_from_counts, cut_pages, limit_buckets
+
+# The order of a bucket's rows, which is that of the alphabet; unchanged rows come last (pendo_plan.sql).
+ORDER = ("added", "changed", "invalid", "removed")
+SENT = ("added", "changed", "removed")
+
+
+@dataclass(frozen=True)
+class Row:
+    bucket: str
+    seq: int
+    change: str
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """The rows of a change set, as pendo_plan.sql numbers them."""
+
+    contents: dict[str, dict[str, int]]
+
+    @property
+    def rows(self) -> list[Row]:
+        rows = []
+        for bucket, kinds in sorted(self.contents.items()):
+            changes = [change for change in ORDER for _ in range(kinds.get(change, 0))]
+            rows += [Row(bucket, seq, change) for seq, change in enumerate(changes, start=1)]
+            if kinds.get("unchanged"):
+                # Of the unchanged rows only the last is there, to tell how many there are.
+                rows.append(Row(bucket, len(changes) + kinds["unchanged"], "unchanged"))
+        return rows
+
+    @property
+    def changed(self) -> list[Row]:
+        return [row for row in self.rows if row.change != "unchanged"]
+
+    @property
+    def to_send(self) -> list[Row]:
+        return [row for row in self.rows if row.change in SENT]
+
+    @property
+    def counts(self) -> list[tuple[str, str, int, int]]:
+        """As pendo_count_changes answers, in no order that anyone promised."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        for row in self.rows:
+            groups.setdefault((row.bucket, row.change), []).append(row.seq)
+        counts = [(bucket, change, len(seqs), max(seqs)) for (bucket, change), seqs in groups.items()]
+        random.Random(0).shuffle(counts)
+        return counts
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        return buckets_from_counts(self.counts)
+
+
+def within(row: Row, span: Span) -> bool:
+    """pendo_within, in Python."""
+    return (
+        span.first <= row.bucket <= span.last
+        and (span.first_seq is None or row.bucket > span.first or row.seq >= span.first_seq)
+        and (span.last_seq is None or row.bucket < span.last or row.seq <= span.last_seq)
+    )
+
+
+def read(change_set: ChangeSet, spans: list[Span]) -> list[list[Row]]:
+    """The rows of each page, unchanged ones aside, as neither reading nor committing wants them."""
+    rows = change_set.changed
+    return [[row for row in rows if within(row, span)] for span in spans]
+
+
+counts = st.integers(0, 3) | st.integers(0, 12)
+change_sets = st.builds(
+    ChangeSet,
+    st.dictionaries(
+        st.integers(0, 4095).map("{:03x}".format),
+        st.fixed_dictionaries(dict.fromkeys((*ORDER, "unchanged"), counts)),
+        max_size=12,
+    ),
+)
+
+
+@given(change_sets)
+def test_counts_become_the_buckets_of_the_change_set(change_set):
+    filled = {name: kinds for name, kinds in sorted(change_set.contents.items()) if any(kinds.values())}
+    assert change_set.buckets == [Bucket(name, Planned(**kinds)) for name, kinds in filled.items()]
+
+
+@given(change_sets, st.integers(1, 30))
+def test_pages_cover_every_row_once_in_order(change_set, rows_per_page):
+    pages = read(change_set, list(cut_pages(change_set.buckets, rows_per_page)))
+    assert [row for page in pages for row in page] == change_set.changed
+    assert all(0 < len(page) <= rows_per_page for page in pages)
+
+
+@given(change_sets, st.integers(1, 30))
+def test_pages_do_not_overlap_nor_run_backwards(change_set, rows_per_page):
+    spans = list(cut_pages(change_set.buckets, rows_per_page))
+    ends = [
+        (
+            (span.first, 1 if span.first_seq is None else span.first_seq),
+            (span.last, 10**9 if span.last_seq is None else span.last_seq),
+        )
+        for span in spans
+    ]
+    assert all(first <= last for first, last in ends)
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
+
+
+@given(change_sets, st.integers(1, 30))
+def test_a_page_is_cut_only_where_the_next_bucket_does_not_fit(change_set, rows_per_page):
+    rows_of = {bucket.name: bucket.rows for bucket in change_set.buckets}
+    spans = list(cut_pages(change_set.buckets, rows_per_page))
+    pages = read(change_set, spans)
+    for span, page, following in zip(spans, pages, spans[1:], strict=False):
+        if span.first_seq is None:
+            assert len(page) + rows_of[following.first] > rows_per_page
+        elif following.first == span.first:
+            assert len(page) == rows_per_page
+
+
+@given(change_sets, st.integers(0, 60), st.integers(1, 30))
+def test_a_limit_takes_the_first_rows_to_send(change_set, limit, rows_per_page):
+    buckets = limit_buckets(change_set.buckets, limit)
+    pages = read(change_set, list(cut_pages(buckets, rows_per_page)))
+    taken = [row for page in pages for row in page]
+    assert [row for row in taken if row.change in SENT] == change_set.to_send[:limit]
+    # What is read along is a beginning of the change set: nothing is passed over.
+    assert taken == change_set.changed[: len(taken)]
+    assert all(0 < len(page) <= rows_per_page for page in pages)
+
+
+@given(change_sets, st.integers(0, 60))
+def test_limited_buckets_plan_what_is_taken(change_set, limit):
+    buckets = limit_buckets(change_set.buckets, limit)
+    planned = sum((bucket.planned for bucket in buckets), Planned())
+    assert planned.to_send == min(limit, len(change_set.to_send))
+    taken = Counter(row.change for page in read(change_set, list(cut_pages(buckets, 10**6))) for row in page)
+    assert {change: getattr(planned, change) for change in ORDER} == {change: taken[change] for change in ORDER}
+
+
+@given(change_sets)
+def test_a_limit_above_everything_changes_nothing_that_is_sent(change_set):
+    limited = limit_buckets(change_set.buckets, len(change_set.to_send) + 1)
+    assert limited == change_set.buckets
+
+
+@given(st.lists(st.builds(Planned, *[st.integers(0, 10**12)] * 6)))
+def test_plans_add_up(plans):
+    total = sum(plans, Planned())
+    for kind in (*ORDER, "unchanged", "held"):
+        assert getattr(total, kind) == sum(getattr(plan, kind) for plan in plans)
+    assert total.to_send == total.added + total.changed + total.removed
+
+
+@pytest.mark.parametrize(
+    ("buckets", "spans"),
+    [
+        pytest.param({}, [], id="nothing"),
+        pytest.param({"000": {"unchanged": 5}}, [], id="nothing changed"),
+        pytest.param({"00a": {"added": 3}}, [Span("00a", "00a")], id="one bucket"),
+        pytest.param({"000": {"invalid": 2}, "fff": {"removed": 1}}, [Span("000", "fff")], id="any kind of row"),
+        pytest.param(
+            {"000": {"added": 4}, "001": {"added": 6}, "002": {"added": 1}},
+            [Span("000", "001"), Span("002", "002")],
+            id="filled to the last row",
+        ),
+        pytest.param(
+            {"000": {"added": 4}, "001": {"added": 7}, "002": {"added": 3}},
+            [Span("000", "000"), Span("001", "002")],
+            id="one too many",
+        ),
+        pytest.param({"000": {"added": 10}}, [Span("000", "000")], id="a bucket as large as a page"),
+        pytest.param(
+            {"000": {"added": 1}, "001": {"added": 21}, "002": {"added": 1}},
+            [
+                Span("000", "000"),
+                Span("001", "001", 1, 10),
+                Span("001", "001", 11, 20),
+                Span("001", "001", 21, 21),
+                Span("002", "002"),
+            ],
+            id="a bucket larger than a page",
+        ),
+        pytest.param(
+            {"000": {"added": 1}, "001": {"unchanged": 9}, "002": {"added": 1}},
+            [Span("000", "002")],
+            id="a bucket without changes between",
+        ),
+    ],
+)
+def test_pages_of_ten_rows(buckets, spans):
+    assert list(cut_pages(ChangeSet(buckets).buckets, 10)) == spans
+
+
+@pytest.mark.parametrize(
+    ("limit", "last_seq", "planned"),
+    [
+        pytest.param(1, 1, Planned(added=1, unchanged=9), id="in the added"),
+        pytest.param(2, 2, Planned(added=2, unchanged=9), id="all added"),
+        pytest.param(4, 4, Planned(added=2, changed=2, unchanged=9), id="before the invalid"),
+        pytest.param(5, 8, Planned(added=2, changed=2, removed=1, invalid=3, unchanged=9), id="past the invalid"),
+        pytest.param(6, None, Planned(added=2, changed=2, removed=2, invalid=3, unchanged=9), id="everything"),
+        pytest.param(9, None, Planned(added=2, changed=2, removed=2, invalid=3, unchanged=9), id="more than there is"),
+    ],
+)
+def test_a_limit_cuts_a_bucket_between_its_rows(limit, last_seq, planned):
+    contents = {"added": 2, "changed": 2, "invalid": 3, "removed": 2, "unchanged": 9}
+    assert limit_buckets(ChangeSet({"00a": contents}).buckets, limit) == [Bucket("00a", planned, last_seq)]
+
+
+def test_a_limit_of_nothing_takes_nothing():
+    assert limit_buckets(ChangeSet({"000": {"invalid": 3}, "001": {"added": 1}}).buckets, 0) == []
+
+
+def test_counts_of_a_driver_that_yields_other_numbers_become_integers():
+    (bucket,) = buckets_from_counts(
+        [("000", "added", Decimal(2), Decimal(2)), ("000", "unchanged", Decimal(1), Decimal(9))]
+    )
+    assert bucket == Bucket("000", Planned(added=2, unchanged=7))
+    assert all(type(number) is int for number in (bucket.planned.added, bucket.planned.unchanged))
