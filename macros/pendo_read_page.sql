@@ -1,5 +1,6 @@
 {#
-  The rows of a page that have to be sent, in the order in which they are sent.
+  The rows of a page that have to be sent, in the order in which they are sent: those that failed before come last,
+  so that they do not make a sync look hopeless that can deliver the others.
 
   Arguments:
     changes     the change set: its relation, or a plan in parentheses
@@ -19,7 +20,7 @@ select
 from {{ changes }} changes
 where change in ('added', 'changed', 'removed')
     and {{ dbt_pendo.pendo_within(span) }}
-order by bucket, seq
+order by case when attempts > 0 then 1 else 0 end, bucket, seq
 {%- if row_limit is not none %}
 limit {{ row_limit }}
 {%- endif %}

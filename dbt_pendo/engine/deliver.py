@@ -6,8 +6,10 @@ until the row at fault stands alone (pendo-api.md 9, *split retries*); its neigh
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import orjson
@@ -26,6 +28,8 @@ from dbt_pendo.spec.sync import SyncSpec
 HOPELESS = 5
 # Rows that have to be judged before their share of rejections says anything.
 JUDGED_BEFORE_BREAKING = 100
+
+_PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
 Outcomes = dict[Position, Outcome]
 # One call for one batch.
@@ -48,7 +52,7 @@ class Deliverer:
         self._lock = threading.Lock()
         self._taken = 0
         self._rejected = 0
-        self._refused_alone: list[str] = []
+        self._refused_alone: Counter[str] = Counter()
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
 
@@ -147,18 +151,17 @@ class Deliverer:
         return outcomes
 
     def _sent(self, batch: Sequence[Record], send: Send) -> Verdict:
-        """Sends a batch, and those of its records once more that only a text accuses: it may have meant another."""
+        """Sends a batch, and once more those of its records that only texts accuse: they may have meant others."""
         verdict = self._sent_once(batch, send)
-        for record in batch:
-            reason = verdict.suspects.pop(record.key, None)
-            if reason is None:
-                continue
-            again = self._sent_once([record], send) if len(batch) > 1 else Verdict(unplaced=[reason])
-            if failures := [*again.unplaced, *again.suspects.values()]:
-                verdict.outcomes[record.key] = Outcome("rejected", failures[0])
-            else:
-                verdict.outcomes.update(again.outcomes)
-                verdict.unplaced += [] if again.outcomes else [reason]
+        accused = [record for record in batch if record.key in verdict.suspects]
+        if not accused:
+            return verdict
+        again = self._sent_once(accused, send) if len(accused) < len(batch) else verdict
+        if len(again.outcomes) + len(again.suspects) + len(again.unplaced) >= len(accused):
+            verdict.outcomes |= {key: Outcome("rejected", reason) for key, reason in verdict.suspects.items()}
+        else:
+            verdict.unplaced += verdict.suspects.values()
+        verdict.suspects = {}
         return verdict
 
     def _sent_once(self, batch: Sequence[Record], send: Send) -> Verdict:
@@ -198,7 +201,7 @@ class Deliverer:
         reason = "; ".join(dict.fromkeys(verdict.unplaced))
         outcomes: Outcomes = {record.position: Outcome("rejected", reason)}
         self._settle(outcomes, settled)
-        self._note_refusal(reason.replace(record.key, "…"))
+        self._note_refusal(reason, record.key)
         return outcomes
 
     def _values_sender(self, group: int, create: bool) -> Send:
@@ -240,11 +243,13 @@ class Deliverer:
                 "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",
             )
 
-    def _note_refusal(self, reason: str) -> None:
+    def _note_refusal(self, reason: str, key: str) -> None:
         """Counts rows refused alone: when none was ever taken, going on would ask Pendo for every single row."""
+        # The row's own id and value make no other reason of it.
+        kind = _PARTICULARS.sub("…", reason.replace(key, "…"))
         with self._lock:
-            self._refused_alone.append(reason)
-            hopeless = not self._taken and self._refused_alone.count(reason) >= HOPELESS
+            self._refused_alone[kind] += 1
+            hopeless = not self._taken and self._refused_alone[kind] >= HOPELESS
         if hopeless:
             raise EverythingRefusedError(
                 f"Pendo refuses every row for one reason: {reason}.",

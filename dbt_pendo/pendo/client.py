@@ -107,12 +107,19 @@ class PendoClient:
 
     Args:
         settings: Hosts, secrets, timeout.
-        wait: How to wait some seconds between retries.
+        wait: How to wait some seconds.
+        clock: The seconds of a clock that never goes back, which ``wait`` moves on.
     """
 
-    def __init__(self, settings: Settings, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        wait: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.settings = settings
         self._wait = wait
+        self._clock = clock
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
         self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
@@ -171,7 +178,7 @@ class PendoClient:
         self, method: str, host: str, path: str, secret: Secret, body: bytes | None, readable: bool = False
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
-        give_up_at = time.monotonic() + self.settings.retry_time
+        give_up_at = self._clock() + self.settings.retry_time
         attempt = 0
         while True:
             outcome = self._attempt(method, host, path, secret, body, retry=attempt > 0)
@@ -183,7 +190,7 @@ class PendoClient:
             if wait is None:
                 wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
             attempt += 1
-            if attempt > self.settings.retries or time.monotonic() + wait > give_up_at:
+            if attempt > self.settings.retries or self._clock() + wait > give_up_at:
                 raise UnavailableError(
                     f"Pendo at {host} did not take {method} {path} in {attempt} attempts; the last: {outcome.reason}.",
                     "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "
@@ -195,10 +202,10 @@ class PendoClient:
         self, method: str, host: str, path: str, secret: Secret, body: bytes | None, retry: bool
     ) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
-        while delay := self._pacer.reserve(time.monotonic()):
+        while delay := self._pacer.reserve(self._clock()):
             self._wait(delay)
         self._count(body, retry)
-        started = time.monotonic()
+        started = self._clock()
         try:
             response = self._session().request(
                 method,
@@ -211,11 +218,11 @@ class PendoClient:
                 allow_redirects=False,  # the key must not travel to another host
             )
         except requests.RequestException as error:
-            self._pacer.strained(time.monotonic())
+            self._pacer.strained(self._clock())
             return _Fault(secret.hidden_in(_describe_fault(error)))
         finally:
             self._pacer.release()
-        now = time.monotonic()
+        now = self._clock()
         answer = Answer(response.status_code, response.content, secret)
         if answer.status in REFUSED:
             raise _key_refused(answer, host, path, secret)
