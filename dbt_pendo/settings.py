@@ -75,9 +75,10 @@ class Secret:
 
 def _spellings(character: str) -> str:
     """Returns a pattern of a character as it is, in JSON (perhaps inside JSON), in a URL and in HTML."""
-    code = ord(character)
-    plain, named = re.escape(character), re.escape(html.escape(character))
-    return rf"(?:\\*(?:{plain}|u{code:04x})|%{code:02x}|&#0*{code};|&#x0*{code:x};|{named})"
+    code, plain = ord(character), re.escape(character)
+    # No two of them may match the same text: that would take exponential time.
+    named = f"|{named}" if (named := html.escape(character)) != character else ""
+    return rf"(?:\\{{0,3}}(?:{plain}|u{code:04x})|%{code:02x}|&#0{{0,5}}{code};|&#x0{{0,5}}{code:x};{named})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +178,8 @@ def load_settings(
                 values[name] = _convert(name, value, kind, origin)
                 break
 
+    if values.get("max_error_share", 0) > 1:
+        raise ConfigError(f"{ENVIRONMENT['max_error_share'][0]} is a share from 0 to 1.", "Write 0.2 for 20 %.")
     region = values.get("region", "us")
     if region not in REGIONS:
         raise ConfigError(f"{region!r} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}.")

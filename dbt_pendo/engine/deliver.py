@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import orjson
 
@@ -91,14 +92,21 @@ class Deliverer:
         if len(batch[0].bodies) == 1:
             self._judge(batch, self._values_sender(0, create), settled)
             return
-        # Pendo takes one group a call; a row is delivered when each of its groups is.
+        # Pendo takes one group a call; a row is delivered when each of its groups is, and final with the last of them.
+        last = {
+            record.position: max(at for at, body in enumerate(record.bodies) if body is not None) for record in batch
+        }
         outcomes: Outcomes = {}
+
+        def settle_last(group: int, told: Mapping[Position, Outcome]) -> None:
+            for position, outcome in told.items():
+                outcomes[position] = _worse(outcomes.get(position, DELIVERED), outcome)
+            if final := {position: outcomes[position] for position in told if last[position] == group}:
+                settled(final)
+
         for group in range(len(batch[0].bodies)):
-            written = [record for record in batch if record.bodies[group] is not None]
-            if written:
-                for position, outcome in self._judge(written, self._values_sender(group, create), _later).items():
-                    outcomes[position] = _worse(outcomes.get(position, DELIVERED), outcome)
-        settled(outcomes)
+            if written := [record for record in batch if record.bodies[group] is not None]:
+                self._judge(written, self._values_sender(group, create), partial(settle_last, group))
 
     def delete(self, batch: Sequence[Record], settled: Settled) -> None:
         """Queues the records of a batch for deletion; else as ``deliver``."""
@@ -129,9 +137,10 @@ class Deliverer:
         """
         count = len(told.unplaced)
         if count >= len(suspects):
+            # Each alone, for Pendo's own words about it, and for certainty: two texts may have been about one record.
             outcomes: Outcomes = {}
-            for record, reason in zip(suspects, told.unplaced, strict=False):
-                outcomes |= self._reject_alone(record, Verdict(unplaced=[reason]), settled)
+            for record in suspects:
+                outcomes |= self._judge([record], send, settled)
             return outcomes
         left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
         again = self._sent(left, send)
@@ -255,10 +264,6 @@ class Deliverer:
                 f"Pendo refuses every row for one reason: {reason}.",
                 "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo.",
             )
-
-
-def _later(outcomes: Mapping[Position, Outcome]) -> None:
-    """Nothing is final yet."""
 
 
 def _worse(one: Outcome, other: Outcome) -> Outcome:

@@ -167,13 +167,14 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
         else:
             verdict.unplaced.append(f"an unknown id is missing: {missing}")
     for error in _items(document, "errors"):
+        named = _named_in(error, known)
         if (identified := _identified_by(error, known)) is not None:
             verdict.outcomes[identified] = Outcome("rejected", _text(error))
-        elif (named := _named_in(error, known)) is not None and named not in verdict.suspects:
+        elif named is not None and named not in verdict.outcomes and named not in verdict.suspects:
             verdict.suspects[named] = _text(error)
         else:
             verdict.unplaced.append(_text(error))
-    failed = _number(document.get("failed"))
+    failed = min(_number(document.get("failed")), len(known))
     told = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
     if failed > told:
         verdict.unplaced += [f"{failed - told} records failed without a reason"] * (failed - told)
@@ -216,7 +217,8 @@ def _number(count: Any) -> int:
     try:
         return int(count or 0)
     except (ValueError, TypeError, OverflowError):
-        return 0
+        # Of another form than documented, it still tells of failures.
+        return len(count) if isinstance(count, list | dict) else 1
 
 
 def _text(error: Any) -> str:

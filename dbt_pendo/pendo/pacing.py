@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 # seconds up to the limit, so that trying it costs a few refused requests a minute.
 CAUTION = 0.9
 GROWTH_PER_SECOND = 1.01
+# The same for a 429 that came before anything could be measured: a slow start, and quickly up from there.
+UNMEASURED_RATE = 1.0
+UNMEASURED_GROWTH = 1.3
 # After a 429 without a Retry-After nothing is sent for so many seconds, that Pendo's allowance may recover.
 PAUSE = 1.0
 # How many more requests may be in flight after each answer, until the first strain: half as many again each round.
@@ -42,6 +45,7 @@ class Pacer:
     concurrency: int
     ceiling: float | None = None
     _rate: float | None = None
+    _growth: float = GROWTH_PER_SECOND
     _places: float = 1.0
     _in_flight: int = 0
     _next_at: float = 0.0
@@ -104,8 +108,12 @@ class Pacer:
                 return
             while self._taken and self._taken[0] < now - MEMORY:
                 self._taken.popleft()
-            seen = len(self._taken) / (now - self._taken[0]) if len(self._taken) > 1 else SLOWEST_RATE
-            self._rate = max(CAUTION * min(seen, self._rate or seen), SLOWEST_RATE)
+            # Another thread may have noted an answer of a later moment already.
+            seconds = now - self._taken[0] if len(self._taken) > 1 else 0.0
+            measured = seconds > 0 and len(self._taken) > 2
+            seen = len(self._taken) / seconds if measured else UNMEASURED_RATE
+            self._growth = GROWTH_PER_SECOND if measured else UNMEASURED_GROWTH
+            self._rate = self._allowed(max(CAUTION * min(seen, self._rate or seen), SLOWEST_RATE))
             self._resume_at = max(self._resume_at, now + PAUSE)
             self._cut_at = self._grown_at = now
 
@@ -123,7 +131,8 @@ class Pacer:
     def _grow_rate(self, now: float) -> None:
         if self._rate is None or self._grown_at == 0.0:
             return
-        self._rate *= GROWTH_PER_SECOND ** (now - self._grown_at)
+        self._rate = self._allowed(self._rate * self._growth ** (now - self._grown_at))
         self._grown_at = now
-        if self.ceiling is not None:
-            self._rate = min(self._rate, self.ceiling)
+
+    def _allowed(self, rate: float) -> float:
+        return rate if self.ceiling is None else min(rate, self.ceiling)

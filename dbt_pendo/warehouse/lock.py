@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import os
+import re
 import socket
 import time
 import uuid
@@ -128,6 +129,10 @@ class SyncLock:
         """Removes the lock, whoever holds it."""
         # The first table first: while it stands nobody begins anew.
         for identifier, _ in self._chain():
+            self._session.drop(self._schema, identifier)
+        # What a run left that died here, between two drops.
+        left = re.compile(re.escape(self._identifier) + "_[0-9a-f]{6}", re.IGNORECASE)
+        for identifier in filter(left.fullmatch, self._session.tables(self._schema)):
             self._session.drop(self._schema, identifier)
 
     def _held(self) -> str | None:

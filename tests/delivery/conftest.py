@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shop import FILES, Shop, set_scene
 
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
+
+pytest.register_assert_rewrite("shop")
+
+from shop import FILES, Shop, set_scene  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

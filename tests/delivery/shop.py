@@ -126,6 +126,10 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 STRANGERS = frozenset({"v-011", "v-041"})
 
 
+# What Pendo may say to a request that would fare no better if it were sent again.
+REFUSALS = frozenset({400, 404, 409, 413, 422})
+
+
 def set_scene(sandbox: Sandbox) -> None:
     """What Pendo holds before the first sync: other values, and a field that no sync may touch."""
     for name, type_name in (("plan", "string"), ("seats", "integer"), ("active", "boolean"), ("own", "string")):
@@ -185,12 +189,16 @@ class Run:
     result: dict[str, Any]
     run_id: str
     requests: list[Request]
-    verdicts: dict[str, str]
+    verdicts: dict[str, str] = field(default_factory=dict)
 
     @property
     def planned(self) -> dict[str, int]:
         """The planned rows by kind, zeros left out."""
         return {kind: rows for kind, rows in self.result["planned"].items() if rows}
+
+    @property
+    def rejected(self) -> set[str]:
+        return {key for key, verdict in self.verdicts.items() if verdict == "rejected"}
 
     @property
     def writes(self) -> list[Request]:
@@ -231,11 +239,11 @@ class Shop:
         document = json.loads(stdout)
         (result,) = document["results"]
         requests = [request for request in self.sandbox.requests if kind.path in request.path]
-        run = Run(code, result, document["metadata"]["run_id"], requests, self._verdicts(kind, requests))
+        run = Run(code, result, document["metadata"]["run_id"], requests)
         if status is not None:
             assert result["status"] == status, result
-        self._check_results(run)
         self._check_ledger(kind, run)
+        self._check_results(run)
         if kind.is_event:
             self._check_events(kind, requests)
         # A run that ended in order leaves neither a journal nor a lock.
@@ -319,9 +327,7 @@ class Shop:
         """Checks that a sync is done: Pendo holds the model, the ledger says so, a further run has nothing to do."""
         self.check_pendo(kind)
         strangers = STRANGERS if kind.object == "visitor" else frozenset()
-        assert self.statuses(kind) == {
-            key: "missing" if key in strangers else "delivered" for key in self.keys(kind)
-        }
+        assert self.statuses(kind) == {key: "missing" if key in strangers else "delivered" for key in self.keys(kind)}
         if not again:
             return
         run = self.sync(kind)
@@ -332,35 +338,43 @@ class Shop:
 
     # What holds after every run.
 
-    def _verdicts(self, kind: Kind, requests: Iterable[Request]) -> dict[str, str]:
-        """What Pendo let the client know of each key, by the sandbox's own account."""
-        groups: dict[str, dict[str, str]] = {}
-        known = self.sandbox.visitors if kind.object == "visitor" else None
+    def _told(self, kind: Kind, requests: Iterable[Request]) -> tuple[dict[str, str], set[str]]:
+        """What Pendo let the client know of each key, by the sandbox's own account.
+
+        Returns:
+            The verdicts, and the keys whose verdict the client may not have been able to tell: those of an answer with
+            errors that do not name the records, if the run ended before it could find out.
+        """
+        by_path: dict[str, dict[str, str]] = {}
+        unsure: set[str] = set()
         for request in requests:
             if request.method != "POST":
                 continue
-            items = _items(request)
-            verdicts = groups.setdefault(request.path, {})
-            for item in items:
-                key = _key(kind, item)
-                if request.status == 200 and (request.fault is None or request.fault == "status 200 after"):
-                    if known is not None and key not in known:
-                        verdicts[key] = "missing"
-                    elif self.sandbox.switches.null == "error" and None in item.get("values", {}).values():
-                        verdicts[key] = "rejected"
-                    else:
-                        verdicts[key] = "delivered"
-                elif len(items) == 1 and request.status in (400, 413):
-                    verdicts[key] = "rejected"
-        wanted = {"/api/v1/metadata/account/custom/value", "/api/v1/metadata/account/agent/value"}
+            told = by_path.setdefault(request.path, {})
+            items = {_key(kind, item): item for item in _items(request)}
+            if request.status == 200 and request.fault in (None, "status 200 after"):
+                judged = {key: self._verdict(kind, key, item) for key, item in items.items()}
+                told.update(judged)
+                if "rejected" in judged.values() and self.sandbox.switches.error_items != "object":
+                    unsure.update(key for key, verdict in judged.items() if verdict != "missing")
+                else:
+                    unsure.difference_update(judged)
+            elif len(items) == 1 and request.status in REFUSALS and (request.fault or "status").startswith("status"):
+                told.update(dict.fromkeys(items, "rejected"))
+                unsure.difference_update(items)
         if kind.object != "account":
-            (verdicts,) = groups.values() or ({},)
-            return verdicts
-        first, second = (groups.get(path, {}) for path in sorted(wanted))
-        return {
-            key: "rejected" if "rejected" in (first[key], second[key]) else first[key]
-            for key in first.keys() & second.keys()
-        }
+            (told,) = by_path.values() or ({},)
+            return told, unsure
+        # An account is judged when each of its groups is.
+        one, other = (by_path.get(f"/api/v1/metadata/account/{group}/value", {}) for group in ("custom", "agent"))
+        both = {key: "rejected" if "rejected" in (one[key], other[key]) else one[key] for key in one.keys() & other}
+        return both, unsure
+
+    def _verdict(self, kind: Kind, key: str, item: Mapping[str, Any]) -> str:
+        if kind.object == "visitor" and key in STRANGERS:
+            return "missing"
+        strict = self.sandbox.switches.null == "error"
+        return "rejected" if strict and None in item.get("values", {}).values() else "delivered"
 
     def _check_results(self, run: Run) -> None:
         result, told = run.result, Counter(run.verdicts.values())
@@ -375,15 +389,23 @@ class Shop:
         assert result["message"] or result["status"] == "success"
 
     def _check_ledger(self, kind: Kind, run: Run) -> None:
+        """What the ledger has of a run is what Pendo has told: no more, and no less."""
         written = [entry for entry in self.ledger(kind) if entry["run_id"] == run.run_id]
-        assert {entry["record_key"]: entry["status"] for entry in written} == run.verdicts
+        run.verdicts = {entry["record_key"]: entry["status"] for entry in written}
         assert len(written) == len(run.verdicts)
         assert all(bool(entry["detail"]) == (entry["status"] != "delivered") for entry in written)
+        told, unsure = self._told(kind, run.requests)
+        if run.result["status"] in ("success", "partial"):
+            unsure = set()
+        assert run.verdicts == {key: told[key] for key in told if key in run.verdicts or key not in unsure}
 
     def _check_events(self, kind: Kind, requests: Iterable[Request]) -> None:
         """An event comes again only if Pendo kept its word to itself; once it is acknowledged, never."""
+        refused = kind.spoilt if self.sandbox.switches.refuse_late_events else frozenset()
         for request in requests:
             keys = [_key(kind, item) for item in _items(request)]
+            if not refused.isdisjoint(keys):
+                continue
             if request.status == 200 and request.fault in (None, "status 200 after"):
                 self.acknowledged.update(keys)
             elif request.fault is not None and request.fault.endswith("after"):

@@ -1,4 +1,4 @@
-"""Every fault, on every kind of sync: Pendo and the ledger end as they should, and no event comes twice without need."""
+"""Every fault, on every kind of sync: Pendo and the ledger end up right, and no event comes twice without need."""
 
 from __future__ import annotations
 
@@ -103,9 +103,7 @@ def test_a_413_is_split_and_everything_delivered(shop: Shop, sandbox: Sandbox, k
 
 @kinds
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_refused_in_mid_run_ends_the_sync_at_once(
-    shop: Shop, sandbox: Sandbox, kind: Kind, status: int
-) -> None:
+def test_a_key_refused_in_mid_run_ends_the_sync_at_once(shop: Shop, sandbox: Sandbox, kind: Kind, status: int) -> None:
     # From the second request on, whichever that is.
     sandbox.fail(at(kind, Fault(status=408)))
     sandbox.fail(at(kind, Fault(status=status, times=None)))

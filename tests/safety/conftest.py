@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import Forker, Lab, build_template, copy_template
+from lab import Forker, Lab, build_template, copy_template, pendo
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -17,16 +16,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lab")
     build_template(folder)
     return folder
-
-
-@contextlib.contextmanager
-def pendo() -> Iterator[Sandbox]:
-    """A stand-in for Pendo with the fields of the lab's mappings."""
-    with Sandbox() as running:
-        running.add_field("visitor", "custom", "plan", "string")
-        running.add_field("visitor", "custom", "mrr", "float")
-        running.add_field("account", "custom", "name", "string")
-        yield running
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,8 @@ def serve() -> None:
         if "wait" in order:
             _, status = os.waitpid(order["wait"], 0)
             answer = {"status": os.waitstatus_to_exitcode(status)}
+        elif "ended" in order:
+            answer = {"ended": os.waitid(os.P_PID, order["ended"], os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None}
         elif order.get("warm_up"):
             answer = {"status": warm_up(order)}
         else:

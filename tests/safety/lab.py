@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox import Request, Sandbox
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -69,10 +69,10 @@ MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
             "event": "Clicked",
             "event_id": "id",
             "visitor_id": "person",
-            "timestamp": "at",
+            "timestamp": "happened_at",
             "properties": {"id": "id"},
         },
-        "select 'k0' as id, 'p0' as person, timestamp '2026-01-01' as at",
+        "select 'k0' as id, 'p0' as person, timestamp '2026-01-01' as happened_at",
     ),
     "views": (
         {
@@ -80,11 +80,11 @@ MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
             "event": "Viewed",
             "event_id": "id",
             "visitor_id": "person",
-            "timestamp": "at",
+            "timestamp": "happened_at",
             "batch_size": 10,
             "properties": {"id": "id"},
         },
-        "select 'v0' as id, 'p0' as person, timestamp '2026-01-01' as at",
+        "select 'v0' as id, 'p0' as person, timestamp '2026-01-01' as happened_at",
     ),
 }
 
@@ -149,6 +149,9 @@ class Started:
     def send(self, number: signal.Signals) -> None:
         # A run that has ended stays a zombie until it is waited for, so the pid is still its own.
         os.kill(self.pid, number)
+
+    def has_ended(self) -> bool:
+        return bool(self._forker.order({"ended": self.pid})["ended"])
 
     def wait(self) -> Ended:
         answer = self._forker.order({"wait": self.pid})
@@ -260,6 +263,20 @@ class Lab:
         """Builds a model anew, from other rows."""
         self.sql(f"create or replace table main.{model} as {select}")
 
+    def fill(self, model: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Builds a model anew, in its own shape, from rows of values; the time of events is always the same."""
+        with duckdb.connect(str(self.database)) as connection:
+            columns = connection.execute(f"select * from main.{model} limit 0").description
+            names = [column[0] for column in columns if column[0] != "happened_at"]
+            connection.execute("begin")
+            connection.execute(f"truncate main.{model}")
+            if rows:
+                places = ", ".join("?" for _ in names)
+                connection.executemany(f"insert into main.{model} ({', '.join(names)}) values ({places})", rows)
+            if len(names) < len(columns):
+                connection.execute(f"update main.{model} set happened_at = timestamp '2026-01-01'")
+            connection.execute("commit")
+
     def tables(self) -> set[str]:
         found = self.sql("select table_name from information_schema.tables where table_schema = 'main_pendo'")
         return {name for (name,) in found}
@@ -270,6 +287,10 @@ class Lab:
             return {}
         entries = self.sql(f"select record_key, status from main_pendo.{sync}__ledger order by logged_at")
         return dict(entries)
+
+    def sandbox_event_ids(self) -> list[str]:
+        """The ids of all events the sandbox took, in order; an event that came twice is here twice."""
+        return [event["properties"]["id"] for event in self.sandbox.events]
 
     # The manifest.
 
@@ -300,9 +321,20 @@ def copy_template(template: Path, folder: Path) -> None:
     shutil.copytree(template, folder, ignore=shutil.ignore_patterns("logs", "compiled", "run", "*.msgpack"))
 
 
-def sent_event_ids(sandbox: Sandbox) -> list[str]:
-    """The ids of all events the sandbox took, in order; an event that came twice is here twice."""
-    return [event["properties"]["id"] for event in sandbox.events]
+@contextlib.contextmanager
+def pendo(apps: Sequence[str] = ()) -> Iterator[Sandbox]:
+    """A stand-in for Pendo with the fields of the lab's mappings."""
+    with Sandbox(apps=apps) as running:
+        running.add_field("visitor", "custom", "plan", "string")
+        running.add_field("visitor", "custom", "mrr", "float")
+        running.add_field("account", "custom", "name", "string")
+        yield running
+
+
+def events_of(request: Request) -> list[dict[str, Any]]:
+    """The events of a request, which holds one or a list."""
+    body = json.loads(request.body)
+    return body if isinstance(body, list) else [body]
 
 
 def custom(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

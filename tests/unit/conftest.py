@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -29,14 +31,46 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield running
 
 
-@pytest.fixture
-def waits() -> list[float]:
-    """The seconds the client would have waited."""
-    return []
+class FakeTime:
+    """Time that nothing but waiting moves on, so that minutes pass in no time."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self._now = 1000.0
+        self._lock = threading.Lock()
+
+    def wait(self, seconds: float) -> None:
+        if not 0 <= seconds < float("inf"):
+            raise ValueError(f"nobody can wait {seconds} seconds")
+        with self._lock:
+            self.waits.append(seconds)
+            self._now += seconds
+        # Lets the other threads go on, for whose places this one may be waiting.
+        time.sleep(0)
+
+    def clock(self) -> float:
+        with self._lock:
+            return self._now
+
+    @property
+    def waited(self) -> float:
+        """Seconds of all waits together, those that keep the pace among them."""
+        return round(sum(self.waits), 6)
 
 
 @pytest.fixture
-def connect(sandbox: Sandbox, waits: list[float]) -> Iterator[Connect]:
+def fake_time() -> FakeTime:
+    return FakeTime()
+
+
+@pytest.fixture
+def waits(fake_time: FakeTime) -> list[float]:
+    """The seconds of each wait of the client."""
+    return fake_time.waits
+
+
+@pytest.fixture
+def connect(sandbox: Sandbox, fake_time: FakeTime) -> Iterator[Connect]:
     """Makes clients of the sandbox; keywords change their settings."""
     opened = []
     settings = Settings(
@@ -51,7 +85,7 @@ def connect(sandbox: Sandbox, waits: list[float]) -> Iterator[Connect]:
     )
 
     def make(**changes: Any) -> PendoClient:
-        client = PendoClient(replace(settings, **changes), wait=waits.append)
+        client = PendoClient(replace(settings, **changes), wait=fake_time.wait, clock=fake_time.clock)
         opened.append(client)
         return client
 

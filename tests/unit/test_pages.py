@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from dbt_pendo.warehouse.pages import Bucket, Planned, Span, buckets_from_counts, cut_pages, limit_buckets
 
-# The order of a bucket's rows, which is that of the alphabet; unchanged rows come last (pendo_plan.sql).
+# The order of a bucket's rows, which is that of the alphabet; held and unchanged rows come last (pendo_plan.sql).
 ORDER = ("added", "changed", "invalid", "removed")
+COUNTED = ("held", "unchanged")
 SENT = ("added", "changed", "removed")
 
 
@@ -38,14 +39,17 @@ class ChangeSet:
         for bucket, kinds in sorted(self.contents.items()):
             changes = [change for change in ORDER for _ in range(kinds.get(change, 0))]
             rows += [Row(bucket, seq, change) for seq, change in enumerate(changes, start=1)]
-            if kinds.get("unchanged"):
-                # Of the unchanged rows only the last is there, to tell how many there are.
-                rows.append(Row(bucket, len(changes) + kinds["unchanged"], "unchanged"))
+            last_seq = len(changes)
+            for change in COUNTED:
+                # Of these rows only the last is there, to tell how many there are.
+                last_seq += kinds.get(change, 0)
+                if kinds.get(change):
+                    rows.append(Row(bucket, last_seq, change))
         return rows
 
     @property
     def changed(self) -> list[Row]:
-        return [row for row in self.rows if row.change != "unchanged"]
+        return [row for row in self.rows if row.change not in COUNTED]
 
     @property
     def to_send(self) -> list[Row]:
@@ -76,7 +80,7 @@ def within(row: Row, span: Span) -> bool:
 
 
 def read(change_set: ChangeSet, spans: list[Span]) -> list[list[Row]]:
-    """The rows of each page, unchanged ones aside, as neither reading nor committing wants them."""
+    """The rows of each page, held and unchanged ones aside, as neither reading nor committing wants them."""
     rows = change_set.changed
     return [[row for row in rows if within(row, span)] for span in spans]
 
@@ -86,7 +90,7 @@ change_sets = st.builds(
     ChangeSet,
     st.dictionaries(
         st.integers(0, 4095).map("{:03x}".format),
-        st.fixed_dictionaries(dict.fromkeys((*ORDER, "unchanged"), counts)),
+        st.fixed_dictionaries(dict.fromkeys((*ORDER, *COUNTED), counts)),
         max_size=12,
     ),
 )
@@ -160,7 +164,7 @@ def test_a_limit_above_everything_changes_nothing_that_is_sent(change_set):
 @given(st.lists(st.builds(Planned, *[st.integers(0, 10**12)] * 6)))
 def test_plans_add_up(plans):
     total = sum(plans, Planned())
-    for kind in (*ORDER, "unchanged", "held"):
+    for kind in (*ORDER, *COUNTED):
         assert getattr(total, kind) == sum(getattr(plan, kind) for plan in plans)
     assert total.to_send == total.added + total.changed + total.removed
 
@@ -170,6 +174,7 @@ def test_plans_add_up(plans):
     [
         pytest.param({}, [], id="nothing"),
         pytest.param({"000": {"unchanged": 5}}, [], id="nothing changed"),
+        pytest.param({"000": {"held": 5}, "001": {"held": 1, "unchanged": 2}}, [], id="all held"),
         pytest.param({"00a": {"added": 3}}, [Span("00a", "00a")], id="one bucket"),
         pytest.param({"000": {"invalid": 2}, "fff": {"removed": 1}}, [Span("000", "fff")], id="any kind of row"),
         pytest.param(
@@ -223,6 +228,23 @@ def test_a_limit_cuts_a_bucket_between_its_rows(limit, last_seq, planned):
 
 def test_a_limit_of_nothing_takes_nothing():
     assert limit_buckets(ChangeSet({"000": {"invalid": 3}, "001": {"added": 1}}).buckets, 0) == []
+
+
+@pytest.mark.parametrize(
+    ("markers", "planned"),
+    [
+        pytest.param([("held", 1, 4)], Planned(held=4), id="held alone"),
+        pytest.param([("unchanged", 1, 4)], Planned(unchanged=4), id="unchanged alone"),
+        pytest.param([("held", 1, 4), ("unchanged", 1, 5)], Planned(held=4, unchanged=1), id="both"),
+        pytest.param(
+            [("unchanged", 1, 9), ("removed", 2, 3), ("held", 1, 5), ("added", 1, 1)],
+            Planned(added=1, removed=2, held=2, unchanged=4),
+            id="after the others",
+        ),
+    ],
+)
+def test_held_and_unchanged_rows_are_counted_by_the_last_of_each(markers, planned):
+    assert buckets_from_counts([("0ab", *marker) for marker in markers]) == [Bucket("0ab", planned)]
 
 
 def test_counts_of_a_driver_that_yields_other_numbers_become_integers():

@@ -184,8 +184,9 @@ def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_th
     rendered = render(spec, rows, plain(spec))
     assert bodies_of(rendered) == [
         ({"visitorId": "k1", "values": {"a": "x"}}, {"visitorId": "k1", "values": {"c": "warehouse"}}),
-        ({"visitorId": "k2", "values": {"a": None, "b": None}}, {"visitorId": "k2", "values": {"c": None}}),
     ]
+    cleared = ({"visitorId": "k2", "values": {"a": None, "b": None}}, {"visitorId": "k2", "values": {"c": None}})
+    assert rendered.clearings == [Record(("000", 2), "k2", cleared)]
     assert rendered.deletions == []
 
 
@@ -195,13 +196,14 @@ def test_a_row_that_left_the_model_is_deleted_whatever_its_columns_hold():
     rendered = render(spec, rows, plain(spec))
     assert rendered.deletions == [Record(("000", 2), "k2", ())]
     assert list(rendered.unsendable) == [("000", 1), ("000", 3)]
-    assert rendered.updates == []
+    assert rendered.updates == rendered.clearings == []
 
 
 def test_a_row_that_left_the_model_is_never_created_anew():
     spec = a_sync(mode="upsert", on_removed="clear")
     rendered = render(spec, [a_row(1), a_row(2, change="removed")])
     assert [record.key for record in rendered.updates] == ["k1"]
+    assert rendered.clearings == []
     assert rendered.unsendable == {("000", 2): DELIVERED}
 
 
@@ -541,10 +543,15 @@ def assert_rendered(rendered: Rendered, rows: list[tuple[Any, ...]], expected: l
     by_row = list(zip(rows, expected, strict=True))
     assert rendered.deletions == [Record((row[0], row[1]), row[3], ()) for row, what in by_row if what == "deletion"]
     assert rendered.unsendable == {(row[0], row[1]): what for row, what in by_row if isinstance(what, Outcome)}
-    sent = [((row[0], row[1]), row[3], what) for row, what in by_row if isinstance(what, tuple)]
-    assert [(record.position, record.key) for record in rendered.updates] == [(at, key) for at, key, _ in sent]
-    # As JSON: 1, 1.0 and True are three values there.
-    assert [exactly(record.bodies) for record in rendered.updates] == [exactly(bodies) for _, _, bodies in sent]
+    for records, removed in ((rendered.updates, False), (rendered.clearings, True)):
+        sent = [
+            ((row[0], row[1]), row[3], what)
+            for row, what in by_row
+            if isinstance(what, tuple) and (row[2] == "removed") == removed
+        ]
+        assert [(record.position, record.key) for record in records] == [(at, key) for at, key, _ in sent]
+        # As JSON: 1, 1.0 and True are three values there.
+        assert [exactly(record.bodies) for record in records] == [exactly(bodies) for _, _, bodies in sent]
 
 
 @given(metadata_pages())

@@ -36,10 +36,16 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "concurrency": (8, "16", 32, 4, (8, 16, 32)),
     "requests_per_second": ("2.5", "10", 20, None, (2.5, 10.0, 20.0)),
     "timeout": (1.5, "300", "120", 60.0, (1.5, 300.0, 120.0)),
-    "retries": ("1", "2", 3, 5, (1, 2, 3)),
+    "retries": ("1", "2", 3, 8, (1, 2, 3)),
+    "retry_time": (10, "20.5", "30", 300.0, (10.0, 20.5, 30.0)),
+    "max_attempts": (1, "2", "3", 5, (1, 2, 3)),
+    "missing_retry": ("12", "6", 1.5, 24.0, (12.0, 6.0, 1.5)),
+    "max_error_share": ("0.1", "0.2", 0.3, 0.5, (0.1, 0.2, 0.3)),
+    "allow_http": (True, "no", "Yes", False, (True, False, True)),
     "schema": ("flagged", "environed", "varied", None, ("flagged", "environed", "varied")),
 }
 SECRET = "ab12-SECRET-9f.eu"
+KNOWN_SETTINGS = f"Known settings: {', '.join(VALUES)}."
 
 
 def test_every_setting_is_covered_here():
@@ -79,7 +85,12 @@ def test_the_defaults_are_those_of_the_contract():
         concurrency=4,
         requests_per_second=None,
         timeout=60.0,
-        retries=5,
+        retries=8,
+        retry_time=300.0,
+        max_attempts=5,
+        missing_retry=24.0,
+        max_error_share=0.5,
+        allow_http=False,
         schema=None,
         integration_key=None,
         track_secrets={},
@@ -193,6 +204,37 @@ def test_any_text_is_a_url_or_a_config_error(url):
     assert re.fullmatch(r"(?i)https?://\S+", settings.api_url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://pendo.example",
+        "HTTP://pendo.example",
+        "http://10.0.0.1:8080",
+        "http://0.0.0.0",
+        "http://127.0.0.1.pendo.example",
+        "http://localhost.pendo.example",
+        "http://[2001:db8::1]",
+    ],
+)
+@pytest.mark.parametrize(("name", "variable"), [("api_url", "PENDO_API_URL"), ("data_url", "PENDO_DATA_URL")])
+def test_a_key_travels_over_plain_http_only_when_told_so(name, variable, url):
+    with pytest.raises(ConfigError, match=f"^{variable}: .* would send the key over plain http") as caught:
+        load_settings({}, {name: url}, {})
+    assert caught.value.exit_code == 2
+    assert "PENDO_ALLOW_HTTP=true" in caught.value.hint
+    with pytest.raises(ConfigError, match="plain http"):
+        load_settings({}, {name: url, "allow_http": True}, {"PENDO_ALLOW_HTTP": "false"})
+    assert getattr(load_settings({}, {name: url}, {"PENDO_ALLOW_HTTP": "true"}), name) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8080", "http://LOCALHOST", "http://127.0.0.1", "http://127.1.2.3:80", "http://[::1]"]
+)
+def test_this_machine_may_be_asked_over_plain_http(url):
+    settings = load_settings({"api_url": url}, {}, {})
+    assert (settings.api_url, settings.data_url) == (url, url)
+
+
 # What makes no sense.
 
 
@@ -208,13 +250,13 @@ def test_any_text_is_a_url_or_a_config_error(url):
         pytest.param(
             ({}, {"colour": "blue"}, {}),
             "dbt_project.yml: vars.dbt_pendo.colour: unknown setting.",
-            "Known settings: region, api_url, data_url, concurrency, requests_per_second, timeout, retries, schema.",
+            KNOWN_SETTINGS,
             id="unknown",
         ),
         pytest.param(
             ({}, {"integration_key": SECRET}, {}),
             "dbt_project.yml: vars.dbt_pendo.integration_key: unknown setting.",
-            "Known settings: region, api_url, data_url, concurrency, requests_per_second, timeout, retries, schema.",
+            KNOWN_SETTINGS,
             id="a secret in the project",
         ),
         pytest.param(
@@ -243,6 +285,25 @@ def test_any_text_is_a_url_or_a_config_error(url):
             ({}, {"concurrency": True}, {}), "vars.dbt_pendo.concurrency: True is not a whole number.", "", id="boolean"
         ),
         pytest.param(({"concurrency": 0}, {}, {}), "--concurrency: 0 must be above zero.", "", id="zero"),
+        pytest.param(
+            ({}, {}, {"PENDO_RETRY_TIME": "0"}), "PENDO_RETRY_TIME: '0' must be above zero.", "", id="no time at all"
+        ),
+        pytest.param(({"max_attempts": 0}, {}, {}), "--max-attempts: 0 must be above zero.", "", id="no attempts"),
+        pytest.param(
+            ({"missing_retry": -1}, {}, {}), "--missing-retry: -1 must be zero or more.", "", id="negative hours"
+        ),
+        pytest.param(
+            ({}, {"max_error_share": "half"}, {}),
+            "vars.dbt_pendo.max_error_share: 'half' is not a number.",
+            "",
+            id="a share in words",
+        ),
+        pytest.param(
+            ({}, {}, {"PENDO_ALLOW_HTTP": "maybe"}),
+            "PENDO_ALLOW_HTTP: 'maybe' is neither true nor false.",
+            "",
+            id="neither true nor false",
+        ),
         pytest.param(({"retries": -1}, {}, {}), "--retries: -1 must be zero or more.", "", id="fewer than no retries"),
         pytest.param(({"timeout": "-1"}, {}, {}), "--timeout: '-1' must be above zero.", "", id="negative"),
         pytest.param(({"timeout": "inf"}, {}, {}), "--timeout: 'inf' must be above zero.", "", id="infinite"),
@@ -260,8 +321,10 @@ def test_a_bad_value_that_is_overruled_does_no_harm():
     assert load_settings({"timeout": 5}, {"timeout": "long"}, {"PENDO_TIMEOUT": "longer"}).timeout == 5.0
 
 
-def test_retries_may_be_none_at_all():
-    assert load_settings({}, {}, {"PENDO_RETRIES": "0"}).retries == 0
+@pytest.mark.parametrize(("name", "variable"), [("retries", "PENDO_RETRIES"), ("missing_retry", "PENDO_MISSING_RETRY")])
+def test_some_settings_may_be_zero(name, variable):
+    assert getattr(load_settings({}, {}, {variable: "0"}), name) == 0
+    assert getattr(load_settings({name: 0}, {}, {variable: "3"}), name) == 0
 
 
 # Secrets.
@@ -389,6 +452,12 @@ def test_nothing_that_is_shown_of_a_secret_or_of_settings_holds_it(show):
 
 def test_a_secret_gives_itself_away_to_the_one_who_asks():
     assert Secret(SECRET, "X").reveal() == SECRET
+
+
+def test_looking_for_a_secret_takes_no_time_that_grows_with_the_powers_of_the_text():
+    secret = Secret("a&1<" * 10, "X")
+    for text in ("\\" * 20_000, "\\a&amp;1&lt;" * 2_000, "&#0" * 5_000, "%61" * 5_000):
+        assert secret.hidden_in(text) == text.replace("\\a&amp;1&lt;" * 10, "***")
 
 
 def test_the_environment_is_the_process_own_unless_given(monkeypatch):
