@@ -96,7 +96,7 @@ def sync(
 
     def run(terminal: Terminal) -> int:
         if dry_run:
-            return _plan(terminal, full_refresh, 0, flags)
+            return _plan(terminal, full_refresh, 0, flags, retry_held)
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import nothing_to_sync, open_run
         from dbt_pendo.engine.sync import Options
@@ -117,7 +117,7 @@ def sync(
     run_with_terminal(run, flags)
 
 
-def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any]) -> int:
+def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
     from dbt_pendo.console.documents import plan_document
     from dbt_pendo.engine.gather import gather_syncs
     from dbt_pendo.engine.run import open_run
@@ -129,7 +129,7 @@ def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, An
     planned = []
     if gathered.syncs:
         with open_run(gathered, invocation.connection, invocation.settings) as run:
-            planned = list(run.plan(Options(full_refresh), show))
+            planned = list(run.plan(Options(full_refresh, retry_held=retry_held), show))
     terminal.show_plan(planned)
     terminal.document(plan_document(planned))
     return _exit_code(planned, warned=False)

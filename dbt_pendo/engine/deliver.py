@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -25,7 +24,7 @@ from dbt_pendo.records.batches import metadata_body, track_body
 from dbt_pendo.records.render import Record
 from dbt_pendo.spec.sync import SyncSpec
 
-# So many rows refused alone for one reason, and none taken: the fault is not theirs.
+# So many rows from all over a batch refused alone for one reason, and none ever taken: the fault is not theirs.
 HOPELESS = 5
 # Rows that have to be judged before their share of rejections says anything.
 JUDGED_BEFORE_BREAKING = 100
@@ -52,8 +51,8 @@ class Deliverer:
         self._stop = stop
         self._lock = threading.Lock()
         self._taken = 0
+        self._some_taken = False
         self._rejected = 0
-        self._refused_alone: Counter[str] = Counter()
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
 
@@ -121,13 +120,37 @@ class Deliverer:
         rest = [record for record in batch if record.position not in outcomes]
         if len(rest) == 1:
             return outcomes | self._reject_alone(rest[0], verdict, settled)
-        halves = rest[: len(rest) // 2], rest[len(rest) // 2 :]
-        if verdict.whole:
-            # Nothing of it was taken, so each half is sent for the first time.
-            for half in halves:
+        if not verdict.whole:
+            return outcomes | self._find_failures(rest, verdict, send, settled)
+        outcomes |= self._probe(rest, send, settled)
+        rest = [record for record in rest if record.position not in outcomes]
+        # Nothing of it was taken, so each half is sent for the first time.
+        for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
+            if half:
                 outcomes |= self._judge(half, send, settled)
-            return outcomes
-        return outcomes | self._find_failures(rest, verdict, send, settled)
+        return outcomes
+
+    def _probe(self, suspects: Sequence[Record], send: Send, settled: Settled) -> Outcomes:
+        """Judges a few records from all over a batch of which none was taken, unless others were taken before.
+
+        Raises:
+            EverythingRefusedError: If they are refused for one reason: going on would ask Pendo for every single row.
+        """
+        if self._some_taken or len(suspects) <= HOPELESS:
+            return {}
+        outcomes: Outcomes = {}
+        reasons = set()
+        for record in suspects[:: -(-len(suspects) // HOPELESS)]:
+            outcomes |= self._judge([record], send, settled)
+            # A row's own id and values make no other reason of it.
+            reasons.add(_PARTICULARS.sub("…", (outcomes[record.position].detail or "").replace(record.key, "…")))
+        if len(reasons) == 1 and all(outcome.status == "rejected" for outcome in outcomes.values()):
+            reason = next(iter(outcomes.values())).detail
+            raise EverythingRefusedError(
+                f"Pendo refuses every row for one reason: {reason}.",
+                "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo.",
+            )
+        return outcomes
 
     def _find_failures(self, suspects: Sequence[Record], told: Verdict, send: Send, settled: Settled) -> Outcomes:
         """Finds the records at fault where Pendo took all but some that it does not name.
@@ -138,10 +161,12 @@ class Deliverer:
         count = len(told.unplaced)
         if count >= len(suspects):
             # Each alone, for Pendo's own words about it, and for certainty: two texts may have been about one record.
-            outcomes: Outcomes = {}
+            outcomes = self._probe(suspects, send, settled)
             for record in suspects:
-                outcomes |= self._judge([record], send, settled)
+                if record.position not in outcomes:
+                    outcomes |= self._judge([record], send, settled)
             return outcomes
+        self._some_taken = True
         left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
         again = self._sent(left, send)
         outcomes = {record.position: again.outcomes[record.key] for record in left if record.key in again.outcomes}
@@ -210,7 +235,6 @@ class Deliverer:
         reason = "; ".join(dict.fromkeys(verdict.unplaced))
         outcomes: Outcomes = {record.position: Outcome("rejected", reason)}
         self._settle(outcomes, settled)
-        self._note_refusal(reason, record.key)
         return outcomes
 
     def _values_sender(self, group: int, create: bool) -> Send:
@@ -243,6 +267,7 @@ class Deliverer:
         with self._lock:
             self._rejected += rejected
             self._taken += len(outcomes) - rejected
+            self._some_taken = self._some_taken or self._taken > 0
             judged, all_rejected = self._rejected + self._taken, self._rejected
         limit = self._client.settings.max_error_share
         if rejected and judged >= JUDGED_BEFORE_BREAKING and all_rejected > limit * judged:
@@ -250,19 +275,6 @@ class Deliverer:
             raise EverythingRefusedError(
                 f"Pendo rejected {all_rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
                 "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",
-            )
-
-    def _note_refusal(self, reason: str, key: str) -> None:
-        """Counts rows refused alone: when none was ever taken, going on would ask Pendo for every single row."""
-        # The row's own id and value make no other reason of it.
-        kind = _PARTICULARS.sub("…", reason.replace(key, "…"))
-        with self._lock:
-            self._refused_alone[kind] += 1
-            hopeless = not self._taken and self._refused_alone[kind] >= HOPELESS
-        if hopeless:
-            raise EverythingRefusedError(
-                f"Pendo refuses every row for one reason: {reason}.",
-                "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo.",
             )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from dbt_pendo import __version__
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.client import Traffic
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.pages import Planned
@@ -125,11 +126,20 @@ class RunResults:
         }
 
     def write(self, target_path: Path) -> Path:
-        """Writes ``pendo_results.json`` in place of an older one, never half."""
+        """Writes ``pendo_results.json`` in place of an older one, never half.
+
+        Raises:
+            DbtPendoError: If it cannot be written.
+        """
         path = target_path / RESULTS_FILE
         draft = path.with_suffix(".json.tmp")
-        draft.write_bytes(orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
-        draft.replace(path)
+        try:
+            draft.write_bytes(orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
+            draft.replace(path)
+        except OSError as error:
+            raise DbtPendoError(
+                f"{path} cannot be written: {error.strerror}.", "The sync itself is done; the ledger has its outcome."
+            ) from None
         return path
 
 

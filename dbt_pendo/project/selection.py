@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dbt_pendo.errors import ConfigError
@@ -48,9 +50,20 @@ def select_nodes(
             spec = _named_selector(project_dir, selector)
         else:
             spec = parse_difference(list(select) or None, list(exclude) or None)
-        return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
+        with _working_directory(project_dir):  # the method `path:` looks from where dbt would be: in the project
+            return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
     except (DbtBaseException, ValueError, KeyError) as error:
         raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}") from None
+
+
+@contextlib.contextmanager
+def _working_directory(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _named_selector(project_dir: Path, name: str) -> object:

@@ -21,9 +21,21 @@ DETAIL_LENGTH = 500
 # PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
 LONGEST_NAME = 50
 EVERYTHING = Span("000", "fff")
-# Names of the change set's own columns, which a mapped column of that name makes way for.
+# Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
 OWN_COLUMNS = frozenset(
-    {"bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"}
+    {
+        *("bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"),
+        *(
+            "present",
+            "copies",
+            "shared_hash",
+            "delivered_hash",
+            "settled_at",
+            "failed_at",
+            "failed_status",
+            "next_change",
+        ),
+    }
 )
 
 Row = tuple[Any, ...]

@@ -6,10 +6,10 @@ import contextlib
 import datetime
 import hashlib
 import os
-import re
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class SyncLock:
                 dead.append(holder.run_id)
                 identifier = self._successor(holder)
         # A run that gave the lock back meanwhile has dropped the tables that led here, and another may begin anew.
-        if [holder.run_id for _, holder in self._chain()] != [*dead, run_id]:
+        if dead and [holder.run_id for _, holder in self._chain()] != [*dead, run_id]:
             self._session.drop(self._schema, identifier)
             raise WarehouseError(f"The lock of {self._sync} changed hands while it was taken.", "Run it again.")
         self._run_id = run_id
@@ -107,18 +107,19 @@ class SyncLock:
         """
         if time.monotonic() - self._renewed_at < RENEW_EVERY:
             return
-        identifier = self._held()
-        if identifier is None:
+        chain = self._chain()
+        if not self._is_ours(chain):
             raise WarehouseError(
                 f"The lock of {self._sync} was broken while this run held it.", "Another run may be at work."
             )
-        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(identifier, self._run_id)))
+        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id)))
         self._renewed_at = time.monotonic()
 
     def release(self) -> None:
         """Gives the lock back, if it is still ours."""
-        if self._held() is not None:
-            self.break_()
+        chain = self._chain()
+        if self._is_ours(chain):
+            self._drop(chain)
 
     def holder(self) -> Holder | None:
         """Returns who holds the lock; None when nobody does."""
@@ -127,18 +128,15 @@ class SyncLock:
 
     def break_(self) -> None:
         """Removes the lock, whoever holds it."""
+        self._drop(self._chain())
+
+    def _drop(self, chain: Sequence[tuple[str, Holder]]) -> None:
         # The first table first: while it stands nobody begins anew.
-        for identifier, _ in self._chain():
-            self._session.drop(self._schema, identifier)
-        # What a run left that died here, between two drops.
-        left = re.compile(re.escape(self._identifier) + "_[0-9a-f]{6}", re.IGNORECASE)
-        for identifier in filter(left.fullmatch, self._session.tables(self._schema)):
+        for identifier, _ in chain:
             self._session.drop(self._schema, identifier)
 
-    def _held(self) -> str | None:
-        """Returns the table by which this run holds the lock; None when it does not hold it."""
-        chain = self._chain()
-        return chain[-1][0] if chain and chain[-1][1].run_id == self._run_id else None
+    def _is_ours(self, chain: Sequence[tuple[str, Holder]]) -> bool:
+        return bool(chain) and chain[-1][1].run_id == self._run_id
 
     def _chain(self) -> list[tuple[str, Holder]]:
         """Returns the tables of the lock and who made each: all dead but the last, who holds it."""

@@ -23,9 +23,12 @@ def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
         WarehouseError: If the warehouse refuses it.
     """
     runs = session.relation(schema, RUNS_TABLE)
-    if not session.exists(schema, RUNS_TABLE):
+    entry = session.sql("pendo_log_run", runs=runs, result=dict(row))
+    try:
+        session.run(entry)
+    except WarehouseError:
         session.ensure_schema(schema)
         # Another run may do the same right now; then the table is there as well.
         with contextlib.suppress(WarehouseError):
             session.run(session.sql("pendo_create_runs", runs=runs))
-    session.run(session.sql("pendo_log_run", runs=runs, result=dict(row)))
+        session.run(entry)

@@ -111,6 +111,10 @@ class Session:
 
     def exists(self, schema: str, identifier: str) -> bool:
         """Returns whether a table of ours exists by now, whatever runs elsewhere have done since we last looked."""
+        with contextlib.suppress(WarehouseError):
+            # Cheaper than dbt's listing of the whole schema.
+            self.rows(f"select 1 from {self._relation(schema, identifier)} where 1 = 0")
+            return True
         with _readable_errors():
             self._adapter.cache.clear()
             found = self._adapter.get_relation(self.database, schema, identifier)
@@ -218,12 +222,21 @@ def open_session(connection: Connection) -> Iterator[Session]:
             macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
             adapter.set_macro_resolver(macros)
             adapter.set_macro_context_generator(generate_runtime_macro_context)
-        stack.callback(adapter.cleanup_connections)
+        stack.callback(_let_go, adapter)
         with _readable_errors(WarehouseError, f"The warehouse ({config.credentials.type}) cannot be reached"):
             # dbt connects at the first statement; ask for something now, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
             adapter.connections.get_thread_connection().handle  # noqa: B018
         yield Session(adapter, config.credentials)
+
+
+def _let_go(adapter: Any) -> None:
+    """Closes what the adapter holds."""
+    adapter.cleanup_connections()
+    # dbt-duckdb keeps the file open, and locked, beyond its connections.
+    close_database = getattr(adapter.connections, "close_all_connections", None)
+    if close_database is not None:
+        close_database()
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
-"""dbt projects built once a worker, copied for each test; a sandbox for each test; the environment of a user."""
+"""dbt projects built once a run, copied for each test; a sandbox for each test; the environment of a user."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import pytest
 from harness import (
@@ -21,8 +22,6 @@ from harness import (
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.sandbox.subscription import load_subscription
-
-MakeProject: TypeAlias = Callable[..., Project]
 
 SMALL_PROJECT = """\
 name: small
@@ -48,6 +47,45 @@ small:
 """
 
 
+def build_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """Returns the folder of a built project; of several workers the first builds it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, built = root / f"built_{name}", root / f"built_{name}.done"
+    with (root / f"built_{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            # What a build that failed has left.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build(folder)
+            built.touch()
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def macros_read_once() -> Iterator[None]:
+    """Lets dbt parse our macros and its own once a worker instead of once a command.
+
+    That is four fifths of a command's time, always the same, and no part of what is tested here. Commands run as
+    processes of their own do it as users' do.
+    """
+    from dbt.parser.manifest import ManifestLoader
+
+    parse = ManifestLoader.create_macro_manifest
+    parsed: dict[tuple[str, ...], Any] = {}
+
+    def parse_once(loader: Any) -> Any:
+        projects = tuple(str(project.project_root) for project in loader.all_projects.values())
+        if projects not in parsed:
+            parsed[projects] = parse(loader)
+        return parsed[projects]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ManifestLoader, "create_macro_manifest", parse_once)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of dbt's or ours in the environment, and a home of one's own."""
@@ -55,6 +93,8 @@ def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PENDO_RETRIES", "1")
+    # Missing rows come again at once; test_sample_project and tests/delivery look at the default.
+    monkeypatch.setenv("PENDO_MISSING_RETRY", "0")
     monkeypatch.setenv("PENDO_TIMEOUT", "20")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.chdir(tmp_path)
@@ -75,27 +115,18 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def built_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The sample project as dbt builds it on each of its two days."""
-    days: dict[int, Path] = {}
-    for day in (1, 2):
-        folder = tmp_path_factory.mktemp(f"sample_day_{day}")
-        source = days[1] if day == 2 else REPOSITORY / "sample_project"
-        shutil.copytree(
-            source,
-            folder,
-            ignore=shutil.ignore_patterns("logs", ".user.yml", *(["target", "*.duckdb"] if day == 1 else [])),
-            dirs_exist_ok=True,
-        )
+
+    def build(day: int, folder: Path, source: Path) -> None:
+        unwanted = shutil.ignore_patterns("target", "logs", ".user.yml", "*.duckdb*")
+        shutil.copytree(source, folder, ignore=unwanted if day == 1 else None, dirs_exist_ok=True)
         run_dbt(
-            "build",
-            "--vars",
-            f"demo_day: {day}",
-            "--profiles-dir",
-            ".",
+            *("build", "--vars", f"demo_day: {day}", "--profiles-dir", "."),
             cwd=folder,
             env={"SAMPLE_DUCKDB_PATH": str(folder / "sample.duckdb")},
         )
-        days[day] = folder
-    return days
+
+    first = build_once(tmp_path_factory, "sample_1", lambda folder: build(1, folder, REPOSITORY / "sample_project"))
+    return {1: first, 2: build_once(tmp_path_factory, "sample_2", lambda folder: build(2, folder, first))}
 
 
 class Sample(Project):
@@ -141,10 +172,11 @@ def sample(built_sample: dict[int, Path], tmp_path: Path, sandbox: Sandbox, monk
 
 @pytest.fixture(scope="session")
 def built_jaffle_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("jaffle_shop")
-    shutil.copytree(REPOSITORY / "tests" / "projects" / "jaffle_shop", folder, dirs_exist_ok=True)
-    run_dbt("build", "--profiles-dir", ".", cwd=folder, env={})
-    return folder
+    def build(folder: Path) -> None:
+        shutil.copytree(REPOSITORY / "tests" / "projects" / "jaffle_shop", folder, dirs_exist_ok=True)
+        run_dbt("build", "--profiles-dir", ".", cwd=folder, env={})
+
+    return build_once(tmp_path_factory, "jaffle_shop", build)
 
 
 @pytest.fixture
@@ -162,13 +194,14 @@ def jaffle_shop(built_jaffle_shop: Path, tmp_path: Path, sandbox: Sandbox, monke
 
 @pytest.fixture(scope="session")
 def built_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "models").mkdir()
-    (folder / "dbt_project.yml").write_text(SMALL_PROJECT)
-    (folder / "profiles.yml").write_text(SMALL_PROFILE)
-    (folder / "models" / "template.sql").write_text("select 1 as id")
-    run_dbt("build", "--profiles-dir", ".", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
-    return folder
+    def build(folder: Path) -> None:
+        (folder / "models").mkdir()
+        (folder / "dbt_project.yml").write_text(SMALL_PROJECT)
+        (folder / "profiles.yml").write_text(SMALL_PROFILE)
+        (folder / "models" / "template.sql").write_text("select 1 as id")
+        run_dbt("build", "--profiles-dir", ".", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+
+    return build_once(tmp_path_factory, "small", build)
 
 
 @pytest.fixture
@@ -180,3 +213,104 @@ def project(built_small: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: py
     monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
     monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     return SmallProject(folder, database)
+
+
+# A project with something wrong with almost every model.
+
+ODD_PROJECT = """\
+name: odd
+version: "1.0.0"
+config-version: 2
+profile: small
+models:
+  odd:
+    +materialized: table
+"""
+ODD_MODELS = {
+    "good": "select 'a' as id, 'pro' as plan",
+    "also_good": "select * from {{ ref('good') }}",
+    "broken": "select error('no luck today') as id, 'pro' as plan",
+    "after_broken": "select * from {{ ref('broken') }}",
+    "unsound": "select 'a' as id, cast(null as varchar) as plan",
+    "passing": "{{ config(materialized='ephemeral') }} select 'a' as id, 'pro' as plan",
+    "unbuilt": "select 'a' as id, 'pro' as plan",
+    "a_view": "{{ config(materialized='view', alias='renamed_view', schema='marts') }} select 'a' as id, 'pro' as plan",
+    "versioned_v1": "select 'a' as id, 'v1' as plan",
+    "versioned_v2": "select 'a' as id, 'v2' as plan",
+    "off": "{{ config(enabled=false) }} select 'a' as id, 'pro' as plan",
+}
+ODD_YAML = """\
+models:
+  - name: good
+    config: &pendo
+      tags: [daily]
+      meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
+  - name: also_good
+    meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
+  - {name: broken, config: *pendo}
+  - {name: after_broken, config: *pendo}
+  - name: unsound
+    config: *pendo
+    columns: [{name: plan, data_tests: [not_null]}]
+  - {name: passing, config: *pendo}
+  - {name: unbuilt, config: *pendo}
+  - {name: a_view, config: *pendo}
+  - {name: "off", config: *pendo}
+  - name: versioned
+    latest_version: 2
+    config: *pendo
+    versions: [{v: 1}, {v: 2}]
+seeds:
+  - {name: a_seed, config: *pendo}
+snapshots:
+  - name: a_snapshot
+    relation: ref('good')
+    config:
+      unique_key: id
+      strategy: check
+      check_cols: all
+      meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
+"""
+ODD_SELECTORS = """\
+selectors:
+  - name: the_good
+    definition:
+      union:
+        - {method: fqn, value: good}
+        - {method: fqn, value: also_good}
+"""
+
+
+@pytest.fixture(scope="session")
+def built_odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        for name in ("models", "seeds", "snapshots"):
+            (folder / name).mkdir()
+        (folder / "dbt_project.yml").write_text(ODD_PROJECT)
+        (folder / "profiles.yml").write_text(SMALL_PROFILE)
+        (folder / "selectors.yml").write_text(ODD_SELECTORS)
+        (folder / "models" / "_models.yml").write_text(ODD_YAML)
+        (folder / "seeds" / "a_seed.csv").write_text("id,plan\na,seeded\n")
+        for name, sql in ODD_MODELS.items():
+            (folder / "models" / f"{name}.sql").write_text(sql)
+        run_dbt(
+            *("build", "--profiles-dir", ".", "--exclude", "unbuilt"),
+            cwd=folder,
+            env={"SMALL_DUCKDB_PATH": "small.duckdb"},
+            status=1,
+        )
+
+    return build_once(tmp_path_factory, "odd", build)
+
+
+@pytest.fixture
+def odd(built_odd: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project after a `dbt build` that failed in places, beside a Pendo that knows the visitor `a`."""
+    folder = tmp_path / "odd"
+    database = copy_built(built_odd, folder, "small.duckdb")
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a"])
+    return Project(folder, database)

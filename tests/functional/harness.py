@@ -154,6 +154,7 @@ class Project:
         return {name for (name,) in found}
 
     def schemas(self) -> set[str]:
+        """The schemas somebody created."""
         return {name for (name,) in self.sql("select schema_name from duckdb_schemas() where not internal")}
 
     def ledger(self, sync: str, schema: str = "main_pendo") -> list[dict[str, Any]]:

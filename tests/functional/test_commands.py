@@ -1,0 +1,756 @@
+"""The command line: what each command prints and takes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import (
+    Ended,
+    Project,
+    SmallProject,
+    bodies,
+    custom,
+    planned,
+    run_cli,
+    run_process,
+    sent_events,
+    sent_ids,
+    writes,
+)
+
+from dbt_pendo import __version__
+from dbt_pendo.sandbox import Fault, Sandbox
+
+PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+ROWS = "select * from (values ('a', 'pro'), ('b', 'free')) rows(id, plan)"
+CLICKS = {
+    "object": "track_event",
+    "event": "Clicked",
+    "event_id": "id",
+    "visitor_id": "visitor",
+    "timestamp": "done_at",
+}
+CLICK_ROWS = "select 'e' || i as id, 'v' as visitor, timestamp '2026-05-01' as done_at from range(12) r(i)"
+COMMON_FLAGS = [
+    "--project-dir",
+    "--profiles-dir",
+    "--profile",
+    "--target",
+    "-t",
+    "--target-path",
+    "--vars",
+    "--select",
+    "-s",
+    "--exclude",
+    "--selector",
+    "--json",
+    "--quiet",
+    "-q",
+    "--log-format",
+    "--no-use-colors",
+    "DBT_PROJECT_DIR",
+    "DBT_TARGET_PATH",
+    "DBT_PROFILES_DIR",
+    "PENDO_REGION",
+    "PENDO_API_URL",
+    "PENDO_DATA_URL",
+    "PENDO_CONCURRENCY",
+    "PENDO_REQUESTS_PER_SECOND",
+    "PENDO_TIMEOUT",
+    "DBT_PENDO_SCHEMA",
+]
+FLAGS = {
+    "check": [*COMMON_FLAGS, "--offline", "--warn-error"],
+    "plan": [*COMMON_FLAGS, "--show", "--full-refresh"],
+    "sync": [
+        *COMMON_FLAGS,
+        *("--full-refresh", "--limit", "--force", "--fail-fast", "-x", "--dry-run", "--warn-error"),
+    ],
+    "schema": ["--json"],
+    "sandbox": ["--json", "--port", "--load", "--switch"],
+    "demo": ["--keep"],
+}
+
+
+@pytest.fixture
+def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b"])
+    project.model("people", PEOPLE, ROWS)
+    return project
+
+
+def selected(ended: Ended) -> set[str]:
+    return {result["sync"] for result in ended.json["results"]}
+
+
+# Help and version.
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_help_mentions_every_flag(command: str) -> None:
+    ended = run_cli(command, "--help").expect(0)
+    assert ended.stderr == ""
+    missing = [flag for flag in FLAGS[command] if not re.search(rf"(?<![\w-]){flag}(?![\w-])", ended.stdout)]
+    assert missing == []
+
+
+def test_the_group_lists_its_commands() -> None:
+    for flag in ("--help", "-h"):
+        output = run_cli(flag).expect(0).stdout
+        for command in FLAGS:
+            assert re.search(rf"^  {command} ", output, re.MULTILINE)
+    assert __version__ in run_cli("--version").expect(0).stdout
+
+
+def test_as_a_process(sample: Any, sandbox: Sandbox) -> None:
+    assert __version__ in run_process("--version").expect(0).stdout
+    ended = run_process("sync", "--json", "--select", "pendo_visitors").expect(0)
+    assert ended.stderr == ""
+    assert ended.result()["delivered"] == 102
+    plain = run_process("sync").expect(0)
+    assert plain.stderr == ""
+    assert "\x1b" not in plain.stdout
+    assert "OK synced track_event pendo_usage" in plain.stdout or "WARN synced track_event pendo_usage" in plain.stdout
+    refused = run_process("sync", "--select", "pendo_visitors", "--target", "nowhere").expect(2)
+    assert refused.stderr.startswith("Error: ")
+    assert len(sandbox.events) == 172 + 392
+
+
+# --json.
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["check"], ["check", "--offline"], ["plan"], ["plan", "--show", "3"], ["sync"], ["sync", "--dry-run"]],
+    ids=" ".join,
+)
+def test_json_is_one_document_and_nothing_else(people: SmallProject, args: list[str]) -> None:
+    ended = people.run(*args, "--json").expect(0)
+    assert ended.stderr == ""
+    document = ended.json
+    assert document["metadata"]["dbt_pendo_version"] == __version__
+    (result,) = document["results"]
+    assert (result["sync"], result["unique_id"]) == ("people", "model.small.people")
+    assert (result["object"], result["status"], result["message"]) == ("visitor", "success", None)
+
+
+@pytest.mark.parametrize("args", [["check"], ["plan"], ["sync"]], ids=" ".join)
+@pytest.mark.parametrize("more", [["--log-format", "json"], ["--quiet"], ["--use-colors"]], ids=" ".join)
+def test_json_wins_over_other_forms_of_output(people: SmallProject, args: list[str], more: list[str]) -> None:
+    assert people.run(*args, "--json", *more).expect(0).json["results"]
+
+
+def test_json_of_a_run_that_fails_in_places(people: SmallProject) -> None:
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    for command in ("check", "plan", "sync"):
+        ended = people.run(command, "--json")
+        assert ended.status == (1 if command == "sync" else 2)
+        assert {result["sync"]: result["status"] for result in ended.json["results"]} == {
+            "bad": "error",
+            "people": "success",
+        }
+
+
+def test_json_of_an_error(people: SmallProject) -> None:
+    people.manifest_path.unlink()
+    for command in ("check", "plan", "sync"):
+        ended = people.run(command, "--json").expect(2)
+        assert set(ended.json) == {"metadata", "error"}
+        assert ended.json["error"]["message"].startswith("There is no manifest.json")
+        assert ended.json["error"]["hint"].startswith("Run `dbt build`")
+
+
+def test_the_schema_is_json() -> None:
+    for args in (["schema"], ["schema", "--json"]):
+        document = run_cli(*args).expect(0).json
+        assert document["$schema"].startswith("https://json-schema.org/")
+        assert set(document["$defs"]) >= {"visitor", "account", "track_event", "column"}
+
+
+def test_the_json_schema_takes_the_sample_project(built_sample: dict[int, Path]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = run_cli("schema").expect(0).json
+    manifest = json.loads((built_sample[1] / "target" / "manifest.json").read_text())
+    mappings = [node["config"]["meta"]["pendo"] for node in manifest["nodes"].values() if node["config"].get("meta")]
+    assert len(mappings) == 4
+    for mapping in mappings:
+        jsonschema.validate(mapping, schema)
+
+
+# plan --show.
+
+
+def test_show_prints_the_requests_a_sync_sends(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", {**CLICKS, "batch_size": 5}, CLICK_ROWS)
+    people.annotate("people", {**PEOPLE, "mode": "upsert"})
+    document = people.plan("--show", "100").json
+    assert writes(sandbox.requests) == []
+    shown = [request for result in document["results"] for request in result["requests"]]
+    assert {(request["method"], request["path"]) for request in shown} == {
+        ("POST", "/data/track"),
+        ("POST", "/api/v1/metadata/visitor/custom/value?create=true"),
+    }
+    people.sync()
+    sent = [json.dumps(body, sort_keys=True) for body in bodies(sandbox.requests)]
+    assert sorted(json.dumps(request["body"], sort_keys=True) for request in shown) == sorted(sent)
+
+
+def test_show_prints_no_more_than_asked_for(people: SmallProject) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    document = people.plan("--show", "3", "--select", "clicks").json
+    assert len(document["results"][0]["requests"]) == 3
+    assert document["results"][0]["planned"] == planned(added=12)
+    plain = people.run("plan", "--show", "1").expect(0).stdout
+    assert "POST /data/track" in plain
+    assert '"event": "Clicked"' in plain
+    assert people.plan().result("people")["requests"] == []
+
+
+def test_show_prints_deletions(people: SmallProject, sandbox: Sandbox) -> None:
+    people.annotate("people", {**PEOPLE, "on_removed": "delete"})
+    people.sync()
+    people.build("people", "select 'a' as id, 'pro' as plan")
+    (request,) = people.plan("--show", "5").result()["requests"]
+    assert request == {"method": "POST", "path": "/api/v1/bulkdelete/visitor", "body": {"visitors": ["b"]}}
+    assert set(sandbox.visitors) == {"a", "b"}
+
+
+def test_a_plan_without_a_key(people: SmallProject, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    monkeypatch.delenv("PENDO_TRACK_SECRET")
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    document = people.plan("--show", "1").json
+    assert {result["sync"]: result["planned"] for result in document["results"]} == {
+        "people": planned(added=2),
+        "clicks": planned(added=12),
+    }
+    assert sandbox.requests == []
+
+
+# Selection.
+
+
+@pytest.fixture
+def family(people: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """people → clicks → late, with tags; each a sync."""
+    people.model("people", PEOPLE, ROWS, tags=["daily", "crm"])
+    people.model("clicks", CLICKS, CLICK_ROWS, tags=["daily"], parents=["people"])
+    people.model("late", CLICKS, CLICK_ROWS, tags=["weekly"], parents=["clicks"])
+    (people.folder / "selectors.yml").write_text(
+        "selectors:\n  - name: often\n    definition: {method: tag, value: daily}\n"
+    )
+    return people
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], {"people", "clicks", "late"}),
+        (["--select", "people"], {"people"}),
+        (["-s", "people", "late"], {"people", "late"}),
+        (["--select", "people", "--select", "late"], {"people", "late"}),
+        (["--select", "people late"], {"people", "late"}),
+        (["--select=people"], {"people"}),
+        (["--select", "tag:daily"], {"people", "clicks"}),
+        (["--select", "+clicks"], {"people", "clicks"}),
+        (["--select", "clicks+"], {"clicks", "late"}),
+        (["--select", "1+late"], {"clicks", "late"}),
+        (["--select", "@clicks"], {"people", "clicks", "late"}),
+        (["--select", "tag:daily,tag:crm"], {"people"}),
+        (["--select", "tag:crm", "tag:weekly"], {"people", "late"}),
+        (["--select", "l*"], {"late"}),
+        (["--select", "config.materialized:table"], {"people", "clicks", "late"}),
+        (["--select", "small"], {"people", "clicks", "late"}),
+        (["--exclude", "people"], {"clicks", "late"}),
+        (["--exclude", "people", "late"], {"clicks"}),
+        (["--select", "tag:daily", "--exclude", "people"], {"clicks"}),
+        (["--selector", "often"], {"people", "clicks"}),
+        (["--select", "template"], set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_selection_is_dbts_own(family: SmallProject, args: list[str], expected: set[str]) -> None:
+    assert selected(family.check("--offline", *args)) == expected
+
+
+def test_a_sync_of_a_selection_leaves_the_rest_alone(family: SmallProject, sandbox: Sandbox) -> None:
+    family.sync("-s", "clicks", "late", "--json", "-x")
+    assert custom(sandbox.visitors) == {"a": {}, "b": {}, "v": {}}
+    assert len(sandbox.events) == 24
+    assert family.tables() >= {"clicks__ledger", "late__ledger"}
+    assert "people__ledger" not in family.tables()
+
+
+def test_a_selector_in_the_project(odd: Project) -> None:
+    assert selected(odd.sync("--selector", "the_good")) == {"good", "also_good"}
+    assert selected(odd.sync("--select", "resource_type:snapshot")) == {"a_snapshot"}
+    assert selected(odd.check("--offline", "--select", "versioned")) == {"versioned_v1", "versioned_v2"}
+    assert selected(odd.check("--offline", "--select", "version:latest")) == {"versioned_v2"}
+
+
+def test_paths_are_those_of_the_project(odd: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in dbt, which goes to the project before it selects."""
+    for _ in range(2):
+        assert selected(odd.check("--offline", "--select", "path:seeds")) == {"a_seed"}
+        assert selected(odd.check("--offline", "--select", "models/also_good.sql")) == {"also_good"}
+        monkeypatch.chdir(odd.folder)
+
+
+# Where things are.
+
+
+def test_project_profiles_and_target_path(
+    people: SmallProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("DBT_PROJECT_DIR")
+    monkeypatch.delenv("DBT_PROFILES_DIR")
+    here = ["--project-dir", str(people.folder), "--profiles-dir", str(people.folder)]
+    people.sync(*here)
+    # From the project itself, and from a folder below it.
+    monkeypatch.chdir(people.folder)
+    people.sync()
+    monkeypatch.chdir(people.target)
+    people.sync()
+    # By a path relative to here.
+    monkeypatch.chdir(tmp_path)
+    people.sync("--project-dir", people.folder.name)
+    # Another target folder, by flag and environment; a relative one is relative to the project, as dbt has it.
+    elsewhere = people.folder / "elsewhere"
+    people.target.rename(elsewhere)
+    (elsewhere / "pendo_results.json").unlink()
+    people.run("sync", *here, "--target-path", "elsewhere").expect(0)
+    assert json.loads((elsewhere / "pendo_results.json").read_text())["results"]
+    (elsewhere / "pendo_results.json").unlink()
+    people.run("sync", *here, "--target-path", str(elsewhere)).expect(0)
+    monkeypatch.setenv("DBT_TARGET_PATH", str(elsewhere))
+    people.run("sync", *here).expect(0)
+    assert (elsewhere / "pendo_results.json").exists()
+    assert not people.target.exists()
+
+
+def test_the_projects_own_target_path(people: SmallProject) -> None:
+    with (people.folder / "dbt_project.yml").open("a") as project_file:
+        project_file.write("target-path: built\n")
+    people.target.rename(people.folder / "built")
+    people.run("sync").expect(0)
+    assert (people.folder / "built" / "pendo_results.json").exists()
+
+
+def test_the_flag_wins_over_the_environment_and_that_over_the_project(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (people.folder / "dbt_project.yml").open("a") as project_file:
+        project_file.write("vars:\n  dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}\n")
+    people.sync()
+    assert people.schemas() == {"from_project"}
+    monkeypatch.setenv("DBT_PENDO_SCHEMA", "from_environment")
+    people.sync()
+    people.sync("--schema", "from_flag")
+    assert people.schemas() == {"from_project", "from_environment", "from_flag"}
+    monkeypatch.delenv("DBT_PENDO_SCHEMA")
+    people.sync("--vars", "{dbt_pendo: {schema: from_vars}}")
+    assert "from_vars" in people.schemas()
+
+
+def test_the_warehouse_is_let_go_of(people: SmallProject) -> None:
+    """DuckDB's lock is the process's: a program that runs dbt-pendo and then dbt must find the file free."""
+    people.sync()
+    program = f"import duckdb; print(duckdb.connect({str(people.database)!r}).sql('select 1').fetchall())"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.stdout == "[(1,)]\n", ended.stderr
+
+
+def test_nothing_is_left_in_the_current_folder(
+    people: SmallProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    before = {path.name for path in people.folder.iterdir()}
+    people.sync()
+    assert list(here.iterdir()) == []
+    assert {path.name for path in people.folder.iterdir()} - {"small.duckdb.wal"} == before
+    assert {path.name for path in people.target.iterdir()} >= {"manifest.json", "pendo_results.json"}
+    assert not list(people.target.glob("*.tmp"))
+
+
+# Output.
+
+
+def test_a_line_a_sync_and_a_summary(people: SmallProject) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    ended = people.run("sync").expect(0)
+    assert ended.stderr == ""
+    assert "\x1b" not in ended.stdout
+    lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in ended.stdout.splitlines()]
+    assert lines[0] == f"Running with dbt-pendo={__version__}"
+    assert lines[1] == "Found 2 syncs in manifest.json"
+    assert re.fullmatch(r"1 of 2 START sync track_event clicks \.+ \[RUN\]", lines[3])
+    assert re.fullmatch(r"1 of 2 OK synced track_event clicks \.+ \[12 delivered in \d+\.\d\ds\]", lines[4])
+    assert re.fullmatch(r"2 of 2 OK synced visitor people \.+ \[2 delivered in \d+\.\d\ds\]", lines[6])
+    assert "Completed successfully" in lines
+    assert "Done. OK=2 WARN=0 ERROR=0 SKIP=0 TOTAL=2" in lines
+    assert re.search(r"Delivered 14 rows in 13 requests", ended.stdout)
+
+
+def test_what_went_wrong_is_told_with_what_to_do(people: SmallProject, sandbox: Sandbox) -> None:
+    people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x'), (null, 'x')) rows(id, plan)")
+    ended = people.run("sync").expect(0)
+    assert re.search(r"WARN synced visitor people \.+ \[1 delivered, 1 missing, 1 invalid in", ended.stdout)
+    assert "Pendo does not know this id (1, e.g. stranger)" in ended.stdout
+    assert "Completed with warnings." in ended.stdout
+    sandbox.fail(Fault("status", status=400, body="no", path="/value", times=None))
+    ended = people.run("sync", "--full-refresh").expect(1)
+    assert re.search(r"ERROR syncing visitor people", ended.stdout)
+    assert "Completed with errors" in ended.stdout
+    # Where to look the rows up.
+    assert "people__ledger" in ended.stdout
+
+
+@pytest.mark.parametrize("flag", ["--quiet", "-q"])
+def test_quiet_prints_errors_only(people: SmallProject, flag: str) -> None:
+    for command in ("check", "plan", "sync"):
+        ended = people.run(command, flag).expect(0)
+        assert ended.output == ""
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    ended = people.run("sync", flag).expect(1)
+    assert "no column `nowhere`" in ended.output
+    assert "people" not in ended.output.replace("model.small", "")
+    assert "Running with" not in ended.output
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "sync"])
+def test_log_lines_are_json_like_dbts(people: SmallProject, command: str) -> None:
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    ended = people.run(command, "--log-format", "json")
+    assert ended.status == (1 if command == "sync" else 2)
+    assert ended.stderr == ""
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    for line in lines:
+        assert set(line) == {"data", "info"}
+        assert set(line["info"]) >= {"ts", "level", "msg", "name"}
+        assert line["info"]["level"] in ("debug", "info", "warn", "error")
+        assert line["info"]["msg"].strip()
+    assert any("no column `nowhere`" in line["info"]["msg"] and line["info"]["level"] == "error" for line in lines)
+    if command == "sync":
+        results = [line["data"]["result"] for line in lines if "result" in line["data"]]
+        assert results == people.results()["results"]
+
+
+def test_errors_are_log_lines_too(people: SmallProject) -> None:
+    people.manifest_path.unlink()
+    ended = people.run("sync", "--log-format", "json").expect(2)
+    (line,) = ended.output.splitlines()
+    assert json.loads(line)["info"]["level"] == "error"
+
+
+def test_colours_when_asked_for(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR")
+    assert "\x1b[" not in people.run("sync").expect(0).stdout
+    assert "\x1b[" in people.run("sync", "--full-refresh", "--use-colors").expect(0).stdout
+    assert "\x1b[" not in people.run("sync", "--full-refresh", "--no-use-colors").expect(0).stdout
+
+
+def test_no_secret_is_ever_shown_or_stored(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    secrets = {
+        "PENDO_INTEGRATION_KEY": "Zq1-integration-0123456789",
+        "PENDO_TRACK_SECRET": "Zq2-track-0123456789",
+        "DBT_ENV_SECRET_PENDO_TRACK_SECRET_WEB": "Zq3-web-0123456789",
+    }
+    outputs = []
+    for right in (True, False):
+        for variable, secret in secrets.items():
+            monkeypatch.setenv(variable, secret)
+        if right:
+            sandbox._api._keys.__dict__.update(
+                integration=secrets["PENDO_INTEGRATION_KEY"], track={"": secrets["PENDO_TRACK_SECRET"]}
+            )
+        else:
+            sandbox._api._keys.__dict__.update(integration="another", track={"": "another"})
+        for args in (["check"], ["plan", "--show", "5", "--json"], ["sync", "--full-refresh"], ["sync", "--json"]):
+            outputs.append(people.run(*args))
+    assert {ended.status for ended in outputs} >= {0, 1}
+    everything = "".join(ended.output for ended in outputs)
+    kept = [*people.target.rglob("*"), people.database, *people.folder.glob("*.wal")]
+    everything += "".join(path.read_bytes().decode("latin-1") for path in kept if path.is_file())
+    for secret in secrets.values():
+        assert secret not in everything
+        assert secret[:7] not in everything
+        assert secret[-10:] not in everything
+
+
+# Flags of sync.
+
+
+def test_limit_sends_a_part_and_the_next_run_the_rest(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
+    seen: set[str] = set()
+    for expected in (30, 30, 30, 10):
+        sandbox.forget_requests()
+        result = project.sync("--limit", "30").result()
+        assert result["delivered"] == expected
+        assert result["planned"] == planned(added=expected, unchanged=len(seen))
+        ids = sent_ids(sandbox.requests, "visitor")
+        assert len(ids) == expected
+        assert seen.isdisjoint(ids)
+        seen.update(ids)
+        waiting = 100 - len(seen)
+        assert (f"{waiting} more rows wait (--limit)" in (result["message"] or "")) == (waiting > 0)
+    assert custom(sandbox.visitors) == {f"v{at}": {"plan": "x"} for at in range(100)}
+    sandbox.forget_requests()
+    assert project.sync("--limit", "30").result()["planned"] == planned(unchanged=100)
+    assert project.sync("--limit", "0", "--full-refresh").result()["delivered"] == 0
+    assert writes(sandbox.requests) == []
+
+
+def test_limit_counts_each_kind_of_change(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "clear"}
+    project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(40) r(i)")
+    project.sync()
+    project.build(
+        "people",
+        "select 'v' || i as id, case when i < 30 then 'y' else 'x' end as plan from range(10, 50) r(i) "
+        "union all select null, 'x'",
+    )
+    delivered = 0
+    for _ in range(20):
+        result = project.sync("--limit", "7").result()
+        assert result["delivered"] <= 7
+        delivered += result["delivered"]
+        if not result["delivered"]:
+            break
+    assert delivered == 10 + 20 + 10
+    assert custom(sandbox.visitors) == {
+        f"v{at}": {} if at < 10 else {"plan": "y" if at < 30 else "x"} for at in range(50)
+    }
+
+
+def test_limit_is_for_each_sync(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync("--limit", "1")
+    assert len(sandbox.events) == 1
+    assert len(sent_ids(sandbox.requests, "visitor")) == 1
+
+
+@pytest.mark.parametrize(
+    ("guard", "blocked"),
+    [
+        ({"max_changes": 19}, True),
+        ({"max_changes": 20}, False),
+        ({"max_changes": "19%"}, True),
+        ({"max_changes": "20%"}, False),
+        ({"max_removals": 4}, True),
+        ({"max_removals": 5}, False),
+        ({"max_removals": "4.9%"}, True),
+        ({"max_removals": "5%"}, False),
+    ],
+    ids=str,
+)
+def test_guards(project: SmallProject, sandbox: Sandbox, guard: dict[str, Any], blocked: bool) -> None:
+    """Of 100 rows delivered 15 change, 5 go and 5 come."""
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "delete"}
+    project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
+    project.sync()
+    project.annotate("people", {**mapping, **guard})
+    project.build("people", "select 'v' || i as id, if(i < 20, 'y', 'x') as plan from range(5, 105) r(i)")
+    sandbox.forget_requests()
+    counts = planned(added=5, changed=15, removed=5, unchanged=80)
+    result = project.sync(status=1 if blocked else 0).result()
+    assert result["planned"] == counts
+    if blocked:
+        assert result["status"] == "blocked"
+        for part in (next(iter(guard)), "--force"):
+            assert part in result["message"]
+        assert (result["delivered"], result["requests"]) == (0, 0)
+        assert writes(sandbox.requests) == []
+        # It is blocked until somebody says otherwise; a part of it does not slip through either.
+        ended = project.run("sync", "--limit", "1").expect(1)
+        assert "BLOCKED" in ended.stdout
+        assert "--force" in ended.stdout
+        assert project.sync("--force").result()["delivered"] == 25
+    assert set(sandbox.visitors) == {f"v{at}" for at in range(5, 105)}
+
+
+def test_a_percentage_says_nothing_before_the_first_delivery(people: SmallProject) -> None:
+    people.annotate("people", {**PEOPLE, "max_changes": "5%", "max_removals": "5%"})
+    assert people.sync().result()["status"] == "success"
+
+
+def test_a_blocked_sync_does_not_stop_the_others(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", {**CLICKS, "max_changes": 3}, CLICK_ROWS)
+    document = people.sync(status=1).json
+    assert {result["sync"]: result["status"] for result in document["results"]} == {
+        "clicks": "blocked",
+        "people": "success",
+    }
+    assert sandbox.events == []
+    assert people.sync("--fail-fast", status=1).json["results"][1]["status"] == "skipped"
+
+
+def test_a_dry_run_is_a_plan(people: SmallProject, sandbox: Sandbox) -> None:
+    assert people.run("sync", "--dry-run", "--json").expect(0).json == people.plan().json
+    assert people.run("sync", "--dry-run", "--full-refresh").expect(0)
+    assert writes(sandbox.requests) == []
+    assert people.schemas() == set()
+
+
+def test_full_refresh_sends_every_row_of_the_selection(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync()
+    sandbox.forget_requests()
+    document = people.sync("--full-refresh", "--select", "people").json
+    assert document["results"][0]["planned"] == planned(changed=2)
+    assert sent_ids(sandbox.requests, "visitor") == ["a", "b"]
+    assert sent_events(sandbox.requests) == []
+
+
+def test_the_results_file_is_that_of_the_last_run(people: SmallProject) -> None:
+    first = people.sync().json
+    second = people.sync("--select", "template").json
+    assert second["results"] == []
+    assert first["metadata"]["run_id"] != second["metadata"]["run_id"]
+    assert people.results() == second
+    # A run that cannot begin leaves it alone.
+    people.run("sync", "--target", "nowhere").expect(2)
+    assert people.results() == second
+
+
+def test_warn_error(people: SmallProject, sandbox: Sandbox) -> None:
+    assert people.sync("--warn-error").status == 0
+    people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x')) rows(id, plan)")
+    people.sync()
+    people.sync("--warn-error", status=1)
+    people.model("clicks", {**CLICKS, "properties": {"1st": "visitor"}}, CLICK_ROWS)
+    people.check("--select", "clicks")
+    people.check("--select", "clicks", "--warn-error", status=1)
+    assert people.check("--select", "clicks").result()["warnings"]
+
+
+# check.
+
+
+def test_check_offline_asks_nobody(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    people.database.unlink()
+    (people.folder / "profiles.yml").unlink()
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    monkeypatch.delenv("PENDO_TRACK_SECRET")
+    assert people.check("--offline").result()["status"] == "success"
+    assert "sound" in people.run("check", "--offline").expect(0).stdout
+    assert sandbox.requests == []
+    assert not people.database.exists()
+
+
+def test_check_sends_nothing(people: SmallProject, sandbox: Sandbox) -> None:
+    people.annotate("people", {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "new": "plan"}})
+    people.check()
+    assert {request.method for request in sandbox.requests} == {"GET"}
+    assert people.schemas() == set()
+
+
+def test_check_tells_of_every_sync(people: SmallProject) -> None:
+    people.model("one", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    people.model("two", {**PEOPLE, "fields": {"nothing": "plan"}}, ROWS)
+    ended = people.run("check").expect(2)
+    assert "no column `nowhere`" in ended.stdout
+    assert "no custom visitor field `nothing`" in ended.stdout
+    assert "2 of 3 mappings cannot be synced" in ended.stdout
+
+
+# Settings on the way to Pendo.
+
+
+def test_dbt_clouds_names_of_secrets(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("PENDO_INTEGRATION_KEY", "PENDO_TRACK_SECRET"):
+        monkeypatch.setenv(f"DBT_ENV_SECRET_{variable}", os.environ[variable])
+        monkeypatch.delenv(variable)
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync()
+    assert len(sandbox.events) == 12
+
+
+def test_events_follow_the_api_url(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENDO_DATA_URL")
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync()
+    assert len(sandbox.events) == 12
+
+
+def test_concurrency(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync("--concurrency", "1", "--select", "clicks")
+    assert sandbox.peak_concurrency == 1
+    assert len(sandbox.events) == 12
+
+
+def test_faults_that_pass_are_retried_and_counted(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENDO_RETRIES", "3")
+    for fault in (
+        Fault("status", status=408, path="/value"),
+        Fault("status", status=429, headers={"Retry-After": "0"}, path="/value"),
+        Fault("status", status=500, path="/value", when="after"),
+    ):
+        sandbox.fail(fault)
+    result = people.sync().result()
+    assert (result["status"], result["delivered"]) == ("success", 2)
+    assert (result["requests"], result["retries"]) == (4, 3)
+    assert custom(sandbox.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
+    sent = writes(sandbox.requests)
+    assert len({request.body for request in sent}) == 1
+    assert result["bytes"] == sum(request.size for request in sent)
+
+
+# The sandbox as a command, and the demo.
+
+
+def test_the_sandbox_lists_its_switches() -> None:
+    output = run_cli("sandbox", "--switches").expect(0).stdout
+    assert "error_items" in output
+    assert "event_arrays" in output
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (["--switch", "nosuch=1"], "nosuch"),
+        (["--switch", "null"], "NAME=VALUE"),
+        (["--switch", "null=sometimes"], "sometimes"),
+        (["--load", "nowhere.json"], "nowhere.json"),
+    ],
+    ids=str,
+)
+def test_the_sandbox_refuses_what_it_does_not_understand(args: list[str], part: str) -> None:
+    ended = run_cli("sandbox", "--port", "0", *args).expect(2)
+    assert part in ended.stderr
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    ended = run_process("demo", "--keep", str(tmp_path / "kept")).expect(0)
+    assert (tmp_path / "kept" / "sample.duckdb").exists()
+    results = json.loads((tmp_path / "kept" / "target" / "pendo_results.json").read_text())["results"]
+    assert {result["sync"]: result["delivered"] for result in results} == {
+        "pendo_visitors": 14,
+        "pendo_accounts": 7,
+        "pendo_payments": 11,
+        "pendo_usage": 25,
+    }
+    assert "105 visitors" in ended.stdout
+    assert "16 accounts" in ended.stdout
+    assert "600 track events" in ended.stdout
+    # Not into a folder that is in use.
+    assert "not empty" in run_cli("demo", "--keep", str(tmp_path / "kept")).expect(2).stderr

@@ -1,0 +1,953 @@
+"""Each kind of object and each option of a mapping: what Pendo is sent, and what it holds in the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from harness import (
+    SmallProject,
+    bodies,
+    canonical,
+    custom,
+    epoch_ms,
+    planned,
+    sent_events,
+    sent_ids,
+    writes,
+)
+
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
+
+PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+CLICKS = {
+    "object": "track_event",
+    "event": "Clicked",
+    "event_id": "id",
+    "visitor_id": "visitor",
+    "timestamp": "done_at",
+    "properties": {"button": "button"},
+}
+CLICK_ROWS = """
+    select * from (values
+        ('e1', 'v1', timestamp '2026-05-01 10:00:00.123', 'save'),
+        ('e2', 'v2', timestamp '2026-05-01 11:00:00', null),
+        ('e3', 'v1', timestamp '2026-05-02 00:00:00', 'open')
+    ) rows(id, visitor, done_at, button)"""
+
+
+def event(name: str, visitor: str, at: Any, properties: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": name,
+        "visitorId": visitor,
+        "timestamp": epoch_ms(at),
+        "properties": properties or {},
+        "context": {},
+        **more,
+    }
+
+
+CLICK_EVENTS = [
+    event("Clicked", "v1", "2026-05-01T10:00:00.123", {"button": "save"}),
+    event("Clicked", "v2", "2026-05-01T11:00:00"),
+    event("Clicked", "v1", "2026-05-02", {"button": "open"}),
+]
+
+
+def people(*rows: tuple[str | None, str | None]) -> str:
+    """The select of ids and plans."""
+
+    def literal(text: str | None) -> str:
+        return "cast(null as varchar)" if text is None else "'" + text.replace("'", "''") + "'"
+
+    values = ", ".join(f"({literal(key)}, {literal(plan)})" for key, plan in rows)
+    return f"select * from (values {values}) rows(id, plan)"
+
+
+@pytest.fixture
+def plans(sandbox: Sandbox) -> Sandbox:
+    """A Pendo with a field `plan` for visitors and accounts, and no record yet."""
+    for kind in ("visitor", "account"):
+        sandbox.add_field(kind, "custom", "plan", "string")
+    return sandbox
+
+
+# Visitors and accounts.
+
+
+def test_update_leaves_out_ids_that_pendo_does_not_know(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a", "b"])
+    project.model("people", PEOPLE, people(("a", "pro"), ("b", None), ("stranger", "pro")))
+    result = project.sync().result()
+    assert result["planned"] == planned(added=3)
+    assert (result["delivered"], result["missing"], result["rejected"]) == (2, 1, 0)
+    assert "stranger" in result["message"]
+    assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {}}
+
+
+@pytest.mark.parametrize("kind", ["visitor", "account"])
+def test_upsert_creates_them(project: SmallProject, plans: Sandbox, kind: str) -> None:
+    mapping = {"object": kind, f"{kind}_id": "id", "mode": "upsert", "fields": {"plan": "plan"}}
+    project.model("people", mapping, people(("a", "pro"), ("b", None)))
+    result = project.sync().result()
+    assert (result["object"], result["delivered"], result["missing"]) == (kind, 2, 0)
+    assert custom(getattr(plans, f"{kind}s")) == {"a": {"plan": "pro"}, "b": {}}
+    (request,) = writes(plans.requests)
+    assert (request.path, request.query) == (f"/api/v1/metadata/{kind}/custom/value", "create=true")
+    assert sorted(record[f"{kind}Id"] for record in json.loads(request.body)) == ["a", "b"]
+
+
+def test_upsert_without_fields_creates_records(project: SmallProject, plans: Sandbox) -> None:
+    project.model(
+        "people", {"object": "visitor", "visitor_id": "id", "mode": "upsert"}, people(("a", None), ("b", "x"))
+    )
+    assert project.sync().result()["delivered"] == 2
+    assert custom(plans.visitors) == {"a": {}, "b": {}}
+
+
+def test_accounts_are_updated(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_accounts({"a": {"custom": {"plan": "free"}}, "b": {"custom": {"plan": "free"}}})
+    project.model(
+        "orgs",
+        {"object": "account", "account_id": "id", "fields": {"plan": "plan"}},
+        people(("a", "pro"), ("c", "pro")),
+    )
+    result = project.sync().result()
+    assert (result["delivered"], result["missing"]) == (1, 1)
+    assert custom(plans.accounts) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
+
+
+def test_each_group_is_a_request_of_its_own(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_field("visitor", "agent", "plan", "string")
+    sandbox.add_field("visitor", "agent", "seats", "integer")
+    sandbox.add_visitors(["a", "b"])
+    project.model(
+        "people",
+        {
+            "object": "visitor",
+            "visitor_id": "id",
+            "group": "agent",
+            "fields": {"plan": {"column": "plan", "group": "custom"}, "seats": "seats"},
+        },
+        "select * from (values ('a', 'pro', 3), ('b', 'free', 4)) rows(id, plan, seats)",
+    )
+    result = project.sync().result()
+    assert (result["delivered"], result["requests"]) == (2, 2)
+    assert sorted(request.path for request in writes(sandbox.requests)) == [
+        "/api/v1/metadata/visitor/agent/value",
+        "/api/v1/metadata/visitor/custom/value",
+    ]
+    assert custom(sandbox.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
+    assert custom(sandbox.visitors, "agent") == {"a": {"seats": 3}, "b": {"seats": 4}}
+
+
+def test_a_row_is_delivered_when_all_its_groups_are(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_field("visitor", "agent", "seats", "")
+    sandbox.add_visitors(["a", "b"])
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "fields": {"plan": "plan", "seats": {"column": "seats", "group": "agent"}},
+    }
+    project.model("people", mapping, "select * from (values ('a', 'pro', 3), ('b', 'free', 4)) rows(id, plan, seats)")
+    sandbox.fail(Fault("status", status=400, body="no", path="/agent/", body_contains='"b"', times=None))
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 1, 1)
+    assert project.statuses("people") == {"a": "delivered", "b": "rejected"}
+    sandbox.clear_faults()
+    sandbox.forget_requests()
+    # Both groups again: it is the row that was not delivered.
+    assert project.sync().result()["delivered"] == 1
+    assert sent_ids(sandbox.requests, "visitor") == ["b", "b"]
+    assert custom(sandbox.visitors, "agent") == {"a": {"seats": 3}, "b": {"seats": 4}}
+
+
+@pytest.mark.parametrize("nulls", ["clear", "skip"])
+def test_a_null_clears_the_field_or_is_left_out(project: SmallProject, plans: Sandbox, nulls: str) -> None:
+    plans.add_visitors({"a": {"custom": {"plan": "old"}}})
+    project.model("people", {**PEOPLE, "nulls": nulls}, people(("a", None)))
+    assert project.sync().result()["delivered"] == 1
+    if nulls == "clear":
+        assert bodies(plans.requests) == [[{"visitorId": "a", "values": {"plan": None}}]]
+        assert custom(plans.visitors) == {"a": {}}
+    else:
+        # A record without a value has nothing to say, and Pendo refuses a call without values.
+        assert bodies(plans.requests) == []
+        assert custom(plans.visitors) == {"a": {"plan": "old"}}
+
+
+def test_nulls_of_one_field_differ_from_the_syncs(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_field("visitor", "custom", "team", "string")
+    plans.add_visitors({"a": {"custom": {"plan": "old", "team": "old"}}})
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "nulls": "skip",
+        "fields": {"plan": "plan", "team": {"column": "team", "nulls": "clear"}},
+    }
+    project.model("people", mapping, "select 'a' as id, cast(null as varchar) as plan, cast(null as varchar) as team")
+    project.sync()
+    assert custom(plans.visitors) == {"a": {"plan": "old"}}
+
+
+def test_on_removed_keep(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a", "b"])
+    project.model("people", PEOPLE, people(("a", "pro"), ("b", "pro")))
+    project.sync()
+    plans.forget_requests()
+    project.build("people", people(("a", "pro")))
+    assert project.sync().result()["planned"] == planned(unchanged=1)
+    assert writes(plans.requests) == []
+    assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "pro"}}
+
+
+def test_on_removed_clear(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_field("visitor", "custom", "team", "string")
+    plans.add_visitors({"a": {}, "b": {"custom": {"team": "x"}}})
+    project.model("people", {**PEOPLE, "on_removed": "clear"}, people(("a", "pro"), ("b", "pro")))
+    project.sync()
+    plans.forget_requests()
+    project.build("people", people(("a", "pro")))
+    result = project.sync().result()
+    assert result["planned"] == planned(removed=1, unchanged=1)
+    assert result["delivered"] == 1
+    assert bodies(plans.requests) == [[{"visitorId": "b", "values": {"plan": None}}]]
+    assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {"team": "x"}}
+    assert project.statuses("people") == {"a": "delivered", "b": "removed"}
+    # Once is enough.
+    plans.forget_requests()
+    assert project.sync().result()["planned"] == planned(unchanged=1)
+    assert writes(plans.requests) == []
+    # And back again.
+    project.build("people", people(("a", "pro"), ("b", "pro")))
+    assert project.sync().result()["planned"] == planned(added=1, unchanged=1)
+    assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {"team": "x", "plan": "pro"}}
+
+
+@pytest.mark.parametrize("kind", ["visitor", "account"])
+def test_on_removed_delete(project: SmallProject, plans: Sandbox, kind: str) -> None:
+    mapping = {
+        "object": kind,
+        f"{kind}_id": "id",
+        "mode": "upsert",
+        "on_removed": "delete",
+        "fields": {"plan": "plan"},
+    }
+    project.model("people", mapping, people(("a", "pro"), ("b", "pro"), ("c", "pro")))
+    project.sync()
+    plans.forget_requests()
+    project.build("people", people(("a", "pro"), ("d", "new")))
+    result = project.sync().result()
+    assert result["planned"] == planned(added=1, removed=2, unchanged=1)
+    assert (result["delivered"], result["missing"], result["rejected"]) == (3, 0, 0)
+    ((deleted),) = bodies(plans.requests, "/bulkdelete/")
+    assert {name: sorted(ids) for name, ids in deleted.items()} == {f"{kind}s": ["b", "c"]}
+    assert sorted(getattr(plans, f"{kind}s")) == ["a", "d"]
+    assert project.statuses("people") == {"a": "delivered", "b": "removed", "c": "removed", "d": "delivered"}
+    plans.forget_requests()
+    assert project.sync().result()["planned"] == planned(unchanged=2)
+    assert writes(plans.requests) == []
+
+
+def test_a_row_that_was_never_delivered_is_not_removed(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a"])
+    project.model("people", {**PEOPLE, "on_removed": "delete"}, people(("a", "pro"), ("stranger", "pro")))
+    project.sync()
+    project.build("people", people(("a", "pro")))
+    assert project.sync().result()["planned"] == planned(unchanged=1)
+
+
+def test_fields_are_created_on_request(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_visitors(["a"])
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "create_fields": True,
+        "fields": {
+            "Plan": "plan",
+            "seats": "seats",
+            "mrr": "mrr",
+            "active": "active",
+            "since": "since",
+            "seen": {"column": "seen", "group": "agent"},
+        },
+    }
+    project.model(
+        "people",
+        mapping,
+        "select 'a' as id, 'pro' as plan, 3 as seats, 1.5::decimal(10, 2) as mrr, true as active, "
+        "date '2026-01-02' as since, timestamptz '2026-01-02 03:04:05+02' as seen",
+    )
+    assert project.check().result()["status"] == "success"
+    assert writes(sandbox.requests) == []
+    assert project.plan("--show", "1").result()["planned"] == planned(added=1)
+    assert writes(sandbox.requests) == []
+    assert project.sync().result()["delivered"] == 1
+    created = {
+        request.path: {field["name"]: field["type"] for field in json.loads(request.body)}
+        for request in writes(sandbox.requests)
+        if "/schema/" in request.path
+    }
+    assert created == {
+        "/api/v1/metadata/schema/visitor/custom": {
+            "Plan": "string",
+            "seats": "number",
+            "mrr": "number",
+            "active": "boolean",
+            "since": "time",
+        },
+        "/api/v1/metadata/schema/visitor/agent": {"seen": "time"},
+    }
+    assert custom(sandbox.visitors) == {
+        "a": {"plan": "pro", "seats": 3, "mrr": 1.5, "active": True, "since": epoch_ms("2026-01-02")}
+    }
+    assert custom(sandbox.visitors, "agent") == {"a": {"seen": epoch_ms("2026-01-02T01:04:05")}}
+    # They are there now; nobody creates them again.
+    sandbox.forget_requests()
+    project.sync()
+    assert writes(sandbox.requests) == []
+
+
+def test_constants(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, type_ in {
+        "text": "string",
+        "seats": "integer",
+        "share": "float",
+        "on": "boolean",
+        "tags": "list",
+    }.items():
+        sandbox.add_field("visitor", "custom", name, type_)
+    sandbox.add_field("visitor", "custom", "gone", "string")
+    sandbox.add_visitors({"a": {"custom": {"gone": "old"}}})
+    constants = {"text": "it's", "seats": 3, "share": 0.5, "on": False, "tags": ["x", "y"], "gone": None}
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "fields": {name: {"value": value} for name, value in constants.items()},
+    }
+    project.model("people", mapping, people(("a", None)))
+    project.sync()
+    del constants["gone"]
+    assert custom(sandbox.visitors) == {"a": constants}
+
+
+def test_columns_are_mapped_at_the_column(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, type_ in {"plan": "string", "admin": "boolean", "seats": "integer"}.items():
+        sandbox.add_field("visitor", "custom", name, type_)
+    sandbox.add_visitors(["a"])
+    project.model(
+        "people",
+        PEOPLE,
+        "select 'a' as id, 'pro' as plan, true as is_admin, 3 as seats, 'x' as team",
+        columns={"is_admin": "admin", "seats": True, "team": False},
+    )
+    project.sync()
+    assert custom(sandbox.visitors) == {"a": {"plan": "pro", "admin": True, "seats": 3}}
+
+
+def test_event_properties_are_mapped_at_the_column(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {key: value for key, value in CLICKS.items() if key != "properties"}
+    project.model("clicks", mapping, CLICK_ROWS, columns={"button": "Button"})
+    project.sync()
+    assert canonical(sandbox.events) == canonical(
+        {**body, "properties": {name.title(): value for name, value in body["properties"].items()}}
+        for body in CLICK_EVENTS
+    )
+
+
+def test_a_model_has_several_syncs(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a", "b"])
+    plans.add_field("visitor", "agent", "plan", "string")
+    syncs = [
+        {**PEOPLE, "name": "ours"},
+        {**PEOPLE, "name": "agents", "group": "agent"},
+        {"name": "orgs", "object": "account", "account_id": "id", "mode": "upsert", "fields": {"plan": "plan"}},
+        {**PEOPLE, "name": "off", "enabled": False},
+    ]
+    project.model("people", syncs, people(("a", "pro"), ("b", "free")))
+    document = project.sync().json
+    assert [(result["sync"], result["object"]) for result in document["results"]] == [
+        ("people.ours", "visitor"),
+        ("people.agents", "visitor"),
+        ("people.orgs", "account"),
+    ]
+    expected = {"a": {"plan": "pro"}, "b": {"plan": "free"}}
+    assert custom(plans.visitors) == custom(plans.visitors, "agent") == custom(plans.accounts) == expected
+    assert project.tables() == {
+        "pendo_runs",
+        *(f"people__{name}__{suffix}" for name in ("ours", "agents", "orgs") for suffix in ("changes", "ledger")),
+    }
+    # Each has its own ledger: a change of one mapping resends that sync alone.
+    plans.add_field("visitor", "custom", "source", "string")
+    syncs[0] = {**syncs[0], "fields": {"plan": "plan", "source": {"value": "dbt"}}}
+    project.annotate("people", syncs)
+    plans.forget_requests()
+    project.sync()
+    assert [request.path for request in writes(plans.requests)] == ["/api/v1/metadata/visitor/custom/value"]
+
+
+ODD_IDS = [
+    "USR-1",
+    "usr-1",
+    "Usr-1",
+    "o'brien",
+    'she said "hi"',
+    "back\\slash",
+    "line\nbreak",
+    "carriage\rreturn",
+    "tab\there",
+    "{{ jinja }}",
+    "{% raw %}",
+    "{# gone #}",
+    "emoji 🦆👩‍👩‍👧",
+    "ünïcödé",
+    "李美玲",
+    "דנה",
+    "percent%20s %s %(x)s",
+    "semi;colon -- comment",
+    "$1 ? :name",
+    " leading and trailing ",
+    "null",
+    "0",
+    "a" * 300,
+    "e\u0301",  # the same letter in two spellings: two ids
+    "\u00e9",
+]
+
+
+def odd_rows() -> str:
+    return people(*((odd, f"plan of {odd}") for odd in ODD_IDS))
+
+
+def test_odd_ids_are_sent_as_they_are(project: SmallProject, plans: Sandbox) -> None:
+    known = [odd for at, odd in enumerate(ODD_IDS) if at % 3]
+    plans.add_visitors(known)
+    project.model("people", PEOPLE, odd_rows())
+    result = project.sync().result()
+    assert result["planned"] == planned(added=len(ODD_IDS))
+    assert (result["delivered"], result["missing"]) == (len(known), len(ODD_IDS) - len(known))
+    assert sent_ids(plans.requests, "visitor") == sorted(ODD_IDS)
+    assert custom(plans.visitors) == {odd: {"plan": f"plan of {odd}"} for odd in known}
+    assert project.statuses("people") == {odd: "delivered" if odd in known else "missing" for odd in ODD_IDS}
+    # The ledger knows each of them again.
+    plans.forget_requests()
+    assert project.sync().result()["planned"]["unchanged"] == len(known)
+    assert sent_ids(plans.requests, "visitor") == sorted(set(ODD_IDS) - set(known))
+
+
+def test_odd_ids_are_told_apart_by_halving(project: SmallProject, sandbox: Sandbox) -> None:
+    # Pendo refuses every call that holds one of these, and does not say which: only halving finds them.
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(ODD_IDS)
+    bad = [odd for at, odd in enumerate(ODD_IDS) if at % 3 == 0]
+    for odd in bad:
+        text = json.dumps(odd, ensure_ascii=False)
+        sandbox.fail(Fault("status", status=400, body="bad", body_contains=f'"visitorId":{text}', times=None))
+    project.model("people", PEOPLE, odd_rows())
+    result = project.sync(status=1).result()
+    assert (result["delivered"], result["rejected"]) == (len(ODD_IDS) - len(bad), len(bad))
+    assert {key for key, status in project.statuses("people").items() if status == "rejected"} == set(bad)
+    assert {odd for odd, fields in custom(sandbox.visitors).items() if not fields} == set(bad)
+
+
+def test_odd_event_ids_and_texts(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks",
+        {**CLICKS, "event": {"column": "name"}, "batch_size": 7},
+        "select id, id as visitor, timestamp '2026-05-01' as done_at, plan as button, 'did ' || id as name "
+        f"from ({odd_rows()})",
+    )
+    assert project.sync().result()["delivered"] == len(ODD_IDS)
+    assert canonical(sandbox.events) == canonical(
+        event(f"did {odd}", odd, "2026-05-01", {"button": f"plan of {odd}"}) for odd in ODD_IDS
+    )
+    sandbox.forget_requests()
+    assert project.sync().result()["planned"] == planned(unchanged=len(ODD_IDS))
+
+
+def test_bad_keys_are_invalid(project: SmallProject, plans: Sandbox) -> None:
+    keys = ["a", "twice", "twice", None, "", "   ", "_PENDO_T_abc", "VISITOR-UNIQUE-ID", "visitor-unique-id"]
+    plans.add_visitors([key for key in keys if key])
+    project.model("people", PEOPLE, people(*((key, "pro") for key in keys)))
+    result = project.sync().result()
+    assert result["planned"] == planned(added=2, invalid=7)
+    assert sent_ids(plans.requests, "visitor") == ["a", "visitor-unique-id"]
+    for reason in ("2 rows have this key (2, e.g. twice)", "an anonymous visitor id (2", "the key is empty (2)"):
+        assert reason in result["message"]
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("people")} == {
+        "a": None,
+        "visitor-unique-id": None,
+        "twice": "2 rows have this key",
+        "": "the key is empty",
+        "   ": "the key is empty",
+        "_PENDO_T_abc": "an anonymous visitor id",
+        "VISITOR-UNIQUE-ID": "an anonymous visitor id",
+    }
+    # Account ids may look like that.
+    project.model(
+        "orgs",
+        {"object": "account", "account_id": "id", "mode": "upsert", "fields": {"plan": "plan"}},
+        people(("_PENDO_T_abc", "pro")),
+    )
+    assert project.sync("--select", "orgs").result()["delivered"] == 1
+
+
+def test_a_row_whose_value_cannot_be_sent_is_invalid_and_its_neighbours_are_not(
+    project: SmallProject, sandbox: Sandbox
+) -> None:
+    for name, type_ in {"share": "float", "seats": "integer", "when": "time", "tags": "list"}.items():
+        sandbox.add_field("visitor", "custom", name, type_)
+    sandbox.add_visitors(list("abcdef"))
+    project.model(
+        "people",
+        {
+            "object": "visitor",
+            "visitor_id": "id",
+            "fields": {"share": "share", "seats": "seats", "when": "happened", "tags": "tags"},
+        },
+        """
+        select * from (values
+            ('a', 0.5::double, '3', '2026-01-02T03:04:05Z', ['x', 'y']),
+            ('b', 'nan'::double, '3', '2026-01-02T03:04:05Z', ['x']),
+            ('c', 'infinity'::double, '3', '2026-01-02T03:04:05Z', ['x']),
+            ('d', 0.5::double, 'three', '2026-01-02T03:04:05Z', ['x']),
+            ('e', 0.5::double, '9223372036854775808', '2026-01-02T03:04:05Z', ['x']),
+            ('f', 0.5::double, '-9223372036854775808', 'yesterday', ['x'])
+        ) rows(id, share, seats, happened, tags)""",
+    )
+    result = project.sync().result()
+    assert result["planned"] == planned(added=1, invalid=5)
+    assert (result["status"], result["delivered"]) == ("success", 1)
+    assert custom(sandbox.visitors)["a"] == {
+        "share": 0.5,
+        "seats": 3,
+        "when": epoch_ms("2026-01-02T03:04:05"),
+        "tags": ["x", "y"],
+    }
+    details = {entry["record_key"]: entry["detail"] for entry in project.ledger("people")}
+    assert details == {
+        "a": None,
+        "b": "share: not a number (NaN)",
+        "c": "share: infinite",
+        "d": "seats: 'three' is not a whole number",
+        "e": "seats: 9223372036854775808 does not fit into 64 bits",
+        "f": "when: 'yesterday' is not an ISO 8601 time",
+    }
+
+
+def test_values_become_what_pendos_schema_says(project: SmallProject, sandbox: Sandbox) -> None:
+    fields = {
+        "decimal": ("1.10::decimal(38, 10)", "float", 1.1),
+        "whole": ("12::decimal(38, 0)", "integer", 12),
+        "huge": ("9223372036854775807::bigint", "integer", 2**63 - 1),
+        "hugeint": ("9007199254740993::hugeint", "integer", 9007199254740993),
+        "text": ("42", "string", "42"),
+        "amount": ("1.50::decimal(10, 2)", "string", "1.50"),
+        "flag": ("'Yes'", "boolean", True),
+        "day": ("date '2026-02-28'", "time", epoch_ms("2026-02-28")),
+        "daytext": ("date '2026-02-28'", "string", "2026-02-28"),
+        "naive": ("timestamp '2026-02-28 23:59:59.999'", "time", epoch_ms("2026-02-28T23:59:59.999")),
+        "zoned": ("timestamptz '2026-02-28 23:59:59-05'", "time", epoch_ms("2026-03-01T04:59:59")),
+        "old": ("timestamp '1969-07-20 20:17:40'", "time", -14182940000),
+        "tags": ("['b', 'a', 'b']", "list", ["b", "a", "b"]),
+        "numbers": ("[1, 2]", "list", [1, 2]),
+        "any": ("1.25::decimal(5, 2)", "", 1.25),
+        "uuid": ("'6b1f0c1e-0000-4000-8000-000000000001'::uuid", "string", "6b1f0c1e-0000-4000-8000-000000000001"),
+        "blank": ("''", "string", ""),
+        "zero": ("0", "integer", 0),
+        "never": ("false", "boolean", False),
+    }
+    for name, (_, type_, _) in fields.items():
+        sandbox.add_field("visitor", "custom", name, type_)
+    sandbox.add_visitors(["a"])
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": {name: f"c_{name}" for name in fields}},
+        "select 'a' as id, " + ", ".join(f"{sql} as c_{name}" for name, (sql, _, _) in fields.items()),
+    )
+    result = project.sync().result()
+    assert result["message"] is None
+    held = custom(sandbox.visitors)["a"]
+    assert held == {name: value for name, (_, _, value) in fields.items()}
+    assert {name: type(value) for name, value in held.items()} == {
+        name: type(value) for name, (_, _, value) in fields.items()
+    }
+
+
+def test_the_mapping_says_the_type(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "seats", "")
+    sandbox.add_field("visitor", "custom", "since", "")
+    sandbox.add_visitors(["a"])
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "fields": {"seats": {"column": "seats", "type": "string"}, "since": {"column": "since", "type": "time"}},
+    }
+    project.model("people", mapping, "select 'a' as id, 3 as seats, '2026-01-02' as since")
+    project.sync()
+    ((record,),) = bodies(sandbox.requests)
+    assert record["values"] == {"seats": "3", "since": "2026-01-02T00:00:00.000+00:00"}
+
+
+def test_pendos_key_is_found_whatever_the_case(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.switches = Switches(drop_underscores=True)
+    sandbox.add_field("visitor", "custom", "Plan_Name", "string")
+    sandbox.add_visitors(["a"])
+    project.model(
+        "people", {"object": "visitor", "visitor_id": "id", "fields": {"Plan_Name": "plan"}}, people(("a", "pro"))
+    )
+    project.sync()
+    assert bodies(sandbox.requests) == [[{"visitorId": "a", "values": {"planname": "pro"}}]]
+
+
+def test_columns_whose_names_are_ours_or_odd(project: SmallProject, sandbox: Sandbox) -> None:
+    names = ["bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "status", "run_id"]
+    names += ["present", "copies", "logged_at", "select", "at", "Mixed Case", "semi;colon", "naïve"]
+    for at in range(len(names)):
+        sandbox.add_field("visitor", "custom", f"f{at}", "string")
+    sandbox.add_visitors(["a", "b"])
+
+    def rows(text: str) -> str:
+        columns = ", ".join(f"'{text} {at}' as " + '"' + name.replace('"', '""') + '"' for at, name in enumerate(names))
+        return f"select key as id, {columns} from (values ('a'), ('b')) keys(key)"
+
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "fields": {f"f{at}": name for at, name in enumerate(names)},
+    }
+    project.model("people", mapping, rows("old"))
+    project.sync()
+    project.build("people", rows("new"))
+    assert project.sync().result()["planned"] == planned(changed=2)
+    assert custom(sandbox.visitors)["b"] == {f"f{at}": f"new {at}" for at in range(len(names))}
+
+
+def test_batches_of_records(project: SmallProject, plans: Sandbox) -> None:
+    project.model(
+        "people", {**PEOPLE, "mode": "upsert", "batch_size": 4}, people(*((f"v{at}", "x") for at in range(10)))
+    )
+    project.sync()
+    assert sorted(len(body) for body in bodies(plans.requests)) == [2, 4, 4]
+    assert len(plans.visitors) == 10
+
+
+def test_the_default_batch_holds_500_records(project: SmallProject, plans: Sandbox) -> None:
+    project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(1200) r(i)")
+    project.sync()
+    assert sorted(len(body) for body in bodies(plans.requests)) == [200, 500, 500]
+    assert custom(plans.visitors) == {f"v{at}": {"plan": "x"} for at in range(1200)}
+
+
+# Events.
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 100])
+def test_events_and_batch_sizes(project: SmallProject, sandbox: Sandbox, batch_size: int | None) -> None:
+    project.model("clicks", {**CLICKS, **({"batch_size": batch_size} if batch_size else {})}, CLICK_ROWS)
+    result = project.sync().result()
+    assert result["planned"] == planned(added=3)
+    assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
+    sent = bodies(sandbox.requests, "/data/track")
+    # A batch of one is a bare object, a larger one an array.
+    sizes = {None: [0, 0, 0], 1: [0, 0, 0], 2: [0, 2], 100: [3]}[batch_size]
+    assert sorted(len(body) if isinstance(body, list) else 0 for body in sent) == sizes
+
+
+def test_an_event_names_everything_by_a_column(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {
+        "object": "track_event",
+        "event": {"column": "name"},
+        "event_id": "id",
+        "visitor_id": "visitor",
+        "account_id": "account",
+        "timestamp": "done_at",
+        "properties": {"amount": "amount", "count": {"column": "n", "type": "string"}, "source": {"value": "dbt"}},
+        "context": {"ip": "ip", "userAgent": "agent", "url": "url", "title": {"value": "Cart"}},
+    }
+    project.model(
+        "orders",
+        mapping,
+        """
+        select 1 as id, 'Bought' as name, 7 as visitor, 'acme' as account,
+            timestamptz '2026-05-01 10:00:00+02' as done_at, 12.30::decimal(10, 2) as amount, 3 as n,
+            '127.0.0.1' as ip, 'curl' as agent, 'https://x.example/?a=b' as url
+        union all
+        select 2, 'Looked', 8, null, timestamptz '2026-05-02 00:00:00Z', null, null, null, null, null""",
+    )
+    project.sync()
+    assert canonical(sandbox.events) == canonical(
+        [
+            event(
+                "Bought",
+                "7",
+                "2026-05-01T08:00:00",
+                {"amount": 12.3, "count": "3", "source": "dbt"},
+                accountId="acme",
+                context={"ip": "127.0.0.1", "userAgent": "curl", "url": "https://x.example/?a=b", "title": "Cart"},
+            ),
+            event("Looked", "8", "2026-05-02", {"source": "dbt"}, context={"title": "Cart"}),
+        ]
+    )
+
+
+def test_a_constant_visitor_and_account(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {**CLICKS, "visitor_id": {"value": "system"}, "account_id": {"value": "us"}, "properties": {}}
+    project.model("clicks", mapping, CLICK_ROWS)
+    project.sync()
+    assert {(body["visitorId"], body["accountId"]) for body in sandbox.events} == {("system", "us")}
+
+
+def test_each_app_has_its_secret(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.model("web_clicks", {**CLICKS, "app": "web"}, CLICK_ROWS)
+    project.sync()
+    assert sorted(receipt.app for receipt in sandbox.receipts) == ["", "", "", "web", "web", "web"]
+    # dbt Cloud's prefix will do.
+    monkeypatch.setenv("DBT_ENV_SECRET_PENDO_TRACK_SECRET_WEB", sandbox.track_secrets["web"])
+    monkeypatch.delenv("PENDO_TRACK_SECRET_WEB")
+    project.sync("--full-refresh", "--select", "web_clicks")
+    assert len(sandbox.receipts) == 9
+
+
+def test_a_bad_event_does_not_sink_its_neighbours(project: SmallProject, sandbox: Sandbox) -> None:
+    # Pendo takes all events of an array or none: here it dislikes every event of one visitor.
+    rows = (
+        "select 'e' || i as id, 'v' || (i % 10) as visitor, timestamp '2026-05-01' as done_at, i as button "
+        "from range(40) r(i)"
+    )
+    project.model("clicks", {**CLICKS, "batch_size": 20}, rows)
+    sandbox.fail(
+        Fault("status", status=400, body="the request holds an invalid event", body_contains='"v3"', times=None)
+    )
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 36, 4)
+    assert "the request holds an invalid event" in result["message"]
+    assert canonical(sandbox.events) == canonical(
+        event("Clicked", f"v{at % 10}", "2026-05-01", {"button": at}) for at in range(40) if at % 10 != 3
+    )
+    assert {key for key, status in project.statuses("clicks").items() if status == "rejected"} == {
+        "e3",
+        "e13",
+        "e23",
+        "e33",
+    }
+    # They come again, alone; the others do not.
+    sandbox.clear_faults()
+    sandbox.forget_requests()
+    assert project.sync().result()["planned"] == planned(added=4, unchanged=36)
+    assert len(sent_events(sandbox.requests)) == 4
+    assert len(sandbox.events) == 40
+
+
+def test_an_event_is_not_sent_again_when_its_row_changes(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    sandbox.forget_requests()
+    project.sql("update main.clicks set button = 'other', done_at = timestamp '2026-06-01'")
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert writes(sandbox.requests) == []
+
+
+def test_nor_when_the_mapping_changes(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    sandbox.forget_requests()
+    project.annotate("clicks", {**CLICKS, "event": "Pressed", "properties": {"key": "button"}})
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert writes(sandbox.requests) == []
+
+
+def test_full_refresh_sends_events_again(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    result = project.sync("--full-refresh").result()
+    assert result["planned"] == planned(changed=3)
+    assert canonical(sandbox.events) == canonical([*CLICK_EVENTS, *CLICK_EVENTS])
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+
+
+def test_an_event_whose_id_was_doubled_for_a_while_is_sent_once(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    project.sql("insert into main.clicks select * from main.clicks where id = 'e1'")
+    assert project.sync().result()["planned"] == planned(unchanged=2, invalid=2)
+    project.build("clicks", CLICK_ROWS)
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
+
+
+def test_a_visitor_whose_id_was_doubled_for_a_while_is_sent_when_it_changed(
+    project: SmallProject, plans: Sandbox
+) -> None:
+    plans.add_visitors(["a"])
+    project.model("people", PEOPLE, people(("a", "free")))
+    project.sync()
+    project.build("people", people(("a", "free"), ("a", "pro")))
+    assert project.sync().result()["planned"] == planned(invalid=2)
+    assert custom(plans.visitors) == {"a": {"plan": "free"}}
+    project.build("people", people(("a", "free")))
+    assert project.sync().result()["planned"] == planned(unchanged=1)
+    project.build("people", people(("a", "pro")))
+    assert project.sync().result()["planned"] == planned(changed=1)
+    assert custom(plans.visitors) == {"a": {"plan": "pro"}}
+
+
+def test_a_doubled_row_has_not_left_the_model(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a", "b"])
+    project.model("people", {**PEOPLE, "on_removed": "delete"}, people(("a", "pro"), ("b", "pro")))
+    project.sync()
+    project.build("people", people(("a", "pro"), ("b", "pro"), ("b", "pro")))
+    assert project.sync().result()["planned"] == planned(unchanged=1, invalid=2)
+    assert sorted(plans.visitors) == ["a", "b"]
+
+
+def test_bad_events_are_invalid_with_a_reason(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks",
+        {**CLICKS, "event": {"column": "name"}, "account_id": "account", "batch_size": 10},
+        """
+        select * from (values
+            ('ok', 'Clicked', 'v1', 'a1', timestamp '2026-05-01', 'x'),
+            ('nobody', 'Clicked', null, 'a1', timestamp '2026-05-01', 'x'),
+            ('blank', 'Clicked', ' ', 'a1', timestamp '2026-05-01', 'x'),
+            ('anonymous', 'Clicked', '_PENDO_T_1', 'a1', timestamp '2026-05-01', 'x'),
+            ('never', 'Clicked', 'v1', 'a1', null, 'x'),
+            ('nameless', null, 'v1', 'a1', timestamp '2026-05-01', 'x'),
+            ('empty', '', 'v1', 'a1', timestamp '2026-05-01', 'x'),
+            (null, 'Clicked', 'v1', 'a1', timestamp '2026-05-01', 'x')
+        ) rows(id, name, visitor, account, done_at, button)""",
+    )
+    result = project.sync().result()
+    assert result["planned"] == planned(added=1, invalid=7)
+    assert canonical(sandbox.events) == canonical(
+        [event("Clicked", "v1", "2026-05-01", {"button": "x"}, accountId="a1")]
+    )
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("clicks")} == {
+        "ok": None,
+        "nobody": "visitor_id: is null",
+        "blank": "visitor_id: is empty",
+        "anonymous": "visitor_id: an anonymous visitor id",
+        "never": "timestamp: is null",
+        "nameless": "event: is null",
+        "empty": "event: is empty",
+    }
+
+
+def test_late_events_are_taken(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks", CLICKS, "select 'e' as id, 'v' as visitor, timestamp '2019-01-01' as done_at, 'x' as button"
+    )
+    assert project.sync().result()["delivered"] == 1
+    assert [receipt.late for receipt in sandbox.receipts] == [True]
+
+
+# Models of other kinds.
+
+
+def test_a_key_that_is_a_number(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["1", "9007199254740993", "12"])
+    project.model(
+        "people",
+        PEOPLE,
+        "select 1::bigint as id, 'x' as plan union all select 9007199254740993, 'y' union all select 12, 'z'",
+    )
+    project.sync()
+    assert custom(plans.visitors) == {"1": {"plan": "x"}, "9007199254740993": {"plan": "y"}, "12": {"plan": "z"}}
+
+
+def test_an_empty_model(project: SmallProject, plans: Sandbox) -> None:
+    project.model("people", PEOPLE, f"{people(('a', 'x'))} where false")
+    result = project.sync().result()
+    assert (result["status"], result["planned"]) == ("success", planned())
+    assert writes(plans.requests) == []
+
+
+def test_a_view_is_read(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a"])
+    project.model("people", PEOPLE, people(("a", "x")))
+    project.sql(f"drop table main.people; create view main.people as {people(('a', 'viewed'))}")
+    project.sync()
+    assert custom(plans.visitors) == {"a": {"plan": "viewed"}}
+
+
+def test_a_row_changes_and_changes_back(project: SmallProject, plans: Sandbox) -> None:
+    plans.add_visitors(["a", "b"])
+    project.model("people", PEOPLE, people(("a", "x"), ("b", "x")))
+    for plan in ("x", "y", "x", "x"):
+        project.build("people", people(("a", plan), ("b", "x")))
+        project.sync()
+        assert custom(plans.visitors) == {"a": {"plan": plan}, "b": {"plan": "x"}}
+    assert len(writes(plans.requests)) == 3
+
+
+def test_limits_of_the_hash_of_a_row(project: SmallProject, sandbox: Sandbox) -> None:
+    """('ab', 'c') and ('a', 'bc'), null and text, '' and null are different rows."""
+    for name in ("x", "y"):
+        sandbox.add_field("visitor", "custom", name, "string")
+    sandbox.add_visitors(["a"])
+    mapping = {"object": "visitor", "visitor_id": "id", "fields": {"x": "x", "y": "y"}}
+    project.model("people", mapping, "select 'a' as id, 'ab' as x, 'c' as y")
+    project.sync()
+    for x, y in (("a", "bc"), ("a", None), (None, "a"), ("-", "a"), ("", "a"), ("1:a", None), ("null", None)):
+        project.sql("update main.people set x = ?, y = ?", [x, y])
+        assert project.sync().result()["planned"] == planned(changed=1), (x, y)
+        assert custom(sandbox.visitors)["a"] == {n: v for n, v in (("x", x), ("y", y)) if v is not None}
+
+
+# When it gets worse half-way.
+
+
+def in_sending_order(keys: list[str]) -> list[str]:
+    """Keys in the order of their buckets, the first three hex digits of their hash."""
+    return sorted(keys, key=lambda key: (hashlib.md5(key.encode()).hexdigest()[:3], key))
+
+
+@pytest.mark.parametrize("batch_size", [1, 20])
+def test_bad_events_at_the_front_do_not_sink_the_others(
+    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Ten rows refused for one reason, before any other had its turn."""
+    monkeypatch.setenv("PENDO_CONCURRENCY", "1")
+    keys = in_sending_order([f"e{at}" for at in range(40)])
+    late = ", ".join(f"'{key}'" for key in keys[:10])
+    sandbox.switches = Switches(refuse_late_events=True)
+    project.model(
+        "clicks",
+        {**CLICKS, "batch_size": batch_size},
+        "select 'e' || i as id, 'v' || i as visitor, i as button, "
+        f"case when id in ({late}) then timestamp '2020-01-01' "
+        "else (now() at time zone 'UTC')::timestamp end as done_at from range(40) r(i)",
+    )
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 30, 10)
+    assert len(sandbox.events) == 30
+
+
+def test_events_delivered_before_a_batch_failed_are_not_sent_again(
+    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is halved for one bad event; its first half is taken, then Pendo is gone."""
+    monkeypatch.setenv("PENDO_CONCURRENCY", "1")
+    keys = in_sending_order([f"e{at}" for at in range(20)])
+    sandbox.switches = Switches(refuse_late_events=True)
+    project.model(
+        "clicks",
+        {**CLICKS, "batch_size": 20},
+        f"select 'e' || i as id, id as visitor, i as button, case when id = '{keys[10]}' then timestamp '2020-01-01' "
+        "else (now() at time zone 'UTC')::timestamp end as done_at from range(20) r(i)",
+    )
+    sandbox.fail(Fault("status", status=400, body="the request holds an invalid event", body_contains=f'"{keys[0]}"'))
+    sandbox.fail(Fault("status", status=503, body_contains=f'"{keys[19]}"', times=None))
+    result = project.sync(status=1).result()
+    assert result["status"] == "error"
+    taken = [event["visitorId"] for event in sandbox.events]
+    assert result["delivered"] == len(taken) == len(set(taken)) > 0
+    sandbox.clear_faults()
+    project.sync(status=1)
+    assert sorted(event["visitorId"] for event in sandbox.events) == sorted(key for key in keys if key != keys[10])
