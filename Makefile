@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint format bench clean
+.PHONY: help demo test soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
+
+soak: $(INSTALLED) ## Run the faults, mixtures and kills for longer.
+	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery tests/safety
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.
 	$(BIN)/ruff check .

@@ -80,7 +80,7 @@ def main():
                     f"group by {column} having {column} is not null order by {column}"
                 ).fetchall()
                 reasons += [f"{model} {day} {column}: {reason} {number}" for reason, number in why]
-        # An update skips the ids that Pendo does not know; they stay undelivered, so the next run tries them again.
+        # An update skips the ids that Pendo does not know; they stay undelivered, and are held for a day.
         connection.execute("create or replace temp table missing (id varchar)")
         if pendo.get("mode") == "update":
             known = [(identifier,) for identifier in subscription[pendo["object"] + "s"]]
@@ -105,7 +105,7 @@ def main():
             count(f"{pair} where a.mapped is distinct from b.mapped and not {is_missing}"),
             count(f"{pair} where a.mapped is not distinct from b.mapped and not {is_missing}"),
             count("day_1_valid where record_key not in (select record_key from day_2_valid)"),
-            count(f"day_2_valid where {is_missing}"),
+            count(f"day_2_valid where {is_missing}") - count(f"{pair} where {is_missing}"),
             count("day_2_valid where not " + is_missing) - count(
                 f"{pair} where a.mapped is not distinct from b.mapped and not {is_missing}"
             ),
@@ -113,7 +113,7 @@ def main():
         ])
     titles = {
         "day_1": ["rows", "added", "of these missing", "of these delivered", "invalid by key", "invalid once rendered"],
-        "day_2": ["rows", "new", "tried again", "changed", "unchanged", "gone", "missing", "delivered", "invalid"],
+        "day_2": ["rows", "new", "held", "changed", "unchanged", "gone", "missing", "delivered", "invalid"],
     }
     for day, rows in tables.items():
         total = ["total", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]

@@ -289,6 +289,11 @@ class Shop:
         """The keys of a model."""
         return {row[kind.key] for row in self.rows(kind.model)}
 
+    def mapping(self, kind: Kind) -> dict[str, Any]:
+        """The ``meta.pendo`` of a model."""
+        manifest = json.loads((self.folder / "target" / "manifest.json").read_text(encoding="utf-8"))
+        return dict(manifest["nodes"][f"model.shop.{kind.model}"]["config"]["meta"]["pendo"])
+
     def annotate(self, kind: Kind, **changes: Any) -> None:
         """Changes keys of a model's ``meta.pendo``, as ``dbt parse`` would after an edit of its YAML."""
         path = self.folder / "target" / "manifest.json"
@@ -326,7 +331,7 @@ class Shop:
     def check_delivered(self, kind: Kind, again: bool = True) -> None:
         """Checks that a sync is done: Pendo holds the model, the ledger says so, a further run has nothing to do."""
         self.check_pendo(kind)
-        strangers = STRANGERS if kind.object == "visitor" else frozenset()
+        strangers = self.keys(kind) & STRANGERS if kind.object == "visitor" else set()
         assert self.statuses(kind) == {key: "missing" if key in strangers else "delivered" for key in self.keys(kind)}
         if not again:
             return
@@ -366,12 +371,17 @@ class Shop:
             (told,) = by_path.values() or ({},)
             return told, unsure
         # An account is judged when each of its groups is.
-        one, other = (by_path.get(f"/api/v1/metadata/account/{group}/value", {}) for group in ("custom", "agent"))
-        both = {key: "rejected" if "rejected" in (one[key], other[key]) else one[key] for key in one.keys() & other}
+        groups = {"custom", *(["agent"] if "health" in self.mapping(kind)["fields"] else [])}
+        told, *others = (by_path.get(f"/api/v1/metadata/account/{group}/value", {}) for group in groups)
+        both = {
+            key: "rejected" if "rejected" in (verdict, *(other[key] for other in others)) else verdict
+            for key, verdict in told.items()
+            if all(key in other for other in others)
+        }
         return both, unsure
 
     def _verdict(self, kind: Kind, key: str, item: Mapping[str, Any]) -> str:
-        if kind.object == "visitor" and key in STRANGERS:
+        if kind.object == "visitor" and key not in self.sandbox.visitors:
             return "missing"
         strict = self.sandbox.switches.null == "error"
         return "rejected" if strict and None in item.get("values", {}).values() else "delivered"
@@ -390,7 +400,9 @@ class Shop:
 
     def _check_ledger(self, kind: Kind, run: Run) -> None:
         """What the ledger has of a run is what Pendo has told: no more, and no less."""
-        written = [entry for entry in self.ledger(kind) if entry["run_id"] == run.run_id]
+        written = [
+            entry for entry in self.ledger(kind) if entry["run_id"] == run.run_id and entry["status"] != "invalid"
+        ]
         run.verdicts = {entry["record_key"]: entry["status"] for entry in written}
         assert len(written) == len(run.verdicts)
         assert all(bool(entry["detail"]) == (entry["status"] != "delivered") for entry in written)

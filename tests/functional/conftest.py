@@ -93,7 +93,7 @@ def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PENDO_RETRIES", "1")
-    # Missing rows come again at once; test_sample_project and tests/delivery look at the default.
+    # Missing rows come again at once; the sample project shows the default.
     monkeypatch.setenv("PENDO_MISSING_RETRY", "0")
     monkeypatch.setenv("PENDO_TIMEOUT", "20")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -161,6 +161,7 @@ def sample(built_sample: dict[int, Path], tmp_path: Path, sandbox: Sandbox, monk
     folder = tmp_path / "sample_project"
     database = copy_built(built_sample[1], folder, "sample.duckdb")
     load_subscription(sandbox, folder / "pendo_subscription.json")
+    monkeypatch.delenv("PENDO_MISSING_RETRY")
     monkeypatch.setenv("SAMPLE_DUCKDB_PATH", str(database))
     monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
     monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))

@@ -51,7 +51,7 @@ DAY_1 = {
     "pendo_usage": (planned(added=392, invalid=8), 392, 0),
 }
 DAY_2 = {
-    "pendo_visitors": (planned(added=17, changed=12, unchanged=89, invalid=4), 14, 15),
+    "pendo_visitors": (planned(added=3, changed=12, unchanged=89, invalid=4, held=14), 14, 1),
     "pendo_accounts": (planned(added=1, changed=6, unchanged=9, invalid=1), 7, 0),
     "pendo_payments": (planned(added=11, unchanged=172, invalid=2), 11, 0),
     "pendo_usage": (planned(added=25, unchanged=392, invalid=8), 25, 0),
@@ -192,13 +192,10 @@ def test_a_second_sync_of_the_same_data_writes_nothing(sample: Any, sandbox: San
     before = custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)
     sandbox.forget_requests()
     document = sample.sync().json
-    # Rows that Pendo does not know are tried again: it may know them by now. Nothing else is sent.
-    missing = {user for user, status in sample.statuses("pendo_visitors").items() if status == "missing"}
-    assert len(missing) == 14
-    assert sent_ids(sandbox.requests, "visitor") == sorted(missing)
-    assert [request.path for request in writes(sandbox.requests)] == ["/api/v1/metadata/visitor/custom/value"]
+    # Rows that Pendo does not know are held for a day.
+    assert writes(sandbox.requests) == []
     assert counts(document) == {
-        "pendo_visitors": (planned(added=14, unchanged=102, invalid=4), 0, 14),
+        "pendo_visitors": (planned(unchanged=102, invalid=4, held=14), 0, 0),
         "pendo_accounts": (planned(unchanged=15, invalid=1), 0, 0),
         "pendo_payments": (planned(unchanged=172, invalid=2), 0, 0),
         "pendo_usage": (planned(unchanged=392, invalid=8), 0, 0),
@@ -270,7 +267,6 @@ def test_day_2_sends_exactly_the_rows_that_changed(sample: Any, sandbox: Sandbox
         "payments": expected_payments(sample),
         "usage": expected_usage(sample),
     }
-    missing = {user for user, status in sample.statuses("pendo_visitors").items() if status == "missing"}
     sandbox.forget_requests()
     sample.move_to_day_2()
     sample.sync()
@@ -284,7 +280,7 @@ def test_day_2_sends_exactly_the_rows_that_changed(sample: Any, sandbox: Sandbox
         *("usr-002", "usr-018", "usr-032", "usr-046", "usr-063", "usr-071", "USR-031"),
         *("usr-001", "usr-003", "usr-004", "usr-005", "usr-006", "usr-117", "usr-118", "usr-119"),
     }
-    assert sent_ids(sandbox.requests, "visitor") == sorted(changed | missing)
+    assert sent_ids(sandbox.requests, "visitor") == sorted(changed)
 
     accounts = expected_accounts(sample)
     changed = {org for org, fields in accounts.items() if fields != day_1["accounts"].get(org)}

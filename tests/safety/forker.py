@@ -16,6 +16,7 @@ import threading
 import traceback
 from typing import Any
 
+
 def run(order: dict[str, Any]) -> int:
     """Runs the command line as its entry point does, in this process."""
     from dbt_pendo.cli import main
@@ -59,14 +60,10 @@ def warm_up(order: dict[str, Any]) -> int:
     """Runs in this process, which imports all there is and fills dbt's caches; leaves no thread and no connection."""
     outputs = [os.dup(number) for number in (1, 2)]
     status = run(order)
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-
     for number, output in zip((1, 2), outputs, strict=True):
         os.dup2(output, number)
         os.close(output)
-    # dbt-duckdb keeps its database open until the end of the process, and DuckDB its threads with it.
-    DuckDBConnectionManager.env().close()
-    DuckDBConnectionManager.close_all_connections()
+    # A database that is still open has threads, which no fork takes along.
     gc.collect()
     assert threading.active_count() == 1
     return status

@@ -1,0 +1,138 @@
+"""SIGINT and SIGTERM to a run in its middle: it ends in order; a second signal ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections import Counter
+
+import pytest
+from lab import Lab, Started
+
+from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
+
+EVENTS = 120
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+class Moments:
+    """Tells when the sandbox has answered so many requests that write."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+        self._changed = threading.Condition()
+        self._count = 0
+        sandbox._on_request = self._note
+
+    def _note(self, request: Request) -> None:
+        if request.method != "GET":
+            with self._changed:
+                self._count += 1
+                self._changed.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._count >= count, timeout=60)
+
+
+@pytest.fixture
+def moments(sandbox: Sandbox) -> Moments:
+    return Moments(sandbox)
+
+
+def fill_clicks(lab: Lab) -> set[str]:
+    names = [f"k{number}" for number in range(EVENTS)]
+    lab.fill("clicks", [(name, "u1") for name in names])
+    return set(names)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("page", [20, 1_000])
+def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
+    lab: Lab, moments: Moments, number: signal.Signals, page: int
+) -> None:
+    lab.only("clicks")
+    names = fill_clicks(lab)
+    lab.shrink = {"dbt_pendo.engine.sync.SMALLEST_PAGE": page, "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1}
+    lab.sandbox.switches = Switches(latency_ms=(20, 40))
+    run = lab.start("sync", "--json")
+    moments.wait_for(15)
+    run.send(number)
+    ended = run.wait().expect(1)
+
+    (result,) = ended.json["results"]
+    assert ended.json == lab.results()
+    assert result["status"] == "interrupted"
+    assert number.name in result["message"]
+    taken = lab.sandbox_event_ids()
+    assert 15 <= len(taken) < EVENTS
+    assert result["delivered"] == len(taken)
+    assert lab.ledger("clicks") == dict.fromkeys(taken, "delivered")
+    assert not any(table.endswith("__lock") for table in lab.tables())
+    assert list((lab.target / "dbt_pendo").iterdir()) == []
+    ((status, delivered),) = lab.sql("select status, delivered from main_pendo.pendo_runs")
+    assert (status, delivered) == ("interrupted", len(taken))
+
+    again = lab.sync()["clicks"]
+    assert again["planned"]["added"] == again["delivered"] == EVENTS - len(taken)
+    assert Counter(lab.sandbox_event_ids()) == Counter(names)
+
+
+def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab, moments: Moments) -> None:
+    fill_clicks(lab)
+    lab.sandbox.switches = Switches(latency_ms=(20, 40))
+    run = lab.start("sync", "--json")
+    moments.wait_for(5)
+    run.send(signal.SIGTERM)
+    results = run.wait().expect(1).json["results"]
+    assert {result["sync"]: result["status"] for result in results} == dict.fromkeys(
+        ("clicks", "companies", "people", "views"), "interrupted"
+    )
+    assert lab.sandbox.accounts == {}
+
+
+def test_a_wait_for_pendo_is_cut_short(lab: Lab, moments: Moments) -> None:
+    lab.only("clicks")
+    names = fill_clicks(lab)
+    lab.sandbox.fail(Fault(status=429, headers={"Retry-After": "200"}, times=None, path="/data/track"))
+    run = lab.start("sync", "--json")
+    moments.wait_for(1)
+    run.send(signal.SIGINT)
+    (result,) = run.wait().expect(1).json["results"]
+    assert result["status"] == "interrupted"
+    lab.sandbox.clear_faults()
+    lab.sync()
+    assert Counter(lab.sandbox_event_ids()) == Counter(names)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("second", SIGNALS)
+def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: str) -> None:
+    lab.only("clicks")
+    names = fill_clicks(lab)
+    # One request hangs for longer than any test may take.
+    lab.sandbox.fail(Fault("hang", when=when, seconds=600.0, path="/data/track", body_contains='"k5"'))
+    run = lab.start("sync", "--json", PENDO_TIMEOUT="500", PENDO_CONCURRENCY="2")
+    wait_for_hang(lab, run)
+    run.send(signal.SIGINT)
+    # The first is heard: nothing new is sent, and the one that hangs is waited for.
+    assert not run.has_ended()
+    run.send(second)
+    ended = run.wait()
+    assert ended.status == 1
+    assert "Traceback" not in ended.output
+
+    taken = lab.sandbox_event_ids()
+    again = lab.sync()["clicks"]
+    assert again["status"] == "success"
+    sent = Counter(lab.sandbox_event_ids())
+    assert set(sent) == names
+    # What hung had been taken or not, which nobody could know.
+    assert set(sent - Counter(names)) <= ({"k5"} if "k5" in taken else set())
+
+
+def wait_for_hang(lab: Lab, run: Started) -> None:
+    for _ in range(3_000):
+        if any(request.fault for request in lab.sandbox.requests) or run.has_ended():
+            return
+        threading.Event().wait(0.01)
