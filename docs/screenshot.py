@@ -57,7 +57,7 @@ def main() -> None:
 def _run(project: Path, environment: dict[str, str], program: str, *arguments: str) -> str:
     """Runs a program in the project and returns what it prints."""
     command = [sys.executable, "-c", PROGRAMS[program], *arguments]
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, check=False)
     # As bytes first: text mode would turn each carriage return into a new line.
     printed, complaints = done.stdout.decode(), done.stderr.decode()
     if done.returncode:

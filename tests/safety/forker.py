@@ -91,7 +91,8 @@ def serve() -> None:
                 finally:
                     os._exit(status)
             answer = {"pid": pid}
-        print(json.dumps(answer), flush=True)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -211,4 +211,3 @@ def test_nothing_is_lost_and_next_to_nothing_sent_twice(lab: Lab, seed: int) -> 
         assert run_once(lab, history, dice, kill=False)
         assert all(result["requests"] == 0 for result in lab.results()["results"])
     assert len(history.killed) == KILLS
-    print(f"seed {seed}: {KILLS} kills in {history.runs} runs, after {dict(history.stages)}")
