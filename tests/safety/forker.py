@@ -2,13 +2,14 @@
 
 Reads orders from stdin and answers on stdout, a JSON object a line each. A run is a real process of its own, with its
 own signals, files and connections; it may be killed. `shrink` sets module constants in the run, so that small data has
-many pages.
+many pages. `sabotage` lets something happen to the warehouse just before a certain call of a method of `SyncTables`.
 """
 
 from __future__ import annotations
 
 import gc
 import importlib
+import itertools
 import json
 import os
 import sys
@@ -30,6 +31,8 @@ def run(order: dict[str, Any]) -> int:
     for where, value in order["shrink"].items():
         module, _, name = where.rpartition(".")
         setattr(importlib.import_module(module), name, value)
+    for plot in order["sabotage"]:
+        sabotage(**plot)
     sys.argv = ["dbt-pendo", *order["args"]]
     try:
         main()
@@ -39,6 +42,27 @@ def run(order: dict[str, Any]) -> int:
         traceback.print_exc()
         return 70
     return 0
+
+
+def sabotage(method: str, call: int, statements: list[str]) -> None:
+    """Runs statements before a call of a method; the statement `close` closes the connection."""
+    from dbt.adapters.factory import FACTORY
+
+    from dbt_pendo.warehouse.ledger import SyncTables
+
+    calls = itertools.count(1)
+    original = getattr(SyncTables, method)
+
+    def sabotaged(self: SyncTables, *args: Any, **options: Any) -> Any:
+        if next(calls) == call:
+            for statement in statements:
+                if statement == "close":
+                    FACTORY.adapters["duckdb"].connections.get_thread_connection().handle.close()
+                else:
+                    self._session.run(statement)
+        return original(self, *args, **options)
+
+    setattr(SyncTables, method, sabotaged)
 
 
 def remember_macros() -> None:

@@ -150,6 +150,11 @@ class Started:
         # A run that has ended stays a zombie until it is waited for, so the pid is still its own.
         os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """Ends the run with ``kill -9``."""
+        self.send(signal.SIGKILL)
+        assert self.wait().status == -signal.SIGKILL
+
     def has_ended(self) -> bool:
         return bool(self._forker.order({"ended": self.pid})["ended"])
 
@@ -200,7 +205,9 @@ class Lab:
         self.sandbox = sandbox
         self.database = folder / "lab.duckdb"
         self.target = folder / "target"
+        # Module constants set in the runs, and what happens to the warehouse in them; see forker.py.
         self.shrink: dict[str, Any] = {}
+        self.plots: list[dict[str, Any]] = []
         self._forker = forker
         self._runs = 0
         self.env = {
@@ -238,6 +245,7 @@ class Lab:
             "stdout": str(outputs[0]),
             "stderr": str(outputs[1]),
             "shrink": self.shrink,
+            "sabotage": self.plots,
         }
         return order, outputs
 
@@ -249,6 +257,10 @@ class Lab:
         document = self.run("sync", "--json", *args, **env).expect(status).json
         assert document == self.results()
         return {result["sync"]: result for result in document["results"]}
+
+    def sabotage(self, method: str, *statements: str, call: int = 1) -> None:
+        """Runs statements in the warehouse just before a call of a method of ``SyncTables``, in all runs to come."""
+        self.plots.append({"method": method, "call": call, "statements": statements})
 
     def results(self) -> dict[str, Any]:
         return dict(json.loads((self.target / "pendo_results.json").read_text(encoding="utf-8")))

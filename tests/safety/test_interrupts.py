@@ -125,13 +125,12 @@ def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: st
     assert ended.status == 1
     assert "Traceback" not in ended.output
 
-    taken = lab.sandbox_event_ids()
-    again = lab.sync()["clicks"]
-    assert again["status"] == "success"
+    assert lab.sync()["clicks"]["status"] == "success"
     sent = Counter(lab.sandbox_event_ids())
     assert set(sent) == names
-    # What hung had been taken or not, which nobody could know.
-    assert set(sent - Counter(names)) <= ({"k5"} if "k5" in taken else set())
+    # What hung had been taken or not, which nobody could know; the same goes for the other request in flight.
+    assert (sent - Counter(names)).total() <= 2
+    assert sent["k5"] == (2 if when == "after" else 1)
 
 
 def wait_for_hang(lab: Lab, run: Started) -> None:
