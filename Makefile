@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
 
-soak: $(INSTALLED) ## Run the faults, mixtures and kills for longer.
+soak: $(INSTALLED) ## Run faults, random mixtures, kills and interrupts; takes long.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery tests/safety
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.

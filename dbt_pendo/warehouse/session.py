@@ -118,6 +118,7 @@ class Session:
         with _readable_errors():
             self._adapter.cache.clear()
             found = self._adapter.get_relation(self.database, schema, identifier)
+            self._commit()
             return found is not None
 
     def tables(self, schema: str) -> frozenset[str]:
@@ -125,6 +126,8 @@ class Session:
         with _readable_errors():
             self._adapter.cache.clear()
             found = self._adapter.list_relations(self.database, schema)
+            # Some adapters begin a transaction to list, and whatever is read in it later is as old as it is.
+            self._commit()
             return frozenset(relation.identifier.lower() for relation in found)
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
@@ -140,9 +143,15 @@ class Session:
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
         with _readable_errors():
-            if not self._adapter.check_schema_exists(self.database, schema):
+            if self._adapter.check_schema_exists(self.database, schema):
+                return
+            try:
                 self._adapter.create_schema(self._relation(schema, None))
                 self._commit()
+            except Exception:
+                # Another run may have done so this very moment.
+                if not self._adapter.check_schema_exists(self.database, schema):
+                    raise
 
     def create(self, schema: str, identifier: str, sql: str) -> None:
         """Runs the statement that creates a table of ours, in place of one of that name."""
