@@ -12,7 +12,18 @@
             "coalesce(cast(length(" ~ text ~ ") as " ~ dbt.type_string() ~ ") || ':' || " ~ text ~ ", '-')"
         ) -%}
     {%- endfor -%}
-    {{ dbt.hash(parts | join('\n            || ')) }}
+    {{ dbt.hash(adapter.dispatch('pendo_concat', 'dbt_pendo')(parts)) }}
+{%- endmacro %}
+
+
+{# Texts, none of them null, in a row. #}
+{% macro default__pendo_concat(texts) -%}
+    {{ texts | join('\n            || ') }}
+{%- endmacro %}
+
+{# `||` copies what it has so far with each text. #}
+{% macro duckdb__pendo_concat(texts) -%}
+    concat({{ texts | join(',\n            ') }})
 {%- endmacro %}
 
 

@@ -27,9 +27,12 @@
     model, ledger, key, columns, fingerprint, anonymous, deliver_once, removals, full_refresh, run_id,
     max_attempts, missing_retry
 ) %}
-{#- Every row's hash as the ledger knows it; a row that left the model has none of its own. #}
-{%- set shared_row_hash -%}
-case when keyed.present is null then 'removed' when keyed.copies > 1 then keyed.shared_hash else keyed.row_hash end
+{#-
+  Every row's hash as the ledger knows it. A row that left the model has none of its own; the copies of a key have
+  one in common, so that the ledger can tell whether it has named them already.
+#}
+{%- set known_row_hash -%}
+case when keyed.present is null then 'removed' when keyed.copies > 1 then 'duplicate' else keyed.row_hash end
 {%- endset -%}
 with model as (
     select
@@ -45,9 +48,8 @@ with model as (
 keyed as (
     select
         model.*,
-        count(*) over (partition by record_key) as copies,
-        {#- Copies of a key share one hash, so that the ledger can tell whether it has named them already. #}
-        min(row_hash) over (partition by record_key) as shared_hash
+        {#- Of the key alone: DuckDB makes a join of it, and would compute every hash twice. #}
+        count(*) over (partition by record_key) as copies
     from model
 ),
 
@@ -62,7 +64,7 @@ judged as (
         {%- else -%}
         keyed.record_key as record_key,
         {%- endif %}
-        {{ shared_row_hash }} as row_hash,
+        {{ known_row_hash }} as row_hash,
         case
             when keyed.present is null then null
             when keyed.record_key is null then 'the key is null'
@@ -80,7 +82,7 @@ judged as (
         known.failed_at,
         {#- A failure counts for as long as the row is as it was then, and nothing was settled since. #}
         case
-            when known.failed_hash = {{ shared_row_hash }}
+            when known.failed_hash = {{ known_row_hash }}
                 and (known.settled_at is null or known.settled_at < known.failed_at)
                 then known.attempts
             else 0

@@ -7,8 +7,9 @@
     columns     the aliases of the mapped columns, in the order wanted
     span        the rows of the page (see pendo_within)
     row_limit   at most so many rows; none for all of them
+    bodies      only the rows that have not all of these bodies (see pendo_read_bodies); none for all rows
 #}
-{% macro pendo_read_page(changes, columns, span, row_limit=none) %}
+{% macro pendo_read_page(changes, columns, span, row_limit=none, bodies=none) %}
 select
     bucket,
     seq,
@@ -20,11 +21,19 @@ select
 from {{ changes }} changes
 where change in ('added', 'changed', 'removed')
     and {{ dbt_pendo.pendo_within(span) }}
-order by case when attempts > 0 then 1 else 0 end, bucket, seq
+{%- if bodies is not none %}
+    and ({% for body in dbt_pendo.pendo_bodies(bodies) %}{{ ' or ' if not loop.first }}{{ body }} is null{% endfor %})
+{%- endif %}
+order by {{ dbt_pendo.pendo_sending_order() }}
 {%- if row_limit is not none %}
 limit {{ row_limit }}
 {%- endif %}
 {% endmacro %}
+
+
+{% macro pendo_sending_order() -%}
+    case when attempts > 0 then 1 else 0 end, bucket, seq
+{%- endmacro %}
 
 
 {#

@@ -24,7 +24,8 @@ from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import pack
-from dbt_pendo.records.render import Record, render
+from dbt_pendo.records.render import Record, Rendered, render
+from dbt_pendo.records.written import body_layouts, is_odd, records_of
 from dbt_pendo.spec.sync import Limit, SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
@@ -109,6 +110,7 @@ class SyncRun:
         self._spec = prepared.spec
         self._tables = tables
         self._client = client
+        self._layouts = body_layouts(prepared.spec, prepared.fields)
         self._options = options
         self._journal_path = journal_path(target_path, prepared.spec.name, tables.address)
         self._stop = stop
@@ -232,8 +234,7 @@ class SyncRun:
     def _send_page(self, pool: ThreadPoolExecutor, journal: Journal, number: int, span: Span) -> _Page:
         """Reads a page and hands its batches to the threads."""
         with _paused_gc():
-            rows = self._tables.read_page(span)
-            rendered = render(self._spec, rows, self._prepared.fields)
+            rows, rendered = self._read(span)
         page = _Page(number, span, rows, rendered.unsendable)
         journal.begin_page(number, span)
         settled = partial(self._settle, journal, page)
@@ -245,6 +246,16 @@ class SyncRun:
             for batch in pack(records, size):
                 page.sent.append((len(batch), pool.submit(self._deliver_batch, deliver, batch, settled)))
         return page
+
+    def _read(self, span: Span) -> tuple[Sequence[Row], Rendered]:
+        """Reads a page as the warehouse's own bodies where it can write them, and else as values."""
+        spec, fields = self._spec, self._prepared.fields
+        rows = self._tables.read_bodies(span, self._layouts) if self._layouts else None
+        if rows is None:
+            rows = self._tables.read_page(span)
+            return rows, render(spec, rows, fields)
+        odd_rows = self._tables.read_odd_rows(span, self._layouts) if any(map(is_odd, rows)) else ()
+        return rows, records_of(rows, render(spec, odd_rows, fields))
 
     def _deliver_batch(self, deliver: Deliver, batch: Sequence[Record], settled: Settled) -> None:
         """Delivers a batch, unless the sync has failed: then what was not begun is not begun any more."""

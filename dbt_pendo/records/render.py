@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+import orjson
 
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.records.columns import convert_column
@@ -36,6 +38,10 @@ ID_KEYS: Mapping[str, str] = {
 }
 
 
+# A JSON object, or the text of one that the warehouse has written.
+Body: TypeAlias = dict[str, Any] | orjson.Fragment
+
+
 class Record(NamedTuple):
     """What is sent for one row.
 
@@ -48,7 +54,7 @@ class Record(NamedTuple):
 
     position: Position
     key: str
-    bodies: tuple[dict[str, Any] | None, ...]
+    bodies: tuple[Body | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,7 @@ class _Page:
 
 
 def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) -> Rendered:
-    groups = [_group_bodies(page, spec, group, fields) for group in spec.groups]
+    groups: list[Sequence[Body | None]] = [_group_bodies(page, spec, group, fields) for group in spec.groups]
     if not groups:
         # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
         groups = [[{ID_KEYS[spec.object]: key, "values": {}} for key in page.keys]]
@@ -171,9 +177,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
     return rendered
 
 
-def _group_bodies(
-    page: _Page, spec: SyncSpec, group: Group, fields: Sequence[PendoField]
-) -> list[dict[str, Any] | None]:
+def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[PendoField]) -> Sequence[Body | None]:
     """Returns what each row says to one metadata group.
 
     None where it has nothing to say: Pendo refuses a call without values (pendo-api.md 3, "missing field mappings").

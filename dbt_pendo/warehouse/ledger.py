@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.spec.body import BodyLayout
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
@@ -28,7 +29,6 @@ OWN_COLUMNS = frozenset(
         *(
             "present",
             "copies",
-            "shared_hash",
             "delivered_hash",
             "settled_at",
             "failed_at",
@@ -145,6 +145,23 @@ class SyncTables:
         """Returns the rows of a page that have to be sent."""
         return self._read(self._session.relation(self._schema, self._changes), span, None)
 
+    def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row] | None:
+        """Returns the rows of a page as request bodies: bucket, seq, change, record key and a body a layout.
+
+        A body is None where the warehouse cannot write it to the byte as ``records.render`` does.
+
+        Returns:
+            None when it can write no such bodies at all.
+        """
+        changes = self._session.relation(self._schema, self._changes)
+        bodies = self._bodies(layouts)
+        sql = self._session.sql("pendo_read_bodies", changes=changes, bodies=bodies, span=asdict(span))
+        return self._session.rows(sql) if sql else None
+
+    def read_odd_rows(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row]:
+        """Returns those rows of a page, as ``read_page`` does, that ``read_bodies`` leaves a body out of."""
+        return self._read(self._session.relation(self._schema, self._changes), span, None, bodies=self._bodies(layouts))
+
     def read_positions(self, span: Span) -> list[Row]:
         """Returns the rows of a page without the mapped columns, which another mapping may have written."""
         return self._read(self._session.relation(self._schema, self._changes), span, None, columns=())
@@ -254,7 +271,28 @@ class SyncTables:
         rows = self._session.rows(self._session.sql("pendo_count_changes", changes=changes))
         return buckets_from_counts((row[0], row[1], row[2], row[3]) for row in rows)
 
-    def _read(self, changes: str, span: Span, limit: int | None, columns: Sequence[str] | None = None) -> list[Row]:
+    def _bodies(self, layouts: Sequence[BodyLayout]) -> list[dict[str, Any]]:
+        """Returns layouts with the columns' names in the change set, and their types."""
+        columns = {
+            name: {"column": alias, "dtype": column.dtype}
+            for name, alias, column in zip(self._spec.columns, self._aliases, self._source.columns, strict=True)
+        }
+        return [
+            {
+                "id_key": layout.id_key,
+                "fields": [{"key": field.key, "type": field.type, **columns[field.column]} for field in layout.fields],
+            }
+            for layout in layouts
+        ]
+
+    def _read(
+        self,
+        changes: str,
+        span: Span,
+        limit: int | None,
+        columns: Sequence[str] | None = None,
+        bodies: Sequence[dict[str, Any]] | None = None,
+    ) -> list[Row]:
         return self._session.rows(
             self._session.sql(
                 "pendo_read_page",
@@ -262,6 +300,7 @@ class SyncTables:
                 columns=list(self._aliases if columns is None else columns),
                 span=asdict(span),
                 row_limit=limit,
+                bodies=bodies,
             )
         )
 
