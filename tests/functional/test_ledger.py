@@ -70,6 +70,7 @@ def test_the_ledger_says_what_happened_to_each_row(people: SmallProject, sandbox
     }
     assert {entry["run_id"] for entry in entries.values()} == {document["metadata"]["run_id"]}
     assert len({entry["row_hash"] for entry in entries.values()}) >= 3
+    assert entries.pop("twice")["row_hash"] == "duplicate"
     assert all(len(entry["row_hash"]) == 32 for entry in entries.values())
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
     assert all(abs(entry["logged_at"] - now) < datetime.timedelta(hours=1) for entry in entries.values())
