@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shop import KINDS, STRANGERS, Kind, Shop, at
+from shop import KINDS, STRANGERS, Kind, Shop
 
 from dbt_pendo.engine import sync
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
