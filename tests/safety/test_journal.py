@@ -1,0 +1,152 @@
+"""The journal a killed run leaves: taken up once, worth nothing when it is damaged or not this change set's."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import Lab
+
+from dbt_pendo.sandbox import Switches
+
+EVENTS = 60
+ENOUGH = 20
+
+
+def fill(lab: Lab) -> set[str]:
+    names = [f"k{number}" for number in range(EVENTS)]
+    lab.only("clicks")
+    lab.fill("clicks", [(name, "u1") for name in names])
+    return set(names)
+
+
+def kill_in_the_midst(lab: Lab) -> Path:
+    """Kills a run when Pendo has taken some events and nothing of it is committed; returns the journal."""
+    lab.sandbox.switches = Switches(latency_ms=(5, 10))
+    run = lab.start("sync", "--json", PENDO_CONCURRENCY="2")
+    while len(lab.sandbox.events) < ENOUGH and not run.has_ended():
+        time.sleep(0.002)
+    run.send(signal.SIGKILL)
+    assert run.wait().status == -signal.SIGKILL
+    assert lab.ledger("clicks") == {}
+    (journal,) = (lab.target / "dbt_pendo").glob("clicks.*.journal")
+    return journal
+
+
+def test_what_pendo_had_acknowledged_is_committed_first(lab: Lab) -> None:
+    names = fill(lab)
+    journal = kill_in_the_midst(lab)
+    taken = set(lab.sandbox_event_ids())
+    before = len(lab.sandbox.events)
+
+    result = lab.sync()["clicks"]
+
+    assert not journal.exists()
+    # Two requests may have been in flight: taken by Pendo, and unknown to the journal.
+    assert EVENTS - len(taken) <= result["delivered"] <= EVENTS - len(taken) + 2
+    assert len(lab.sandbox.events) - before == result["delivered"]
+    assert set(lab.sandbox_event_ids()) == names
+    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+
+
+def _cut(journal: bytes, dice: random.Random) -> bytes:
+    return journal[: dice.randrange(len(journal))]
+
+
+def _flip(journal: bytes, dice: random.Random) -> bytes:
+    damaged = bytearray(journal)
+    for _ in range(20):
+        damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+    return bytes(damaged)
+
+
+def _shuffle(journal: bytes, dice: random.Random) -> bytes:
+    lines = journal.splitlines(keepends=True)
+    dice.shuffle(lines)
+    return b"".join(lines)
+
+
+def _replace(journal: bytes, dice: random.Random) -> bytes:
+    return dice.randbytes(len(journal))
+
+
+def _empty(journal: bytes, dice: random.Random) -> bytes:
+    return b""
+
+
+def _other_json(journal: bytes, dice: random.Random) -> bytes:
+    head = journal.splitlines(keepends=True)[0]
+    return (
+        head + b'[]\n{"page": 0}\n{"page": {}, "span": 3}\n{"page": 0, "span": {"first": "\'; drop table x"}}\nnull\n'
+    )
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, _shuffle, _replace, _empty, _other_json])
+def test_a_damaged_journal_is_no_error_and_loses_nothing(
+    lab: Lab, damage: Callable[[bytes, random.Random], bytes]
+) -> None:
+    names = fill(lab)
+    journal = kill_in_the_midst(lab)
+    journal.write_bytes(damage(journal.read_bytes(), random.Random(5)))
+    taken = Counter(lab.sandbox_event_ids())
+
+    assert lab.sync()["clicks"]["status"] == "success"
+
+    sent = Counter(lab.sandbox_event_ids())
+    assert set(sent) == names
+    # At worst everything that was acknowledged comes again, once.
+    assert max((sent - taken).values()) == 1
+    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert not journal.exists()
+
+
+def test_a_journal_does_not_speak_for_a_later_change_set(lab: Lab) -> None:
+    """A run elsewhere, on a machine that does not have the journal, comes between; rows stand elsewhere by then."""
+    names = fill(lab)
+    kill_in_the_midst(lab)
+    elsewhere = lab.folder / "elsewhere"
+    elsewhere.mkdir()
+    for artifact in ("manifest.json", "run_results.json"):
+        (elsewhere / artifact).write_bytes((lab.target / artifact).read_bytes())
+    # That run delivers some of the rest, and leaves a change set with other rows at the same places.
+    lab.run("sync", "--json", "--target-path", str(elsewhere), "--limit", "30").expect(0)
+    more = {f"m{number}" for number in range(40)}
+    lab.fill("clicks", [(name, "u1") for name in sorted(names | more)])
+
+    assert lab.sync()["clicks"]["status"] == "success"
+
+    assert set(lab.sandbox_event_ids()) == names | more
+    assert Counter(name for name in lab.sandbox_event_ids() if name in more) == Counter(more)
+    assert lab.ledger("clicks") == dict.fromkeys(names | more, "delivered")
+
+
+def test_each_ledger_has_its_own_journal(lab: Lab) -> None:
+    names = fill(lab)
+    journal = kill_in_the_midst(lab)
+    before = len(lab.sandbox.events)
+
+    # Another schema, another ledger: it has delivered nothing yet.
+    lab.run("sync", "--json", "--schema", "another").expect(0)
+
+    assert len(lab.sandbox.events) - before == EVENTS
+    assert journal.exists()
+    lab.sync()
+    assert not journal.exists()
+    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+
+
+def test_without_room_for_a_journal_nothing_is_sent(lab: Lab) -> None:
+    fill(lab)
+    (lab.target / "dbt_pendo").write_text("a file in the way")
+
+    result = lab.sync(status=1)["clicks"]
+
+    assert result["status"] == "error"
+    assert "The journal" in result["message"]
+    assert lab.sandbox.events == []
+    assert not any(table.endswith("__lock") for table in lab.tables())

@@ -1,0 +1,179 @@
+"""One run of a sync at a time: who is first has it, the dead are recognised, and people can break it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from lab import Lab
+
+from dbt_pendo.warehouse.ledger import sync_lock
+from dbt_pendo.warehouse.lock import LockedError, SyncLock, this_host
+from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
+
+HELD = "create schema if not exists main_pendo; create table main_pendo.clicks__lock as select"
+
+
+def hold(lab: Lab, host: str, pid: int, silent_for: int = 0) -> None:
+    """Leaves a lock as another run would."""
+    lab.only("clicks")
+    lab.sql(
+        f"{HELD} 'run-1' as run_id, '{host}' as host, {pid}::int as pid, "
+        f"(now() at time zone 'UTC')::timestamp - interval {silent_for} second as seen_at"
+    )
+
+
+def dead_pid() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+# By the command line.
+
+
+def test_the_loser_says_who_holds_the_lock_and_sends_nothing(lab: Lab) -> None:
+    hold(lab, "elsewhere", 4711, silent_for=100)
+    result = lab.sync(status=1)["clicks"]
+    assert result["status"] == "blocked"
+    assert "run run-1 on elsewhere (process 4711)" in result["message"]
+    assert "dbt-pendo unlock --select clicks" in result["message"]
+    assert lab.sandbox.events == []
+    # Nor did it take the lock away.
+    assert "clicks__lock" in lab.tables()
+
+
+@pytest.mark.parametrize("why", ["silent for long", "its process is gone"])
+def test_a_dead_run_holds_nobody_up(lab: Lab, why: str) -> None:
+    if why == "silent for long":
+        hold(lab, "elsewhere", 1, silent_for=301)
+    else:
+        hold(lab, this_host(), dead_pid())
+    assert lab.sync()["clicks"]["status"] == "success"
+    assert not [table for table in lab.tables() if "__lock" in table]
+
+
+def test_unlock_breaks_a_dead_runs_lock_only(lab: Lab) -> None:
+    hold(lab, "elsewhere", 1, silent_for=400)
+    lab.run("unlock").expect(0)
+    assert "clicks__lock" not in lab.tables()
+
+    hold(lab, "elsewhere", 1, silent_for=10)
+    refused = lab.run("unlock").expect(1)
+    assert "run-1" in refused.output
+    assert "--force" in refused.output
+    assert "clicks__lock" in lab.tables()
+
+    lab.run("unlock", "--force").expect(0)
+    assert "clicks__lock" not in lab.tables()
+    assert lab.sync()["clicks"]["status"] == "success"
+
+
+def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) -> None:
+    lab.only("clicks")
+    lab.fill("clicks", [(f"k{number}", "u1") for number in range(40)])
+    lab.shrink = {
+        "dbt_pendo.engine.sync.SMALLEST_PAGE": 10,
+        "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1,
+        "dbt_pendo.warehouse.lock.RENEW_EVERY": 0.0,
+    }
+    lab.sabotage("commit", "drop table main_pendo.clicks__lock")
+
+    result = lab.sync(status=1)["clicks"]
+
+    assert result["status"] == "error"
+    assert "was broken" in result["message"]
+    # What it had sent by then is in the ledger all the same.
+    assert 0 < result["delivered"] < 40
+    assert lab.ledger("clicks") == dict.fromkeys(lab.sandbox_event_ids(), "delivered")
+    lab.plots.clear()
+    lab.sync()
+    assert sorted(lab.sandbox_event_ids()) == sorted(f"k{number}" for number in range(40))
+
+
+# By the lock alone.
+
+
+@pytest.fixture
+def session(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setenv("LAB_DUCKDB_PATH", str(lab.database))
+    with open_session(Connection(lab.folder, lab.folder)) as opened:
+        opened.ensure_schema("locks")
+        yield opened
+
+
+@pytest.fixture
+def lock(session: Session) -> SyncLock:
+    return sync_lock(session, "locks", "clicks")
+
+
+def another(session: Session) -> SyncLock:
+    return sync_lock(session, "locks", "clicks")
+
+
+def test_a_lock_is_taken_once(session: Session, lock: SyncLock) -> None:
+    lock.acquire("first")
+    with pytest.raises(LockedError, match=rf"run first on .* \(process {os.getpid()}\)"):
+        another(session).acquire("second")
+    lock.release()
+    assert lock.holder() is None
+    another(session).acquire("second")
+    holder = lock.holder()
+    assert holder is not None
+    assert (holder.run_id, holder.pid, holder.host) == ("second", os.getpid(), this_host())
+
+
+def test_who_lost_the_lock_does_not_release_the_next_ones(session: Session, lock: SyncLock) -> None:
+    lock.acquire("first")
+    lock.break_()
+    second = another(session)
+    second.acquire("second")
+    lock.release()
+    holder = second.holder()
+    assert holder is not None
+    assert holder.run_id == "second"
+
+
+def test_a_sign_of_life_keeps_the_lock(session: Session, lock: SyncLock, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock.acquire("first")
+    session.run("update locks.clicks__lock set seen_at = seen_at - interval 400 second")
+    monkeypatch.setattr("dbt_pendo.warehouse.lock.RENEW_EVERY", 0.0)
+    lock.renew()
+    # As another machine sees it, which cannot ask for the process.
+    session.run("update locks.clicks__lock set host = 'elsewhere'")
+    holder = lock.holder()
+    assert holder is not None
+    assert not holder.is_dead
+    with pytest.raises(LockedError):
+        another(session).acquire("second")
+
+
+def test_a_run_taken_for_dead_notices_when_it_comes_back(
+    session: Session, lock: SyncLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock.acquire("first")
+    session.run("update locks.clicks__lock set host = 'elsewhere', seen_at = seen_at - interval 400 second")
+    second = another(session)
+    second.acquire("second")
+    monkeypatch.setattr("dbt_pendo.warehouse.lock.RENEW_EVERY", 0.0)
+    with pytest.raises(WarehouseError, match="was broken"):
+        lock.renew()
+    lock.release()
+    second.renew()
+    second.release()
+    assert not session.tables("locks")
+
+
+def test_of_two_heirs_of_a_dead_run_one_gets_the_lock(session: Session, lock: SyncLock) -> None:
+    lock.acquire("dead")
+    session.run("update locks.clicks__lock set host = 'elsewhere', seen_at = seen_at - interval 400 second")
+    first, second = another(session), another(session)
+    first.acquire("first")
+    with pytest.raises(LockedError, match="run first"):
+        second.acquire("second")
+    first.release()
+    assert not session.tables("locks")
+    second.acquire("second")

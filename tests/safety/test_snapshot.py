@@ -1,0 +1,118 @@
+"""A model that is rebuilt, and a warehouse that fails, while a sync runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from lab import Lab, custom
+
+from dbt_pendo.sandbox import Request
+
+ROWS = 60
+PAGES = {"dbt_pendo.engine.sync.SMALLEST_PAGE": 10, "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1}
+
+
+@pytest.fixture(autouse=True)
+def small_pages(lab: Lab) -> None:
+    lab.shrink = dict(PAGES)
+
+
+def fill(lab: Lab, model: str) -> set[str]:
+    lab.only(model)
+    names = {f"n{number}" for number in range(ROWS)}
+    if model == "clicks":
+        lab.fill(model, [(name, "u1") for name in sorted(names)])
+    else:
+        lab.sandbox.add_visitors(names)
+        lab.fill(model, [(name, "old", 1.0) for name in sorted(names)])
+    return names
+
+
+def people(lab: Lab) -> dict[str, dict[str, object]]:
+    return {name: dict(values) for name, values in custom(lab.sandbox.visitors).items()}
+
+
+def writes(lab: Lab) -> list[Request]:
+    return [request for request in lab.sandbox.requests if request.method == "POST"]
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_a_model_rebuilt_in_mid_run_does_not_mix_old_rows_with_new(lab: Lab, call: int) -> None:
+    names = fill(lab, "people")
+    lab.sabotage(
+        "read_bodies",
+        "create or replace table main.people as "
+        "select id, 'new' as plan, 2.0::double as mrr from main.people where id <> 'n7' "
+        "union all select 'n999', 'new', 2.0",
+        call=call,
+    )
+
+    result = lab.sync()["people"]
+
+    assert result["delivered"] == ROWS
+    assert people(lab) == {name: {"plan": "old", "mrr": 1.0} for name in names}
+    lab.plots.clear()
+    lab.sandbox.add_visitors(["n999"])
+    # What is new is the next run's; n7 left the model and is cleared.
+    result = lab.sync()["people"]
+    assert result["planned"] == {"added": 1, "changed": 59, "removed": 1, "unchanged": 0, "invalid": 0, "held": 0}
+    assert people(lab) == {name: {"plan": "new", "mrr": 2.0} for name in names | {"n999"}} | {"n7": {}}
+
+
+@pytest.mark.parametrize("model", ["people", "clicks"])
+def test_a_model_dropped_in_mid_run_is_delivered_whole(lab: Lab, model: str) -> None:
+    names = fill(lab, model)
+    lab.sabotage("commit", f"drop table main.{model}", call=2)
+
+    assert lab.sync()[model]["delivered"] == ROWS
+
+    assert lab.ledger(model) == dict.fromkeys(names, "delivered")
+
+
+@pytest.mark.parametrize(
+    ("method", "trouble"),
+    [
+        ("read_page", "close"),
+        ("read_page", "drop table main_pendo.clicks__changes"),
+        ("commit", "close"),
+        ("commit", "drop table main_pendo.clicks__changes"),
+    ],
+)
+@pytest.mark.parametrize("call", [1, 2, 4])
+def test_a_warehouse_that_fails_in_mid_run_ends_the_sync_with_the_truth(
+    lab: Lab, method: str, trouble: str, call: int
+) -> None:
+    names = fill(lab, "clicks")
+    lab.sabotage(method, trouble, call=call)
+
+    result = lab.sync(status=1)["clicks"]
+
+    assert result["status"] == "error"
+    assert "The warehouse" in result["message"]
+    taken = lab.sandbox_event_ids()
+    assert len(taken) < ROWS
+    known = lab.ledger("clicks")
+    # What the ledger has is what Pendo has; what could not be committed any more, the journal has.
+    assert set(known) <= set(taken)
+    assert set(known.values()) <= {"delivered"}
+    if trouble == "close":
+        lab.plots.clear()
+        lab.sync()
+        assert Counter(lab.sandbox_event_ids()) == Counter(names)
+        assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+
+
+def test_a_ledger_that_is_gone_in_mid_run_is_no_delivery(lab: Lab) -> None:
+    names = fill(lab, "people")
+    lab.sabotage("commit", "drop table main_pendo.people__ledger", call=3)
+
+    result = lab.sync(status=1)["people"]
+
+    assert result["status"] == "error"
+    lab.plots.clear()
+    # Nobody knows any more what was delivered, so all of it comes again, to the same effect.
+    assert lab.sync()["people"]["delivered"] >= ROWS - 20
+    assert lab.ledger("people") == dict.fromkeys(names, "delivered")
+    assert people(lab) == {name: {"plan": "old", "mrr": 1.0} for name in names}
+    assert writes(lab)
