@@ -21,8 +21,8 @@ demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
 
-soak: $(INSTALLED) ## Run faults, random mixtures, kills and interrupts; takes long.
-	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery tests/safety
+soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
+	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.
 	$(BIN)/ruff check .
@@ -34,8 +34,9 @@ format: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## Measure a million visitors.
+bench: $(INSTALLED) ## Measure a million visitors, and the pace against a Pendo with limits.
 	$(BIN)/python benchmarks/sync_million.py
+	$(BIN)/python benchmarks/pacing.py
 
 clean: ## Remove what the targets above made.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

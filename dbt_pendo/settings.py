@@ -93,7 +93,7 @@ class Settings:
         requests_per_second: A hard ceiling; None for none.
         timeout: Seconds one request may take.
         retries: How often a request is sent again after a fault that may pass.
-        retry_time: Seconds after which a request is not sent again, however many retries are left.
+        retry_time: Seconds after its first fault in which a request is sent again, if retries are left.
         max_attempts: A missing or rejected row is held after so many attempts, until its data or mapping changes.
         missing_retry: Hours after which a row whose id Pendo does not know is tried again.
         max_error_share: The share of rejected rows above which a sync stops.

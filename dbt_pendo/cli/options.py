@@ -30,7 +30,7 @@ SETTINGS_HELP: Mapping[str, str] = {
     "requests_per_second": "Never more requests a second than this.",
     "timeout": "Seconds one request may take.",
     "retries": "How often a request is sent again after a fault that may pass.",
-    "retry_time": "Seconds after which a request is given up, however many retries are left.",
+    "retry_time": "Seconds after its first fault in which a request may be sent again.",
     "max_attempts": "Hold a missing or rejected row after so many attempts.",
     "missing_retry": "Hours after which a row whose id Pendo does not know is tried again.",
     "max_error_share": "Stop a sync when a larger share of its rows than this is rejected.",

@@ -178,7 +178,7 @@ class PendoClient:
         self, method: str, host: str, path: str, secret: Secret, body: bytes | None, readable: bool = False
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
-        give_up_at = self._clock() + self.settings.retry_time
+        give_up_at: float | None = None
         attempt = 0
         while True:
             outcome = self._attempt(method, host, path, secret, body, retry=attempt > 0)
@@ -190,7 +190,10 @@ class PendoClient:
             if wait is None:
                 wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
             attempt += 1
-            if attempt > self.settings.retries or self._clock() + wait > give_up_at:
+            now = self._clock()
+            # From the first fault on: until then it may have waited for its turn, and that is no retry.
+            give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
+            if attempt > self.settings.retries or now + wait > give_up_at:
                 raise UnavailableError(
                     f"Pendo at {host} did not take {method} {path} in {attempt} attempts; the last: {outcome.reason}.",
                     "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "

@@ -10,10 +10,10 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-# How much of the rate that Pendo was seen to take is used after a 429, and how it grows back from there: about ten
+# How much of the rate that Pendo was seen to take is used after a 429, and how it grows back from there: about twenty
 # seconds up to the limit, so that trying it costs a few refused requests a minute.
 CAUTION = 0.9
-GROWTH_PER_SECOND = 1.01
+GROWTH_PER_SECOND = 1.006
 # The same for a 429 that came before anything could be measured: a slow start, and quickly up from there.
 UNMEASURED_RATE = 1.0
 UNMEASURED_GROWTH = 1.3
@@ -27,6 +27,11 @@ SLOWEST_RATE = 0.1
 # Answers are slow when they take three times as long as the fastest do, and long enough to matter.
 SLOW_FACTOR = 3.0
 SLOW_SECONDS = 0.5
+# How quickly the fastest answer is forgotten: it doubles in a bit more than a minute; after a pause, not beyond that.
+FORGETTING_PER_SECOND = 1.01
+LONGEST_FORGETTING = 70.0
+# What is left in flight of slow answers, round by round.
+EASING = 0.75
 # How long to wait before asking again for a free place; far below any request's own time.
 POLL = 0.01
 
@@ -54,6 +59,7 @@ class Pacer:
     _grown_at: float = 0.0
     _latency: float | None = None
     _fastest: float = float("inf")
+    _answered_at: float = 0.0
     _taken: deque[float] = field(default_factory=deque)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -88,10 +94,13 @@ class Pacer:
         """Notes a request that Pendo answered after some seconds, and speeds up or slows down by how long it took."""
         with self._lock:
             self._taken.append(now)
-            self._fastest = min(seconds, self._fastest * 1.01)
+            # Forgotten slowly: a Pendo that has become slower for good is not taken for strained for ever.
+            passed = min(now - self._answered_at, LONGEST_FORGETTING)
+            self._fastest = min(seconds, self._fastest * FORGETTING_PER_SECOND**passed)
+            self._answered_at = now
             self._latency = seconds if self._latency is None else 0.8 * self._latency + 0.2 * seconds
             if self._latency > max(SLOW_FACTOR * self._fastest, SLOW_SECONDS):
-                self._fewer_places(now, self._places - 1)
+                self._fewer_places(now, self._places * EASING)
             elif self._cut_at == float("-inf"):
                 self._places = min(self._places + RAMP, self.concurrency)
             else:

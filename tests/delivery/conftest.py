@@ -18,9 +18,6 @@ pytest.register_assert_rewrite("shop")
 
 from shop import FILES, Shop, set_scene  # noqa: E402
 
-# Minutes of random faults: with `make soak`.
-collect_ignore = [] if os.environ.get("SOAK") else ["test_mixtures.py"]
-
 
 @pytest.fixture(scope="session", autouse=True)
 def macros_loaded_once() -> Iterator[None]:

@@ -490,6 +490,32 @@ def test_no_secret_is_ever_shown_or_stored(
         assert secret[-10:] not in everything
 
 
+@pytest.mark.parametrize("status", [200, 302, 400, 403, 500])
+def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A proxy that shows what it was sent, to a user who wants to see everything."""
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    secrets = (sandbox.integration_key, sandbox.track_secrets[""])
+    monkeypatch.setenv("PENDO_RETRIES", "0")
+    for name, value in {"DBT_DEBUG": "1", "DBT_LOG_LEVEL": "debug", "DBT_LOG_LEVEL_FILE": "debug"}.items():
+        monkeypatch.setenv(name, value)
+    for path, secret in zip(("/value", "/data/track"), secrets, strict=True):
+        spelt = "".join(f"\\u{ord(letter):04x}" for letter in secret)
+        body = f'{{"errors": ["x-pendo-integration-key: {secret}", "{spelt}"], "key": "{secret}"}}'
+        headers = {"Location": f"{sandbox.url}/elsewhere?key={secret}", "X-Key": secret}
+        sandbox.fail(Fault(status=status, body=body, headers=headers, times=None, path=path))
+
+    outputs = [people.run("sync", *args) for args in ([], ["--json"], ["--log-format", "json"])]
+
+    assert not [request for request in sandbox.requests if "/elsewhere" in request.path]
+    everything = "".join(ended.output for ended in outputs)
+    kept = [*people.folder.rglob("*"), people.database]
+    everything += "".join(path.read_bytes().decode("latin-1") for path in kept if path.is_file())
+    assert not [secret for secret in secrets if secret in everything]
+    assert "\\u0073\\u0061\\u006e\\u0064\\u0062\\u006f\\u0078" not in everything
+
+
 # Flags of sync.
 
 

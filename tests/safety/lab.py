@@ -238,6 +238,9 @@ class Lab:
     def _order(self, args: Sequence[str], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Path]]:
         self._runs += 1
         outputs = [self.folder / f"run{self._runs}.{name}" for name in ("stdout", "stderr")]
+        for output in outputs:
+            # A run may be killed before it has opened them.
+            output.touch()
         order = {
             "args": args,
             "env": {**self.env, **env},

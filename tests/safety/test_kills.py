@@ -16,8 +16,7 @@ from lab import Lab, Started, custom, events_of, pendo
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
-SOAK = bool(os.environ.get("SOAK"))
-SEEDS = range(80 if SOAK else 8)
+SEEDS = range(int(os.environ.get("SOAK", "8")))
 KILLS = 26
 KILLS_A_ROUND = 7
 CONCURRENCY = 4

@@ -296,6 +296,14 @@ def test_the_ceiling_holds_for_retries_too(sandbox, connect, fake_time):
     assert fake_time.waited == pytest.approx(2.5)
 
 
+def test_a_long_wait_for_its_turn_is_no_retry(sandbox, connect):
+    """A ceiling of a request in twenty seconds: the second has used up its time before it is sent at all."""
+    client = connect(requests_per_second=0.05, retry_time=15.0)
+    write(client)
+    sandbox.fail(Fault("status", status=503, headers={"Retry-After": "0"}))
+    assert write(client).ok
+
+
 def test_a_429_slows_all_requests_to_what_pendo_was_seen_to_take(sandbox, client, fake_time):
     for _ in range(30):
         write(client)

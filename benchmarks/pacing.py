@@ -1,0 +1,80 @@
+"""How much of what Pendo allows a sync uses: real runs against a sandbox that lets R requests a second pass.
+
+The sandbox answers in 100 to 300 ms. Shows, for each R, the share of the allowed rate that was reached between the
+first and the last request (at least 90 %), and the share of requests that were refused (under 5 %):
+
+    python benchmarks/pacing.py [--seconds 30]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from dbt_pendo.sandbox import Sandbox, Switches
+
+RATES = (10, 20, 50)
+PROJECT = 'name: pace\nversion: "1.0"\nprofile: pace\n'
+PROFILES = 'pace: {target: dev, outputs: {dev: {type: duckdb, path: "pace.duckdb", schema: main}}}\n'
+MODEL = """
+{{{{ config(materialized='table') }}}}
+select 'e' || i as id, 'u1' as person, timestamp '2026-11-01' as happened_at from range({rows}) t(i)
+"""
+PENDO = {
+    "object": "track_event",
+    "event": "Clicked",
+    "event_id": "id",
+    "visitor_id": "person",
+    "timestamp": "happened_at",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=int, default=30)
+    seconds = parser.parse_args().seconds
+    for rate in RATES:
+        taken, refused, took = run(rate, rate * seconds)
+        # The bucket is full at the beginning.
+        share = (taken - rate) / (rate * took)
+        print(
+            f"{rate:3} requests a second allowed: {share:4.0%} used over {took:.0f} s (at least 90 %), "
+            f"{refused / (taken + refused):.1%} refused (under 5 %)"
+        )
+
+
+def run(rate: int, rows: int) -> tuple[int, int, float]:
+    """Returns how many requests were taken and refused, and the seconds between the first and the last."""
+    with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
+        sandbox.switches = Switches(latency_ms=(100, 300), requests_per_second=rate)
+        project = Path(folder)
+        (project / "models").mkdir()
+        (project / "dbt_project.yml").write_text(PROJECT)
+        (project / "profiles.yml").write_text(PROFILES)
+        (project / "models" / "clicks.sql").write_text(MODEL.format(rows=rows))
+        schema = {"models": [{"name": "clicks", "config": {"meta": {"pendo": PENDO}}}]}
+        (project / "models" / "schema.yml").write_text(json.dumps(schema))
+        env = {
+            **os.environ,
+            "DBT_PROJECT_DIR": folder,
+            "DBT_PROFILES_DIR": folder,
+            "PENDO_API_URL": sandbox.url,
+            "PENDO_INTEGRATION_KEY": sandbox.integration_key,
+            "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
+            "PENDO_CONCURRENCY": "24",
+        }
+        for command in (["-c", "from dbt.cli.main import cli; cli()", "build", "--quiet"], ["-m", "dbt_pendo", "sync"]):
+            subprocess.run([sys.executable, *command], env=env, cwd=folder, check=True, capture_output=True)
+        times = [request.at for request in sandbox.requests]
+        refused = sum(request.status == 429 for request in sandbox.requests)
+        assert len(sandbox.events) == rows
+        return len(times) - refused, refused, max(times) - min(times)
+
+
+if __name__ == "__main__":
+    main()
