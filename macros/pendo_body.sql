@@ -48,13 +48,13 @@ order by {{ dbt_pendo.pendo_sending_order() }}
     {%- set texts = [dbt_pendo.pendo_literal('{' ~ id_key ~ ':'), 'to_json(record_key)'] -%}
     {%- set conditions = ["change <> 'removed'"] -%}
     {%- for field in fields -%}
-        {%- set value = dbt_pendo.duckdb__pendo_json(adapter.quote(field.column), field.dtype, field.type) -%}
+        {%- set value = dbt_pendo.duckdb__pendo_json(dbt_pendo.pendo_name(field.column), field.dtype, field.type) -%}
         {%- if value is none %}{{ return(none) }}{% endif -%}
         {%- set before = ',"values":{' if loop.first else ',' -%}
         {%- do texts.append(dbt_pendo.pendo_literal(before ~ field.key ~ ':')) -%}
         {%- do texts.append("coalesce(" ~ value.text ~ ", 'null')") -%}
         {%- if value.ordinary %}
-            {%- do conditions.append('coalesce(' ~ value.ordinary ~ ', ' ~ adapter.quote(field.column) ~ ' is null)') -%}
+            {%- do conditions.append('coalesce(' ~ value.ordinary ~ ', ' ~ dbt_pendo.pendo_name(field.column) ~ ' is null)') -%}
         {%- endif -%}
     {%- endfor -%}
     {%- do texts.append(dbt_pendo.pendo_literal('}}')) -%}

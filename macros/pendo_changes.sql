@@ -18,6 +18,19 @@ order by bucket, seq
 {% endmacro %}
 
 
+{# What makes a page of a change set cheap to find, once it is written; empty where its order does. #}
+{% macro pendo_index_changes(changes) %}
+    {{ return(adapter.dispatch('pendo_index_changes', 'dbt_pendo')(changes)) }}
+{% endmacro %}
+
+{% macro default__pendo_index_changes(changes) %}{% endmacro %}
+
+{% macro postgres__pendo_index_changes(changes) %}
+create index on {{ changes }} (bucket, seq);
+analyze {{ changes }}
+{% endmacro %}
+
+
 {# How many rows of each kind each bucket holds; `held` and `unchanged` ones are counted by `last_seq` (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
 select bucket, change, count(*) as row_count, max(seq) as last_seq

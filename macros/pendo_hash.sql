@@ -7,7 +7,7 @@
 {% macro pendo_row_hash(fingerprint, columns) %}
     {%- set parts = ["'" ~ fingerprint ~ "'"] -%}
     {%- for column in columns -%}
-        {%- set text = dbt_pendo.pendo_text(adapter.quote(column.name), column.dtype) | trim -%}
+        {%- set text = dbt_pendo.pendo_text(dbt_pendo.pendo_name(column.name), column.dtype) | trim -%}
         {%- do parts.append(
             "coalesce(cast(length(" ~ text ~ ") as " ~ dbt.type_string() ~ ") || ':' || " ~ text ~ ", '-')"
         ) -%}

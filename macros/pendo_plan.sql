@@ -37,10 +37,10 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 with model as (
     select
         1 as present,
-        {{ dbt_pendo.pendo_text(adapter.quote(key.name), key.dtype) }} as record_key,
+        {{ dbt_pendo.pendo_text(dbt_pendo.pendo_name(key.name), key.dtype) }} as record_key,
         {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }} as row_hash
         {%- for column in columns %},
-        {{ adapter.quote(column.name) }} as {{ adapter.quote(column.alias) }}
+        {{ dbt_pendo.pendo_name(column.name) }} as {{ dbt_pendo.pendo_name(column.alias) }}
         {%- endfor %}
     from {{ model }}
 ),
@@ -90,7 +90,7 @@ judged as (
         known.failed_status,
         known.invalid_hash
         {%- for column in columns %},
-        keyed.{{ adapter.quote(column.alias) }}
+        keyed.{{ dbt_pendo.pendo_name(column.alias) }}
         {%- endfor %}
     from keyed
     {{ 'full outer' if removals else 'left' }} join known on keyed.record_key = known.record_key
@@ -150,7 +150,7 @@ select
     attempts,
     {{ dbt_pendo.pendo_literal(run_id) }} as run_id
     {%- for column in columns %},
-    {{ adapter.quote(column.alias) }}
+    {{ dbt_pendo.pendo_name(column.alias) }}
     {%- endfor %}
 from numbered
 where change not in ('held', 'unchanged') or next_change is null or next_change <> change

@@ -16,7 +16,7 @@ select
     change,
     record_key
     {%- for column in columns %},
-    {{ adapter.quote(column) }}
+    {{ dbt_pendo.pendo_name(column) }}
     {%- endfor %}
 from {{ changes }} changes
 where change in ('added', 'changed', 'removed')

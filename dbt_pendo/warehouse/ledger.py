@@ -127,6 +127,8 @@ class SyncTables:
             self._changes,
             self._session.sql("pendo_create_changes", relation=changes, plan=plan),
         )
+        if index := self._session.sql("pendo_index_changes", changes=changes):
+            self._session.run(index)
         return self._count(changes)
 
     def preview(self, options: PlanOptions, rows: int) -> list[Row]:

@@ -11,13 +11,10 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
-
-if TYPE_CHECKING:
-    import agate
 
 
 class WarehouseError(DbtPendoError):
@@ -81,28 +78,21 @@ class Session:
             self._adapter.execute(sql, auto_begin=True)
             self._commit()
 
-    def table(self, sql: str) -> agate.Table:
-        """Returns the answer to a query as a table; for small answers only.
-
-        Raises:
-            WarehouseError: If the warehouse refuses it.
-        """
-        with _readable_errors():
-            _, table = self._adapter.execute(sql, fetch=True)
-            return table
-
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Returns the answer to a query as the driver's own tuples, read whole.
 
         Whole, because dbt-duckdb has one cursor a connection: a next statement would cut this one short. Not
-        through agate, which is five to ten times slower and heavier.
+        through dbt's agate tables, which are five to ten times slower and heavier.
 
         Raises:
             WarehouseError: If the warehouse refuses it.
         """
         with _readable_errors():
-            _, cursor = self._adapter.connections.add_select_query(sql)
-            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            # dbt rolls back only what it has begun, and PostgreSQL refuses every statement after an error until then.
+            if not self._adapter.connections.get_thread_connection().transaction_open:
+                self._adapter.connections.begin()
+            rows = _fetch_all(self._adapter.connections, sql)
+            self._commit()
             return rows
 
     def relation(self, schema: str, identifier: str) -> str:
@@ -237,6 +227,17 @@ def open_session(connection: Connection) -> Iterator[Session]:
             stack.enter_context(adapter.connection_named("dbt_pendo"))
             adapter.connections.get_thread_connection().handle  # noqa: B018
         yield Session(adapter, config.credentials)
+
+
+def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
+    """Runs a query and returns its rows as the driver has them."""
+    if not hasattr(connections, "add_select_query"):
+        # BigQuery's connections have no cursor, but an iterator of rows that know their columns.
+        _, iterator = connections.raw_execute(sql)
+        return [row.values() for row in iterator]
+    _, cursor = connections.add_select_query(sql)
+    rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _let_go(adapter: Any) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,13 @@ def macros_loaded_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         load = ManifestLoader.load_macros
-        loaded: list[object] = []
+        loaded: dict[str, object] = {}
 
-        def load_once(*args: object, **kwargs: object) -> object:
-            if not loaded:
-                loaded.append(load(*args, **kwargs))
-            return loaded[0]
+        def load_once(config: Any, *args: object, **kwargs: object) -> object:
+            warehouse = config.credentials.type
+            if warehouse not in loaded:
+                loaded[warehouse] = load(config, *args, **kwargs)
+            return loaded[warehouse]
 
         patch.setattr(ManifestLoader, "load_macros", load_once)
         yield

@@ -1,0 +1,478 @@
+"""What every warehouse has to do for a sync. An engine's test file imports these tests, and brings an ``engine``."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from typing import Any
+
+import orjson
+import pytest
+from engine import Store, clicks, everything, people, plan
+
+from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
+from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.records.written import body_layouts, is_odd, records_of
+from dbt_pendo.spec.sync import Column
+from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse import ledger, lock
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables, sync_lock
+from dbt_pendo.warehouse.lock import LockedError
+from dbt_pendo.warehouse.pages import Planned, cut_pages
+from dbt_pendo.warehouse.run_log import log_run
+from dbt_pendo.warehouse.session import WarehouseError
+
+PEOPLE = {"id": "text", "plan": "text"}
+AWKWARD = [
+    "it's",
+    '"quoted"',
+    "back\\slash",
+    "trailing\\",
+    "\\'); drop table x; --",
+    "new\nline\r\ntab\t",
+    "{{ jinja }} {% raw %} {# x #}",
+    "%s %(name)s %% :bind ? $1 @at",
+    "emoji 🚀 größe 名前",
+    "/* comment */ -- comment",
+    "null",
+    " leading and trailing ",
+]
+
+__all__ = [
+    "TestBodies",
+    "TestCommits",
+    "TestLocks",
+    "TestNames",
+    "TestPages",
+    "TestPlans",
+    "TestRunLog",
+    "TestSchemas",
+    "TestValues",
+]
+
+
+def commit(tables: SyncTables, run_id: str, **others: Outcome) -> None:
+    """Commits a whole change set: all rows were delivered but for those named."""
+    rows = tables.read_page(EVERYTHING)
+    outcomes = {(row[0], row[1]): others[row[3]] for row in rows if row[3] in others}
+    tables.commit(run_id, EVERYTHING, rows, outcomes)
+
+
+class TestPlans:
+    def test_the_first_plan_has_every_row(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "free"), ("b", None), ("A", "team")])
+        tables = store.tables(people())
+        assert plan(tables, "r1") == Planned(added=3)
+        found = everything(tables)
+        assert {key: (row[2], row[4]) for key, row in found.items()} == {
+            "a": ("added", "free"),
+            "b": ("added", None),
+            "A": ("added", "team"),
+        }
+        assert all(len(row[0]) == 3 and set(row[0]) <= set("0123456789abcdef") for row in found.values())
+
+    def test_an_empty_model(self, store: Store) -> None:
+        store.create("people", PEOPLE, [])
+        tables = store.tables(people())
+        assert plan(tables, "r1") == Planned()
+        assert everything(tables) == {}
+
+    def test_what_was_delivered_is_unchanged_until_it_changes(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free"), ("c", None), ("d", "x")])
+        tables = store.tables(people(on_removed="clear"))
+        plan(tables, "r1")
+        commit(tables, "r1")
+        assert plan(tables, "r2") == Planned(unchanged=4)
+        assert everything(tables) == {}
+
+        store.create("people", PEOPLE, [("a", "free"), ("b", "team"), ("c", ""), ("e", "new")])
+        assert plan(tables, "r3") == Planned(added=1, changed=2, removed=1, unchanged=1)
+        assert {key: row[2] for key, row in everything(tables).items()} == {
+            "b": "changed",
+            "c": "changed",
+            "d": "removed",
+            "e": "added",
+        }
+        commit(tables, "r3")
+        assert plan(tables, "r4") == Planned(unchanged=4)
+        # Back again, and as it was.
+        store.insert("people", [("d", "x")])
+        assert plan(tables, "r5") == Planned(added=1, unchanged=4)
+
+    def test_removals_are_nobodys_business_unless_asked_for(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [("a", "free")])
+        assert plan(tables, "r2") == Planned(unchanged=1)
+
+    def test_keys_that_name_nobody_are_invalid(self, store: Store) -> None:
+        rows = [("a", "x"), (None, "x"), ("", "x"), ("  ", "x"), ("b", "1"), ("b", "2"), ("b", "2")]
+        store.create("people", PEOPLE, [*rows, ("_PENDO_T_1", "x"), ("VISITOR-UNIQUE-ID", "x")])
+        tables = store.tables(people())
+        assert plan(tables, "r1") == Planned(added=1, invalid=8)
+        assert {(reason, count) for reason, count, _ in tables.invalid_reasons()} == {
+            ("the key is null", 1),
+            ("the key is empty", 2),
+            ("3 rows have this key", 3),
+            ("an anonymous visitor id", 2),
+        }
+        commit(tables, "r1")
+        by_key = Counter((key, status) for key, status, *_ in store.ledger(tables))
+        assert by_key["a", "delivered"] == by_key["b", "invalid"] == by_key["_PENDO_T_1", "invalid"] == 1
+        assert not [key for key, _ in by_key if key is None]
+        # They are named in the ledger once, not in every run.
+        before = len(store.ledger(tables))
+        assert plan(tables, "r2") == Planned(unchanged=1, invalid=8)
+        commit(tables, "r2")
+        assert len(store.ledger(tables)) == before
+
+    def test_another_mapping_sends_everything_again(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1")
+        other = store.tables(people(fields=(Field("plan_name", Column("plan")),)))
+        assert plan(other, "r2") == Planned(changed=2)
+
+    def test_events_are_delivered_once(self, store: Store) -> None:
+        columns = {"id": "text", "event": "text", "person": "text", "at": "moment"}
+        store.create("clicks", columns, [("e1", "Clicked", "a", "2026-01-02 03:04:05")])
+        tables = store.tables(clicks())
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("clicks", columns, [(f"e{i}", "Viewed", "b", "2026-01-02 03:04:06") for i in (1, 2)])
+        assert plan(tables, "r2") == Planned(added=1, unchanged=1)
+        assert plan(tables, "r3", full_refresh=True) == Planned(added=1, changed=1)
+
+    def test_rows_that_failed_come_again_and_are_held_in_the_end(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free"), ("c", "free")])
+        tables = store.tables(people())
+        for number in (1, 2, 3):
+            planned = plan(tables, f"r{number}", max_attempts=3)
+            assert planned == (Planned(added=3) if number == 1 else Planned(added=2, unchanged=1))
+            commit(tables, f"r{number}", a=Outcome("rejected", "no"), b=Outcome("missing", "who?"))
+        assert plan(tables, "r4", max_attempts=3) == Planned(held=2, unchanged=1)
+        assert plan(tables, "r5", max_attempts=None) == Planned(added=2, unchanged=1)
+        assert plan(tables, "r6", max_attempts=10, missing_retry=1.0) == Planned(added=1, held=1, unchanged=1)
+        store.create("people", PEOPLE, [("a", "team"), ("b", "free"), ("c", "free")])
+        assert plan(tables, "r7", max_attempts=3) == Planned(added=1, held=1, unchanged=1)
+
+    def test_a_plan_alone_stores_nothing(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
+        tables = store.tables(people())
+        buckets = tables.plan(PlanOptions())
+        assert sum((bucket.planned for bucket in buckets), Planned()) == Planned(added=2)
+        assert len(tables.preview(PlanOptions(), 1)) == 1
+        assert "people__changes" not in store.session.tables(store.own_schema)
+
+
+class TestCommits:
+    def test_each_row_gets_its_outcome(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 3)
+        store.create("people", PEOPLE, [(f"p{i}", "x") for i in range(40)])
+        tables = store.tables(people())
+        kinds = itertools.cycle(
+            [DELIVERED, Outcome("missing", "who?"), Outcome("rejected", "no"), UNSENT, Outcome("invalid", "odd")]
+        )
+        for most in (None, Outcome("missing", "who?"), UNSENT):
+            run_id = f"run {most}"
+            plan(tables, run_id, full_refresh=True)
+            rows = tables.read_page(EVERYTHING)
+            told = {
+                (row[0], row[1]): outcome if most is None or at % 5 == 0 else most
+                for at, (row, outcome) in enumerate(zip(rows, kinds, strict=False))
+            }
+            tables.commit(run_id, EVERYTHING, rows, {at: one for at, one in told.items() if one is not DELIVERED})
+            wanted = Counter(
+                (row[3], one.status, one.detail) for row in rows if (one := told[row[0], row[1]]).status != "unsent"
+            )
+            written = Counter(entry[:3] for entry in store.ledger(tables) if entry[4] == run_id)
+            assert written == wanted
+
+    def test_removed_rows_are_known_to_be_gone(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+        tables = store.tables(people(on_removed="delete"))
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [])
+        assert plan(tables, "r2") == Planned(removed=2)
+        commit(tables, "r2", b=Outcome("rejected", "no"))
+        assert plan(tables, "r3") == Planned(removed=1)
+        assert list(everything(tables)) == ["b"]
+
+    def test_another_runs_change_set_is_not_committed(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        rows = tables.read_page(EVERYTHING)
+        plan(tables, "r2")
+        tables.commit("r1", EVERYTHING, rows, {})
+        assert store.ledger(tables) == []
+        assert tables.change_set_run() == "r2"
+
+    def test_compaction_keeps_what_counts(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x"), ("c", "x"), ("d", "1"), ("d", "2")])
+        tables = store.tables(people())
+        for number in range(8):
+            plan(tables, f"r{number}", full_refresh=True, max_attempts=None)
+            commit(tables, f"r{number}", c=Outcome("rejected", "no"))
+        before = plan(tables, "before", max_attempts=9)
+        entries = len(store.ledger(tables))
+        tables.compact(4)
+        assert len(store.ledger(tables)) < entries
+        assert plan(tables, "after", max_attempts=9) == before
+        assert store.session.tables(store.own_schema) >= {"people__ledger", "people__changes"}
+        # A run that died between the last two steps of it.
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1_000)
+        store.session.rename(store.own_schema, "people__ledger", "people__compacted")
+        assert plan(store.tables(people()), "again", max_attempts=9) == before
+
+
+class TestPages:
+    @pytest.mark.parametrize("rows_per_page", [7, 50])
+    def test_pages_hold_each_row_once(self, store: Store, rows_per_page: int) -> None:
+        # Some keys share a bucket.
+        keys = [f"p{number}" for number in range(60)]
+        store.create("people", PEOPLE, [(key, key.upper()) for key in keys])
+        tables = store.tables(people())
+        buckets = tables.write_changes("r1", PlanOptions())
+        pages = [tables.read_page(span) for span in cut_pages(buckets, rows_per_page)]
+        assert max(map(len, pages)) <= rows_per_page
+        found = list(itertools.chain.from_iterable(pages))
+        assert {row[3]: row[4] for row in found} == {key: key.upper() for key in keys}
+        assert len({(row[0], row[1]) for row in found}) == len(found) == 60
+        for span in cut_pages(buckets, rows_per_page):
+            assert [row[:2] for row in tables.read_page(span)] == sorted(row[:2] for row in tables.read_page(span))
+            assert [row[:4] for row in tables.read_positions(span)] == [row[:4] for row in tables.read_page(span)]
+
+
+class TestNames:
+    def test_columns_by_any_name(self, store: Store) -> None:
+        names = store.engine.column_names
+        store.create("people", {"id": "text", **dict.fromkeys(names, "text")}, [("a", *names), ("b", *names)])
+        spec = people(fields=tuple(Field(f"f{at}", Column(name)) for at, name in enumerate(names)))
+        tables = store.tables(spec)
+        assert plan(tables, "r1") == Planned(added=2)
+        assert everything(tables)["a"][4:] == tuple(names)
+        fields = [PendoField(mapping.name, "string") for mapping in spec.fields]
+        page = tables.read_bodies(EVERYTHING, body_layouts(spec, fields))
+        if page is not None:
+            wanted = render(spec, tables.read_page(EVERYTHING), fields)
+            assert [orjson.dumps(one.bodies) for one in records_of(page, render(spec, [])).updates] == [
+                orjson.dumps(one.bodies) for one in wanted.updates
+            ]
+        commit(tables, "r1")
+        assert plan(tables, "r2") == Planned(unchanged=2)
+
+    def test_syncs_by_any_name(self, store: Store) -> None:
+        for name in ("People", "select", "people.facts", "p" * 70, "größe"):
+            spec = dataclasses.replace(people(), name=name)
+            store.create("people", PEOPLE, [("a", "x")])
+            tables = store.tables(spec, "people")
+            assert plan(tables, "r1") == Planned(added=1)
+            commit(tables, "r1")
+            assert plan(tables, "r2") == Planned(unchanged=1)
+
+
+class TestValues:
+    def test_keys_values_and_reasons_travel_unharmed(self, store: Store) -> None:
+        texts = [*AWKWARD, "x" * 20_000]
+        store.create("people", PEOPLE, [(text[:200], text) for text in texts])
+        tables = store.tables(people())
+        assert plan(tables, "r1") == Planned(added=len(texts))
+        found = everything(tables)
+        assert {key: row[4] for key, row in found.items()} == {text[:200]: text for text in texts}
+        commit(tables, "r1", **{text[:200]: Outcome("rejected", text) for text in texts[:9]})
+        assert {entry[0]: entry[2] for entry in store.ledger(tables)} == {
+            **{text[:200]: None for text in texts},
+            **{text[:200]: text for text in texts[:9]},
+        }
+
+    @pytest.mark.parametrize(
+        ("kind", "values"),
+        [
+            ("text", [None, "", " ", "-", "0:", "a", "A", "ä", "a\u0308"]),
+            ("whole", [None, "0", "1", "-1", "9223372036854775807", "-9223372036854775808"]),
+            ("money", [None, "0", "0.01", "-0.01", "9999999999999999.99", "9999999999999999.98"]),
+            ("real", [None, "0", "0.1", "0.10000000000000002", "1e300", "-1e300", "1e-300"]),
+            ("flag", [None, "true", "false"]),
+            ("day", [None, "1970-01-01", "2024-02-29", "9999-12-31", "0001-01-01"]),
+            ("moment", [None, "2026-01-02 03:04:05", "2026-01-02 03:04:05.000001", "1969-12-31 23:59:59"]),
+            ("zoned", [None, "2026-01-02 03:04:05+00", "2026-01-02 03:04:05+01", "2026-01-02 03:04:05.5+00"]),
+        ],
+    )
+    def test_every_difference_is_a_change(self, store: Store, kind: str, values: list[str | None]) -> None:
+        """Whichever value follows another in the same row: the row has changed; the same value again: it has not."""
+        if kind not in store.engine.types:
+            pytest.skip(f"{store.engine.name} has no such type")
+        columns = {"id": "text", "value": kind}
+        spec = people(fields=(Field("value", Column("value")),))
+        keys = [f"k{at}" for at in range(len(values))]
+        store.create("people", columns, list(zip(keys, values, strict=True)))
+        tables = store.tables(spec)
+        plan(tables, "r1")
+        commit(tables, "r1")
+        assert plan(tables, "r2") == Planned(unchanged=len(values))
+        for turn in range(1, len(values)):
+            turned = [*values[turn:], *values[:turn]]
+            store.create("people", columns, list(zip(keys, turned, strict=True)))
+            assert plan(tables, f"turned {turn}") == Planned(changed=len(values))
+
+    def test_what_moves_from_one_column_to_the_next_is_a_change(self, store: Store) -> None:
+        columns = {"id": "text", "one": "text", "two": "text"}
+        spec = people(fields=(Field("one", Column("one")), Field("two", Column("two"))))
+        rows = [("ab", "c"), ("a", "bc"), ("abc", ""), ("", "abc"), ("abc", None), (None, "abc"), ("1:a", "-")]
+        store.create("people", columns, [(f"k{at}", *row) for at, row in enumerate(rows)])
+        tables = store.tables(spec)
+        plan(tables, "r1")
+        hashes = store.session.rows(
+            f"select count(distinct row_hash) from {store.relation('people__changes', store.own_schema)}"
+        )
+        assert int(hashes[0][0]) == len(rows)
+
+
+GOLDEN: dict[str, tuple[list[str | None], str | None, list[bytes]]] = {
+    # kind: values, the type of Pendo's field, their JSON
+    "text": (["a", 'q"\\\n', "größe 🚀", None], "string", [b'"a"', b'"q\\"\\\\\\n"', '"größe 🚀"'.encode(), b"null"]),
+    "whole": (["0", "-7", "9007199254740993", None], "integer", [b"0", b"-7", b"9007199254740993", b"null"]),
+    "money": (["0", "1.50", "-0.01", "1234567.89", None], "float", [b"0.0", b"1.5", b"-0.01", b"1234567.89", b"null"]),
+    "real": (["0", "0.1", "-2.5", "1e10", None], "float", [b"0.0", b"0.1", b"-2.5", b"10000000000.0", b"null"]),
+    "flag": (["true", "false", None], "boolean", [b"true", b"false", b"null"]),
+    "day": (
+        ["2026-01-02", "1969-12-31", None],
+        "time",
+        [b'"2026-01-02T00:00:00.000+00:00"', b'"1969-12-31T00:00:00.000+00:00"', b"null"],
+    ),
+    "moment": (
+        ["2026-01-02 03:04:05", "2026-01-02 03:04:05.999999", None],
+        "time",
+        [b'"2026-01-02T03:04:05.000+00:00"', b'"2026-01-02T03:04:05.999+00:00"', b"null"],
+    ),
+    "zoned": (
+        ["2026-01-02 03:04:05+00", "2026-01-02 03:04:05+05:30", None],
+        "time",
+        [b'"2026-01-02T03:04:05.000+00:00"', b'"2026-01-01T21:34:05.000+00:00"', b"null"],
+    ),
+}
+
+
+class TestBodies:
+    """The same bytes from every warehouse: the wanted ones stand in this file, once for all engines."""
+
+    @pytest.mark.parametrize("kind", GOLDEN)
+    def test_bodies_are_the_same_everywhere(self, store: Store, kind: str) -> None:
+        if kind not in store.engine.types:
+            pytest.skip(f"{store.engine.name} has no such type")
+        values, type_, wanted = GOLDEN[kind]
+        store.create("people", {"id": "text", "value": kind}, [(f"k{at}", value) for at, value in enumerate(values)])
+        spec = people(fields=(Field("value", Column("value")),))
+        tables = store.tables(spec)
+        plan(tables, "r1")
+        fields = [PendoField("v", type_)]  # type: ignore[arg-type]
+        rows = tables.read_page(EVERYTHING)
+        records = render(spec, rows, fields).updates
+        layouts = body_layouts(spec, fields)
+        written = tables.read_bodies(EVERYTHING, layouts)
+        if written is not None:
+            odd = tables.read_odd_rows(EVERYTHING, layouts) if any(map(is_odd, written)) else []
+            assert [orjson.dumps(one.bodies) for one in records_of(written, render(spec, odd, fields)).updates] == [
+                orjson.dumps(one.bodies) for one in records
+            ]
+        bodies = {record.key: orjson.dumps(record.bodies[0]) for record in records}
+        assert bodies == {
+            f"k{at}": b'{"visitorId":"k%d","values":{"v":%s}}' % (at, json) for at, json in enumerate(wanted)
+        }
+
+
+class TestLocks:
+    def test_a_lock_is_taken_once(self, store: Store) -> None:
+        first, second = self.locks(store)
+        first.acquire("first")
+        with pytest.raises(LockedError, match="run first on"):
+            second.acquire("second")
+        first.release()
+        assert first.holder() is None
+        second.acquire("second")
+        holder = first.holder()
+        assert holder is not None
+        assert (holder.run_id, holder.host) == ("second", lock.this_host())
+        assert 0 <= holder.silent_for < 60
+
+    def test_a_sign_of_life_keeps_the_lock(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, second = self.locks(store)
+        first.acquire("first")
+        monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
+        first.renew()
+        with pytest.raises(LockedError):
+            second.acquire("second")
+
+    def test_the_dead_are_succeeded_by_one(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, second = self.locks(store)
+        # No process has this number.
+        dead = {"run_id": "dead", "host": lock.this_host(), "pid": 2**22 + 1}
+        relation = store.relation("people__lock", store.own_schema)
+        store.session.run(store.session.sql("pendo_create_lock", lock=relation, **dead))
+        second.acquire("heir")
+        with pytest.raises(LockedError, match="run heir"):
+            sync_lock(store.session, store.own_schema, "people").acquire("late")
+        monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
+        with pytest.raises(WarehouseError, match="was broken"):
+            first.renew()
+        second.release()
+        assert not store.session.tables(store.own_schema)
+
+    def test_a_lock_can_be_broken(self, store: Store) -> None:
+        first, second = self.locks(store)
+        first.acquire("first")
+        second.break_()
+        second.acquire("second")
+        first.release()
+        holder = second.holder()
+        assert holder is not None
+        assert holder.run_id == "second"
+
+    def locks(self, store: Store) -> Any:
+        store.session.ensure_schema(store.own_schema)
+        return [sync_lock(store.session, store.own_schema, "people") for _ in range(2)]
+
+
+class TestRunLog:
+    def test_each_result_is_a_row(self, store: Store) -> None:
+        store.session.ensure_schema(store.own_schema)
+        counts = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
+        row: dict[str, Any] = {name: at for at, name in enumerate((*counts, "requests", "retries", "bytes"))}
+        texts = {"sync": "people", "unique_id": "model.x", "object": "visitor", "status": "partial"}
+        for message in (None, *AWKWARD):
+            result = {**row, **texts, "run_id": f"run of {message}", "message": message, "duration": 1.5}
+            log_run(store.session, store.own_schema, result)
+        found = store.session.rows(
+            f"select run_id, message, held, bytes, duration from {store.relation('pendo_runs', store.own_schema)}"
+        )
+        assert {(run, message) for run, message, *_ in found} == {
+            (f"run of {message}", message) for message in (None, *AWKWARD)
+        }
+        assert {(int(held), int(size), float(took)) for *_, held, size, took in found} == {(5, 11, 1.5)}
+
+
+class TestSchemas:
+    def test_the_schema_is_made_once(self, store: Store) -> None:
+        store.session.ensure_schema(store.own_schema)
+        store.session.ensure_schema(store.own_schema)
+        assert store.session.tables(store.own_schema) == frozenset()
+        assert not store.session.exists(store.own_schema, "nothing")
+
+    def test_what_a_refused_statement_leaves_is_no_trouble(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x")])
+        for _ in range(2):
+            with pytest.raises(WarehouseError):
+                store.session.rows("select * from nowhere_at_all")
+            with pytest.raises(WarehouseError):
+                store.session.run("insert into nowhere_at_all select 1")
+            assert len(store.session.rows(f"select * from {store.relation('people')}")) == 1
+
+    def test_columns_of_what_is_not_there(self, store: Store) -> None:
+        assert store.session.columns(None, store.schema, "nothing") is None

@@ -1,0 +1,163 @@
+"""A warehouse to hold the contract against: a profile of dbt's, and the words it has for types."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dbt_pendo.spec.sync import Column, Event, SyncSpec
+from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, Source, SyncTables
+from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.session import Connection, Session, TableColumn, open_session
+
+PROJECT = 'name: contract\nversion: "1.0.0"\nconfig-version: 2\nprofile: contract\nmodels: {+materialized: table}\n'
+TYPES = {
+    "text": "varchar",
+    "whole": "bigint",
+    "money": "decimal(18, 2)",
+    "real": "double precision",
+    "flag": "boolean",
+    "day": "date",
+    "moment": "timestamp",
+    "zoned": "timestamp with time zone",
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One warehouse.
+
+    Attributes:
+        name: dbt's name of the adapter.
+        output: What stands in profiles.yml, but for the schema.
+        types: The engine's words for the kinds of TYPES; a kind it lacks is left out.
+        column_names: Names that its columns may have.
+    """
+
+    name: str
+    output: Mapping[str, Any]
+    types: Mapping[str, str] = field(default_factory=lambda: TYPES)
+    column_names: Sequence[str] = (
+        *("plain", "UPPER", "Mixed Case", "select", "bucket", "row_hash", "per-cent%", "it's", 'a "quote"', "größe 🚀"),
+        *("{{ x }}", "back\\slash", "semi;colon"),
+    )
+
+    def write_project(self, folder: Path, schema: str) -> None:
+        (folder / "models").mkdir(parents=True)
+        (folder / "dbt_project.yml").write_text(PROJECT, encoding="utf-8")
+        profiles = {"contract": {"target": "dev", "outputs": {"dev": {**self.output, "schema": schema, "threads": 1}}}}
+        # JSON is YAML.
+        (folder / "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")
+
+    @contextmanager
+    def store(self, folder: Path) -> Iterator[Store]:
+        """An empty schema, and an open session on it."""
+        schema = f"c{uuid.uuid4().hex[:12]}"
+        self.write_project(folder, schema)
+        with open_session(Connection(folder, folder)) as session:
+            session.ensure_schema(schema)
+            store = Store(self, session, schema)
+            yield store
+            store.drop_schemas()
+
+
+class Store:
+    """A schema of a warehouse, with tables of the test's own making."""
+
+    def __init__(self, engine: Engine, session: Session, schema: str) -> None:
+        self.engine = engine
+        self.session = session
+        self.schema = schema
+        self.own_schema = f"{schema}_pendo"
+        self._types: dict[str, dict[str, str]] = {}
+
+    def drop_schemas(self) -> None:
+        adapter = self.session._adapter
+        for schema in (self.schema, self.own_schema):
+            adapter.drop_schema(self.session._relation(schema, None))
+            self.session._commit()
+
+    # The models.
+
+    def create(self, table: str, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> None:
+        """Builds a table: ``columns`` names the kind of each, and values are given as text or None."""
+        self._types[table] = dict(columns)
+        self.session.create(self.schema, table, f"create table {self.relation(table)} as {self._select(columns, rows)}")
+
+    def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        self.session.run(f"insert into {self.relation(table)} {self._select(self._types[table], rows)}")
+
+    def _select(self, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> str:
+        selects = (
+            "select "
+            + ", ".join(
+                f"cast({self.literal(value)} as {self.engine.types[kind]}) as {self.name(name)}"
+                for (name, kind), value in zip(columns.items(), row, strict=True)
+            )
+            for row in rows or [[None] * len(columns)]
+        )
+        return " union all ".join(selects) + ("" if rows else " limit 0")
+
+    def relation(self, table: str, schema: str | None = None) -> str:
+        return self.session.relation(schema or self.schema, table)
+
+    def literal(self, value: Any) -> str:
+        return "null" if value is None else self.session.sql("pendo_literal", text=str(value))
+
+    def name(self, column: str) -> str:
+        return self.session.sql("pendo_name", name=column)
+
+    # The syncs.
+
+    def tables(self, spec: SyncSpec, table: str | None = None) -> SyncTables:
+        """The change set and ledger of a sync."""
+        table = table or spec.name
+        found = self.session.columns(None, self.schema, table)
+        assert found is not None
+        by_name = {column.name: column for column in found}
+        source = Source(
+            self.relation(table),
+            self._column(by_name, spec.key),
+            tuple(self._column(by_name, name) for name in spec.columns),
+        )
+        tables = SyncTables(self.session, self.own_schema, spec, source)
+        tables.ensure_schema()
+        tables.prepare()
+        return tables
+
+    def _column(self, by_name: Mapping[str, TableColumn], name: str) -> TableColumn:
+        return by_name[name]
+
+    def ledger(self, tables: SyncTables) -> list[tuple[Any, ...]]:
+        """The ledger's entries, oldest first: key, status, detail, attempts, run."""
+        return self.session.rows(
+            f"select record_key, status, detail, attempts, run_id from {tables.ledger} order by logged_at, record_key"
+        )
+
+
+def people(**changes: Any) -> SyncSpec:
+    """A sync of visitors with one field."""
+    fields = changes.pop("fields", None) or (Field("plan", Column("plan")),)
+    return SyncSpec("people", "model.contract.people", "x.yml", "visitor", "id", fields, **changes)
+
+
+def clicks() -> SyncSpec:
+    """A sync of events."""
+    event = Event(Column("event"), Column("person"), Column("at"))
+    return SyncSpec("clicks", "model.contract.clicks", "x.yml", "track_event", "id", event=event)
+
+
+def plan(tables: SyncTables, run_id: str, **options: Any) -> Planned:
+    """Writes the change set, and returns its counts."""
+    return sum((bucket.planned for bucket in tables.write_changes(run_id, PlanOptions(**options))), Planned())
+
+
+def everything(tables: SyncTables) -> dict[str, Row]:
+    """The rows to send by key, in the order in which they come."""
+    return {row[3]: row for row in tables.read_page(EVERYTHING)}
