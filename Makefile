@@ -12,7 +12,7 @@ help: ## Show this help.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb]' --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb,postgres]' --group dev
 	touch $@
 
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.

