@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import threading
 import time
 from collections import Counter
@@ -29,11 +30,14 @@ from dbt_pendo.records.written import body_layouts, is_odd, records_of
 from dbt_pendo.spec.sync import Limit, SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
-from dbt_pendo.warehouse.pages import Planned, Span, cut_pages, limit_buckets
+from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages, limit_buckets
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100
 SMALLEST_PAGE, LARGEST_PAGE = 1_000, 25_000
+# Nor may its rows take more memory than this, by the width of the first few.
+PAGE_BYTES = 32 * 2**20
+ROWS_MEASURED = 20
 REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
@@ -185,6 +189,7 @@ class SyncRun:
             for reason, rows, key in self._tables.invalid_reasons():
                 self._note("invalid", reason, key, rows)
         rows_per_page = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
+        rows_per_page = min(rows_per_page, max(PAGE_BYTES // self._row_width(buckets), 1))
         # The plan may have taken so long that the lock was taken for dead.
         lock.renew()
         self._deliver(list(cut_pages(buckets, rows_per_page)), lock)
@@ -194,6 +199,12 @@ class SyncRun:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
         notes = [*self._notes(), *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
         return ("partial" if self._counts["rejected"] else "success"), "; ".join(notes) or None
+
+    def _row_width(self, buckets: Sequence[Bucket]) -> int:
+        """Returns about how many bytes of memory a row takes, at least 1."""
+        first = next((bucket.name for bucket in buckets if bucket.planned.to_send), None)
+        rows = self._tables.read_page(Span(first, first), ROWS_MEASURED) if first else []
+        return sum(sys.getsizeof(value) for row in rows for value in row) // max(len(rows), 1) or 1
 
     def _recover(self) -> None:
         """Commits what Pendo had acknowledged to a run that died before it could."""

@@ -15,9 +15,10 @@ from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
 from dbt_pendo.warehouse.session import Session, TableColumn
 
-# An exception costs about 100 bytes of SQL; the shortest statement limit known is 1 MiB (Snowflake, BigQuery),
-# and a detail may be long.
+# An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
+# statement limit known is 1 MiB (Snowflake, BigQuery).
 EXCEPTIONS_PER_STATEMENT = 1_000
+DETAIL_BYTES_PER_STATEMENT = 400_000
 DETAIL_LENGTH = 500
 # PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
 LONGEST_NAME = 50
@@ -143,9 +144,9 @@ class SyncTables:
         ((run_id,),) = self._session.rows(self._session.sql("pendo_change_set_run", changes=changes))
         return None if run_id is None else str(run_id)
 
-    def read_page(self, span: Span) -> list[Row]:
-        """Returns the rows of a page that have to be sent."""
-        return self._read(self._session.relation(self._schema, self._changes), span, None)
+    def read_page(self, span: Span, limit: int | None = None) -> list[Row]:
+        """Returns the rows of a page that have to be sent, or the first ``limit`` of them."""
+        return self._read(self._session.relation(self._schema, self._changes), span, limit)
 
     def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row] | None:
         """Returns the rows of a page as request bodies: bucket, seq, change, record key and a body a layout.
@@ -351,13 +352,18 @@ def _statements(
 ) -> Iterator[tuple[Span, Sequence[tuple[Position, Outcome]]]]:
     """Cuts a span so that no statement names more exceptions than fit; each part is committed on its own."""
     start = span
-    rest = sorted(exceptions, key=lambda exception: exception[0])
-    while len(rest) > EXCEPTIONS_PER_STATEMENT:
-        named, rest = rest[:EXCEPTIONS_PER_STATEMENT], rest[EXCEPTIONS_PER_STATEMENT:]
-        (bucket, seq), _ = named[-1]
-        yield replace(start, last=bucket, last_seq=seq), named
-        start = replace(start, first=bucket, first_seq=seq + 1)
-    yield start, rest
+    named: list[tuple[Position, Outcome]] = []
+    size = 0
+    for position, outcome in sorted(exceptions, key=lambda exception: exception[0]):
+        length = len((_shortened(outcome.detail) or "").encode())
+        if len(named) == EXCEPTIONS_PER_STATEMENT or size + length > DETAIL_BYTES_PER_STATEMENT:
+            bucket, seq = named[-1][0]
+            yield replace(start, last=bucket, last_seq=seq), named
+            start = replace(start, first=bucket, first_seq=seq + 1)
+            named, size = [], 0
+        named.append((position, outcome))
+        size += length
+    yield start, named
 
 
 def _shortened(detail: str | None) -> str | None:

@@ -96,6 +96,15 @@ def test_a_sync_that_fails_between_two_pages(
     shop.check_delivered(kind)
 
 
+def test_wide_rows_come_in_small_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "PAGE_BYTES", 40_000)
+    shop.sql("update users set plan = repeat('wide', 1000)")
+    shop.sync(USERS)
+    shop.check_pendo(USERS)
+    rows_by_page = [rows for (rows,) in shop.sql("select count(*) from main_pendo.users__ledger group by logged_at")]
+    assert 4 <= max(rows_by_page) <= 10
+
+
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("rejected", [0, 1, 5, 6, 29, 30, 31, 59, 60])
 def test_whichever_outcome_most_rows_share(shop: Shop, sandbox: Sandbox, rejected: int) -> None:

@@ -192,6 +192,22 @@ class TestCommits:
             written = Counter(entry[:3] for entry in store.ledger(tables) if entry[4] == run_id)
             assert written == wanted
 
+    def test_long_reasons_make_no_long_statement(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        store.create("people", PEOPLE, [(f"p{i}", "x") for i in range(12)])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        reason = "🚀" * 600
+        monkeypatch.setattr(ledger, "DETAIL_BYTES_PER_STATEMENT", 5_000)
+        seen: list[str] = []
+        run = store.session.run
+        monkeypatch.setattr(store.session, "run", lambda sql: (seen.append(sql), run(sql)))
+        commit(tables, "r1", **{f"p{i}": Outcome("rejected", reason) for i in range(0, 12, 3)})
+        assert {entry[0]: entry[2] for entry in store.ledger(tables)} == {
+            f"p{i}": None if i % 3 else reason[:500] for i in range(12)
+        }
+        # Four reasons of 2,000 bytes, two to a statement.
+        assert len(seen) == 2
+
     def test_removed_rows_are_known_to_be_gone(self, store: Store) -> None:
         store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
         tables = store.tables(people(on_removed="delete"))
