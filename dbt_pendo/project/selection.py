@@ -33,6 +33,7 @@ def select_nodes(
     from dbt.artifacts.schemas.manifest import WritableManifest
     from dbt.compilation import Linker
     from dbt.contracts.graph.manifest import Manifest
+    from dbt.contracts.project import ProjectFlags
     from dbt.flags import set_from_args
     from dbt.graph.cli import parse_difference
     from dbt.graph.graph import Graph
@@ -41,7 +42,8 @@ def select_nodes(
     from dbt_common.exceptions import DbtBaseException
 
     cleanup_event_logger()
-    set_from_args(argparse.Namespace(indirect_selection="eager", project_dir=str(project_dir)), None)
+    # Project flags decide how dbt reads a manifest that another version of it wrote.
+    set_from_args(argparse.Namespace(indirect_selection="eager", project_dir=str(project_dir)), ProjectFlags())
     try:
         manifest = Manifest.from_writable_manifest(WritableManifest.read_and_check_versions(str(manifest_path)))
         linker = Linker()

@@ -1,0 +1,1 @@
+{{ config(materialized='ephemeral') }} select 'a' as id, 'pro' as plan

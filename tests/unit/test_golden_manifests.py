@@ -1,0 +1,54 @@
+"""What each version of dbt makes of one project is the same to us; see tests/projects/annotated."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dbt_pendo.engine.gather import Selection, gather_syncs
+from dbt_pendo.spec.sync import Column, Mapping
+
+PROJECT = Path(__file__).resolve().parents[1] / "projects" / "annotated"
+MANIFESTS = sorted((PROJECT / "manifests").glob("*.json"))
+PLAN = (Mapping("plan", Column("plan")),)
+
+
+@pytest.fixture(params=MANIFESTS, ids=lambda path: path.stem)
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    shutil.copy(request.param, tmp_path / "manifest.json")
+    return tmp_path
+
+
+def test_every_version_that_is_claimed_has_one() -> None:
+    assert {path.stem.rpartition(".")[0] for path in MANIFESTS} == {"dbt-1.8", "dbt-1.10", "dbt-1.11", "dbt-1.12"}
+
+
+def test_the_same_syncs_come_from_every_version(target: Path) -> None:
+    syncs = gather_syncs(PROJECT, target, Selection()).syncs
+    assert {spec.name: (spec.object, spec.file, model.materialized) for model, spec in syncs} == {
+        "people.facts": ("visitor", "models/models.yml", "table"),
+        "people.agent": ("visitor", "models/models.yml", "table"),
+        "clicks": ("track_event", "models/models.yml", "table"),
+        "passing": ("visitor", "models/models.yml", "ephemeral"),
+        "versioned_v1": ("account", "models/models.yml", "table"),
+        "versioned_v2": ("account", "models/models.yml", "table"),
+        "a_seed": ("visitor", "models/models.yml", "seed"),
+        "a_snapshot": ("visitor", "snapshots/a_snapshot.sql", "snapshot"),
+    }
+    fields = {spec.name: spec.fields for _, spec in syncs}
+    assert fields["people.facts"] == fields["passing"] == fields["a_seed"] == fields["a_snapshot"] == PLAN
+    assert fields["people.agent"] == (Mapping("plan", Column("plan"), group="agent"),)
+    # Mapped at the column, and inherited by each version of the model.
+    assert fields["versioned_v1"] == fields["versioned_v2"] == PLAN
+    clicks = next(spec for _, spec in syncs if spec.name == "clicks")
+    assert clicks.event is not None
+    assert clicks.event.properties == (Mapping("Größe 🚀", Column("plan")),)
+    assert {model.relation_name for model, _ in syncs} >= {None, '"memory"."main"."people"'}
+
+
+@pytest.mark.parametrize(("select", "names"), [("tag:daily", ["people.agent", "people.facts"]), ("clicks", ["clicks"])])
+def test_dbts_selectors_work_on_every_version(target: Path, select: str, names: list[str]) -> None:
+    syncs = gather_syncs(PROJECT, target, Selection(select=(select,))).syncs
+    assert sorted(spec.name for _, spec in syncs) == names
