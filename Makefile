@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test soak lint format bench clean
+# The versions of dbt-core that are claimed to work.
+MATRIX := 1.8 1.10 1.11 1.12
+
+.PHONY: help demo test test-matrix soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,6 +23,19 @@ demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
+
+test-matrix: $(MATRIX:%=test-dbt-%) ## Run the DuckDB path with each version of dbt-core that is claimed to work.
+
+# 1.12 needs a package that downloads a binary while it is built; one old version of it has a wheel.
+CORE_1.12 := 'dbt-core==1.12.0' 'dbt-core-experimental-parser==2.0.0a4'
+
+test-dbt-%:
+	$(PYTHON) -m venv .venv-dbt-$*
+	.venv-dbt-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-dbt-$*/bin/python -m pip install --quiet --editable '.[duckdb]' $(or $(CORE_$*),'dbt-core==$*.*') \
+		pytest pytest-xdist hypothesis jsonschema
+	.venv-dbt-$*/bin/python -m pytest -n auto -q tests/functional tests/warehouse/test_duckdb.py \
+		tests/unit/test_golden_manifests.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py
@@ -39,4 +55,4 @@ bench: $(INSTALLED) ## Measure a million visitors, and the pace against a Pendo 
 	$(BIN)/python benchmarks/pacing.py
 
 clean: ## Remove what the targets above made.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
