@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SPARK_VENV := .venv-spark
+SPARK_INSTALLED := $(SPARK_VENV)/.installed
 
-.PHONY: help demo test soak lint format bench clean
+.PHONY: help demo test test-spark soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -15,11 +17,20 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb,postgres]' --group dev
 	touch $@
 
+$(SPARK_INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SPARK_VENV)
+	PIP_CONSTRAINT= $(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(SPARK_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[spark]' pytest
+	touch $@
+
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
+
+test-spark: $(SPARK_INSTALLED) ## Run the warehouse's tests on Spark; needs Java 17 or newer.
+	$(SPARK_VENV)/bin/python -m pytest -q tests/warehouse/test_spark.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py
@@ -39,4 +50,4 @@ bench: $(INSTALLED) ## Measure a million visitors, and the pace against a Pendo 
 	$(BIN)/python benchmarks/pacing.py
 
 clean: ## Remove what the targets above made.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(SPARK_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
