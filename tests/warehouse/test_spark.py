@@ -1,17 +1,19 @@
-"""The contract on Spark, in this process: one session for all tests, for its start takes ten seconds."""
+"""The contract on Spark: one session in this process for all tests, for its start takes ten seconds."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from contract import *  # noqa: F403
 from engine import Engine
+from whole_path import *  # noqa: F403
 
-pyspark = pytest.importorskip("pyspark")
+pyspark_sql = pytest.importorskip("pyspark.sql")
 
-# Neither is UTC, and an hour is missing in each every year: no time may depend on them.
+# Neither is UTC, and in each an hour is missing every year and another comes twice: no time may depend on them.
 SESSION_ZONE = "Europe/Berlin"
 PROCESS_ZONE = "America/New_York"
 TYPES = {
@@ -26,35 +28,42 @@ TYPES = {
 }
 
 
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Settings for the session that dbt-spark will start: its files in a temporary folder, its catalog in memory."""
-    folder = tmp_path_factory.mktemp("spark")
-    settings = {
+def settings(folder: Path, catalog: str) -> dict[str, str]:
+    """Spark's settings, with all its files in a folder; ``catalog`` is Derby's name of the database for it."""
+    return {
         "spark.master": "local[2]",
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": SESSION_ZONE,
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.local.dir": str(folder),
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{catalog};create=true",
+        "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:+UseSerialGC",
+        # For a handful of rows there is nothing to share out, to compile or to adapt to.
         "spark.sql.shuffle.partitions": "2",
-        # For a handful of rows there is nothing to compile and nothing to adapt to.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
-        "spark.sql.warehouse.dir": folder / "warehouse",
-        "spark.local.dir": folder / "local",
-        "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:contract;create=true",
-        "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     }
-    lines = "".join(f"{name} {value}\n" for name, value in settings.items())
-    (folder / "spark-defaults.conf").write_text(lines, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPARK_CONF_DIR", str(folder))
-        yield
-    if session := pyspark.sql.SparkSession.getActiveSession():
-        session.stop()
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The session that dbt-spark will find; its catalog is in memory."""
+    builder = pyspark_sql.SparkSession.builder.enableHiveSupport()
+    for name, value in settings(tmp_path_factory.mktemp("spark"), "memory:contract").items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    yield
+    session.stop()
 
 
 @pytest.fixture
-def engine(spark: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def engine(spark: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    # For the sessions of other processes, which share a catalog among themselves.
+    lines = "".join(f"{name} {value}\n" for name, value in settings(tmp_path, str(tmp_path / "catalog")).items())
+    (tmp_path / "spark-defaults.conf").write_text(lines, encoding="utf-8")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
     monkeypatch.setenv("TZ", PROCESS_ZONE)
     time.tzset()
     # Spark's catalog takes only ASCII letters, digits and _ in a table's name, quoted or not.
