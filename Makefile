@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SPARK_VENV := .venv-spark
+SPARK_INSTALLED := $(SPARK_VENV)/.installed
 
 # The versions of dbt-core that are claimed to work.
 MATRIX := 1.8 1.10 1.11 1.12
 
-.PHONY: help demo test test-matrix soak lint format bench clean
+.PHONY: help demo test test-spark test-matrix soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -16,6 +18,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb,postgres]' --group dev
+	touch $@
+
+$(SPARK_INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SPARK_VENV)
+	PIP_CONSTRAINT= $(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(SPARK_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[spark]' pytest
 	touch $@
 
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
@@ -36,6 +44,9 @@ test-dbt-%:
 		pytest pytest-xdist hypothesis jsonschema
 	.venv-dbt-$*/bin/python -m pytest -n auto -q tests/functional tests/warehouse/test_duckdb.py \
 		tests/unit/test_golden_manifests.py
+
+test-spark: $(SPARK_INSTALLED) ## Run the warehouse's tests on Spark; needs Java 17 or newer.
+	$(SPARK_VENV)/bin/python -m pytest -q tests/warehouse/test_spark.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py

@@ -17,6 +17,18 @@ select * from (
 order by bucket, seq
 {% endmacro %}
 
+{#-
+  A file holds few buckets, in order: a page is found by the smallest and largest values that files and their parts
+  are labelled with. Not by a sort of all rows, which would plan twice, the first time to learn where to cut.
+#}
+{% macro spark__pendo_create_changes(relation, plan) %}
+create table {{ relation }}{{ dbt_pendo.pendo_storage() }} as
+select * from (
+{{ plan }}
+) planned
+distribute by substr(bucket, 1, 2) sort by bucket, seq
+{% endmacro %}
+
 
 {# What makes a page of a change set cheap to find, once it is written; empty where its order does. #}
 {% macro pendo_index_changes(changes) %}

@@ -61,7 +61,7 @@
 
 {% macro spark__pendo_text(expression, dtype) -%}
     {%- if dtype | lower == 'timestamp' -%}
-    cast(to_utc_timestamp({{ expression }}, current_timezone()) as {{ dbt.type_string() }})
+    cast({{ dbt_pendo.spark__pendo_utc(expression) }} as {{ dbt.type_string() }})
     {%- else -%}
     cast({{ expression }} as {{ dbt.type_string() }})
     {%- endif -%}

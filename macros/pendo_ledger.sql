@@ -11,7 +11,7 @@ create table {{ ledger }} (
     attempts {{ dbt.type_int() }},
     run_id {{ dbt.type_string() }},
     logged_at {{ dbt.type_timestamp() }}
-)
+){{ dbt_pendo.pendo_storage() }}
 {% endmacro %}
 
 
@@ -85,7 +85,7 @@ where outcomes.record_key is not null
 
 {# The ledger without its dead rows: what no plan would look at any more. #}
 {% macro pendo_compact_ledger(compacted, ledger) %}
-create table {{ compacted }} as
+create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
 select record_key, row_hash, status, detail, attempts, run_id, logged_at
 from (
     {{ dbt_pendo.pendo_latest(ledger) }}

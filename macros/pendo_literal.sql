@@ -16,8 +16,9 @@
     '{{ text | replace("\\", "\\\\") | replace("'", "\\'") | replace("\n", "\\n") | replace("\r", "\\r") }}'
 {%- endmacro %}
 
+{# Spark puts a setting or an environment variable in place of `${name}`, wherever it stands. #}
 {% macro spark__pendo_quote_text(text) -%}
-    {{ dbt_pendo.bigquery__pendo_quote_text(text) }}
+    {{ dbt_pendo.bigquery__pendo_quote_text(text) | replace("${", "$\\{") }}
 {%- endmacro %}
 
 {% macro snowflake__pendo_quote_text(text) -%}

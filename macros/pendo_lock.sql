@@ -3,7 +3,7 @@
   holds the lock; each further row is a sign of life.
 #}
 {% macro pendo_create_lock(lock, run_id, host, pid) %}
-create table {{ lock }} as
+create table {{ lock }}{{ dbt_pendo.pendo_storage() }} as
 {{ dbt_pendo.pendo_sign_of_life(run_id, host, pid) }}
 {% endmacro %}
 
@@ -29,7 +29,7 @@ select
     run_id,
     host,
     pid,
-    since,
+    {{ dbt_pendo.pendo_fetched('since', dbt.type_timestamp()) }},
     {{ dbt.datediff('seen_at', dbt_pendo.pendo_now(), 'second') }} as silent_for
 from (
     select run_id, host, pid, min(seen_at) as since, max(seen_at) as seen_at

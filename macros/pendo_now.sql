@@ -26,3 +26,18 @@
 {% macro redshift__pendo_now() -%}
     sysdate
 {%- endmacro %}
+
+
+{# The same clock, so many seconds ago. #}
+{% macro pendo_seconds_ago(seconds) -%}
+    {{ return(adapter.dispatch('pendo_seconds_ago', 'dbt_pendo')(seconds)) }}
+{%- endmacro %}
+
+{% macro default__pendo_seconds_ago(seconds) -%}
+    {{ return(dbt.dateadd('second', -seconds, dbt_pendo.pendo_now())) }}
+{%- endmacro %}
+
+{# Its dateadd drops the fraction of the second, and what has just happened would lie in the future. #}
+{% macro spark__pendo_seconds_ago(seconds) -%}
+    timestamp_micros(unix_micros({{ dbt_pendo.pendo_now() }}) - {{ seconds }}000000L)
+{%- endmacro %}

@@ -4,7 +4,7 @@
 
   Arguments:
     changes     the change set: its relation, or a plan in parentheses
-    columns     the aliases of the mapped columns, in the order wanted
+    columns     the mapped columns, in the order wanted: [{alias, dtype}]
     span        the rows of the page (see pendo_within)
     row_limit   at most so many rows; none for all of them
     bodies      only the rows that have not all of these bodies (see pendo_read_bodies); none for all rows
@@ -16,7 +16,7 @@ select
     change,
     record_key
     {%- for column in columns %},
-    {{ dbt_pendo.pendo_name(column) }}
+    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
     {%- endfor %}
 from {{ changes }} changes
 where change in ('added', 'changed', 'removed')

@@ -5,7 +5,7 @@ create table {{ runs }} (
     {{ column[0] }} {{ column[1] }},
     {%- endfor %}
     logged_at {{ dbt.type_timestamp() }}
-)
+){{ dbt_pendo.pendo_storage() }}
 {% endmacro %}
 
 

@@ -167,7 +167,7 @@ class SyncTables:
 
     def read_positions(self, span: Span) -> list[Row]:
         """Returns the rows of a page without the mapped columns, which another mapping may have written."""
-        return self._read(self._session.relation(self._schema, self._changes), span, None, columns=())
+        return self._read(self._session.relation(self._schema, self._changes), span, None, with_columns=False)
 
     def invalid_reasons(self) -> list[tuple[str, int, str | None]]:
         """Returns why rows of the change set are invalid: the reason, how many rows, and one of their keys."""
@@ -293,14 +293,15 @@ class SyncTables:
         changes: str,
         span: Span,
         limit: int | None,
-        columns: Sequence[str] | None = None,
         bodies: Sequence[dict[str, Any]] | None = None,
+        with_columns: bool = True,
     ) -> list[Row]:
+        columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
         return self._session.rows(
             self._session.sql(
                 "pendo_read_page",
                 changes=changes,
-                columns=list(self._aliases if columns is None else columns),
+                columns=[{"alias": alias, "dtype": column.dtype} for alias, column in columns],
                 span=asdict(span),
                 row_limit=limit,
                 bodies=bodies,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,6 +223,7 @@ def open_session(connection: Connection) -> Iterator[Session]:
             adapter.set_macro_resolver(macros)
             adapter.set_macro_context_generator(generate_runtime_macro_context)
         stack.callback(_let_go, adapter)
+        _silence_pyspark()
         with _readable_errors(WarehouseError, f"The warehouse ({config.credentials.type}) cannot be reached"):
             # dbt connects at the first statement; ask for something now, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
@@ -238,6 +240,13 @@ def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
     _, cursor = connections.add_select_query(sql)
     rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
+
+
+def _silence_pyspark() -> None:
+    """Keeps pyspark, where it is loaded, from printing a refused statement with its stack trace: we say what it was."""
+    logger = sys.modules.get("pyspark.logger")
+    if logger is not None:
+        logger.PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
 
 
 def _let_go(adapter: Any) -> None:

@@ -38,6 +38,7 @@ class Engine:
         output: What stands in profiles.yml, but for the schema.
         types: The engine's words for the kinds of TYPES; a kind it lacks is left out.
         column_names: Names that its columns may have.
+        sync_names: Names that its tables may have, and so a sync of one.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Engine:
         *("plain", "UPPER", "Mixed Case", "select", "bucket", "row_hash", "per-cent%", "it's", 'a "quote"', "größe 🚀"),
         *("{{ x }}", "back\\slash", "semi;colon"),
     )
+    sync_names: Sequence[str] = ("People", "select", "people.facts", "p" * 70, "größe")
 
     def write_project(self, folder: Path, schema: str) -> None:
         (folder / "models").mkdir(parents=True)

@@ -68,7 +68,7 @@ def test_a_page_is_read_by_its_index(store: Store, many: SyncTables) -> None:
     sql = store.session.sql(
         "pendo_read_page",
         changes=store.relation("people__changes", store.own_schema),
-        columns=["plan"],
+        columns=[{"alias": "plan", "dtype": "text"}],
         span={"first": "100", "last": "10f", "first_seq": None, "last_seq": None},
     )
     ((explained,),) = store.session.rows(f"explain (analyze, format json) {sql}")

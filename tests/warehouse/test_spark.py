@@ -1,0 +1,73 @@
+"""The contract on Spark: one session in this process for all tests, for its start takes ten seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from contract import *  # noqa: F403
+from engine import Engine
+from whole_path import *  # noqa: F403
+
+pyspark_sql = pytest.importorskip("pyspark.sql")
+
+# Neither is UTC, and in each an hour is missing every year and another comes twice: no time may depend on them.
+SESSION_ZONE = "Europe/Berlin"
+PROCESS_ZONE = "America/New_York"
+TYPES = {
+    "text": "string",
+    "whole": "bigint",
+    "money": "decimal(18, 2)",
+    "real": "double",
+    "flag": "boolean",
+    "day": "date",
+    "moment": "timestamp_ntz",
+    "zoned": "timestamp",
+}
+
+
+def settings(folder: Path, catalog: str) -> dict[str, str]:
+    """Spark's settings, with all its files in a folder; ``catalog`` is Derby's name of the database for it."""
+    return {
+        "spark.master": "local[2]",
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": SESSION_ZONE,
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.local.dir": str(folder),
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{catalog};create=true",
+        "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:+UseSerialGC",
+        # For a handful of rows there is nothing to share out, to compile or to adapt to.
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+    }
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The session that dbt-spark will find; its catalog is in memory."""
+    builder = pyspark_sql.SparkSession.builder.enableHiveSupport()
+    for name, value in settings(tmp_path_factory.mktemp("spark"), "memory:contract").items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    yield
+    session.stop()
+
+
+@pytest.fixture
+def engine(spark: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    # For the sessions of other processes, which share a catalog among themselves.
+    lines = "".join(f"{name} {value}\n" for name, value in settings(tmp_path, str(tmp_path / "catalog")).items())
+    (tmp_path / "spark-defaults.conf").write_text(lines, encoding="utf-8")
+    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+    monkeypatch.setenv("TZ", PROCESS_ZONE)
+    time.tzset()
+    # Spark's catalog takes only ASCII letters, digits and _ in a table's name, quoted or not.
+    names = tuple(name for name in Engine.sync_names if name.isascii())
+    yield Engine("spark", {"type": "spark", "method": "session", "host": "NA"}, TYPES, sync_names=names)
+    monkeypatch.undo()
+    time.tzset()
