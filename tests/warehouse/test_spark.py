@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from acme import Acme
 from contract import *  # noqa: F403
 from engine import Engine
-from whole_path import *  # noqa: F403
+from whole_path import TestPath as ForEachEngine
+
+from dbt_pendo.cli import main
+from dbt_pendo.sandbox import Sandbox
 
 pyspark_sql = pytest.importorskip("pyspark.sql")
 
@@ -28,15 +37,17 @@ TYPES = {
 }
 
 
-def settings(folder: Path, catalog: str) -> dict[str, str]:
-    """Spark's settings, with all its files in a folder; ``catalog`` is Derby's name of the database for it."""
-    return {
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The session that dbt-spark will find: all its files in a temporary folder, its catalog in memory."""
+    folder = tmp_path_factory.mktemp("spark")
+    settings = {
         "spark.master": "local[2]",
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": SESSION_ZONE,
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.local.dir": str(folder),
-        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{catalog};create=true",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:contract;create=true",
         "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:+UseSerialGC",
         # For a handful of rows there is nothing to share out, to compile or to adapt to.
         "spark.sql.shuffle.partitions": "2",
@@ -44,13 +55,8 @@ def settings(folder: Path, catalog: str) -> dict[str, str]:
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
     }
-
-
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The session that dbt-spark will find; its catalog is in memory."""
     builder = pyspark_sql.SparkSession.builder.enableHiveSupport()
-    for name, value in settings(tmp_path_factory.mktemp("spark"), "memory:contract").items():
+    for name, value in settings.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
@@ -59,11 +65,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def engine(spark: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    # For the sessions of other processes, which share a catalog among themselves.
-    lines = "".join(f"{name} {value}\n" for name, value in settings(tmp_path, str(tmp_path / "catalog")).items())
-    (tmp_path / "spark-defaults.conf").write_text(lines, encoding="utf-8")
-    monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+def engine(spark: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setenv("TZ", PROCESS_ZONE)
     time.tzset()
     # Spark's catalog takes only ASCII letters, digits and _ in a table's name, quoted or not.
@@ -71,3 +73,36 @@ def engine(spark: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield Engine("spark", {"type": "spark", "method": "session", "host": "NA"}, TYPES, sync_names=names)
     monkeypatch.undo()
     time.tzset()
+
+
+class AcmeHere(Acme):
+    """Runs every command in this process: another would start a session of its own for each."""
+
+    def build(self) -> None:
+        from dbt.cli.main import dbtRunner
+
+        built = dbtRunner().invoke(["--quiet", "--log-level-file", "none", "build"])
+        assert built.success, built
+
+    def run(self, *args: str) -> Any:
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            patch.setattr(sys, "argv", ["dbt-pendo", *args, "--json"])
+            with contextlib.suppress(SystemExit):
+                main()
+        return json.loads(printed.getvalue())
+
+
+@pytest.fixture
+def acme(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Acme]:
+    with Sandbox() as sandbox:
+        project = AcmeHere(engine, tmp_path / "acme", "acme", sandbox)
+        for name, value in project.env.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(project.folder)
+        project.build()
+        yield project
+
+
+class TestPath:
+    test_check_plan_sync_and_sync_again = ForEachEngine.test_check_plan_sync_and_sync_again
