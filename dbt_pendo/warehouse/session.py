@@ -147,7 +147,8 @@ class Session:
         """Runs the statement that creates a table of ours, in place of one of that name."""
         self.drop(schema, identifier)
         self.run(sql)
-        self._adapter.cache_added(self._relation(schema, identifier))
+        # Not added by the name we gave it, for the warehouse may know it by another: Snowflake answers in upper case.
+        self._adapter.cache.clear()
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""
