@@ -23,6 +23,22 @@
     sysdate()
 {%- endmacro %}
 
+{# `sysdate` is in the session's time zone, and takes that for its own when it is given one. #}
 {% macro redshift__pendo_now() -%}
-    sysdate
+    cast(sysdate as timestamptz) at time zone 'UTC'
+{%- endmacro %}
+
+
+{# The moment so many seconds before now. #}
+{% macro pendo_seconds_ago(seconds) -%}
+    {{ return(adapter.dispatch('pendo_seconds_ago', 'dbt_pendo')(seconds)) }}
+{%- endmacro %}
+
+{% macro default__pendo_seconds_ago(seconds) -%}
+    {{ dbt.dateadd('second', -seconds, dbt_pendo.pendo_now()) }}
+{%- endmacro %}
+
+{# dbt's `dateadd` makes a datetime of it, which BigQuery does not compare with a timestamp. #}
+{% macro bigquery__pendo_seconds_ago(seconds) -%}
+    timestamp_sub({{ dbt_pendo.pendo_now() }}, interval {{ seconds }} second)
 {%- endmacro %}

@@ -114,7 +114,7 @@ compared as (
             {%- if max_attempts is not none %}
             when attempts >= {{ max_attempts }} then 'held'
             when attempts > 0 and failed_status = 'missing'
-                and failed_at > {{ dbt.dateadd('second', -missing_retry, dbt_pendo.pendo_now()) }}
+                and failed_at > {{ dbt_pendo.pendo_seconds_ago(missing_retry) }}
                 then 'held'
             {%- endif %}
             {%- endif %}
