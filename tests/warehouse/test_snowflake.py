@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import contract
 import pytest
 from contract import *  # noqa: F403
 from engine import TYPES, Engine
@@ -53,6 +54,14 @@ def wait_for(port: int, running: subprocess.Popen[bytes]) -> None:
     raise AssertionError("fakesnow does not answer")
 
 
+@pytest.fixture(autouse=True)
+def no_null_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fakesnow sends a null timestamp as 1970-01-01, Snowflake as a null: no bodies of such here."""
+    for kind in ("moment", "zoned"):
+        values, type_, wanted = contract.GOLDEN[kind]
+        monkeypatch.setitem(contract.GOLDEN, kind, (values[:-1], type_, wanted[:-1]))
+
+
 @pytest.fixture
 def engine(server: int) -> Engine:
     output: dict[str, Any] = {**LOGIN, "type": "snowflake", "port": server, "database": "contract", "warehouse": "w"}
@@ -67,4 +76,6 @@ def engine(server: int) -> Engine:
             "moment": "timestamp_ntz",
             "zoned": "timestamp_tz",
         },
+        # fakesnow breaks off after it has created a table with a quote in a column's name.
+        [name for name in Engine.column_names if name != "it's"],
     )
