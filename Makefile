@@ -3,16 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SPARK_VENV := .venv-spark
-SPARK_INSTALLED := $(SPARK_VENV)/.installed
 
 # The versions of dbt-core that are claimed to work.
 MATRIX := 1.8 1.10 1.11 1.12
 
-.PHONY: help demo test test-spark test-matrix soak lint format bench clean
+.PHONY: help demo test test-spark test-snowflake test-rendered test-matrix soak lint format bench clean
 
 help: ## Show this help.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -20,10 +18,24 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb,postgres]' --group dev
 	touch $@
 
-$(SPARK_INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(SPARK_VENV)
-	PIP_CONSTRAINT= $(SPARK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(SPARK_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[spark]' pytest
+.venv-spark/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-spark
+	PIP_CONSTRAINT= .venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-spark/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[spark]' pytest
+	touch $@
+
+.venv-snowflake/.installed: pyproject.toml constraints-snowflake.txt
+	$(PYTHON) -m venv .venv-snowflake
+	PIP_CONSTRAINT= .venv-snowflake/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-snowflake/bin/python -m pip install --quiet --constraint constraints-snowflake.txt --editable '.[snowflake]' \
+		'fakesnow[server]' pytest
+	touch $@
+
+.venv-rendered/.installed: pyproject.toml constraints-rendered.txt
+	$(PYTHON) -m venv .venv-rendered
+	PIP_CONSTRAINT= .venv-rendered/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.venv-rendered/bin/python -m pip install --quiet --constraint constraints-rendered.txt \
+		--editable '.[bigquery,redshift,databricks]' dbt-trino dbt-athena sqlglot pytest
 	touch $@
 
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
@@ -45,8 +57,14 @@ test-dbt-%:
 	.venv-dbt-$*/bin/python -m pytest -n auto -q tests/functional tests/warehouse/test_duckdb.py \
 		tests/unit/test_golden_manifests.py
 
-test-spark: $(SPARK_INSTALLED) ## Run the warehouse's tests on Spark; needs Java 17 or newer.
-	$(SPARK_VENV)/bin/python -m pytest -q tests/warehouse/test_spark.py
+test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs Java 17 or newer.
+	.venv-spark/bin/python -m pytest -q tests/warehouse/test_spark.py
+
+test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Snowflake's connector, on a stand-in.
+	.venv-snowflake/bin/python -m pytest -q tests/warehouse/test_snowflake.py
+
+test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena.
+	.venv-rendered/bin/python -m pytest -q tests/warehouse/test_rendered.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py

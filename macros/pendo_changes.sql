@@ -29,6 +29,26 @@ select * from (
 distribute by substr(bucket, 1, 2) sort by bucket, seq
 {% endmacro %}
 
+{#-
+  Snowflake does the same with micro-partitions. No `cluster by`: it would order nothing now, but have a service do so
+  later, at a price.
+#}
+{% macro snowflake__pendo_create_changes(relation, plan) %}
+{{ dbt_pendo.duckdb__pendo_create_changes(relation, plan) }}
+{% endmacro %}
+
+{% macro bigquery__pendo_create_changes(relation, plan) %}
+create table {{ relation }}
+cluster by bucket as
+{{ plan }}
+{% endmacro %}
+
+{% macro redshift__pendo_create_changes(relation, plan) %}
+create table {{ relation }}
+compound sortkey (bucket, seq) as
+{{ plan }}
+{% endmacro %}
+
 
 {# What makes a page of a change set cheap to find, once it is written; empty where its order does. #}
 {% macro pendo_index_changes(changes) %}
@@ -41,6 +61,9 @@ distribute by substr(bucket, 1, 2) sort by bucket, seq
 create index on {{ changes }} (bucket, seq);
 analyze {{ changes }}
 {% endmacro %}
+
+{#- Redshift would inherit PostgreSQL's; it has no indexes, and analyzes what a select creates. #}
+{% macro redshift__pendo_index_changes(changes) %}{% endmacro %}
 
 
 {# How many rows of each kind each bucket holds; `held` and `unchanged` ones are counted by `last_seq` (see pendo_plan). #}

@@ -12,7 +12,22 @@
             "coalesce(cast(length(" ~ text ~ ") as " ~ dbt.type_string() ~ ") || ':' || " ~ text ~ ", '-')"
         ) -%}
     {%- endfor -%}
-    {{ dbt.hash(adapter.dispatch('pendo_concat', 'dbt_pendo')(parts)) }}
+    {{ dbt_pendo.pendo_md5(adapter.dispatch('pendo_concat', 'dbt_pendo')(parts)) }}
+{%- endmacro %}
+
+
+{# The MD5 of a text as hex digits in lower case. #}
+{% macro pendo_md5(text) -%}
+    {{ return(adapter.dispatch('pendo_md5', 'dbt_pendo')(text)) }}
+{%- endmacro %}
+
+{% macro default__pendo_md5(text) -%}
+    {{ return(dbt.hash(text)) }}
+{%- endmacro %}
+
+{# dbt casts to `text` first, which on Redshift may be cut after 256 bytes. #}
+{% macro redshift__pendo_md5(text) -%}
+    {{ return('md5(' ~ text ~ ')') }}
 {%- endmacro %}
 
 
@@ -29,7 +44,7 @@
 
 {# The bucket of a key: the first three hex digits of its hash, 4,096 even shares of any table. #}
 {% macro pendo_bucket(key) -%}
-    substr({{ dbt.hash("coalesce(" ~ key ~ ", '')") }}, 1, 3)
+    substr({{ dbt_pendo.pendo_md5("coalesce(" ~ key ~ ", '')") }}, 1, 3)
 {%- endmacro %}
 
 
@@ -46,11 +61,31 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# A session's output formats reach its casts, and the usual ones cut a time to milliseconds. #}
 {% macro snowflake__pendo_text(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
     {%- if dbt_pendo.pendo_has_zone(dtype) -%}
-    cast(convert_timezone('UTC', {{ expression }}) as {{ dbt.type_string() }})
+    to_char(convert_timezone('UTC', {{ expression }}), 'YYYY-MM-DD HH24:MI:SS.FF9')
+    {%- elif kind.startswith('timestamp') or kind.startswith('datetime') -%}
+    to_char({{ expression }}, 'YYYY-MM-DD HH24:MI:SS.FF9')
+    {%- elif kind == 'date' -%}
+    to_char({{ expression }}, 'YYYY-MM-DD')
+    {%- elif kind.startswith('time') -%}
+    to_char({{ expression }}, 'HH24:MI:SS.FF9')
     {%- else -%}
     cast({{ expression }} as {{ dbt.type_string() }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# Redshift casts no boolean to text, and may cut what is cast after 256 bytes. #}
+{% macro redshift__pendo_text(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.startswith('character varying') or kind.startswith('varchar') -%}
+    {{ expression }}
+    {%- elif kind in ('boolean', 'bool') -%}
+    case when {{ expression }} then 'true' when not {{ expression }} then 'false' end
+    {%- else -%}
+    {{ dbt_pendo.default__pendo_text(expression, dtype) }}
     {%- endif -%}
 {%- endmacro %}
 

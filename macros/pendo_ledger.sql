@@ -4,10 +4,10 @@
 #}
 {% macro pendo_create_ledger(ledger) %}
 create table {{ ledger }} (
-    record_key {{ dbt.type_string() }},
+    record_key {{ dbt_pendo.pendo_text_type() }},
     row_hash {{ dbt.type_string() }},
     status {{ dbt.type_string() }},
-    detail {{ dbt.type_string() }},
+    detail {{ dbt_pendo.pendo_text_type() }},
     attempts {{ dbt.type_int() }},
     run_id {{ dbt.type_string() }},
     logged_at {{ dbt.type_timestamp() }}
@@ -69,11 +69,7 @@ from (
     ) pending
     {%- if exceptions %}
     left join (
-        {%- for row in exceptions %}
-        select '{{ row.bucket }}' as bucket, {{ row.seq }} as seq,
-            {{ dbt_pendo.pendo_literal(row.status) }} as status, {{ dbt_pendo.pendo_literal(row.detail) }} as detail
-        {%- if not loop.last %} union all{% endif %}
-        {%- endfor %}
+        {{- dbt_pendo.pendo_exceptions(exceptions) }}
     ) exceptions on pending.bucket = exceptions.bucket and pending.seq = exceptions.seq
     {%- endif %}
 ) outcomes
@@ -81,6 +77,32 @@ where outcomes.record_key is not null
     and outcomes.status <> 'unsent'
     and (outcomes.status <> 'invalid' or coalesce(outcomes.invalid_hash, '') <> outcomes.row_hash)
 {% endmacro %}
+
+
+{# Rows of bucket, seq, status, detail. #}
+{% macro pendo_exceptions(exceptions) %}
+    {{- adapter.dispatch('pendo_exceptions', 'dbt_pendo')(exceptions) -}}
+{% endmacro %}
+
+{% macro default__pendo_exceptions(exceptions) %}
+        {%- for row in exceptions %}
+        select {{ dbt_pendo.pendo_literal(row.bucket) }} as bucket, {{ row.seq }} as seq,
+            {{ dbt_pendo.pendo_literal(row.status) }} as status, {{ dbt_pendo.pendo_literal(row.detail) }} as detail
+        {%- if not loop.last %} union all{% endif %}
+        {%- endfor %}
+{%- endmacro %}
+
+{# Each subquery adds to what BigQuery calls too complex a query; a list of constants does not. #}
+{% macro bigquery__pendo_exceptions(exceptions) %}
+        select bucket, seq, status, detail
+        from unnest([
+            {%- for row in exceptions %}
+            struct<bucket string, seq int64, status string, detail string>(
+                {{- dbt_pendo.pendo_literal(row.bucket) }}, {{ row.seq }}, {{ dbt_pendo.pendo_literal(row.status) }},
+                {{- ' ' ~ dbt_pendo.pendo_literal(row.detail) }}){{ ',' if not loop.last }}
+            {%- endfor %}
+        ])
+{%- endmacro %}
 
 
 {# The ledger without its dead rows: what no plan would look at any more. #}

@@ -24,3 +24,12 @@
 {% macro snowflake__pendo_quote_text(text) -%}
     {{ dbt_pendo.bigquery__pendo_quote_text(text) }}
 {%- endmacro %}
+
+{#
+  Without a single backslash, which is an escape here: dbt-redshift cuts statements with sqlparse, which takes the
+  quote after two of them for a part of the text. With a type, for a bare literal has none as a column.
+#}
+{% macro redshift__pendo_quote_text(text) -%}
+    {%- set quoted = dbt_pendo.default__pendo_quote_text(text) | replace("\\", "' || chr(92) || '") -%}
+    cast({{ quoted }} as varchar({{ [text.encode('utf-8') | length, 1] | max }}))
+{%- endmacro %}

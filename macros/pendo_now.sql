@@ -23,18 +23,24 @@
     sysdate()
 {%- endmacro %}
 
+{# `sysdate` is in the session's time zone, and takes that for its own when it is given one. #}
 {% macro redshift__pendo_now() -%}
-    sysdate
+    cast(sysdate as timestamptz) at time zone 'UTC'
 {%- endmacro %}
 
 
-{# The same clock, so many seconds ago. #}
+{# The moment so many seconds before now. #}
 {% macro pendo_seconds_ago(seconds) -%}
     {{ return(adapter.dispatch('pendo_seconds_ago', 'dbt_pendo')(seconds)) }}
 {%- endmacro %}
 
 {% macro default__pendo_seconds_ago(seconds) -%}
-    {{ return(dbt.dateadd('second', -seconds, dbt_pendo.pendo_now())) }}
+    {{ dbt.dateadd('second', -seconds, dbt_pendo.pendo_now()) }}
+{%- endmacro %}
+
+{# dbt's `dateadd` makes a datetime of it, which BigQuery does not compare with a timestamp. #}
+{% macro bigquery__pendo_seconds_ago(seconds) -%}
+    timestamp_sub({{ dbt_pendo.pendo_now() }}, interval {{ seconds }} second)
 {%- endmacro %}
 
 {# Its dateadd drops the fraction of the second, and what has just happened would lie in the future. #}

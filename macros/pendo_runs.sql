@@ -17,7 +17,7 @@ insert into {{ runs }} (
 select
     {%- for column in dbt_pendo.pendo_run_columns() %}
     {%- set value = result[column[0]] %}
-    {%- if column[1] == dbt.type_string() %}
+    {%- if column[1] == dbt_pendo.pendo_text_type() %}
     {{ dbt_pendo.pendo_literal(value) }},
     {%- else %}
     cast({{ value }} as {{ column[1] }}),
@@ -28,7 +28,7 @@ select
 
 
 {% macro pendo_run_columns() %}
-    {%- set text, number, real = dbt.type_string(), dbt.type_bigint(), dbt.type_float() -%}
+    {%- set text, number, real = dbt_pendo.pendo_text_type(), dbt.type_bigint(), dbt.type_float() -%}
     {{ return([
         ('run_id', text), ('sync', text), ('unique_id', text), ('object', text), ('status', text),
         ('message', text), ('added', number), ('changed', number), ('removed', number),

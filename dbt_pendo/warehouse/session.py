@@ -148,7 +148,8 @@ class Session:
         """Runs the statement that creates a table of ours, in place of one of that name."""
         self.drop(schema, identifier)
         self.run(sql)
-        self._adapter.cache_added(self._relation(schema, identifier))
+        # Not added by the name we gave it, for the warehouse may know it by another: Snowflake answers in upper case.
+        self._adapter.cache.clear()
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""
@@ -186,6 +187,25 @@ def open_session(connection: Connection) -> Iterator[Session]:
         ConfigError: If the profile is wrong or its adapter is not installed.
         WarehouseError: If the warehouse cannot be reached.
     """
+    with contextlib.ExitStack() as stack:
+        session = stack.enter_context(unconnected_session(connection))
+        adapter = session._adapter
+        stack.callback(_let_go, adapter)
+        _silence_pyspark()
+        with _readable_errors(WarehouseError, f"The warehouse ({adapter.type()}) cannot be reached"):
+            # dbt connects at the first statement; ask for something now, so that the error is this one.
+            stack.enter_context(adapter.connection_named("dbt_pendo"))
+            adapter.connections.get_thread_connection().handle  # noqa: B018
+        yield session
+
+
+@contextlib.contextmanager
+def unconnected_session(connection: Connection) -> Iterator[Session]:
+    """Loads the adapter of the user's profile: enough to render SQL, not to run it.
+
+    Raises:
+        ConfigError: If the profile is wrong or its adapter is not installed.
+    """
     from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
     from dbt.config.runtime import RuntimeConfig, load_profile, load_project
     from dbt.context.providers import generate_runtime_macro_context
@@ -222,24 +242,18 @@ def open_session(connection: Connection) -> Iterator[Session]:
             macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
             adapter.set_macro_resolver(macros)
             adapter.set_macro_context_generator(generate_runtime_macro_context)
-        stack.callback(_let_go, adapter)
-        _silence_pyspark()
-        with _readable_errors(WarehouseError, f"The warehouse ({config.credentials.type}) cannot be reached"):
-            # dbt connects at the first statement; ask for something now, so that the error is this one.
-            stack.enter_context(adapter.connection_named("dbt_pendo"))
-            adapter.connections.get_thread_connection().handle  # noqa: B018
         yield Session(adapter, config.credentials)
 
 
 def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
     """Runs a query and returns its rows as the driver has them."""
-    if not hasattr(connections, "add_select_query"):
+    if hasattr(connections, "raw_execute"):
         # BigQuery's connections have no cursor, but an iterator of rows that know their columns.
         _, iterator = connections.raw_execute(sql)
         return [row.values() for row in iterator]
     _, cursor = connections.add_select_query(sql)
-    rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+    # A driver may have lists (Redshift, Trino) or rows of its own; a tuple is left as it is.
+    return list(map(tuple, cursor.fetchall()))
 
 
 def _silence_pyspark() -> None:

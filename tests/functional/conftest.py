@@ -263,14 +263,13 @@ models:
     versions: [{v: 1}, {v: 2}]
 seeds:
   - {name: a_seed, config: *pendo}
-snapshots:
-  - name: a_snapshot
-    relation: ref('good')
-    config:
-      unique_key: id
-      strategy: check
-      check_cols: all
-      meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
+"""
+ODD_SNAPSHOT = """\
+{% snapshot a_snapshot %}
+{{ config(target_schema='main', unique_key='id', strategy='check', check_cols='all',
+          meta={'pendo': {'object': 'visitor', 'visitor_id': 'id', 'fields': {'plan': 'plan'}}}) }}
+select * from {{ ref('good') }}
+{% endsnapshot %}
 """
 ODD_SELECTORS = """\
 selectors:
@@ -292,6 +291,7 @@ def built_odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "selectors.yml").write_text(ODD_SELECTORS)
         (folder / "models" / "_models.yml").write_text(ODD_YAML)
         (folder / "seeds" / "a_seed.csv").write_text("id,plan\na,seeded\n")
+        (folder / "snapshots" / "a_snapshot.sql").write_text(ODD_SNAPSHOT)
         for name, sql in ODD_MODELS.items():
             (folder / "models" / f"{name}.sql").write_text(sql)
         run_dbt(

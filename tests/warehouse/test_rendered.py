@@ -1,0 +1,297 @@
+"""Every statement for the warehouses that no test can reach: rendered by their adapters' macros, parsed by sqlglot."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import sqlparse
+from contract import AWKWARD
+from engine import Engine, clicks, people
+
+from dbt_pendo.outcome import UNSENT, Outcome
+from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.run_log import log_run
+from dbt_pendo.warehouse.session import Connection, Session, TableColumn, unconnected_session
+
+sqlglot = pytest.importorskip("sqlglot")
+exp = sqlglot.expressions
+
+# What is not of these adapters' making.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A warehouse: its profile, its words for types, and how it quotes names."""
+
+    output: Mapping[str, Any]
+    types: tuple[str, ...]
+    quote: str = '"'
+
+
+TRINO_TYPES = ("varchar", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp(6)")
+DIALECTS = {
+    "bigquery": Dialect(
+        {"method": "oauth-secrets", "project": "project-1", "token": "none"},
+        ("STRING", "INT64", "NUMERIC", "FLOAT64", "BOOL", "DATE", "DATETIME", "TIMESTAMP"),
+        "`",
+    ),
+    "redshift": Dialect(
+        {"host": "localhost", "user": "u", "password": "p", "port": 5439, "dbname": "db", "schema": "shop"},
+        (
+            *("character varying(256)", "bigint", "numeric(18,2)", "double precision", "boolean", "date"),
+            *("timestamp without time zone", "timestamp with time zone"),
+        ),
+    ),
+    "databricks": Dialect(
+        {"host": "localhost", "http_path": "/sql", "token": "none", "catalog": "main", "schema": "shop"},
+        ("string", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp_ntz", "timestamp"),
+        "`",
+    ),
+    "trino": Dialect(
+        {"method": "none", "host": "localhost", "port": 8080, "user": "u", "catalog": "lake", "schema": "shop"},
+        (*TRINO_TYPES, "timestamp(6) with time zone"),
+    ),
+    "athena": Dialect(
+        {
+            **{"region_name": "eu-west-1", "s3_staging_dir": "s3://bucket/", "database": "awsdatacatalog"},
+            "schema": "shop",
+        },
+        (*TRINO_TYPES, "timestamp(6) with time zone"),
+    ),
+}
+
+
+class Recorder(Session):
+    """Writes statements down instead of running them."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session._adapter, session._adapter.config.credentials)
+        self.statements: list[str] = []
+        self.answers: list[list[tuple[Any, ...]]] = []
+        self.there = False
+
+    def run(self, sql: str) -> None:
+        self.statements.append(sql)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        self.statements.append(sql)
+        return self.answers.pop(0) if self.answers else []
+
+    def exists(self, schema: str, identifier: str) -> bool:
+        return self.there
+
+    def tables(self, schema: str) -> frozenset[str]:
+        return frozenset({"people__lock"})
+
+    def ensure_schema(self, schema: str) -> None:
+        pass
+
+    def rename(self, schema: str, identifier: str, new_identifier: str) -> None:
+        pass
+
+
+@pytest.fixture(scope="module", params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    pytest.importorskip(f"dbt.adapters.{name}")
+    return name
+
+
+@pytest.fixture(scope="module")
+def loaded(dialect: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    folder = tmp_path_factory.mktemp(dialect)
+    Engine(dialect, {"type": dialect, **DIALECTS[dialect].output}).write_project(folder / "project", "shop")
+    with unconnected_session(Connection(folder / "project", folder / "project")) as session:
+        # The one thing a macro asks the warehouse for: any Databricks of today is newer than 10.4.
+        if dialect == "databricks":
+            session._adapter.compare_dbr_version = lambda major, minor: 1
+        yield session
+
+
+@pytest.fixture
+def recorder(loaded: Session) -> Recorder:
+    return Recorder(loaded)
+
+
+NAMES = ("plain", "UPPER", "Mixed Case", "select", "bucket", "per-cent%", "it's", "größe 🚀", "{{ x }}")
+
+
+def people_of(dialect: str, **changes: Any) -> tuple[SyncSpec, Source]:
+    """A sync of a column of each type, and of a column of each name."""
+    types = [TableColumn(f"c{at}", type_) for at, type_ in enumerate(DIALECTS[dialect].types)]
+    columns = (*types, *(TableColumn(name, types[0].dtype) for name in NAMES))
+    fields = tuple(Field(f"f{at}", Column(column.name)) for at, column in enumerate(columns))
+    return people(fields=fields, **changes), Source(relation_of_model(dialect), columns[0], columns)
+
+
+def relation_of_model(dialect: str) -> str:
+    quote = DIALECTS[dialect].quote
+    return f"{quote}db{quote}.{quote}shop{quote}.{quote}people{quote}"
+
+
+def tables_of(recorder: Recorder, dialect: str, **changes: Any) -> SyncTables:
+    spec, source = people_of(dialect, **changes)
+    return SyncTables(recorder, "pendo", spec, source)
+
+
+def first_plan(recorder: Recorder, dialect: str) -> None:
+    tables_of(recorder, dialect).write_changes("r1", PlanOptions())
+
+
+def later_plan(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    tables_of(recorder, dialect).write_changes("r1", PlanOptions(max_attempts=3, missing_retry=24))
+
+
+def full_refresh(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    tables_of(recorder, dialect).write_changes("r1", PlanOptions(full_refresh=True))
+
+
+def removals(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    tables_of(recorder, dialect, on_removed="clear").write_changes("r1", PlanOptions())
+
+
+def events(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    text, moment = DIALECTS[dialect].types[0], DIALECTS[dialect].types[-1]
+    columns = (TableColumn("event", text), TableColumn("person", text), TableColumn("at", moment))
+    source = Source(relation_of_model(dialect), TableColumn("id", text), columns)
+    SyncTables(recorder, "pendo", clicks(), source).write_changes("r1", PlanOptions(max_attempts=3, missing_retry=24))
+
+
+def plan_alone(recorder: Recorder, dialect: str) -> None:
+    tables = tables_of(recorder, dialect)
+    tables.plan(PlanOptions())
+    tables.preview(PlanOptions(), 5)
+
+
+def pages(recorder: Recorder, dialect: str) -> None:
+    tables = tables_of(recorder, dialect)
+    for span in (EVERYTHING, Span("0aa", "0ab", 3, 7), Span("0aa", "0ab", last_seq=7)):
+        tables.read_page(span)
+        tables.read_positions(span)
+
+
+def commits(recorder: Recorder, dialect: str) -> None:
+    tables = tables_of(recorder, dialect)
+    rows = [("0ab", at, "added", f"k{at}") for at in range(len(AWKWARD) + 4)]
+    tables.commit("r1", EVERYTHING, rows, {})
+    odd = {("0ab", at): Outcome("rejected", text) for at, text in enumerate(AWKWARD)}
+    tables.commit("r1", EVERYTHING, rows, {("0ab", 0): UNSENT})
+    tables.commit("r1", Span("0aa", "0ab", 3, 7), rows, odd)
+    for text in AWKWARD:
+        tables.commit(text, EVERYTHING, rows, dict.fromkeys([row[:2] for row in rows], Outcome("missing", text)))
+
+
+def ledgers(recorder: Recorder, dialect: str) -> None:
+    tables = tables_of(recorder, dialect)
+    tables.prepare()
+    recorder.answers = [[(10**6,)], [(1,)]]
+    tables.compact(1)
+
+
+def reasons(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    tables = tables_of(recorder, dialect)
+    recorder.answers = [[], [("r1",)]]
+    tables.invalid_reasons()
+    tables.change_set_run()
+
+
+def locks(recorder: Recorder, dialect: str) -> None:
+    lock = tables_of(recorder, dialect).lock()
+    for text in AWKWARD:
+        lock.acquire(text)
+        renewed = {"lock": recorder.relation("pendo", "people__lock"), "run_id": text, "host": text, "pid": 1}
+        recorder.run(recorder.sql("pendo_renew_lock", **renewed))
+    lock.holder()
+
+
+def run_log(recorder: Recorder, dialect: str) -> None:
+    recorder.run(recorder.sql("pendo_create_runs", runs=recorder.relation("pendo", "pendo_runs")))
+    counts = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
+    row = dict.fromkeys((*counts, "requests", "retries", "bytes", "duration"), 1)
+    texts = dict.fromkeys(("run_id", "sync", "unique_id", "object", "status"), "x")
+    for message in (None, *AWKWARD):
+        log_run(recorder, "pendo", {**row, **texts, "message": message})
+
+
+CASES: list[Callable[[Recorder, str], None]] = [
+    *(first_plan, later_plan, full_refresh, removals, events, plan_alone),
+    *(pages, commits, ledgers, reasons, locks, run_log),
+]
+
+
+def parsed(sql: str, dialect: str) -> Any:
+    """The one statement that a text holds."""
+    (statement,) = sqlglot.parse(sql, dialect=dialect)
+    assert not isinstance(statement, exp.Command), f"not understood: {sql}"
+    return statement
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_statements_are_of_the_dialect(recorder: Recorder, dialect: str, case: Callable[[Recorder, str], None]) -> None:
+    case(recorder, dialect)
+    assert recorder.statements
+    for sql in recorder.statements:
+        parsed(sql, dialect)
+        if dialect == "redshift":
+            # Its adapter runs what sqlparse cuts, each piece on its own.
+            assert len(sqlparse.split(sql)) == 1, sql
+
+
+def test_columns_are_quoted(recorder: Recorder, dialect: str) -> None:
+    first_plan(recorder, dialect)
+    names = {found.name for found in parsed(recorder.statements[1], dialect).find_all(exp.Identifier) if found.quoted}
+    assert names > {name for name in NAMES if name != "bucket"} | {"bucket_"}
+    quote = DIALECTS[dialect].quote
+    assert recorder.sql("pendo_name", name="select") == f"{quote}select{quote}"
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_texts_are_what_the_warehouse_reads(recorder: Recorder, dialect: str, text: str) -> None:
+    literal = recorder.sql("pendo_literal", text=text)
+    assert text_of(parsed(f"select {literal}", dialect).expressions[0]) == text
+
+
+def test_rows_of_bigquery_are_tuples(loaded: Session, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dialect != "bigquery":
+        pytest.skip("has a cursor")
+    from google.cloud.bigquery import SchemaField
+    from google.cloud.bigquery.table import RowIterator
+
+    types = {"seq": "INTEGER", "change": "STRING", "amount": "NUMERIC", "at": "TIMESTAMP", "flag": "BOOLEAN"}
+    schema = [SchemaField(name, type_) for name, type_ in types.items()]
+    values = [["7", "added", "1.50", "1767323045000001", "true"], [None] * 5]
+    answer = {"rows": [{"f": [{"v": value} for value in row]} for row in values], "totalRows": "2"}
+    iterator = RowIterator(None, lambda **_: answer, "/rows", schema)
+    monkeypatch.setattr(loaded._adapter.connections, "raw_execute", lambda sql: (None, iterator))
+    moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 1, datetime.timezone.utc)
+    with loaded._adapter.connection_named("never opened"):
+        rows = loaded.rows("select")
+    assert rows == [(7, "added", decimal.Decimal("1.50"), moment, True), (None,) * 5]
+    assert all(type(row) is tuple for row in rows)
+
+
+def text_of(expression: Any) -> str:
+    """What an expression of literals amounts to."""
+    if isinstance(expression, exp.Cast | exp.Paren):
+        return text_of(expression.this)
+    if isinstance(expression, exp.DPipe):
+        return text_of(expression.this) + text_of(expression.expression)
+    if isinstance(expression, exp.Chr):
+        return "".join(chr(int(code.name)) for code in expression.expressions)
+    assert isinstance(expression, exp.Literal)
+    assert expression.is_string
+    return str(expression.this)

@@ -1,0 +1,81 @@
+"""The contract through Snowflake's own connector, against fakesnow: a stand-in that has DuckDB answer its SQL."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import contract
+import pytest
+from contract import *  # noqa: F403
+from engine import TYPES, Engine
+
+pytest.importorskip("fakesnow")
+snowflake_connector = pytest.importorskip("snowflake.connector")
+
+# dbt-snowflake's own doing.
+pytestmark = pytest.mark.filterwarnings("ignore:The 'insecure_mode' connection property:DeprecationWarning")
+
+LOGIN = {"account": "fakesnow", "host": "localhost", "protocol": "http", "user": "pendo", "password": "pendo"}
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[int]:
+    """The port of the server, a process of its own, with an empty database."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "fakesnow", "--server", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port, running)
+        with contextlib.closing(snowflake_connector.connect(**LOGIN, port=port)) as connection:
+            connection.cursor().execute("create database contract")
+        yield port
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def wait_for(port: int, running: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        assert running.poll() is None, "fakesnow did not start"
+        time.sleep(0.1)
+    raise AssertionError("fakesnow does not answer")
+
+
+@pytest.fixture(autouse=True)
+def no_null_moments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fakesnow sends a null timestamp as 1970-01-01, Snowflake as a null: no bodies of such here."""
+    for kind in ("moment", "zoned"):
+        values, type_, wanted = contract.GOLDEN[kind]
+        monkeypatch.setitem(contract.GOLDEN, kind, (values[:-1], type_, wanted[:-1]))
+
+
+@pytest.fixture
+def engine(server: int) -> Engine:
+    output: dict[str, Any] = {**LOGIN, "type": "snowflake", "port": server, "database": "contract", "warehouse": "w"}
+    return Engine(
+        "snowflake",
+        output,
+        {
+            **TYPES,
+            "whole": "number(38, 0)",
+            "money": "number(18, 2)",
+            "real": "double",
+            "moment": "timestamp_ntz",
+            "zoned": "timestamp_tz",
+        },
+        # fakesnow breaks off after it has created a table with a quote in a column's name.
+        [name for name in Engine.column_names if name != "it's"],
+    )
