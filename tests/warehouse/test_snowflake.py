@@ -14,6 +14,7 @@ import contract
 import pytest
 from contract import *  # noqa: F403
 from engine import TYPES, Engine
+from whole_path import *  # noqa: F403
 
 pytest.importorskip("fakesnow")
 snowflake_connector = pytest.importorskip("snowflake.connector")
