@@ -196,6 +196,8 @@ def open_session(connection: Connection) -> Iterator[Session]:
             # dbt connects at the first statement; ask for something now, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
             adapter.connections.get_thread_connection().handle  # noqa: B018
+            if setting := session.sql("pendo_prepare_session"):
+                session.run(setting)
         yield session
 
 

@@ -291,6 +291,14 @@ class TestNames:
         commit(tables, "r1")
         assert plan(tables, "r2") == Planned(unchanged=2)
 
+    def test_a_model_with_many_columns(self, store: Store) -> None:
+        names = [f"c{number}" for number in range(60)]
+        store.create("people", {"id": "text", **dict.fromkeys(names, "text")}, [("a", *names), ("b", *names)])
+        tables = store.tables(people(fields=tuple(Field(name, Column(name)) for name in names)))
+        assert plan(tables, "r1") == Planned(added=2)
+        commit(tables, "r1")
+        assert plan(tables, "r2") == Planned(unchanged=2)
+
     def test_syncs_by_any_name(self, store: Store) -> None:
         for name in store.engine.sync_names:
             spec = dataclasses.replace(people(), name=name)
