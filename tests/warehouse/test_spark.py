@@ -37,17 +37,15 @@ TYPES = {
 }
 
 
-@pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The session that dbt-spark will find: all its files in a temporary folder, its catalog in memory."""
-    folder = tmp_path_factory.mktemp("spark")
-    settings = {
+def settings(folder: Path, catalog: str) -> dict[str, str]:
+    """Spark's settings, with all its files in a folder; ``catalog`` is Derby's name of the database for it."""
+    return {
         "spark.master": "local[2]",
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": SESSION_ZONE,
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.local.dir": str(folder),
-        "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:contract;create=true",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{catalog};create=true",
         "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:+UseSerialGC",
         # For a handful of rows there is nothing to share out, to compile or to adapt to.
         "spark.sql.shuffle.partitions": "2",
@@ -55,8 +53,13 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
     }
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The session that dbt-spark will find; its catalog is in memory."""
     builder = pyspark_sql.SparkSession.builder.enableHiveSupport()
-    for name, value in settings.items():
+    for name, value in settings(tmp_path_factory.mktemp("spark"), "memory:contract").items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
@@ -106,3 +109,19 @@ def acme(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 class TestPath:
     test_check_plan_sync_and_sync_again = ForEachEngine.test_check_plan_sync_and_sync_again
+
+
+class TestKill:
+    """Processes of their own, with a catalog on disk that they share."""
+
+    @pytest.fixture
+    def acme(self, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Acme]:
+        lines = "".join(f"{name} {value}\n" for name, value in settings(tmp_path, str(tmp_path / "catalog")).items())
+        (tmp_path / "spark-defaults.conf").write_text(lines, encoding="utf-8")
+        monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
+        with Sandbox() as sandbox:
+            project = Acme(engine, tmp_path / "acme", "acme", sandbox)
+            project.build()
+            yield project
+
+    test_a_kill_in_the_midst_loses_nothing = ForEachEngine.test_a_kill_in_the_midst_loses_nothing
