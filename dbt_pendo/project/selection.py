@@ -7,6 +7,9 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from dbt_pendo.errors import ConfigError
 
@@ -45,7 +48,8 @@ def select_nodes(
     # Project flags decide how dbt reads a manifest that another version of it wrote.
     set_from_args(argparse.Namespace(indirect_selection="eager", project_dir=str(project_dir)), ProjectFlags())
     try:
-        manifest = Manifest.from_writable_manifest(WritableManifest.read_and_check_versions(str(manifest_path)))
+        document = _with_metas(orjson.loads(manifest_path.read_bytes()))
+        manifest = Manifest.from_writable_manifest(WritableManifest.upgrade_schema_version(document))
         linker = Linker()
         linker.link_graph(manifest)
         if selector:
@@ -56,6 +60,17 @@ def select_nodes(
             return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
     except (DbtBaseException, ValueError, KeyError) as error:
         raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}") from None
+
+
+def _with_metas(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Returns a manifest without a null ``meta``: dbt v2 may write one, and dbt v1 does not read it."""
+    for node in manifest.get("nodes", {}).values():
+        for holder in (node, node.get("config"), *(node.get("columns") or {}).values()):
+            if isinstance(holder, dict):
+                for part in (holder, holder.get("config")):
+                    if isinstance(part, dict) and "meta" in part and part["meta"] is None:
+                        part["meta"] = {}
+    return manifest
 
 
 @contextlib.contextmanager
