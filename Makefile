@@ -12,29 +12,31 @@ MATRIX := 1.8 1.10 1.11 1.12
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
+# In the folder of the target.
+define NEW_ENVIRONMENT
+$(PYTHON) -m venv $(@D)
+PIP_CONSTRAINT= $(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+endef
+
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT= $(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb,postgres]' --group dev
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb,postgres]' --group dev
 	touch $@
 
 .venv-spark/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-spark
-	PIP_CONSTRAINT= .venv-spark/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	.venv-spark/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[spark]' pytest
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[spark]' pytest
 	touch $@
 
 .venv-snowflake/.installed: pyproject.toml constraints-snowflake.txt
-	$(PYTHON) -m venv .venv-snowflake
-	PIP_CONSTRAINT= .venv-snowflake/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	.venv-snowflake/bin/python -m pip install --quiet --constraint constraints-snowflake.txt --editable '.[snowflake]' \
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-snowflake.txt --editable '.[snowflake]' \
 		'fakesnow[server]' pytest
 	touch $@
 
 .venv-rendered/.installed: pyproject.toml constraints-rendered.txt
-	$(PYTHON) -m venv .venv-rendered
-	PIP_CONSTRAINT= .venv-rendered/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	.venv-rendered/bin/python -m pip install --quiet --constraint constraints-rendered.txt \
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-rendered.txt \
 		--editable '.[bigquery,redshift,databricks]' dbt-trino dbt-athena sqlglot pytest
 	touch $@
 

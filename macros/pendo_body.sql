@@ -11,20 +11,7 @@
 #}
 {% macro pendo_read_bodies(changes, bodies, span) %}
     {%- set expressions = dbt_pendo.pendo_bodies(bodies) -%}
-    {%- if expressions %}
-select
-    bucket,
-    seq,
-    change,
-    record_key
-    {%- for expression in expressions %},
-    {{ expression }} as body_{{ loop.index }}
-    {%- endfor %}
-from {{ changes }} changes
-where change in ('added', 'changed', 'removed')
-    and {{ dbt_pendo.pendo_within(span) }}
-order by {{ dbt_pendo.pendo_sending_order() }}
-    {%- endif %}
+    {%- if expressions %}{{ dbt_pendo.pendo_select_page(changes, expressions, span) }}{% endif -%}
 {% endmacro %}
 
 
@@ -33,9 +20,10 @@ order by {{ dbt_pendo.pendo_sending_order() }}
     {%- set expressions = [] -%}
     {%- for body in bodies -%}
         {%- set expression = adapter.dispatch('pendo_body', 'dbt_pendo')(body.id_key, body.fields) -%}
-        {%- if expression is not none %}{% do expressions.append(expression) %}{% endif -%}
+        {%- if expression is none %}{{ return([]) }}{% endif -%}
+        {%- do expressions.append(expression) -%}
     {%- endfor -%}
-    {{ return(expressions if expressions | length == bodies | length else []) }}
+    {{ return(expressions) }}
 {% endmacro %}
 
 

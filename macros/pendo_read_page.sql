@@ -10,13 +10,23 @@
     bodies      only the rows that have not all of these bodies (see pendo_read_bodies); none for all rows
 #}
 {% macro pendo_read_page(changes, columns, span, row_limit=none, bodies=none) %}
+    {%- set expressions = [] -%}
+    {%- for column in columns -%}
+        {%- do expressions.append(dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype)) -%}
+    {%- endfor -%}
+    {{ dbt_pendo.pendo_select_page(changes, expressions, span, row_limit, bodies) }}
+{% endmacro %}
+
+
+{# The same with any expressions after bucket, seq, change and record_key. #}
+{% macro pendo_select_page(changes, expressions, span, row_limit=none, bodies=none) %}
 select
     bucket,
     seq,
     change,
     record_key
-    {%- for column in columns %},
-    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
+    {%- for expression in expressions %},
+    {{ expression }}
     {%- endfor %}
 from {{ changes }} changes
 where change in ('added', 'changed', 'removed')
@@ -24,16 +34,11 @@ where change in ('added', 'changed', 'removed')
 {%- if bodies is not none %}
     and ({% for body in dbt_pendo.pendo_bodies(bodies) %}{{ ' or ' if not loop.first }}{{ body }} is null{% endfor %})
 {%- endif %}
-order by {{ dbt_pendo.pendo_sending_order() }}
+order by case when attempts > 0 then 1 else 0 end, bucket, seq
 {%- if row_limit is not none %}
 limit {{ row_limit }}
 {%- endif %}
 {% endmacro %}
-
-
-{% macro pendo_sending_order() -%}
-    case when attempts > 0 then 1 else 0 end, bucket, seq
-{%- endmacro %}
 
 
 {#

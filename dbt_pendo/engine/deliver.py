@@ -51,7 +51,7 @@ class Deliverer:
         self._stop = stop
         self._lock = threading.Lock()
         self._taken = 0
-        self._some_taken = False
+        self._some_unnamed_taken = False
         self._rejected = 0
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
@@ -136,7 +136,7 @@ class Deliverer:
         Raises:
             EverythingRefusedError: If they are refused for one reason: going on would ask Pendo for every single row.
         """
-        if self._some_taken or len(suspects) <= HOPELESS:
+        if self._taken or self._some_unnamed_taken or len(suspects) <= HOPELESS:
             return {}
         outcomes: Outcomes = {}
         reasons = set()
@@ -166,7 +166,7 @@ class Deliverer:
                 if record.position not in outcomes:
                     outcomes |= self._judge([record], send, settled)
             return outcomes
-        self._some_taken = True
+        self._some_unnamed_taken = True
         left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
         again = self._sent(left, send)
         outcomes = {record.position: again.outcomes[record.key] for record in left if record.key in again.outcomes}
@@ -267,7 +267,6 @@ class Deliverer:
         with self._lock:
             self._rejected += rejected
             self._taken += len(outcomes) - rejected
-            self._some_taken = self._some_taken or self._taken > 0
             judged, all_rejected = self._rejected + self._taken, self._rejected
         limit = self._client.settings.max_error_share
         if rejected and judged >= JUDGED_BEFORE_BREAKING and all_rejected > limit * judged:

@@ -65,11 +65,10 @@ def select_nodes(
 def _with_metas(manifest: dict[str, Any]) -> dict[str, Any]:
     """Returns a manifest without a null ``meta``: dbt v2 may write one, and dbt v1 does not read it."""
     for node in manifest.get("nodes", {}).values():
-        for holder in (node, node.get("config"), *(node.get("columns") or {}).values()):
-            if isinstance(holder, dict):
-                for part in (holder, holder.get("config")):
-                    if isinstance(part, dict) and "meta" in part and part["meta"] is None:
-                        part["meta"] = {}
+        columns = [column for column in (node.get("columns") or {}).values() if isinstance(column, dict)]
+        for holder in (node, node.get("config"), *columns, *(column.get("config") for column in columns)):
+            if isinstance(holder, dict) and holder.get("meta", {}) is None:
+                holder["meta"] = {}
     return manifest
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from harness import (
+    PEOPLE,
+    PEOPLE_ROWS,
     REPOSITORY,
     Project,
     SmallProject,
@@ -214,6 +216,15 @@ def project(built_small: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: py
     monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
     monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     return SmallProject(folder, database)
+
+
+@pytest.fixture
+def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """A project with one sound sync, `people`, of two visitors Pendo knows."""
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b"])
+    project.model("people", PEOPLE, PEOPLE_ROWS)
+    return project
 
 
 # A project with something wrong with almost every model.

@@ -25,6 +25,8 @@ from dbt_pendo.cli import main
 from dbt_pendo.sandbox import Request, Sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+PEOPLE_ROWS = "select * from (values ('a', 'pro'), ('b', 'free')) rows(id, plan)"
 UTC = datetime.timezone.utc
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held")
 

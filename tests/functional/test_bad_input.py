@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from harness import (
+    PEOPLE,
+    PEOPLE_ROWS,
     Ended,
     Project,
     SmallProject,
@@ -24,7 +26,6 @@ from harness import (
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
-PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 CLICKS = {
     "object": "track_event",
     "event": "Clicked",
@@ -32,18 +33,8 @@ CLICKS = {
     "visitor_id": "id",
     "timestamp": "done_at",
 }
-ROWS = "select * from (values ('a', 'pro'), ('b', 'free')) rows(id, plan)"
 CLICK_ROWS = "select 'e' || i as id, timestamp '2026-05-01' as done_at from range(12) r(i)"
 SECRETS = ("sandbox-integration-key", "sandbox-track-secret", "sandbox-read-only-key")
-
-
-@pytest.fixture
-def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    """A project with one sound sync, `people`, of two visitors Pendo knows."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors(["a", "b"])
-    project.model("people", PEOPLE, ROWS)
-    return project
 
 
 def check_untouched(project: Project, sandbox: Sandbox) -> None:
@@ -157,9 +148,9 @@ def test_a_manifest_with_nulls_where_dbt_v2_writes_them(people: SmallProject, sa
 
 @pytest.mark.parametrize("command", [["check"], ["check", "--offline"], ["plan"], ["sync"]], ids=" ".join)
 def test_mistakes_in_mappings_are_told_all_at_once(people: SmallProject, sandbox: Sandbox, command: list[str]) -> None:
-    people.model("one", {"objekt": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, ROWS)
-    people.model("two", {"object": "visitors", "visitor_id": "id", "fields": {"a b": "plan"}}, ROWS)
-    people.model("three", {**PEOPLE, "mode": "upset", "batchsize": 3}, ROWS)
+    people.model("one", {"objekt": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, PEOPLE_ROWS)
+    people.model("two", {"object": "visitors", "visitor_id": "id", "fields": {"a b": "plan"}}, PEOPLE_ROWS)
+    people.model("three", {**PEOPLE, "mode": "upset", "batchsize": 3}, PEOPLE_ROWS)
     ended = people.run(*command).expect(2)
     for part in (
         "models/_models.yml: one: meta.pendo.objekt: unknown key; did you mean `object`?",
@@ -180,12 +171,12 @@ def test_mistakes_in_mappings_are_told_all_at_once(people: SmallProject, sandbox
 
 
 def test_mistakes_outside_the_selection_do_not_matter(people: SmallProject) -> None:
-    people.model("bad", {"object": "visitor"}, ROWS)
+    people.model("bad", {"object": "visitor"}, PEOPLE_ROWS)
     people.sync("--select", "people")
 
 
 def test_a_disabled_mapping_is_still_checked(people: SmallProject, sandbox: Sandbox) -> None:
-    people.model("bad", {**PEOPLE, "enabled": False, "mode": "upset"}, ROWS)
+    people.model("bad", {**PEOPLE, "enabled": False, "mode": "upset"}, PEOPLE_ROWS)
     refused("sync", 2, "bad: meta.pendo.mode")
     check_untouched(people, sandbox)
 
@@ -203,7 +194,7 @@ def test_whatever_stands_in_the_manifest(people: SmallProject, sandbox: Sandbox,
 
 
 def test_objects_of_a_later_release(people: SmallProject, sandbox: Sandbox) -> None:
-    people.model("members", {"object": "segment", "segment": "Ours", "visitor_id": "id"}, ROWS)
+    people.model("members", {"object": "segment", "segment": "Ours", "visitor_id": "id"}, PEOPLE_ROWS)
     document = people.sync(status=1).json
     assert {result["sync"]: result["status"] for result in document["results"]} == {
         "people": "success",
@@ -220,20 +211,20 @@ Break = Callable[[SmallProject], None]
 
 
 def _no_column(project: SmallProject) -> None:
-    project.model("bad", {**PEOPLE, "fields": {"plan": "plam", "team": "nowhere"}}, ROWS)
+    project.model("bad", {**PEOPLE, "fields": {"plan": "plam", "team": "nowhere"}}, PEOPLE_ROWS)
 
 
 def _no_key_column(project: SmallProject) -> None:
-    project.model("bad", {**PEOPLE, "visitor_id": "user_id"}, ROWS)
+    project.model("bad", {**PEOPLE, "visitor_id": "user_id"}, PEOPLE_ROWS)
 
 
 def _not_built(project: SmallProject) -> None:
-    project.model("bad", PEOPLE, ROWS)
+    project.model("bad", PEOPLE, PEOPLE_ROWS)
     project.sql("drop table main.bad")
 
 
 def _not_even_a_schema(project: SmallProject) -> None:
-    project.model("bad", PEOPLE, ROWS)
+    project.model("bad", PEOPLE, PEOPLE_ROWS)
 
     def move(node: dict[str, Any]) -> None:
         node["schema"], node["relation_name"] = "marts", '"small"."marts"."bad"'
@@ -242,7 +233,7 @@ def _not_even_a_schema(project: SmallProject) -> None:
 
 
 def _ephemeral(project: SmallProject) -> None:
-    project.model("bad", PEOPLE, ROWS)
+    project.model("bad", PEOPLE, PEOPLE_ROWS)
 
     def change(node: dict[str, Any]) -> None:
         node["config"]["materialized"], node["relation_name"] = "ephemeral", None
@@ -251,11 +242,11 @@ def _ephemeral(project: SmallProject) -> None:
 
 
 def _no_field(project: SmallProject) -> None:
-    project.model("bad", {**PEOPLE, "fields": {"plam": "plan"}}, ROWS)
+    project.model("bad", {**PEOPLE, "fields": {"plam": "plan"}}, PEOPLE_ROWS)
 
 
 def _field_of_another_group(project: SmallProject) -> None:
-    project.model("bad", {**PEOPLE, "group": "agent"}, ROWS)
+    project.model("bad", {**PEOPLE, "group": "agent"}, PEOPLE_ROWS)
 
 
 def _misfit(project: SmallProject) -> None:
@@ -267,7 +258,7 @@ def _misfit(project: SmallProject) -> None:
 
 
 def _no_view_under_it(project: SmallProject) -> None:
-    project.model("bad", PEOPLE, ROWS)
+    project.model("bad", PEOPLE, PEOPLE_ROWS)
     project.sql(
         "create table main.base as from main.bad; drop table main.bad; "
         "create view main.bad as from main.base; drop table main.base"
@@ -370,7 +361,7 @@ def test_unless_the_first_failure_ends_the_run(fielded: SmallProject, sandbox: S
 
 
 def test_fail_fast_lets_good_syncs_through(people: SmallProject, sandbox: Sandbox) -> None:
-    people.model("zzz", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    people.model("zzz", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     document = people.sync("--fail-fast", status=1).json
     assert [result["status"] for result in document["results"]] == ["success", "error"]
     assert custom(sandbox.visitors)["a"] == {"plan": "pro"}
@@ -421,7 +412,7 @@ def test_a_wrong_integration_key(
 def test_a_wrong_key_is_asked_for_once_however_many_syncs(
     people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    people.model("more", PEOPLE, ROWS)
+    people.model("more", PEOPLE, PEOPLE_ROWS)
     people.model("clicks", CLICKS, CLICK_ROWS)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key-at-all")
     document = people.sync(status=1).json
@@ -567,7 +558,7 @@ def test_an_unreachable_host(
 def test_an_unreachable_host_is_asked_once_however_many_syncs(
     people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, closed_port: int
 ) -> None:
-    people.model("more", PEOPLE, ROWS)
+    people.model("more", PEOPLE, PEOPLE_ROWS)
     people.model("clicks", CLICKS, CLICK_ROWS)
     monkeypatch.setenv("PENDO_API_URL", f"http://127.0.0.1:{closed_port}")
     document = people.sync(status=1).json

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from harness import (
+    PEOPLE,
+    PEOPLE_ROWS,
     Ended,
     Project,
     SmallProject,
@@ -28,8 +30,6 @@ from harness import (
 from dbt_pendo import __version__
 from dbt_pendo.sandbox import Fault, Sandbox
 
-PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
-ROWS = "select * from (values ('a', 'pro'), ('b', 'free')) rows(id, plan)"
 CLICKS = {
     "object": "track_event",
     "event": "Clicked",
@@ -77,14 +77,6 @@ FLAGS = {
     "sandbox": ["--json", "--port", "--load", "--switch"],
     "demo": ["--keep"],
 }
-
-
-@pytest.fixture
-def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors(["a", "b"])
-    project.model("people", PEOPLE, ROWS)
-    return project
 
 
 def selected(ended: Ended) -> set[str]:
@@ -149,7 +141,7 @@ def test_json_wins_over_other_forms_of_output(people: SmallProject, args: list[s
 
 
 def test_json_of_a_run_that_fails_in_places(people: SmallProject) -> None:
-    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     for command in ("check", "plan", "sync"):
         ended = people.run(command, "--json")
         assert ended.status == (1 if command == "sync" else 2)
@@ -241,7 +233,7 @@ def test_a_plan_without_a_key(people: SmallProject, monkeypatch: pytest.MonkeyPa
 @pytest.fixture
 def family(people: SmallProject, sandbox: Sandbox) -> SmallProject:
     """people → clicks → late, with tags; each a sync."""
-    people.model("people", PEOPLE, ROWS, tags=["daily", "crm"])
+    people.model("people", PEOPLE, PEOPLE_ROWS, tags=["daily", "crm"])
     people.model("clicks", CLICKS, CLICK_ROWS, tags=["daily"], parents=["people"])
     people.model("late", CLICKS, CLICK_ROWS, tags=["weekly"], parents=["clicks"])
     (people.folder / "selectors.yml").write_text(
@@ -420,7 +412,7 @@ def test_quiet_prints_errors_only(people: SmallProject, flag: str) -> None:
     for command in ("check", "plan", "sync"):
         ended = people.run(command, flag).expect(0)
         assert ended.output == ""
-    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     ended = people.run("sync", flag).expect(1)
     assert "no column `nowhere`" in ended.output
     assert "people" not in ended.output.replace("model.small", "")
@@ -429,7 +421,7 @@ def test_quiet_prints_errors_only(people: SmallProject, flag: str) -> None:
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
 def test_log_lines_are_json_like_dbts(people: SmallProject, command: str) -> None:
-    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     ended = people.run(command, "--log-format", "json")
     assert ended.status == (1 if command == "sync" else 2)
     assert ended.stderr == ""
@@ -688,8 +680,8 @@ def test_check_sends_nothing(people: SmallProject, sandbox: Sandbox) -> None:
 
 
 def test_check_tells_of_every_sync(people: SmallProject) -> None:
-    people.model("one", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
-    people.model("two", {**PEOPLE, "fields": {"nothing": "plan"}}, ROWS)
+    people.model("one", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
+    people.model("two", {**PEOPLE, "fields": {"nothing": "plan"}}, PEOPLE_ROWS)
     ended = people.run("check").expect(2)
     assert "no column `nowhere`" in ended.stdout
     assert "no custom visitor field `nothing`" in ended.stdout

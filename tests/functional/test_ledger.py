@@ -6,11 +6,10 @@ import datetime
 from typing import Any
 
 import pytest
-from harness import COUNTS, SmallProject, custom, planned, sent_ids, writes
+from harness import COUNTS, PEOPLE, SmallProject, custom, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
-PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 LEDGER = [
     ("record_key", "VARCHAR"),
     ("row_hash", "VARCHAR"),

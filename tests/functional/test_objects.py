@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from harness import (
+    PEOPLE,
     SmallProject,
     bodies,
     canonical,
@@ -21,7 +22,6 @@ from harness import (
 
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
-PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 CLICKS = {
     "object": "track_event",
     "event": "Clicked",

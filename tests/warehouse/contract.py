@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -13,9 +14,9 @@ import pytest
 from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
-from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.records.written import body_layouts, is_odd, records_of
-from dbt_pendo.spec.sync import Column
+from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables, sync_lock
@@ -64,6 +65,19 @@ def commit(tables: SyncTables, run_id: str, **others: Outcome) -> None:
     rows = tables.read_page(EVERYTHING)
     outcomes = {(row[0], row[1]): others[row[3]] for row in rows if row[3] in others}
     tables.commit(run_id, EVERYTHING, rows, outcomes)
+
+
+def check_written(tables: SyncTables, spec: SyncSpec, fields: Sequence[PendoField]) -> Sequence[Record]:
+    """Compares the bodies that the warehouse writes, if it does, with Python's; returns Python's records."""
+    records = render(spec, tables.read_page(EVERYTHING), fields).updates
+    layouts = body_layouts(spec, fields)
+    written = tables.read_bodies(EVERYTHING, layouts)
+    if written is not None:
+        odd = tables.read_odd_rows(EVERYTHING, layouts) if any(map(is_odd, written)) else []
+        assert [orjson.dumps(one.bodies) for one in records_of(written, render(spec, odd, fields)).updates] == [
+            orjson.dumps(one.bodies) for one in records
+        ]
+    return records
 
 
 class TestPlans:
@@ -281,13 +295,7 @@ class TestNames:
         tables = store.tables(spec)
         assert plan(tables, "r1") == Planned(added=2)
         assert everything(tables)["a"][4:] == tuple(names)
-        fields = [PendoField(mapping.name, "string") for mapping in spec.fields]
-        page = tables.read_bodies(EVERYTHING, body_layouts(spec, fields))
-        if page is not None:
-            wanted = render(spec, tables.read_page(EVERYTHING), fields)
-            assert [orjson.dumps(one.bodies) for one in records_of(page, render(spec, [])).updates] == [
-                orjson.dumps(one.bodies) for one in wanted.updates
-            ]
+        check_written(tables, spec, [PendoField(mapping.name, "string") for mapping in spec.fields])
         commit(tables, "r1")
         assert plan(tables, "r2") == Planned(unchanged=2)
 
@@ -410,15 +418,7 @@ class TestBodies:
         tables = store.tables(spec)
         plan(tables, "r1")
         fields = [PendoField("v", type_)]  # type: ignore[arg-type]
-        rows = tables.read_page(EVERYTHING)
-        records = render(spec, rows, fields).updates
-        layouts = body_layouts(spec, fields)
-        written = tables.read_bodies(EVERYTHING, layouts)
-        if written is not None:
-            odd = tables.read_odd_rows(EVERYTHING, layouts) if any(map(is_odd, written)) else []
-            assert [orjson.dumps(one.bodies) for one in records_of(written, render(spec, odd, fields)).updates] == [
-                orjson.dumps(one.bodies) for one in records
-            ]
+        records = check_written(tables, spec, fields)
         bodies = {record.key: orjson.dumps(record.bodies[0]) for record in records}
         assert bodies == {
             f"k{at}": b'{"visitorId":"k%d","values":{"v":%s}}' % (at, json) for at, json in enumerate(wanted)
