@@ -1,94 +1,99 @@
 {#
-  The rows of a page as the request bodies they will be sent in, where the warehouse can write them to the byte as
-  dbt_pendo/records/ does: columns bucket, seq, change, record_key and a body a metadata group. A body is null where
-  a value is out of the ordinary; those rows have to be read and rendered as they are (`pendo_read_page` with
-  `bodies`). Empty when the warehouse cannot write bodies at all, or not of such columns.
+  The added and changed rows of a page as the bodies they will be sent as, where the warehouse can write them to the
+  byte as dbt_pendo/records/ does: a body a metadata group, in the order of bucket and seq. A body is null where a row
+  is out of the ordinary: the page then has to be read and rendered value by value (`pendo_read_page`). Empty when the
+  warehouse cannot write bodies at all, or not of such columns.
 
   Arguments:
     changes   the change set's relation
-    bodies    one a group: {id_key, fields: [{key, column, dtype, type}]}, keys as JSON strings
+    bodies    one a group: {id_key, fields: [{key, column, dtype, type}]}
     span      the rows of the page (see pendo_within)
 #}
 {% macro pendo_read_bodies(changes, bodies, span) %}
-    {%- set expressions = dbt_pendo.pendo_bodies(bodies) -%}
-    {%- if expressions %}{{ dbt_pendo.pendo_select_page(changes, expressions, span) }}{% endif -%}
+    {{ return(adapter.dispatch('pendo_read_bodies', 'dbt_pendo')(changes, bodies, span)) }}
 {% endmacro %}
 
+{% macro default__pendo_read_bodies(changes, bodies, span) %}{% endmacro %}
 
-{# One expression a body; none at all when one of them cannot be written. #}
-{% macro pendo_bodies(bodies) %}
-    {%- set expressions = [] -%}
+{% macro duckdb__pendo_read_bodies(changes, bodies, span) %}
+    {%- set written = [] -%}
     {%- for body in bodies -%}
-        {%- set expression = adapter.dispatch('pendo_body', 'dbt_pendo')(body.id_key, body.fields) -%}
-        {%- if expression is none %}{{ return([]) }}{% endif -%}
-        {%- do expressions.append(expression) -%}
+        {%- do written.append(dbt_pendo.duckdb__pendo_body(body.id_key, body.fields)) -%}
     {%- endfor -%}
-    {{ return(expressions) }}
-{% endmacro %}
-
-
-{# A record's body as JSON text, null where it is out of the ordinary; none when it cannot be written at all. #}
-{% macro default__pendo_body(id_key, fields) %}
-    {{ return(none) }}
-{% endmacro %}
-
-{% macro duckdb__pendo_body(id_key, fields) %}
-    {%- set texts = [dbt_pendo.pendo_literal('{' ~ id_key ~ ':'), 'to_json(record_key)'] -%}
-    {%- set conditions = ["change <> 'removed'"] -%}
-    {%- for field in fields -%}
-        {%- set value = dbt_pendo.duckdb__pendo_json(dbt_pendo.pendo_name(field.column), field.dtype, field.type) -%}
-        {%- if value is none %}{{ return(none) }}{% endif -%}
-        {%- set before = ',"values":{' if loop.first else ',' -%}
-        {%- do texts.append(dbt_pendo.pendo_literal(before ~ field.key ~ ':')) -%}
-        {%- do texts.append("coalesce(" ~ value.text ~ ", 'null')") -%}
-        {%- if value.ordinary %}
-            {%- do conditions.append('coalesce(' ~ value.ordinary ~ ', ' ~ dbt_pendo.pendo_name(field.column) ~ ' is null)') -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- do texts.append(dbt_pendo.pendo_literal('}}')) -%}
-    {%- set json = 'concat(' ~ texts | join(', ') ~ ')' -%}
-    {#- DuckDB writes the hex digits of a control character in upper case. #}
-    {%- do conditions.append('not contains(' ~ json ~ ", '\\u00')") -%}
-    {{ return('case when ' ~ conditions | join('\n        and ') ~ '\n        then ' ~ json ~ ' end') }}
+    {%- if none in written %}{{ return('') }}{% endif -%}
+select
+    {%- for _ in written %}
+    {#- DuckDB writes the hex digits of a control character in upper case, and escapes line ends that others do not. #}
+    case when ordinary_{{ loop.index }} and not contains(body_{{ loop.index }}, '\u00')
+        and not contains(body_{{ loop.index }}, '\u202') then body_{{ loop.index }} end
+    {{- ',' if not loop.last }}
+    {%- endfor %}
+from (
+    select
+        bucket,
+        seq
+        {%- for body in written %},
+        {{ body.ordinary | join('\n            and ') }} as ordinary_{{ loop.index }},
+        {{ body.json }} as body_{{ loop.index }}
+        {%- endfor %}
+    from {{ changes }} changes
+    where change in ('added', 'changed', 'removed')
+        and {{ dbt_pendo.pendo_within(span) }}
+) bodies
+order by bucket, seq
 {% endmacro %}
 
 
 {#
-  A column as JSON: {text, ordinary}, the condition under which the text is the very one that Python and orjson write
+  A record's body: {json, ordinary}, its text and the conditions under which it is the very one that Python and orjson
+  write. None when it cannot be written. Rows that failed before are none of them: they are sent last.
+#}
+{% macro duckdb__pendo_body(id_key, fields) %}
+    {%- set values = [] -%}
+    {%- set ordinary = ["change <> 'removed'", 'attempts = 0'] -%}
+    {%- for field in fields -%}
+        {%- set value = dbt_pendo.duckdb__pendo_value(dbt_pendo.pendo_name(field.column), field.dtype, field.type) -%}
+        {%- if value is none %}{{ return(none) }}{% endif -%}
+        {%- do values.append(dbt_pendo.pendo_literal(field.key) ~ ': ' ~ value.expression) -%}
+        {%- if value.ordinary %}
+            {%- do ordinary.append('coalesce(' ~ value.ordinary ~ ', true)') -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- set json = 'to_json({' ~ dbt_pendo.pendo_literal(id_key) ~ ": record_key, 'values': {" ~ values | join(', ') ~ '}})' -%}
+    {{ return({'json': 'cast(' ~ json ~ ' as varchar)', 'ordinary': ordinary}) }}
+{% endmacro %}
+
+
+{#
+  A column as a value of DuckDB's JSON: {expression, ordinary}, the condition under which it is written as Python would
   (none when always). None for a pair of types of which that is not known.
 #}
-{% macro duckdb__pendo_json(column, dtype, type) %}
+{% macro duckdb__pendo_value(column, dtype, type) %}
     {%- set kind = dtype | lower -%}
-    {%- set text = 'cast(' ~ column ~ ' as varchar)' -%}
+    {%- set number = 'cast(' ~ column ~ ' as double)' -%}
     {%- if (kind.startswith('character varying') or kind == 'varchar') and type in ('string', none) -%}
-        {{ return({'text': 'to_json(' ~ column ~ ')'}) }}
+        {{ return({'expression': column}) }}
     {%- elif kind == 'boolean' and type in ('boolean', none) -%}
-        {{ return({'text': text}) }}
+        {{ return({'expression': column}) }}
     {%- elif kind in ('tinyint', 'smallint', 'integer', 'bigint', 'utinyint', 'usmallint', 'uinteger') -%}
         {%- if type in ('integer', none) -%}
-            {{ return({'text': text}) }}
+            {{ return({'expression': column}) }}
         {%- elif type == 'float' -%}
-            {{ return({'text': text ~ " || '.0'", 'ordinary': column ~ ' > -1e15 and ' ~ column ~ ' < 1e15'}) }}
+            {{ return({'expression': number, 'ordinary': 'abs(' ~ number ~ ') < 1e15'}) }}
         {%- endif -%}
     {%- elif kind == 'double' and type in ('float', none) -%}
-        {{ return({
-            'text': text,
-            'ordinary': column ~ ' = 0 or (abs(' ~ column ~ ') >= 1e-4 and abs(' ~ column ~ ') < 1e15)'
-        }) }}
+        {#- From here on, it would have an exponent. Not a number is greater than every number. #}
+        {{ return({'expression': column, 'ordinary': 'abs(' ~ column ~ ') < 1e16'}) }}
     {%- elif kind.startswith('decimal(') -%}
         {%- set places = kind.split(',')[1].rstrip(')') | int -%}
         {%- if type == 'float' or (type is none and places > 0) -%}
             {#- Of 15 digits, places among them, a double keeps each. #}
-            {%- set number = 'cast(' ~ column ~ ' as double)' -%}
-            {{ return({
-                'text': 'cast(' ~ number ~ ' as varchar)',
-                'ordinary': number ~ ' = 0 or (abs(' ~ number ~ ') >= 1e-4 and abs(' ~ number ~ ') < 1e' ~ (15 - places) ~ ')'
-            }) }}
+            {{ return({'expression': number, 'ordinary': 'abs(' ~ number ~ ') < 1e' ~ (15 - places)}) }}
         {%- endif -%}
     {%- elif kind in ('timestamp', 'date') and type in ('time', none) -%}
         {%- set clock = '%H:%M:%S.%g' if kind == 'timestamp' else '00:00:00.000' -%}
         {{ return({
-            'text': "strftime(" ~ column ~ ", '\"%Y-%m-%dT" ~ clock ~ "+00:00\"')",
+            'expression': "strftime(" ~ column ~ ", '%Y-%m-%dT" ~ clock ~ "+00:00')",
             'ordinary': column ~ " >= date '1000-01-01' and " ~ column ~ " < date '9999-12-31'"
         }) }}
     {%- endif -%}

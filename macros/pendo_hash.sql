@@ -1,18 +1,24 @@
-{#
-  The hash of a row: the mapping's fingerprint and every mapped column as text.
-
-  Each value is written with its length before it, so that ('ab', 'c') and ('a', 'bc') differ, and a null
-  differs from every text.
-#}
+{# The hash of a row: the mapping's fingerprint and every mapped column as text. #}
 {% macro pendo_row_hash(fingerprint, columns) %}
-    {%- set parts = ["'" ~ fingerprint ~ "'"] -%}
+    {%- set texts = [] -%}
     {%- for column in columns -%}
-        {%- set text = dbt_pendo.pendo_text(dbt_pendo.pendo_name(column.name), column.dtype) | trim -%}
-        {%- do parts.append(
-            "coalesce(cast(length(" ~ text ~ ") as " ~ dbt.type_string() ~ ") || ':' || " ~ text ~ ", '-')"
-        ) -%}
+        {%- do texts.append(dbt_pendo.pendo_text(dbt_pendo.pendo_name(column.name), column.dtype) | trim) -%}
     {%- endfor -%}
-    {{ dbt_pendo.pendo_md5(adapter.dispatch('pendo_concat', 'dbt_pendo')(parts)) }}
+    {{ dbt_pendo.pendo_md5(adapter.dispatch('pendo_joined', 'dbt_pendo')(fingerprint, texts)) }}
+{%- endmacro %}
+
+{# One text of many, which no others make. #}
+{% macro default__pendo_joined(first, texts) -%}
+    '{{ first }}'
+    {%- for text in texts %}
+            {# Each with its length before it, so that ('ab', 'c') and ('a', 'bc') differ, and a null from every text. -#}
+            || coalesce(cast(length({{ text }}) as {{ dbt.type_string() }}) || ':' || {{ text }}, '-')
+    {%- endfor -%}
+{%- endmacro %}
+
+{# JSON tells them apart, too, and is faster: `||` copies what it has so far with each text. #}
+{% macro duckdb__pendo_joined(first, texts) -%}
+    concat('{{ first }}', to_json([{{ texts | join(', ') }}]))
 {%- endmacro %}
 
 
@@ -28,17 +34,6 @@
 {# dbt casts to `text` first, which on Redshift may be cut after 256 bytes. #}
 {% macro redshift__pendo_md5(text) -%}
     {{ return('md5(' ~ text ~ ')') }}
-{%- endmacro %}
-
-
-{# Texts, none of them null, in a row. #}
-{% macro default__pendo_concat(texts) -%}
-    {{ texts | join('\n            || ') }}
-{%- endmacro %}
-
-{# `||` copies what it has so far with each text. #}
-{% macro duckdb__pendo_concat(texts) -%}
-    concat({{ texts | join(',\n            ') }})
 {%- endmacro %}
 
 

@@ -125,6 +125,21 @@ compared as (
     from judged
 ),
 
+{#- Most rows are but counted; without their values there is less to sort, and to send around a warehouse. #}
+trimmed as (
+    select
+        bucket,
+        change
+        {%- for name in ['record_key', 'row_hash', 'detail', 'invalid_hash', 'attempts'] %},
+        case when change not in ('held', 'unchanged') then {{ name }} end as {{ name }}
+        {%- endfor %}
+        {%- for column in columns %}
+        {%- set name = dbt_pendo.pendo_name(column.alias) %},
+        case when change not in ('held', 'unchanged') then {{ name }} end as {{ name }}
+        {%- endfor %}
+    from compared
+),
+
 {#- Rows of one key, invalid ones, would come in any order without their hash. #}
 {%- set in_order -%}
 partition by bucket order by
@@ -133,10 +148,10 @@ partition by bucket order by
 
 numbered as (
     select
-        compared.*,
+        trimmed.*,
         row_number() over ({{ in_order }}) as seq,
         lead(change) over ({{ in_order }}) as next_change
-    from compared
+    from trimmed
 )
 
 select

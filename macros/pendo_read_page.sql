@@ -7,33 +7,19 @@
     columns     the mapped columns, in the order wanted: [{alias, dtype}]
     span        the rows of the page (see pendo_within)
     row_limit   at most so many rows; none for all of them
-    bodies      only the rows that have not all of these bodies (see pendo_read_bodies); none for all rows
 #}
-{% macro pendo_read_page(changes, columns, span, row_limit=none, bodies=none) %}
-    {%- set expressions = [] -%}
-    {%- for column in columns -%}
-        {%- do expressions.append(dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype)) -%}
-    {%- endfor -%}
-    {{ dbt_pendo.pendo_select_page(changes, expressions, span, row_limit, bodies) }}
-{% endmacro %}
-
-
-{# The same with any expressions after bucket, seq, change and record_key. #}
-{% macro pendo_select_page(changes, expressions, span, row_limit=none, bodies=none) %}
+{% macro pendo_read_page(changes, columns, span, row_limit=none) %}
 select
     bucket,
     seq,
     change,
     record_key
-    {%- for expression in expressions %},
-    {{ expression }}
+    {%- for column in columns %},
+    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
     {%- endfor %}
 from {{ changes }} changes
 where change in ('added', 'changed', 'removed')
     and {{ dbt_pendo.pendo_within(span) }}
-{%- if bodies is not none %}
-    and ({% for body in dbt_pendo.pendo_bodies(bodies) %}{{ ' or ' if not loop.first }}{{ body }} is null{% endfor %})
-{%- endif %}
 order by case when attempts > 0 then 1 else 0 end, bucket, seq
 {%- if row_limit is not none %}
 limit {{ row_limit }}

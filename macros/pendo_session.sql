@@ -8,6 +8,14 @@
 {%- endmacro %}
 
 {#
+  Each commit of a page is written to DuckDB's log; at 16 MiB of it, the default, it stops to tidy up its file, which
+  takes as long as the commits themselves.
+#}
+{% macro duckdb__pendo_prepare_session() -%}
+    {{ return("set checkpoint_threshold = '256MB'") }}
+{%- endmacro %}
+
+{#
   Spark derives conditions from each pair of columns that hold the same; the hash is made of all columns, and the plan
   of a model with forty would take minutes to optimise.
 #}

@@ -20,7 +20,7 @@ from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Verdict
-from dbt_pendo.records.batches import metadata_body, track_body
+from dbt_pendo.records.batches import Batch, RecordBatch, track_body
 from dbt_pendo.records.render import Record
 from dbt_pendo.spec.sync import SyncSpec
 
@@ -33,9 +33,10 @@ _PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
 Outcomes = dict[Position, Outcome]
 # One call for one batch.
-Send = Callable[[Sequence[Record]], Verdict]
-# Is told the outcomes of rows as soon as they are final, that they can be written down.
-Settled = Callable[[Mapping[Position, Outcome]], None]
+Send = Callable[[Batch], Verdict]
+# Is told of rows as soon as they are final, that they can be written down: which they are, and the outcome of those
+# that were not delivered.
+Settled = Callable[[Sequence[Position], Mapping[Position, Outcome]], None]
 
 
 class EverythingRefusedError(DbtPendoError):
@@ -56,7 +57,7 @@ class Deliverer:
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
 
-    def deliver(self, batch: Sequence[Record], settled: Settled) -> None:
+    def deliver(self, batch: Batch, settled: Settled) -> None:
         """Writes a batch of visitors or accounts, or sends a batch of events.
 
         Args:
@@ -67,57 +68,65 @@ class Deliverer:
             DbtPendoError: If no further row of this sync can or shall be delivered.
         """
         if self._spec.event is not None:
-            self._judge(batch, self._send_events, settled)
+            self._deliver(batch, self._send_events, settled)
             return
         self._write_groups(batch, self._spec.mode == "upsert", settled)
 
-    def clear(self, batch: Sequence[Record], settled: Settled) -> None:
+    def clear(self, batch: Batch, settled: Settled) -> None:
         """Empties the fields of records that left the model; else as ``deliver``.
 
         Nobody is created for it, and who is gone from Pendo as well needs no clearing.
         """
 
-        def gone_is_cleared(outcomes: Mapping[Position, Outcome]) -> None:
+        def gone_is_cleared(positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
             settled(
-                {
-                    position: DELIVERED if outcome.status == "missing" else outcome
-                    for position, outcome in outcomes.items()
-                }
+                positions, {position: outcome for position, outcome in others.items() if outcome.status != "missing"}
             )
 
         self._write_groups(batch, False, gone_is_cleared)
 
-    def _write_groups(self, batch: Sequence[Record], create: bool, settled: Settled) -> None:
-        if len(batch[0].bodies) == 1:
-            self._judge(batch, self._values_sender(0, create), settled)
+    def _write_groups(self, batch: Batch, create: bool, settled: Settled) -> None:
+        parts = [batch.part(group) for group in range(max(len(self._spec.groups), 1))]
+        if len(parts) == 1:
+            self._deliver(batch, self._values_sender(0, create), settled)
             return
         # Pendo takes one group a call; a row is delivered when each of its groups is, and final with the last of them.
-        last = {
-            record.position: max(at for at, body in enumerate(record.bodies) if body is not None) for record in batch
-        }
-        outcomes: Outcomes = {}
+        last = {position: group for group, part in enumerate(parts) for position in part.positions}
+        worst: Outcomes = {}
 
-        def settle_last(group: int, told: Mapping[Position, Outcome]) -> None:
-            for position, outcome in told.items():
-                outcomes[position] = _worse(outcomes.get(position, DELIVERED), outcome)
-            if final := {position: outcomes[position] for position in told if last[position] == group}:
-                settled(final)
+        def settle_last(group: int, positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
+            for position, outcome in others.items():
+                worst[position] = _worse(worst.get(position, DELIVERED), outcome)
+            if final := [position for position in positions if last[position] == group]:
+                settled(final, {position: worst[position] for position in final if position in worst})
 
-        for group in range(len(batch[0].bodies)):
-            if written := [record for record in batch if record.bodies[group] is not None]:
-                self._judge(written, self._values_sender(group, create), partial(settle_last, group))
+        for group, part in enumerate(parts):
+            if len(part):
+                self._deliver(part, self._values_sender(group, create), partial(settle_last, group))
 
-    def delete(self, batch: Sequence[Record], settled: Settled) -> None:
+    def delete(self, batch: Batch, settled: Settled) -> None:
         """Queues the records of a batch for deletion; else as ``deliver``."""
-        self._judge(batch, self._send_deletions, settled)
+        self._deliver(batch, self._send_deletions, settled)
 
-    def _judge(self, batch: Sequence[Record], send: Send, settled: Settled) -> Outcomes:
-        """Sends a batch, and whatever parts of it have to be sent again until every record is judged."""
+    def _deliver(self, batch: Batch, send: Send, settled: Settled) -> None:
+        """Sends a batch, and takes it apart unless Pendo took all of it, as it mostly does."""
         verdict = self._sent(batch, send)
+        if verdict == Verdict():
+            settled(batch.positions, {})
+            self._count(len(batch), {})
+        else:
+            self._judge_by(verdict, batch, send, settled)
+
+    def _judge(self, batch: Batch, send: Send, settled: Settled) -> Outcomes:
+        """Sends a part of a batch, and parts of it again until every record is judged."""
+        return self._judge_by(self._sent(batch, send), batch, send, settled)
+
+    def _judge_by(self, verdict: Verdict, batch: Batch, send: Send, settled: Settled) -> Outcomes:
+        """Judges a batch by the answer to it, and by those to parts of it that have to be sent again."""
         outcomes = self._placed(batch, verdict, settled)
         if not verdict.unplaced:
             return outcomes
-        rest = [record for record in batch if record.position not in outcomes]
+        rest = [record for record in batch.records if record.position not in outcomes]
         if len(rest) == 1:
             return outcomes | self._reject_alone(rest[0], verdict, settled)
         if not verdict.whole:
@@ -127,7 +136,7 @@ class Deliverer:
         # Nothing of it was taken, so each half is sent for the first time.
         for half in (rest[: len(rest) // 2], rest[len(rest) // 2 :]):
             if half:
-                outcomes |= self._judge(half, send, settled)
+                outcomes |= self._judge(RecordBatch(half), send, settled)
         return outcomes
 
     def _probe(self, suspects: Sequence[Record], send: Send, settled: Settled) -> Outcomes:
@@ -141,7 +150,7 @@ class Deliverer:
         outcomes: Outcomes = {}
         reasons = set()
         for record in suspects[:: -(-len(suspects) // HOPELESS)]:
-            outcomes |= self._judge([record], send, settled)
+            outcomes |= self._judge(RecordBatch([record]), send, settled)
             # A row's own id and values make no other reason of it.
             reasons.add(_PARTICULARS.sub("…", (outcomes[record.position].detail or "").replace(record.key, "…")))
         if len(reasons) == 1 and all(outcome.status == "rejected" for outcome in outcomes.values()):
@@ -164,16 +173,16 @@ class Deliverer:
             outcomes = self._probe(suspects, send, settled)
             for record in suspects:
                 if record.position not in outcomes:
-                    outcomes |= self._judge([record], send, settled)
+                    outcomes |= self._judge(RecordBatch([record]), send, settled)
             return outcomes
         self._some_unnamed_taken = True
         left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
-        again = self._sent(left, send)
+        again = self._sent(RecordBatch(left), send)
         outcomes = {record.position: again.outcomes[record.key] for record in left if record.key in again.outcomes}
         in_left = len(again.outcomes) + len(again.unplaced)
         if again.whole or in_left > count:
             # Pendo contradicts itself: judge both halves afresh.
-            return self._judge(left, send, settled) | self._judge(right, send, settled)
+            return self._judge(RecordBatch(left), send, settled) | self._judge(RecordBatch(right), send, settled)
         if outcomes:
             self._settle(outcomes, settled)
         suspects_left = [record for record in left if record.position not in outcomes]
@@ -184,13 +193,13 @@ class Deliverer:
                 outcomes |= self._find_failures(half, Verdict(unplaced=list(reasons)), send, settled)
         return outcomes
 
-    def _sent(self, batch: Sequence[Record], send: Send) -> Verdict:
+    def _sent(self, batch: Batch, send: Send) -> Verdict:
         """Sends a batch, and once more those of its records that only texts accuse: they may have meant others."""
         verdict = self._sent_once(batch, send)
-        accused = [record for record in batch if record.key in verdict.suspects]
-        if not accused:
+        if not verdict.suspects:
             return verdict
-        again = self._sent_once(accused, send) if len(accused) < len(batch) else verdict
+        accused = [record for record in batch.records if record.key in verdict.suspects]
+        again = self._sent_once(RecordBatch(accused), send) if len(accused) < len(batch) else verdict
         if len(again.outcomes) + len(again.suspects) + len(again.unplaced) >= len(accused):
             verdict.outcomes |= {key: Outcome("rejected", reason) for key, reason in verdict.suspects.items()}
         else:
@@ -198,26 +207,28 @@ class Deliverer:
         verdict.suspects = {}
         return verdict
 
-    def _sent_once(self, batch: Sequence[Record], send: Send) -> Verdict:
+    def _sent_once(self, batch: Batch, send: Send) -> Verdict:
         self._stop.check()
         try:
             return send(batch)
         except orjson.JSONEncodeError:
             # Text that is no Unicode, a lone surrogate say: no driver should hand it out, some do.
-            unfit = {record.key: Outcome("invalid", reason) for record in batch if (reason := _unfit(record))}
-            rest = [record for record in batch if record.key not in unfit]
-            verdict = send(rest) if rest else Verdict()
+            unfit = {record.key: Outcome("invalid", reason) for record in batch.records if (reason := _unfit(record))}
+            rest = [record for record in batch.records if record.key not in unfit]
+            verdict = send(RecordBatch(rest)) if rest else Verdict()
             verdict.outcomes.update(unfit)
             return verdict
 
-    def _placed(self, batch: Sequence[Record], verdict: Verdict, settled: Settled) -> Outcomes:
+    def _placed(self, batch: Batch, verdict: Verdict, settled: Settled) -> Outcomes:
         """Returns the outcomes an answer leaves no doubt about."""
         outcomes: Outcomes = {}
         if not verdict.unplaced:
-            outcomes = dict.fromkeys([record.position for record in batch], DELIVERED)
+            outcomes = dict.fromkeys(batch.positions, DELIVERED)
         if verdict.outcomes:
             outcomes |= {
-                record.position: verdict.outcomes[record.key] for record in batch if record.key in verdict.outcomes
+                record.position: verdict.outcomes[record.key]
+                for record in batch.records
+                if record.key in verdict.outcomes
             }
         if outcomes:
             self._settle(outcomes, settled)
@@ -225,11 +236,12 @@ class Deliverer:
 
     def _settle(self, outcomes: Outcomes, settled: Settled) -> None:
         """Tells outcomes, and only then counts them: that may end the sync."""
-        settled(outcomes)
-        self._count(outcomes)
+        others = {position: outcome for position, outcome in outcomes.items() if outcome is not DELIVERED}
+        settled(list(outcomes), others)
+        self._count(len(outcomes), others)
 
     def _take(self, records: Sequence[Record], settled: Settled) -> Outcomes:
-        return self._placed(records, Verdict(), settled)
+        return self._placed(RecordBatch(records), Verdict(), settled)
 
     def _reject_alone(self, record: Record, verdict: Verdict, settled: Settled) -> Outcomes:
         reason = "; ".join(dict.fromkeys(verdict.unplaced))
@@ -241,36 +253,37 @@ class Deliverer:
         spec = self._spec
         name = spec.groups[group] if spec.groups else "custom"
 
-        def send(batch: Sequence[Record]) -> Verdict:
-            body = metadata_body(batch, group)
-            answer = metadata.write_values(self._client, spec.object, name, body, create)
-            return metadata.judge_values(answer, [record.key for record in batch])
+        def send(batch: Batch) -> Verdict:
+            answer = metadata.write_values(self._client, spec.object, name, batch.request(group), create)
+            if metadata.took_all(answer):
+                return Verdict()
+            return metadata.judge_values(answer, [record.key for record in batch.records])
 
         return send
 
-    def _send_events(self, batch: Sequence[Record]) -> Verdict:
+    def _send_events(self, batch: Batch) -> Verdict:
         app = self._spec.event.app if self._spec.event else None
-        answer = track.send_events(self._client, app, track_body(batch))
+        answer = track.send_events(self._client, app, track_body(batch.records))
         return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
 
-    def _send_deletions(self, batch: Sequence[Record]) -> Verdict:
+    def _send_deletions(self, batch: Batch) -> Verdict:
         with self._deleting:
             # More than a call a second is likely refused (pendo-api.md 6).
             self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
-            answer = deletion.delete_records(self._client, self._spec.object, [record.key for record in batch])
+            answer = deletion.delete_records(self._client, self._spec.object, [record.key for record in batch.records])
             self._last_deletion = time.monotonic()
         return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
 
-    def _count(self, outcomes: Mapping[Position, Outcome]) -> None:
+    def _count(self, rows: int, others: Mapping[Position, Outcome]) -> None:
         """Counts judged rows, and stops the sync when too large a share of them is rejected."""
-        rejected = sum(outcome.status == "rejected" for outcome in outcomes.values())
+        rejected = sum(outcome.status == "rejected" for outcome in others.values())
         with self._lock:
             self._rejected += rejected
-            self._taken += len(outcomes) - rejected
+            self._taken += rows - rejected
             judged, all_rejected = self._rejected + self._taken, self._rejected
         limit = self._client.settings.max_error_share
         if rejected and judged >= JUDGED_BEFORE_BREAKING and all_rejected > limit * judged:
-            reasons = [outcome.detail for outcome in outcomes.values() if outcome.status == "rejected"]
+            reasons = [outcome.detail for outcome in others.values() if outcome.status == "rejected"]
             raise EverythingRefusedError(
                 f"Pendo rejected {all_rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
                 "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -71,17 +71,11 @@ class Journal:
         """Notes a page before its first request."""
         self._write({"page": number, "span": asdict(span)})
 
-    def note(self, number: int, outcomes: Mapping[Position, Outcome]) -> None:
-        """Notes what Pendo said of some rows of a page."""
-        others = [
-            (*position, outcome.status, outcome.detail)
-            for position, outcome in outcomes.items()
-            if outcome is not DELIVERED
-        ]
-        delivered = list(outcomes)
-        if others:
-            delivered = [position for position, outcome in outcomes.items() if outcome is DELIVERED]
-        self._write({"page": number, "delivered": delivered, "others": others})
+    def note(self, number: int, positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
+        """Notes what Pendo said of some rows of a page: it took them, except for those with another outcome."""
+        delivered = [position for position in positions if position not in others] if others else positions
+        told = [(*position, outcome.status, outcome.detail) for position, outcome in others.items()]
+        self._write({"page": number, "delivered": delivered, "others": told})
 
     def end_page(self, number: int) -> None:
         """Notes that the ledger has a page."""

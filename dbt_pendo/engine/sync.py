@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
+import itertools
 import sys
 import threading
 import time
@@ -24,13 +24,13 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
-from dbt_pendo.records.batches import pack
-from dbt_pendo.records.render import Record, Rendered, render
-from dbt_pendo.records.written import body_layouts, is_odd, records_of
+from dbt_pendo.records.batches import Batch, RecordBatch, pack
+from dbt_pendo.records.render import ID_KEYS, render
+from dbt_pendo.records.written import WrittenBatch, body_layouts
 from dbt_pendo.spec.sync import Limit, SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
-from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages, limit_buckets
+from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages, limit_buckets, positions_to_write
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100
@@ -38,12 +38,14 @@ SMALLEST_PAGE, LARGEST_PAGE = 1_000, 25_000
 # Nor may its rows take more memory than this, by the width of the first few.
 PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
+# As bodies that the warehouse has written, so many times the rows take the memory they take as values.
+WRITTEN_ROWS = 4
 REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
 
 # Sends a batch one way or the other, and tells the outcomes of its rows.
-Deliver = Callable[[Sequence[Record], Settled], None]
+Deliver = Callable[[Batch, Settled], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +72,34 @@ class _Page:
     Attributes:
         number: Its number in the journal.
         span: Its rows in the change set.
-        rows: Its rows, as read.
+        positions: Those of its rows that are to be sent.
+        rows: They as read; none when the warehouse wrote their bodies.
         others: The outcomes other than delivered, by row.
-        delivered: The rows Pendo took.
-        sent: Its batches: how many rows each holds, and what became of it.
+        settled: The rows whose outcome is known, in the parts in which it became known.
+        sent: Its batches, and what became of each.
     """
 
     number: int
     span: Span
-    rows: Sequence[Row]
-    others: dict[Position, Outcome]
-    delivered: set[Position] = field(default_factory=set)
-    sent: list[tuple[int, Future[None]]] = field(default_factory=list)
+    positions: Sequence[Position]
+    rows: Sequence[Row] = ()
+    others: dict[Position, Outcome] = field(default_factory=dict)
+    settled: list[Sequence[Position]] = field(default_factory=list)
+    sent: list[tuple[Batch, Future[None]]] = field(default_factory=list)
 
     def outcomes(self) -> dict[Position, Outcome]:
         """Returns the outcome of each row that was not delivered; a row nobody settled was not sent."""
-        if len(self.delivered) + len(self.others) == len(self.rows):
+        if sum(map(len, self.settled)) == len(self.positions):
             return self.others
-        unsent = {
-            position: UNSENT
-            for row in self.rows
-            if (position := (row[0], row[1])) not in self.delivered and position not in self.others
-        }
-        return self.others | unsent
+        settled = set(itertools.chain(*self.settled))
+        return self.others | {position: UNSENT for position in self.positions if position not in settled}
+
+    def named(self) -> Iterator[tuple[Position, str, str]]:
+        """Yields of each row its position, its change and its key."""
+        if self.rows:
+            return ((row[:2], row[2], row[3]) for row in self.rows)
+        # Of removed rows the warehouse writes no bodies, and how the others changed does not matter here.
+        return ((record.position, "changed", record.key) for batch, _ in self.sent for record in batch.records)
 
 
 class SyncRun:
@@ -115,11 +122,13 @@ class SyncRun:
         self._tables = tables
         self._client = client
         self._layouts = body_layouts(prepared.spec, prepared.fields)
+        self._written = bool(self._layouts) and tables.writes_bodies(self._layouts)
         self._options = options
         self._journal_path = journal_path(target_path, prepared.spec.name, tables.address)
         self._stop = stop
         self._observer = observer
         self._deliverer = Deliverer(client, prepared.spec, stop)
+        self._buckets: Sequence[Bucket] = ()
         self._planned = Planned()
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
@@ -190,6 +199,9 @@ class SyncRun:
                 self._note("invalid", reason, key, rows)
         rows_per_page = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
         rows_per_page = min(rows_per_page, max(PAGE_BYTES // self._row_width(buckets), 1))
+        if self._written:
+            rows_per_page *= WRITTEN_ROWS
+        self._buckets = buckets
         # The plan may have taken so long that the lock was taken for dead.
         lock.renew()
         self._deliver(list(cut_pages(buckets, rows_per_page)), lock)
@@ -212,9 +224,9 @@ class SyncRun:
         if remains is None or not remains.pages or self._tables.change_set_run() != remains.run_id:
             return
         for page in remains.pages:
-            rows = self._tables.read_positions(page.span)
-            outcomes = {(row[0], row[1]): page.outcomes.get((row[0], row[1]), UNSENT) for row in rows}
-            self._tables.commit(remains.run_id, page.span, rows, outcomes)
+            positions = self._tables.read_positions(page.span)
+            outcomes = {position: page.outcomes.get(position, UNSENT) for position in positions}
+            self._tables.commit(remains.run_id, page.span, positions, outcomes)
 
     def _deliver(self, spans: Sequence[Span], lock: SyncLock) -> None:
         """Reads, sends and commits the pages; the next is read while one is under way."""
@@ -244,31 +256,40 @@ class SyncRun:
 
     def _send_page(self, pool: ThreadPoolExecutor, journal: Journal, number: int, span: Span) -> _Page:
         """Reads a page and hands its batches to the threads."""
-        with _paused_gc():
-            rows, rendered = self._read(span)
-        page = _Page(number, span, rows, rendered.unsendable)
+        page, batches = self._read(number, span)
         journal.begin_page(number, span)
         settled = partial(self._settle, journal, page)
-        for deliver, records, size in (
-            (self._deliverer.deliver, rendered.updates, self._spec.batch_size),
-            (self._deliverer.clear, rendered.clearings, self._spec.batch_size),
-            (self._deliverer.delete, rendered.deletions, LARGEST_DELETION),
-        ):
-            for batch in pack(records, size):
-                page.sent.append((len(batch), pool.submit(self._deliver_batch, deliver, batch, settled)))
+        for deliver, batch in batches:
+            page.sent.append((batch, pool.submit(self._deliver_batch, deliver, batch, settled)))
         return page
 
-    def _read(self, span: Span) -> tuple[Sequence[Row], Rendered]:
+    def _read(self, number: int, span: Span) -> tuple[_Page, Sequence[tuple[Deliver, Batch]]]:
         """Reads a page as the warehouse's own bodies where it can write them, and else as values."""
-        spec, fields = self._spec, self._prepared.fields
-        rows = self._tables.read_bodies(span, self._layouts) if self._layouts else None
-        if rows is None:
-            rows = self._tables.read_page(span)
-            return rows, render(spec, rows, fields)
-        odd_rows = self._tables.read_odd_rows(span, self._layouts) if any(map(is_odd, rows)) else ()
-        return rows, records_of(rows, render(spec, odd_rows, fields))
+        spec, deliverer = self._spec, self._deliverer
+        bodies = self._tables.read_bodies(span, self._layouts) if self._written else None
+        positions = positions_to_write(self._buckets, span) if bodies else []
+        # A change set that another run has written anew meanwhile has other rows, and this run will learn of it.
+        if bodies and len(bodies) == len(positions):
+            return _Page(number, span, positions), [
+                (deliverer.deliver, WrittenBatch(positions[at:end], bodies[at:end], ID_KEYS[spec.object]))
+                for at in range(0, len(bodies), spec.batch_size)
+                for end in (at + spec.batch_size,)
+            ]
+        rows = self._tables.read_page(span)
+        rendered = render(spec, rows, self._prepared.fields)
+        others = rendered.unsendable
+        page = _Page(number, span, [(row[0], row[1]) for row in rows], rows, others, settled=[list(others)])
+        return page, [
+            (deliver, RecordBatch(batch))
+            for deliver, records, size in (
+                (deliverer.deliver, rendered.updates, spec.batch_size),
+                (deliverer.clear, rendered.clearings, spec.batch_size),
+                (deliverer.delete, rendered.deletions, LARGEST_DELETION),
+            )
+            for batch in pack(records, size)
+        ]
 
-    def _deliver_batch(self, deliver: Deliver, batch: Sequence[Record], settled: Settled) -> None:
+    def _deliver_batch(self, deliver: Deliver, batch: Batch, settled: Settled) -> None:
         """Delivers a batch, unless the sync has failed: then what was not begun is not begun any more."""
         if self._failure is not None:
             return
@@ -282,29 +303,28 @@ class SyncRun:
         with self._settling:
             self._failure = self._failure or error
 
-    def _settle(self, journal: Journal, page: _Page, outcomes: Mapping[Position, Outcome]) -> None:
+    def _settle(
+        self, journal: Journal, page: _Page, positions: Sequence[Position], others: Mapping[Position, Outcome]
+    ) -> None:
         """Takes the outcomes of some rows from a sending thread, before it sends anything else."""
         with self._settling:
-            for position, outcome in outcomes.items():
-                if outcome is DELIVERED:
-                    page.delivered.add(position)
-                else:
-                    page.others[position] = outcome
+            page.settled.append(positions)
+            page.others |= others
         # Last, for it may fail: the page is committed even so.
-        journal.note(page.number, outcomes)
+        journal.note(page.number, positions, others)
 
     def _finish_page(self, journal: Journal, page: _Page, lock: SyncLock) -> None:
         """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
-        for rows, batch in page.sent:
-            while wait((batch,), timeout=RENEW_EVERY).not_done:
+        for batch, delivery in page.sent:
+            while wait((delivery,), timeout=RENEW_EVERY).not_done:
                 self._keep(lock)
             self._keep(lock)
-            batch.result()
-            self._observer.sync_progressed(self._spec, rows)
+            delivery.result()
+            self._observer.sync_progressed(self._spec, len(batch))
         outcomes = page.outcomes()
-        self._tables.commit(self._run_id, page.span, page.rows, outcomes)
+        self._tables.commit(self._run_id, page.span, page.positions, outcomes)
         journal.end_page(page.number)
-        self._count(page.rows, outcomes)
+        self._count(page, outcomes)
 
     def _keep(self, lock: SyncLock) -> None:
         try:
@@ -312,19 +332,17 @@ class SyncRun:
         except DbtPendoError as error:
             self._fail(error)
 
-    def _count(self, rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> None:
+    def _count(self, page: _Page, outcomes: Mapping[Position, Outcome]) -> None:
         """Adds a page to the results; a row found invalid while it was rendered moves over to the invalid ones."""
         moved: Counter[str] = Counter()
-        if outcomes:
-            for row in rows:
-                outcome = outcomes.get((row[0], row[1]), DELIVERED)
+        self._counts["delivered"] += len(page.positions) - len(outcomes)
+        for position, change, key in page.named() if outcomes else ():
+            if (outcome := outcomes.get(position)) is not None:
                 self._counts[outcome.status] += 1
                 if outcome.status == "invalid":
-                    moved[row[2]] += 1
+                    moved[change] += 1
                 if outcome.detail is not None:
-                    self._note(outcome.status, outcome.detail, row[3], 1)
-        else:
-            self._counts["delivered"] += len(rows)
+                    self._note(outcome.status, outcome.detail, key, 1)
         self._planned = replace(
             self._planned,
             added=self._planned.added - moved["added"],
@@ -374,16 +392,6 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
 def plan_options(options: Options, max_attempts: int, missing_retry: float) -> PlanOptions:
     """Returns how a plan has to compare, by a run's options and the settings of held rows."""
     return PlanOptions(options.full_refresh, None if options.retry_held else max_attempts, missing_retry)
-
-
-@contextlib.contextmanager
-def _paused_gc() -> Iterator[None]:
-    """Keeps the garbage collector from walking a page again and again while it grows; a third of the time otherwise."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _allowed(limit: Limit | None, known: int) -> int | None:

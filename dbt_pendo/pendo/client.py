@@ -127,6 +127,7 @@ class PendoClient:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
 
@@ -210,11 +211,8 @@ class PendoClient:
         self._count(body, retry)
         started = self._clock()
         try:
-            response = self._session().request(
-                method,
-                f"{host}{path}",
-                data=body,
-                headers={"x-pendo-integration-key": secret.reveal(), "Content-Type": "application/json"},
+            response = self._session().send(
+                self._request(method, f"{host}{path}", secret, body),
                 timeout=self.settings.timeout,
                 proxies=self._proxies[host],
                 verify=self._certificates,
@@ -240,6 +238,17 @@ class PendoClient:
             return _Fault(answer.message, _retry_after(response.headers.get("Retry-After")))
         self._pacer.taken(now, now - started)
         return answer
+
+    def _request(self, method: str, url: str, secret: Secret, body: bytes | None) -> requests.PreparedRequest:
+        # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.
+        prepared = self._prepared.get((method, url, secret.variable))
+        if prepared is None:
+            headers = {"x-pendo-integration-key": secret.reveal(), "Content-Type": "application/json"}
+            prepared = self._session().prepare_request(requests.Request(method, url, headers))
+            self._prepared[method, url, secret.variable] = prepared
+        request = prepared.copy()
+        request.prepare_body(body, files=None)
+        return request
 
     def _session(self) -> requests.Session:
         # A session a thread: requests' sessions are not made to be shared.

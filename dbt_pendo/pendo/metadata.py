@@ -148,6 +148,12 @@ def write_values(client: PendoClient, object_: Object, group: Group, body: bytes
     return client.api("POST", values_path(object_, group, create), body, readable=True)
 
 
+def took_all(answer: Answer) -> bool:
+    """Returns whether a bulk call wrote every record, and says so without a word more."""
+    document = answer.json if answer.ok else None
+    return isinstance(document, dict) and not any(document.get(key) for key in ("missing", "errors", "failed"))
+
+
 def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
     """Reads what a bulk call did to each record: a 2xx carries failures inside (pendo-api.md 3).
 

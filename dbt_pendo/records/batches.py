@@ -3,10 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
+from dbt_pendo.outcome import Position
 from dbt_pendo.records.render import Record
+
+
+class Batch(Protocol):
+    """Records that go to Pendo in one request a metadata group."""
+
+    def __len__(self) -> int:
+        """Returns how many records there are."""
+        ...
+
+    @property
+    def positions(self) -> Sequence[Position]:
+        """Where the records' rows stand in the change set."""
+        ...
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The records, one by one."""
+        ...
+
+    def request(self, group: int) -> bytes:
+        """Returns the body of the bulk metadata call for a group."""
+        ...
+
+    def part(self, group: int) -> Batch:
+        """Returns the batch of those records that have something to say to a group."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """A batch made of records."""
+
+    records: Sequence[Record]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def positions(self) -> Sequence[Position]:
+        """See ``Batch``."""
+        return [record.position for record in self.records]
+
+    def request(self, group: int) -> bytes:
+        """See ``Batch``."""
+        return metadata_body(self.records, group)
+
+    def part(self, group: int) -> RecordBatch:
+        """See ``Batch``."""
+        return RecordBatch([record for record in self.records if record.bodies[group] is not None])
 
 
 def pack(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:

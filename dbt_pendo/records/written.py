@@ -1,21 +1,54 @@
-"""Bodies that the warehouse has written → Pendo records: what ``render.py`` makes of a page, where SQL can do it.
+"""Bodies that the warehouse has written: what ``render.py`` makes of a page, where SQL can do it.
 
 It spares the way of every value through the driver and Python, most of what a row costs. The bodies are the same to
-the byte; the macro ``pendo_body`` leaves out what it cannot write so.
+the byte; the macro ``pendo_read_bodies`` leaves out what it cannot write so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 import orjson
 
-from dbt_pendo.records.render import ID_KEYS, LEADING_COLUMNS, PendoField, Record, Rendered
+from dbt_pendo.outcome import Position
+from dbt_pendo.records.render import ID_KEYS, PendoField, Record
 from dbt_pendo.spec.body import BodyField, BodyLayout
 from dbt_pendo.spec.sync import Column, SyncSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenBatch:
+    """A batch of rows whose bodies are there already; only when Pendo does not take all of them are they looked at.
+
+    Attributes:
+        positions: Where the rows stand in the change set.
+        bodies: Of each row, a body a metadata group.
+        id_key: The key of the id in each body.
+    """
+
+    positions: Sequence[Position]
+    bodies: Sequence[tuple[str, ...]]
+    id_key: str
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """See ``Batch``."""
+        return [
+            Record(position, orjson.loads(bodies[0])[self.id_key], tuple(map(orjson.Fragment, bodies)))
+            for position, bodies in zip(self.positions, self.bodies, strict=True)
+        ]
+
+    def request(self, group: int) -> bytes:
+        """See ``Batch``."""
+        return f"[{','.join([bodies[group] for bodies in self.bodies])}]".encode()
+
+    def part(self, group: int) -> WrittenBatch:
+        """See ``Batch``: every row has a value, if only null, for each group."""
+        return self
 
 
 def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
@@ -24,44 +57,12 @@ def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayo
         return ()
     return tuple(
         BodyLayout(
-            _json(ID_KEYS[spec.object]),
+            ID_KEYS[spec.object],
             tuple(
-                BodyField(_json(field.key), mapping.source.name, field.type)
+                BodyField(field.key, mapping.source.name, field.type)
                 for mapping, field in zip(spec.fields, fields, strict=True)
                 if mapping.group == group and isinstance(mapping.source, Column)
             ),
         )
         for group in spec.groups
     )
-
-
-def is_odd(row: Sequence[Any]) -> bool:
-    """Returns whether the warehouse left out a body of a row."""
-    return None in row[LEADING_COLUMNS:]
-
-
-def records_of(rows: Sequence[tuple[Any, ...]], odd: Rendered) -> Rendered:
-    """Returns the records of a page.
-
-    Args:
-        rows: Tuples of bucket, seq, change, record key and a body a metadata group.
-        odd: What ``render`` makes of those rows that are odd.
-    """
-    if not rows:
-        return odd
-    buckets, seqs, _, keys, *bodies = zip(*rows, strict=True)
-    positions = zip(buckets, seqs, strict=True)
-    fragments = [map(orjson.Fragment, texts) for texts in bodies]
-    # Not Record(...), which takes as long as all the rest.
-    records = map(partial(tuple.__new__, Record), zip(positions, keys, zip(*fragments, strict=True), strict=True))
-    if not any(map(is_odd, rows)):
-        return Rendered(updates=list(records))
-    rendered = {record.position: record for record in odd.updates}
-    in_order = (
-        rendered.get(record.position) if is_odd(row) else record for row, record in zip(rows, records, strict=True)
-    )
-    return replace(odd, updates=[record for record in in_order if record is not None])
-
-
-def _json(text: str) -> str:
-    return orjson.dumps(text).decode()

@@ -9,7 +9,7 @@ from dbt_pendo.spec.sync import FieldType
 
 @dataclass(frozen=True, slots=True)
 class BodyField:
-    """A field of a body: its key as a JSON string, the mapped column, and the type that Pendo wants."""
+    """A field of a body: its key, the mapped column, and the type that Pendo wants."""
 
     key: str
     column: str
@@ -18,7 +18,7 @@ class BodyField:
 
 @dataclass(frozen=True, slots=True)
 class BodyLayout:
-    """What the body of one metadata group holds: the key of the id as a JSON string, and the fields."""
+    """What the body of one metadata group holds: the key of the id, and the fields."""
 
     id_key: str
     fields: tuple[BodyField, ...]

@@ -148,26 +148,23 @@ class SyncTables:
         """Returns the rows of a page that have to be sent, or the first ``limit`` of them."""
         return self._read(self._session.relation(self._schema, self._changes), span, limit)
 
-    def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row] | None:
-        """Returns the rows of a page as request bodies: bucket, seq, change, record key and a body a layout.
+    def writes_bodies(self, layouts: Sequence[BodyLayout]) -> bool:
+        """Returns whether the warehouse can write such bodies at all."""
+        return bool(self._bodies_sql(EVERYTHING, layouts))
 
-        A body is None where the warehouse cannot write it to the byte as ``records.render`` does.
+    def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[tuple[str, ...]] | None:
+        """Returns the added and changed rows of a page as bodies, one a layout, in the order of their positions.
 
         Returns:
-            None when it can write no such bodies at all.
+            None when the page has rows that the warehouse cannot write to the byte as ``records.render`` does.
         """
-        changes = self._session.relation(self._schema, self._changes)
-        bodies = self._bodies(layouts)
-        sql = self._session.sql("pendo_read_bodies", changes=changes, bodies=bodies, span=asdict(span))
-        return self._session.rows(sql) if sql else None
+        rows = self._session.rows(self._bodies_sql(span, layouts))
+        return None if any(None in row for row in rows) else rows
 
-    def read_odd_rows(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row]:
-        """Returns those rows of a page, as ``read_page`` does, that ``read_bodies`` leaves a body out of."""
-        return self._read(self._session.relation(self._schema, self._changes), span, None, bodies=self._bodies(layouts))
-
-    def read_positions(self, span: Span) -> list[Row]:
-        """Returns the rows of a page without the mapped columns, which another mapping may have written."""
-        return self._read(self._session.relation(self._schema, self._changes), span, None, with_columns=False)
+    def read_positions(self, span: Span) -> list[Position]:
+        """Returns the positions of a page's rows, whose columns another mapping may have written."""
+        rows = self._read(self._session.relation(self._schema, self._changes), span, None, with_columns=False)
+        return [(row[0], row[1]) for row in rows]
 
     def invalid_reasons(self) -> list[tuple[str, int, str | None]]:
         """Returns why rows of the change set are invalid: the reason, how many rows, and one of their keys."""
@@ -175,23 +172,25 @@ class SyncTables:
         rows = self._session.rows(self._session.sql("pendo_invalid_reasons", changes=changes))
         return [(str(reason), int(count), key) for reason, count, key in rows]
 
-    def commit(self, run_id: str, span: Span, rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> None:
+    def commit(
+        self, run_id: str, span: Span, positions: Sequence[Position], outcomes: Mapping[Position, Outcome]
+    ) -> None:
         """Writes what happened to the rows of a span into the ledger, and logs the span's invalid rows.
 
         Args:
             run_id: The run.
             span: The page.
-            rows: The page's rows, as read.
-            outcomes: The outcome of each row by bucket and seq; a row that is not there was delivered.
+            positions: The rows of the page that were to be sent.
+            outcomes: The outcome of each row; a row that is not there was delivered.
         """
-        usual = _most_common(rows, outcomes)
+        usual = _most_common(positions, outcomes)
         if usual is DELIVERED:
             exceptions = list(outcomes.items())
         else:
             exceptions = [
                 (position, outcome)
-                for row in rows
-                if (outcome := outcomes.get(position := (row[0], row[1]), DELIVERED)) != usual
+                for position in positions
+                if (outcome := outcomes.get(position, DELIVERED)) != usual
             ]
         for part, named in _statements(span, exceptions):
             self._session.run(
@@ -274,6 +273,12 @@ class SyncTables:
         rows = self._session.rows(self._session.sql("pendo_count_changes", changes=changes))
         return buckets_from_counts((row[0], row[1], row[2], row[3]) for row in rows)
 
+    def _bodies_sql(self, span: Span, layouts: Sequence[BodyLayout]) -> str:
+        changes = self._session.relation(self._schema, self._changes)
+        return self._session.sql(
+            "pendo_read_bodies", changes=changes, bodies=self._bodies(layouts), span=asdict(span)
+        )
+
     def _bodies(self, layouts: Sequence[BodyLayout]) -> list[dict[str, Any]]:
         """Returns layouts with the columns' names in the change set, and their types."""
         columns = {
@@ -288,14 +293,7 @@ class SyncTables:
             for layout in layouts
         ]
 
-    def _read(
-        self,
-        changes: str,
-        span: Span,
-        limit: int | None,
-        bodies: Sequence[dict[str, Any]] | None = None,
-        with_columns: bool = True,
-    ) -> list[Row]:
+    def _read(self, changes: str, span: Span, limit: int | None, with_columns: bool = True) -> list[Row]:
         columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
         return self._session.rows(
             self._session.sql(
@@ -304,7 +302,6 @@ class SyncTables:
                 columns=[{"alias": alias, "dtype": column.dtype} for alias, column in columns],
                 span=asdict(span),
                 row_limit=limit,
-                bodies=bodies,
             )
         )
 
@@ -340,11 +337,11 @@ def _aliases(columns: Sequence[TableColumn]) -> tuple[str, ...]:
     return tuple(aliases)
 
 
-def _most_common(rows: Sequence[Row], outcomes: Mapping[Position, Outcome]) -> Outcome:
+def _most_common(positions: Sequence[Position], outcomes: Mapping[Position, Outcome]) -> Outcome:
     """Returns the outcome most rows of a page share, which the commit then need not list."""
-    if 2 * len(outcomes) <= len(rows):
+    if 2 * len(outcomes) <= len(positions):
         return DELIVERED
-    counts = Counter(outcomes.get((row[0], row[1]), DELIVERED) for row in rows)
+    counts = Counter(outcomes.get(position, DELIVERED) for position in positions)
     return counts.most_common(1)[0][0] if counts else DELIVERED
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from dbt_pendo.outcome import Position
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -134,3 +136,16 @@ def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
         gathered += bucket.rows
     if first is not None:
         yield Span(first, last, last_seq=last_seq)
+
+
+def positions_to_write(buckets: Iterable[Bucket], span: Span) -> list[Position]:
+    """Returns the added and changed rows of a span in their order: they come first in each bucket."""
+    positions: list[Position] = []
+    for bucket in buckets:
+        if span.first <= bucket.name <= span.last:
+            first = span.first_seq if bucket.name == span.first and span.first_seq is not None else 1
+            last = bucket.planned.added + bucket.planned.changed
+            if bucket.name == span.last and span.last_seq is not None:
+                last = min(last, span.last_seq)
+            positions += [(bucket.name, seq) for seq in range(first, last + 1)]
+    return positions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing.dummy
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -212,7 +213,6 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
     from dbt.config.runtime import RuntimeConfig, load_profile, load_project
     from dbt.context.providers import generate_runtime_macro_context
     from dbt.flags import set_from_args
-    from dbt.mp_context import get_mp_context
     from dbt.parser.manifest import ManifestLoader
     from dbt_common.clients.system import get_env
     from dbt_common.context import set_invocation_context
@@ -239,7 +239,8 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
             profile = load_profile(str(project_dir), cli_vars, connection.profile, connection.target, args.threads)
             config = RuntimeConfig.from_parts(load_project(package, False, profile, cli_vars), profile, args)
             stack.enter_context(adapter_management())
-            register_adapter(config, get_mp_context(), None)
+            # Threads are all we use; locks of processes would start a process to look after them.
+            register_adapter(config, multiprocessing.dummy, None)
             adapter = get_adapter(config)
             macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
             adapter.set_macro_resolver(macros)
