@@ -30,10 +30,7 @@ def write(project: Path, database: Path, url: str, records: str) -> None:
     (project / "drt_project.yml").write_text(json.dumps({"name": "bench", "version": "0.1", "profile": "bench"}))
     profile = {"type": "duckdb", "database": str(database), "fetch_size": CHUNK}
     (project / ".drt" / "profiles.yml").write_text(json.dumps({"bench": profile}))
-    columns = (
-        f"{name}: {column}::double" if kind == "float" else f"{name}: {column}"
-        for name, (column, kind) in FIELDS.items()
-    )
+    columns = (f"{name}: {_value(column, kind, records)}" for name, (column, kind) in FIELDS.items())
     select, template = RECORDS[records]
     sync = {
         "name": "visitors",
@@ -50,3 +47,10 @@ def write(project: Path, database: Path, url: str, records: str) -> None:
         "sync": {"mode": "full", "batch_size": CHUNK, "rate_limit": {"requests_per_second": 0}},
     }
     (project / "syncs" / "visitors.yml").write_text(json.dumps(sync))
+
+
+def _value(column: str, kind: str, records: str) -> str:
+    if kind == "float":
+        return f"{column}::double"
+    # DuckDB's JSON has a blank where ISO 8601 has a T.
+    return f"strftime({column}::timestamp, '%Y-%m-%dT%H:%M:%S')" if (kind, records) == ("time", "text") else column
