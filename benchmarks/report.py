@@ -73,7 +73,7 @@ def text(results: Mapping[str, Any]) -> str:
         parts.append(_table(("case", "wanted", "reached", "ok?"), rows))
     about = {**results["versions"], **results["machine"]}
     parts.append("; ".join(f"{name} {value}" for name, value in about.items()) + ".")
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def measured_table(read: Results) -> str:
@@ -96,7 +96,7 @@ def measured_table(read: Results) -> str:
                 f"{median(one['landed']):,.0f}",
             )
         )
-    head = ("rows", "tool", "case", "seconds", "runs", "rows a second", "÷ dbt-pendo's first load", "peak MB")
+    head = ("rows", "tool", "case", "seconds", "runs", "rows a second", "of dbt-pendo's first load", "peak MB")
     return _table((*head, "requests", "rows landed"), lines, numbers_from=3)
 
 

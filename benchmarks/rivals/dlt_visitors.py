@@ -56,5 +56,7 @@ def visitors():
 take, size = (send_file, 0) if file_format == "parquet" else (send_batch, BATCH)
 pendo = dlt.destination(take, name="pendo", batch_size=size, loader_file_format=file_format)
 pipeline = dlt.pipeline("visitors", pipelines_dir=folder, destination=pendo)
-# Without the format here too, Arrow data would go to any destination that knows Parquet as Parquet.
-pipeline.run(dlt.resource(visitors, name="visitors"), loader_file_format=file_format)
+# The processes of normalize may import this file again.
+if __name__ == "__main__":
+    # Without the format here too, Arrow data would go to any destination that knows Parquet as Parquet.
+    pipeline.run(dlt.resource(visitors, name="visitors"), loader_file_format=file_format)
