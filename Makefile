@@ -42,7 +42,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 .venv-drt/.installed: constraints-bench.txt
 	$(NEW_ENVIRONMENT)
-	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt drt-core
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt 'drt-core[duckdb]'
 	touch $@
 
 .venv-dlt/.installed: constraints-bench.txt

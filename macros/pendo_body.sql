@@ -82,13 +82,12 @@ order by bucket, seq
             {{ return({'expression': number, 'ordinary': 'abs(' ~ number ~ ') < 1e15'}) }}
         {%- endif -%}
     {%- elif kind == 'double' and type in ('float', none) -%}
-        {#- From here on, it would have an exponent. Not a number is greater than every number. #}
-        {{ return({'expression': column, 'ordinary': 'abs(' ~ column ~ ') < 1e16'}) }}
+        {{ return({'expression': column, 'ordinary': dbt_pendo.duckdb__pendo_plain(column, '1e16')}) }}
     {%- elif kind.startswith('decimal(') -%}
         {%- set places = kind.split(',')[1].rstrip(')') | int -%}
         {%- if type == 'float' or (type is none and places > 0) -%}
             {#- Of 15 digits, places among them, a double keeps each. #}
-            {{ return({'expression': number, 'ordinary': 'abs(' ~ number ~ ') < 1e' ~ (15 - places)}) }}
+            {{ return({'expression': number, 'ordinary': dbt_pendo.duckdb__pendo_plain(number, '1e' ~ (15 - places))}) }}
         {%- endif -%}
     {%- elif kind in ('timestamp', 'date') and type in ('time', none) -%}
         {%- set clock = '%H:%M:%S.%g' if kind == 'timestamp' else '00:00:00.000' -%}
@@ -99,3 +98,9 @@ order by bucket, seq
     {%- endif -%}
     {{ return(none) }}
 {% endmacro %}
+
+
+{# Whether a double is written without an exponent; not a number is greater than every number. #}
+{% macro duckdb__pendo_plain(number, limit) -%}
+    {{ return('(' ~ number ~ ' = 0 or abs(' ~ number ~ ') >= 1e-5) and abs(' ~ number ~ ') < ' ~ limit) }}
+{%- endmacro %}

@@ -21,7 +21,7 @@ from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.engine.results import SyncResult, SyncStatus
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome, Position
+from dbt_pendo.outcome import UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import Batch, RecordBatch, pack
@@ -266,10 +266,10 @@ class SyncRun:
     def _read(self, number: int, span: Span) -> tuple[_Page, Sequence[tuple[Deliver, Batch]]]:
         """Reads a page as the warehouse's own bodies where it can write them, and else as values."""
         spec, deliverer = self._spec, self._deliverer
-        bodies = self._tables.read_bodies(span, self._layouts) if self._written else None
+        bodies = self._tables.read_bodies(span, self._layouts) if self._written else []
         positions = positions_to_write(self._buckets, span) if bodies else []
         # A change set that another run has written anew meanwhile has other rows, and this run will learn of it.
-        if bodies and len(bodies) == len(positions):
+        if bodies and len(bodies) == len(positions) and not any(None in row for row in bodies):
             return _Page(number, span, positions), [
                 (deliverer.deliver, WrittenBatch(positions[at:end], bodies[at:end], ID_KEYS[spec.object]))
                 for at in range(0, len(bodies), spec.batch_size)

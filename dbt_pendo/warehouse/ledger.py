@@ -152,14 +152,12 @@ class SyncTables:
         """Returns whether the warehouse can write such bodies at all."""
         return bool(self._bodies_sql(EVERYTHING, layouts))
 
-    def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[tuple[str, ...]] | None:
-        """Returns the added and changed rows of a page as bodies, one a layout, in the order of their positions.
+    def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row]:
+        """Returns the rows of a page as bodies, one a layout, in the order of their positions.
 
-        Returns:
-            None when the page has rows that the warehouse cannot write to the byte as ``records.render`` does.
+        A body is None where the warehouse cannot write it to the byte as ``records.render`` does.
         """
-        rows = self._session.rows(self._bodies_sql(span, layouts))
-        return None if any(None in row for row in rows) else rows
+        return self._session.rows(self._bodies_sql(span, layouts))
 
     def read_positions(self, span: Span) -> list[Position]:
         """Returns the positions of a page's rows, whose columns another mapping may have written."""
@@ -188,9 +186,7 @@ class SyncTables:
             exceptions = list(outcomes.items())
         else:
             exceptions = [
-                (position, outcome)
-                for position in positions
-                if (outcome := outcomes.get(position, DELIVERED)) != usual
+                (position, outcome) for position in positions if (outcome := outcomes.get(position, DELIVERED)) != usual
             ]
         for part, named in _statements(span, exceptions):
             self._session.run(
@@ -275,9 +271,7 @@ class SyncTables:
 
     def _bodies_sql(self, span: Span, layouts: Sequence[BodyLayout]) -> str:
         changes = self._session.relation(self._schema, self._changes)
-        return self._session.sql(
-            "pendo_read_bodies", changes=changes, bodies=self._bodies(layouts), span=asdict(span)
-        )
+        return self._session.sql("pendo_read_bodies", changes=changes, bodies=self._bodies(layouts), span=asdict(span))
 
     def _bodies(self, layouts: Sequence[BodyLayout]) -> list[dict[str, Any]]:
         """Returns layouts with the columns' names in the change set, and their types."""

@@ -227,7 +227,7 @@ def test_a_commit_writes_each_row_once_with_its_outcome(
                 if outcome.status != "unsent":
                     detail = outcome.detail
                     wanted[row[3], outcome.status, None if detail is None else detail.replace("\0", "")[:500]] += 1
-            tables.commit(run_id, span, rows, {at: told for at, told in told.items() if told is not DELIVERED})
+            tables.commit(run_id, span, list(told), {at: told for at, told in told.items() if told is not DELIVERED})
 
     assert sorted(seen) == sorted(row[3] for row in tables.read_page(EVERYTHING))
     assert len(seen) == 15

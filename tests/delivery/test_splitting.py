@@ -17,8 +17,9 @@ from shop import KINDS, STRANGERS, Kind, Shop, at
 from dbt_pendo.engine import deliver
 from dbt_pendo.engine.deliver import Deliverer, EverythingRefusedError
 from dbt_pendo.engine.interrupts import Stop
-from dbt_pendo.outcome import Outcome, Position
+from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.records.batches import RecordBatch
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 from dbt_pendo.settings import Secret, Settings
@@ -197,9 +198,10 @@ class Settled:
     outcomes: dict[Position, Outcome] = field(default_factory=dict)
     times: Counter[Position] = field(default_factory=Counter)
 
-    def __call__(self, outcomes: Mapping[Position, Outcome]) -> None:
-        self.outcomes.update(outcomes)
-        self.times.update(outcomes.keys())
+    def __call__(self, positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
+        assert others.keys() <= set(positions)
+        self.outcomes.update({position: others.get(position, DELIVERED) for position in positions})
+        self.times.update(positions)
 
     def statuses(self) -> list[str]:
         assert set(self.times.values()) <= {1}
@@ -223,11 +225,11 @@ def deliver_all(pendo: Sandbox, spec: SyncSpec, records: Sequence[Record], size:
             pendo.add_visitors(["proof"])
             bodies = (good,) if spec.event else ({"visitorId": "proof", "values": {"seats": 1}},)
             proof = Settled()
-            deliverer.deliver([Record(("fff", 1), "proof", bodies)], proof)
+            deliverer.deliver(RecordBatch([Record(("fff", 1), "proof", bodies)]), proof)
             assert proof.statuses() == ["delivered"]
         pendo.forget_requests()
         for start in range(0, len(records), size):
-            deliverer.deliver(records[start : start + size], settled)
+            deliverer.deliver(RecordBatch(records[start : start + size]), settled)
     return settled
 
 

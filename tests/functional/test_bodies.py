@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, get_args
 
-import orjson
 import pytest
 from harness import SmallProject
 
+from dbt_pendo.records.batches import metadata_body
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.records.written import body_layouts, is_odd, records_of
+from dbt_pendo.records.written import WrittenBatch, body_layouts
 from dbt_pendo.spec.sync import Column, FieldType, Mapping, SyncSpec
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.session import Connection, Session, open_session
@@ -150,20 +150,18 @@ def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
             # A key that has to be quoted, in JSON and in SQL.
             field = PendoField('it\'s "key"', type_)
             layouts = body_layouts(alone, [field])
-            page = tables.read_bodies(EVERYTHING, layouts)
-            if page is None:
+            if not tables.writes_bodies(layouts):
                 continue
             written.add((name, type_))
-            wanted = render(alone, [(*row[:4], row[at]) for row in rows], [field])
-            assert [row[:4] for row in page] == [row[:4] for row in rows]
-            odd = {row[3] for row in page if is_odd(row)}
+            bodies = tables.read_bodies(EVERYTHING, layouts)
+            page = [(row, body) for row, body in zip(rows, bodies, strict=True) if body != (None,)]
             # Random bits are odd more often than not; numbers, times and texts as people have them are not.
-            assert len(odd) < ROWS * 0.8, (name, type_, len(odd))
-            again = tables.read_odd_rows(EVERYTHING, layouts)
-            assert {row[3] for row in again} == odd
-            records = records_of(page, render(alone, [(*row[:4], row[at]) for row in again], [field]))
-            assert records.unsendable == wanted.unsendable
-            assert [record[:2] for record in records.updates] == [record[:2] for record in wanted.updates]
-            for got, due in zip(records.updates, wanted.updates, strict=True):
-                assert orjson.dumps(got.bodies) == orjson.dumps(due.bodies), (name, type_)
+            assert len(page) > ROWS * 0.2, (name, type_, len(page))
+            wanted = render(alone, [(*row[:4], row[at]) for row, _ in page], [field])
+            assert not wanted.unsendable
+            batch = WrittenBatch([row[:2] for row, _ in page], [body for _, body in page], "visitorId")
+            assert batch.positions == [record.position for record in wanted.updates]
+            assert batch.request(0) == metadata_body(wanted.updates, 0), (name, type_)
+            assert [record[:2] for record in batch.records] == [record[:2] for record in wanted.updates]
+            assert metadata_body(batch.records, 0) == batch.request(0)
     assert written == WRITTEN

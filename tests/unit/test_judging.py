@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from dbt_pendo.engine.deliver import Deliverer
 from dbt_pendo.engine.interrupts import Stop
-from dbt_pendo.outcome import Outcome, Position
+from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.pendo.metadata import (
     Schema,
@@ -24,10 +25,11 @@ from dbt_pendo.pendo.metadata import (
     verify_key,
     write_values,
 )
-from dbt_pendo.records.batches import metadata_body
+from dbt_pendo.records.batches import RecordBatch, metadata_body
 from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.sandbox import Fault
-from dbt_pendo.spec.sync import Column, Mapping, SyncSpec
+from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.spec.sync import Mapping as Field
 
 IDS = ["v1", "v2", "v3"]
 MISSING = Outcome("missing", "Pendo does not know this id")
@@ -49,7 +51,11 @@ def whole(message: str) -> Verdict:
 def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dict[Position, Outcome]:
     """The outcome of each record of a batch."""
     outcomes: dict[Position, Outcome] = {}
-    Deliverer(client, spec, Stop()).deliver(records, outcomes.update)
+
+    def settled(positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
+        outcomes.update({position: others.get(position, DELIVERED) for position in positions})
+
+    Deliverer(client, spec, Stop()).deliver(RecordBatch(records), settled)
     return outcomes
 
 
@@ -295,7 +301,7 @@ def test_a_quoted_word_that_happens_to_be_an_id_is_no_proof(sandbox, client, bys
     """The sandbox says: field 'seats': expected an integer, got 'many'."""
     sandbox.switches = replace(sandbox.switches, error_items="unnamed")
     sandbox.add_visitors([bystander])
-    spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Mapping("seats", Column("seats")),))
+    spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Field("seats", Column("seats")),))
     rows = [("000", 1, "added", bystander, 7), ("000", 2, "added", "v1", "many"), ("000", 3, "added", "v2", 7)]
     rendered = render(spec, rows, [PendoField("seats", None)])
     outcomes = delivered(client, spec, rendered.updates)
@@ -366,7 +372,7 @@ def test_created_records_are_no_failures(sandbox, client, create):
 @pytest.mark.parametrize("error_items", ["named", "object", "unnamed"])
 def test_a_rejected_row_is_told_and_its_neighbours_are_delivered(sandbox, client, error_items):
     sandbox.switches = replace(sandbox.switches, error_items=error_items)
-    spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Mapping("seats", Column("seats")),))
+    spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Field("seats", Column("seats")),))
     rows = [("000", seq, "added", *row) for seq, row in enumerate([("v1", 7), ("v2", "many"), ("v9", 7), ("v3", 7)])]
     outcomes = delivered(client, spec, render(spec, rows, [PendoField("seats", None)]).updates)
     assert statuses(outcomes) == {0: "delivered", 1: "rejected", 2: "missing", 3: "delivered"}
@@ -377,7 +383,7 @@ def test_a_rejected_row_is_told_and_its_neighbours_are_delivered(sandbox, client
 @pytest.mark.parametrize("bad", ["custom", "agent"])
 def test_a_row_is_rejected_when_one_of_its_groups_is(sandbox, client, bad):
     sandbox.add_field("visitor", "agent", "floor", "integer")
-    fields = (Mapping("seats", Column("seats")), Mapping("floor", Column("floor"), group="agent"))
+    fields = (Field("seats", Column("seats")), Field("floor", Column("floor"), group="agent"))
     spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=fields)
     row = ("000", 1, "added", "v1", "many" if bad == "custom" else 7, "many" if bad == "agent" else 7)
     rendered = render(spec, [row, ("000", 2, "added", "v2", 7, 7)], [PendoField(field.name, None) for field in fields])
@@ -385,7 +391,7 @@ def test_a_row_is_rejected_when_one_of_its_groups_is(sandbox, client, bad):
 
 
 def test_text_that_is_no_unicode_is_invalid_and_its_neighbours_are_delivered(sandbox, client):
-    spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Mapping("plan", Column("plan")),))
+    spec = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Field("plan", Column("plan")),))
     rows = [
         ("000", seq, "added", key, plan) for seq, (key, plan) in enumerate([("v1", "a"), ("v2", "\ud800"), ("v3", "c")])
     ]

@@ -15,13 +15,13 @@ from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
 from dbt_pendo.records.render import PendoField, Record, render
-from dbt_pendo.records.written import body_layouts, is_odd, records_of
+from dbt_pendo.records.written import body_layouts
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import LockedError
-from dbt_pendo.warehouse.pages import Planned, cut_pages
+from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 
@@ -63,20 +63,17 @@ __all__ = [
 def commit(tables: SyncTables, run_id: str, **others: Outcome) -> None:
     """Commits a whole change set: all rows were delivered but for those named."""
     rows = tables.read_page(EVERYTHING)
-    outcomes = {(row[0], row[1]): others[row[3]] for row in rows if row[3] in others}
-    tables.commit(run_id, EVERYTHING, rows, outcomes)
+    outcomes = {row[:2]: others[row[3]] for row in rows if row[3] in others}
+    tables.commit(run_id, EVERYTHING, [row[:2] for row in rows], outcomes)
 
 
 def check_written(tables: SyncTables, spec: SyncSpec, fields: Sequence[PendoField]) -> Sequence[Record]:
     """Compares the bodies that the warehouse writes, if it does, with Python's; returns Python's records."""
     records = render(spec, tables.read_page(EVERYTHING), fields).updates
     layouts = body_layouts(spec, fields)
-    written = tables.read_bodies(EVERYTHING, layouts)
-    if written is not None:
-        odd = tables.read_odd_rows(EVERYTHING, layouts) if any(map(is_odd, written)) else []
-        assert [orjson.dumps(one.bodies) for one in records_of(written, render(spec, odd, fields)).updates] == [
-            orjson.dumps(one.bodies) for one in records
-        ]
+    if tables.writes_bodies(layouts):
+        for bodies, record in zip(tables.read_bodies(EVERYTHING, layouts), records, strict=True):
+            assert None in bodies or [body.encode() for body in bodies] == [orjson.dumps(one) for one in record.bodies]
     return records
 
 
@@ -203,10 +200,10 @@ class TestCommits:
             plan(tables, run_id, full_refresh=True)
             rows = tables.read_page(EVERYTHING)
             told = {
-                (row[0], row[1]): outcome if most is None or at % 5 == 0 else most
+                row[:2]: outcome if most is None or at % 5 == 0 else most
                 for at, (row, outcome) in enumerate(zip(rows, kinds, strict=False))
             }
-            tables.commit(run_id, EVERYTHING, rows, {at: one for at, one in told.items() if one is not DELIVERED})
+            tables.commit(run_id, EVERYTHING, list(told), {at: one for at, one in told.items() if one is not DELIVERED})
             wanted = Counter(
                 (row[3], one.status, one.detail) for row in rows if (one := told[row[0], row[1]]).status != "unsent"
             )
@@ -244,9 +241,9 @@ class TestCommits:
         store.create("people", PEOPLE, [("a", "x")])
         tables = store.tables(people())
         plan(tables, "r1")
-        rows = tables.read_page(EVERYTHING)
+        positions = tables.read_positions(EVERYTHING)
         plan(tables, "r2")
-        tables.commit("r1", EVERYTHING, rows, {})
+        tables.commit("r1", EVERYTHING, positions, {})
         assert store.ledger(tables) == []
         assert tables.change_set_run() == "r2"
 
@@ -284,7 +281,8 @@ class TestPages:
         assert len({(row[0], row[1]) for row in found}) == len(found) == 60
         for span in cut_pages(buckets, rows_per_page):
             assert [row[:2] for row in tables.read_page(span)] == sorted(row[:2] for row in tables.read_page(span))
-            assert [row[:4] for row in tables.read_positions(span)] == [row[:4] for row in tables.read_page(span)]
+            assert tables.read_positions(span) == [row[:2] for row in tables.read_page(span)]
+            assert positions_to_write(buckets, span) == tables.read_positions(span)
 
 
 class TestNames:

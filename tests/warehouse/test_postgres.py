@@ -83,7 +83,7 @@ def test_a_page_is_read_by_its_index(store: Store, many: SyncTables) -> None:
 
 
 def test_a_plan_scans_the_model_once_and_the_ledger_once(store: Store, many: SyncTables) -> None:
-    many.commit("r1", EVERYTHING, many.read_page(EVERYTHING), {})
+    many.commit("r1", EVERYTHING, many.read_positions(EVERYTHING), {})
     seen: list[str] = []
     run = store.session.run
     store.session.run = lambda sql: (seen.append(sql), run(sql))[1]  # type: ignore[method-assign]

@@ -185,13 +185,13 @@ def pages(recorder: Recorder, dialect: str) -> None:
 
 def commits(recorder: Recorder, dialect: str) -> None:
     tables = tables_of(recorder, dialect)
-    rows = [("0ab", at, "added", f"k{at}") for at in range(len(AWKWARD) + 4)]
+    rows = [("0ab", at) for at in range(len(AWKWARD) + 4)]
     tables.commit("r1", EVERYTHING, rows, {})
     odd = {("0ab", at): Outcome("rejected", text) for at, text in enumerate(AWKWARD)}
     tables.commit("r1", EVERYTHING, rows, {("0ab", 0): UNSENT})
     tables.commit("r1", Span("0aa", "0ab", 3, 7), rows, odd)
     for text in AWKWARD:
-        tables.commit(text, EVERYTHING, rows, dict.fromkeys([row[:2] for row in rows], Outcome("missing", text)))
+        tables.commit(text, EVERYTHING, rows, dict.fromkeys(rows, Outcome("missing", text)))
 
 
 def ledgers(recorder: Recorder, dialect: str) -> None:
