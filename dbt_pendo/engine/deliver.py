@@ -86,11 +86,11 @@ class Deliverer:
         self._write_groups(batch, False, gone_is_cleared)
 
     def _write_groups(self, batch: Batch, create: bool, settled: Settled) -> None:
-        parts = [batch.part(group) for group in range(max(len(self._spec.groups), 1))]
-        if len(parts) == 1:
+        if batch.groups == 1:
             self._deliver(batch, self._values_sender(0, create), settled)
             return
         # Pendo takes one group a call; a row is delivered when each of its groups is, and final with the last of them.
+        parts = [batch.part(group) for group in range(batch.groups)]
         last = {position: group for group, part in enumerate(parts) for position in part.positions}
         worst: Outcomes = {}
 

@@ -29,6 +29,11 @@ class Batch(Protocol):
         """The records, one by one."""
         ...
 
+    @property
+    def groups(self) -> int:
+        """How many metadata groups the records have bodies for."""
+        ...
+
     def request(self, group: int) -> bytes:
         """Returns the body of the bulk metadata call for a group."""
         ...
@@ -51,6 +56,11 @@ class RecordBatch:
     def positions(self) -> Sequence[Position]:
         """See ``Batch``."""
         return [record.position for record in self.records]
+
+    @property
+    def groups(self) -> int:
+        """See ``Batch``."""
+        return len(self.records[0].bodies)
 
     def request(self, group: int) -> bytes:
         """See ``Batch``."""

@@ -42,6 +42,11 @@ class WrittenBatch:
             for position, bodies in zip(self.positions, self.bodies, strict=True)
         ]
 
+    @property
+    def groups(self) -> int:
+        """See ``Batch``."""
+        return len(self.bodies[0])
+
     def request(self, group: int) -> bytes:
         """See ``Batch``."""
         return f"[{','.join([bodies[group] for bodies in self.bodies])}]".encode()
