@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
-import os
 import sys
 
 import click
@@ -54,25 +52,12 @@ def main() -> None:
     # dbt loads a million objects that stay, and a page holds as many: to look among them for garbage after every 700
     # new ones, as Python does, takes a tenth of the time of a sync.
     gc.set_threshold(200_000, 20, 100)
-    status = _run()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    # All is closed by now; Python would still take a quarter of a second to free all that dbt loaded, one by one.
-    os._exit(status)
-
-
-def _run() -> int:
-    """Runs a command and returns its exit status."""
     try:
         cli(prog_name="dbt-pendo")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except DbtPendoError as error:
         click.echo(f"Error: {error}", err=True)
-        return error.exit_code
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         sys.stderr.close()
-        return 1
-    return 0
+        sys.exit(1)
