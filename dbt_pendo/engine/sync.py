@@ -35,11 +35,11 @@ from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages, limit_bu
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100
 SMALLEST_PAGE, LARGEST_PAGE = 1_000, 25_000
+# So many times as large where the warehouse writes the bodies, and little is left to do for each row.
+WRITTEN_ROWS = 4
 # Nor may its rows take more memory than this, by the width of the first few.
 PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
-# As bodies that the warehouse has written, so many times the rows take the memory they take as values.
-WRITTEN_ROWS = 4
 REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
@@ -198,9 +198,9 @@ class SyncRun:
             for reason, rows, key in self._tables.invalid_reasons():
                 self._note("invalid", reason, key, rows)
         rows_per_page = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
-        rows_per_page = min(rows_per_page, max(PAGE_BYTES // self._row_width(buckets), 1))
         if self._written:
             rows_per_page *= WRITTEN_ROWS
+        rows_per_page = min(rows_per_page, max(PAGE_BYTES // self._row_width(buckets), 1))
         self._buckets = buckets
         # The plan may have taken so long that the lock was taken for dead.
         lock.renew()
@@ -215,8 +215,16 @@ class SyncRun:
     def _row_width(self, buckets: Sequence[Bucket]) -> int:
         """Returns about how many bytes of memory a row takes, at least 1."""
         first = next((bucket.name for bucket in buckets if bucket.planned.to_send), None)
-        rows = self._tables.read_page(Span(first, first), ROWS_MEASURED) if first else []
-        return sum(sys.getsizeof(value) for row in rows for value in row) // max(len(rows), 1) or 1
+        if first is None:
+            return 1
+        span = Span(first, first)
+        rows = (
+            self._tables.read_bodies(span, self._layouts)
+            if self._written
+            else self._tables.read_page(span, ROWS_MEASURED)
+        )
+        measured = rows[:ROWS_MEASURED]
+        return sum(sys.getsizeof(value) for row in measured for value in row) // max(len(measured), 1) or 1
 
     def _recover(self) -> None:
         """Commits what Pendo had acknowledged to a run that died before it could."""

@@ -63,6 +63,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "BATCHES_PER_PAGE", 1)
     monkeypatch.setattr(sync, "SMALLEST_PAGE", 11)
     monkeypatch.setattr(sync, "LARGEST_PAGE", 11)
+    monkeypatch.setattr(sync, "WRITTEN_ROWS", 1)
     monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 5)
     monkeypatch.setenv("PENDO_MAX_ERROR_SHARE", "1")
 

@@ -53,7 +53,11 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
 ) -> None:
     lab.only("clicks")
     names = fill_clicks(lab)
-    lab.shrink = {"dbt_pendo.engine.sync.SMALLEST_PAGE": page, "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1}
+    lab.shrink = {
+        "dbt_pendo.engine.sync.SMALLEST_PAGE": page,
+        "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1,
+        "dbt_pendo.engine.sync.WRITTEN_ROWS": 1,
+    }
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
     moments.wait_for(15)

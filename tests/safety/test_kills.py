@@ -26,6 +26,7 @@ MOST_RUNS = 4 * KILLS
 SHRINK = {
     "dbt_pendo.engine.sync.SMALLEST_PAGE": 15,
     "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 2,
+    "dbt_pendo.engine.sync.WRITTEN_ROWS": 1,
     "dbt_pendo.warehouse.ledger.EXCEPTIONS_PER_STATEMENT": 3,
 }
 

@@ -10,7 +10,11 @@ from lab import Lab, custom
 from dbt_pendo.sandbox import Request
 
 ROWS = 60
-PAGES = {"dbt_pendo.engine.sync.SMALLEST_PAGE": 10, "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1}
+PAGES = {
+    "dbt_pendo.engine.sync.SMALLEST_PAGE": 10,
+    "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1,
+    "dbt_pendo.engine.sync.WRITTEN_ROWS": 1,
+}
 
 
 @pytest.fixture(autouse=True)
