@@ -12,6 +12,7 @@ A run of more than 20 seconds is not repeated. `make bench` builds the environme
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.metadata
 import json
 import os
@@ -249,7 +250,8 @@ def figures(process: Process, counts: Counts) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    return {"cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
+    today = datetime.date.today().isoformat()
+    return {"date": today, "cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
 
 
 def versions(tools: Sequence[str]) -> dict[str, str]:
