@@ -250,8 +250,12 @@ def figures(process: Process, counts: Counts) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    today = datetime.date.today().isoformat()
-    return {"date": today, "cores": os.cpu_count(), "processor": platform.machine(), "python": platform.python_version()}
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cores": os.cpu_count(),
+        "processor": platform.machine(),
+        "python": platform.python_version(),
+    }
 
 
 def versions(tools: Sequence[str]) -> dict[str, str]:
