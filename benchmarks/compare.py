@@ -117,7 +117,7 @@ def compare(built: Path, rows: int, sink: Sink, tools: Sequence[str], runs: int)
             with tempfile.TemporaryDirectory() as folder:
                 project = Path(folder) / "project"
                 shutil.copytree(built, project)
-                visitors.point_at(project, project / visitors.DATABASE)
+                visitors.point_at(project, visitors.duckdb_output(project / visitors.DATABASE))
                 for case, figures in TOOLS[tool](Place(project, rows, sink)):
                     print(f"{rows:,} rows, run {run + 1}: {tool}, {case}: {figures['seconds']:.2f} s", file=sys.stderr)
                     of_case = measured.setdefault((tool, case), {"rows": rows, "tool": tool, "case": case})

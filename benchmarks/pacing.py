@@ -10,21 +10,18 @@ refused (under 5 %):
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from visitors import build_project, duckdb_output, environment
+
 from dbt_pendo.sandbox import Sandbox, Switches
 
 # Requests a second, and how many milliseconds an answer takes.
 RATES = ((10, (100, 300)), (20, (150, 150)), (50, (100, 300)))
-PROJECT = 'name: pace\nversion: "1.0"\nprofile: pace\n'
-PROFILES = 'pace: {target: dev, outputs: {dev: {type: duckdb, path: "pace.duckdb", schema: main}}}\n'
 MODEL = """
-{{{{ config(materialized='table') }}}}
 select 'e' || i as id, 'u1' as person, timestamp '2026-11-01' as happened_at from range({rows}) t(i)
 """
 PENDO = {
@@ -55,24 +52,15 @@ def run(rate: int, latency: tuple[int, int], rows: int) -> tuple[int, int, float
     """Returns how many requests were taken and refused, and the seconds between the first and the last."""
     with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
         sandbox.switches = Switches(latency_ms=latency, requests_per_second=rate)
-        project = Path(folder)
-        (project / "models").mkdir()
-        (project / "dbt_project.yml").write_text(PROJECT)
-        (project / "profiles.yml").write_text(PROFILES)
-        (project / "models" / "clicks.sql").write_text(MODEL.format(rows=rows))
-        schema = {"models": [{"name": "clicks", "config": {"meta": {"pendo": PENDO}}}]}
-        (project / "models" / "schema.yml").write_text(json.dumps(schema))
-        env = {
-            **os.environ,
-            "DBT_PROJECT_DIR": folder,
-            "DBT_PROFILES_DIR": folder,
-            "PENDO_API_URL": sandbox.url,
+        project = Path(folder) / "project"
+        build_project(project, "clicks", MODEL.format(rows=rows), PENDO, duckdb_output(project / "pace.duckdb"))
+        env = environment(project, sandbox.url) | {
             "PENDO_INTEGRATION_KEY": sandbox.integration_key,
             "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
             "PENDO_CONCURRENCY": "24",
         }
-        for command in (["-c", "from dbt.cli.main import cli; cli()", "build", "--quiet"], ["-m", "dbt_pendo", "sync"]):
-            subprocess.run([sys.executable, *command], env=env, cwd=folder, check=True, capture_output=True)
+        command = [sys.executable, "-m", "dbt_pendo", "sync"]
+        subprocess.run(command, env=env, cwd=project, check=True, capture_output=True)
         times = [request.at for request in sandbox.requests]
         refused = sum(request.status == 429 for request in sandbox.requests)
         assert len(sandbox.events) == rows

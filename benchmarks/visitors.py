@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 DATABASE = "bench.duckdb"
-PROJECT = 'name: bench\nversion: "1.0"\nprofile: bench\n'
+PROJECT = 'name: bench\nversion: "1.0"\nprofile: bench\nmodels: {+materialized: table}\n'
+# DuckDB and PostgreSQL both take it.
 MODEL = """
-{{{{ config(materialized='table') }}}}
 select
     'user-' || i as user_id,
     'plan ' || (i % 5) as plan,
@@ -27,11 +27,11 @@ select
     i % 90 as seats,
     i * 1.5 as mrr,
     i % 2 = 0 as is_admin,
-    timestamp '2026-01-01' + to_seconds(i) as seen_at,
-    date '2026-01-01' + (i % 300)::int as signed_up_on,
+    timestamp '2026-01-01' + i * interval '1 second' as seen_at,
+    date '2026-01-01' + cast(i % 300 as int) as signed_up_on,
     case when i % 3 = 0 then null else 'team ' || (i % 40) end as team,
-    (i * 0.01)::decimal(18, 2) as credit
-from range({rows}) t(i)
+    cast(i * 0.01 as decimal(18, 2)) as credit
+from generate_series(0, {rows} - 1) as t(i)
 """
 # Field -> column and Pendo's type.
 FIELDS = {
@@ -59,18 +59,27 @@ def environment(project: Path, url: str) -> dict[str, str]:
 
 def build(project: Path, rows: int) -> None:
     """Writes the dbt project and builds its table with dbt."""
+    build_project(project, "visitors", MODEL.format(rows=rows), PENDO, duckdb_output(project / DATABASE))
+
+
+def build_project(project: Path, model: str, sql: str, pendo: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+    """Writes a dbt project of one mapped model, and builds it with dbt."""
     (project / "models").mkdir(parents=True)
     (project / "dbt_project.yml").write_text(PROJECT)
-    (project / "models" / "visitors.sql").write_text(MODEL.format(rows=rows))
-    schema = {"models": [{"name": "visitors", "config": {"meta": {"pendo": PENDO}}}]}
+    (project / "models" / f"{model}.sql").write_text(sql)
+    schema = {"models": [{"name": model, "config": {"meta": {"pendo": pendo}}}]}
     (project / "models" / "schema.yml").write_text(json.dumps(schema))
-    point_at(project, project / DATABASE)
+    point_at(project, output)
     subprocess.run([*DBT, "build", "--quiet"], env=environment(project, ""), cwd=project, check=True)
 
 
-def point_at(project: Path, database: Path) -> None:
-    """Lets the project's profile name a DuckDB file."""
-    output = {"type": "duckdb", "path": str(database), "schema": "main", "threads": 2}
+def duckdb_output(database: Path) -> dict[str, Any]:
+    """Returns what a profile says of a DuckDB file."""
+    return {"type": "duckdb", "path": str(database), "schema": "main", "threads": 2}
+
+
+def point_at(project: Path, output: Mapping[str, Any]) -> None:
+    """Lets the project's profile name a warehouse."""
     (project / "profiles.yml").write_text(json.dumps({"bench": {"target": "dev", "outputs": {"dev": output}}}))
 
 
