@@ -278,10 +278,10 @@ class SyncRun:
         positions = positions_to_write(self._buckets, span) if bodies else []
         # A change set that another run has written anew meanwhile has other rows, and this run will learn of it.
         if bodies and len(bodies) == len(positions) and not any(None in row for row in bodies):
+            size, id_key = spec.batch_size, ID_KEYS[spec.object]
             return _Page(number, span, positions), [
-                (deliverer.deliver, WrittenBatch(positions[at:end], bodies[at:end], ID_KEYS[spec.object]))
-                for at in range(0, len(bodies), spec.batch_size)
-                for end in (at + spec.batch_size,)
+                (deliverer.deliver, WrittenBatch(positions[at : at + size], bodies[at : at + size], id_key))
+                for at in range(0, len(bodies), size)
             ]
         rows = self._tables.read_page(span)
         rendered = render(spec, rows, self._prepared.fields)

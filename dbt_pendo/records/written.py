@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import orjson
 
@@ -17,7 +18,7 @@ from dbt_pendo.spec.body import BodyField, BodyLayout
 from dbt_pendo.spec.sync import Column, SyncSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WrittenBatch:
     """A batch of rows whose bodies are there already; only when Pendo does not take all of them are they looked at.
 
@@ -34,7 +35,7 @@ class WrittenBatch:
     def __len__(self) -> int:
         return len(self.positions)
 
-    @property
+    @cached_property
     def records(self) -> Sequence[Record]:
         """See ``Batch``."""
         return [
