@@ -12,7 +12,7 @@
   Arguments:
     model          the model's relation, rendered
     ledger         the ledger's relation, rendered; none when the sync has never run
-    key            the key column: {name, dtype}
+    key            the key column, or the two of `Parent::Child`: [{name, dtype}]
     columns        the mapped columns: [{name, dtype, alias}]
     fingerprint    hex digits that change with the mapping
     anonymous      true when the key is a visitor id, so that anonymous ids are invalid
@@ -37,7 +37,7 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 with model as (
     select
         1 as present,
-        {{ dbt_pendo.pendo_text(dbt_pendo.pendo_name(key.name), key.dtype) }} as record_key,
+        {{ dbt_pendo.pendo_key(key) }} as record_key,
         {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }} as row_hash
         {%- for column in columns %},
         {{ dbt_pendo.pendo_name(column.name) }} as {{ dbt_pendo.pendo_name(column.alias) }}

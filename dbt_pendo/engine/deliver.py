@@ -18,11 +18,11 @@ from dbt_pendo.engine.interrupts import Stop
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
-from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.client import Answer, PendoClient
 from dbt_pendo.pendo.metadata import Verdict
-from dbt_pendo.records.batches import Batch, RecordBatch, track_body
+from dbt_pendo.records.batches import Batch, RecordBatch, track_body, values_body
 from dbt_pendo.records.render import Record
-from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.spec.sync import Group, SyncSpec
 
 # So many rows from all over a batch refused alone for one reason, and none ever taken: the fault is not theirs.
 HOPELESS = 5
@@ -56,6 +56,7 @@ class Deliverer:
         self._rejected = 0
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
+        self._parent_id_keys: Sequence[str] = metadata.PARENT_ID_KEYS
 
     def deliver(self, batch: Batch, settled: Settled) -> None:
         """Writes a batch of visitors or accounts, or sends a batch of events.
@@ -254,12 +255,28 @@ class Deliverer:
         name = spec.groups[group] if spec.groups else "custom"
 
         def send(batch: Batch) -> Verdict:
-            answer = metadata.write_values(self._client, spec.object, name, batch.request(group), create)
+            if spec.object == "parent_account":
+                answer = self._write_parents(batch, group, name, create)
+            else:
+                answer = metadata.write_values(self._client, spec.object, name, batch.request(group), create)
             if metadata.took_all(answer):
                 return Verdict()
             return metadata.judge_values(answer, [record.key for record in batch.records])
 
         return send
+
+    def _write_parents(self, batch: Batch, group: int, name: Group, create: bool) -> Answer:
+        """Writes parent accounts under the first key of their ids that Pendo takes; no source says which it is."""
+        answers = []
+        for id_key in self._parent_id_keys:
+            body = values_body(batch.records, group, id_key)
+            answer = metadata.write_values(self._client, self._spec.object, name, body, create)
+            if answer.ok:
+                self._parent_id_keys = (id_key,)
+                return answer
+            answers.append(answer)
+        # Refused for another reason then, and the first answer is to the likeliest request.
+        return answers[0]
 
     def _send_events(self, batch: Batch) -> Verdict:
         app = self._spec.event.app if self._spec.event else None

@@ -136,7 +136,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
         raise ConfigError(f"{spec.name}: {model.relation_name} is not in the warehouse.", build)
     missing = []
     found: dict[str, TableColumn] = {}
-    for name in (spec.key, *spec.columns):
+    for name in (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns):
         column = _find_column(name, columns)
         if column is None:
             missing.append(_missing_column(name, columns))
@@ -147,7 +147,12 @@ def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
             "\n".join(f"{spec.file}: {spec.name}: {model.relation_name} {line}" for line in dict.fromkeys(missing)),
             f"Fix the mapping. If the column is new, the table is older than the model: {build}",
         )
-    return Source(model.relation_name, found[spec.key], tuple(found[name] for name in spec.columns))
+    return Source(
+        model.relation_name,
+        found[spec.key],
+        tuple(found[name] for name in spec.columns),
+        found[spec.parent_key] if spec.parent_key else None,
+    )
 
 
 def offline_fields(spec: SyncSpec) -> tuple[PendoField, ...]:

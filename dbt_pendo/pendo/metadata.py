@@ -13,6 +13,8 @@ from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.spec.sync import FieldType, Group, Object
 
 KINDS: Mapping[Object, str] = {"visitor": "visitor", "account": "account", "parent_account": "parentAccount"}
+# What the id of a parent account may be called in a bulk call: named as its siblings are, or as the account it is.
+PARENT_ID_KEYS = ("parentAccountId", "accountId")
 TYPES: Mapping[str, FieldType | None] = {
     "string": "string",
     "boolean": "boolean",

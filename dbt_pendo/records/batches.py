@@ -82,6 +82,12 @@ def metadata_body(records: Sequence[Record], group: int) -> bytes:
     return orjson.dumps([record.bodies[group] for record in records if record.bodies[group] is not None])
 
 
+def values_body(records: Sequence[Record], group: int, id_key: str) -> bytes:
+    """Returns the body of a bulk metadata call with the ids under another key than the one they were rendered with."""
+    bodies = ((record.key, record.bodies[group]) for record in records)
+    return orjson.dumps([{id_key: key, "values": body["values"]} for key, body in bodies if isinstance(body, dict)])
+
+
 def track_body(records: Sequence[Record]) -> bytes:
     """Returns the body of a track call: one event as a bare object, several as an array (pendo-api.md 9)."""
     events = [record.bodies[0] for record in records]

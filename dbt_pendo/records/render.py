@@ -24,7 +24,7 @@ from dbt_pendo.records.values import (
     to_string,
     to_visitor_id,
 )
-from dbt_pendo.spec.sync import Event, FieldType, Group, Source, SyncSpec, Value
+from dbt_pendo.spec.sync import Column, Event, FieldType, Group, ParentChild, Source, SyncSpec, Value
 from dbt_pendo.spec.sync import Mapping as Mapped
 
 # The columns every row of a page begins with: bucket, seq, change, record key.
@@ -202,7 +202,7 @@ def _render_events(page: _Page, event: Event) -> Rendered:
     names = page.converted("event", event.name, _to_event_name, required=True)
     visitors = page.converted("visitor_id", event.visitor_id, to_visitor_id, required=True)
     times = page.converted("timestamp", event.timestamp, to_epoch_ms, required=True)
-    accounts = page.converted("account_id", event.account_id, to_identifier) if event.account_id else None
+    accounts = _account_ids(page, event.account_id) if event.account_id else None
     properties = _event_dicts(page, "properties", event.properties)
     contexts = _event_dicts(page, "context", event.context)
     rendered = Rendered(unsendable=page.outcomes())
@@ -218,6 +218,19 @@ def _render_events(page: _Page, event: Event) -> Rendered:
         body["context"] = context
         rendered.updates.append(Record(page.positions[at], page.keys[at], (body,)))
     return rendered
+
+
+def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | None]:
+    """Returns the account of each event; None where it has none."""
+    if not isinstance(source, ParentChild):
+        return page.converted("account_id", source, to_identifier)
+    children = page.converted("account_id.child", Column(source.child), to_identifier)
+    parents = page.converted("account_id.parent", Column(source.parent), to_identifier)
+    for at, (parent, child) in enumerate(zip(parents, children, strict=True)):
+        if parent is None and child is not None:
+            page.invalid.setdefault(at, f"account_id.parent: is null, though {child} is given")
+    # As Pendo spells the id of an account that has a parent (pendo-api.md 8.7).
+    return [child and f"{parent}::{child}" for parent, child in zip(parents, children, strict=True)]
 
 
 def _event_dicts(page: _Page, part: str, mappings: Sequence[Mapped]) -> Iterable[dict[str, Any]]:

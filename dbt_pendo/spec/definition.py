@@ -60,6 +60,8 @@ class ColumnOnly:
 
     identifies: bool = False
     """Whether it is the key of the record."""
+    joined: bool = False
+    """Whether it may be made of two columns: ``{parent: name, child: name}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class TextSource:
     """A string per row: ``{column: name}`` or ``{value: text}``; a plain string is short for one of them."""
 
     plain: Literal["column", "value"]
+    joined: bool = False
+    """Whether it may be made of two columns: ``{parent: name, child: name}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +163,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "account_id",
-        "The column with the account's id, sent exactly as it is; a track_event also takes {value: …}.",
-        _on(["account"], ColumnOnly(identifies=True), required=True) | _on(["track_event"], TextSource("column")),
+        "The column with the account's id, sent exactly as it is; {parent: …, child: …} makes `Parent::Child` of two "
+        "columns; a track_event also takes {value: …}.",
+        _on(["account"], ColumnOnly(identifies=True, joined=True), required=True)
+        | _on(["track_event"], TextSource("column", joined=True)),
     ),
     Key(
         "parent_account_id",

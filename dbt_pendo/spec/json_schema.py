@@ -103,9 +103,9 @@ def _value(kind: Kind) -> dict[str, Any]:
         case Guard():
             return {"type": ["integer", "string"], "minimum": 0, "pattern": kind.pattern}
         case ColumnOnly():
-            return _short_or_long({"column": _COLUMN_NAME})
+            return _perhaps_joined(_short_or_long({"column": _COLUMN_NAME}), kind)
         case TextSource():
-            return _short_or_long({"column": _COLUMN_NAME, "value": _TEXT})
+            return _perhaps_joined(_short_or_long({"column": _COLUMN_NAME, "value": _TEXT}), kind)
         case Mappings():
             return _mappings(kind)
 
@@ -120,6 +120,15 @@ def _mappings(kind: Mappings) -> dict[str, Any]:
             "additionalProperties": False,
         }
     return {"type": "object", "propertyNames": {"pattern": kind.pattern}, "additionalProperties": entry}
+
+
+def _perhaps_joined(schema: dict[str, Any], kind: ColumnOnly | TextSource) -> dict[str, Any]:
+    """The same, or the two columns of ``Parent::Child``."""
+    if not kind.joined:
+        return schema
+    parts = {"parent": _COLUMN_NAME, "child": _COLUMN_NAME}
+    both = {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
+    return {"anyOf": [schema, both]}
 
 
 def _short_or_long(sources: dict[str, Any], options: dict[str, Any] | None = None) -> dict[str, Any]:

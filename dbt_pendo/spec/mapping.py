@@ -21,7 +21,7 @@ from dbt_pendo.spec.definition import (
     keys_of,
 )
 from dbt_pendo.spec.place import Place
-from dbt_pendo.spec.sync import Event, Group, Mapping, Nulls, Object, SyncSpec
+from dbt_pendo.spec.sync import Event, Group, Mapping, Nulls, Object, ParentChild, SyncSpec
 from dbt_pendo.spec.values import Mapped, read, read_choice, takes, unknown_key
 from dbt_pendo.spec.wording import article, choices, listing, quoted
 
@@ -130,11 +130,13 @@ def _check_twice(entries: Iterable[Mapped], kind: Object, group: Group | None) -
 
 def _spec(given: dict[str, Any], kind: Object, unique_id: str, place: Place) -> SyncSpec:
     same = {key: value for key, value in given.items() if key in _SPEC_FIELDS}
+    key = given[id_key(kind)]
     built = {
         "name": place.sync,
         "unique_id": unique_id,
         "file": place.file,
-        "key": given[id_key(kind)].name,
+        "key": key.child if isinstance(key, ParentChild) else key.name,
+        "parent_key": key.parent if isinstance(key, ParentChild) else None,
         "fields": _mappings(given.get("fields"), given["nulls"], given.get("group", "custom")),
         "event": _event(given) if kind == "track_event" else None,
     }

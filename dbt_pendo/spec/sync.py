@@ -34,6 +34,19 @@ Source: TypeAlias = Column | Value
 
 
 @dataclass(frozen=True, slots=True)
+class ParentChild:
+    """An account id of the form ``Parent::Child``, as subscriptions with parent accounts have them (pendo-api.md 8.7).
+
+    Attributes:
+        parent: The column with the parent account's id.
+        child: The column with the account's own id.
+    """
+
+    parent: str
+    child: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mapping:
     """One Pendo field, event property or context entry, and where its value comes from.
 
@@ -69,7 +82,7 @@ class Event:
     name: Source
     visitor_id: Source
     timestamp: Column
-    account_id: Source | None = None
+    account_id: Source | ParentChild | None = None
     properties: tuple[Mapping, ...] = ()
     context: tuple[Mapping, ...] = ()
     app: str | None = None
@@ -103,6 +116,7 @@ class SyncSpec:
         batch_size: Records in one request.
         max_changes: More added and changed rows than this block the sync.
         max_removals: More removed rows than this block the sync.
+        parent_key: The column with the parent account's id, where ids are of the form ``Parent::Child``.
     """
 
     name: str
@@ -120,6 +134,7 @@ class SyncSpec:
     batch_size: int = 500
     max_changes: Limit | None = None
     max_removals: Limit | None = None
+    parent_key: str | None = None
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -132,7 +147,9 @@ class SyncSpec:
         if self.event is None:
             return tuple(field.source for field in self.fields)
         event = self.event
-        ids = (event.name, event.visitor_id, event.timestamp, event.account_id)
+        account = event.account_id
+        accounts = (Column(account.parent), Column(account.child)) if isinstance(account, ParentChild) else (account,)
+        ids = (event.name, event.visitor_id, event.timestamp, *accounts)
         mapped = (mapping.source for mapping in (*event.properties, *event.context))
         return (*(source for source in ids if source is not None), *mapped)
 

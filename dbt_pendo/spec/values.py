@@ -24,8 +24,10 @@ from dbt_pendo.spec.definition import (
     matches,
 )
 from dbt_pendo.spec.place import Place
-from dbt_pendo.spec.sync import Column, Limit, Source, Value
+from dbt_pendo.spec.sync import Column, Limit, ParentChild, Source, Value
 from dbt_pendo.spec.wording import choices, closest, found, listing, quoted
+
+_JOINED = ("parent", "child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def read(kind: Kind, value: Any, place: Place) -> Any:
         case Guard():
             return _guard(kind, value, place)
         case ColumnOnly():
-            return _column_only(value, place)
+            return _column_only(kind, value, place)
         case TextSource():
             return _text_source(kind, value, place)
         case Mappings():
@@ -139,9 +141,11 @@ def _unquote_hint(value: Any) -> str:
     return "; drop the quotes" if isinstance(value, str) and matches("^[0-9]+$", value) else ""
 
 
-def _column_only(value: Any, place: Place) -> Column | None:
+def _column_only(kind: ColumnOnly, value: Any, place: Place) -> Column | ParentChild | None:
     if not isinstance(value, dict):
         return _column(value, place)
+    if kind.joined and value.keys() & _JOINED:
+        return _parent_child(value, place)
     if "value" in value:
         place.at("value").wrong("must come from a column, as every row has its own; write the column's name")
         return None
@@ -149,15 +153,31 @@ def _column_only(value: Any, place: Place) -> Column | None:
     return _column(value["column"], place.at("column")) if named else None
 
 
-def _text_source(kind: TextSource, value: Any, place: Place) -> Source | None:
+def _text_source(kind: TextSource, value: Any, place: Place) -> Source | ParentChild | None:
     if not isinstance(value, dict):
         return _column(value, place) if kind.plain == "column" else _text_constant(value, place)
+    if kind.joined and value.keys() & _JOINED:
+        return _parent_child(value, place)
     match _long_form(value, ("column", "value"), (), place):
         case "column":
             return _column(value["column"], place.at("column"))
         case "value":
             return _text_constant(value["value"], place.at("value"))
     return None
+
+
+def _parent_child(value: dict[str, Any], place: Place) -> ParentChild | None:
+    columns: dict[str, Column | None] = {}
+    for part in _JOINED:
+        if part in value:
+            columns[part] = _column(value[part], place.at(part))
+        else:
+            place.at(part).wrong("missing; `Parent::Child` is made of two columns, `parent` and `child`")
+    for key in value:
+        if key not in _JOINED:
+            unknown_key(key, _JOINED, f"expected {listing(map(quoted, _JOINED))}", place.at(key))
+    parent, child = columns.get("parent"), columns.get("child")
+    return ParentChild(parent.name, child.name) if parent and child else None
 
 
 def _mappings(kind: Mappings, value: Any, place: Place) -> tuple[Mapped, ...] | None:

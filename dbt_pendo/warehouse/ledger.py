@@ -65,11 +65,13 @@ class Source:
         relation: The model's table or view, rendered.
         key: The key column.
         columns: The other mapped columns, in the order of ``SyncSpec.columns``.
+        parent: The column with the parent's id, where the id is of the form ``Parent::Child``.
     """
 
     relation: str
     key: TableColumn
     columns: tuple[TableColumn, ...]
+    parent: TableColumn | None = None
 
 
 class SyncTables:
@@ -244,7 +246,7 @@ class SyncTables:
             "pendo_plan",
             model=source.relation,
             ledger=self._known_ledger(),
-            key=asdict(source.key),
+            key=[asdict(column) for column in (source.parent, source.key) if column],
             columns=[
                 {**asdict(column), "alias": alias} for column, alias in zip(source.columns, self._aliases, strict=True)
             ],

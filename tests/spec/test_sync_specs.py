@@ -264,3 +264,29 @@ def test_a_model_with_a_problem_does_not_spoil_the_others():
     assert [str(problem) for problem in problems] == [
         "b.yml: b.y: meta.pendo.mode: expected `update` or `upsert`, found the number 1"
     ]
+
+
+def test_an_account_id_of_two_columns() -> None:
+    meta = {"object": "account", "account_id": {"parent": "org", "child": "id"}, "fields": {"plan": "plan"}}
+    annotation = Annotation("model.shop.orgs", "orgs", "models/orgs.yml", meta)
+    (spec,), problems = parse_syncs([annotation])
+    assert not problems
+    assert (spec.parent_key, spec.key) == ("org", "id")
+    assert spec.columns == ("plan",)
+
+
+@pytest.mark.parametrize(
+    ("account_id", "told"),
+    [
+        ({"parent": "org"}, "meta.pendo.account_id.child: missing; `Parent::Child` is made of two columns"),
+        ({"child": "id"}, "meta.pendo.account_id.parent: missing"),
+        ({"parent": "org", "child": ""}, "meta.pendo.account_id.child: expected a column's name, found an empty text"),
+        ({"parent": "org", "child": "id", "column": "x"}, "meta.pendo.account_id.column: unknown key"),
+        ({"parent": "org", "chld": "id"}, "meta.pendo.account_id.chld: unknown key; did you mean `child`?"),
+    ],
+)
+def test_half_an_account_id(account_id: dict[str, str], told: str) -> None:
+    meta = {"object": "account", "account_id": account_id, "fields": {"plan": "plan"}}
+    specs, problems = parse_syncs([Annotation("model.shop.orgs", "orgs", "models/orgs.yml", meta)])
+    assert not specs
+    assert any(told in str(problem) for problem in problems), problems
