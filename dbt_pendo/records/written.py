@@ -59,7 +59,7 @@ class WrittenBatch:
 
 def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
     """Returns the bodies of a sync, one a metadata group; none when only ``render`` can write them."""
-    # The key of a parent account's id is found by trying (see Deliverer), which a text written once would not let us do.
+    # What the id of a parent account is called is found by trying (see Deliverer): no text to be written beforehand.
     if spec.object == "parent_account" or any(
         mapping.nulls == "skip" or not isinstance(mapping.source, Column) for mapping in spec.fields
     ):
