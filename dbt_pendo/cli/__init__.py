@@ -16,6 +16,8 @@ COMMANDS = {
     "check": "dbt_pendo.cli.syncs",
     "plan": "dbt_pendo.cli.syncs",
     "sync": "dbt_pendo.cli.syncs",
+    "verify": "dbt_pendo.cli.verify",
+    "reset": "dbt_pendo.cli.reset",
     "unlock": "dbt_pendo.cli.unlock",
     "schema": "dbt_pendo.cli.schema",
     "sandbox": "dbt_pendo.cli.sandbox",

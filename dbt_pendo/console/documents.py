@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from dbt_pendo import __version__
-from dbt_pendo.engine.run import Checked, Unlocked
+from dbt_pendo.engine.run import Checked, Reset, Unlocked
+from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
 
 
@@ -35,6 +36,43 @@ def check_document(checked: Sequence[Checked], warnings: Mapping[str, Sequence[s
     }
 
 
+def verify_document(verified: Sequence[Verified]) -> dict[str, Any]:
+    """Returns what Pendo holds of each sync, beside what it should."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "results": [
+            {
+                **_sync_of(one),
+                "note": one.note,
+                "equal": one.equal,
+                "drifted": one.drifted,
+                "missing": one.missing,
+                "only_in_pendo": one.only_in_pendo,
+                "fields": dict(one.fields),
+                "examples": [
+                    {
+                        "key": drift.key,
+                        "fields": {
+                            name: {"warehouse": ours, "pendo": theirs} for name, (ours, theirs) in drift.fields.items()
+                        },
+                    }
+                    for drift in one.examples
+                ],
+                "repaired": one.repaired.to_dict() if one.repaired else None,
+            }
+            for one in verified
+        ],
+    }
+
+
+def reset_document(done: Sequence[Reset]) -> dict[str, Any]:
+    """Returns what became of each sync's ledger."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "results": [{**_sync_of(one), "adopted": one.adopted} for one in done],
+    }
+
+
 def unlock_document(unlocked: Sequence[Unlocked]) -> dict[str, Any]:
     """Returns what became of each sync's lock."""
     return {
@@ -58,7 +96,7 @@ def error_document(error: DbtPendoError) -> dict[str, Any]:
     }
 
 
-def _sync_of(one: Checked) -> dict[str, Any]:
+def _sync_of(one: Checked | Verified | Reset) -> dict[str, Any]:
     return {
         "sync": one.spec.name,
         "unique_id": one.spec.unique_id,

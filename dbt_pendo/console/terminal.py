@@ -18,7 +18,8 @@ from dbt_pendo.console.documents import error_document
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.preview import PreviewedRequest
 from dbt_pendo.engine.results import RunResults, SyncResult
-from dbt_pendo.engine.run import Checked, Unlocked
+from dbt_pendo.engine.run import Checked, Reset, Unlocked
+from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.pages import Planned
@@ -172,6 +173,57 @@ class Terminal:
         elif checked:
             self._line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
 
+    def show_verified(self, verified: Sequence[Verified]) -> None:
+        """Prints what Pendo holds of each sync, beside what it should."""
+        for index, one in enumerate(verified, start=1):
+            tag = "SKIP" if one.note else "OK" if one.in_order else "ERROR"
+            level = {"OK": "info", "SKIP": "warn", "ERROR": "error"}[tag]
+            text = f"{'OK verified' if tag == 'OK' else tag} {one.spec.object} {one.spec.name}"
+            note = "" if one.error or one.note else _verified(one)
+            self._node(index, len(verified), text, tag, note, {"sync": one.spec.name}, level)
+            for line in str(one.error or one.note or "").splitlines():
+                self._line(f"    {line}", level)
+            for drift in one.examples:
+                shown = ", ".join(
+                    f"{name}: {_held(ours)} in the warehouse, {_held(theirs)} in Pendo"
+                    for name, (ours, theirs) in drift.fields.items()
+                )
+                self._line(f"    {drift.key}: {shown}", "warn")
+            if (more := one.drifted - len(one.examples)) > 0:
+                self._line(f"    and {_number(more, 'more record')}", "warn")
+            if one.missing_example is not None:
+                self._line(f"    missing in Pendo, e.g. {one.missing_example}", "warn")
+            if one.only_example is not None:
+                self._line(f"    only in Pendo, e.g. {one.only_example}")
+            if one.repaired is not None:
+                self._line(f"    repaired: {_summary(one.repaired)}", "info" if one.in_order else "error")
+        self._line("")
+        if not verified:
+            return
+        if any(one.error for one in verified):
+            self._line("Not everything could be verified.", "error")
+        elif all(one.in_order for one in verified):
+            self._line("Pendo holds what the warehouse says.", "success")
+        else:
+            self._line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
+
+    def show_reset(self, done: Sequence[Reset], adopt: bool) -> None:
+        """Prints what became of each sync's ledger."""
+        for index, one in enumerate(done, start=1):
+            tag = "ERROR" if one.error else "OK"
+            note = "" if one.error else f"{_number(one.adopted, 'row')} adopted" if adopt or one.known else "forgotten"
+            text = f"{'OK reset' if tag == 'OK' else 'ERROR resetting'} {one.spec.object} {one.spec.name}"
+            self._node(index, len(done), text, tag, note, {"sync": one.spec.name}, "error" if one.error else "info")
+            for line in str(one.error or "").splitlines():
+                self._line(f"    {line}", "error")
+            if one.known is not None:
+                self._line(f"    {one.known.drifted:,} differ in Pendo, {one.known.missing:,} are missing there")
+            if one.spec.object == "track_event" and not adopt and one.error is None:
+                self._line("    The next sync sends every event of the model again: Pendo would have it twice.", "warn")
+        self._line("")
+        if done and not any(one.error for one in done):
+            self._line("Nothing was sent. `dbt-pendo plan` shows what the next sync would do.")
+
     def show_unlocked(self, unlocked: Sequence[Unlocked]) -> None:
         """Prints what became of each sync's lock."""
         for one in unlocked:
@@ -278,6 +330,20 @@ def _summary(result: SyncResult) -> str:
     if result.status in ("error", "blocked", "interrupted"):
         parts.insert(0, result.status.upper())
     return f"{', '.join(parts)} in {result.duration:.2f}s"
+
+
+def _verified(one: Verified) -> str:
+    counts = (
+        (one.equal, "equal"),
+        (one.drifted, "drifted"),
+        (one.missing, "missing"),
+        (one.only_in_pendo, "only in Pendo"),
+    )
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no records"
+
+
+def _held(text: str | None) -> str:
+    return "nothing" if text is None else text
 
 
 def _planned(planned: Planned) -> str:

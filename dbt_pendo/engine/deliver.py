@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -26,6 +27,8 @@ from dbt_pendo.spec.sync import Group, SyncSpec
 
 # So many rows from all over a batch refused alone for one reason, and none ever taken: the fault is not theirs.
 HOPELESS = 5
+# Seconds in which all deletions of a sync are followed to their end.
+DELETION_PATIENCE = 30.0
 # Rows that have to be judged before their share of rejections says anything.
 JUDGED_BEFORE_BREAKING = 100
 
@@ -56,6 +59,8 @@ class Deliverer:
         self._rejected = 0
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
+        self._deletion_patience = DELETION_PATIENCE
+        self.queued_deletions: Counter[str] = Counter()
         self._parent_id_keys: Sequence[str] = metadata.PARENT_ID_KEYS
 
     def deliver(self, batch: Batch, settled: Settled) -> None:
@@ -289,7 +294,27 @@ class Deliverer:
             self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
             answer = deletion.delete_records(self._client, self._spec.object, [record.key for record in batch.records])
             self._last_deletion = time.monotonic()
-        return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
+            if not answer.ok:
+                return Verdict(unplaced=[answer.message], whole=True)
+            return self._follow_deletion(batch, deletion.job_of(answer))
+
+    def _follow_deletion(self, batch: Batch, job: str | None) -> Verdict:
+        """Waits for the end of a deletion as long as a run can: Pendo may take days, and has marked the ids by then."""
+        wait = 0.5
+        while job is not None:
+            state, told = deletion.job_state(self._client, job)
+            if state == "done":
+                return Verdict()
+            if state == "failed":
+                reason = Outcome("rejected", f"Pendo's deletion {job} ended as {told}")
+                return Verdict(outcomes=dict.fromkeys((record.key for record in batch.records), reason))
+            if self._deletion_patience <= 0:
+                self.queued_deletions[job] = len(batch)
+                break
+            self._stop.wait(min(wait, self._deletion_patience))
+            self._deletion_patience -= wait
+            wait *= 1.5
+        return Verdict()
 
     def _count(self, rows: int, others: Mapping[Position, Outcome]) -> None:
         """Counts judged rows, and stops the sync when too large a share of them is rejected."""

@@ -6,8 +6,8 @@ import contextlib
 import datetime
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dbt_pendo.engine.gather import Gathered
@@ -24,15 +24,17 @@ from dbt_pendo.engine.prepare import (
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
 from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
+from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import SyncTables, sync_lock
+from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import Holder
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.readback import ReadBack
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
 
@@ -54,6 +56,16 @@ class Checked:
     planned: Planned = field(default_factory=Planned)
     note: str | None = None
     requests: Sequence[PreviewedRequest] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What a sync's ledger became: empty, or so many rows taken for delivered."""
+
+    spec: SyncSpec
+    error: DbtPendoError | None = None
+    adopted: int = 0
+    known: Verified | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,98 @@ class Run:
         run = RunResults(run_id, self._gathered.manifest.invocation_id, results, time.monotonic() - started, _now())
         run.write(target_path)
         return run
+
+    def verify(self, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
+        """Compares what Pendo holds with what the warehouse says.
+
+        Args:
+            repair: Resend what drifted.
+            target_path: dbt's target folder, for the journal.
+            observer: Watches the resending.
+        """
+        run_id = _new_run_id()
+        for model, spec in self._gathered.syncs:
+            self._stop.check()
+            if (unreadable := why_unreadable(spec)) is not None:
+                yield Verified(spec, note=unreadable)
+                continue
+            try:
+                prepared = self._prepare(model, spec, may_create=False)
+                yield self._verify(run_id, prepared, repair, target_path, observer)
+            except DbtPendoError as error:
+                yield Verified(spec, error)
+
+    def _verify(self, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer) -> Verified:
+        tables = self._tables(prepared)
+        readback = ReadBack(self._session, self._schema, prepared.spec, prepared.source)
+        try:
+            with self._locked(tables, run_id) as keep:
+                verified = compare(prepared, self._client, readback, keep)
+            if not repair or not verified.to_repair:
+                return verified
+            part = drifted_part(prepared, readback)
+            # Whoever asks for a repair has seen how many there are.
+            options = Options(full_refresh=True, force=True)
+            result = SyncRun(
+                run_id, part, self._tables(part), self._client, options, target_path, self._stop, observer
+            ).run()
+            with contextlib.suppress(WarehouseError):
+                log_run(self._session, self._schema, result.to_row(run_id))
+            return replace(verified, repaired=result)
+        finally:
+            with contextlib.suppress(WarehouseError):
+                readback.drop()
+
+    def reset(self, adopt: bool, from_pendo: bool) -> Iterator[Reset]:
+        """Forgets what was delivered.
+
+        Args:
+            adopt: Take every row of the model for delivered.
+            from_pendo: Take those for delivered that Pendo holds as the warehouse says.
+        """
+        run_id = _new_run_id()
+        for model, spec in self._gathered.syncs:
+            self._stop.check()
+            try:
+                if from_pendo:
+                    require_readable(spec)
+                prepared = self._prepare(model, spec, may_create=False, ask_pendo=from_pendo)
+                yield self._reset(run_id, prepared, adopt, from_pendo)
+            except DbtPendoError as error:
+                yield Reset(spec, error)
+
+    def _reset(self, run_id: str, prepared: Prepared, adopt: bool, from_pendo: bool) -> Reset:
+        spec = prepared.spec
+        tables = self._tables(prepared)
+        readback = ReadBack(self._session, self._schema, spec, prepared.source)
+        try:
+            with self._locked(tables, run_id) as keep:
+                # Before anything is forgotten, for it may fail.
+                known = compare(prepared, self._client, readback, keep) if from_pendo else None
+                tables.forget()
+                if not adopt and known is None:
+                    return Reset(spec)
+                tables.prepare()
+                buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
+                tables.adopt(run_id, readback.drift if known else None)
+                adopted = known.equal if known else sum(bucket.planned.to_send for bucket in buckets)
+                return Reset(spec, adopted=adopted, known=known)
+        finally:
+            if from_pendo:
+                with contextlib.suppress(WarehouseError):
+                    readback.drop()
+
+    @contextlib.contextmanager
+    def _locked(self, tables: SyncTables, run_id: str) -> Iterator[Callable[[], None]]:
+        """Holds a sync's lock inside the block, and gives what keeps it for longer."""
+        tables.ensure_schema()
+        lock = tables.lock()
+        lock.acquire(run_id)
+        try:
+            yield lock.renew
+        finally:
+            with contextlib.suppress(DbtPendoError):
+                lock.release()
 
     def unlock(self, force: bool) -> Iterator[Unlocked]:
         """Breaks the locks that dead runs left.

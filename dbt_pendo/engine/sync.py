@@ -210,6 +210,9 @@ class SyncRun:
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
         notes = [*self._notes(), *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
+        if queued := self._deliverer.queued_deletions:
+            jobs = ", ".join(list(queued)[:REASONS_SHOWN])
+            notes.append(f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})")
         return ("partial" if self._counts["rejected"] else "success"), "; ".join(notes) or None
 
     def _row_width(self, buckets: Sequence[Bucket]) -> int:
@@ -387,6 +390,11 @@ class SyncRun:
 def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     """Returns why a guard holds a plan back; None when none does."""
     known = planned.changed + planned.removed + planned.unchanged
+    if planned.removed and spec.on_removed == "delete" and spec.max_removals is None:
+        return (
+            f"blocked: {planned.removed:,} {spec.object}s would be deleted in Pendo; set max_removals to allow so "
+            "many, or --force deletes them"
+        )
     for rows, limit, name, what in (
         (planned.added + planned.changed, spec.max_changes, "max_changes", "added or changed"),
         (planned.removed, spec.max_removals, "max_removals", "removed"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
 
 import orjson
 
@@ -12,7 +13,32 @@ from dbt_pendo.spec.sync import Object
 LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0
 
+JobState: TypeAlias = Literal["done", "failed", "queued"]
+# No source shows the words of a job's state; these are what one would say.
+_STATES: Mapping[JobState, tuple[str, ...]] = {
+    "done": ("complete", "done", "finish", "success", "succeed", "deleted"),
+    "failed": ("fail", "error", "cancel", "reject", "abort"),
+}
+
 
 def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> Answer:
     """Queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
     return client.api("POST", f"bulkdelete/{object_}", orjson.dumps({f"{object_}s": list(ids)}))
+
+
+def job_of(answer: Answer) -> str | None:
+    """Returns the id of the job that a deletion was queued as; None when the answer does not tell."""
+    document = answer.json
+    found = document.get("id") if isinstance(document, dict) else None
+    return str(found) if isinstance(found, str | int) and found != "" else None
+
+
+def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:
+    """Returns how far a deletion is, and Pendo's own words; one that cannot be read is still queued."""
+    answer = client.api("GET", f"bulkdelete/{job}")
+    document = answer.json if answer.ok else None
+    told = str(document.get("status") or document.get("state") or "") if isinstance(document, dict) else ""
+    for state, words in _STATES.items():
+        if told.lower().startswith(words):
+            return state, told
+    return "queued", told or answer.message

@@ -89,7 +89,7 @@ class SyncTables:
         self._changes = table_name(spec.name, "changes")
         self._ledger = table_name(spec.name, "ledger")
         self._compacted = table_name(spec.name, "compacted")
-        self._aliases = _aliases(source.columns)
+        self._aliases = aliases_of(source.columns)
 
     @property
     def address(self) -> str:
@@ -212,6 +212,23 @@ class SyncTables:
                 )
             )
 
+    def forget(self) -> None:
+        """Drops the ledger, its change set, and what a dead compaction left."""
+        for table in (self._changes, self._ledger, self._compacted):
+            self._session.drop(self._schema, table)
+
+    def adopt(self, run_id: str, drift: str | None = None) -> None:
+        """Notes the rows of the change set as delivered without sending them.
+
+        Args:
+            run_id: The run.
+            drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
+        """
+        changes = self._session.relation(self._schema, self._changes)
+        self._session.run(
+            self._session.sql("pendo_adopt", ledger=self.ledger, changes=changes, run_id=run_id, drift=drift)
+        )
+
     def compact(self, keys: int) -> None:
         """Rewrites the ledger without its dead rows, when they are more than the living.
 
@@ -319,7 +336,7 @@ def table_name(sync: str, suffix: str) -> str:
     return f"{name}__{suffix}"
 
 
-def _aliases(columns: Sequence[TableColumn]) -> tuple[str, ...]:
+def aliases_of(columns: Sequence[TableColumn]) -> tuple[str, ...]:
     """Returns the columns' names in the change set: their own, unless one of ours has that name."""
     taken = {column.name.lower() for column in columns} | OWN_COLUMNS
     aliases = []

@@ -207,7 +207,7 @@ def test_show_prints_no_more_than_asked_for(people: SmallProject) -> None:
 
 
 def test_show_prints_deletions(people: SmallProject, sandbox: Sandbox) -> None:
-    people.annotate("people", {**PEOPLE, "on_removed": "delete"})
+    people.annotate("people", {**PEOPLE, "on_removed": "delete", "max_removals": 1})
     people.sync()
     people.build("people", "select 'a' as id, 'pro' as plan")
     (request,) = people.plan("--show", "5").result()["requests"]
@@ -580,7 +580,7 @@ def test_limit_is_for_each_sync(people: SmallProject, sandbox: Sandbox) -> None:
 def test_guards(project: SmallProject, sandbox: Sandbox, guard: dict[str, Any], blocked: bool) -> None:
     """Of 100 rows delivered 15 change, 5 go and 5 come."""
     sandbox.add_field("visitor", "custom", "plan", "string")
-    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "delete"}
+    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "delete", "max_removals": 100}
     project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
     project.sync()
     project.annotate("people", {**mapping, **guard})

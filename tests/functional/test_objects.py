@@ -236,6 +236,7 @@ def test_on_removed_delete(project: SmallProject, plans: Sandbox, kind: str) -> 
         f"{kind}_id": "id",
         "mode": "upsert",
         "on_removed": "delete",
+        "max_removals": 2,
         "fields": {"plan": "plan"},
     }
     project.model("people", mapping, people(("a", "pro"), ("b", "pro"), ("c", "pro")))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from harness import SmallProject, canonical, custom, epoch_ms, planned, writes
 
+from dbt_pendo.engine import deliver
 from dbt_pendo.sandbox import Sandbox, Switches
 
 VISITORS = """
@@ -303,9 +304,12 @@ def test_a_field_that_cannot_be_created(project: SmallProject, sandbox: Sandbox,
 
 
 @pytest.mark.parametrize("never", [True, False])
-def test_deletions_take_their_time(project: SmallProject, sandbox: Sandbox, never: bool) -> None:
+def test_deletions_take_their_time(
+    project: SmallProject, sandbox: Sandbox, never: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.2)
     sandbox.switches = Switches(deletion_seconds=None if never else 0)
-    mapping = {"object": "visitor", "visitor_id": "id", "mode": "upsert", "on_removed": "delete"}
+    mapping = {"object": "visitor", "visitor_id": "id", "mode": "upsert", "on_removed": "delete", "max_removals": 1}
     project.model("visitors", mapping, "select * from (values ('a'), ('b')) rows(id)")
     project.sync()
     project.build("visitors", "select 'a' as id")

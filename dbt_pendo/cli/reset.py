@@ -1,0 +1,50 @@
+"""``dbt-pendo reset``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbt_pendo.cli.options import (
+    DbtCommand,
+    dbt_options,
+    output_options,
+    read_invocation,
+    run_with_terminal,
+    settings_options,
+)
+from dbt_pendo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dbt_pendo.console.terminal import Terminal
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option("--adopt", is_flag=True, help="Take all rows for delivered, without sending them.")
+@click.option("--from-pendo", is_flag=True, help="Take those rows for delivered that Pendo holds already.")
+@settings_options
+@output_options
+def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
+    """Forget what was delivered, so that the next sync sends every row."""
+
+    def run(terminal: Terminal) -> int:
+        from dbt_pendo.console.documents import reset_document
+        from dbt_pendo.engine.gather import gather_syncs
+        from dbt_pendo.engine.run import open_run
+
+        if adopt and from_pendo:
+            raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
+        invocation = read_invocation(flags)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        terminal.found(gathered)
+        done = []
+        if gathered.syncs:
+            with open_run(gathered, invocation.connection, invocation.settings) as run:
+                done = list(run.reset(adopt, from_pendo))
+        terminal.show_reset(done, adopt)
+        terminal.document(reset_document(done))
+        return max((one.error.exit_code for one in done if one.error), default=0)
+
+    run_with_terminal(run, flags)

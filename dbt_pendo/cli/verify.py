@@ -1,0 +1,49 @@
+"""``dbt-pendo verify``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbt_pendo.cli.options import (
+    DbtCommand,
+    dbt_options,
+    output_options,
+    read_invocation,
+    run_with_terminal,
+    settings_options,
+)
+
+if TYPE_CHECKING:
+    from dbt_pendo.console.terminal import Terminal
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option("--repair", is_flag=True, help="Resend what has drifted.")
+@settings_options
+@output_options
+def verify(repair: bool, **flags: Any) -> None:
+    """Read Pendo back and compare it with the warehouse."""
+
+    def run(terminal: Terminal) -> int:
+        from dbt_pendo.console.documents import verify_document
+        from dbt_pendo.engine.gather import gather_syncs
+        from dbt_pendo.engine.run import open_run
+
+        invocation = read_invocation(flags)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        terminal.found(gathered)
+        verified = []
+        if gathered.syncs:
+            with open_run(gathered, invocation.connection, invocation.settings) as run:
+                verified = list(run.verify(repair, invocation.target_path, terminal))
+        terminal.show_verified(verified)
+        terminal.document(verify_document(verified))
+        return max(
+            (one.error.exit_code if one.error else int(not one.in_order) for one in verified),
+            default=0,
+        )
+
+    run_with_terminal(run, flags)

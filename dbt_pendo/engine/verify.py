@@ -1,0 +1,202 @@
+"""Does Pendo hold what the warehouse says? Reads it back, compares, and resends what has drifted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dbt_pendo.engine.prepare import Prepared, kind_of
+from dbt_pendo.engine.results import SyncResult
+from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.readback import READABLE, HeldRecord, read_records
+from dbt_pendo.records.held import FORMS, Form, held_text, joined, split
+from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.records.values import CONVERTERS, InvalidValue
+from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.spec.sync import Mapping as Mapped
+from dbt_pendo.warehouse.readback import HeldField, ReadBack
+
+DRIFTS_SHOWN = 20
+# By the kind of a column and the form of its field: the form in which the warehouse itself says what will be held.
+_IN_SQL: Mapping[tuple[str | None, Form], Form] = {
+    (None, "text"): "text",
+    ("boolean", "boolean"): "boolean",
+    ("integer", "decimal"): "decimal",
+    ("float", "decimal"): "decimal",
+    ("time", "time"): "time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A record that Pendo holds otherwise.
+
+    Attributes:
+        key: Its id.
+        fields: Of each field that differs what the warehouse says, and what Pendo holds; None is no value.
+    """
+
+    key: str
+    fields: Mapping[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found about one sync.
+
+    Attributes:
+        spec: The sync.
+        error: Why it could not be verified; None when it was.
+        note: Why there is nothing to verify; None when there is.
+        equal: Records that Pendo holds as the warehouse says.
+        drifted: Records that it holds otherwise.
+        missing: Rows of the model whose record Pendo does not have.
+        only_in_pendo: Records that the model does not have.
+        fields: How many records differ in each field.
+        examples: The first records that drifted.
+        missing_example: A key of the missing ones.
+        only_example: A key of those that only Pendo has.
+        repaired: What resending did; None when nothing was resent.
+    """
+
+    spec: SyncSpec
+    error: DbtPendoError | None = None
+    note: str | None = None
+    equal: int = 0
+    drifted: int = 0
+    missing: int = 0
+    only_in_pendo: int = 0
+    fields: Mapping[str, int] = field(default_factory=dict)
+    examples: Sequence[Drift] = ()
+    missing_example: str | None = None
+    only_example: str | None = None
+    repaired: SyncResult | None = None
+
+    @property
+    def to_repair(self) -> int:
+        """Records a sync could bring right; in the mode `update` nobody is created."""
+        return self.drifted + (self.missing if self.spec.mode == "upsert" else 0)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether Pendo holds what it should, or does so by now."""
+        if self.error is not None:
+            return False
+        return self.to_repair == 0 or (self.repaired is not None and self.repaired.status == "success")
+
+
+def why_unreadable(spec: SyncSpec) -> str | None:
+    """Returns why a sync's records cannot be read back; None when they can."""
+    if spec.object in READABLE:
+        return None
+    what = {"track_event": "events", "segment": "the members of a segment", "parent_account": "parent accounts"}
+    return f"Pendo's API does not let {what[spec.object]} be read back"
+
+
+def require_readable(spec: SyncSpec) -> None:
+    """Refuses a sync whose records cannot be read back.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if reason := why_unreadable(spec):
+        raise ConfigError(f"{spec.file}: {spec.name}: {reason}.", "Leave it out with --exclude.")
+
+
+def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Callable[[], None]) -> Verified:
+    """Reads Pendo back and compares it with the model; the list of what drifted stays in the scratch tables.
+
+    Args:
+        prepared: The sync.
+        client: Pendo.
+        tables: The scratch tables.
+        keep: Is called now and then, to keep the sync's lock.
+
+    Raises:
+        DbtPendoError: If Pendo or the warehouse cannot be read.
+    """
+    spec, forms = prepared.spec, [FORMS[field.type] for field in prepared.fields]
+    tables.create()
+    for page in read_records(client, spec.object):
+        keep()
+        tables.add([(record.key, _held(record, spec.fields, prepared.fields, forms)) for record in page])
+    found = tables.compare([_in_sql(prepared, mapping, at) for at, mapping in enumerate(spec.fields)])
+    keep()
+    fields: Counter[str] = Counter()
+    examples: list[Drift] = []
+    drifted = 0
+    for rows in tables.suspects():
+        drifts = _judge(prepared, rows, forms)
+        tables.note_equal([row[1] for row in rows if row[1] not in drifts])
+        keep()
+        drifted += len(drifts)
+        for drift in drifts.values():
+            fields.update(drift.fields.keys())
+            if len(examples) < DRIFTS_SHOWN:
+                examples.append(drift)
+    return Verified(
+        spec,
+        equal=found.sound - found.missing - drifted,
+        drifted=drifted,
+        missing=found.missing,
+        only_in_pendo=found.only_in_pendo,
+        fields=dict(fields.most_common()),
+        examples=examples,
+        missing_example=found.missing_example,
+        only_example=found.only_example,
+    )
+
+
+def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
+    """Returns a sync of nothing but what has drifted; it removes nobody."""
+    spec = replace(prepared.spec, on_removed="keep")
+    return replace(prepared, spec=spec, source=tables.drifted_source(with_missing=spec.mode == "upsert"))
+
+
+def _held(record: HeldRecord, mapped: Sequence[Mapped], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:
+    values = (record.metadata.get(one.group, {}).get(field.key) for one, field in zip(mapped, fields, strict=True))
+    return joined(held_text(value, form) for value, form in zip(values, forms, strict=True))
+
+
+def _in_sql(prepared: Prepared, mapping: Mapped, at: int) -> HeldField:
+    field_type = prepared.fields[at].type
+    form = FORMS[field_type]
+    if not isinstance(mapping.source, Column):
+        constant = mapping.source.value
+        try:
+            sent = None if constant is None else CONVERTERS[field_type](_listed(constant))
+        except InvalidValue:
+            return HeldField(None, "constant")
+        return HeldField(None, "constant", held_text(sent, form))
+    dtypes = dict(zip(prepared.spec.columns, prepared.source.columns, strict=True))
+    return HeldField(mapping.source.name, _IN_SQL.get((kind_of(dtypes[mapping.source.name].dtype), form)))
+
+
+def _listed(constant: object) -> object:
+    return list(constant) if isinstance(constant, tuple) else constant
+
+
+def _judge(prepared: Prepared, rows: Sequence[tuple[object, ...]], forms: Sequence[Form]) -> dict[str, Drift]:
+    """Returns by key which rows really drifted: what would be sent is rendered as for a sync."""
+    spec = prepared.spec
+    numbered = [(row[0], seq, "changed", row[1], *row[3:]) for seq, row in enumerate(rows)]
+    rendered = render(spec, numbered, prepared.fields)
+    held = {str(row[1]): split(str(row[2])) for row in rows}
+    drifts: dict[str, Drift] = {}
+    for record in rendered.updates:
+        sent: dict[tuple[str, str], object] = {}
+        for group, body in zip(spec.groups, record.bodies, strict=False):
+            if isinstance(body, dict):
+                sent |= {(group, key): value for key, value in body["values"].items()}
+        differing = {}
+        for at, (mapping, pendo_field) in enumerate(zip(spec.fields, prepared.fields, strict=True)):
+            # What is not sent, a null that is to be skipped, is left to Pendo.
+            if (mapping.group, pendo_field.key) in sent:
+                wanted = held_text(sent[mapping.group, pendo_field.key], forms[at])
+                if wanted != held[record.key][at]:
+                    differing[mapping.name] = (wanted, held[record.key][at])
+        if differing:
+            drifts[record.key] = Drift(record.key, differing)
+    return drifts

@@ -1,0 +1,72 @@
+"""What Pendo holds for a value, as one text: the same for what the warehouse sends and for what is read back.
+
+Pendo stores times as epoch milliseconds, and JSON has one kind of number, so neither the values nor their JSON can be
+compared as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypeAlias
+
+import orjson
+
+from dbt_pendo.records.values import InvalidValue, to_epoch_ms
+from dbt_pendo.spec.sync import FieldType
+
+# text: as it is. integer: digits. decimal: with nine places. boolean: true or false. time: epoch milliseconds.
+# json: any value, as JSON.
+Form: TypeAlias = Literal["text", "integer", "decimal", "boolean", "time", "json"]
+
+FORMS: dict[FieldType | None, Form] = {
+    "string": "text",
+    "boolean": "boolean",
+    "integer": "decimal",
+    "float": "decimal",
+    "time": "time",
+    "list": "json",
+    None: "json",
+}
+_PLACES = Decimal(1).scaleb(-9)
+_LARGEST = Decimal(1).scaleb(18)
+
+
+def held_text(value: Any, form: Form) -> str | None:
+    """Returns a JSON value, sent or read back, as the text to compare; None for null."""
+    if value is None:
+        return None
+    if form == "time":
+        with contextlib.suppress(InvalidValue):
+            return str(to_epoch_ms(value))
+    if form in ("integer", "decimal") and isinstance(value, int | float) and not isinstance(value, bool):
+        number = Decimal(repr(value))
+        if form == "integer" and number == number.to_integral_value():
+            return format(number, ".0f")
+        if form == "decimal" and abs(number) < _LARGEST:
+            return format(number.quantize(_PLACES), "f")
+    if isinstance(value, str) and form != "json":
+        return value
+    return orjson.dumps(value).decode()
+
+
+def joined(texts: Iterable[str | None]) -> str:
+    """Returns many texts as one, as the macro ``default__pendo_joined`` does: each with its length before it."""
+    return "".join("-" if text is None else f"{len(text)}:{text}" for text in texts)
+
+
+def split(text: str) -> Sequence[str | None]:
+    """Returns the texts that ``joined`` made one of."""
+    texts: list[str | None] = []
+    at = 0
+    while at < len(text):
+        if text[at] == "-":
+            texts.append(None)
+            at += 1
+            continue
+        colon = text.index(":", at)
+        end = colon + 1 + int(text[at:colon])
+        texts.append(text[colon + 1 : end])
+        at = end
+    return texts

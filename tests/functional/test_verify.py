@@ -1,0 +1,217 @@
+"""``dbt-pendo verify``: what Pendo holds against what the warehouse says, and the repair of what drifted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from harness import SmallProject, custom, sent_ids
+
+from dbt_pendo.pendo import readback
+from dbt_pendo.sandbox import Sandbox, Switches
+
+FIELDS = {
+    "name": ("name", "string", "varchar"),
+    "seats": ("seats", "integer", "bigint"),
+    "mrr": ("mrr", "float", "decimal(12, 2)"),
+    "score": ("score", "float", "double"),
+    "joined": ("joined", "time", "timestamp"),
+    "born": ("born", "time", "date"),
+    "admin": ("admin", "boolean", "boolean"),
+}
+ROWS = """
+select
+    'v' || i as id,
+    case when i % 7 = 0 then null else 'Name ' || i || ' "ö😀' end as name,
+    i as seats,
+    cast(i * 1.25 as decimal(12, 2)) as mrr,
+    i / 3.0 as score,
+    timestamp '2026-01-01 10:00:00.123456' + interval (i) hour as joined,
+    date '1960-01-01' + cast(i as integer) as born,
+    i % 2 = 0 as admin
+from generate_series(1, 60) series(i)
+"""
+
+
+def mapping(kind: str = "visitor", **more: Any) -> dict[str, Any]:
+    return {
+        "object": kind,
+        f"{kind}_id": "id",
+        "fields": {name: column for name, (column, _, _) in FIELDS.items()},
+        **more,
+    }
+
+
+@pytest.fixture
+def pendo(sandbox: Sandbox) -> Sandbox:
+    for kind in ("visitor", "account"):
+        for name, (_, type_name, _) in FIELDS.items():
+            sandbox.add_field(kind, "custom", name, type_name)
+    return sandbox
+
+
+def verify(project: SmallProject, *args: str, status: int = 0) -> dict[str, Any]:
+    return project.run("verify", "--json", *args).expect(status).result()
+
+
+def counts(result: dict[str, Any]) -> tuple[int, int, int, int]:
+    return result["equal"], result["drifted"], result["missing"], result["only_in_pendo"]
+
+
+def write(sandbox: Sandbox, kind: str, key: str, **values: Any) -> None:
+    """Somebody changes values in Pendo."""
+    with sandbox.pendo.lock:
+        sandbox.pendo.records[kind].add(key, {"custom": values})
+
+
+@pytest.mark.parametrize("kind", ["visitor", "account"])
+def test_what_was_just_synced_is_equal(
+    project: SmallProject, pendo: Sandbox, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readback, "RECORDS_PER_PAGE", 7)
+    project.model("people", mapping(kind, mode="upsert"), ROWS)
+    project.sync()
+    before = len(pendo.requests)
+    result = verify(project)
+    assert counts(result) == (60, 0, 0, 0)
+    assert result["fields"] == {}
+    assert result["examples"] == []
+    # Nothing but reading, and pages of seven take ten requests: the last is empty.
+    paths = [request.path for request in pendo.requests[before:] if request.method != "GET"]
+    assert paths == ["/api/v1/aggregation"] * 10
+    assert not {name for name in project.tables() if name.endswith(("__readback", "__drift"))}
+
+
+def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    held = custom(pendo.visitors)
+    write(pendo, "visitor", "v1", name="Eve", seats=99)
+    write(pendo, "visitor", "v2", joined=0)
+    write(pendo, "visitor", "v3", admin=True, mrr=3.76)
+    write(pendo, "visitor", "v7", name="not null any more")
+    result = verify(project, status=1)
+    assert counts(result) == (56, 4, 0, 0)
+    assert result["fields"] == {"name": 2, "seats": 1, "joined": 1, "mrr": 1, "admin": 1}
+    found = {example["key"]: example["fields"] for example in result["examples"]}
+    assert found["v1"]["name"] == {"warehouse": 'Name 1 "ö😀', "pendo": "Eve"}
+    assert found["v7"] == {"name": {"warehouse": None, "pendo": "not null any more"}}
+    assert found["v3"]["admin"] == {"warehouse": "false", "pendo": "true"}
+
+    pendo.forget_requests()
+    repaired = verify(project, "--repair")
+    assert repaired["repaired"]["delivered"] == 4
+    assert sent_ids(pendo.requests, "visitor") == ["v1", "v2", "v3", "v7"]
+    assert custom(pendo.visitors) == held
+    assert counts(verify(project)) == (60, 0, 0, 0)
+    # The ledger goes on as if nothing had been.
+    assert project.sync().result()["planned"]["unchanged"] == 60
+
+
+def test_missing_ones_are_made_anew_where_the_mapping_says_so(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    held = custom(pendo.visitors)
+    with pendo.pendo.lock:
+        for key in ("v5", "v6"):
+            pendo.pendo.records["visitor"].remove(key, pendo.switches)
+    pendo.add_visitors(["stranger", "_PENDO_T_anonymous"])
+    project.annotate("people", mapping())
+    result = verify(project)
+    # Nobody is to be created: they are told of, and that is all.
+    assert counts(result) == (58, 0, 2, 1)
+    project.annotate("people", mapping(mode="upsert"))
+    assert counts(verify(project, status=1)) == (58, 0, 2, 1)
+    assert verify(project, "--repair")["repaired"]["delivered"] == 2
+    assert custom({k: v for k, v in pendo.visitors.items() if k in held}) == held
+    assert "stranger" in pendo.visitors
+
+
+def test_what_is_not_sent_is_not_compared(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert", nulls="skip"), ROWS)
+    project.sync()
+    write(pendo, "visitor", "v7", name="theirs")
+    assert counts(verify(project)) == (60, 0, 0, 0)
+
+
+def test_rows_that_can_not_be_in_pendo_are_not_compared(project: SmallProject, pendo: Sandbox) -> None:
+    pendo.add_visitors(["a", "b"])
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": {"name": "name"}},
+        "select * from (values ('a', 'x'), ('b', 'y'), ('b', 'z'), (null, 'n'), ('', 'e'), ('_PENDO_T_1', 't'))"
+        " rows(id, name)",
+    )
+    project.sync()
+    assert counts(verify(project)) == (1, 0, 0, 0)
+
+
+def test_values_that_only_the_client_can_judge(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, kind in (("day", "time"), ("amount", "float"), ("label", "string"), ("tags", "list"), ("loose", "")):
+        sandbox.add_field("visitor", "custom", name, kind)
+    sandbox.add_field("visitor", "agent", "level", "integer")
+    sandbox.add_visitors(["a", "b", "c"])
+    fields = {
+        "day": "day",
+        "amount": "amount",
+        "label": "number",
+        "tags": "tags",
+        "loose": "loose",
+        "level": {"value": 3, "group": "agent"},
+    }
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": fields},
+        "select * from (values ('a', '2026-01-01', '1.50', 1e21, ['x', 'y'], 1), ('b', null, '2', 0.1, [], 2),"
+        " ('c', '2026-01-01T00:00:00+02:00', null, null, null, null)) rows(id, day, amount, number, tags, loose)",
+    )
+    assert project.sync().result()["delivered"] == 3
+    assert counts(verify(project)) == (3, 0, 0, 0)
+    with sandbox.pendo.lock:
+        sandbox.pendo.records["visitor"].add("b", {"custom": {"tags": ["z"]}, "agent": {"level": 4}})
+    result = verify(project, status=1)
+    assert (result["drifted"], result["fields"]) == (1, {"tags": 1, "level": 1})
+    assert verify(project, "--repair")["drifted"] == 1
+    assert counts(verify(project)) == (3, 0, 0, 0)
+
+
+def test_a_repair_leaves_other_changes_to_the_sync(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert", on_removed="clear"), ROWS)
+    project.sync()
+    project.build("people", f"select * from ({ROWS}) where id <> 'v1'")
+    write(pendo, "visitor", "v2", seats=0)
+    pendo.forget_requests()
+    verify(project, "--repair")
+    assert sent_ids(pendo.requests, "visitor") == ["v2"]
+    assert project.sync().result()["planned"]["removed"] == 1
+
+
+def test_events_cannot_be_read_back(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks",
+        {"object": "track_event", "event": "Click", "event_id": "id", "visitor_id": "id", "timestamp": "at"},
+        "select '1' as id, now() as at",
+    )
+    result = verify(project)
+    assert "events" in result["note"]
+    assert counts(result) == (0, 0, 0, 0)
+
+
+def test_pendo_that_does_not_let_read(project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.model("people", mapping(), ROWS)
+    monkeypatch.setenv("PENDO_INTEGRATION_KEY", pendo.read_only_key)
+    pendo.switches = Switches(aggregation_needs_write=True)
+    ended = project.run("verify", "--json").expect(2)
+    assert json.loads(ended.stdout)["results"][0]["status"] == "error"
+
+
+def test_in_the_terminal(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    assert "Pendo holds what the warehouse says." in project.run("verify").expect(0).output
+    write(pendo, "visitor", "v1", name="<b>[red]Eve[/red]")
+    ended = project.run("verify").expect(1)
+    assert "[59 equal, 1 drifted]" in ended.output
+    assert 'v1: name: Name 1 "ö😀 in the warehouse, <b>[red]Eve[/red] in Pendo' in ended.output
+    assert "dbt-pendo verify --repair" in ended.output
