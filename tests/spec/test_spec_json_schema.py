@@ -44,7 +44,7 @@ INVALID = [
     [3],
     {**VISITOR, "objct": 1},
     {**VISITOR, "object": "visitors"},
-    {**VISITOR, "fields": {"plan-name": "x"}},
+    {**VISITOR, "fields": {" ": "x"}},
     {**VISITOR, "fields": {"a": {"column": "x", "value": 1}}},
     {**VISITOR, "fields": {"a": {"value": [None]}}},
     {**VISITOR, "batch_size": True},

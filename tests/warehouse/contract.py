@@ -7,13 +7,14 @@ import datetime
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pytest
 from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
+from dbt_pendo.records.held import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.records.written import body_layouts
 from dbt_pendo.spec.sync import Column, SyncSpec
@@ -22,6 +23,7 @@ from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
+from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 
@@ -54,6 +56,7 @@ __all__ = [
     "TestNames",
     "TestPages",
     "TestPlans",
+    "TestReadBack",
     "TestRunLog",
     "TestSchemas",
     "TestValues",
@@ -513,3 +516,77 @@ class TestSchemas:
 
     def test_columns_of_what_is_not_there(self, store: Store) -> None:
         assert store.session.columns(None, store.schema, "nothing") is None
+
+
+class TestReadBack:
+    COLUMNS: ClassVar = {"id": "text", "plan": "text", "seats": "whole", "mrr": "money", "flag": "flag", "at": "moment"}
+    FORMS: ClassVar = {"plan": "text", "seats": "decimal", "mrr": "decimal", "flag": "boolean", "at": "time"}
+    # A key, what the model says, and what Pendo holds of it.
+    HELD: ClassVar = {
+        "same": (("pro", "3", "1.25", "true", "2026-01-05 09:00:00"), ("pro", 3, 1.25, True, 1767603600000)),
+        "other": (("pro", "3", "1.25", "true", "2026-01-05 09:00:00"), ("Pro", 3, 1.25, True, 1767603600000)),
+        "empty": ((None, None, None, None, None), (None, None, None, None, None)),
+        "lost": (("pro", None, None, None, None), (None, None, None, None, None)),
+        "negative": (("it's", "-2", "-0.10", "false", "1969-12-31 23:59:59"), ("it's", -2, -0.1, False, -1000)),
+    }
+
+    def spec(self) -> SyncSpec:
+        return people(fields=tuple(Field(name, Column(name)) for name in self.FORMS))
+
+    def compared(self, store: Store) -> tuple[SyncTables, ReadBack]:
+        rows = [(key, *ours) for key, (ours, _) in self.HELD.items()]
+        twice = [("twice", *rows[0][1:])] * 2
+        store.create("people", self.COLUMNS, [*rows, *twice, ("absent", *rows[0][1:]), (None, *rows[0][1:])])
+        tables = store.tables(self.spec())
+        back = ReadBack(store.session, store.own_schema, self.spec(), tables._source)
+        back.create()
+        forms = ("text", "decimal", "decimal", "boolean", "time")
+        held = [
+            (key, joined(held_text(value, form) for value, form in zip(theirs, forms, strict=True)))
+            for key, (_, theirs) in self.HELD.items()
+        ]
+        back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(AWKWARD))])
+        found = back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
+        assert (found.sound, found.missing, found.missing_example) == (6, 1, "absent")
+        assert found.only_in_pendo == len(AWKWARD)
+        assert found.only_example is not None
+        assert found.only_example.startswith("stranger 0 ")
+        return tables, back
+
+    def test_what_is_equal_is_left_out(self, store: Store) -> None:
+        _, back = self.compared(store)
+        suspects = {row[1] for page in back.suspects() for row in page}
+        # An engine that cannot say for sure what Pendo will hold of a time takes all for suspects.
+        assert suspects >= {"other", "lost"}
+        if self.sure(store):
+            assert suspects == {"other", "lost"}
+        back.note_equal([key for key in suspects if key not in ("other", "lost")])
+        back.drop()
+        assert not {"people__readback", "people__drift"} & store.session.tables(store.own_schema)
+
+    def sure(self, store: Store) -> bool:
+        """Whether the engine has an expression for each form, and writes decimals with all their places."""
+        return store.engine.name in ("duckdb", "postgres")
+
+    @pytest.mark.parametrize("with_missing", [False, True])
+    def test_only_what_drifted_is_planned(self, store: Store, with_missing: bool) -> None:
+        tables, back = self.compared(store)
+        back.note_equal([row[1] for page in back.suspects() for row in page if row[1] not in ("other", "lost")])
+        part = SyncTables(store.session, store.own_schema, self.spec(), back.drifted_source(with_missing))
+        assert plan(part, "r1", full_refresh=True) == Planned(added=3 if with_missing else 2)
+        assert everything(part).keys() == {"other", "lost", *(["absent"] if with_missing else [])}
+        commit(part, "r1")
+        left = 3 if with_missing else 4
+        assert plan(tables, "r2") == Planned(added=left, unchanged=6 - left, invalid=3)
+
+    def test_a_ledger_made_from_it(self, store: Store) -> None:
+        tables, back = self.compared(store)
+        back.note_equal([row[1] for page in back.suspects() for row in page if row[1] not in ("other", "lost")])
+        plan(tables, "r1", full_refresh=True)
+        tables.adopt("r1", back.drift)
+        assert plan(tables, "r2") == Planned(added=1, changed=2, unchanged=3, invalid=3)
+        tables.forget()
+        tables.prepare()
+        plan(tables, "r3", full_refresh=True)
+        tables.adopt("r3")
+        assert plan(tables, "r4") == Planned(unchanged=6, invalid=3)

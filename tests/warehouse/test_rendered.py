@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, unconnected_session
 
@@ -227,9 +229,28 @@ def run_log(recorder: Recorder, dialect: str) -> None:
         log_run(recorder, "pendo", {**row, **texts, "message": message})
 
 
+def readback(recorder: Recorder, dialect: str) -> None:
+    spec, source = people_of(dialect)
+    back = ReadBack(recorder, "pendo", spec, dataclasses.replace(source, parent=source.columns[0]))
+    back.create()
+    back.add([(text, text) for text in AWKWARD])
+    for forms in (["text", "decimal", "boolean", "time", "constant", None], ["text", "decimal", "boolean", "constant"]):
+        recorder.answers = [[("0ab", "drifted", 2), ("0ab", "missing", 1)], [(3,)], [(1, "x")], [("0ab", "y", "")]]
+        columns = {"time": source.columns[len(DIALECTS[dialect].types) - 1].name, "constant": None}
+        back.compare([HeldField(columns.get(str(form), "plain"), form, "it's") for form in forms])
+    list(back.suspects())
+    back.note_equal(AWKWARD)
+    for with_missing in (True, False):
+        part = SyncTables(recorder, "pendo", spec, back.drifted_source(with_missing))
+        part.write_changes("r1", PlanOptions(full_refresh=True))
+    part.adopt("r1")
+    part.adopt("r1", back.drift)
+    back.drop()
+
+
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log),
+    *(pages, commits, ledgers, reasons, locks, run_log, readback),
 ]
 
 
