@@ -16,6 +16,7 @@ from functools import partial
 import orjson
 
 from dbt_pendo.engine.interrupts import Stop
+from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
@@ -49,7 +50,8 @@ class EverythingRefusedError(DbtPendoError):
 class Deliverer:
     """Delivers the batches of one sync; may be used from several threads at once."""
 
-    def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop) -> None:
+    def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop, segment: SegmentWriter | None = None) -> None:
+        self._segment = segment
         self._client = client
         self._spec = spec
         self._stop = stop
@@ -64,7 +66,7 @@ class Deliverer:
         self._parent_id_keys: Sequence[str] = metadata.PARENT_ID_KEYS
 
     def deliver(self, batch: Batch, settled: Settled) -> None:
-        """Writes a batch of visitors or accounts, or sends a batch of events.
+        """Writes a batch of visitors or accounts, sends a batch of events, or changes members of a segment.
 
         Args:
             batch: The records.
@@ -75,6 +77,9 @@ class Deliverer:
         """
         if self._spec.event is not None:
             self._deliver(batch, self._send_events, settled)
+            return
+        if self._segment is not None:
+            self._deliver(batch, self._segment.send, settled)
             return
         self._write_groups(batch, self._spec.mode == "upsert", settled)
 

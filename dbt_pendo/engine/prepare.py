@@ -99,8 +99,6 @@ def refuse_unsupported(spec: SyncSpec) -> None:
         ConfigError: If the sync wants such a thing.
     """
     where = f"{spec.file}: {spec.name}"
-    if spec.object == "segment":
-        raise ConfigError(f"{where}: this release does not sync segments yet.", "Set `enabled: false`.")
     if spec.object == "parent_account" and spec.on_removed == "delete":
         raise ConfigError(f"{where}: Pendo's API deletes visitors and accounts only.", "Use `on_removed: clear`.")
 

@@ -25,6 +25,7 @@ from dbt_pendo.engine.prepare import (
 )
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
+from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -114,7 +115,8 @@ class Run:
         for model, spec in self._gathered.syncs:
             self._stop.check()
             try:
-                self._prepare(model, spec, may_create=False)
+                prepared = self._prepare(model, spec, may_create=False)
+                self._find_segment(prepared)
             except DbtPendoError as error:
                 yield Checked(spec, error)
             else:
@@ -162,10 +164,16 @@ class Run:
                     model, spec, may_create=False, ask_pendo=self._settings.integration_key is not None
                 )
                 tables = self._tables(prepared)
-                how = plan_options(options, self._settings.max_attempts, self._settings.missing_retry)
+                segment = self._find_segment(prepared) if self._settings.integration_key else None
+                whole = options.full_refresh or (segment is not None and not segment.known)
+                how = plan_options(
+                    replace(options, full_refresh=whole), self._settings.max_attempts, self._settings.missing_retry
+                )
                 buckets = tables.plan(how)
                 rows = tables.preview(how, show) if show else []
-                requests = list(preview_requests(spec, render(spec, rows, prepared.fields)))
+                rendered = render(spec, rows, prepared.fields)
+                segment_id = segment.id if segment else None
+                requests = list(preview_requests(spec, rendered, segment_id, whole))
                 planned = sum((bucket.planned for bucket in buckets), Planned())
                 unbuilt = self._gathered.unbuilt.get(spec.unique_id)
                 blocked = None if options.force else blocked_by(spec, planned)
@@ -336,6 +344,13 @@ class Run:
             return Prepared(spec, source, ())
         self._pendo.require_write_access()
         return Prepared(spec, source, match_fields(self._pendo, spec, source, may_create))
+
+    def _find_segment(self, prepared: Prepared) -> SegmentWriter | None:
+        if prepared.spec.segment is None:
+            return None
+        segment = SegmentWriter(self._client, prepared.spec, self._stop)
+        segment.find(self._tables(prepared).segment_id())
+        return segment
 
     def _tables(self, prepared: Prepared) -> SyncTables:
         return SyncTables(self._session, self._schema, prepared.spec, prepared.source)

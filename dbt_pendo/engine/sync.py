@@ -20,6 +20,7 @@ from dbt_pendo.engine.journal import Journal, journal_path, read_remains
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.engine.results import SyncResult, SyncStatus
+from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcome import UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
@@ -127,13 +128,15 @@ class SyncRun:
         self._journal_path = journal_path(target_path, prepared.spec.name, tables.address)
         self._stop = stop
         self._observer = observer
-        self._deliverer = Deliverer(client, prepared.spec, stop)
+        self._segment = SegmentWriter(client, prepared.spec, stop) if prepared.spec.segment is not None else None
+        self._deliverer = Deliverer(client, prepared.spec, stop, self._segment)
         self._buckets: Sequence[Bucket] = ()
         self._planned = Planned()
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self._failure: DbtPendoError | None = None
+        self._empty_segment = False
         self._settling = threading.Lock()
 
     def run(self) -> SyncResult:
@@ -180,8 +183,13 @@ class SyncRun:
         self._tables.prepare()
         self._recover()
         settings = self._client.settings
+        options = self._options
+        if self._segment is not None:
+            self._segment.find(self._tables.segment_id())
+            # Who is in it already is not known: all members have to be in the change set.
+            options = replace(options, full_refresh=options.full_refresh or not self._segment.known)
         buckets = self._tables.write_changes(
-            self._run_id, plan_options(self._options, settings.max_attempts, settings.missing_retry)
+            self._run_id, plan_options(options, settings.max_attempts, settings.missing_retry)
         )
         everything = sum((bucket.planned for bucket in buckets), Planned())
         self._planned = everything
@@ -204,12 +212,17 @@ class SyncRun:
         self._buckets = buckets
         # The plan may have taken so long that the lock was taken for dead.
         lock.renew()
-        self._deliver(list(cut_pages(buckets, rows_per_page)), lock)
+        spans: Sequence[Span] = list(cut_pages(buckets, rows_per_page))
+        if self._segment is not None and options.full_refresh:
+            spans = self._replace_members(self._segment, spans, lock)
+        self._deliver(spans, lock)
         if self._failure is not None:
             raise self._failure
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
         notes = [*self._notes(), *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
+        if self._empty_segment:
+            notes.append("no segment was made, for it needs a visitor and the model has none")
         if queued := self._deliverer.queued_deletions:
             jobs = ", ".join(list(queued)[:REASONS_SHOWN])
             notes.append(f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})")
@@ -228,6 +241,45 @@ class SyncRun:
         )
         measured = rows[:ROWS_MEASURED]
         return sum(sys.getsizeof(value) for row in measured for value in row) // max(len(measured), 1) or 1
+
+    def _replace_members(self, segment: SegmentWriter, spans: Sequence[Span], lock: SyncLock) -> Sequence[Span]:
+        """Makes or overwrites the segment in one call.
+
+        Returns:
+            The pages that are left: a part of the members says nothing of the others, and they may be too many for one
+            call.
+        """
+        if segment.id is not None and self._options.limit is not None:
+            return spans
+        keys = {span: [row[3] for row in self._tables.read_page(span) if row[2] != "removed"] for span in spans}
+        members = list(itertools.chain(*keys.values()))
+        if not members and segment.id is not None:
+            if segment.known:
+                return spans
+            raise DbtPendoError(
+                f"{self._spec.file}: {self._spec.name}: the model is empty, and Pendo's segment {self._spec.segment} "
+                "may have members that no run has put there; a segment is replaced by at least one visitor.",
+                "Delete the segment in Pendo, or fill the model.",
+            )
+        taken = 0
+        if members:
+            taken = segment.replace(members)
+            self._tables.note_segment(segment.id)
+            self._keep(lock)
+        else:
+            self._empty_segment = True
+        left: list[Span] = []
+        for span, of_page in keys.items():
+            if left or len(of_page) > taken:
+                left.append(span)
+                continue
+            taken -= len(of_page)
+            positions = self._tables.read_positions(span)
+            self._tables.commit(self._run_id, span, positions, {})
+            self._counts["delivered"] += len(positions)
+            self._observer.sync_progressed(self._spec, len(positions))
+            self._keep(lock)
+        return left
 
     def _recover(self) -> None:
         """Commits what Pendo had acknowledged to a run that died before it could."""

@@ -49,7 +49,8 @@ class Record(NamedTuple):
         position: Where the row stands in the change set.
         key: The visitor id, account id or event id.
         bodies: One JSON object a request: for visitors and accounts one a metadata group (None where a row has
-            nothing to say to a group), for events the event alone, for deletions none.
+            nothing to say to a group), for events the event alone, for members of a segment the operation, for
+            deletions none.
     """
 
     position: Position
@@ -102,6 +103,8 @@ def render(spec: SyncSpec, rows: Sequence[tuple[Any, ...]], fields: Sequence[Pen
     if not rows:
         return Rendered()
     page = _Page(spec, rows)
+    if spec.segment is not None:
+        return _render_members(page)
     return _render_events(page, spec.event) if spec.event else _render_metadata(page, spec, fields)
 
 
@@ -175,6 +178,26 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         else:
             rendered.unsendable[record.position] = DELIVERED
     return rendered
+
+
+def _render_members(page: _Page) -> Rendered:
+    """Returns what becomes of each visitor: both kinds are updates, for one call takes both."""
+    operations = ({"op": "remove" if change == "removed" else "add"} for change in page.changes)
+    return Rendered(
+        updates=[
+            Record(position, key, (operation,))
+            for position, key, operation in zip(page.positions, page.keys, operations, strict=True)
+        ]
+    )
+
+
+def operations_of(records: Iterable[Record]) -> dict[str, list[str]]:
+    """Returns the visitors that a segment is to gain and to lose: ids by ``add`` and ``remove``."""
+    operations: dict[str, list[str]] = {}
+    for record in records:
+        if isinstance(body := record.bodies[0], dict):
+            operations.setdefault(body["op"], []).append(record.key)
+    return operations
 
 
 def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[PendoField]) -> Sequence[Body | None]:

@@ -142,6 +142,11 @@ class SyncSpec:
         return tuple(dict.fromkeys(field.group for field in self.fields))
 
     @property
+    def tracks_removals(self) -> bool:
+        """Whether records that left the model matter: a segment holds nobody else."""
+        return self.on_removed != "keep" or self.object == "segment"
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Every source beside the key, in the order of the mapping."""
         if self.event is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dbt_pendo.spec.body import BodyLayout
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
-from dbt_pendo.warehouse.session import Session, TableColumn
+from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
 
 # An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).
@@ -23,6 +24,8 @@ DETAIL_LENGTH = 500
 # PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
 LONGEST_NAME = 50
 EVERYTHING = Span("000", "fff")
+# One for all syncs.
+SEGMENTS_TABLE = "pendo_segments"
 # Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
 OWN_COLUMNS = frozenset(
     {
@@ -212,8 +215,30 @@ class SyncTables:
                 )
             )
 
+    def segment_id(self) -> str | None:
+        """Returns Pendo's id of the segment that this sync fills; None while it is not known."""
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
+            return None
+        rows = self._session.rows(self._session.sql("pendo_segment_id", **self._segment()))
+        return None if not rows or rows[0][0] is None else str(rows[0][0])
+
+    def note_segment(self, segment_id: str | None) -> None:
+        """Notes Pendo's id of the segment, by which it is found even under another name; None forgets it."""
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
+            segments = self._session.relation(self._schema, SEGMENTS_TABLE)
+            # Another run may do the same right now; then the table is there as well.
+            with contextlib.suppress(WarehouseError):
+                self._session.run(self._session.sql("pendo_create_segments", segments=segments))
+        self._session.run(self._session.sql("pendo_note_segment", segment_id=segment_id, **self._segment()))
+
+    def _segment(self) -> dict[str, str | None]:
+        segments = self._session.relation(self._schema, SEGMENTS_TABLE)
+        return {"segments": segments, "sync": self._spec.name, "segment": self._spec.segment}
+
     def forget(self) -> None:
         """Drops the ledger, its change set, and what a dead compaction left."""
+        if self._spec.segment is not None:
+            self.note_segment(None)
         for table in (self._changes, self._ledger, self._compacted):
             self._session.drop(self._schema, table)
 
@@ -261,21 +286,27 @@ class SyncTables:
         spec, source = self._spec, self._source
         return self._session.sql(
             "pendo_plan",
-            model=source.relation,
+            model=self._model(),
             ledger=self._known_ledger(),
             key=[asdict(column) for column in (source.parent, source.key) if column],
             columns=[
                 {**asdict(column), "alias": alias} for column, alias in zip(source.columns, self._aliases, strict=True)
             ],
             fingerprint=spec.fingerprint,
-            anonymous=spec.object == "visitor",
+            anonymous=spec.object in ("visitor", "segment"),
             deliver_once=spec.object == "track_event",
-            removals=spec.on_removed != "keep",
+            removals=spec.tracks_removals,
             full_refresh=options.full_refresh,
             run_id=run_id,
             max_attempts=options.max_attempts,
             missing_retry=round(options.missing_retry * 3600),
         )
+
+    def _model(self) -> str:
+        """Returns what a plan reads as the model."""
+        if self._spec.object != "segment":
+            return self._source.relation
+        return self._session.sql("pendo_members", model=self._source.relation, key=asdict(self._source.key))
 
     def _known_ledger(self) -> str | None:
         """Returns the ledger's relation, or that of the copy a dead run's compaction left in its place."""
