@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import (
@@ -29,8 +30,9 @@ from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
+from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import SyncTables, sync_lock
+from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import Holder
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.run_log import log_run
@@ -47,6 +49,8 @@ class Checked:
         planned: What a sync would do; zeros for a mere check.
         note: Why a sync would hold it back all the same; None when it would not.
         requests: The first requests a sync would send.
+        warnings: What Pendo would take and then not use.
+        left_out: Events that are older than the sync's ``max_age``.
     """
 
     spec: SyncSpec
@@ -54,6 +58,8 @@ class Checked:
     planned: Planned = field(default_factory=Planned)
     note: str | None = None
     requests: Sequence[PreviewedRequest] = ()
+    warnings: Sequence[str] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,15 @@ class Run:
         """Compares each mapping with the warehouse and with Pendo."""
         for model, spec in self._gathered.syncs:
             self._stop.check()
+            warnings = property_name_warnings(spec)
             try:
-                self._prepare(model, spec, may_create=False)
+                prepared = self._prepare(model, spec, may_create=False)
+                counts = count_events(prepared, self._tables(prepared), self._how(Options()))
             except DbtPendoError as error:
-                yield Checked(spec, error)
+                yield Checked(spec, error, warnings=warnings)
             else:
-                yield Checked(spec)
+                warnings += count_warnings(counts)
+                yield Checked(spec, warnings=warnings, left_out=counts.left_out)
 
     def plan(self, options: Options, show: int) -> Iterator[Checked]:
         """Says what a sync would do; sends and stores nothing.
@@ -99,13 +108,15 @@ class Run:
         """
         for model, spec in self._gathered.syncs:
             self._stop.check()
+            warnings = property_name_warnings(spec)
             try:
                 prepared = self._prepare(
                     model, spec, may_create=False, ask_pendo=self._settings.integration_key is not None
                 )
                 tables = self._tables(prepared)
-                how = plan_options(options, self._settings.max_attempts, self._settings.missing_retry)
+                how = self._how(options)
                 buckets = tables.plan(how)
+                counts = count_events(prepared, tables, how)
                 rows = tables.preview(how, show) if show else []
                 requests = list(preview_requests(spec, render(spec, rows, prepared.fields)))
                 planned = sum((bucket.planned for bucket in buckets), Planned())
@@ -113,9 +124,10 @@ class Run:
                 blocked = None if options.force else blocked_by(spec, planned)
                 note = _skipping(unbuilt) if unbuilt else blocked
             except DbtPendoError as error:
-                yield Checked(spec, error)
+                yield Checked(spec, error, warnings=warnings)
             else:
-                yield Checked(spec, planned=planned, note=note, requests=requests)
+                warnings += count_warnings(counts)
+                yield Checked(spec, None, planned, note, requests, warnings, counts.left_out)
 
     def sync(self, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
         """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
@@ -179,6 +191,7 @@ class Run:
     def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
         refuse_unsupported(spec)
         source = find_source(self._session, model, spec)
+        require_moment(spec, source)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))
         if spec.event is not None:
@@ -186,6 +199,9 @@ class Run:
             return Prepared(spec, source, ())
         self._pendo.require_write_access()
         return Prepared(spec, source, match_fields(self._pendo, spec, source, may_create))
+
+    def _how(self, options: Options) -> PlanOptions:
+        return plan_options(options, self._settings.max_attempts, self._settings.missing_retry)
 
     def _tables(self, prepared: Prepared) -> SyncTables:
         return SyncTables(self._session, self._schema, prepared.spec, prepared.source)
@@ -211,12 +227,13 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
 def check_offline(gathered: Gathered) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
     for _, spec in gathered.syncs:
+        warnings = property_name_warnings(spec)
         try:
             refuse_unsupported(spec)
         except ConfigError as error:
-            yield Checked(spec, error)
+            yield Checked(spec, error, warnings=warnings)
         else:
-            yield Checked(spec)
+            yield Checked(spec, warnings=warnings)
 
 
 def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dbt_pendo.spec.definition import (
     FIELD_NAME,
+    Age,
     Choice,
     ColumnOnly,
     Count,
@@ -28,6 +29,9 @@ from dbt_pendo.spec.sync import Column, Limit, ParentChild, Source, Value
 from dbt_pendo.spec.wording import choices, closest, found, listing, quoted
 
 _JOINED = ("parent", "child")
+
+
+_SECONDS = {"minute": 60, "hour": 3600, "day": 24 * 3600, "week": 7 * 24 * 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ def read(kind: Kind, value: Any, place: Place) -> Any:
             return _count(kind, value, place)
         case Guard():
             return _guard(kind, value, place)
+        case Age():
+            return _age(kind, value, place)
         case ColumnOnly():
             return _column_only(kind, value, place)
         case TextSource():
@@ -130,6 +136,14 @@ def _guard(kind: Guard, value: Any, place: Place) -> Limit | None:
         return Limit(percent=float(value.rstrip("% ")))
     hint = _unquote_hint(value)
     place.wrong(f"expected a count such as `1000` or a percentage such as `20%`, found {found(value)}{hint}")
+    return None
+
+
+def _age(kind: Age, value: Any, place: Place) -> int | None:
+    if isinstance(value, str) and matches(kind.pattern, value):
+        number, unit = re.findall("[0-9]+|[a-z]+", value)
+        return int(number) * _SECONDS[unit.rstrip("s")]
+    place.wrong(f"expected an age such as `7 days`, `36 hours` or `30 minutes`, found {found(value)}")
     return None
 
 
