@@ -83,7 +83,7 @@ def count_warnings(counts: EventCounts) -> list[str]:
         )
     if counts.oversized:
         warnings.append(
-            f"{_events(counts.oversized, 'has', 'have')} properties of more than {LARGEST_PROPERTIES} bytes, about: "
+            f"{_events(counts.oversized, 'has', 'have')} properties of more than about {LARGEST_PROPERTIES} bytes: "
             "Pendo answers 200 and shows that they are too large"
         )
     if counts.names > MOST_EVENT_NAMES:

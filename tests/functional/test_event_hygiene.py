@@ -28,7 +28,7 @@ CLICKS = {
 DAY = 24 * 3600
 LATE = "older than 7 days: Pendo answers 200 and drops"
 FUTURE = "in the future: what Pendo makes of"
-LARGE = "properties of more than 512 bytes, about: Pendo answers 200 and shows that"
+LARGE = "properties of more than about 512 bytes: Pendo answers 200 and shows that"
 NAMES = "event names: Pendo answers 200 and keeps 5,000 an app"
 
 
@@ -187,6 +187,7 @@ def test_names_of_events(project: SmallProject, sandbox: Sandbox, names: int) ->
     project.sync()
     dropped = {receipt.body["event"] for receipt in sandbox.receipts if receipt.warnings}
     assert len(dropped) == names - 5000
+    assert len(warnings) == len(dropped)
     assert counted(warnings, NAMES) == (names if dropped else 0)
     # They are the model's, not the next change set's.
     assert told_of_the_model(project) == warnings
