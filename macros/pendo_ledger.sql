@@ -105,11 +105,32 @@ where outcomes.record_key is not null
 {%- endmacro %}
 
 
-{# The ledger without its dead rows: what no plan would look at any more. #}
-{% macro pendo_compact_ledger(compacted, ledger) %}
+{#
+  The ledger without its dead rows: what no plan would look at any more.
+
+  Arguments:
+    recent    the model's events whose keys have to be known, however old an entry is; none to keep all keys
+    key       the key column: [{name, dtype}]
+    max_age   seconds for which the key of any other event is known after its entry
+#}
+{% macro pendo_compact_ledger(compacted, ledger, recent=none, key=none, max_age=none) %}
 create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
-select record_key, row_hash, status, detail, attempts, run_id, logged_at
+select
+    latest.record_key,
+    latest.row_hash,
+    latest.status,
+    latest.detail,
+    latest.attempts,
+    latest.run_id,
+    latest.logged_at
 from (
     {{ dbt_pendo.pendo_latest(ledger) }}
 ) latest
+{%- if recent %}
+left join (
+    select distinct {{ dbt_pendo.pendo_key(key) }} as record_key
+    from {{ recent }}
+) planned on latest.record_key = planned.record_key
+where planned.record_key is not null or latest.logged_at >= {{ dbt_pendo.pendo_seconds_ago(max_age) }}
+{%- endif %}
 {% endmacro %}

@@ -32,7 +32,6 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
         from dbt_pendo.console.documents import check_document
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import check_offline, open_run
-        from dbt_pendo.spec.property_names import property_name_warnings
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
@@ -43,10 +42,9 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
         elif gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
                 checked = list(run.check())
-        warnings = {one.spec.name: property_name_warnings(one.spec) for one in checked}
-        terminal.show_checks(checked, warnings)
-        terminal.document(check_document(checked, warnings))
-        return _exit_code(checked, warn_error and any(warnings.values()))
+        terminal.show_checks(checked)
+        terminal.document(check_document(checked))
+        return _exit_code(checked, warn_error and any(one.warnings for one in checked))
 
     run_with_terminal(run, flags)
 

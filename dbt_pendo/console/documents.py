@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -21,6 +21,7 @@ def plan_document(planned: Sequence[Checked]) -> dict[str, Any]:
                 **_sync_of(one),
                 "planned": asdict(one.planned),
                 "note": one.note,
+                **_findings_of(one),
                 "requests": [asdict(request) for request in one.requests],
             }
             for one in planned
@@ -28,11 +29,11 @@ def plan_document(planned: Sequence[Checked]) -> dict[str, Any]:
     }
 
 
-def check_document(checked: Sequence[Checked], warnings: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def check_document(checked: Sequence[Checked]) -> dict[str, Any]:
     """Returns what was found about each sync."""
     return {
         "metadata": {"dbt_pendo_version": __version__},
-        "results": [{**_sync_of(one), "warnings": list(warnings[one.spec.name])} for one in checked],
+        "results": [{**_sync_of(one), **_findings_of(one)} for one in checked],
     }
 
 
@@ -115,3 +116,7 @@ def _sync_of(one: Checked | CheckedFields | Verified | Reset) -> dict[str, Any]:
         "status": "error" if one.error else "success",
         "message": str(one.error) if one.error else None,
     }
+
+
+def _findings_of(one: Checked) -> dict[str, Any]:
+    return {"warnings": list(one.warnings), "left_out": one.left_out}

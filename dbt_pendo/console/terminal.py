@@ -145,6 +145,7 @@ class Terminal:
                 self._line(f"    {line}", "error")
             if one.note:
                 self._line(f"    {one.note}", "warn")
+            self._findings(one)
             for request in one.requests:
                 self._body(request)
         self._line("")
@@ -155,17 +156,16 @@ class Terminal:
         else:
             self._line("Nothing was sent. `dbt-pendo sync` does it.")
 
-    def show_checks(self, checked: Sequence[Checked], warnings: Mapping[str, Sequence[str]]) -> None:
+    def show_checks(self, checked: Sequence[Checked]) -> None:
         """Prints what was found about each mapping."""
         for index, one in enumerate(checked, start=1):
-            tag = "ERROR" if one.error else "WARN" if warnings[one.spec.name] else "OK"
+            tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
             level = {"OK": "info", "WARN": "warn", "ERROR": "error"}[tag]
             text = f"{tag} {one.spec.object} {one.spec.name}"
             self._node(index, len(checked), text, tag, "", {"sync": one.spec.name}, level)
             for line in str(one.error or "").splitlines():
                 self._line(f"    {line}", "error")
-            for line in warnings[one.spec.name]:
-                self._line(f"    {line}", "warn")
+            self._findings(one)
         failed = sum(one.error is not None for one in checked)
         self._line("")
         if failed:
@@ -303,6 +303,12 @@ class Terminal:
         shown = escape(f"[{note or tag}]")
         markup = f"{escape(start)} [{style}]{shown}[/{style}]" if style else f"{escape(start)} {shown}"
         self._line(f"{start} [{note or tag}]", level, data, markup)
+
+    def _findings(self, one: Checked) -> None:
+        for warning in one.warnings:
+            self._line(f"    {warning}", "warn")
+        if one.left_out:
+            self._line(f"    {_number(one.left_out, 'event')} left out: older than max_age")
 
     def _body(self, request: PreviewedRequest) -> None:
         """Prints a request so that its body can be copied: without the time before each line."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dbt_pendo.engine.fields import ShownField, agent_warnings, show_fields, unmapped_fields
 from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import (
@@ -34,6 +35,7 @@ from dbt_pendo.pendo.metadata import KINDS
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
+from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import Holder
@@ -53,6 +55,8 @@ class Checked:
         planned: What a sync would do; zeros for a mere check.
         note: Why a sync would hold it back all the same; None when it would not.
         requests: The first requests a sync would send.
+        warnings: What Pendo would take and then not use.
+        left_out: Events that are older than the sync's ``max_age``.
     """
 
     spec: SyncSpec
@@ -60,6 +64,8 @@ class Checked:
     planned: Planned = field(default_factory=Planned)
     note: str | None = None
     requests: Sequence[PreviewedRequest] = ()
+    warnings: Sequence[str] = ()
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +120,16 @@ class Run:
         """Compares each mapping with the warehouse and with Pendo."""
         for model, spec in self._gathered.syncs:
             self._stop.check()
+            warnings = property_name_warnings(spec)
             try:
                 prepared = self._prepare(model, spec, may_create=False)
                 self._find_segment(prepared)
+                counts = count_events(prepared, self._tables(prepared), self._how(Options()))
             except DbtPendoError as error:
-                yield Checked(spec, error)
+                yield Checked(spec, error, warnings=warnings)
             else:
-                yield Checked(spec)
+                warnings += count_warnings(counts)
+                yield Checked(spec, warnings=warnings, left_out=counts.left_out)
 
     def fields(self, create: bool) -> Iterator[CheckedFields]:
         """Shows the mapped fields of each sync beside Pendo's; with the last of an object those that none fills.
@@ -159,6 +168,7 @@ class Run:
         """
         for model, spec in self._gathered.syncs:
             self._stop.check()
+            warnings = property_name_warnings(spec)
             try:
                 prepared = self._prepare(
                     model, spec, may_create=False, ask_pendo=self._settings.integration_key is not None
@@ -166,10 +176,9 @@ class Run:
                 tables = self._tables(prepared)
                 segment = self._find_segment(prepared) if self._settings.integration_key else None
                 whole = options.full_refresh or (segment is not None and not segment.known)
-                how = plan_options(
-                    replace(options, full_refresh=whole), self._settings.max_attempts, self._settings.missing_retry
-                )
+                how = self._how(replace(options, full_refresh=whole))
                 buckets = tables.plan(how)
+                counts = count_events(prepared, tables, how)
                 rows = tables.preview(how, show) if show else []
                 rendered = render(spec, rows, prepared.fields)
                 segment_id = segment.id if segment else None
@@ -179,9 +188,10 @@ class Run:
                 blocked = None if options.force else blocked_by(spec, planned)
                 note = _skipping(unbuilt) if unbuilt else blocked
             except DbtPendoError as error:
-                yield Checked(spec, error)
+                yield Checked(spec, error, warnings=warnings)
             else:
-                yield Checked(spec, planned=planned, note=note, requests=requests)
+                warnings += count_warnings(counts)
+                yield Checked(spec, None, planned, note, requests, warnings, counts.left_out)
 
     def sync(self, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
         """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
@@ -337,6 +347,7 @@ class Run:
     def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
         refuse_unsupported(spec)
         source = find_source(self._session, model, spec)
+        require_moment(spec, source)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))
         if spec.event is not None:
@@ -351,6 +362,9 @@ class Run:
         segment = SegmentWriter(self._client, prepared.spec, self._stop)
         segment.find(self._tables(prepared).segment_id())
         return segment
+
+    def _how(self, options: Options) -> PlanOptions:
+        return plan_options(options, self._settings.max_attempts, self._settings.missing_retry)
 
     def _tables(self, prepared: Prepared) -> SyncTables:
         return SyncTables(self._session, self._schema, prepared.spec, prepared.source)
@@ -376,12 +390,13 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
 def check_offline(gathered: Gathered) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
     for _, spec in gathered.syncs:
+        warnings = property_name_warnings(spec)
         try:
             refuse_unsupported(spec)
         except ConfigError as error:
-            yield Checked(spec, error)
+            yield Checked(spec, error, warnings=warnings)
         else:
-            yield Checked(spec)
+            yield Checked(spec, warnings=warnings)
 
 
 def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:

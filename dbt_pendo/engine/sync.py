@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from dbt_pendo.engine.deliver import Deliverer, Settled
+from dbt_pendo.engine.hygiene import count_events
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop
 from dbt_pendo.engine.journal import Journal, journal_path, read_remains
 from dbt_pendo.engine.observer import Observer
@@ -28,6 +29,7 @@ from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import Batch, RecordBatch, pack
 from dbt_pendo.records.render import ID_KEYS, render
 from dbt_pendo.records.written import WrittenBatch, body_layouts
+from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import Limit, SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
@@ -205,6 +207,11 @@ class SyncRun:
         if self._planned.invalid:
             for reason, rows, key in self._tables.invalid_reasons():
                 self._note("invalid", reason, key, rows)
+        warnings: list[str] = []
+        if self._planned.to_send:
+            # Counted before anything is sent: afterwards Pendo's answers do not tell.
+            counts = count_events(self._prepared, self._tables)
+            warnings = property_name_warnings(self._spec) + count_warnings(counts)
         rows_per_page = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
         if self._written:
             rows_per_page *= WRITTEN_ROWS
@@ -220,7 +227,7 @@ class SyncRun:
             raise self._failure
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
-        notes = [*self._notes(), *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
+        notes = [*self._notes(), *warnings, *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
         if self._empty_segment:
             notes.append("no segment was made, for it needs a visitor and the model has none")
         if queued := self._deliverer.queued_deletions:

@@ -56,6 +56,7 @@ class Switches:
             or arrays are refused (400).
         context_required: An event without ``context`` is invalid.
         refuse_late_events: An event more than 7 days old is invalid instead of flagged.
+        refuse_future_events: An event whose time is yet to come is invalid instead of flagged.
         events_create_accounts: An event's accountId creates the account record.
 
         segment_busy_seconds: For so long after a write on a segment, further writes get a 409.
@@ -109,6 +110,7 @@ class Switches:
     event_arrays: Literal["atomic", "accept", "reject"] = "atomic"
     context_required: bool = False
     refuse_late_events: bool = False
+    refuse_future_events: bool = False
     events_create_accounts: bool = False
 
     segment_busy_seconds: float = 0.0

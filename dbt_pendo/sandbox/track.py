@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from .switches import Switches
 
 LATE_SECONDS = 7 * 24 * 3600
 """Older events are taken and never processed (SUP-360032294291)."""
+FUTURE_SECONDS = 5 * 60
+"""Events further ahead are of the future; what Pendo makes of them is not known."""
 
 _PROPERTY = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _RESERVED = re.compile(r"__.*__")
@@ -35,6 +38,7 @@ class Event:
         app: Which app's secret it came with; the default app is empty.
         received_at: Epoch seconds.
         late: It is more than 7 days old: accepted, but Pendo will not process it.
+        future: Its time is yet to come.
         ignored: Its visitor is marked Do Not Process: accepted, and dropped.
         warnings: What Pendo would hold against it later, without refusing it.
     """
@@ -43,6 +47,7 @@ class Event:
     app: str
     received_at: float
     late: bool
+    future: bool
     ignored: bool
     warnings: tuple[str, ...]
 
@@ -53,6 +58,7 @@ class Events:
     def __init__(self) -> None:
         self.accepted: list[Event] = []
         self._types: dict[tuple[str, str], dict[str, Any]] = {}
+        self._types_of: Counter[str] = Counter()
         self._property_keys: set[str] = set()
 
     def receive(self, payload: Any, app: str, visit: Visit, switches: Switches) -> None:
@@ -90,21 +96,29 @@ class Events:
     def _keep(self, event: dict[str, Any], app: str, visit: Visit) -> None:
         now = time.time()
         processed = visit(event["visitorId"], event["timestamp"], event.get("accountId"))
+        late = _is_late(event, now)
         name = event["event"]
-        if processed and (app, name) not in self._types:
-            self._types[app, name] = {
-                "id": f"track-{len(self._types) + 1}",
-                "name": name,
-                "kind": "TrackType",
-                "trackTypeName": name,
-                "app": app,
-                "createdAt": int(now * 1000),
-            }
-        self.accepted.append(
-            Event(event, app, now, _is_late(event, now), not processed, tuple(self._warnings(event, app)))
-        )
+        warnings = self._warnings(event)
+        if processed and not late and (app, name) not in self._types:
+            if self._types_of[app] == _MAX_TRACK_TYPES:
+                warnings.append(f"more than {_MAX_TRACK_TYPES} track types")
+            else:
+                self._define(app, name, now)
+        future = _is_future(event, now)
+        self.accepted.append(Event(event, app, now, late, future, not processed, tuple(warnings)))
 
-    def _warnings(self, event: dict[str, Any], app: str) -> list[str]:
+    def _define(self, app: str, name: str, now: float) -> None:
+        self._types_of[app] += 1
+        self._types[app, name] = {
+            "id": f"track-{len(self._types) + 1}",
+            "name": name,
+            "kind": "TrackType",
+            "trackTypeName": name,
+            "app": app,
+            "createdAt": int(now * 1000),
+        }
+
+    def _warnings(self, event: dict[str, Any]) -> list[str]:
         """Breaches that Pendo shows in its pages and does not refuse (SUP-360032294291)."""
         properties = event.get("properties") or {}
         found = [
@@ -114,11 +128,11 @@ class Events:
         ]
         if properties and len(orjson.dumps(properties)) > _MAX_PROPERTIES_BYTES:
             found.append("event properties JSON too large")
-        self._property_keys.update(properties)
-        if len(self._property_keys) > _MAX_PROPERTY_KEYS:
+        new = properties.keys() - self._property_keys
+        room = _MAX_PROPERTY_KEYS - len(self._property_keys)
+        if len(new) > room:
             found.append(f"more than {_MAX_PROPERTY_KEYS} property keys")
-        if len(self._types) > _MAX_TRACK_TYPES and sum(a == app for a, _ in self._types) > _MAX_TRACK_TYPES:
-            found.append(f"more than {_MAX_TRACK_TYPES} track types")
+        self._property_keys.update(sorted(new)[:room])
         return found
 
 
@@ -143,8 +157,14 @@ def _problem(event: Any, switches: Switches) -> str:
         return "context is required"
     if switches.refuse_late_events and _is_late(event, time.time()):
         return "timestamp is more than 7 days ago"
+    if switches.refuse_future_events and _is_future(event, time.time()):
+        return "timestamp is in the future"
     return ""
 
 
 def _is_late(event: dict[str, Any], now: float) -> bool:
     return bool(event["timestamp"] / 1000 < now - LATE_SECONDS)
+
+
+def _is_future(event: dict[str, Any], now: float) -> bool:
+    return bool(event["timestamp"] / 1000 > now + FUTURE_SECONDS)

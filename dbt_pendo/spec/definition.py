@@ -56,6 +56,13 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
+class Age:
+    """A span of time in words (``7 days``); no longer than a warehouse's 32 bits of seconds."""
+
+    pattern: str = r"^([1-9][0-9]{0,3} ?(minute|hour|day)|[1-9][0-9]{0,2} ?week)s?$"
+
+
+@dataclass(frozen=True, slots=True)
 class ColumnOnly:
     """A column: its name, or ``{column: name}``; never a constant."""
 
@@ -96,7 +103,7 @@ class Mappings:
     """Whether column-level ``meta.pendo`` adds to it."""
 
 
-Kind: TypeAlias = Choice | Text | Count | Guard | ColumnOnly | TextSource | Mappings
+Kind: TypeAlias = Choice | Text | Count | Guard | Age | ColumnOnly | TextSource | Mappings
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +195,11 @@ KEYS: tuple[Key, ...] = (
         "timestamp",
         "The column that says when the event happened.",
         _on(["track_event"], ColumnOnly(), required=True),
+    ),
+    Key(
+        "max_age",
+        "Events older than this (`7 days`, `36 hours`) are left out, and in time the ledger forgets their keys.",
+        _on(["track_event"], Age()),
     ),
     Key(
         "segment",

@@ -12,6 +12,7 @@ from dbt_pendo.spec.definition import (
     KEYS,
     NOT_BLANK,
     OBJECTS,
+    Age,
     Choice,
     ColumnOnly,
     Count,
@@ -102,6 +103,8 @@ def _value(kind: Kind) -> dict[str, Any]:
             return {"type": "integer", "minimum": 1, "maximum": kind.maximum}
         case Guard():
             return {"type": ["integer", "string"], "minimum": 0, "pattern": kind.pattern}
+        case Age():
+            return {"type": "string", "pattern": kind.pattern}
         case ColumnOnly():
             return _perhaps_joined(_short_or_long({"column": _COLUMN_NAME}), kind)
         case TextSource():

@@ -117,6 +117,7 @@ class SyncSpec:
         max_changes: More added and changed rows than this block the sync.
         max_removals: More removed rows than this block the sync.
         parent_key: The column with the parent account's id, where ids are of the form ``Parent::Child``.
+        max_age: Events older than so many seconds are left out; None leaves out none.
     """
 
     name: str
@@ -135,6 +136,7 @@ class SyncSpec:
     max_changes: Limit | None = None
     max_removals: Limit | None = None
     parent_key: str | None = None
+    max_age: int | None = None
 
     @property
     def groups(self) -> tuple[Group, ...]:

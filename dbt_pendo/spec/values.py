@@ -6,11 +6,13 @@ Every reader returns None where it noted a problem: no key's value is ever read 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dbt_pendo.spec.definition import (
+    Age,
     Choice,
     ColumnOnly,
     Count,
@@ -26,6 +28,9 @@ from dbt_pendo.spec.sync import Column, Limit, ParentChild, Source, Value
 from dbt_pendo.spec.wording import choices, closest, found, listing, quoted
 
 _JOINED = ("parent", "child")
+
+
+_SECONDS = {"minute": 60, "hour": 3600, "day": 24 * 3600, "week": 7 * 24 * 3600}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ def read(kind: Kind, value: Any, place: Place) -> Any:
             return _count(kind, value, place)
         case Guard():
             return _guard(kind, value, place)
+        case Age():
+            return _age(kind, value, place)
         case ColumnOnly():
             return _column_only(kind, value, place)
         case TextSource():
@@ -122,6 +129,14 @@ def _guard(kind: Guard, value: Any, place: Place) -> Limit | None:
         return Limit(percent=float(value.rstrip("% ")))
     hint = _unquote_hint(value)
     place.wrong(f"expected a count such as `1000` or a percentage such as `20%`, found {found(value)}{hint}")
+    return None
+
+
+def _age(kind: Age, value: Any, place: Place) -> int | None:
+    if isinstance(value, str) and matches(kind.pattern, value):
+        number, unit = re.findall("[0-9]+|[a-z]+", value)
+        return int(number) * _SECONDS[unit.rstrip("s")]
+    place.wrong(f"expected an age such as `7 days`, `36 hours` or `30 minutes`, found {found(value)}")
     return None
 
 

@@ -11,7 +11,14 @@ from typing import Any
 
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
 from dbt_pendo.spec.body import BodyLayout
-from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.spec.event_warnings import (
+    FUTURE_SECONDS,
+    LARGEST_PROPERTIES,
+    OLDEST_SECONDS,
+    EventCounts,
+    PropertySizes,
+)
+from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
 from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
@@ -175,6 +182,37 @@ class SyncTables:
         rows = self._session.rows(self._session.sql("pendo_invalid_reasons", changes=changes))
         return [(str(reason), int(count), key) for reason, count, key in rows]
 
+    def count_events(self, sizes: PropertySizes, options: PlanOptions | None = None) -> EventCounts:
+        """Counts the events of which Pendo would make nothing.
+
+        Args:
+            sizes: What the properties take.
+            options: The plan whose events to send are looked at; None looks at those of the change set.
+        """
+        event, columns = self._spec.event, self._columns()
+        if event is None:
+            raise ValueError(f"{self._spec.name} is no sync of events")
+        if options is None:
+            changes = self._session.relation(self._schema, self._changes)
+        else:
+            changes = f"({self._plan_sql(options)})"
+        (counts,) = self._session.rows(
+            self._session.sql(
+                "pendo_event_concerns",
+                changes=changes,
+                model=self._source.relation,
+                event=columns[event.name.name] if isinstance(event.name, Column) else None,
+                moment=self._moment(),
+                sizes={
+                    "fixed": sizes.fixed,
+                    "columns": [{**asdict(size), **columns[size.column]} for size in sizes.columns],
+                },
+                limits={"oldest": OLDEST_SECONDS, "future": FUTURE_SECONDS, "properties": LARGEST_PROPERTIES},
+                max_age=self._spec.max_age,
+            )
+        )
+        return EventCounts(*map(int, counts))
+
     def commit(
         self, run_id: str, span: Span, positions: Sequence[Position], outcomes: Mapping[Position, Outcome]
     ) -> None:
@@ -268,7 +306,7 @@ class SyncTables:
         self._session.create(
             self._schema,
             self._compacted,
-            self._session.sql("pendo_compact_ledger", compacted=compacted, ledger=ledger),
+            self._session.sql("pendo_compact_ledger", compacted=compacted, ledger=ledger, **self._forgetting()),
         )
         ((living,),) = self._session.rows(f"select count(*) from {compacted}")
         if entries <= 2 * living:
@@ -286,7 +324,7 @@ class SyncTables:
         spec, source = self._spec, self._source
         return self._session.sql(
             "pendo_plan",
-            model=self._model(),
+            model=self._planned_rows(),
             ledger=self._known_ledger(),
             key=[asdict(column) for column in (source.parent, source.key) if column],
             columns=[
@@ -302,11 +340,37 @@ class SyncTables:
             missing_retry=round(options.missing_retry * 3600),
         )
 
-    def _model(self) -> str:
-        """Returns what a plan reads as the model."""
-        if self._spec.object != "segment":
-            return self._source.relation
-        return self._session.sql("pendo_members", model=self._source.relation, key=asdict(self._source.key))
+    def _planned_rows(self) -> str:
+        """Returns what a plan selects from: the model, its events within ``max_age``, or the members of a segment."""
+        if self._spec.object == "segment":
+            return self._session.sql("pendo_members", model=self._source.relation, key=asdict(self._source.key))
+        return self._source.relation if self._spec.max_age is None else self._recent(self._spec.max_age)
+
+    def _recent(self, seconds: int) -> str:
+        return self._session.sql("pendo_recent", model=self._source.relation, moment=self._moment(), max_age=seconds)
+
+    def _forgetting(self) -> dict[str, Any]:
+        """Returns what a compaction has to know to drop keys that no plan will read again."""
+        if self._spec.max_age is None:
+            return {}
+        # Not before Pendo would drop the event itself: a `max_age` raised from an hour to a day must send none twice.
+        seconds = max(self._spec.max_age, OLDEST_SECONDS)
+        return {"recent": self._recent(seconds), "key": [asdict(self._source.key)], "max_age": seconds}
+
+    def _moment(self) -> dict[str, str] | None:
+        """Returns the column that says when an event happened; None when its type does not tell."""
+        if self._spec.event is None:
+            return None
+        name = self._spec.event.timestamp.name
+        column = self._source.columns[self._spec.columns.index(name)]
+        return self._columns()[name] if column.is_moment else None
+
+    def _columns(self) -> dict[str, dict[str, str]]:
+        """Returns the mapped columns by the names users have for them: their own, that in the change set, the type."""
+        return {
+            name: {**asdict(column), "alias": alias}
+            for name, alias, column in zip(self._spec.columns, self._aliases, self._source.columns, strict=True)
+        }
 
     def _known_ledger(self) -> str | None:
         """Returns the ledger's relation, or that of the copy a dead run's compaction left in its place."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing.dummy
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class TableColumn:
 
     name: str
     dtype: str
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it holds dates or timestamps."""
+        return re.match(r"(date|datetime|timestamp\w*)\b", self.dtype.strip().lower()) is not None
 
 
 class Session:

@@ -119,13 +119,49 @@ def test_late_events_are_taken_and_flagged(pendo, sandbox):
         ({"9x": 1}, True),
         ({"with space": 1}, True),
         ({"__x__": 1}, True),
-        ({"x": "y" * 503}, False),
-        ({"x": "y" * 512}, True),
+        ({"x": "y" * 504}, False),
+        ({"x": "y" * 505}, True),
     ],
 )
 def test_what_pendo_holds_against_properties_is_a_warning(pendo, sandbox, properties, warned):
     assert pendo.track(event(properties=properties)).status_code == 200
     assert bool(sandbox.receipts[0].warnings) is warned
+
+
+def test_events_of_the_future_are_taken_and_flagged(pendo, sandbox):
+    ahead = int(time.time() * 1000) + 3600 * 1000
+    pendo.track(event())
+    pendo.track(event(timestamp=ahead))
+    assert [r.future for r in sandbox.receipts] == [False, True]
+    pendo.switch(refuse_future_events=True)
+    assert pendo.track(event(timestamp=ahead)).status_code == 400
+    assert pendo.track(event()).status_code == 200
+
+
+def test_names_beyond_the_limit_of_an_app_are_taken_and_flagged(pendo, sandbox):
+    names = [f"E{number}" for number in range(5001)]
+    for start in range(0, len(names), 1000):
+        assert pendo.track([event(event=name) for name in names[start : start + 1000]]).status_code == 200
+    pendo.track(event(event="E0"))
+    pendo.track(event(event="E5000"), key=sandbox.track_secrets["web"])
+    assert [r.body["event"] for r in sandbox.receipts if r.warnings] == ["E5000"]
+    assert len(pendo.get("/api/v1/tracktype").json()) == 5001
+
+
+def test_keys_beyond_the_limit_are_taken_and_flagged(pendo, sandbox):
+    for start in range(0, 10_000, 50):
+        pendo.track(event(properties={f"p{number}": 1 for number in range(start, start + 50)}))
+    pendo.track(event(properties={"p7": 1}))
+    pendo.track(event(properties={"p7": 1, "new": 1}))
+    flagged = [r.body["properties"] for r in sandbox.receipts if "more than 10000 property keys" in r.warnings]
+    assert flagged == [{"p7": 1, "new": 1}]
+
+
+def test_a_late_event_defines_no_type(pendo):
+    pendo.track(event(timestamp=5000))
+    assert pendo.get("/api/v1/tracktype").json() == []
+    pendo.track(event())
+    assert [t["name"] for t in pendo.get("/api/v1/tracktype").json()] == ["Registered"]
 
 
 def test_track_switches(pendo):

@@ -33,6 +33,7 @@ VALID = [
     {**VISITOR, "fields": {"a": {"value": None, "type": "date", "group": "agent", "nulls": "skip"}}},
     {**VISITOR, "max_changes": "20%", "max_removals": 0},
     {**EVENT, "context": {"ip": "ip", "url": {"value": "https://x"}}, "event": {"column": "name"}},
+    {**EVENT, "max_age": "36 hours"},
     {**SEGMENT, "create_fields": False, "on_removed": "keep"},
 ]
 INVALID = [
@@ -55,6 +56,9 @@ INVALID = [
     {**VISITOR, "event": "E"},
     {**EVENT, "fields": {"a": "a"}},
     {**EVENT, "on_removed": "delete"},
+    {**EVENT, "max_age": 7},
+    {**EVENT, "max_age": "a week"},
+    {**VISITOR, "max_age": "7 days"},
     {**EVENT, "context": {"user_agent": "x"}},
     {**EVENT, "context": {"ip": {"column": "x", "nulls": "skip"}}},
     {**EVENT, "properties": {"a": {"column": "x", "group": "agent"}}},
@@ -105,7 +109,7 @@ def test_editors_see_every_key_with_its_meaning_and_default():
     assert SCHEMA["$defs"]["visitor"]["properties"]["on_removed"]["enum"] == ["keep", "clear", "delete"]
 
 
-texts = ["x", "", " ", "20%", "custom", "agent", "skip", "keep", "delete", "upsert", "time", "a b", "2a"]
+texts = ["x", "", " ", "20%", "custom", "agent", "skip", "keep", "delete", "upsert", "time", "a b", "2a", "7 days"]
 scalars = st.sampled_from([*texts, 0, 1, 500, 1000, 1001, -1, 0.5, True, False, None])
 entries = st.dictionaries(st.sampled_from(["column", "value", "type", "nulls", "group", "typ"]), scalars, max_size=3)
 named = st.dictionaries(

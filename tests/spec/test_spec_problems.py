@@ -234,6 +234,19 @@ def test_guards_that_are_neither_count_nor_percentage(complain, value):
     assert problem.startswith("max_removals: expected a count such as `1000` or a percentage such as `20%`, ")
 
 
+@pytest.mark.parametrize(
+    "value",
+    [7, "7", "0 days", "7 Days", "-1 days", "1.5 days", "7 days\n", "10000 days", "1000 weeks", "٢ days", None, []],
+)
+def test_ages_that_are_none(complain, value):
+    (problem,) = complain({**EVENT, "max_age": value})
+    assert problem.startswith("max_age: expected an age such as `7 days`, `36 hours` or `30 minutes`, found ")
+
+
+def test_only_events_have_an_age(complain):
+    assert complain({**VISITOR, "max_age": "7 days"}) == ["max_age: `max_age` belongs to track_event, not to a visitor"]
+
+
 @pytest.mark.parametrize("name", ["a b", "", "a.b", "é", "eu\n", None, 3])
 def test_names(complain, name):
     (problem,) = complain({**VISITOR, "name": name})

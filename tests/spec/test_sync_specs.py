@@ -210,6 +210,26 @@ def test_guards(parse, written, limit):
     assert only(parse(meta)).max_changes == limit
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("7 days", 604_800),
+        ("1 day", 86_400),
+        ("36 hours", 129_600),
+        ("30 minutes", 1_800),
+        ("2weeks", 1_209_600),
+        ("9999 days", 863_913_600),
+        ("999 weeks", 604_195_200),
+    ],
+)
+def test_ages(parse, written, seconds):
+    meta = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
+    spec = only(parse({**meta, "max_age": written}))
+    assert spec.max_age == seconds
+    # What is sent for a row is the same.
+    assert spec.fingerprint == only(parse(meta)).fingerprint
+
+
 def test_upsert_needs_no_fields(parse):
     spec = only(parse({"object": "visitor", "visitor_id": "id", "mode": "upsert"}))
     assert (spec.mode, spec.fields) == ("upsert", ())

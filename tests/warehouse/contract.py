@@ -17,6 +17,7 @@ from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
 from dbt_pendo.records.held import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.records.written import body_layouts
+from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
@@ -52,6 +53,7 @@ CLOCK_CHANGES = [
 __all__ = [
     "TestBodies",
     "TestCommits",
+    "TestEvents",
     "TestLocks",
     "TestNames",
     "TestPages",
@@ -267,6 +269,177 @@ class TestCommits:
         monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1_000)
         store.session.rename(store.own_schema, "people__ledger", "people__compacted")
         assert plan(store.tables(people()), "again", max_attempts=9) == before
+
+
+CLICKS = {"id": "text", "event": "text", "person": "text", "at": "moment"}
+HOUR, DAY = 3600, 24 * 3600
+NO_PROPERTIES = PropertySizes(1, ())
+
+
+def ago(seconds: float, kind: str = "moment") -> str:
+    """That moment as a text that becomes a column of the kind."""
+    at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=seconds)
+    if kind == "day":
+        return at.strftime("%Y-%m-%d")
+    if kind == "zoned":
+        # No clock of the machine's, and none of a session's.
+        at = at.astimezone(datetime.timezone(datetime.timedelta(hours=5, minutes=30)))
+        return at.strftime("%Y-%m-%d %H:%M:%S+05:30")
+    return at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def clicked(*events: tuple[str, str | None]) -> list[tuple[str | None, ...]]:
+    """Events of ids and moments."""
+    return [(key, "Clicked", "a", at) for key, at in events]
+
+
+class TestEvents:
+    @pytest.mark.parametrize("kind", ["moment", "zoned"])
+    def test_late_and_future_ones_are_counted(self, store: Store, kind: str) -> None:
+        if kind not in store.engine.types:
+            pytest.skip(f"{store.engine.name} has no such type")
+        late = [7 * DAY + 60, 8 * DAY, 9000 * DAY]
+        fine = [7 * DAY - 60, 7 * DAY - 6 * HOUR, 0, -4 * 60]
+        future = [-6 * 60, -5 * HOUR, -9000 * DAY]
+        events = [(f"e{at}", ago(at, kind)) for at in (*late, *fine, *future)]
+        store.create("clicks", {**CLICKS, "at": kind}, clicked(*events, ("null", None)))
+        tables = store.tables(clicks())
+        wanted = EventCounts(late=3, future=3, names=1)
+        assert tables.count_events(NO_PROPERTIES, PlanOptions()) == wanted
+        plan(tables, "r1")
+        assert tables.count_events(NO_PROPERTIES) == wanted
+        # Only what a sync would send is looked at, but for names.
+        commit(tables, "r1")
+        plan(tables, "r2")
+        assert tables.count_events(NO_PROPERTIES) == EventCounts(names=1)
+        assert tables.count_events(NO_PROPERTIES, PlanOptions(full_refresh=True)) == wanted
+
+    def test_days_are_their_first_instant(self, store: Store) -> None:
+        events = [("old", ago(8 * DAY, "day")), ("new", ago(6 * DAY, "day")), ("next", ago(-2 * DAY, "day"))]
+        store.create("clicks", {**CLICKS, "at": "day"}, clicked(*events))
+        tables = store.tables(clicks())
+        assert tables.count_events(NO_PROPERTIES, PlanOptions()) == EventCounts(late=1, future=1, names=1)
+
+    def test_a_timestamp_that_is_text_is_not_judged(self, store: Store) -> None:
+        store.create("clicks", {**CLICKS, "at": "text"}, clicked(("e1", "2001-01-01"), ("e2", "no time")))
+        assert store.tables(clicks()).count_events(NO_PROPERTIES, PlanOptions()) == EventCounts(names=1)
+
+    def test_an_empty_model_has_no_concerns(self, store: Store) -> None:
+        store.create("clicks", CLICKS, [])
+        assert store.tables(clicks()).count_events(NO_PROPERTIES, PlanOptions()) == EventCounts()
+
+    def test_properties_are_measured_in_bytes(self, store: Store) -> None:
+        columns = {**CLICKS, "note": "text", "seats": "whole", "won": "flag", "seen": "moment"}
+        # `{"note":"…","seats":…,"won":…,"seen":"2026-01-02T03:04:05.999+00:00"}`
+        sizes = PropertySizes(
+            1,
+            [
+                PropertySize("note", 10, None),
+                PropertySize("seats", 9, None),
+                PropertySize("won", 7, None),
+                PropertySize("seen", 8, 31),
+            ],
+        )
+        others: list[dict[str, Any]] = [{}, {"seats": 12345}, {"won": False}, {"seen": "2026-01-02T03:04:05.999+00:00"}]
+        bodies = [
+            {"note": text * times, **more}
+            for more in others
+            for text, most in (("x", 501), ("ö", 250), ("🚀", 125))
+            for times in range(most - 20, most + 2)
+        ]
+        wanted = Counter(len(orjson.dumps(body)) for body in bodies)
+        assert wanted[512] >= 3 <= wanted[513]
+        rows = [
+            (
+                f"e{at}",
+                body["note"],
+                body.get("seats"),
+                "false" if "won" in body else None,
+                ago(0) if "seen" in body else None,
+            )
+            for at, body in enumerate(bodies)
+        ]
+        rows.append(("none", None, None, None, None))
+        store.create("clicks", columns, [(key, "Clicked", "a", ago(0), *values) for key, *values in rows])
+        spec = clicks()
+        assert spec.event is not None
+        properties = tuple(Field(size.column, Column(size.column)) for size in sizes.columns)
+        tables = store.tables(dataclasses.replace(spec, event=dataclasses.replace(spec.event, properties=properties)))
+        oversized = sum(count for size, count in wanted.items() if size > 512)
+        assert 0 < oversized < len(bodies)
+        assert tables.count_events(sizes, PlanOptions()) == EventCounts(oversized=oversized, names=1)
+        plan(tables, "r1")
+        assert tables.count_events(sizes) == EventCounts(oversized=oversized, names=1)
+
+    def test_names_are_those_of_the_model(self, store: Store) -> None:
+        rows = [("e1", "A"), ("e2", "B"), ("e3", "A"), ("e4", None), ("old", "C")]
+        at = {"old": ago(3 * DAY)}
+        store.create("clicks", CLICKS, [(key, name, "a", at.get(key, ago(0))) for key, name in rows])
+        assert store.tables(clicks()).count_events(NO_PROPERTIES, PlanOptions()) == EventCounts(names=3)
+        tables = store.tables(dataclasses.replace(clicks(), max_age=2 * DAY))
+        assert tables.count_events(NO_PROPERTIES, PlanOptions()) == EventCounts(names=2, left_out=1)
+
+    @pytest.mark.parametrize("kind", ["moment", "zoned"])
+    def test_old_ones_are_left_out(self, store: Store, kind: str) -> None:
+        if kind not in store.engine.types:
+            pytest.skip(f"{store.engine.name} has no such type")
+        ages = {"old": 2 * HOUR + 60, "older": 10 * HOUR, "edge": 2 * HOUR - 60, "new": 0, "next": -5 * HOUR}
+        events = [(key, ago(age, kind)) for key, age in ages.items()]
+        store.create("clicks", {**CLICKS, "at": kind}, clicked(*events, ("null", None)))
+        tables = store.tables(dataclasses.replace(clicks(), max_age=2 * HOUR))
+        assert tables.count_events(NO_PROPERTIES, PlanOptions()) == EventCounts(future=1, names=1, left_out=2)
+        assert plan(tables, "r1") == Planned(added=4)
+        # One that does not say when it happened is for the sync to judge.
+        assert set(everything(tables)) == {"edge", "new", "next", "null"}
+        assert {row[3] for row in tables.preview(PlanOptions(), 10)} == {"edge", "new", "next", "null"}
+
+    def test_compaction_forgets_old_ones(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        ages = {"gone": 9 * DAY, "old": 8 * DAY, "edge": 5 * DAY, "new": HOUR, "next": -3 * DAY}
+        store.create("clicks", CLICKS, clicked(*((key, ago(age)) for key, age in ages.items())))
+        everlasting = store.tables(clicks())
+        for number in range(4):
+            plan(everlasting, f"r{number}", full_refresh=True)
+            commit(everlasting, f"r{number}")
+        store.session.run(
+            f"insert into {everlasting.ledger} (record_key, row_hash, status, detail, attempts, run_id, logged_at) "
+            f"select record_key, row_hash, 'rejected', detail, 1, run_id, logged_at from {everlasting.ledger}"
+        )
+        # They were all logged ten days ago, but for one that has just been sent and has left the model since.
+        self.log_earlier(store, everlasting, 10 * DAY)
+        store.insert("clicks", clicked(("just", ago(6 * DAY))))
+        plan(everlasting, "r5")
+        commit(everlasting, "r5")
+        kept = {key: age for key, age in ages.items() if key != "gone"}
+        store.create("clicks", CLICKS, clicked(*((key, ago(age)) for key, age in kept.items())))
+
+        store.session.run(
+            f"create table {store.relation('before', store.own_schema)} as select * from {everlasting.ledger}"
+        )
+        everlasting.compact(1)
+        assert {entry[0] for entry in store.ledger(everlasting)} == {*ages, "just"}
+        store.session.drop(store.own_schema, "clicks__ledger")
+        store.session.rename(store.own_schema, "before", "clicks__ledger")
+
+        # A key is known for as long as Pendo would process the event, however short `max_age` is.
+        tables = store.tables(dataclasses.replace(clicks(), max_age=HOUR * 2))
+        assert plan(tables, "r6") == Planned(unchanged=2)
+        tables.compact(1)
+        assert {entry[0] for entry in store.ledger(tables)} == {"edge", "new", "next", "just"}
+        assert plan(tables, "r7") == Planned(unchanged=2)
+        assert plan(store.tables(dataclasses.replace(clicks(), max_age=7 * DAY)), "r8") == Planned(unchanged=3)
+
+    def log_earlier(self, store: Store, tables: SyncTables, seconds: int) -> None:
+        """Writes a ledger anew whose entries are so much older."""
+        older = store.session.sql("pendo_seconds_ago", seconds=seconds)
+        store.session.create(
+            store.own_schema,
+            "older",
+            f"create table {store.relation('older', store.own_schema)} as select record_key, row_hash, status, detail, "
+            f"attempts, run_id, {older} as logged_at from {tables.ledger}",
+        )
+        store.session.drop(store.own_schema, "clicks__ledger")
+        store.session.rename(store.own_schema, "older", "clicks__ledger")
 
 
 class TestPages:

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import decimal
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from contract import AWKWARD
 from engine import Engine, clicks, people
 
 from dbt_pendo.outcome import UNSENT, Outcome
+from dbt_pendo.spec.event_warnings import PropertySize, PropertySizes
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
@@ -164,12 +165,50 @@ def removals(recorder: Recorder, dialect: str) -> None:
     tables_of(recorder, dialect, on_removed="clear").write_changes("r1", PlanOptions())
 
 
+def tables_of_events(recorder: Recorder, dialect: str, moment: str, max_age: int | None = None) -> SyncTables:
+    """A sync of events with a property of each type, and a moment of one."""
+    types = DIALECTS[dialect].types
+    properties = tuple(TableColumn(f"c{at}", type_) for at, type_ in enumerate(types))
+    ids = (TableColumn("event", types[0]), TableColumn("person", types[0]), TableColumn("at", moment))
+    source = Source(relation_of_model(dialect), TableColumn("id", types[0]), (*ids, *properties))
+    spec = clicks()
+    mapped = tuple(Field(column.name, Column(column.name)) for column in properties)
+    assert spec.event is not None
+    spec = replace(spec, event=replace(spec.event, properties=mapped), max_age=max_age)
+    return SyncTables(recorder, "pendo", spec, source)
+
+
 def events(recorder: Recorder, dialect: str) -> None:
     recorder.there = True
-    text, moment = DIALECTS[dialect].types[0], DIALECTS[dialect].types[-1]
-    columns = (TableColumn("event", text), TableColumn("person", text), TableColumn("at", moment))
-    source = Source(relation_of_model(dialect), TableColumn("id", text), columns)
-    SyncTables(recorder, "pendo", clicks(), source).write_changes("r1", PlanOptions(max_attempts=3, missing_retry=24))
+    tables = tables_of_events(recorder, dialect, DIALECTS[dialect].types[-1])
+    tables.write_changes("r1", PlanOptions(max_attempts=3, missing_retry=24))
+
+
+def recent_events(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    for moment in moments_of(dialect):
+        tables = tables_of_events(recorder, dialect, moment, max_age=7 * 24 * 3600)
+        tables.write_changes("r1", PlanOptions())
+        recorder.answers = [[(10**6,)], [(1,)]]
+        tables.compact(1)
+
+
+def event_counts(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    sizes = [PropertySize(f"c{at}", 9, at % 2 or None) for at, _ in enumerate(DIALECTS[dialect].types)]
+    for moment in (DIALECTS[dialect].types[0], *moments_of(dialect)):
+        is_text = moment == DIALECTS[dialect].types[0]
+        for max_age in (None,) if is_text else (None, 3600):
+            tables = tables_of_events(recorder, dialect, moment, max_age)
+            for options in (None, PlanOptions()):
+                # The plan looks for the ledger; the counts are what is asked for last.
+                recorder.answers = [[(0, 0, 0, 0, 0)]]
+                tables.count_events(PropertySizes(1, sizes), options)
+
+
+def moments_of(dialect: str) -> list[str]:
+    """The types of columns that say when an event happened."""
+    return [type_ for type_ in DIALECTS[dialect].types if TableColumn("at", type_).is_moment]
 
 
 def plan_alone(recorder: Recorder, dialect: str) -> None:
@@ -248,9 +287,22 @@ def readback(recorder: Recorder, dialect: str) -> None:
     back.drop()
 
 
+def segments(recorder: Recorder, dialect: str) -> None:
+    _, source = people_of(dialect)
+    for name in AWKWARD:
+        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=name)
+        tables = SyncTables(recorder, "pendo", spec, dataclasses.replace(source, columns=()))
+        tables.note_segment(name)
+        tables.note_segment(None)
+        recorder.there = True
+        tables.segment_id()
+        tables.write_changes("r1", PlanOptions())
+        recorder.there = False
+
+
 CASES: list[Callable[[Recorder, str], None]] = [
-    *(first_plan, later_plan, full_refresh, removals, events, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, readback),
+    *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
+    *(pages, commits, ledgers, reasons, locks, run_log, readback, segments),
 ]
 
 
@@ -270,6 +322,13 @@ def test_statements_are_of_the_dialect(recorder: Recorder, dialect: str, case: C
         if dialect == "redshift":
             # Its adapter runs what sqlparse cuts, each piece on its own.
             assert len(sqlparse.split(sql)) == 1, sql
+
+
+def test_dates_and_timestamps_of_each_dialect_are_moments(dialect: str) -> None:
+    assert [type_.lower().split("(")[0].split()[0] for type_ in moments_of(dialect)] == {
+        "bigquery": ["date", "datetime", "timestamp"],
+        "databricks": ["date", "timestamp_ntz", "timestamp"],
+    }.get(dialect, ["date", "timestamp", "timestamp"])
 
 
 def test_columns_are_quoted(recorder: Recorder, dialect: str) -> None:

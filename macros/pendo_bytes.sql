@@ -1,0 +1,20 @@
+{# How many bytes a text takes in UTF-8. #}
+{% macro pendo_bytes(text) -%}
+    {{ return(adapter.dispatch('pendo_bytes', 'dbt_pendo')(text)) }}
+{%- endmacro %}
+
+{% macro default__pendo_bytes(text) -%}
+    octet_length({{ text }})
+{%- endmacro %}
+
+{% macro duckdb__pendo_bytes(text) -%}
+    strlen({{ text }})
+{%- endmacro %}
+
+{% macro bigquery__pendo_bytes(text) -%}
+    byte_length({{ text }})
+{%- endmacro %}
+
+{% macro trino__pendo_bytes(text) -%}
+    length(to_utf8({{ text }}))
+{%- endmacro %}

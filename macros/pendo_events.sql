@@ -1,0 +1,79 @@
+{#
+  How many events Pendo would take and then drop, or not show: one row of late_events, future_events, oversized_events
+  (among those to send), event_names, left_out_events (in the model). What cannot be told is 0.
+
+  Arguments:
+    changes   the change set: its relation, or a plan in parentheses
+    model     the model's relation, rendered
+    event     the column with the event's name, as the model has it: {name}; none when all have one name
+    moment    the column that says when: {name, alias, dtype}; none when its type does not tell
+    sizes     what the properties take as JSON: {fixed, columns: [{alias, dtype, around, value}]}
+    limits    what Pendo processes and shows: {oldest, future, properties}, in seconds and bytes
+    max_age   seconds after which an event is not sent; none when all are
+#}
+{% macro pendo_event_concerns(changes, model, event, moment, sizes, limits, max_age) %}
+select
+    sent.late_events,
+    sent.future_events,
+    sent.oversized_events,
+    held.event_names,
+    held.left_out_events
+from (
+    select
+        {%- if moment %}
+        {%- set at = dbt_pendo.pendo_instant(dbt_pendo.pendo_name(moment.alias), moment.dtype) %}
+        count(case when {{ at }} < {{ dbt_pendo.pendo_instant_ago(limits.oldest) }} then 1 end) as late_events,
+        count(case when {{ at }} > {{ dbt_pendo.pendo_instant_ago(-limits.future) }} then 1 end) as future_events,
+        {%- else %}
+        0 as late_events,
+        0 as future_events,
+        {%- endif %}
+        count(case when {{ dbt_pendo.pendo_properties_bytes(sizes) }} > {{ limits.properties }} then 1 end)
+            as oversized_events
+    from {{ changes }} changes
+    where change in ('added', 'changed')
+) sent
+cross join (
+    {#- Without either there is no need to look at the model. #}
+    {%- if event or max_age is not none %}
+    {%- set name = dbt_pendo.pendo_name(event.name) if event %}
+    {%- set recent = dbt_pendo.pendo_is_recent(moment, max_age) if max_age is not none %}
+    select
+        {{ 'count(distinct ' ~ ('case when ' ~ recent ~ ' then ' ~ name ~ ' end' if recent else name) ~ ')'
+            if event else '0' }} as event_names,
+        {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as left_out_events
+    from {{ model }}
+    {%- else %}
+    select 0 as event_names, 0 as left_out_events
+    {%- endif %}
+) held
+{% endmacro %}
+
+
+{# About how many bytes the properties of an event take as JSON; a null is left out. #}
+{% macro pendo_properties_bytes(sizes) -%}
+    {{ sizes.fixed }}
+    {%- for column in sizes.columns %}
+    {%- set name = dbt_pendo.pendo_name(column.alias) %}
+    {%- set bytes = dbt_pendo.pendo_bytes(dbt_pendo.pendo_text(name, column.dtype) | trim)
+        if column.value is none else column.value %}
+            + case when {{ name }} is null then 0 else {{ column.around }} + {{ bytes }} end
+    {%- endfor %}
+{%- endmacro %}
+
+
+{# The model without the events that are too old, as something to select from. #}
+{% macro pendo_recent(model, moment, max_age) -%}
+(
+        select *
+        from {{ model }}
+        where {{ dbt_pendo.pendo_is_recent(moment, max_age) }}
+    ) recent
+{%- endmacro %}
+
+
+{# Whether an event is not too old. One that does not say when it happened is not: a sync will say that it is invalid. #}
+{% macro pendo_is_recent(moment, max_age) -%}
+    {%- set name = dbt_pendo.pendo_name(moment.name) -%}
+    {{ name }} is null or {{ dbt_pendo.pendo_instant(name, moment.dtype) }} >= {{ dbt_pendo.pendo_instant_ago(max_age) }}
+{%- endmacro %}

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from dbt_pendo.spec.event_warnings import EventCounts, count_warnings, property_name_warnings
+
+EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("p" * 33, "has 33 characters, at most 32 work"),
+        ("amount (usd)", "has more than letters, digits and underscores"),
+        ("größe", "has more than letters, digits and underscores"),
+        ("2fa", "starts with a digit"),
+        ("__plan__", "stands between double underscores"),
+    ],
+)
+def test_names_pendo_cannot_show(parse, name, fault):
+    specs, _ = parse({**EVENT, "properties": {name: "x", "fine": "y"}})
+    assert property_name_warnings(specs[0]) == [
+        f"Pendo accepts the event property `{name}` but cannot show it: its name {fault}"
+    ]
+
+
+@pytest.mark.parametrize("name", ["p" * 32, "_plan_", "__plan", "plan2", "Plan"])
+def test_names_pendo_shows(parse, name):
+    specs, _ = parse({**EVENT, "properties": {name: "x"}})
+    assert property_name_warnings(specs[0]) == []
+
+
+def test_a_visitor_has_no_properties(parse):
+    specs, _ = parse({"object": "visitor", "visitor_id": "id", "fields": {"p" * 33: "x"}})
+    assert property_name_warnings(specs[0]) == []
+
+
+@pytest.mark.parametrize("counts", [EventCounts(), EventCounts(names=5000), EventCounts(left_out=7)])
+def test_counts_nobody_need_worry_about(counts):
+    assert count_warnings(counts) == []
+
+
+def test_counts_in_words():
+    assert count_warnings(EventCounts(late=1200, future=2, oversized=3, names=5001)) == [
+        "1,200 events are older than 7 days: Pendo answers 200 and drops them; `max_age: 7 days` leaves them out",
+        "2 events lie in the future: what Pendo makes of them is not documented",
+        "3 events have properties of more than about 512 bytes: Pendo answers 200 and shows that they are too large",
+        "the model has 5,001 event names: Pendo answers 200 and keeps 5,000 an app",
+    ]
+    assert count_warnings(EventCounts(late=1, future=1, oversized=1)) == [
+        "1 event is older than 7 days: Pendo answers 200 and drops it; `max_age: 7 days` leaves it out",
+        "1 event lies in the future: what Pendo makes of it is not documented",
+        "1 event has properties of more than about 512 bytes: Pendo answers 200 and shows that they are too large",
+    ]
