@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dbt_pendo import __version__
-from dbt_pendo.engine.run import Checked, CheckedFields, Reset, Unlocked
+from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
 
@@ -34,17 +34,6 @@ def check_document(checked: Sequence[Checked]) -> dict[str, Any]:
     return {
         "metadata": {"dbt_pendo_version": __version__},
         "results": [{**_sync_of(one), **_findings_of(one)} for one in checked],
-    }
-
-
-def fields_document(checked: Sequence[CheckedFields]) -> dict[str, Any]:
-    """Returns the fields of each sync beside Pendo's."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [
-            {**_sync_of(one), "fields": [asdict(field) for field in one.fields], "warnings": list(one.warnings)}
-            for one in checked
-        ],
     }
 
 
@@ -108,7 +97,7 @@ def error_document(error: DbtPendoError) -> dict[str, Any]:
     }
 
 
-def _sync_of(one: Checked | CheckedFields | Verified | Reset) -> dict[str, Any]:
+def _sync_of(one: Checked | Verified | Reset) -> dict[str, Any]:
     return {
         "sync": one.spec.name,
         "unique_id": one.spec.unique_id,

@@ -18,7 +18,7 @@ from dbt_pendo.console.documents import error_document
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.preview import PreviewedRequest
 from dbt_pendo.engine.results import RunResults, SyncResult
-from dbt_pendo.engine.run import Checked, CheckedFields, Reset, Unlocked
+from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.spec.sync import SyncSpec
@@ -172,45 +172,6 @@ class Terminal:
             self._line(f"{failed} of {_number(len(checked), 'mapping')} cannot be synced.", "error")
         elif checked:
             self._line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
-
-    def show_fields(self, checked: Sequence[CheckedFields]) -> None:
-        """Prints the fields of each sync beside Pendo's, a table a sync."""
-        for index, one in enumerate(checked, start=1):
-            tag = "OK" if one.usable else "ERROR"
-            level = "info" if one.usable else "error"
-            text = f"{tag} {one.spec.object} {one.spec.name}"
-            self._node(index, len(checked), text, tag, "", {"sync": one.spec.name}, level)
-            for line in str(one.error or "").splitlines():
-                self._line(f"    {line}", "error")
-            if one.fields:
-                heads = ("state", "mapped", "column", "group", "key", "type", "display name")
-                rows = [
-                    (
-                        field.state,
-                        field.mapped or "",
-                        f"{field.source} ({field.dtype.lower()})" if field.dtype else field.source or "",
-                        field.group,
-                        field.key or "",
-                        field.type or "",
-                        field.display_name or "",
-                    )
-                    for field in one.fields
-                ]
-                widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-                for row, state in ((heads, ""), *zip(rows, (field.state for field in one.fields), strict=True)):
-                    level = "error" if state in ("missing", "mismatch") else "info"
-                    cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                    self._line(f"    {'  '.join(cells).rstrip()}", level)
-            for field in one.fields:
-                if field.note:
-                    self._line(f"    {field.mapped}: {field.note}", "warn")
-            for warning in one.warnings:
-                self._line(f"    {warning}", "warn")
-        self._line("")
-        if any(field.state == "missing" for one in checked for field in one.fields):
-            self._line("Some fields are missing. `dbt-pendo fields --create` creates them.", "error")
-        elif checked and all(one.usable for one in checked):
-            self._line("Every mapped field can be written.", "success")
 
     def show_verified(self, verified: Sequence[Verified]) -> None:
         """Prints what Pendo holds of each sync, beside what it should."""

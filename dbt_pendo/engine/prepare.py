@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dbt_pendo.engine.fields import advice, doubles, fits
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.metadata import KINDS, Schema, create_fields, read_schema, verify_key
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import INTEGRATION_KEY
-from dbt_pendo.spec.definition import FIELD_NAME
 from dbt_pendo.spec.sync import Column, FieldType, Group, Mapping, Object, SyncSpec
 from dbt_pendo.warehouse.ledger import Source
 from dbt_pendo.warehouse.session import Session, TableColumn
@@ -29,6 +27,22 @@ _DTYPES: Sequence[tuple[str, str]] = (
     (r"^(numeric|decimal|number|bignumeric|dec)|^(float|double|real)", "float"),
     (r"^(date|timestamp)", "time"),
     (r"^(bytes|binary|varbinary|blob|bytea)", "bytes"),
+)
+# Values that can never become a field of that type, whatever the row.
+_UNFIT: frozenset[tuple[str, FieldType]] = frozenset(
+    {
+        ("boolean", "integer"),
+        ("boolean", "float"),
+        ("boolean", "time"),
+        ("time", "boolean"),
+        ("time", "integer"),
+        ("time", "float"),
+        ("list", "string"),
+        ("list", "boolean"),
+        ("list", "integer"),
+        ("list", "float"),
+        ("list", "time"),
+    }
 )
 _IDENTIFIED: frozenset[Object] = frozenset(KINDS)
 
@@ -167,23 +181,12 @@ def match_fields(pendo: Pendo, spec: SyncSpec, source: Source, may_create: bool)
             "Create them in Pendo (Settings > Data mappings), or let `create_fields: true` do it.",
         )
     if missing and may_create:
-        _not_creatable(spec, missing)
         for group in dict.fromkeys(mapping.group for mapping in missing):
             types = {
                 mapping.name: mapping.type or _type_of(mapping, dtypes) for mapping in missing if mapping.group == group
             }
             pendo.create_fields(spec.object, group, types)
         schema = pendo.schema(spec.object)
-        left_out = [mapping.name for mapping in missing if schema.find(mapping.group, mapping.name) is None]
-        if left_out:
-            raise ConfigError(
-                f"{spec.file}: {spec.name}: Pendo did not create the fields {', '.join(left_out)}, without saying why.",
-                "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
-            )
-    if twice := list(doubles(spec, schema)):
-        raise ConfigError(
-            "\n".join(f"{spec.file}: {spec.name}: {line}" for line in twice), "Keep one of them in the mapping."
-        )
     fields = []
     misfits: list[str] = []
     for mapping in spec.fields:
@@ -223,7 +226,7 @@ def _misfit(spec: SyncSpec, mapping: Mapping, field: PendoField, dtypes: dict[st
         return
     dtype = dtypes[mapping.source.name]
     kind = kind_of(dtype)
-    if not fits(kind, field.type):
+    if kind in ("bytes", "nested") or (kind, field.type) in _UNFIT:
         yield (
             f"{spec.file}: {spec.name}: column {mapping.source.name} is {dtype.lower()}, which the {field.type} field "
             f"{mapping.name} cannot hold."
@@ -250,16 +253,11 @@ def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
 
 
 def _missing_field(spec: SyncSpec, mapping: Mapping, schema: Schema) -> str:
-    told = advice(mapping, schema)
-    return f"Pendo has no {mapping.group} {spec.object} field `{mapping.name}`.{f' {told}' if told else ''}"
-
-
-def _not_creatable(spec: SyncSpec, mappings: Iterable[Mapping]) -> None:
-    """Refuses names that Pendo would not take for a new field (pendo-api.md 3, Names)."""
-    wrong = [mapping.name for mapping in mappings if not re.fullmatch(FIELD_NAME, mapping.name)]
-    if wrong:
-        raise ConfigError(
-            f"{spec.file}: {spec.name}: no field can be created under the name {', '.join(map(repr, wrong))}.",
-            "A field's name has letters, digits and underscores only, and does not start with a digit. A field that "
-            "exists may be mapped by its display name.",
-        )
+    known = list(schema.groups.get(mapping.group, {}))
+    close = difflib.get_close_matches(mapping.name.lower(), known, n=1)
+    advice = f" Did you mean `{close[0]}`?" if close else ""
+    groups: tuple[Group, ...] = ("custom", "agent")
+    elsewhere = [group for group in groups if group != mapping.group and schema.find(group, mapping.name)]
+    if elsewhere:
+        advice = f" There is one in the group `{elsewhere[0]}`."
+    return f"Pendo has no {mapping.group} {spec.object} field `{mapping.name}`.{advice}"

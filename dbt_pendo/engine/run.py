@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dbt_pendo.engine.fields import ShownField, agent_warnings, show_fields, unmapped_fields
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
@@ -19,7 +18,6 @@ from dbt_pendo.engine.prepare import (
     Pendo,
     Prepared,
     find_source,
-    kind_of,
     match_fields,
     offline_fields,
     refuse_unsupported,
@@ -31,7 +29,6 @@ from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
-from dbt_pendo.pendo.metadata import KINDS
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
@@ -66,21 +63,6 @@ class Checked:
     requests: Sequence[PreviewedRequest] = ()
     warnings: Sequence[str] = ()
     left_out: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedFields:
-    """The fields of one sync beside Pendo's."""
-
-    spec: SyncSpec
-    error: DbtPendoError | None = None
-    fields: Sequence[ShownField] = ()
-    warnings: Sequence[str] = ()
-
-    @property
-    def usable(self) -> bool:
-        """Whether every mapped field can be written."""
-        return self.error is None and all(field.state not in ("missing", "mismatch") for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,34 +112,6 @@ class Run:
             else:
                 warnings += count_warnings(counts)
                 yield Checked(spec, warnings=warnings, left_out=counts.left_out)
-
-    def fields(self, create: bool) -> Iterator[CheckedFields]:
-        """Shows the mapped fields of each sync beside Pendo's; with the last of an object those that none fills.
-
-        Args:
-            create: Create the missing ones first.
-        """
-        with_fields = [(model, spec) for model, spec in self._gathered.syncs if spec.object in KINDS]
-        last = {spec.object: spec.name for _, spec in with_fields}
-        for model, spec in with_fields:
-            self._stop.check()
-            try:
-                source = find_source(self._session, model, spec)
-                self._pendo.require_write_access()
-                before = self._pendo.schema(spec.object)
-                missing = [one for one in spec.fields if before.find(one.group, one.name) is None]
-                if create and missing:
-                    match_fields(self._pendo, replace(spec, create_fields=True), source, may_create=True)
-                dtypes = dict(zip(spec.columns, (column.dtype for column in source.columns), strict=True))
-                kinds = {name: kind_of(dtype) for name, dtype in dtypes.items()}
-                created = frozenset(one.name for one in missing) if create else frozenset()
-                schema = self._pendo.schema(spec.object)
-                shown = list(show_fields(spec, dtypes, kinds, schema, created))
-                if last[spec.object] == spec.name:
-                    shown += unmapped_fields([one for _, one in with_fields if one.object == spec.object], schema)
-                yield CheckedFields(spec, fields=shown, warnings=agent_warnings(spec))
-            except DbtPendoError as error:
-                yield CheckedFields(spec, error)
 
     def plan(self, options: Options, show: int) -> Iterator[Checked]:
         """Says what a sync would do; sends and stores nothing.

@@ -55,7 +55,7 @@ class Schema:
 
     groups: Mapping[str, Mapping[str, SchemaField]]
 
-    def find(self, group: str, name: str) -> SchemaField | None:
+    def find(self, group: Group, name: str) -> SchemaField | None:
         """Returns the field a user means by a name.
 
         Pendo folds the case of a new field's name and may drop its underscores (pendo-api.md 3, Names): the key

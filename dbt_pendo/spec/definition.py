@@ -22,7 +22,6 @@ FIELD_TYPES: Mapping[str, FieldType] = {
 """What ``type`` may say, Pendo's other words for a type included, and the type it means."""
 
 NOT_BLANK = r"\S"
-# What Pendo takes for the name of a new field (pendo-api.md 3, Names); one that exists may have any display name.
 FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -218,11 +217,13 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "fields",
-        "Pendo's fields by key or display name, each with the column (or {value: …}) that fills it.",
+        "Pendo's fields, each with the column (or {value: …}) that fills it.",
         _on(
             RECORDS,
             Mappings(
                 options=(_TYPE_OPTION, _NULLS_OPTION, _GROUP_OPTION),
+                pattern=FIELD_NAME,
+                rule="letters, digits and underscores, starting with a letter or underscore",
                 from_columns=True,
             ),
         ),

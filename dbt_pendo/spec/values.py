@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbt_pendo.spec.definition import (
+    FIELD_NAME,
     Age,
     Choice,
     ColumnOnly,
@@ -91,7 +92,8 @@ def read_name(kind: Mappings, name: str, place: Place) -> bool:
         return name in kind.names
     if matches(kind.pattern, name):
         return True
-    place.wrong(f"Pendo's name must be {kind.rule}")
+    spelling = f"; write {quoted(_spelling(name))}" if kind.pattern == FIELD_NAME else ""
+    place.wrong(f"Pendo's name must be {kind.rule}{spelling}")
     return False
 
 
@@ -100,6 +102,11 @@ def unknown_key(name: str, known: Sequence[str], otherwise: str, place: Place) -
     meant = closest(name, known)
     place.wrong(f"unknown key; did you mean {quoted(meant)}?" if meant else f"unknown key; {otherwise}")
     return meant
+
+
+def _spelling(name: str) -> str:
+    spelled = re.sub(r"[^A-Za-z0-9_]+", "_", name).rstrip("_") or "field"
+    return f"_{spelled}" if spelled[0].isdigit() else spelled
 
 
 def _text(kind: Text, value: Any, place: Place) -> str | None:

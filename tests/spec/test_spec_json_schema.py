@@ -45,7 +45,7 @@ INVALID = [
     [3],
     {**VISITOR, "objct": 1},
     {**VISITOR, "object": "visitors"},
-    {**VISITOR, "fields": {" ": "x"}},
+    {**VISITOR, "fields": {"plan-name": "x"}},
     {**VISITOR, "fields": {"a": {"column": "x", "value": 1}}},
     {**VISITOR, "fields": {"a": {"value": [None]}}},
     {**VISITOR, "batch_size": True},
