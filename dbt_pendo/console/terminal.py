@@ -201,7 +201,7 @@ class Terminal:
         for object_ in dict.fromkeys(each.object for each in unmapped):
             left = [each for each in unmapped if each.object == object_]
             self._line("")
-            self._line(f"{_number(len(left), f'{object_} field')} of Pendo's not mapped")
+            self._line(f"{_number(len(left), f'{object_} field')} of Pendo that no sync here maps")
             self._rows([_unmapped_row(each) for each in left], ["info"] * len(left))
         self._line("")
         if any(one.error for one in found):
@@ -388,7 +388,7 @@ def _field_row(one: MatchedField) -> tuple[str, ...]:
         filled_from = f"{source.name} {dtype}"
     else:
         filled_from = orjson.dumps(source.value).decode()
-    shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else "-"
+    shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else one.mapping.group
     return one.mapping.name, _shortened(filled_from), shown, (one.found and one.found.type) or "-", one.state
 
 
