@@ -7,9 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from dbt_pendo import __version__
+from dbt_pendo.engine.fields import SyncFields, UnmappedField
 from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.pendo.metadata import SchemaField
+from dbt_pendo.spec.sync import Column, Source
 
 
 def plan_document(planned: Sequence[Checked]) -> dict[str, Any]:
@@ -34,6 +37,35 @@ def check_document(checked: Sequence[Checked]) -> dict[str, Any]:
     return {
         "metadata": {"dbt_pendo_version": __version__},
         "results": [{**_sync_of(one), **_findings_of(one)} for one in checked],
+    }
+
+
+def fields_document(found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> dict[str, Any]:
+    """Returns the mapped fields of each sync beside those of Pendo, and those of Pendo that no sync writes."""
+    return {
+        "metadata": {"dbt_pendo_version": __version__},
+        "results": [
+            {
+                **_sync_of(one),
+                "fields": [
+                    {
+                        "name": each.mapping.name,
+                        **_filled_from(each.mapping.source),
+                        "column_type": each.dtype,
+                        "group": each.mapping.group,
+                        **_pendos(each.found),
+                        "state": each.state,
+                        "note": each.note or None,
+                    }
+                    for each in one.matched
+                ],
+                "warnings": list(one.warnings),
+            }
+            for one in found
+        ],
+        "unmapped": [
+            {"object": one.object, "group": one.group, **_pendos(one.field), "state": "unmapped"} for one in unmapped
+        ],
     }
 
 
@@ -97,7 +129,19 @@ def error_document(error: DbtPendoError) -> dict[str, Any]:
     }
 
 
-def _sync_of(one: Checked | Verified | Reset) -> dict[str, Any]:
+def _filled_from(source: Source) -> dict[str, Any]:
+    return {"column": source.name} if isinstance(source, Column) else {"value": source.value}
+
+
+def _pendos(field: SchemaField | None) -> dict[str, Any]:
+    return {
+        "key": field.key if field else None,
+        "display_name": field.display_name if field else None,
+        "type": field.type if field else None,
+    }
+
+
+def _sync_of(one: Checked | Verified | Reset | SyncFields) -> dict[str, Any]:
     return {
         "sync": one.spec.name,
         "unique_id": one.spec.unique_id,

@@ -5,23 +5,27 @@ from __future__ import annotations
 import contextlib
 import datetime
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dbt_pendo import __version__
 from dbt_pendo.console.documents import error_document
+from dbt_pendo.engine.fields import USABLE, MatchedField, SyncFields, UnmappedField
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.preview import PreviewedRequest
 from dbt_pendo.engine.results import RunResults, SyncResult
 from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.pendo.metadata import SchemaField
+from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.warehouse.pages import Planned
 
 LINE_WIDTH = 72
@@ -173,6 +177,38 @@ class Terminal:
         elif checked:
             self._line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
 
+    def show_fields(self, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:
+        """Prints the mapped fields of each sync beside those of Pendo, then those of Pendo that no sync writes."""
+        for index, one in enumerate(found, start=1):
+            tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
+            level = {"OK": "info", "WARN": "warn", "ERROR": "error"}[tag]
+            text = f"{tag} {one.spec.object} {one.spec.name}"
+            states = Counter(each.state for each in one.matched)
+            note = ", ".join(f"{count:,} {state}" for state, count in states.items()) or (
+                "" if one.error else "no fields"
+            )
+            self._node(index, len(found), text, tag, note, {"sync": one.spec.name}, level)
+            self._rows(
+                [_field_row(each) for each in one.matched],
+                ["info" if each.state in USABLE else "error" for each in one.matched],
+            )
+            # An error about the fields alone repeats their notes.
+            notes = [] if one.error else [each.note for each in one.matched if each.note]
+            for line in (*notes, *str(one.error or "").splitlines()):
+                self._line(f"    {line}", level if one.error else "warn")
+            for line in one.warnings:
+                self._line(f"    {line}", "warn")
+        for object_ in dict.fromkeys(each.object for each in unmapped):
+            left = [each for each in unmapped if each.object == object_]
+            self._line("")
+            self._line(f"{_number(len(left), f'{object_} field')} of Pendo that no sync here maps")
+            self._rows([_unmapped_row(each) for each in left], ["info"] * len(left))
+        self._line("")
+        if any(one.error for one in found):
+            self._line("Not every mapped field can be written.", "error")
+        elif found:
+            self._line("All mapped fields can be written.", "success")
+
     def show_verified(self, verified: Sequence[Verified]) -> None:
         """Prints what Pendo holds of each sync, beside what it should."""
         for index, one in enumerate(verified, start=1):
@@ -271,6 +307,13 @@ class Terminal:
         if one.left_out:
             self._line(f"    {_number(one.left_out, 'event')} left out: older than max_age")
 
+    def _rows(self, rows: Sequence[Sequence[str]], levels: Sequence[str]) -> None:
+        """Prints rows of cells in columns, without the time before each: they need the width."""
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        for row, level in zip(rows, levels, strict=True):
+            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            self._line(f"  {'  '.join(cells)}".rstrip(), level, timed=False)
+
     def _body(self, request: PreviewedRequest) -> None:
         """Prints a request so that its body can be copied: without the time before each line."""
         if self._json_lines:
@@ -280,7 +323,12 @@ class Terminal:
             self._console.print(escape(orjson.dumps(request.body, option=orjson.OPT_INDENT_2).decode()))
 
     def _line(
-        self, text: str, level: str = "info", data: Mapping[str, Any] | None = None, markup: str | None = None
+        self,
+        text: str,
+        level: str = "info",
+        data: Mapping[str, Any] | None = None,
+        markup: str | None = None,
+        timed: bool = True,
     ) -> None:
         if self._silent and not (level == "error" and not self._as_json):
             return
@@ -290,7 +338,7 @@ class Terminal:
             return
         style = {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
         body = markup or (f"[{style}]{escape(text)}[/{style}]" if style and text else escape(text))
-        self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}")
+        self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}" if timed else body)
 
     def _log(self, text: str, level: str, data: Mapping[str, Any]) -> None:
         info = {
@@ -336,6 +384,31 @@ def _summary(result: SyncResult) -> str:
     if result.status in ("error", "blocked", "interrupted"):
         parts.insert(0, result.status.upper())
     return f"{', '.join(parts)} in {result.duration:.2f}s"
+
+
+def _field_row(one: MatchedField) -> tuple[str, ...]:
+    source = one.mapping.source
+    if isinstance(source, Column):
+        # The standard's long word takes half of a line.
+        dtype = (one.dtype or "").lower().replace("character varying", "varchar")
+        filled_from = f"{source.name} {dtype}"
+    else:
+        filled_from = orjson.dumps(source.value).decode()
+    shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else one.mapping.group
+    return one.mapping.name, _shortened(filled_from), shown, (one.found and one.found.type) or "-", one.state
+
+
+def _unmapped_row(one: UnmappedField) -> tuple[str, ...]:
+    return _pendos_name(one.group, one.field), one.field.type or "-", "unmapped"
+
+
+def _pendos_name(group: str, field: SchemaField, known_as: str = "") -> str:
+    name = f"{group}.{field.key}"
+    return name if field.display_name in (field.key, known_as) else f"{name} ({field.display_name})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 32 else f"{text[:31]}…"
 
 
 def _verified(one: Verified) -> str:

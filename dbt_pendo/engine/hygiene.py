@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from dbt_pendo.engine.prepare import Prepared, kind_of
+from dbt_pendo.engine.fields import kind_of
+from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.records.values import CONVERTERS, InvalidValue
 from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySizes

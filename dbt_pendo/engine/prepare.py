@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from dbt_pendo.engine.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.pendo.client import PendoClient, PendoError
-from dbt_pendo.pendo.metadata import KINDS, Schema, create_fields, read_schema, verify_key
+from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
+from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_fields, read_schema, verify_key
+from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.settings import INTEGRATION_KEY
-from dbt_pendo.spec.sync import Column, FieldType, Group, Mapping, Object, SyncSpec
+from dbt_pendo.settings import INTEGRATION_KEY, Secret
+from dbt_pendo.spec.sync import FieldType, Group, Object, SyncSpec
 from dbt_pendo.warehouse.ledger import Source
 from dbt_pendo.warehouse.session import Session, TableColumn
 
-# The words adapters have for types, and the kind of value such a column holds. The first that matches counts.
-_DTYPES: Sequence[tuple[str, str]] = (
-    (r"\[\]|^array|^list|^super", "list"),
-    (r"struct|^record|^object|^map|json|variant", "nested"),
-    (r"^bool", "boolean"),
-    (r"^(tiny|small|medium|big|huge|u|byte)*int(eger|\d+)?\b|^(big)?serial|^long$|^short$", "integer"),
-    (r"^(numeric|decimal|number|bignumeric)\(\d+(, *0)?\)|^fixed\(\d+, *0\)", "integer"),
-    (r"^(numeric|decimal|number|bignumeric|dec)|^(float|double|real)", "float"),
-    (r"^(date|timestamp)", "time"),
-    (r"^(bytes|binary|varbinary|blob|bytea)", "bytes"),
-)
-# Values that can never become a field of that type, whatever the row.
-_UNFIT: frozenset[tuple[str, FieldType]] = frozenset(
-    {
-        ("boolean", "integer"),
-        ("boolean", "float"),
-        ("boolean", "time"),
-        ("time", "boolean"),
-        ("time", "integer"),
-        ("time", "float"),
-        ("list", "string"),
-        ("list", "boolean"),
-        ("list", "integer"),
-        ("list", "float"),
-        ("list", "time"),
-    }
-)
-_IDENTIFIED: frozenset[Object] = frozenset(KINDS)
+# The objects that carry fields.
+IDENTIFIED: frozenset[Object] = frozenset(KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +45,7 @@ class Pendo:
         self._schemas: dict[Object, Schema] = {}
         self._writable: bool | None = None
         self._unavailable: PendoError | None = None
+        self._refusals: dict[Secret, PendoError | None] = {}
 
     def require_write_access(self) -> None:
         """Makes sure that the integration key may write.
@@ -94,6 +70,27 @@ class Pendo:
                 f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
             )
 
+    def require_track_secret(self, app: str | None) -> None:
+        """Makes sure that Pendo knows the Track Event shared secret of an app.
+
+        Raises:
+            ConfigError: If it is not set.
+            KeyRefusedError: If Pendo does not know it.
+        """
+        settings = self.client.settings
+        secret = settings.require_track_secret(app)
+        if secret not in self._refusals:
+            try:
+                verify_secret(self.client, app)
+                self._refusals[secret] = None
+            except UnavailableError as error:
+                # Nor will it answer for another app's; they need not wait through all retries again.
+                self._refusals |= dict.fromkeys(settings.track_secrets.values(), error)
+            except PendoError as error:
+                self._refusals[secret] = error
+        if (refusal := self._refusals[secret]) is not None:
+            raise refusal
+
     def schema(self, object_: Object) -> Schema:
         """Returns the fields of a kind of object."""
         if object_ not in self._schemas:
@@ -102,8 +99,8 @@ class Pendo:
 
     def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
         """Creates fields, and forgets the schema that did not have them."""
-        create_fields(self.client, object_, group, types)
         self._schemas.pop(object_, None)
+        create_fields(self.client, object_, group, types)
 
 
 def refuse_unsupported(spec: SyncSpec) -> None:
@@ -170,67 +167,57 @@ def match_fields(pendo: Pendo, spec: SyncSpec, source: Source, may_create: bool)
     Raises:
         ConfigError: If a field is not there, or cannot hold what the column has.
     """
-    if spec.object not in _IDENTIFIED:
+    if spec.object not in IDENTIFIED:
         return ()
-    schema = pendo.schema(spec.object)
-    missing = [mapping for mapping in spec.fields if schema.find(mapping.group, mapping.name) is None]
-    dtypes = dict(zip(spec.columns, (column.dtype for column in source.columns), strict=True))
-    if missing and not spec.create_fields:
-        raise ConfigError(
-            "\n".join(f"{spec.file}: {spec.name}: {_missing_field(spec, mapping, schema)}" for mapping in missing),
-            "Create them in Pendo (Settings > Data mappings), or let `create_fields: true` do it.",
-        )
-    if missing and may_create:
-        for group in dict.fromkeys(mapping.group for mapping in missing):
-            types = {
-                mapping.name: mapping.type or _type_of(mapping, dtypes) for mapping in missing if mapping.group == group
-            }
-            pendo.create_fields(spec.object, group, types)
-        schema = pendo.schema(spec.object)
-    fields = []
-    misfits: list[str] = []
-    for mapping in spec.fields:
-        found = schema.find(mapping.group, mapping.name)
-        field = PendoField(found.key if found else mapping.name, mapping.type or (found.type if found else None))
-        fields.append(field)
-        misfits += _misfit(spec, mapping, field, dtypes)
-    if misfits:
-        raise ConfigError("\n".join(misfits), "Cast the column in the model, or map it to another field.")
-    return tuple(fields)
+    matched = match(spec, source, pendo.schema(spec.object))
+    if spec.create_fields:
+        matched = allow_creation(matched)
+    # Before anything is created: a sync that cannot run anyway leaves nothing behind.
+    _require_usable(spec, matched)
+    if may_create:
+        matched = create_missing(pendo, spec, source, matched)
+        _require_usable(spec, matched)
+    return tuple(one.field for one in matched)
 
 
-def kind_of(dtype: str) -> str | None:
-    """Returns the kind of value a column holds, by its type in the warehouse's words; None for text and unknown."""
-    lowered = dtype.strip().lower()
-    return next((kind for pattern, kind in _DTYPES if re.search(pattern, lowered)), None)
+def create_missing(
+    pendo: Pendo, spec: SyncSpec, source: Source, matched: tuple[MatchedField, ...]
+) -> tuple[MatchedField, ...]:
+    """Creates the fields that may be, and returns all of the sync under the keys that Pendo gave them.
+
+    Raises:
+        FieldsRefusedError: If Pendo refuses to.
+    """
+    now = matched
+    for group in GROUPS:
+        types = _to_create(group, matched)
+        while types:
+            refusal = None
+            try:
+                pendo.create_fields(spec.object, group, types)
+            except FieldsRefusedError as error:
+                refusal = error
+            now = after_creation(matched, match(spec, source, pendo.schema(spec.object)))
+            if refusal is None:
+                break
+            # One that exists by now, made by somebody else or by an attempt whose answer was lost, may have spoiled
+            # the call for all.
+            lacking = {one.mapping.name for one in now if one.state == "missing" and one.mapping.group == group}
+            left = {name: type_ for name, type_ in types.items() if name in lacking}
+            if left == types:
+                raise refusal
+            types = left
+    return now
 
 
-def _type_of(mapping: Mapping, dtypes: dict[str, str]) -> FieldType:
-    """Returns the type a new field takes from its column or constant."""
-    if isinstance(mapping.source, Column):
-        kind = kind_of(dtypes[mapping.source.name])
-    else:
-        kind = {bool: "boolean", int: "integer", float: "float"}.get(type(mapping.source.value))
-    known: dict[str | None, FieldType] = {
-        "boolean": "boolean",
-        "integer": "integer",
-        "float": "float",
-        "time": "time",
-        "list": "list",
-    }
-    return known.get(kind, "string")
+def _to_create(group: Group, matched: Iterable[MatchedField]) -> dict[str, FieldType]:
+    wanted = (one for one in matched if one.state == "to create" and one.mapping.group == group)
+    return {one.mapping.name: one.new_type for one in wanted}
 
 
-def _misfit(spec: SyncSpec, mapping: Mapping, field: PendoField, dtypes: dict[str, str]) -> Iterable[str]:
-    if not isinstance(mapping.source, Column) or field.type is None:
-        return
-    dtype = dtypes[mapping.source.name]
-    kind = kind_of(dtype)
-    if kind in ("bytes", "nested") or (kind, field.type) in _UNFIT:
-        yield (
-            f"{spec.file}: {spec.name}: column {mapping.source.name} is {dtype.lower()}, which the {field.type} field "
-            f"{mapping.name} cannot hold."
-        )
+def _require_usable(spec: SyncSpec, matched: tuple[MatchedField, ...]) -> None:
+    if (error := unusable(spec, matched)) is not None:
+        raise error
 
 
 def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | None:
@@ -250,14 +237,3 @@ def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
         meant = next(known for known in names if known.lower() == close[0])
         return f"has no column `{name}`. Did you mean `{meant}`?"
     return f"has no column `{name}`. Its columns: {', '.join(names)}."
-
-
-def _missing_field(spec: SyncSpec, mapping: Mapping, schema: Schema) -> str:
-    known = list(schema.groups.get(mapping.group, {}))
-    close = difflib.get_close_matches(mapping.name.lower(), known, n=1)
-    advice = f" Did you mean `{close[0]}`?" if close else ""
-    groups: tuple[Group, ...] = ("custom", "agent")
-    elsewhere = [group for group in groups if group != mapping.group and schema.find(group, mapping.name)]
-    if elsewhere:
-        advice = f" There is one in the group `{elsewhere[0]}`."
-    return f"Pendo has no {mapping.group} {spec.object} field `{mapping.name}`.{advice}"

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dbt_pendo.engine.fields import MatchedField, SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import (
+    IDENTIFIED,
     Pendo,
     Prepared,
+    create_missing,
     find_source,
     match_fields,
     offline_fields,
@@ -29,6 +32,7 @@ from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
+from dbt_pendo.pendo.metadata import FieldsRefusedError
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
@@ -107,6 +111,8 @@ class Run:
                 prepared = self._prepare(model, spec, may_create=False)
                 self._find_segment(prepared)
                 counts = count_events(prepared, self._tables(prepared), self._how(Options()))
+                if spec.event is not None:
+                    self._pendo.require_track_secret(spec.event.app)
             except DbtPendoError as error:
                 yield Checked(spec, error, warnings=warnings)
             else:
@@ -180,6 +186,49 @@ class Run:
         run = RunResults(run_id, self._gathered.manifest.invocation_id, results, time.monotonic() - started, _now())
         run.write(target_path)
         return run
+
+    def fields(self, create: bool) -> tuple[list[SyncFields], list[UnmappedField]]:
+        """Puts the mapped fields beside those of Pendo.
+
+        Args:
+            create: Create those that Pendo lacks, whatever ``create_fields`` says.
+
+        Returns:
+            The fields of each sync, and those of Pendo that no sync writes.
+        """
+        found = [self._fields(model, spec, create) for model, spec in self._gathered.syncs]
+        # Mapped by name, so a sync whose table is not there counts as well; but not without an answer of Pendo's.
+        asked = dict.fromkeys(
+            one.spec.object for one in found if one.spec.object in IDENTIFIED and (one.matched or one.error is None)
+        )
+        specs = [spec for _, spec in self._gathered.syncs]
+        left = [
+            field
+            for object_ in asked
+            for field in unmapped(
+                object_, (spec for spec in specs if spec.object == object_), self._pendo.schema(object_)
+            )
+        ]
+        return found, left
+
+    def _fields(self, model: Model, spec: SyncSpec, create: bool) -> SyncFields:
+        self._stop.check()
+        matched: tuple[MatchedField, ...] = ()
+        if spec.object not in IDENTIFIED:
+            return SyncFields(spec)
+        try:
+            source = find_source(self._session, model, spec)
+            self._pendo.require_write_access()
+            matched = match(spec, source, self._pendo.schema(spec.object))
+            if create or spec.create_fields:
+                matched = allow_creation(matched)
+            if create:
+                matched = create_missing(self._pendo, spec, source, matched)
+        except FieldsRefusedError as error:
+            return SyncFields(spec, error, match(spec, source, self._pendo.schema(spec.object)))
+        except DbtPendoError as error:
+            return SyncFields(spec, error, matched)
+        return SyncFields(spec, unusable(spec, matched), matched)
 
     def verify(self, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
         """Compares what Pendo holds with what the warehouse says.

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dbt_pendo.engine.prepare import Prepared, kind_of
+from dbt_pendo.engine.fields import kind_of
+from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.engine.results import SyncResult
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import PendoClient

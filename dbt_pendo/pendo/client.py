@@ -18,7 +18,7 @@ import requests
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.pacing import Pacer
-from dbt_pendo.settings import Secret, Settings
+from dbt_pendo.settings import REGIONS, Secret, Settings
 
 # Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
 RETRIED = frozenset({408, 429, *range(500, 600)})
@@ -27,6 +27,7 @@ REFUSED = frozenset({401, 403})
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 SHOWN_BODY = 300
+TRACK_PATH = "/data/track"
 
 
 class PendoError(DbtPendoError):
@@ -173,7 +174,34 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         secret = self.settings.require_track_secret(app)
-        return self._call("POST", self.settings.data_url, "/data/track", secret, body)
+        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body)
+
+    def key_refused(self, answer: Answer) -> KeyRefusedError:
+        """Returns the error of an answer that says that Pendo does not know the integration key."""
+        return KeyRefusedError(
+            f"Pendo at {self.settings.api_url} refused the integration key ({answer.message}).",
+            f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
+            f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.",
+        )
+
+    def _secret_refused(self, answer: Answer, secret: Secret) -> KeyRefusedError:
+        return KeyRefusedError(
+            f"Pendo at {self.settings.data_url} refused the Track Event shared secret ({answer.message}).",
+            f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
+            f"Details), not the integration key; and at {self._what_names(self.settings.data_url)}.",
+        )
+
+    def _what_names(self, host: str) -> str:
+        """Says which setting names a host: on another region's, a good key looks like a wrong one."""
+        settings = self.settings
+        if host in REGIONS[settings.region]:
+            others = ", ".join(region for region in REGIONS if region != settings.region)
+            return (
+                f"PENDO_REGION, which is {settings.region}: a key of another region ({others}) looks like a wrong one"
+            )
+        # Events follow PENDO_API_URL, unless they have a host of their own.
+        variable = "PENDO_API_URL" if host == settings.api_url else "PENDO_DATA_URL"
+        return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
 
     def _call(
         self, method: str, host: str, path: str, secret: Secret, body: bytes | None, readable: bool = False
@@ -226,9 +254,10 @@ class PendoClient:
         now = self._clock()
         answer = Answer(response.status_code, response.content, secret)
         if answer.status in REFUSED:
-            raise _key_refused(answer, host, path, secret)
+            raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer)
         if 300 <= answer.status < 400:
-            raise PendoError(f"{host} answers {path} with a redirect.", "Set PENDO_API_URL to the host it points to.")
+            variable = "PENDO_API_URL" if host == self.settings.api_url else "PENDO_DATA_URL"
+            raise PendoError(f"{host} answers {path} with a redirect.", f"Set {variable} to the host it points to.")
         if answer.status == 429:
             wait = _retry_after(response.headers.get("Retry-After"))
             self._pacer.throttled(now, wait)
@@ -286,20 +315,6 @@ def _describe_fault(error: requests.RequestException) -> str:
     while (inner := reason.__cause__ or reason.__context__) is not None:
         reason = inner
     return f"{type(error).__name__} ({reason})" if str(reason) else type(error).__name__
-
-
-def _key_refused(answer: Answer, host: str, path: str, secret: Secret) -> KeyRefusedError:
-    if path == "/data/track":
-        return KeyRefusedError(
-            f"Pendo at {host} refused the Track Event shared secret ({answer.message}).",
-            f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
-            "Details), not the integration key; and at PENDO_REGION, for a secret is good in one region only.",
-        )
-    return KeyRefusedError(
-        f"Pendo at {host} refused the integration key ({answer.message}).",
-        f"Look at {secret.variable}: it takes an integration key with write access (Settings > Integrations); and at "
-        "PENDO_REGION, for a key is good in one region only.",
-    )
 
 
 def _retry_after(header: str | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,16 +29,18 @@ TYPES: Mapping[str, FieldType | None] = {
     # Pendo gives agent fields it has not seen a value of no type yet.
     "": None,
 }
-# Pendo's field API knows one type of number.
+# Pendo's field API knows one type of number, and no source shows a list being created.
 CREATABLE_TYPES: Mapping[FieldType, str] = {
     "string": "string",
     "boolean": "boolean",
     "integer": "number",
     "float": "number",
     "time": "time",
-    # No source shows a list being created.
-    "list": "string",
 }
+
+
+class FieldsRefusedError(PendoError):
+    """Pendo does not create the fields of a call, not even one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +58,30 @@ class Schema:
 
     groups: Mapping[str, Mapping[str, SchemaField]]
 
-    def find(self, group: Group, name: str) -> SchemaField | None:
-        """Returns the field a user means by a name.
+    def find(self, group: str, name: str) -> SchemaField | None:
+        """Returns the one field of a group that a name means; None where it means none, or several."""
+        found = self.candidates(group, name)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, group: str, name: str) -> tuple[SchemaField, ...]:
+        """Returns the fields that a user may mean by a name: one, unless none fits or several fit as well.
 
         Pendo folds the case of a new field's name and may drop its underscores (pendo-api.md 3, Names): the key
-        itself comes first, then one that differs by case, by underscores, and last the display name.
+        itself comes first, then one that differs by case, the display name, and last a key that differs by
+        underscores.
         """
         fields = self.groups.get(group, {})
         if name in fields:
-            return fields[name]
-        for same in (_folded, _squeezed):
-            wanted = same(name)
-            found = [schema_field for key, schema_field in fields.items() if same(key) == wanted]
-            if len(found) == 1:
-                return found[0]
-        found = [schema_field for schema_field in fields.values() if schema_field.display_name == name]
-        return found[0] if len(found) == 1 else None
+            return (fields[name],)
+        fitting = [
+            tuple(one for one in fields.values() if same(one) == wanted)
+            for same, wanted in (
+                (lambda one: one.key.casefold(), name.casefold()),
+                (lambda one: _displayed(one.display_name), _displayed(name)),
+                (lambda one: _squeezed(one.key), _squeezed(name)),
+            )
+        ]
+        return next((found for found in fitting if len(found) == 1), next(filter(None, fitting), ()))
 
 
 @dataclass(slots=True)
@@ -99,8 +110,16 @@ def verify_key(client: PendoClient) -> bool:
         KeyRefusedError: If Pendo does not know the key.
         UnavailableError: If Pendo does not answer.
     """
-    answer = client.api("GET", "token/verify").json
-    return not (isinstance(answer, dict) and False in (answer.get("valid"), answer.get("writeAccess")))
+    answer = client.api("GET", "token/verify")
+    document = answer.json if isinstance(answer.json, dict) else {}
+    if not answer.ok:
+        raise PendoError(
+            f"Pendo at {client.settings.api_url} does not say whether the integration key is good ({answer.message}).",
+            "Look at PENDO_API_URL and PENDO_REGION.",
+        )
+    if document.get("valid") is False:
+        raise client.key_refused(answer)
+    return document.get("writeAccess") is not False
 
 
 def read_schema(client: PendoClient, object_: Object) -> Schema:
@@ -126,15 +145,15 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
 
 
 def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType]) -> None:
-    """Creates fields in one group, or brings deleted ones back.
+    """Creates fields in one group, or brings deleted ones back; what Pendo made of them, its schema tells.
 
     Raises:
-        PendoError: If Pendo refuses them.
+        FieldsRefusedError: If Pendo refuses them.
     """
     body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
     answer = client.api("POST", f"metadata/schema/{KINDS[object_]}/{group}", orjson.dumps(body))
     if not answer.ok:
-        raise PendoError(
+        raise FieldsRefusedError(
             f"Pendo does not create the {group} fields {', '.join(types)} of {object_}s ({answer.message}).",
             "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
         )
@@ -244,8 +263,9 @@ def _schema_field(key: str, described: Mapping[str, Any]) -> SchemaField:
     return SchemaField(key, str(name), "list" if element else TYPES.get(declared))
 
 
-def _folded(name: str) -> str:
-    return name.casefold()
+def _displayed(name: str) -> str:
+    # An accent is a character of its own on some keyboards, and blanks at the end are nobody's intention.
+    return unicodedata.normalize("NFC", name.strip())
 
 
 def _squeezed(name: str) -> str:

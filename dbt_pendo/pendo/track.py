@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dbt_pendo.pendo.client import Answer, PendoClient
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
+
+# A body that is no event: whatever Pendo answers, there is nothing in it to keep.
+_NO_EVENT = b"{}"
 
 
 def send_events(client: PendoClient, app: str | None, body: bytes) -> Answer:
@@ -11,3 +14,21 @@ def send_events(client: PendoClient, app: str | None, body: bytes) -> Answer:
     The body of a 2xx is not read: one source says it is empty, another that it is JSON.
     """
     return client.track(app, body)
+
+
+def verify_secret(client: PendoClient, app: str | None) -> None:
+    """Makes sure that Pendo knows the Track Event shared secret of an app; sends no event.
+
+    There is no call for it. Whoever complains about an empty event has taken the secret for good.
+
+    Raises:
+        ConfigError: If the app's secret is not set.
+        KeyRefusedError: If Pendo does not know it.
+        PendoError: If the data host takes no events, or does not answer.
+    """
+    answer = client.track(app, _NO_EVENT)
+    if answer.status in (404, 405):
+        raise PendoError(
+            f"{client.settings.data_url} takes no track events ({answer.message}).",
+            "Look at PENDO_DATA_URL and PENDO_API_URL.",
+        )

@@ -103,6 +103,7 @@ def _post_seed(sandbox: Sandbox, call: Call) -> dict[str, Any]:
             field["name"],
             field["type"],
             element_type=field.get("elementType", ""),
+            display_name=field.get("displayName", ""),
         )
     sandbox.add_visitors(seed.pop("visitors", []))
     sandbox.add_accounts(seed.pop("accounts", []))

@@ -86,7 +86,9 @@ class Sandbox:
 
     # Setting a scene.
 
-    def add_field(self, kind: str, group: str, name: str, type_name: str, *, element_type: str = "") -> str:
+    def add_field(
+        self, kind: str, group: str, name: str, type_name: str, *, element_type: str = "", display_name: str = ""
+    ) -> str:
         """Adds a field to the schema and returns the key it is stored under.
 
         Args:
@@ -95,10 +97,12 @@ class Sandbox:
             name: Letters, digits and underscores.
             type_name: string, time, date, boolean, integer, float, list, or empty for anything.
             element_type: The type of a list's elements; empty is any scalar.
+            display_name: What people see in Pendo, any text; empty is the name.
         """
+        more = {"element_type": element_type, "display_name": display_name or name}
         with self.pendo.lock:
             schema = self.pendo.records[kind].schema
-            field = schema.new_field(name, type_name, self.switches, element_type=element_type)
+            field = schema.new_field(name, type_name, self.switches, **more)
             schema.put(group, field)
         return field.key
 

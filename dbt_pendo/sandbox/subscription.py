@@ -18,7 +18,8 @@ def load_subscription(sandbox: Sandbox, path: Path) -> None:
 
     Args:
         sandbox: The sandbox.
-        path: A JSON object with ``fields`` (kind, group, name, type), ``visitors`` and ``accounts``.
+        path: A JSON object with ``fields`` (kind, group, name, and a type or ``{type, displayName}``), ``visitors``
+            and ``accounts``.
 
     Raises:
         ConfigError: If the file cannot be read as that.
@@ -27,8 +28,11 @@ def load_subscription(sandbox: Sandbox, path: Path) -> None:
         subscription: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for kind, groups in subscription.get("fields", {}).items():
             for group, fields in groups.items():
-                for name, type_name in fields.items():
-                    sandbox.add_field(kind, group, name, type_name)
+                for name, field in fields.items():
+                    described = {"type": field} if isinstance(field, str) else field
+                    sandbox.add_field(
+                        kind, group, name, described["type"], display_name=described.get("displayName", "")
+                    )
         sandbox.add_visitors(subscription.get("visitors", []))
         sandbox.add_accounts(subscription.get("accounts", []))
         sandbox.add_parent_accounts(subscription.get("parent_accounts", []))

@@ -22,7 +22,6 @@ FIELD_TYPES: Mapping[str, FieldType] = {
 """What ``type`` may say, Pendo's other words for a type included, and the type it means."""
 
 NOT_BLANK = r"\S"
-FIELD_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +94,7 @@ class Mappings:
 
     options: tuple[Option, ...] = ()
     names: tuple[str, ...] = ()
-    """The only names there are; none given: any that match the pattern."""
-    pattern: str = NOT_BLANK
-    rule: str = "text"
+    """The only names there are; none given: any text, for Pendo alone knows its fields' display names."""
     from_columns: bool = False
     """Whether column-level ``meta.pendo`` adds to it."""
 
@@ -217,15 +214,10 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "fields",
-        "Pendo's fields, each with the column (or {value: …}) that fills it.",
+        "Pendo's fields by key or display name, each with the column (or {value: …}) that fills it.",
         _on(
             RECORDS,
-            Mappings(
-                options=(_TYPE_OPTION, _NULLS_OPTION, _GROUP_OPTION),
-                pattern=FIELD_NAME,
-                rule="letters, digits and underscores, starting with a letter or underscore",
-                from_columns=True,
-            ),
+            Mappings(options=(_TYPE_OPTION, _NULLS_OPTION, _GROUP_OPTION), from_columns=True),
         ),
     ),
     Key(

@@ -122,7 +122,7 @@ def _mappings(kind: Mappings) -> dict[str, Any]:
             "properties": dict.fromkeys(kind.names, entry),
             "additionalProperties": False,
         }
-    return {"type": "object", "propertyNames": {"pattern": kind.pattern}, "additionalProperties": entry}
+    return {"type": "object", "propertyNames": {"pattern": NOT_BLANK}, "additionalProperties": entry}
 
 
 def _perhaps_joined(schema: dict[str, Any], kind: ColumnOnly | TextSource) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from dbt_pendo.spec.definition import (
     instead_of,
     keys_of,
 )
+from dbt_pendo.spec.field_names import is_field_name
 from dbt_pendo.spec.place import Place
 from dbt_pendo.spec.sync import Event, Group, Mapping, Nulls, Object, ParentChild, SyncSpec
 from dbt_pendo.spec.values import Mapped, read, read_choice, takes, unknown_key
@@ -120,8 +121,10 @@ def _check_empty(meta: dict[str, Any], meant: set[str | None], place: Place) -> 
 def _check_twice(entries: Iterable[Mapped], kind: Object, group: Group | None) -> None:
     first: dict[object, Mapped] = {}
     for entry in entries:
-        # Pendo folds the case of field names; of property names nothing is known.
-        target = (entry.name.lower(), entry.options.get("group", group)) if kind in RECORDS else entry.name
+        # Pendo folds the case of a field's key. Display names may differ by case alone, and of property names nothing
+        # is known.
+        name = entry.name.lower() if kind in RECORDS and is_field_name(entry.name) else entry.name
+        target = (name, entry.options.get("group", group))
         earlier = first.setdefault(target, entry)
         if earlier is not entry:
             case = " (Pendo ignores case)" if earlier.name != entry.name else ""

@@ -6,13 +6,12 @@ Every reader returns None where it noted a problem: no key's value is ever read 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dbt_pendo.spec.definition import (
-    FIELD_NAME,
+    NOT_BLANK,
     Age,
     Choice,
     ColumnOnly,
@@ -90,10 +89,9 @@ def read_name(kind: Mappings, name: str, place: Place) -> bool:
         if name not in kind.names:
             unknown_key(name, kind.names, f"expected {choices(kind.names)}", place)
         return name in kind.names
-    if matches(kind.pattern, name):
+    if matches(NOT_BLANK, name):
         return True
-    spelling = f"; write {quoted(_spelling(name))}" if kind.pattern == FIELD_NAME else ""
-    place.wrong(f"Pendo's name must be {kind.rule}{spelling}")
+    place.wrong("Pendo's name is empty")
     return False
 
 
@@ -102,11 +100,6 @@ def unknown_key(name: str, known: Sequence[str], otherwise: str, place: Place) -
     meant = closest(name, known)
     place.wrong(f"unknown key; did you mean {quoted(meant)}?" if meant else f"unknown key; {otherwise}")
     return meant
-
-
-def _spelling(name: str) -> str:
-    spelled = re.sub(r"[^A-Za-z0-9_]+", "_", name).rstrip("_") or "field"
-    return f"_{spelled}" if spelled[0].isdigit() else spelled
 
 
 def _text(kind: Text, value: Any, place: Place) -> str | None:

@@ -149,7 +149,7 @@ def test_a_manifest_with_nulls_where_dbt_v2_writes_them(people: SmallProject, sa
 @pytest.mark.parametrize("command", [["check"], ["check", "--offline"], ["plan"], ["sync"]], ids=" ".join)
 def test_mistakes_in_mappings_are_told_all_at_once(people: SmallProject, sandbox: Sandbox, command: list[str]) -> None:
     people.model("one", {"objekt": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, PEOPLE_ROWS)
-    people.model("two", {"object": "visitors", "visitor_id": "id", "fields": {" ": "plan"}}, PEOPLE_ROWS)
+    people.model("two", {"object": "visitors", "visitor_id": "id", "fields": {"a b": 3}}, PEOPLE_ROWS)
     people.model("three", {**PEOPLE, "mode": "upset", "batchsize": 3}, PEOPLE_ROWS)
     ended = people.run(*command).expect(2)
     for part in (
@@ -159,7 +159,7 @@ def test_mistakes_in_mappings_are_told_all_at_once(people: SmallProject, sandbox
         "models/_models.yml: three: meta.pendo.mode:",
         "did you mean `upsert`?",
         "models/_models.yml: three: meta.pendo.batchsize: unknown key; did you mean `batch_size`?",
-        "Pendo's name must be text",
+        "models/_models.yml: two: meta.pendo.fields.a b: expected a column's name, found the number 3",
         "5 problems in meta.pendo; nothing was sent",
         "dbt-pendo schema",
     ):

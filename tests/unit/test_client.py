@@ -19,7 +19,7 @@ import pytest
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Traffic, UnavailableError
 from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.settings import INTEGRATION_KEY, TRACK_SECRET, Secret
+from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Secret
 
 VALUES = "metadata/visitor/custom/value"
 BODY = orjson.dumps([{"visitorId": "v1", "values": {"plan": "pro"}}])
@@ -405,6 +405,19 @@ def test_a_refused_key_stops_at_once_and_names_its_variable(sandbox, connect, wa
         assert sandbox.url in error.message
         assert error.exit_code == 2
     assert (len(sandbox.requests), waits) == (2, [])
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_refused_key_may_be_one_of_another_region(connect, region):
+    api_url, data_url = REGIONS[region]
+    client = connect(region=region, api_url=api_url, data_url=data_url)
+    error = client.key_refused(Answer(403, b""))
+    assert api_url in error.message
+    assert f"PENDO_REGION, which is {region}: a key of another region" in error.hint
+    assert set(re.search(r"\((us.*|eu.*)\) looks like a wrong one", error.hint)[1].split(", ")) == set(REGIONS) - {
+        region
+    }
+    assert "PENDO_API_URL" not in error.hint
 
 
 def test_the_integration_key_is_refused_where_a_track_secret_belongs(sandbox, connect):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dbt_pendo.engine.deliver import Deliverer
 from dbt_pendo.engine.interrupts import Stop
 from dbt_pendo.outcome import DELIVERED, Outcome, Position
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError
 from dbt_pendo.pendo.metadata import (
     Schema,
     SchemaField,
@@ -427,12 +427,23 @@ def a_schema(*keys: str, **displayed: str) -> Schema:
         pytest.param(a_schema(f7="Plan", f8="Plan"), "Plan", None, id="two of one display name"),
         pytest.param(a_schema(f7="Plan"), "plan", None, id="a display name in another case"),
         pytest.param(a_schema("plan"), "plans", None, id="another name"),
+        pytest.param(a_schema(f7="Größe (m²), ca."), "Größe (m²), ca.", "f7", id="a display name of any letters"),
+        pytest.param(a_schema(f7="Gro\u0308\u00dfe"), "Gr\u00f6\u00dfe", "f7", id="an accent spelt otherwise"),
+        pytest.param(a_schema(f7="Plan name "), "Plan name", "f7", id="a blank nobody sees"),
+        pytest.param(a_schema("ab", f7="a_b"), "a_b", "f7", id="a display name before underscores"),
         pytest.param(a_schema(), "plan", None, id="no fields"),
     ],
 )
 def test_a_name_means_one_field_or_none(schema, name, key):
     found = schema.find("custom", name)
     assert (found.key if found else None) == key
+
+
+def test_a_name_of_several_fields_names_them_all():
+    schema = a_schema("plan", f7="Tier", f8="Tier")
+    assert [one.key for one in schema.candidates("custom", "Tier")] == ["f7", "f8"]
+    assert [one.key for one in schema.candidates("custom", "plan")] == ["plan"]
+    assert schema.candidates("custom", "Rank") == schema.candidates("agent", "plan") == ()
 
 
 def test_a_field_of_another_group_is_another_field():
@@ -518,6 +529,13 @@ def test_only_a_key_that_is_told_to_be_read_only_is(sandbox, client, body, writa
     assert verify_key(client) is writable
 
 
-def test_a_key_that_is_told_to_be_invalid_is_not_writable(sandbox, client):
+def test_a_key_that_is_told_to_be_invalid_is_refused(sandbox, client):
     sandbox.fail(Fault("status", status=200, body='{"valid":false}'))
-    assert verify_key(client) is False
+    with pytest.raises(KeyRefusedError, match="refused the integration key"):
+        verify_key(client)
+
+
+def test_a_host_that_knows_no_keys_is_not_pendo(sandbox, client):
+    sandbox.fail(Fault("status", status=404, body="not found"))
+    with pytest.raises(PendoError, match=r"does not say whether the integration key is good \(HTTP 404: not found\)"):
+        verify_key(client)

@@ -1,0 +1,48 @@
+"""``dbt-pendo fields``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbt_pendo.cli.options import (
+    DbtCommand,
+    dbt_options,
+    output_options,
+    read_invocation,
+    run_with_terminal,
+    settings_options,
+)
+
+if TYPE_CHECKING:
+    from dbt_pendo.console.terminal import Terminal
+
+
+@click.command(cls=DbtCommand)
+@dbt_options
+@click.option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks.")
+@settings_options
+@output_options
+def fields(create: bool, **flags: Any) -> None:
+    """Show Pendo's fields beside the mapped ones."""
+
+    def run(terminal: Terminal) -> int:
+        from dbt_pendo.console.documents import fields_document
+        from dbt_pendo.engine.fields import SyncFields, UnmappedField
+        from dbt_pendo.engine.gather import gather_syncs
+        from dbt_pendo.engine.run import open_run
+
+        invocation = read_invocation(flags)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        terminal.found(gathered)
+        found: list[SyncFields] = []
+        unmapped: list[UnmappedField] = []
+        if gathered.syncs:
+            with open_run(gathered, invocation.connection, invocation.settings) as run:
+                found, unmapped = run.fields(create)
+        terminal.show_fields(found, unmapped)
+        terminal.document(fields_document(found, unmapped))
+        return max((one.error.exit_code for one in found if one.error), default=0)
+
+    run_with_terminal(run, flags)

@@ -1,0 +1,36 @@
+"""What a new field may be called."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_pendo.spec.field_names import field_name_spelling, is_field_name
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        ("plan (new)", "plan_new"),
+        ("2fa", "_2fa"),
+        ("Größe", "Gro_e"),
+        ("Prénom", "Prenom"),
+        ("", "field"),
+        ("名前", "field"),
+        ("plan\n", "plan"),
+    ],
+)
+def test_names_get_a_spelling_pendo_takes(name: str, spelling: str) -> None:
+    assert not is_field_name(name)
+    assert field_name_spelling(name) == spelling
+
+
+@given(st.text())
+def test_every_spelling_is_a_name(name: str) -> None:
+    assert is_field_name(field_name_spelling(name))
+
+
+@pytest.mark.parametrize("name", ["plan", "_plan", "SFDC_Profile", "a1"])
+def test_names_pendo_takes(name: str) -> None:
+    assert is_field_name(name)
