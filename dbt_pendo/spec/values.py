@@ -6,6 +6,7 @@ Every reader returns None where it noted a problem: no key's value is ever read 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -387,7 +387,9 @@ def test_a_line_a_sync_and_a_summary(people: SmallProject) -> None:
     assert lines[1] == "Found 2 syncs in manifest.json"
     assert re.fullmatch(r"1 of 2 START sync track_event clicks \.+ \[RUN\]", lines[3])
     assert re.fullmatch(r"1 of 2 OK synced track_event clicks \.+ \[12 delivered in \d+\.\d\ds\]", lines[4])
-    assert re.fullmatch(r"2 of 2 OK synced visitor people \.+ \[2 delivered in \d+\.\d\ds\]", lines[6])
+    # Events of long ago are a note below their sync, and no more.
+    assert "are older than 7 days" in lines[5]
+    assert re.fullmatch(r"2 of 2 OK synced visitor people \.+ \[2 delivered in \d+\.\d\ds\]", lines[7])
     assert "Completed successfully" in lines
     assert "Done. OK=2 WARN=0 ERROR=0 SKIP=0 TOTAL=2" in lines
     assert re.search(r"Delivered 14 rows in 13 requests", ended.stdout)
