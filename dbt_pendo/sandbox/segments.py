@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,14 @@ class _Segment:
 
 
 class Segments:
-    """All segments. Visitor ids Pendo has never seen are members too (SEG). Callers hold the state's lock."""
+    """All segments. Callers hold the state's lock.
 
-    def __init__(self) -> None:
+    Args:
+        visitors: The visitors Pendo has seen. Others become members too (SEG), unless a switch says no.
+    """
+
+    def __init__(self, visitors: Container[str]) -> None:
+        self._visitors = visitors
         self._segments: dict[str, _Segment] = {}
         self._exports: dict[str, list[str]] = {}
         self._numbered = 0
@@ -99,12 +104,12 @@ class Segments:
             Its id.
 
         Raises:
-            RefusedError: 400, name or visitors missing or no name to be had; 413, too many visitors.
+            RefusedError: 400, name or visitors missing, no name to be had, or a visitor refused; 413, too many.
         """
         name = payload.get("name") if isinstance(payload, dict) else None
         if not isinstance(name, str) or not name:
             raise RefusedError(400, "name is required")
-        visitors = _visitor_list(payload.get("visitors"), switches)
+        visitors = self._visitor_list(payload.get("visitors"), switches)
         if switches.segment_names_unique and any(s.name == name for s in self._segments.values()):
             raise RefusedError(400, f"segment name {name!r} is in use")
         segment_id = self.add(name, visitors)
@@ -115,8 +120,8 @@ class Segments:
         """``PUT /segment/{id}``: replaces the name, the visitors, or both.
 
         Raises:
-            RefusedError: 404; 400 for a bad body or a segment not created through the API; 409 while busy;
-                413 for too many visitors.
+            RefusedError: 404; 400 for a bad body, a visitor refused, or a segment not created through the API;
+                409 while busy; 413 for too many visitors.
         """
         segment = self._writable(segment_id)
         if not isinstance(payload, dict) or not payload.keys() & {"name", "visitors"}:
@@ -126,7 +131,7 @@ class Segments:
             raise RefusedError(400, "name must be a text")
         visitors = list(segment.visitors)
         if "visitors" in payload:
-            visitors = _visitor_list(payload["visitors"], switches)
+            visitors = self._visitor_list(payload["visitors"], switches)
         self._begin(segment)
         segment.name, segment.visitors = name, dict.fromkeys(visitors)
         self._written(segment, switches)
@@ -138,7 +143,9 @@ class Segments:
 
     def put_visitor(self, segment_id: str, visitor_id: str, switches: Switches) -> None:
         """``PUT /segment/{id}/visitor/{visitorId}``; RefusedError as for ``overwrite``."""
-        self._begin(segment := self._writable(segment_id))
+        segment = self._writable(segment_id)
+        self._refuse_unknown([visitor_id], switches)
+        self._begin(segment)
         segment.visitors[visitor_id] = None
         self._written(segment, switches)
 
@@ -155,10 +162,11 @@ class Segments:
             segment_id: A segment created through the API.
             payload: ``{"patch": [{"op": "add" | "remove", "path": "/visitors", "value": [id, …]}]}`` with at
                 most 10 operations and 1,000 visitors.
-            switches: How a 409 is told.
+            switches: How a 409 is told, and whether unknown visitors are taken.
 
         Returns:
-            The multistatus: one entry an operation, not a visitor (SEG). A bad operation has a 400 there.
+            The multistatus: one entry an operation, not a visitor (SEG). A bad operation, or one that adds a visitor
+            that is refused, has a 400 there.
 
         Raises:
             RefusedError: 404; 400 for a bad body or too much in it; 409 while another write runs (SEG).
@@ -178,7 +186,7 @@ class Segments:
             if switches.segment_busy_reply == "call":
                 raise
             return [_entry(o, busy.status, busy.message) for o in operations]
-        statuses = [_apply(segment, operation) for operation in operations]
+        statuses = [self._apply(segment, operation, switches) for operation in operations]
         self._written(segment, switches)
         return statuses
 
@@ -215,26 +223,34 @@ class Segments:
         segment.busy_until = time.monotonic() + switches.segment_busy_seconds
         segment.busy_calls = switches.segment_busy_calls
 
+    def _visitor_list(self, visitors: Any, switches: Switches) -> list[str]:
+        if not isinstance(visitors, list) or not visitors or not all(isinstance(v, str) and v for v in visitors):
+            raise RefusedError(400, "at least one visitor is required")
+        if switches.max_segment_visitors is not None and len(visitors) > switches.max_segment_visitors:
+            raise RefusedError(413, "too many visitors")
+        self._refuse_unknown(visitors, switches)
+        return visitors
 
-def _visitor_list(visitors: Any, switches: Switches) -> list[str]:
-    if not isinstance(visitors, list) or not visitors or not all(isinstance(v, str) and v for v in visitors):
-        raise RefusedError(400, "at least one visitor is required")
-    if switches.max_segment_visitors is not None and len(visitors) > switches.max_segment_visitors:
-        raise RefusedError(413, "too many visitors")
-    return visitors
+    def _refuse_unknown(self, visitors: Iterable[str], switches: Switches) -> None:
+        if switches.segment_unknown_visitors == "refuse" and not all(v in self._visitors for v in visitors):
+            raise RefusedError(400, "unknown visitor")
 
-
-def _apply(segment: _Segment, operation: Any) -> dict[str, Any]:
-    value = operation.get("value") if isinstance(operation, dict) else None
-    fits = isinstance(value, list) and all(isinstance(v, str) and v for v in value)
-    if not fits or operation.get("op") not in _SUCCESS or operation.get("path") != "/visitors":
-        return _entry(operation, 400, "invalid operation")
-    for visitor_id in operation["value"]:
+    def _apply(self, segment: _Segment, operation: Any, switches: Switches) -> dict[str, Any]:
+        value = operation.get("value") if isinstance(operation, dict) else None
+        fits = isinstance(value, list) and all(isinstance(v, str) and v for v in value)
+        if not fits or operation.get("op") not in _SUCCESS or operation.get("path") != "/visitors":
+            return _entry(operation, 400, "invalid operation")
         if operation["op"] == "add":
-            segment.visitors[visitor_id] = None
-        else:
-            segment.visitors.pop(visitor_id, None)
-    return _entry(operation, _SUCCESS[operation["op"]], "success")
+            try:
+                self._refuse_unknown(operation["value"], switches)
+            except RefusedError as refusal:
+                return _entry(operation, refusal.status, refusal.message)
+        for visitor_id in operation["value"]:
+            if operation["op"] == "add":
+                segment.visitors[visitor_id] = None
+            else:
+                segment.visitors.pop(visitor_id, None)
+        return _entry(operation, _SUCCESS[operation["op"]], "success")
 
 
 def _entry(operation: Any, status: int, message: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Pendo:
         """Back to an empty subscription."""
         self.records = {kind: Records(kind) for kind in KINDS}
         self.events = Events()
-        self.segments = Segments()
+        self.segments = Segments(self.records["visitor"])
         self.deletions = Deletions()
 
     def receive_events(self, payload: Any, app: str, switches: Switches) -> None:

@@ -63,6 +63,8 @@ class Switches:
         segment_busy_calls: After a write on a segment so many writes get a 409; looking at its status counts.
         segment_busy_reply: The 409 is the call's status, or each operation's status in a PATCH's multistatus.
         segment_names_unique: Uploading a segment under a name in use is a 400.
+        segment_unknown_visitors: A visitor Pendo has never seen becomes a member, or is refused: 400 for the upload
+            or overwrite, for the operation in a PATCH.
         max_segment_visitors: The most visitors of an upload or overwrite; more is a 413.
 
         deletion_seconds: Bulk deletions are carried out after so many seconds; None is never.
@@ -117,6 +119,7 @@ class Switches:
     segment_busy_calls: int = 0
     segment_busy_reply: Literal["call", "operation"] = "call"
     segment_names_unique: bool = False
+    segment_unknown_visitors: Literal["accept", "refuse"] = "accept"
     max_segment_visitors: int | None = None
 
     deletion_seconds: float | None = 0.0

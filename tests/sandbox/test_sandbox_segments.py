@@ -172,3 +172,16 @@ def test_export(pendo, sandbox):
     assert isinstance(pendo.get(f"{ROOT}/{segment}/visitors/{job}/status").json(), str)
     text = pendo.get(f"{ROOT}/{segment}/visitors/{job}/results/csv").text
     assert text == 'visitorId\n"a""b"\n"c,d"\n'
+
+
+def test_unknown_visitors_can_be_refused(pendo, sandbox):
+    sandbox.add_visitors(["v1", "v2"])
+    segment = upload(pendo, visitors=["v1"]).json()["segmentId"]
+    pendo.switch(segment_unknown_visitors="refuse")
+    assert upload(pendo, "T", ["v1", "nobody"]).status_code == 400
+    assert pendo.call("PUT", f"{ROOT}/{segment}", {"visitors": ["nobody"]}).status_code == 400
+    assert pendo.call("PUT", f"{ROOT}/{segment}/visitor/nobody").status_code == 400
+    answer = patch(pendo, segment, ("add", ["v2", "nobody"]), ("remove", ["nobody", "v1"]))
+    assert [s["status"] for s in answer.json()["multistatus"]] == [400, 202]
+    assert members(sandbox, segment) == []
+    assert patch(pendo, segment, ("add", ["v2"])).json()["multistatus"][0]["status"] == 200
