@@ -1,31 +1,43 @@
-{# Which of Pendo's segments a sync fills: append-only, the latest row of a sync and a name counts. #}
+{#
+  Which of Pendo's segments a sync fills: append-only, the latest row of a sync and a name counts. `members` is
+  `known` while the sync's ledger tells them, and `in doubt` from a run's first write to its end.
+#}
 {% macro pendo_create_segments(segments) %}
 create table {{ segments }} (
     sync {{ dbt_pendo.pendo_text_type() }},
     segment {{ dbt_pendo.pendo_text_type() }},
     segment_id {{ dbt_pendo.pendo_text_type() }},
+    members {{ dbt.type_string() }},
     logged_at {{ dbt.type_timestamp() }}
 ){{ dbt_pendo.pendo_storage() }}
 {% endmacro %}
 
 
-{# Notes the id of a segment; none when it is not known any more. #}
-{% macro pendo_note_segment(segments, sync, segment, segment_id) %}
-insert into {{ segments }} (sync, segment, segment_id, logged_at)
+{# Notes the id of a segment, and what is known of its members. #}
+{% macro pendo_note_segment(segments, sync, segment, segment_id, members) %}
+insert into {{ segments }} (sync, segment, segment_id, members, logged_at)
 select
     {{ dbt_pendo.pendo_literal(sync) }},
     {{ dbt_pendo.pendo_literal(segment) }},
     {{ dbt_pendo.pendo_literal(segment_id) }},
+    {{ dbt_pendo.pendo_literal(members) }},
     {{ dbt_pendo.pendo_now() }}
 {% endmacro %}
 
 
-{% macro pendo_segment_id(segments, sync, segment) %}
-select segment_id
-from {{ segments }}
-where sync = {{ dbt_pendo.pendo_literal(sync) }}
-    and segment = {{ dbt_pendo.pendo_literal(segment) }}
-order by logged_at desc
+{#
+  The latest row of a sync and a name: segment_id, members. A ledger tells the members of the segment that was filled
+  last; once there was another, those of this one are in doubt.
+#}
+{% macro pendo_read_segment(segments, sync, segment) %}
+select segment_id, case when age = 1 then members else 'in doubt' end as members
+from (
+    select segment, segment_id, members, row_number() over (order by logged_at desc) as age
+    from {{ segments }}
+    where sync = {{ dbt_pendo.pendo_literal(sync) }}
+) noted
+where segment = {{ dbt_pendo.pendo_literal(segment) }}
+order by age
 limit 1
 {% endmacro %}
 

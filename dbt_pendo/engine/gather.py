@@ -74,9 +74,25 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
     specs, problems = parse_syncs(model.annotation for model in models)
     if problems:
         raise MappingError(problems)
+    _refuse_shared_segments([spec for spec in specs if spec.enabled])
     by_id = {model.unique_id: model for model in models}
     return Gathered(
         manifest,
         [(by_id[spec.unique_id], spec) for spec in specs if spec.enabled],
         read_unbuilt(target_path, manifest),
     )
+
+
+def _refuse_shared_segments(specs: Sequence[SyncSpec]) -> None:
+    """Refuses two syncs of one segment: each would take the other's members out.
+
+    Raises:
+        ConfigError: If there are such syncs.
+    """
+    filled: dict[str, SyncSpec] = {}
+    for spec in specs:
+        if spec.segment is not None and (other := filled.setdefault(spec.segment, spec)) is not spec:
+            raise ConfigError(
+                f"{other.file}: {other.name} and {spec.file}: {spec.name} both fill the segment {spec.segment}.",
+                "A segment holds one model's visitors: give one of them another name, or make one model of the two.",
+            )

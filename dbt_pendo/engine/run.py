@@ -140,10 +140,12 @@ class Run:
                 buckets = tables.plan(how)
                 counts = count_events(prepared, tables, how)
                 rows = tables.preview(how, show) if show else []
-                rendered = render(spec, rows, prepared.fields)
-                segment_id = segment.id if segment else None
-                requests = list(preview_requests(spec, rendered, segment_id, whole))
                 planned = sum((bucket.planned for bucket in buckets), Planned())
+                rendered = render(spec, rows, prepared.fields)
+                segment_id, replaced = None, False
+                if segment is not None:
+                    segment_id, replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
+                requests = list(preview_requests(spec, rendered, segment_id, replaced))
                 unbuilt = self._gathered.unbuilt.get(spec.unique_id)
                 blocked = None if options.force else blocked_by(spec, planned)
                 note = _skipping(unbuilt) if unbuilt else blocked
@@ -363,7 +365,7 @@ class Run:
         if prepared.spec.segment is None:
             return None
         segment = SegmentWriter(self._client, prepared.spec, self._stop)
-        segment.find(self._tables(prepared).segment_id())
+        segment.find(self._tables(prepared).segment())
         return segment
 
     def _how(self, options: Options) -> PlanOptions:

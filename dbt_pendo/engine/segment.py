@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dbt_pendo.engine.interrupts import Stop
 from dbt_pendo.errors import DbtPendoError
@@ -15,9 +16,15 @@ from dbt_pendo.pendo.metadata import Verdict
 from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import operations_of
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.ledger import NotedSegment
+from dbt_pendo.warehouse.pages import Planned
 
 # Seconds to wait for another write of the segment to end, at first and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+# So many visitors refused alone, and none ever taken: the fault is not theirs.
+HOPELESS = 5
+# Nobody: a segment is overwritten by at least one visitor (pendo-api.md 5, where Segment's integration names it so).
+NOBODY = "empty-visitor"
 
 
 class SegmentWriter:
@@ -25,7 +32,8 @@ class SegmentWriter:
 
     Attributes:
         id: Pendo's id of the segment; None while there is none.
-        known: Whether its members are those that the ledger says; else they have to be replaced.
+        known: Whether its members were those that the ledger says when it was found; else they have to be replaced.
+        answered: Whether Pendo has said of every write what became of it.
     """
 
     def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop) -> None:
@@ -36,16 +44,92 @@ class SegmentWriter:
         self._writing = threading.Lock()
         self.id: str | None = None
         self.known = False
+        self.answered = True
 
-    def find(self, known_id: str | None) -> None:
+    def find(self, noted: NotedSegment | None) -> None:
         """Looks the segment up, by the id of an earlier run or else by its name.
 
         Raises:
             DbtPendoError: If it was not made by the API, or several have its name.
         """
-        if known_id is not None and segments.is_there(self._client, known_id):
-            self.id, self.known = known_id, True
-            return
+        if noted is not None and segments.is_there(self._client, noted.id):
+            self.id, self.known = noted.id, noted.known
+        else:
+            self.id = self._named()
+
+    def is_replaced(self, full_refresh: bool, planned: Planned) -> bool:
+        """Returns whether all members are written in one call, and not the changes alone.
+
+        Args:
+            full_refresh: Whether that was asked for.
+            planned: The rows of the plan, made as for a full refresh unless the members are known.
+        """
+        is_first = not (planned.changed + planned.removed + planned.unchanged + planned.held)
+        return full_refresh or not self.known or (is_first and planned.added > 0)
+
+    def replace(self, members: Sequence[str]) -> Sequence[str]:
+        """Makes the segment hold some visitors and nobody else, in one call.
+
+        Args:
+            members: At least one visitor.
+
+        Returns:
+            Those of them that Pendo took: all, unless they are too many for one call or it refuses one of them.
+
+        Raises:
+            PendoError: If Pendo does not take any of them.
+        """
+        parts = [members]
+        refused = 0
+        while True:
+            part = parts.pop()
+            answer = self._overwritten(part)
+            if answer.ok:
+                return part
+            if len(part) > 1:
+                half = -(-len(part) // 2)
+                parts += [part[half:], part[:half]]
+            else:
+                refused += 1
+            if not parts or refused == HOPELESS:
+                raise PendoError(f"{self._where}: Pendo does not take the segment {self._name} ({answer.message}).")
+
+    def clear(self, visitor: str | None) -> None:
+        """Takes all members out of the segment.
+
+        Args:
+            visitor: Any visitor that Pendo has taken as a member before; None when there is none.
+
+        Raises:
+            PendoError: If Pendo does not.
+        """
+        (last,) = self.replace([visitor or NOBODY])
+        answer = self._patched({"remove": [last]})
+        told = segments.told_of(answer)
+        if not told or not all(_is_done(status) for status, _ in told):
+            raise PendoError(
+                f"{self._where}: Pendo does not take {last} out of the segment {self._name} ({answer.message})."
+            )
+
+    def send(self, batch: Batch) -> Verdict:
+        """Adds and removes the visitors of a batch."""
+        operations = operations_of(batch.records)
+        answer = self._patched(operations)
+        told = segments.told_of(answer)
+        if told is None or len(told) != len(operations):
+            # Whoever was added by it is a member that the ledger does not tell.
+            self.answered &= not answer.ok
+            return Verdict(unplaced=[answer.message], whole=True)
+        wrong = [message for status, message in told if not _is_done(status)]
+        if not wrong:
+            return Verdict()
+        # One answer an operation: what it says holds for each of its rows.
+        done = [ids for ids, (status, _) in zip(operations.values(), told, strict=True) if _is_done(status)]
+        taken = {key: DELIVERED for ids in done for key in ids}
+        return Verdict(outcomes=taken, unplaced=wrong, whole=True)
+
+    def _named(self) -> str | None:
+        """Returns the id of the segment of that name that the API made; None when there is none of that name."""
         named = [segment for segment in segments.list_segments(self._client) if segment.name == self._name]
         ours = [segment.id for segment in named if segment.created_by_api]
         if len(ours) > 1:
@@ -59,68 +143,53 @@ class SegmentWriter:
                 "written.",
                 "Rename it in Pendo, or choose another name under `segment`.",
             )
-        self.id = ours[0] if ours else None
+        return ours[0] if ours else None
 
-    def replace(self, members: Sequence[str]) -> int:
-        """Makes the segment hold some visitors and nobody else, in one call.
+    def _overwritten(self, members: Sequence[str]) -> Answer:
+        if self.id is None:
+            return self._made(members)
+        return self._written(partial(segments.overwrite, self._client, self.id, members))
 
-        Args:
-            members: At least one visitor.
-
-        Returns:
-            How many of the first ones Pendo took: all, unless they are too many for one call.
-
-        Raises:
-            PendoError: If Pendo does not take them.
-        """
-        count = len(members)
+    def _made(self, members: Sequence[str]) -> Answer:
+        """Uploads the segment, and again only when Pendo's list shows that a call without an answer has made none."""
+        retries = 0
         while True:
-            answer = self._write(lambda: self._replace_once(members[:count]))  # noqa: B023 - called at once
-            if answer.ok:
-                return count
-            if answer.status != 413 or count == 1:
-                raise PendoError(f"{self._where}: Pendo does not take the segment {self._name} ({answer.message}).")
-            count = -(-count // 2)
+            self._stop.check()
+            answer = None
+            try:
+                answer = segments.upload(self._client, self._name, members)
+            except UnavailableError:
+                if retries == self._client.settings.retries:
+                    raise
+            if answer is not None and ((made := segments.uploaded_id(answer)) or not answer.ok):
+                self.id = made
+                return answer
+            self._stop.wait(min(FIRST_WAIT * 2**retries, LONGEST_WAIT))
+            retries += 1
+            self.id = self._named()
+            if self.id is not None:
+                return self._overwritten(members)
+            if answer is not None:
+                raise PendoError(
+                    f"{self._where}: Pendo took the segment {self._name}, and does not list it ({answer.message}).",
+                    "Run the sync again.",
+                )
 
-    def send(self, batch: Batch) -> Verdict:
-        """Adds and removes the visitors of a batch."""
-        operations = operations_of(batch.records)
-        answer = self._write(lambda: segments.patch(self._client, self.id or "", operations))
-        told = segments.told_of(answer)
-        if told is None or len(told) != len(operations):
-            return Verdict(unplaced=[answer.message], whole=True)
-        wrong = [message for status, message in told if not 200 <= status < 300]
-        if not wrong:
-            return Verdict()
-        # One answer an operation: what it says holds for each of its rows.
-        done = [ids for ids, (status, _) in zip(operations.values(), told, strict=True) if 200 <= status < 300]
-        taken = {key: DELIVERED for ids in done for key in ids}
-        return Verdict(outcomes=taken, unplaced=wrong, whole=True)
+    def _patched(self, operations: dict[str, list[str]]) -> Answer:
+        return self._written(partial(segments.patch, self._client, self.id or "", operations))
 
-    def _replace_once(self, members: Sequence[str]) -> Answer:
-        if self.id is not None:
-            return segments.overwrite(self._client, self.id, members)
-        retries = self._client.traffic.retries
-        answer = segments.upload(self._client, self._name, members)
-        if answer.ok:
-            self.id = segments.uploaded_id(answer)
-            if self.id is None or self._client.traffic.retries > retries:
-                self._keep_one()
-        return answer
-
-    def _keep_one(self) -> None:
-        """Deletes what an upload left whose answer was lost, so that it was sent again: a segment of the same name."""
-        made = [one.id for one in segments.list_segments(self._client) if one.name == self._name and one.created_by_api]
-        if not made:
-            raise PendoError(f"{self._where}: Pendo took the segment {self._name}, and does not list it.")
-        self.id = self.id or made[-1]
-        for twin in made:
-            if twin != self.id:
-                self._wait_while_busy(lambda: segments.delete(self._client, twin))  # noqa: B023 - called at once
-
-    def _write(self, call: Callable[[], Answer]) -> Answer:
+    def _written(self, call: Callable[[], Answer]) -> Answer:
         with self._writing:
-            return self._wait_while_busy(call)
+            self._stop.check()
+            answered, self.answered = self.answered, False
+            answer = self._wait_while_busy(call)
+            self.answered = answered
+        if answer.status == 404:
+            raise PendoError(
+                f"{self._where}: the segment {self._name} is gone from Pendo ({answer.message}).",
+                "The next sync makes it anew.",
+            )
+        return answer
 
     def _wait_while_busy(self, call: Callable[[], Answer]) -> Answer:
         give_up_at = time.monotonic() + self._client.settings.retry_time
@@ -137,3 +206,8 @@ class SegmentWriter:
                 )
             self._stop.wait(wait)
             wait = min(1.5 * wait, LONGEST_WAIT)
+
+
+def _is_done(status: int) -> bool:
+    # 200 for an addition, 202 for a removal (pendo-api.md 5).
+    return 200 <= status < 300

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from dbt_pendo.engine.deliver import Deliverer, Settled
 from dbt_pendo.engine.hygiene import count_events
@@ -31,7 +32,7 @@ from dbt_pendo.records.render import ID_KEYS, render
 from dbt_pendo.records.written import WrittenBatch, body_layouts
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import Limit, SyncSpec
-from dbt_pendo.warehouse.ledger import PlanOptions, Row, SyncTables
+from dbt_pendo.warehouse.ledger import NotedSegment, PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages, limit_buckets, positions_to_write
 
@@ -47,6 +48,7 @@ REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
 
+T = TypeVar("T")
 # Sends a batch one way or the other, and tells the outcomes of its rows.
 Deliver = Callable[[Batch, Settled], None]
 
@@ -138,7 +140,7 @@ class SyncRun:
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._examples: dict[tuple[str, str], str] = {}
         self._failure: DbtPendoError | None = None
-        self._empty_segment = False
+        self._held: frozenset[str] | None = None
         self._settling = threading.Lock()
 
     def run(self) -> SyncResult:
@@ -187,7 +189,7 @@ class SyncRun:
         settings = self._client.settings
         options = self._options
         if self._segment is not None:
-            self._segment.find(self._tables.segment_id())
+            self._segment.find(self._tables.segment())
             # Who is in it already is not known: all members have to be in the change set.
             options = replace(options, full_refresh=options.full_refresh or not self._segment.known)
         buckets = self._tables.write_changes(
@@ -219,17 +221,21 @@ class SyncRun:
         self._buckets = buckets
         # The plan may have taken so long that the lock was taken for dead.
         lock.renew()
-        spans: Sequence[Span] = list(cut_pages(buckets, rows_per_page))
-        if self._segment is not None and options.full_refresh:
-            spans = self._replace_members(self._segment, spans, lock)
-        self._deliver(spans, lock)
+        spans = list(cut_pages(buckets, rows_per_page))
+        if self._segment is None:
+            self._deliver(spans, lock)
+        else:
+            replaced = self._segment.is_replaced(self._options.full_refresh, everything)
+            # A part of the members says nothing of the others.
+            replaced = replaced and (self._segment.id is None or self._options.limit is None)
+            self._fill(self._segment, spans, replaced, whole=not waiting, lock=lock)
         if self._failure is not None:
             raise self._failure
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
         notes = [*self._notes(), *warnings, *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
-        if self._empty_segment:
-            notes.append("no segment was made, for it needs a visitor and the model has none")
+        if self._segment is not None and self._segment.id is None:
+            notes.append("no segment was made: a segment needs a visitor")
         if queued := self._deliverer.queued_deletions:
             jobs = ", ".join(list(queued)[:REASONS_SHOWN])
             notes.append(f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})")
@@ -249,44 +255,61 @@ class SyncRun:
         measured = rows[:ROWS_MEASURED]
         return sum(sys.getsizeof(value) for row in measured for value in row) // max(len(measured), 1) or 1
 
-    def _replace_members(self, segment: SegmentWriter, spans: Sequence[Span], lock: SyncLock) -> Sequence[Span]:
-        """Makes or overwrites the segment in one call.
+    def _fill(self, segment: SegmentWriter, spans: Sequence[Span], replaced: bool, whole: bool, lock: SyncLock) -> None:
+        """Changes or replaces the members of a segment, and notes for the next run whether the ledger tells them.
 
-        Returns:
-            The pages that are left: a part of the members says nothing of the others, and they may be too many for one
-            call.
+        Args:
+            segment: The segment.
+            spans: The pages of the change set.
+            replaced: Whether its members are replaced.
+            whole: Whether the pages hold the whole change set.
+            lock: The sync's lock.
         """
-        if segment.id is not None and self._options.limit is not None:
-            return spans
-        keys = {span: [row[3] for row in self._tables.read_page(span) if row[2] != "removed"] for span in spans}
-        members = list(itertools.chain(*keys.values()))
-        if not members and segment.id is not None:
-            if segment.known:
-                return spans
-            raise DbtPendoError(
-                f"{self._spec.file}: {self._spec.name}: the model is empty, and Pendo's segment {self._spec.segment} "
-                "may have members that no run has put there; a segment is replaced by at least one visitor.",
-                "Delete the segment in Pendo, or fill the model.",
-            )
-        taken = 0
+        if not (replaced or self._planned.to_send):
+            self._deliver(spans, lock)
+            return
+        if segment.id is not None:
+            # Until it is over: whom a run has added that dies, or is not answered, nobody knows.
+            self._tables.note_segment(NotedSegment(segment.id, known=False))
+        if replaced:
+            self._replace_members(segment, spans, lock)
+        self._deliver(spans, lock)
+        known = whole and self._failure is None if replaced else segment.known
+        if segment.id is not None and known and segment.answered:
+            # Without the note the next run replaces all members, in one call.
+            with contextlib.suppress(DbtPendoError):
+                self._tables.note_segment(NotedSegment(segment.id, known=True))
+
+    def _replace_members(self, segment: SegmentWriter, spans: Sequence[Span], lock: SyncLock) -> None:
+        """Makes or overwrites the segment in one call; whom it does not take is left for the pages."""
+        members: list[str] = []
+        removed: str | None = None
+        for span in spans:
+            for _, _, change, key, *_ in self._tables.read_page(span):
+                if change == "removed":
+                    removed = key
+                elif _is_unicode(key):
+                    members.append(key)
+            self._keep(lock)
         if members:
-            taken = segment.replace(members)
-            self._tables.note_segment(segment.id)
+            is_new = segment.id is None
+            self._held = frozenset(self._waited_for(partial(segment.replace, members), lock))
+            if is_new and segment.id is not None:
+                self._tables.note_segment(NotedSegment(segment.id, known=False))
+            self._observer.sync_progressed(self._spec, len(self._held))
+            return
+        self._held = frozenset()
+        if segment.id is not None:
+            self._waited_for(partial(segment.clear, removed), lock)
+
+    def _waited_for(self, call: Callable[[], T], lock: SyncLock) -> T:
+        """Calls Pendo for as long as it takes, while the lock is kept."""
+        with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
+            answer = pool.submit(call)
+            while wait((answer,), timeout=RENEW_EVERY).not_done:
+                self._keep(lock)
             self._keep(lock)
-        else:
-            self._empty_segment = True
-        left: list[Span] = []
-        for span, of_page in keys.items():
-            if left or len(of_page) > taken:
-                left.append(span)
-                continue
-            taken -= len(of_page)
-            positions = self._tables.read_positions(span)
-            self._tables.commit(self._run_id, span, positions, {})
-            self._counts["delivered"] += len(positions)
-            self._observer.sync_progressed(self._spec, len(positions))
-            self._keep(lock)
-        return left
+            return answer.result()
 
     def _recover(self) -> None:
         """Commits what Pendo had acknowledged to a run that died before it could."""
@@ -349,6 +372,11 @@ class SyncRun:
         rendered = render(spec, rows, self._prepared.fields)
         others = rendered.unsendable
         page = _Page(number, span, [(row[0], row[1]) for row in rows], rows, others, settled=[list(others)])
+        if self._held is not None:
+            # The segment was replaced: who is in it needs no request, nor who is out of it.
+            done = {(row[0], row[1]) for row in rows if row[2] == "removed" or row[3] in self._held}
+            page.settled.append(list(done))
+            rendered.updates = [record for record in rendered.updates if record.position not in done]
         return page, [
             (deliver, RecordBatch(batch))
             for deliver, records, size in (
@@ -454,8 +482,12 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
             f"blocked: {planned.removed:,} {spec.object}s would be deleted in Pendo; set max_removals to allow so "
             "many, or --force deletes them"
         )
+    changes, changed = planned.added + planned.changed, "added or changed"
+    if spec.segment is not None:
+        # A member is not changed by being sent again, as it is when all are replaced.
+        changes, changed = planned.added, "added"
     for rows, limit, name, what in (
-        (planned.added + planned.changed, spec.max_changes, "max_changes", "added or changed"),
+        (changes, spec.max_changes, "max_changes", changed),
         (planned.removed, spec.max_removals, "max_removals", "removed"),
     ):
         allowed = _allowed(limit, known)
@@ -476,3 +508,12 @@ def _allowed(limit: Limit | None, known: int) -> int | None:
     if limit.rows is not None:
         return limit.rows
     return int(known * (limit.percent or 0) / 100) if known else None
+
+
+def _is_unicode(text: str) -> bool:
+    # See Deliverer: some drivers hand out text that is none.
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -85,10 +85,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why an attempt has to be made again, and how many seconds Pendo wants us to wait; None if it does not say."""
+    """Why an attempt has to be made again.
+
+    Attributes:
+        reason: What went wrong.
+        wait: How many seconds Pendo wants us to wait; None if it does not say.
+        refused: Whether Pendo has surely not done what was asked.
+    """
 
     reason: str
     wait: float | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +154,9 @@ class PendoClient:
         with self._lock:
             return self._traffic
 
-    def api(self, method: str, path: str, body: bytes | None = None, readable: bool = False) -> Answer:
+    def api(
+        self, method: str, path: str, body: bytes | None = None, readable: bool = False, repeatable: bool = True
+    ) -> Answer:
         """Calls the Engage API with the integration key.
 
         Args:
@@ -155,15 +164,15 @@ class PendoClient:
             path: Below ``/api/v1/``.
             body: What to send.
             readable: Whether a 2xx whose body is no JSON object, a proxy's page say, is a fault that may pass.
+            repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
 
         Raises:
             ConfigError: If no integration key is set.
             KeyRefusedError: On 401 and 403.
             UnavailableError: If retries did not help.
         """
-        return self._call(
-            method, self.settings.api_url, f"/api/v1/{path}", self.settings.require_integration_key(), body, readable
-        )
+        key = self.settings.require_integration_key()
+        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, readable, repeatable)
 
     def track(self, app: str | None, body: bytes) -> Answer:
         """Posts events with the Track Event shared secret of an app.
@@ -204,7 +213,14 @@ class PendoClient:
         return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
 
     def _call(
-        self, method: str, host: str, path: str, secret: Secret, body: bytes | None, readable: bool = False
+        self,
+        method: str,
+        host: str,
+        path: str,
+        secret: Secret,
+        body: bytes | None,
+        readable: bool = False,
+        repeatable: bool = True,
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
@@ -222,9 +238,11 @@ class PendoClient:
             now = self._clock()
             # From the first fault on: until then it may have waited for its turn, and that is no retry.
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
-            if attempt > self.settings.retries or now + wait > give_up_at:
+            may_repeat = repeatable or outcome.refused
+            if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
                 raise UnavailableError(
-                    f"Pendo at {host} did not take {method} {path} in {attempt} attempts; the last: {outcome.reason}.",
+                    f"Pendo at {host} did not take {method} {path} in {attempt} attempt{'s' if attempt > 1 else ''}; "
+                    f"the last: {outcome.reason}.",
                     "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "
                     "again.",
                 )
@@ -261,7 +279,7 @@ class PendoClient:
         if answer.status == 429:
             wait = _retry_after(response.headers.get("Retry-After"))
             self._pacer.throttled(now, wait)
-            return _Fault(answer.message, wait)
+            return _Fault(answer.message, wait, refused=True)
         if answer.status in RETRIED:
             self._pacer.strained(now)
             return _Fault(answer.message, _retry_after(response.headers.get("Retry-After")))

@@ -52,8 +52,13 @@ def is_there(client: PendoClient, segment_id: str) -> bool:
 
 
 def upload(client: PendoClient, name: str, visitors: Sequence[str]) -> Answer:
-    """Makes a segment of at least one visitor."""
-    return client.api("POST", "segment/upload", orjson.dumps({"name": name, "visitors": list(visitors)}))
+    """Makes a segment of at least one visitor.
+
+    Raises:
+        UnavailableError: If Pendo does not answer; it may have made the segment, and a second call would make another.
+    """
+    body = orjson.dumps({"name": name, "visitors": list(visitors)})
+    return client.api("POST", "segment/upload", body, repeatable=False)
 
 
 def uploaded_id(answer: Answer) -> str | None:
@@ -66,11 +71,6 @@ def uploaded_id(answer: Answer) -> str | None:
 def overwrite(client: PendoClient, segment_id: str, visitors: Sequence[str]) -> Answer:
     """Replaces all members."""
     return client.api("PUT", f"segment/{segment_id}", orjson.dumps({"visitors": list(visitors)}))
-
-
-def delete(client: PendoClient, segment_id: str) -> Answer:
-    """Deletes a segment."""
-    return client.api("DELETE", f"segment/{segment_id}")
 
 
 def patch(client: PendoClient, segment_id: str, operations: Mapping[str, Sequence[str]]) -> Answer:

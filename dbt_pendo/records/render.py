@@ -182,11 +182,10 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
 
 def _render_members(page: _Page) -> Rendered:
     """Returns what becomes of each visitor: both kinds are updates, for one call takes both."""
-    operations = ({"op": "remove" if change == "removed" else "add"} for change in page.changes)
     return Rendered(
         updates=[
-            Record(position, key, (operation,))
-            for position, key, operation in zip(page.positions, page.keys, operations, strict=True)
+            Record(position, key, ({"op": "remove" if change == "removed" else "add", "value": [key]},))
+            for position, change, key in zip(page.positions, page.changes, page.keys, strict=True)
         ]
     )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .metadata import Records
 from .refusal import RefusedError
 from .switches import Switches
 
@@ -58,7 +59,7 @@ class Segments:
         visitors: The visitors Pendo has seen. Others become members too (SEG), unless a switch says no.
     """
 
-    def __init__(self, visitors: Container[str]) -> None:
+    def __init__(self, visitors: Records) -> None:
         self._visitors = visitors
         self._segments: dict[str, _Segment] = {}
         self._exports: dict[str, list[str]] = {}

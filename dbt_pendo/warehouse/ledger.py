@@ -33,6 +33,7 @@ LONGEST_NAME = 50
 EVERYTHING = Span("000", "fff")
 # One for all syncs.
 SEGMENTS_TABLE = "pendo_segments"
+MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
 # Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
 OWN_COLUMNS = frozenset(
     {
@@ -65,6 +66,14 @@ class PlanOptions:
     full_refresh: bool = False
     max_attempts: int | None = None
     missing_retry: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotedSegment:
+    """A segment of Pendo's as we have noted it: its id, and whether the ledger tells its members."""
+
+    id: str
+    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,21 +262,24 @@ class SyncTables:
                 )
             )
 
-    def segment_id(self) -> str | None:
-        """Returns Pendo's id of the segment that this sync fills; None while it is not known."""
+    def segment(self) -> NotedSegment | None:
+        """Returns the segment that this sync fills, as earlier runs have noted it."""
         if not self._session.exists(self._schema, SEGMENTS_TABLE):
             return None
-        rows = self._session.rows(self._session.sql("pendo_segment_id", **self._segment()))
-        return None if not rows or rows[0][0] is None else str(rows[0][0])
+        rows = self._session.rows(self._session.sql("pendo_read_segment", **self._segment()))
+        return NotedSegment(str(rows[0][0]), rows[0][1] == MEMBERS_KNOWN) if rows else None
 
-    def note_segment(self, segment_id: str | None) -> None:
-        """Notes Pendo's id of the segment, by which it is found even under another name; None forgets it."""
+    def note_segment(self, segment: NotedSegment) -> None:
+        """Notes Pendo's id of the segment, by which it is found even under another name."""
         if not self._session.exists(self._schema, SEGMENTS_TABLE):
             segments = self._session.relation(self._schema, SEGMENTS_TABLE)
             # Another run may do the same right now; then the table is there as well.
             with contextlib.suppress(WarehouseError):
                 self._session.run(self._session.sql("pendo_create_segments", segments=segments))
-        self._session.run(self._session.sql("pendo_note_segment", segment_id=segment_id, **self._segment()))
+        members = MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT
+        self._session.run(
+            self._session.sql("pendo_note_segment", segment_id=segment.id, members=members, **self._segment())
+        )
 
     def _segment(self) -> dict[str, str | None]:
         segments = self._session.relation(self._schema, SEGMENTS_TABLE)
@@ -275,8 +287,8 @@ class SyncTables:
 
     def forget(self) -> None:
         """Drops the ledger, its change set, and what a dead compaction left."""
-        if self._spec.segment is not None:
-            self.note_segment(None)
+        if self._spec.segment is not None and (noted := self.segment()) is not None:
+            self.note_segment(replace(noted, known=False))
         for table in (self._changes, self._ledger, self._compacted):
             self._session.drop(self._schema, table)
 

@@ -21,7 +21,7 @@ from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySiz
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables, sync_lock
+from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -61,6 +61,7 @@ __all__ = [
     "TestReadBack",
     "TestRunLog",
     "TestSchemas",
+    "TestSegments",
     "TestValues",
 ]
 
@@ -689,6 +690,40 @@ class TestSchemas:
 
     def test_columns_of_what_is_not_there(self, store: Store) -> None:
         assert store.session.columns(None, store.schema, "nothing") is None
+
+
+class TestSegments:
+    def test_a_member_is_a_member_however_often_it_is_listed(self, store: Store) -> None:
+        rows = [("a", "1"), ("a", "2"), ("b", "1"), (None, "1"), (None, "2"), ("_PENDO_T_1", "x")]
+        store.create("people", PEOPLE, rows)
+        tables = self.tables(store, "Trial")
+        assert plan(tables, "r1") == Planned(added=2, invalid=2)
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [("b", "2"), ("c", "1"), ("c", "1")])
+        assert plan(tables, "r2") == Planned(added=1, removed=1, unchanged=1)
+        assert {key: row[2] for key, row in everything(tables).items()} == {"a": "removed", "c": "added"}
+
+    def test_the_latest_note_of_a_name_counts(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "1")])
+        names = dict.fromkeys(["Trial", *AWKWARD])
+        noted = {name: NotedSegment(f"{name} it is", True) for name in names}
+        for name, segment in noted.items():
+            tables = self.tables(store, name)
+            assert tables.segment() is None
+            tables.note_segment(dataclasses.replace(segment, known=False))
+            assert tables.segment() == dataclasses.replace(segment, known=False)
+            tables.note_segment(segment)
+            assert tables.segment() == segment
+        # The ledger tells of the last one.
+        last = next(reversed(noted))
+        for name, segment in noted.items():
+            assert self.tables(store, name).segment() == dataclasses.replace(segment, known=name == last)
+        tables.forget()
+        assert tables.segment() == dataclasses.replace(noted[last], known=False)
+
+    def tables(self, store: Store, segment: str) -> SyncTables:
+        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=segment)
+        return store.tables(spec)
 
 
 class TestReadBack:

@@ -18,7 +18,7 @@ from dbt_pendo.outcome import UNSENT, Outcome
 from dbt_pendo.spec.event_warnings import PropertySize, PropertySizes
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.run_log import log_run
@@ -292,10 +292,10 @@ def segments(recorder: Recorder, dialect: str) -> None:
     for name in AWKWARD:
         spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=name)
         tables = SyncTables(recorder, "pendo", spec, dataclasses.replace(source, columns=()))
-        tables.note_segment(name)
-        tables.note_segment(None)
+        for known in (True, False):
+            tables.note_segment(NotedSegment(name, known))
         recorder.there = True
-        tables.segment_id()
+        tables.segment()
         tables.write_changes("r1", PlanOptions())
         recorder.there = False
 
