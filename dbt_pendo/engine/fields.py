@@ -139,12 +139,7 @@ class SyncFields:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What does not keep a sync from running, and may surprise."""
-        if "agent" not in self.spec.groups:
-            return ()
-        # pendo-api.md 8.2.
-        return (
-            "Pendo's snippet overwrites agent fields on the next page view; `group: custom` keeps what a sync wrote.",
-        )
+        return agent_warnings(self.spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +149,13 @@ class UnmappedField:
     object: Object
     group: Group
     field: SchemaField
+
+
+def agent_warnings(spec: SyncSpec) -> tuple[str, ...]:
+    """Returns the warning about agent fields, which do not stay as a sync wrote them (pendo-api.md 8.2)."""
+    if "agent" not in spec.groups:
+        return ()
+    return ("Pendo's snippet overwrites agent fields on the next page view; `group: custom` keeps what a sync wrote.",)
 
 
 def match(spec: SyncSpec, source: Source, schema: Schema) -> tuple[MatchedField, ...]:

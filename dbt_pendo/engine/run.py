@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dbt_pendo.engine.fields import MatchedField, SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
+from dbt_pendo.engine.fields import (
+    MatchedField,
+    SyncFields,
+    UnmappedField,
+    agent_warnings,
+    allow_creation,
+    match,
+    unmapped,
+    unusable,
+)
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
@@ -106,7 +115,7 @@ class Run:
         """Compares each mapping with the warehouse and with Pendo."""
         for model, spec in self._gathered.syncs:
             self._stop.check()
-            warnings = property_name_warnings(spec)
+            warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
             try:
                 prepared = self._prepare(model, spec, may_create=False)
                 self._find_segment(prepared)
@@ -395,7 +404,7 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
 def check_offline(gathered: Gathered) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
     for _, spec in gathered.syncs:
-        warnings = property_name_warnings(spec)
+        warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
         try:
             refuse_unsupported(spec)
         except ConfigError as error:

@@ -479,8 +479,8 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     known = planned.changed + planned.removed + planned.unchanged
     if planned.removed and spec.on_removed == "delete" and spec.max_removals is None:
         return (
-            f"blocked: {planned.removed:,} {spec.object}s would be deleted in Pendo; set max_removals to allow so "
-            "many, or --force deletes them"
+            f"blocked: {planned.removed:,} {spec.object}{'s' if planned.removed > 1 else ''} would be deleted in "
+            "Pendo; set max_removals to allow so many, or --force deletes them"
         )
     changes, changed = planned.added + planned.changed, "added or changed"
     if spec.segment is not None:

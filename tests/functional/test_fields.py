@@ -140,8 +140,11 @@ def test_agent_fields_carry_a_warning_once_a_sync(named: SmallProject) -> None:
     assert "snippet overwrites" in warning
     ended = named.run("fields").expect(0)
     assert ended.stdout.count("snippet overwrites") == 1
+    for flags in ((), ("--offline",)):
+        assert warning in named.check(*flags).result()["warnings"]
     named.annotate("people", PEOPLE | {"fields": {"Plan Name": "plan"}})
     assert fields(named).result()["warnings"] == []
+    assert named.check().result()["warnings"] == []
     assert "snippet" not in named.run("fields").expect(0).stdout
 
 
