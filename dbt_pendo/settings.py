@@ -39,6 +39,7 @@ ENVIRONMENT: Mapping[str, tuple[str, type]] = {
     "max_error_share": ("PENDO_MAX_ERROR_SHARE", float),
     "allow_http": ("PENDO_ALLOW_HTTP", bool),
     "schema": ("DBT_PENDO_SCHEMA", str),
+    "require_tests": ("DBT_PENDO_REQUIRE_TESTS", bool),
 }
 
 MAY_BE_ZERO = frozenset({"retries", "missing_retry"})
@@ -99,6 +100,7 @@ class Settings:
         max_error_share: The share of rejected rows above which a sync stops.
         allow_http: Whether keys may travel over plain http to hosts other than this machine.
         schema: The warehouse schema of ledger, change sets and run log; None for ``<target schema>_pendo``.
+        require_tests: Whether models of which a test failed are held back.
         integration_key: The key that writes metadata.
         track_secrets: Track Event shared secrets by app; the empty name is the only app's.
     """
@@ -116,6 +118,7 @@ class Settings:
     max_error_share: float = 0.5
     allow_http: bool = False
     schema: str | None = None
+    require_tests: bool = False
     integration_key: Secret | None = None
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
 

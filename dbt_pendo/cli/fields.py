@@ -34,7 +34,7 @@ def fields(create: bool, **flags: Any) -> None:
         from dbt_pendo.engine.run import open_run
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
         terminal.found(gathered)
         found: list[SyncFields] = []
         unmapped: list[UnmappedField] = []

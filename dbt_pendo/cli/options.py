@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -16,6 +16,7 @@ from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, load_
 
 if TYPE_CHECKING:
     from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.engine.gates import Gates
     from dbt_pendo.engine.gather import Selection
     from dbt_pendo.warehouse.session import Connection
 
@@ -36,7 +37,10 @@ SETTINGS_HELP: Mapping[str, str] = {
     "max_error_share": "Stop a sync when a larger share of its rows than this is rejected.",
     "allow_http": "Let keys travel over plain http to other machines.",
     "schema": "Warehouse schema of ledger, change sets and run log.",
+    "require_tests": "Hold back models of which a test failed.",
 }
+# Settings whose flags belong to some commands only.
+GATES = frozenset({"require_tests"})
 
 
 class DbtCommand(click.Command):
@@ -65,6 +69,7 @@ class Invocation:
         project_dir: The dbt project.
         target_path: dbt's target folder, where the manifest is and our results go.
         selection: Which models.
+        gates: What dbt's last command must have done to them.
         connection: Where the warehouse is.
         settings: How to reach Pendo.
     """
@@ -72,6 +77,7 @@ class Invocation:
     project_dir: Path
     target_path: Path
     selection: Selection
+    gates: Gates
     connection: Connection
     settings: Settings
 
@@ -112,17 +118,15 @@ def dbt_options(command: Decorated) -> Decorated:
 
 def settings_options(command: Decorated) -> Decorated:
     """Adds a flag for each setting."""
+    return _apply(command, *_settings(name for name in ENVIRONMENT if name not in GATES))
+
+
+def gate_options(command: Decorated) -> Decorated:
+    """Adds the flags that hold syncs back by what dbt's last command did."""
     return _apply(
         command,
-        *(
-            # The environment is read by load_settings, which knows the order of precedence.
-            click.option(
-                f"--{name.replace('_', '-')}",
-                name,
-                help=f"{SETTINGS_HELP[name]}  [env var: {variable}]",
-            )
-            for name, (variable, _) in ENVIRONMENT.items()
-        ),
+        click.option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
+        *_settings(GATES),
     )
 
 
@@ -157,6 +161,7 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     Raises:
         ConfigError: If there is no project, or a flag or setting makes no sense.
     """
+    from dbt_pendo.engine.gates import Gates
     from dbt_pendo.engine.gather import Selection
     from dbt_pendo.warehouse.session import Connection
 
@@ -166,12 +171,14 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
     # dbt, too, takes a relative target path from the project's folder.
     target_path = project_dir / (flags["target_path"] or project.get("target-path") or "target")
+    settings = load_settings(flags, ours)
     return Invocation(
         project_dir=project_dir,
         target_path=target_path,
         selection=Selection(flags["select"], flags["exclude"], flags["selector"]),
+        gates=Gates(flags.get("only_built", False), settings.require_tests),
         connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
-        settings=load_settings(flags, ours),
+        settings=settings,
     )
 
 
@@ -224,6 +231,20 @@ def _section(variables: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(section, dict):
         raise ConfigError(f"{where}: dbt_pendo is not a mapping of settings.")
     return section
+
+
+def _settings(names: Iterable[str]) -> list[Callable[[Decorated], Decorated]]:
+    # The environment is read by load_settings, which knows the order of precedence.
+    return [
+        click.option(_flag(name, kind), name, default=None, help=f"{SETTINGS_HELP[name]}  [env var: {variable}]")
+        for name in names
+        for variable, kind in [ENVIRONMENT[name]]
+    ]
+
+
+def _flag(setting: str, kind: type) -> str:
+    name = setting.replace("_", "-")
+    return f"--{name}/--no-{name}" if kind is bool else f"--{name}"
 
 
 def _apply(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:

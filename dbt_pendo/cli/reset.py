@@ -37,7 +37,7 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
         if adopt and from_pendo:
             raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
         terminal.found(gathered)
         done = []
         if gathered.syncs:

@@ -9,6 +9,7 @@ import click
 from dbt_pendo.cli.options import (
     DbtCommand,
     dbt_options,
+    gate_options,
     output_options,
     read_invocation,
     run_with_terminal,
@@ -34,7 +35,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
         from dbt_pendo.engine.run import check_offline, open_run
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
         terminal.found(gathered)
         checked = []
         if offline:
@@ -53,6 +54,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
 @dbt_options
 @click.option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again.")
 @click.option("--show", metavar="N", type=click.IntRange(min=0), default=0, help="Print the first N records' requests.")
+@gate_options
 @settings_options
 @output_options
 def plan(full_refresh: bool, show: int, **flags: Any) -> None:
@@ -78,6 +80,7 @@ def plan(full_refresh: bool, show: int, **flags: Any) -> None:
 )
 @click.option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`.")
 @click.option("--warn-error", envvar="DBT_WARN_ERROR", show_envvar=True, is_flag=True, help="Warnings exit 1.")
+@gate_options
 @settings_options
 @output_options
 def sync(
@@ -95,12 +98,14 @@ def sync(
     def run(terminal: Terminal) -> int:
         if dry_run:
             return _plan(terminal, full_refresh, 0, flags, retry_held)
+        from dbt_pendo.engine.gates import require_evidence
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import nothing_to_sync, open_run
         from dbt_pendo.engine.sync import Options
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        require_evidence(gathered.last_run, invocation.gates)
         terminal.found(gathered)
         if gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run, terminal.progress():
@@ -117,12 +122,14 @@ def sync(
 
 def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
     from dbt_pendo.console.documents import plan_document
+    from dbt_pendo.engine.gates import require_evidence
     from dbt_pendo.engine.gather import gather_syncs
     from dbt_pendo.engine.run import open_run
     from dbt_pendo.engine.sync import Options
 
     invocation = read_invocation(flags)
-    gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+    gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+    require_evidence(gathered.last_run, invocation.gates)
     terminal.found(gathered)
     planned = []
     if gathered.syncs:

@@ -33,7 +33,7 @@ def unlock(force: bool, **flags: Any) -> None:
         from dbt_pendo.engine.run import open_run
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection)
+        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
         with open_run(gathered, invocation.connection, invocation.settings) as run:
             unlocked = list(run.unlock(force))
         terminal.show_unlocked(unlocked)

@@ -59,14 +59,19 @@ class Terminal:
         if not gathered.syncs:
             self._line("Nothing to do: the selection holds no enabled sync.", "warn")
             return
-        self._line(f"Found {_number(len(gathered.syncs), 'sync')} in {gathered.manifest.path.name}")
+        self._line(f"Found {_number(len(gathered.syncs), 'sync')} in {gathered.origin}")
+        if doubt := gathered.last_run.doubt:
+            self._line(f"{doubt[0].upper()}{doubt[1:]}: tables are taken as they are.")
         self._line("")
 
     # What a run tells: engine.observer.Observer.
 
-    def sync_started(self, index: int, total: int, spec: SyncSpec) -> None:
-        """Announces a sync."""
-        self._node(index, total, f"START sync {spec.object} {spec.name}", "RUN", "", {"sync": spec.name})
+    def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
+        """Announces a sync, and why it may run."""
+        about = {"sync": spec.name, "reason": reason}
+        # What follows a colon holds for all syncs, and was said above them.
+        note = f"RUN, {reason.partition(':')[0]}"
+        self._node(index, total, f"START sync {spec.object} {spec.name}", "RUN", note, about)
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """Starts the progress bar."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from dbt_pendo.engine.gates import Gates, Verdict, judge
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import Manifest, Model, read_manifest, read_unbuilt
+from dbt_pendo.project.artifacts import Model, read_manifest
+from dbt_pendo.project.run_results import LastRun, read_last_run
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.spec.annotation import Problem
 from dbt_pendo.spec.parse import parse_syncs
@@ -44,18 +46,28 @@ class Gathered:
     """The syncs a command is about.
 
     Attributes:
-        manifest: The manifest they come from.
+        origin: Where they were found, in the words of a message.
+        invocation_id: The dbt invocation that built their models.
         syncs: Each with its model, parents before children.
-        unbuilt: Models that the last dbt run left undone, with dbt's status.
+        last_run: What is known of dbt's last command.
+        verdicts: Whether each may run, by the model's id.
     """
 
-    manifest: Manifest
+    origin: str
+    invocation_id: str
     syncs: Sequence[tuple[Model, SyncSpec]]
-    unbuilt: Mapping[str, str] = field(default_factory=dict)
+    last_run: LastRun
+    verdicts: Mapping[str, Verdict]
 
 
-def gather_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Gathered:
+def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gates: Gates) -> Gathered:
     """Reads the manifest, selects, and parses the mappings of the selected models.
+
+    Args:
+        project_dir: The dbt project.
+        target_path: dbt's target folder.
+        selection: Which models.
+        gates: What dbt's last command must have done to them.
 
     Raises:
         ConfigError: If there is no usable manifest, nothing is annotated, or the selection is not understood.
@@ -75,11 +87,14 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
     if problems:
         raise MappingError(problems)
     _refuse_shared_segments([spec for spec in specs if spec.enabled])
+    last_run = read_last_run(target_path, manifest)
     by_id = {model.unique_id: model for model in models}
     return Gathered(
-        manifest,
+        manifest.path.name,
+        manifest.invocation_id,
         [(by_id[spec.unique_id], spec) for spec in specs if spec.enabled],
-        read_unbuilt(target_path, manifest),
+        last_run,
+        {model.unique_id: judge(model, last_run, gates) for model in models},
     )
 
 

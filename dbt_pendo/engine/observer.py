@@ -12,8 +12,8 @@ from dbt_pendo.warehouse.pages import Planned
 class Observer(Protocol):
     """Somebody who watches a run: the terminal, a log, or nobody."""
 
-    def sync_started(self, index: int, total: int, spec: SyncSpec) -> None:
-        """A sync begins: its place in the run, from 1."""
+    def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
+        """A sync begins: its place in the run, from 1, and why it may run."""
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """The change set is written."""

@@ -155,9 +155,9 @@ class Run:
                 if segment is not None:
                     segment_id, replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
                 requests = list(preview_requests(spec, rendered, segment_id, replaced))
-                unbuilt = self._gathered.unbuilt.get(spec.unique_id)
+                verdict = self._gathered.verdicts[spec.unique_id]
                 blocked = None if options.force else blocked_by(spec, planned)
-                note = _skipping(unbuilt) if unbuilt else blocked
+                note = blocked if verdict.may_run else f"skipped: {verdict.reason}"
             except DbtPendoError as error:
                 yield Checked(spec, error, warnings=warnings)
             else:
@@ -176,7 +176,9 @@ class Run:
         }
         results: list[SyncResult] = []
         for index, (_, spec) in enumerate(self._gathered.syncs, start=1):
-            observer.sync_started(index, len(self._gathered.syncs), spec)
+            verdict = self._gathered.verdicts[spec.unique_id]
+            if verdict.may_run:
+                observer.sync_started(index, len(self._gathered.syncs), spec, verdict.reason)
             prepared = ready[spec.name]
             if fail_fast and any(result.status not in ("success", "skipped") for result in results):
                 result = SyncResult(
@@ -194,7 +196,7 @@ class Run:
             # The run log is a convenience; a schema that cannot be written has failed the sync already.
             with contextlib.suppress(WarehouseError):
                 log_run(self._session, self._schema, result.to_row(run_id))
-        run = RunResults(run_id, self._gathered.manifest.invocation_id, results, time.monotonic() - started, _now())
+        run = RunResults(run_id, self._gathered.invocation_id, results, time.monotonic() - started, _now())
         run.write(target_path)
         return run
 
@@ -255,6 +257,10 @@ class Run:
             if (unreadable := why_unreadable(spec)) is not None:
                 yield Verified(spec, note=unreadable)
                 continue
+            if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
+                # What its table holds is not what the model says.
+                yield Verified(spec, note=verdict.reason)
+                continue
             try:
                 prepared = self._prepare(model, spec, may_create=False)
                 yield self._verify(run_id, prepared, repair, target_path, observer)
@@ -295,6 +301,11 @@ class Run:
             try:
                 if from_pendo:
                     require_readable(spec)
+                verdict = self._gathered.verdicts[spec.unique_id]
+                if (adopt or from_pendo) and not verdict.may_run:
+                    raise ConfigError(
+                        f"{spec.name}: {verdict.reason}; its rows are not taken for delivered.", "Build it first."
+                    )
                 prepared = self._prepare(model, spec, may_create=False, ask_pendo=from_pendo)
                 yield self._reset(run_id, prepared, adopt, from_pendo)
             except DbtPendoError as error:
@@ -348,8 +359,8 @@ class Run:
             yield Unlocked(spec.name, holder, broken)
 
     def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
-        if status := self._gathered.unbuilt.get(spec.unique_id):
-            return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", _skipping(status))
+        if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
+            return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", f"skipped: {verdict.reason}")
         try:
             return self._prepare(model, spec, may_create=True)
         except InterruptedRunError as error:
@@ -415,13 +426,9 @@ def check_offline(gathered: Gathered) -> Iterator[Checked]:
 
 def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:
     """Writes and returns the results of a run whose selection is empty, without opening anything."""
-    run = RunResults(_new_run_id(), gathered.manifest.invocation_id, (), 0.0, _now())
+    run = RunResults(_new_run_id(), gathered.invocation_id, (), 0.0, _now())
     run.write(target_path)
     return run
-
-
-def _skipping(status: str) -> str:
-    return f"skipped: the last dbt run left the model in status {status!r}"
 
 
 def _new_run_id() -> str:

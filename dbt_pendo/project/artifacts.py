@@ -1,9 +1,9 @@
-"""What dbt left behind: the manifest and the results of its last run."""
+"""What dbt left behind: the manifest."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -16,9 +16,6 @@ from dbt_pendo.spec.annotation import Annotation
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
 SUPPORTED_MANIFESTS = (12, 20)
-BUILDING_COMMANDS = frozenset({"run", "build", "seed", "snapshot", "retry"})
-# Of dbt's statuses, those that leave a model's table as it should be.
-BUILT = frozenset({"success", "pass", "warn", "reused", "no-op"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,8 @@ class Model:
         identifier: The table's name in the warehouse.
         materialized: ``table``, ``view``, ``ephemeral`` …
         annotation: Its mapping, as the user wrote it.
+        ancestors: The ids of all nodes that it is made of, near and far.
+        tests: The ids of its tests, unit tests among them.
     """
 
     unique_id: str
@@ -42,6 +41,8 @@ class Model:
     identifier: str
     materialized: str
     annotation: Annotation
+    ancestors: frozenset[str] = frozenset()
+    tests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_manifest(target_path: Path) -> Manifest:
         ConfigError: If there is none, it is no manifest, or a version this release does not know.
     """
     path = target_path / "manifest.json"
-    document = _read_json(path)
+    document = read_artifact(path)
     metadata = document.get("metadata")
     nodes = document.get("nodes")
     if not isinstance(metadata, dict) or not isinstance(nodes, dict):
@@ -84,44 +85,26 @@ def read_manifest(target_path: Path) -> Manifest:
             "newer write.",
             "Run `dbt build` with such a dbt, or upgrade dbt-pendo.",
         )
+    graph = _Graph(nodes, as_mapping(document.get("unit_tests")))
     annotated = {
         unique_id: model
         for unique_id, node in nodes.items()
-        if isinstance(node, dict) and (model := _annotated_model(unique_id, node)) is not None
+        if isinstance(node, dict) and (model := _annotated_model(unique_id, node, graph)) is not None
     }
     return Manifest(
         path=path,
         invocation_id=str(metadata.get("invocation_id") or ""),
         adapter_type=str(metadata.get("adapter_type") or ""),
-        models=tuple(annotated[unique_id] for unique_id in _in_build_order(annotated, nodes)),
+        models=tuple(annotated[unique_id] for unique_id in graph.order if unique_id in annotated),
     )
 
 
-def read_unbuilt(target_path: Path, manifest: Manifest) -> Mapping[str, str]:
-    """Returns the nodes whose table the last dbt run did not bring up to date, with dbt's status of each.
+def read_artifact(path: Path) -> dict[str, Any]:
+    """Reads one of dbt's JSON files.
 
-    ``run_results.json`` is believed only when a command that builds wrote it, in the manifest's own invocation:
-    ``docs generate``, ``show`` and others overwrite it (dbt-notes.md, trap 3).
+    Raises:
+        ConfigError: If there is none, or it is no JSON object.
     """
-    path = target_path / "run_results.json"
-    try:
-        document = _read_json(path)
-    except ConfigError:
-        return {}
-    metadata, arguments = _mapping(document.get("metadata")), _mapping(document.get("args"))
-    results = document.get("results")
-    if str(arguments.get("which")) not in BUILDING_COMMANDS:
-        return {}
-    if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
-        return {}
-    return {
-        str(result.get("unique_id")): str(result.get("status"))
-        for result in (results if isinstance(results, list) else [])
-        if isinstance(result, dict) and str(result.get("status")) not in BUILT
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
     try:
         document = orjson.loads(path.read_bytes())
     except FileNotFoundError:
@@ -138,19 +121,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _annotated_model(unique_id: str, node: dict[str, Any]) -> Model | None:
+def _annotated_model(unique_id: str, node: dict[str, Any], graph: _Graph) -> Model | None:
     if node.get("resource_type") not in ("model", "seed", "snapshot"):
         return None
     marked, meta = _pendo_of(node)
     columns = {
-        str(_mapping(column).get("name") or name): value
-        for name, column in _mapping(node.get("columns")).items()
-        for present, value in [_pendo_of(_mapping(column))]
+        str(as_mapping(column).get("name") or name): value
+        for name, column in as_mapping(node.get("columns")).items()
+        for present, value in [_pendo_of(as_mapping(column))]
         if present
     }
     if not marked and not columns:
         return None
-    config = _mapping(node.get("config"))
+    config = as_mapping(node.get("config"))
     name = str(node.get("name"))
     version = node.get("version")
     return Model(
@@ -167,18 +150,20 @@ def _annotated_model(unique_id: str, node: dict[str, Any]) -> Model | None:
             meta=meta,
             columns=columns,
         ),
+        ancestors=graph.ancestors(unique_id),
+        tests=graph.tests.get(unique_id, frozenset()),
     )
 
 
 def _pendo_of(node: Mapping[str, Any]) -> tuple[bool, Any]:
     """Returns whether ``meta.pendo`` is there, and what it says: ``config.meta`` first, then the older ``meta``."""
-    for meta in (_mapping(node.get("config")).get("meta"), node.get("meta")):
+    for meta in (as_mapping(node.get("config")).get("meta"), node.get("meta")):
         if isinstance(meta, dict) and "pendo" in meta:
             return True, meta["pendo"]
     return False, None
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def as_mapping(value: Any) -> Mapping[str, Any]:
     """Returns a part of an artifact that dbt may leave out, or write as null."""
     return value if isinstance(value, dict) else {}
 
@@ -191,14 +176,47 @@ def _declared_in(node: Mapping[str, Any]) -> str:
     return str(node.get("original_file_path") or node.get("path"))
 
 
-def _in_build_order(annotated: Mapping[str, Model], nodes: Mapping[str, Any]) -> list[str]:
-    """Sorts annotated models as dbt would build them, parents first."""
-    parents = {
-        unique_id: sorted(_mapping(node.get("depends_on")).get("nodes") or [])
-        for unique_id, node in sorted(nodes.items())
-        if isinstance(node, dict)
-    }
-    try:
-        return [unique_id for unique_id in TopologicalSorter(parents).static_order() if unique_id in annotated]
-    except CycleError:
-        return sorted(annotated)
+class _Graph:
+    """Which node is made of which, and tested by which."""
+
+    def __init__(self, nodes: Mapping[str, Any], unit_tests: Mapping[str, Any]) -> None:
+        self._parents = {
+            unique_id: _parents_of(node) for unique_id, node in sorted(nodes.items()) if isinstance(node, dict)
+        }
+        tests: dict[str, set[str]] = {}
+        for unique_id, node in (*nodes.items(), *unit_tests.items()):
+            for tested in _tested_by(unique_id, as_mapping(node)):
+                tests.setdefault(tested, set()).add(unique_id)
+        self.tests = {tested: frozenset(testing) for tested, testing in tests.items()}
+
+    @property
+    def order(self) -> Sequence[str]:
+        """The nodes as dbt would build them, parents first."""
+        try:
+            return list(TopologicalSorter(self._parents).static_order())
+        except CycleError:
+            return list(self._parents)
+
+    def ancestors(self, unique_id: str) -> frozenset[str]:
+        """Returns all nodes that one is made of."""
+        found: set[str] = set()
+        waiting = [unique_id]
+        while waiting:
+            parents = set(self._parents.get(waiting.pop(), ())) - found
+            found |= parents
+            waiting += parents
+        return frozenset(found)
+
+
+def _parents_of(node: Mapping[str, Any]) -> list[str]:
+    parents = as_mapping(node.get("depends_on")).get("nodes")
+    return sorted(map(str, parents)) if isinstance(parents, list) else []
+
+
+def _tested_by(unique_id: str, node: Mapping[str, Any]) -> list[str]:
+    """Returns the nodes that a test is about; none for what is no test."""
+    if not unique_id.startswith(("test.", "unit_test.")):
+        return []
+    # A test of relationships also reads the other model, and says nothing about that one.
+    attached = node.get("attached_node")
+    return [str(attached)] if attached else _parents_of(node)

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import BUILDING_COMMANDS, Manifest, Model, read_manifest, read_unbuilt
+from dbt_pendo.project.artifacts import Manifest, Model, read_manifest
+from dbt_pendo.project.run_results import BUILDING_COMMANDS, BUILT, LastRun, read_last_run
 from dbt_pendo.spec.annotation import Annotation
 
 MAPPING = {"object": "visitor", "visitor_id": "user_id"}
@@ -319,11 +320,18 @@ RESULTS = {
 UNBUILT = {"model.shop.bad": "error", "model.shop.late": "skipped"}
 
 
-def unbuilt(folder: Path, results: Any, **metadata: Any) -> Any:
+def last_run(folder: Path, results: Any, **metadata: Any) -> LastRun:
     write(folder, a_manifest(a_node(), **metadata))
     if results is not None:
         write(folder, results, "run_results.json")
-    return read_unbuilt(folder, read_manifest(folder))
+    return read_last_run(folder, read_manifest(folder))
+
+
+def unbuilt(folder: Path, results: Any, **metadata: Any) -> dict[str, str]:
+    """What was not brought up to date; nothing is either believed, or doubted with a reason."""
+    found = last_run(folder, results, **metadata)
+    assert bool(found.doubt) is not bool(found.command)
+    return {node: status for node, status in found.statuses.items() if status not in BUILT}
 
 
 def changed(part: str, value: Any) -> dict[str, Any]:
@@ -339,10 +347,20 @@ def test_the_results_of_a_command_that_builds_are_believed(tmp_path, which):
 
 
 @pytest.mark.parametrize(
-    "which", ["generate", "docs generate", "show", "run-operation", "compile", "test", "list", None, ["build"]]
+    "which", ["generate", "docs generate", "show", "run-operation", "compile", "list", "buildx", "", None, ["build"]]
 )
 def test_the_results_of_other_commands_are_not(tmp_path, which):
-    assert unbuilt(tmp_path, changed("args", {"which": which})) == {}
+    found = last_run(tmp_path, changed("args", {"which": which}))
+    assert (found.statuses, found.command, found.builds) == ({}, "", False)
+    assert "run_results.json was written by" in found.doubt
+
+
+def test_those_of_dbt_test_are_believed_and_build_nothing(tmp_path):
+    tested = changed("args", {"which": "test"})
+    tested["results"] = [{"unique_id": "test.shop.unique_users_id.1f", "status": "fail"}]
+    found = last_run(tmp_path, tested)
+    assert (found.command, found.builds, found.doubt) == ("test", False, "")
+    assert found.statuses == {"test.shop.unique_users_id.1f": "fail"}
 
 
 @pytest.mark.parametrize(
@@ -406,4 +424,4 @@ json_values = st.recursive(
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_results_file_whatever_it_holds_breaks_a_run(tmp_path, document):
-    assert isinstance(unbuilt(tmp_path, json.dumps(document).encode()), dict)
+    assert isinstance(last_run(tmp_path, json.dumps(document).encode()), LastRun)

@@ -43,6 +43,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "max_error_share": ("0.1", "0.2", 0.3, 0.5, (0.1, 0.2, 0.3)),
     "allow_http": (True, "no", "Yes", False, (True, False, True)),
     "schema": ("flagged", "environed", "varied", None, ("flagged", "environed", "varied")),
+    "require_tests": (False, "yes", False, False, (False, True, False)),
 }
 SECRET = "ab12-SECRET-9f.eu"
 KNOWN_SETTINGS = f"Known settings: {', '.join(VALUES)}."

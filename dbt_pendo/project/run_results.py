@@ -1,0 +1,71 @@
+"""What the last dbt command did to each node, as far as ``run_results.json`` can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.project.artifacts import Manifest, as_mapping, read_artifact
+
+BUILDING_COMMANDS = frozenset({"run", "build", "seed", "snapshot", "retry"})
+# Of dbt's statuses, those that leave a model's table as it should be.
+BUILT = frozenset({"success", "pass", "warn", "reused", "no-op"})
+
+
+@dataclass(frozen=True, slots=True)
+class LastRun:
+    """The last dbt command.
+
+    Attributes:
+        command: Its name as dbt has it, such as ``build``; empty when there is nothing to believe.
+        statuses: dbt's status of each node that it ran, tests included.
+        doubt: Why nothing is believed; empty when something is.
+    """
+
+    command: str = ""
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    doubt: str = ""
+
+    @property
+    def builds(self) -> bool:
+        """Whether it was a command that builds models."""
+        return self.command in BUILDING_COMMANDS
+
+
+def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
+    """Reads ``run_results.json``, and believes it only where it tells the truth.
+
+    That is when a command that builds wrote it, in the manifest's own invocation: ``docs generate``, ``show`` and
+    ``run-operation`` overwrite it, and the first marks models as built that were not (dbt-notes.md, trap 3). ``dbt
+    test`` builds nothing, but what it says of tests is so.
+
+    Args:
+        target_path: dbt's target folder.
+        manifest: The manifest beside it.
+    """
+    path = target_path / "run_results.json"
+    try:
+        document = read_artifact(path)
+    except ConfigError:
+        return LastRun(doubt=f"there is no {path.name} to say what dbt built")
+    metadata, arguments = as_mapping(document.get("metadata")), as_mapping(document.get("args"))
+    command = arguments.get("which")
+    if not isinstance(command, str) or command not in BUILDING_COMMANDS | {"test"}:
+        written = f"`dbt {_spoken(command)}`" if isinstance(command, str) else "no command that is known"
+        return LastRun(doubt=f"{path.name} was written by {written}, which does not say what was built")
+    if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
+        return LastRun(doubt=f"{path.name} is of another dbt invocation than {manifest.path.name}")
+    results = document.get("results")
+    return LastRun(command, _statuses(results if isinstance(results, list) else []))
+
+
+def _statuses(results: list[Any]) -> Mapping[str, str]:
+    return {str(result.get("unique_id")): str(result.get("status")) for result in results if isinstance(result, dict)}
+
+
+def _spoken(command: str) -> str:
+    # dbt's own name for `dbt docs generate`.
+    return "docs generate" if command == "generate" else command
