@@ -61,7 +61,7 @@ class Terminal:
             return
         self._line(f"Found {_number(len(gathered.syncs), 'sync')} in {gathered.origin}")
         if doubt := gathered.last_run.doubt:
-            self._line(f"{doubt[0].upper()}{doubt[1:]}: tables are taken as they are.")
+            self._line(f"Tables are taken as they are: {doubt}.")
         self._line("")
 
     # What a run tells: engine.observer.Observer.

@@ -1,0 +1,238 @@
+"""Which syncs run, by what real dbt commands did before."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_PROFILE, build_once
+from harness import Project, copy_built, run_dbt, writes
+
+from dbt_pendo.sandbox import Sandbox
+
+PROJECT = """\
+name: gated
+version: "1.0.0"
+config-version: 2
+profile: small
+models:
+  gated:
+    +materialized: table
+    marts:
+      +meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
+"""
+MODELS = {
+    "marts/sound": "select 'sound' as id, 'new' as plan",
+    "marts/untested": "select 'untested' as id, 'new' as plan",
+    "marts/warned": "select 'warned' as id, 'new' as plan, cast(null as int) as age",
+    "marts/failed_test": "select 'failed_test' as id, 'new' as plan, cast(null as int) as age",
+    # Its test reads `sound` as well, which is not to blame.
+    "marts/related": "select 'related' as id, 'new' as plan, 'nobody' as friend",
+    "marts/unit_tested": "select id, plan from {{ ref('numbers') }}",
+    "marts/made_of_numbers": "select id, plan from {{ ref('numbers') }}",
+    "marts/broken": "select {{ \"error('no luck')\" if var('broken', true) else \"'broken'\" }} as id, 'new' as plan",
+    "marts/after_broken": "select 'after_broken' as id, plan from {{ ref('broken') }}",
+    "numbers": "select {{ \"error('no luck')\" if var('no_numbers', false) else \"'made_of_numbers'\" }} as id, "
+    "'new' as plan",
+}
+YAML = """\
+models:
+  - name: sound
+    columns: [{name: id, data_tests: [unique, not_null]}]
+  - name: warned
+    columns: [{name: age, data_tests: [{not_null: {config: {severity: warn}}}]}]
+  - name: failed_test
+    columns: [{name: age, data_tests: [not_null]}]
+  - name: related
+    columns: [{name: friend, data_tests: [{relationships: {to: ref('sound'), field: id}}]}]
+unit_tests:
+  - name: plans_are_kept
+    model: unit_tested
+    given: [{input: ref('numbers'), rows: [{id: a, plan: pro}]}]
+    expect: {rows: [{id: a, plan: free}]}
+"""
+SYNCS = (
+    "sound",
+    "untested",
+    "warned",
+    "failed_test",
+    "related",
+    "unit_tested",
+    "made_of_numbers",
+    "broken",
+    "after_broken",
+)
+UNTOUCHED_BY_TESTS = {"sound", "untested", "warned", "made_of_numbers"}
+
+
+class Gated(Project):
+    """The project, its visitors, and the dbt beside it."""
+
+    def dbt(self, *args: str, status: int = 0) -> None:
+        env = {"SMALL_DUCKDB_PATH": str(self.database)}
+        run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env, status=status)
+
+    def statuses_of(self, *flags: str, status: int = 0) -> dict[str, str]:
+        return {one["sync"]: one["status"] for one in self.sync(*flags, status=status).json["results"]}
+
+    def message_of(self, sync: str, *flags: str) -> str:
+        return str(self.run("sync", "--json", "--select", sync, *flags).result()["message"])
+
+
+@pytest.fixture(scope="session")
+def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        (folder / "models" / "marts").mkdir(parents=True)
+        (folder / "dbt_project.yml").write_text(PROJECT)
+        (folder / "profiles.yml").write_text(SMALL_PROFILE)
+        (folder / "models" / "_models.yml").write_text(YAML)
+        for name, sql in MODELS.items():
+            (folder / "models" / f"{name}.sql").write_text(sql)
+        Gated(folder, folder / "small.duckdb").dbt("build", status=1)
+
+    return build_once(tmp_path_factory, "gated", build)
+
+
+@pytest.fixture
+def gated(built_gated: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
+    """The project after a `dbt build` of which a model, three tests and a unit test failed."""
+    folder = tmp_path / "gated"
+    database = copy_built(built_gated, folder, "small.duckdb")
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
+    return Gated(folder, database)
+
+
+@pytest.fixture
+def written(sandbox: Sandbox) -> Callable[[], set[str]]:
+    """The visitors that a sync has written."""
+    return lambda: {name for name, held in sandbox.visitors.items() if held["custom"] == {"plan": "new"}}
+
+
+def skipped(statuses: dict[str, str]) -> set[str]:
+    assert set(statuses.values()) <= {"success", "skipped"}
+    return {sync for sync, status in statuses.items() if status == "skipped"}
+
+
+def test_what_failed_or_was_skipped_is_not_synced(gated: Gated, written: Callable[[], set[str]]) -> None:
+    assert skipped(gated.statuses_of()) == {"broken", "after_broken", "unit_tested"}
+    assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
+    assert "the last dbt run left the model in status 'error'" in gated.message_of("broken")
+    assert "the last dbt run left the model in status 'skipped'" in gated.message_of("after_broken")
+
+
+def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(
+    gated: Gated, written: Callable[[], set[str]]
+) -> None:
+    held_back = skipped(gated.statuses_of("--require-tests"))
+    assert held_back == {"broken", "after_broken", "unit_tested", "failed_test", "related"}
+    assert written() == UNTOUCHED_BY_TESTS
+    message = gated.message_of("failed_test", "--require-tests")
+    assert message == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
+
+
+def test_tests_may_be_required_by_the_project(
+    gated: Gated, written: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (gated.folder / "dbt_project.yml").open("a") as project:
+        project.write("vars: {dbt_pendo: {require_tests: true}}\n")
+    plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
+    assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
+    gated.statuses_of()
+    assert written() == UNTOUCHED_BY_TESTS
+    gated.statuses_of("--no-require-tests")
+    assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
+
+
+def test_every_sync_says_why(gated: Gated) -> None:
+    out = gated.run("sync", "--require-tests").expect(0).stdout
+    lines = [line.split("  ", 1)[1] for line in out.splitlines()]
+    starts = {line.split()[6]: line.partition("[")[2].rstrip("]") for line in lines if " START sync " in line}
+    assert starts == {
+        "sound": "RUN, built by `dbt build`, 2 tests passed",
+        "untested": "RUN, built by `dbt build`",
+        "warned": "RUN, built by `dbt build`, 1 test passed",
+        "made_of_numbers": "RUN, built by `dbt build`",
+    }
+    reasons = {line.split()[5]: after.strip() for line, after in itertools.pairwise(lines) if "[SKIP]" in line}
+    assert set(reasons) == set(SYNCS) - set(starts)
+    assert all(reason.startswith("skipped: ") for reason in reasons.values())
+    told = gated.run("sync", "--select", "failed_test").expect(0).stdout
+    assert re.search(r"START sync visitor failed_test \.+ \[RUN, built by `dbt build`, 1 of 1 tests failed\]", told)
+
+
+def test_docs_generate_hides_what_was_built(gated: Gated, sandbox: Sandbox, written: Callable[[], set[str]]) -> None:
+    gated.dbt("docs", "generate", "--no-compile")
+    gated.dbt("docs", "generate", "--select", "broken", "sound")
+    for gate in ("--only-built", "--require-tests"):
+        ended = gated.run("sync", gate).expect(2)
+        assert f"{gate}: run_results.json was written by `dbt docs generate`" in ended.output
+        assert writes(sandbox.requests) == []
+    ended = gated.run("sync", "--exclude", "broken+", "unit_tested").expect(0)
+    assert ended.stdout.count("run_results.json was written by `dbt docs generate`") == 1
+    assert "Tables are taken as they are: " in ended.stdout
+    assert written() == set(SYNCS) - {"broken", "after_broken", "unit_tested"}
+
+
+def test_another_invocation_says_nothing(gated: Gated) -> None:
+    gated.dbt("parse", "--no-partial-parse")
+    assert "is of another dbt invocation" in gated.run("sync", "--only-built").expect(2).output
+    assert "is of another dbt invocation" in gated.run("sync", "--select", "sound").expect(0).output
+
+
+def test_tests_of_their_own_command_count_as_well(gated: Gated, written: Callable[[], set[str]]) -> None:
+    gated.dbt("run", "--select", "sound", "failed_test")
+    gated.dbt("test", "--select", "sound", "failed_test", status=1)
+    assert (
+        "the last dbt command was `dbt test`, which builds nothing"
+        in gated.run("sync", "--only-built").expect(2).output
+    )
+    statuses = gated.statuses_of("--require-tests", "--select", "sound", "failed_test")
+    assert statuses == {"sound": "success", "failed_test": "skipped"}
+    assert written() == {"sound"}
+
+
+def test_only_what_was_built(gated: Gated, written: Callable[[], set[str]]) -> None:
+    gated.dbt("run", "--select", "sound", "warned")
+    statuses = gated.statuses_of("--only-built")
+    assert {sync for sync, status in statuses.items() if status == "success"} == {"sound", "warned"}
+    assert written() == {"sound", "warned"}
+    assert gated.message_of("untested", "--only-built") == "skipped: the last `dbt run` did not build it (--only-built)"
+    # Without the flag their tables are good as they are; what has no table is still an error.
+    assert gated.statuses_of("--select", "untested", "related") == {"untested": "success", "related": "success"}
+
+
+def test_what_is_made_of_a_model_that_failed_is_stale(gated: Gated, written: Callable[[], set[str]]) -> None:
+    gated.dbt("run", "--select", "numbers", "--vars", "no_numbers: true", status=1)
+    assert gated.statuses_of("--select", "made_of_numbers", "sound") == {
+        "made_of_numbers": "skipped",
+        "sound": "success",
+    }
+    assert written() == {"sound"}
+    assert gated.message_of("made_of_numbers") == (
+        "skipped: stale: `dbt run` left numbers, which it is made of, in status 'error'"
+    )
+
+
+def test_a_retry_that_succeeds_opens_the_gate(gated: Gated, written: Callable[[], set[str]]) -> None:
+    gated.dbt("retry", "--vars", "broken: false", status=1)
+    assert gated.statuses_of("--only-built", "--select", "broken", "sound") == {"broken": "success", "sound": "skipped"}
+    assert written() == {"broken"}
+
+
+def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated: Gated, sandbox: Sandbox) -> None:
+    # A table of an earlier build, which the last one has failed to bring up to date.
+    gated.sql("create table main.broken as select 'broken' as id, 'half' as plan")
+    ended = gated.run("verify", "--repair", "--select", "broken").expect(0)
+    assert "the last dbt run left the model in status 'error'" in ended.stdout
+    assert writes(sandbox.requests) == []
+    for how in ("--adopt", "--from-pendo"):
+        ended = gated.run("reset", how, "--select", "broken").expect(2)
+        assert "its rows are not taken for delivered" in ended.output
+    assert gated.run("reset", "--select", "sound").expect(0)
