@@ -46,6 +46,9 @@ MAY_BE_ZERO = frozenset({"retries", "missing_retry"})
 
 INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
 TRACK_SECRET = "PENDO_TRACK_SECRET"  # noqa: S105 - the variable's name, not a secret
+DBT_CLOUD_TOKEN = "DBT_CLOUD_API_TOKEN"  # noqa: S105 - the variable's name, not a secret
+DBT_CLOUD_ACCOUNT = "DBT_CLOUD_ACCOUNT_ID"
+DBT_CLOUD_HOST = "DBT_CLOUD_HOST"
 SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of this prefix in its logs
 
 
@@ -151,6 +154,52 @@ class Settings:
         return secret
 
 
+@dataclass(frozen=True, slots=True)
+class DbtCloudAccount:
+    """An account of dbt Cloud, and the way into it.
+
+    Attributes:
+        url: Base URL of its host, without a trailing slash; which host it is differs by account.
+        account_id: dbt Cloud's number for it.
+        token: A service token or a personal one.
+    """
+
+    url: str
+    account_id: int
+    token: Secret
+
+
+def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
+    """Reads from the environment how to reach dbt Cloud.
+
+    Args:
+        environ: The environment.
+
+    Raises:
+        ConfigError: If a variable is missing or makes no sense.
+    """
+    host = environ.get(DBT_CLOUD_HOST, "").strip() or "cloud.getdbt.com"
+    url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, "cloud.getdbt.com")
+    if urlsplit(url).path:
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {url} is more than a host.", "Write it like cloud.getdbt.com.")
+    if urlsplit(url).scheme != "https" and not _is_this_machine(urlsplit(url).hostname or ""):
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {url} would send the token over plain http.", "Use https.")
+    account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
+    if not account:
+        raise ConfigError(
+            f"No dbt Cloud account is set: {DBT_CLOUD_ACCOUNT} is empty.",
+            "Copy its number from the address of any page of dbt Cloud: …/deploy/<account>/…",
+        )
+    account_id = int(_convert("account_id", account, int, DBT_CLOUD_ACCOUNT))
+    for variable in (DBT_CLOUD_TOKEN, f"{SECRET_PREFIX}{DBT_CLOUD_TOKEN}"):
+        if text := environ.get(variable, "").strip():
+            return DbtCloudAccount(url, account_id, Secret(_checked_secret(text, variable), variable))
+    raise ConfigError(
+        f"No dbt Cloud token is set: {DBT_CLOUD_TOKEN} is empty.",
+        "Create a service token that may read jobs (Account settings > Service tokens), and put it there.",
+    )
+
+
 def load_settings(
     flags: Mapping[str, Any], project_vars: Mapping[str, Any], environ: Mapping[str, str] = os.environ
 ) -> Settings:
@@ -217,7 +266,7 @@ def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
     return number
 
 
-def _checked_url(url: str, variable: str) -> str:
+def _checked_url(url: str, variable: str, example: str = "https://app.pendo.io") -> str:
     url = url.strip()
     if "@" in url:
         raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
@@ -228,7 +277,7 @@ def _checked_url(url: str, variable: str) -> str:
         # A port that is no number, half an IPv6 address.
         usable = False
     if not usable or not url.isprintable() or " " in url or "?" in url or "#" in url:
-        raise ConfigError(f"{variable}: {url!r} is not the URL of a host.", "Write it like https://app.pendo.io.")
+        raise ConfigError(f"{variable}: {url!r} is not the URL of a host.", f"Write it like {example}.")
     return url.rstrip("/")
 
 

@@ -130,6 +130,16 @@ def gate_options(command: Decorated) -> Decorated:
     )
 
 
+def dbt_cloud_options(command: Decorated) -> Decorated:
+    """Adds the flags that name a run of dbt Cloud, in place of dbt's last run here."""
+    number = click.IntRange(min=1)
+    return _apply(
+        command,
+        click.option("--dbt-cloud-run-id", metavar="N", type=number, help="Sync what this run of dbt Cloud built."),
+        click.option("--dbt-cloud-job-id", metavar="N", type=number, help="The same of the job's latest good run."),
+    )
+
+
 def output_options(command: Decorated) -> Decorated:
     """Adds the flags that say what is printed."""
     return _apply(

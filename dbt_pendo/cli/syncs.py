@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dbt_pendo.cli.options import (
     DbtCommand,
+    Invocation,
+    dbt_cloud_options,
     dbt_options,
     gate_options,
     output_options,
@@ -15,9 +19,11 @@ from dbt_pendo.cli.options import (
     run_with_terminal,
     settings_options,
 )
+from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
     from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.engine.gather import Gathered
 
 
 @click.command(cls=DbtCommand)
@@ -55,6 +61,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
 @click.option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again.")
 @click.option("--show", metavar="N", type=click.IntRange(min=0), default=0, help="Print the first N records' requests.")
 @gate_options
+@dbt_cloud_options
 @settings_options
 @output_options
 def plan(full_refresh: bool, show: int, **flags: Any) -> None:
@@ -81,6 +88,7 @@ def plan(full_refresh: bool, show: int, **flags: Any) -> None:
 @click.option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`.")
 @click.option("--warn-error", envvar="DBT_WARN_ERROR", show_envvar=True, is_flag=True, help="Warnings exit 1.")
 @gate_options
+@dbt_cloud_options
 @settings_options
 @output_options
 def sync(
@@ -99,12 +107,11 @@ def sync(
         if dry_run:
             return _plan(terminal, full_refresh, 0, flags, retry_held)
         from dbt_pendo.engine.gates import require_evidence
-        from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import nothing_to_sync, open_run
         from dbt_pendo.engine.sync import Options
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        gathered = _gather(invocation, flags)
         require_evidence(gathered.last_run, invocation.gates)
         terminal.found(gathered)
         if gathered.syncs:
@@ -123,12 +130,11 @@ def sync(
 def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
     from dbt_pendo.console.documents import plan_document
     from dbt_pendo.engine.gates import require_evidence
-    from dbt_pendo.engine.gather import gather_syncs
     from dbt_pendo.engine.run import open_run
     from dbt_pendo.engine.sync import Options
 
     invocation = read_invocation(flags)
-    gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+    gathered = _gather(invocation, flags)
     require_evidence(gathered.last_run, invocation.gates)
     terminal.found(gathered)
     planned = []
@@ -138,6 +144,24 @@ def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, An
     terminal.show_plan(planned)
     terminal.document(plan_document(planned))
     return _exit_code(planned, warned=False)
+
+
+def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Gathered:
+    """Gathers from dbt's target folder, or from the run of dbt Cloud that the flags name."""
+    from dbt_pendo.engine.gather import gather_syncs
+
+    run_id, job_id = flags["dbt_cloud_run_id"], flags["dbt_cloud_job_id"]
+    selection, gates = invocation.selection, invocation.gates
+    if run_id is None and job_id is None:
+        return gather_syncs(invocation.project_dir, invocation.target_path, selection, gates)
+    if run_id is not None and job_id is not None:
+        raise ConfigError("--dbt-cloud-run-id and --dbt-cloud-job-id name a run each.", "Give one of them.")
+    from dbt_pendo.project.cloud import DbtCloud
+    from dbt_pendo.settings import load_dbt_cloud
+
+    with DbtCloud(load_dbt_cloud()) as cloud:
+        run = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), invocation.target_path)
+    return replace(gather_syncs(invocation.project_dir, run.folder, selection, gates), origin=run.origin)
 
 
 def _exit_code(checked: list[Any], warned: bool) -> int:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import os
 import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -17,6 +14,7 @@ import requests
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.network import certificates, describe_fault, retry_after
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.settings import REGIONS, Secret, Settings
 
@@ -131,7 +129,7 @@ class PendoClient:
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
         self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
-        self._certificates = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._certificates = certificates()
         self._local = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[requests.Session] = []
@@ -266,7 +264,7 @@ class PendoClient:
             )
         except requests.RequestException as error:
             self._pacer.strained(self._clock())
-            return _Fault(secret.hidden_in(_describe_fault(error)))
+            return _Fault(secret.hidden_in(describe_fault(error)))
         finally:
             self._pacer.release()
         now = self._clock()
@@ -277,12 +275,12 @@ class PendoClient:
             variable = "PENDO_API_URL" if host == self.settings.api_url else "PENDO_DATA_URL"
             raise PendoError(f"{host} answers {path} with a redirect.", f"Set {variable} to the host it points to.")
         if answer.status == 429:
-            wait = _retry_after(response.headers.get("Retry-After"))
+            wait = retry_after(response.headers.get("Retry-After"))
             self._pacer.throttled(now, wait)
             return _Fault(answer.message, wait, refused=True)
         if answer.status in RETRIED:
             self._pacer.strained(now)
-            return _Fault(answer.message, _retry_after(response.headers.get("Retry-After")))
+            return _Fault(answer.message, retry_after(response.headers.get("Retry-After")))
         self._pacer.taken(now, now - started)
         return answer
 
@@ -323,27 +321,3 @@ def _without(secret: Secret, document: Any) -> Any:
     if isinstance(document, dict):
         return {secret.hidden_in(key): _without(secret, value) for key, value in document.items()}
     return document
-
-
-def _describe_fault(error: requests.RequestException) -> str:
-    """Says what went wrong below HTTP, without the URL and the pool internals requests puts into its text."""
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    reason: BaseException = error
-    while (inner := reason.__cause__ or reason.__context__) is not None:
-        reason = inner
-    return f"{type(error).__name__} ({reason})" if str(reason) else type(error).__name__
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3)."""
-    if not header:
-        return None
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), 300.0)

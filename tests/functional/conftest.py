@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dbt_cloud import DbtCloud, build_artifacts
 from harness import (
     PEOPLE,
     PEOPLE_ROWS,
@@ -225,6 +226,36 @@ def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     sandbox.add_visitors(["a", "b"])
     project.model("people", PEOPLE, PEOPLE_ROWS)
     return project
+
+
+# A project that dbt Cloud builds.
+
+
+@pytest.fixture(scope="session")
+def built_in_cloud(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_once(tmp_path_factory, "in_cloud", lambda folder: build_artifacts(folder, SMALL_PROFILE))
+
+
+@pytest.fixture
+def in_cloud(built_in_cloud: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project without a target folder, the tables that dbt Cloud built, and a Pendo that knows the visitors."""
+    folder = tmp_path / "in_cloud"
+    database = copy_built(built_in_cloud, folder, "small.duckdb")
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b", "c", "d"])
+    return Project(folder, database)
+
+
+@pytest.fixture
+def dbt_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtCloud]:
+    """An account of dbt Cloud without a run yet, and the environment that points at it."""
+    with DbtCloud() as cloud:
+        for name, value in cloud.environment.items():
+            monkeypatch.setenv(name, value)
+        yield cloud
 
 
 # A project with something wrong with almost every model.

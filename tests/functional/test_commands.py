@@ -68,10 +68,11 @@ COMMON_FLAGS = [
 ]
 FLAGS = {
     "check": [*COMMON_FLAGS, "--offline", "--warn-error"],
-    "plan": [*COMMON_FLAGS, "--show", "--full-refresh"],
+    "plan": [*COMMON_FLAGS, "--show", "--full-refresh", "--dbt-cloud-run-id", "--dbt-cloud-job-id"],
     "sync": [
         *COMMON_FLAGS,
         *("--full-refresh", "--limit", "--force", "--fail-fast", "-x", "--dry-run", "--warn-error"),
+        *("--dbt-cloud-run-id", "--dbt-cloud-job-id"),
     ],
     "schema": ["--json"],
     "sandbox": ["--json", "--port", "--load", "--switch"],

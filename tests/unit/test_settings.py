@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.settings import ENVIRONMENT, REGIONS, Secret, Settings, default_project_dir, load_settings
+from dbt_pendo.settings import (
+    ENVIRONMENT,
+    REGIONS,
+    Secret,
+    Settings,
+    default_project_dir,
+    load_dbt_cloud,
+    load_settings,
+)
 
 # Of each setting: as a flag gives it, in the environment, in vars, the default, and what the three mean.
 VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
@@ -481,3 +489,27 @@ def test_the_project_is_the_nearest_folder_upwards_that_has_one(tmp_path, monkey
 def test_without_a_project_the_folder_is_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert default_project_dir() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        (None, "https://cloud.getdbt.com"),
+        (" ", "https://cloud.getdbt.com"),
+        ("emea.dbt.com", "https://emea.dbt.com"),
+        (" https://ab123.us1.dbt.com/ ", "https://ab123.us1.dbt.com"),
+        ("localhost:8443", "https://localhost:8443"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ],
+)
+def test_the_host_of_dbt_cloud_with_and_without_a_scheme(host, url):
+    environ = {"DBT_CLOUD_ACCOUNT_ID": "7", "DBT_CLOUD_API_TOKEN": "token"}
+    account = load_dbt_cloud(environ if host is None else {**environ, "DBT_CLOUD_HOST": host})
+    assert (account.url, account.account_id, account.token.reveal()) == (url, 7, "token")
+    assert "Secret(DBT_CLOUD_API_TOKEN)" in repr(account)
+
+
+def test_the_plain_token_wins_over_the_one_of_dbt_cloud():
+    environ = {"DBT_CLOUD_ACCOUNT_ID": "7", "DBT_ENV_SECRET_DBT_CLOUD_API_TOKEN": "hidden"}
+    assert load_dbt_cloud(environ).token.reveal() == "hidden"
+    assert load_dbt_cloud({**environ, "DBT_CLOUD_API_TOKEN": "plain"}).token.reveal() == "plain"

@@ -1,0 +1,367 @@
+"""Syncs of what dbt Cloud built: the right steps of the right run, and every way in which it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dbt_cloud import ACCOUNT, TOKEN, DbtCloud, Run, Step
+from harness import Ended, Project, custom, run_cli, writes
+
+from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox.exchange import Reply
+
+PLANS = {"a": {"plan": "pro"}, "b": {"plan": "free"}, "c": {}, "d": {"plan": "pro"}}
+
+
+@pytest.fixture
+def steps(built_in_cloud: Path) -> dict[str, Step]:
+    """Steps as a job has them, with what real dbt left after each."""
+    folder = built_in_cloud / "steps"
+    commands = {
+        "build": "dbt build",
+        "build_docs": "dbt docs generate",
+        "seed": "dbt seed",
+        "run": "dbt run",
+        "test": "dbt test",
+        "docs": "dbt docs generate",
+        "people": "dbt run --select people",
+        "not_people": "dbt run --exclude people",
+    }
+    return {name: Step(f"Invoke dbt with `{command}`", folder / name) for name, command in commands.items()}
+
+
+@pytest.fixture
+def make_run(dbt_cloud: DbtCloud, steps: dict[str, Step]) -> Callable[..., Run]:
+    def make(*names: str, run_id: int = 123, status: int = 10, **about: object) -> Run:
+        run = Run(run_id, [steps[name] for name in names], status, **about)  # type: ignore[arg-type]
+        dbt_cloud.runs.append(run)
+        return run
+
+    return make
+
+
+def held(sandbox: Sandbox) -> dict[str, dict[str, object]]:
+    return custom(sandbox.visitors)
+
+
+def statuses(ended: Ended) -> dict[str, tuple[str, str | None]]:
+    return {result["sync"]: (result["status"], result["message"]) for result in ended.json["results"]}
+
+
+def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: str = "--dbt-cloud-run-id=123") -> None:
+    """Plan and sync say what is wrong, send nothing and keep nothing; the token shows nowhere."""
+    for command in ("plan", "sync"):
+        ended = run_cli(command, "--json", flag).expect(status)
+        for part in parts:
+            assert part in ended.stderr, ended.stderr
+        assert parts[0] in ended.json["error"]["message"]
+        assert TOKEN not in ended.output
+    assert writes(sandbox.requests) == []
+    assert not (project.target / "pendo_results.json").exists()
+    assert "main_pendo" not in project.schemas()
+
+
+# The right step.
+
+
+def test_a_failed_run_syncs_what_it_built_although_docs_came_last(
+    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    make_run("build", "build_docs", status=20)
+    ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
+    assert "Found 3 syncs in run 123 of dbt Cloud, which failed (step 4: dbt build)" in ended.stdout
+    assert held(sandbox) == {**PLANS, "d": {}}
+    document = in_cloud.results()
+    results = {result["sync"]: result for result in document["results"]}
+    assert results["broken"]["status"] == "skipped"
+    assert "left the model in status 'error'" in results["broken"]["message"]
+    built_by = json.loads((dbt_cloud.runs[0].steps[0].artifacts / "manifest.json").read_text())
+    assert document["metadata"]["manifest_invocation_id"] == built_by["metadata"]["invocation_id"]
+
+
+def test_only_what_changed_since_is_sent_again(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    make_run("build", "build_docs", status=20)
+    make_run("seed", "run", run_id=124)
+    in_cloud.sync("--dbt-cloud-run-id", "123")
+    sent = len(writes(sandbox.requests))
+    ended = in_cloud.sync("--dbt-cloud-run-id", "124")
+    assert {sync: result for sync, (result, _) in statuses(ended).items()} == dict.fromkeys(
+        ("people", "tested", "broken"), "success"
+    )
+    assert held(sandbox) == PLANS
+    assert len(writes(sandbox.requests)) == sent + 1
+
+
+def test_steps_of_one_run_count_together(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, built_in_cloud: Path
+) -> None:
+    make_run("people", "not_people", "test", "docs")
+    ended = run_cli("sync", "--dbt-cloud-run-id", "123", "--only-built", "--require-tests").expect(0)
+    assert (
+        "in run 123 of dbt Cloud (step 4: dbt run --select people, step 5: dbt run --exclude people, step 6: dbt test)"
+    ) in ended.stdout
+    # People was built by an earlier step than the manifest's; the test that failed ran in a later one.
+    results = {result["sync"]: result["status"] for result in in_cloud.results()["results"]}
+    assert results == {"people": "success", "tested": "skipped", "broken": "success"}
+    assert held(sandbox) == PLANS
+    last = json.loads((built_in_cloud / "steps" / "not_people" / "manifest.json").read_text())
+    assert in_cloud.results()["metadata"]["manifest_invocation_id"] == last["metadata"]["invocation_id"]
+
+
+def test_the_latest_result_of_a_node_counts(in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox) -> None:
+    make_run("build", "run", run_id=1)
+    make_run("run", "build", run_id=2)
+    assert statuses(in_cloud.sync("--dbt-cloud-run-id", "2"))["broken"][0] == "skipped"
+    assert held(sandbox) == {**PLANS, "d": {}}
+    assert statuses(in_cloud.sync("--dbt-cloud-run-id", "1"))["broken"][0] == "success"
+    assert held(sandbox) == PLANS
+
+
+def test_what_a_step_has_left_counts_once(
+    in_cloud: Project, dbt_cloud: DbtCloud, steps: dict[str, Step], tmp_path: Path
+) -> None:
+    """`dbt parse` writes a manifest of its own, beside the run results of the command before."""
+    parsed = tmp_path / "parsed"
+    shutil.copytree(steps["build"].artifacts, parsed)
+    shutil.copy(steps["docs"].artifacts / "manifest.json", parsed)
+    dbt_cloud.runs.append(Run(123, [steps["build"], Step("Invoke dbt with `dbt parse`", parsed)]))
+    ended = run_cli("plan", "--dbt-cloud-run-id", "123").expect(0)
+    assert "Found 3 syncs in run 123 of dbt Cloud (step 4: dbt build)\n" in ended.stdout
+
+
+def test_a_manifest_of_another_invocation_is_not_believed(
+    in_cloud: Project, dbt_cloud: DbtCloud, steps: dict[str, Step], tmp_path: Path, sandbox: Sandbox
+) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(steps["build"].artifacts, mixed)
+    shutil.copy(steps["docs"].artifacts / "manifest.json", mixed)
+    dbt_cloud.runs.append(Run(123, [Step("Invoke dbt with `dbt build`", mixed)]))
+    refused(in_cloud, sandbox, 2, "no step that built models")
+
+
+@pytest.mark.parametrize("lists_steps", ["no", "refused"])
+def test_steps_that_are_not_listed_are_found_by_number(
+    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox, lists_steps: str
+) -> None:
+    dbt_cloud.lists_steps = lists_steps
+    make_run("seed", "run", "docs")
+    ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
+    assert "in run 123 of dbt Cloud (step 4: dbt seed, step 5: dbt run)" in ended.stdout
+    assert held(sandbox) == PLANS
+    assert len(dbt_cloud.calls) < 20
+
+
+def test_selection_is_by_the_manifest_of_the_run(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    make_run("run", "docs")
+    ended = in_cloud.sync("--dbt-cloud-run-id", "123", "--select", "plans+", "--target-path", "target")
+    assert statuses(ended).keys() == {"people"}
+    assert held(sandbox) == {**PLANS, "c": {}, "d": {}}
+
+
+def test_the_artifacts_are_kept_for_a_day(in_cloud: Project, make_run: Callable[..., Run]) -> None:
+    make_run("run", run_id=1)
+    make_run("run", run_id=2)
+    in_cloud.plan("--dbt-cloud-run-id", "1")
+    folder = in_cloud.target / "dbt_pendo" / "dbt_cloud"
+    in_cloud.plan("--dbt-cloud-run-id", "2")
+    assert {path.name for path in folder.iterdir()} == {"1", "2"}
+    assert {path.name for path in (folder / "1").iterdir()} == {"manifest.json", "run_results.json"}
+    long_ago = time.time() - 25 * 3600
+    os.utime(folder / "1", (long_ago, long_ago))
+    in_cloud.plan("--dbt-cloud-run-id", "2")
+    assert {path.name for path in folder.iterdir()} == {"2"}
+
+
+# The right run.
+
+
+def test_of_a_job_the_latest_good_run(
+    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    make_run("build", run_id=5, finished_at="2026-11-24 09:00:00+00:00")
+    make_run("run", "docs", run_id=4, finished_at="2026-11-24 10:00:00+00:00")
+    make_run("build", run_id=6, status=20, finished_at="2026-11-24 11:00:00+00:00")
+    make_run("build", run_id=7, job_id=2, finished_at="2026-11-24 12:00:00+00:00")
+    make_run("build", run_id=8, status=3, finished_at="")
+    ended = run_cli("sync", "--dbt-cloud-job-id", "1").expect(0)
+    assert "in run 4 of dbt Cloud (step 4: dbt run)" in ended.stdout
+    assert held(sandbox) == PLANS
+
+
+def test_a_job_without_a_good_run(in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox) -> None:
+    make_run("build", status=20)
+    refused(in_cloud, sandbox, 2, "No run of job 1 has succeeded", "--dbt-cloud-run-id", flag="--dbt-cloud-job-id=1")
+
+
+def test_a_run_and_a_job_are_one_too_many(in_cloud: Project, dbt_cloud: DbtCloud) -> None:
+    ended = run_cli("sync", "--dbt-cloud-run-id", "1", "--dbt-cloud-job-id", "2").expect(2)
+    assert "Give one of them" in ended.stderr
+    assert dbt_cloud.calls == []
+
+
+@pytest.mark.parametrize("status", [1, 2, 3])
+def test_a_run_that_has_not_ended(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, status: int
+) -> None:
+    make_run("build", status=status)
+    refused(in_cloud, sandbox, 1, "Run 123 of dbt Cloud has not ended (", "Sync it when it has")
+
+
+def test_a_run_that_was_cancelled_before_it_built(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    make_run(status=30)
+    refused(in_cloud, sandbox, 2, "Run 123 of dbt Cloud, which was cancelled, has no step that built models")
+
+
+def test_a_run_that_builds_nothing(in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox) -> None:
+    make_run("test", "docs")
+    refused(in_cloud, sandbox, 2, "Run 123 of dbt Cloud has no step that built models", "`dbt build`")
+
+
+def test_a_run_that_is_not_there(in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox) -> None:
+    refused(in_cloud, sandbox, 2, f"There is no run 123 in account {ACCOUNT}", dbt_cloud.url, "DBT_CLOUD_HOST")
+
+
+# The way in.
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "parts"),
+    [
+        ("DBT_CLOUD_API_TOKEN", None, ["No dbt Cloud token is set: DBT_CLOUD_API_TOKEN", "service token"]),
+        ("DBT_CLOUD_API_TOKEN", "  ", ["No dbt Cloud token is set"]),
+        ("DBT_CLOUD_API_TOKEN", "tok\nen", ["DBT_CLOUD_API_TOKEN holds a character"]),
+        ("DBT_CLOUD_API_TOKEN", "wrong", ["refused the token", "Invalid token.", "DBT_CLOUD_API_TOKEN", "Access URL"]),
+        ("DBT_CLOUD_ACCOUNT_ID", None, ["DBT_CLOUD_ACCOUNT_ID is empty"]),
+        ("DBT_CLOUD_ACCOUNT_ID", "acme", ["DBT_CLOUD_ACCOUNT_ID: 'acme' is not a whole number"]),
+        ("DBT_CLOUD_ACCOUNT_ID", "99", ["There is no run 123 in account 99"]),
+        ("DBT_CLOUD_HOST", "http://cloud.getdbt.com", ["DBT_CLOUD_HOST", "plain http"]),
+        ("DBT_CLOUD_HOST", "https://cloud.getdbt.com/api/v2", ["DBT_CLOUD_HOST", "more than a host"]),
+        ("DBT_CLOUD_HOST", "cloud getdbt", ["DBT_CLOUD_HOST", "Write it like cloud.getdbt.com"]),
+        ("DBT_CLOUD_HOST", "https://me:pw@cloud.getdbt.com", ["DBT_CLOUD_HOST carries a user name"]),
+    ],
+)
+def test_a_way_in_that_is_wrong(
+    in_cloud: Project,
+    make_run: Callable[..., Run],
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str | None,
+    parts: list[str],
+) -> None:
+    make_run("build")
+    if value is None:
+        monkeypatch.delenv(variable)
+    else:
+        monkeypatch.setenv(variable, value)
+    refused(in_cloud, sandbox, 2, *parts)
+
+
+def test_a_token_of_too_few_rights(in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox) -> None:
+    told = json.dumps({"status": {"user_message": f"{TOKEN} may not read runs"}}).encode()
+    dbt_cloud.faults = [Reply(403, told)] * 2
+    refused(in_cloud, sandbox, 2, "refused the token", "(HTTP 403: *** may not read runs)")
+
+
+def test_the_token_as_dbt_cloud_would_name_it(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("run")
+    monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
+    monkeypatch.setenv("DBT_ENV_SECRET_DBT_CLOUD_API_TOKEN", f" {TOKEN}\n")
+    in_cloud.sync("--dbt-cloud-run-id", "123")
+    assert held(sandbox) == PLANS
+
+
+def test_nothing_is_needed_of_dbt_cloud_without_its_flags(
+    in_cloud: Project, steps: dict[str, Step], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_CLOUD_HOST", "not a host")
+    shutil.copytree(steps["run"].artifacts, in_cloud.target)
+    in_cloud.sync()
+    assert held(sandbox) == PLANS
+
+
+def test_the_token_follows_no_redirect_to_another_host(
+    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox
+) -> None:
+    make_run("run")
+    with DbtCloud(dbt_cloud.runs) as other:
+        dbt_cloud.faults = [Reply(301, headers={"Location": f"{other.url}/api/v2/accounts/{ACCOUNT}/runs/123/"})] * 2
+        refused(in_cloud, sandbox, 2, "answers with a redirect to 127.0.0.1", "set DBT_CLOUD_HOST")
+        assert len(other.calls) == 2
+        assert all("authorization" not in call.headers for call in other.calls)
+
+
+def test_netrc_does_not_replace_the_token(
+    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    make_run("run")
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password pw\n")
+    in_cloud.sync("--dbt-cloud-run-id", "123")
+    assert held(sandbox) == PLANS
+
+
+# Faults.
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Reply(503),
+        Reply(429, headers={"Retry-After": "0"}),
+        Reply(200, b"<html>Sign in</html>", "text/html"),
+        Reply(200, b'{"data": {"id": 123, "st'),
+        Reply(200, b'{"data": {"id": 123, "st', ending="truncate"),
+        Reply(200, ending="reset"),
+        Reply(200, ending="close"),
+    ],
+    ids=["503", "429", "html", "half", "truncated", "reset", "closed"],
+)
+def test_faults_that_pass(
+    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox, fault: Reply
+) -> None:
+    make_run("run", "docs")
+    dbt_cloud.faults = [fault]
+    assert len(in_cloud.plan("--dbt-cloud-run-id", "123").json["results"]) == 3
+    assert writes(sandbox.requests) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Reply(500, b"oh no"), "HTTP 500: oh no"),
+        (Reply(200, b"<html>"), "HTTP 200: an answer that is no JSON object"),
+        (Reply(200, b"{", ending="truncate"), "IncompleteRead"),
+    ],
+)
+def test_faults_that_stay(
+    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, fault: Reply, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dbt_pendo.project.cloud.FIRST_WAIT", 0.01)
+    dbt_cloud.faults = [fault] * 8
+    refused(in_cloud, sandbox, 1, f"dbt Cloud at {dbt_cloud.url} did not answer", "in 4 attempts", told)
+    assert len(dbt_cloud.calls) == 8
+
+
+def test_nobody_is_there(in_cloud: Project, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbt_pendo.project.cloud.FIRST_WAIT", 0.01)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("DBT_CLOUD_HOST", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv("DBT_CLOUD_ACCOUNT_ID", str(ACCOUNT))
+        monkeypatch.setenv("DBT_CLOUD_API_TOKEN", TOKEN)
+        refused(in_cloud, sandbox, 1, "did not answer", "Connection refused")
