@@ -98,12 +98,20 @@ where readback.record_key is null
     {%- set column = 'model.' ~ dbt_pendo.pendo_name(field.alias) -%}
     {%- if field.form == 'boolean' -%}
         {{ return("case when " ~ column ~ " then 'true' when not " ~ column ~ " then 'false' end") }}
-    {%- elif field.form == 'decimal' -%}
-        {#- By way of a double, for that is what Pendo is sent. -#}
-        {%- set double = 'cast(' ~ column ~ ' as ' ~ dbt_pendo.pendo_double_type() ~ ')' -%}
-        {#- A number too large for such a decimal would fail the statement. -#}
-        {{ return('case when ' ~ column ~ ' is null then null when abs(' ~ double ~ ') < 1e18 then cast(cast(' ~ double ~ ' as decimal(38, 9)) as '
-            ~ dbt.type_string() ~ ") else '?' end") }}
+    {%- elif field.form in ('integer', 'decimal') -%}
+        {#- A number too large for such a decimal, or for a double, would fail the statement. -#}
+        {%- set small = column ~ ' > -1e18 and ' ~ column ~ ' < 1e18' -%}
+        {%- set number = column -%}
+        {%- if field.form == 'decimal' -%}
+            {#- By way of a double, for that is what Pendo is sent; and only what nine places tell. -#}
+            {%- set number = 'cast(' ~ column ~ ' as ' ~ dbt_pendo.pendo_double_type() ~ ')' -%}
+            {%- set exact = 'cast(cast(' ~ number ~ ' as decimal(38, 9)) as ' ~ dbt_pendo.pendo_double_type() ~ ') = ' ~ number -%}
+        {%- endif -%}
+        {%- set text = 'cast(cast(' ~ number ~ ' as decimal(38, 9)) as ' ~ dbt.type_string() ~ ')' -%}
+        {%- if exact -%}
+            {%- set text = 'case when ' ~ exact ~ ' then ' ~ text ~ " else '?' end" -%}
+        {%- endif -%}
+        {{ return('case when ' ~ column ~ ' is null then null when ' ~ small ~ ' then ' ~ text ~ " else '?' end") }}
     {%- elif field.form == 'time' -%}
         {{ return(adapter.dispatch('pendo_epoch_ms', 'dbt_pendo')(column, field.dtype)) }}
     {%- else -%}
@@ -123,7 +131,9 @@ where readback.record_key is null
 {%- endmacro %}
 
 {% macro postgres__pendo_epoch_ms(column, dtype) -%}
-    {{ return('cast(cast(floor(extract(epoch from ' ~ column ~ ') * 1000) as bigint) as text)') }}
+    {#- Infinity is no number of milliseconds. -#}
+    {{ return('case when ' ~ column ~ ' is null then null when isfinite(' ~ column ~ ') then cast(cast(floor(extract(epoch from '
+        ~ column ~ ") * 1000) as bigint) as text) else '?' end") }}
 {%- endmacro %}
 
 {# Redshift would inherit PostgreSQL's; its epoch has whole seconds. #}

@@ -79,6 +79,7 @@ def verify_document(verified: Sequence[Verified]) -> dict[str, Any]:
                 "note": one.note,
                 "equal": one.equal,
                 "drifted": one.drifted,
+                "invalid": one.invalid,
                 "missing": one.missing,
                 "only_in_pendo": one.only_in_pendo,
                 "fields": dict(one.fields),
@@ -102,7 +103,15 @@ def reset_document(done: Sequence[Reset]) -> dict[str, Any]:
     """Returns what became of each sync's ledger."""
     return {
         "metadata": {"dbt_pendo_version": __version__},
-        "results": [{**_sync_of(one), "adopted": one.adopted} for one in done],
+        "results": [
+            {
+                **_sync_of(one),
+                "adopted": one.adopted,
+                "drifted": one.known.drifted if one.known else None,
+                "missing": one.known.missing if one.known else None,
+            }
+            for one in done
+        ],
     }
 
 

@@ -47,9 +47,13 @@ class Terminal:
         self._silent = quiet or as_json
         self._json_lines = json_lines
         self._console = Console(
-            highlight=False, soft_wrap=True, no_color=colors is False, force_terminal=True if colors else None
+            highlight=False,
+            emoji=False,
+            soft_wrap=True,
+            no_color=colors is False,
+            force_terminal=True if colors else None,
         )
-        self._errors = Console(stderr=True, highlight=False, soft_wrap=True, no_color=colors is False)
+        self._errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
 
@@ -237,14 +241,28 @@ class Terminal:
             if one.only_example is not None:
                 self._line(f"    only in Pendo, e.g. {one.only_example}")
             if one.repaired is not None:
-                self._line(f"    repaired: {_summary(one.repaired)}", "info" if one.in_order else "error")
+                level = "info" if one.in_order else "error"
+                self._line(f"    resent: {_summary(one.repaired)}", level)
+                for line in (one.repaired.message or "").splitlines():
+                    self._line(f"    {line}", level)
         self._line("")
         if not verified:
             return
         if any(one.error for one in verified):
             self._line("Not everything could be verified.", "error")
+        elif all(one.note for one in verified):
+            self._line("There was nothing to verify.", "warn")
+        elif any(one.repaired and one.repaired.status != "success" for one in verified):
+            self._line("Not everything that differs could be resent.", "error")
         elif all(one.in_order for one in verified):
-            self._line("Pendo holds what the warehouse says.", "success")
+            resent = any(one.repaired for one in verified)
+            # Pendo's answer is its word; only another look shows what it made of it.
+            self._line(
+                "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
+                if resent
+                else "Pendo holds what the warehouse says.",
+                "success",
+            )
         else:
             self._line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
 
@@ -420,6 +438,7 @@ def _verified(one: Verified) -> str:
     counts = (
         (one.equal, "equal"),
         (one.drifted, "drifted"),
+        (one.invalid, "invalid"),
         (one.missing, "missing"),
         (one.only_in_pendo, "only in Pendo"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,9 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
     specs, problems = parse_syncs(model.annotation for model in models)
     if problems:
         raise MappingError(problems)
-    _refuse_shared_segments([spec for spec in specs if spec.enabled])
+    # Of those that are not selected as well, as far as they can be read: they are for other runs.
+    all_specs, _ = parse_syncs(model.annotation for model in manifest.models)
+    _refuse_shared_segments({spec.name for spec in specs}, [spec for spec in all_specs if spec.enabled])
     last_run = read_last_run(target_path, manifest)
     by_id = {model.unique_id: model for model in models}
     return Gathered(
@@ -98,15 +100,21 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
     )
 
 
-def _refuse_shared_segments(specs: Sequence[SyncSpec]) -> None:
+def _refuse_shared_segments(selected: Container[str], specs: Sequence[SyncSpec]) -> None:
     """Refuses two syncs of one segment: each would take the other's members out.
+
+    Args:
+        selected: The names of the syncs of which one has to be among the two.
+        specs: All syncs.
 
     Raises:
         ConfigError: If there are such syncs.
     """
     filled: dict[str, SyncSpec] = {}
     for spec in specs:
-        if spec.segment is not None and (other := filled.setdefault(spec.segment, spec)) is not spec:
+        if spec.segment is None or (other := filled.setdefault(spec.segment, spec)) is spec:
+            continue
+        if spec.name in selected or other.name in selected:
             raise ConfigError(
                 f"{other.file}: {other.name} and {spec.file}: {spec.name} both fill the segment {spec.segment}.",
                 "A segment holds one model's visitors: give one of them another name, or make one model of the two.",

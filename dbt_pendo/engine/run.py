@@ -47,7 +47,7 @@ from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables, sync_lock
+from dbt_pendo.warehouse.ledger import NotedSegment, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import Holder
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.readback import ReadBack
@@ -138,6 +138,9 @@ class Run:
         for model, spec in self._gathered.syncs:
             self._stop.check()
             warnings = property_name_warnings(spec)
+            if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
+                yield Checked(spec, note=f"skipped: {verdict.reason}", warnings=warnings)
+                continue
             try:
                 prepared = self._prepare(
                     model, spec, may_create=False, ask_pendo=self._settings.integration_key is not None
@@ -155,9 +158,7 @@ class Run:
                 if segment is not None:
                     segment_id, replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
                 requests = list(preview_requests(spec, rendered, segment_id, replaced))
-                verdict = self._gathered.verdicts[spec.unique_id]
-                blocked = None if options.force else blocked_by(spec, planned)
-                note = blocked if verdict.may_run else f"skipped: {verdict.reason}"
+                note = None if options.force else blocked_by(spec, planned)
             except DbtPendoError as error:
                 yield Checked(spec, error, warnings=warnings)
             else:
@@ -262,7 +263,7 @@ class Run:
                 yield Verified(spec, note=verdict.reason)
                 continue
             try:
-                prepared = self._prepare(model, spec, may_create=False)
+                prepared = self._prepare(model, spec, may_create=repair)
                 yield self._verify(run_id, prepared, repair, target_path, observer)
             except DbtPendoError as error:
                 yield Verified(spec, error)
@@ -306,7 +307,9 @@ class Run:
                     raise ConfigError(
                         f"{spec.name}: {verdict.reason}; its rows are not taken for delivered.", "Build it first."
                     )
-                prepared = self._prepare(model, spec, may_create=False, ask_pendo=from_pendo)
+                # Whose ledger is to tell the members must be known to be there.
+                adopts_segment = adopt and spec.segment is not None
+                prepared = self._prepare(model, spec, may_create=False, ask_pendo=from_pendo or adopts_segment)
                 yield self._reset(run_id, prepared, adopt, from_pendo)
             except DbtPendoError as error:
                 yield Reset(spec, error)
@@ -315,6 +318,11 @@ class Run:
         spec = prepared.spec
         tables = self._tables(prepared)
         readback = ReadBack(self._session, self._schema, spec, prepared.source)
+        segment = self._find_segment(prepared) if adopt else None
+        if segment is not None and segment.id is None:
+            raise ConfigError(
+                f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
+            )
         try:
             with self._locked(tables, run_id) as keep:
                 # Before anything is forgotten, for it may fail.
@@ -325,6 +333,8 @@ class Run:
                 tables.prepare()
                 buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
                 tables.adopt(run_id, readback.drift if known else None)
+                if segment is not None and segment.id is not None:
+                    tables.note_segment(NotedSegment(segment.id, known=True))
                 adopted = known.equal if known else sum(bucket.planned.to_send for bucket in buckets)
                 return Reset(spec, adopted=adopted, known=known)
         finally:

@@ -12,7 +12,7 @@ from dbt_pendo.engine.results import SyncResult
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.readback import READABLE, HeldRecord, read_records
-from dbt_pendo.records.held import FORMS, Form, held_text, joined, split
+from dbt_pendo.records.held import FORMS, Form, held_text, joined, shown, split
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.records.values import CONVERTERS, InvalidValue
 from dbt_pendo.spec.sync import Column, SyncSpec
@@ -24,7 +24,7 @@ DRIFTS_SHOWN = 20
 _IN_SQL: Mapping[tuple[str | None, Form], Form] = {
     (None, "text"): "text",
     ("boolean", "boolean"): "boolean",
-    ("integer", "decimal"): "decimal",
+    ("integer", "decimal"): "integer",
     ("float", "decimal"): "decimal",
     ("time", "time"): "time",
 }
@@ -52,6 +52,7 @@ class Verified:
         error: Why it could not be verified; None when it was.
         note: Why there is nothing to verify; None when there is.
         equal: Records that Pendo holds as the warehouse says.
+        invalid: Records of which a value can never be sent, so that nothing says what Pendo should hold.
         drifted: Records that it holds otherwise.
         missing: Rows of the model whose record Pendo does not have.
         only_in_pendo: Records that the model does not have.
@@ -66,6 +67,7 @@ class Verified:
     error: DbtPendoError | None = None
     note: str | None = None
     equal: int = 0
+    invalid: int = 0
     drifted: int = 0
     missing: int = 0
     only_in_pendo: int = 0
@@ -82,10 +84,13 @@ class Verified:
 
     @property
     def in_order(self) -> bool:
-        """Whether Pendo holds what it should, or does so by now."""
+        """Whether Pendo holds what it should, or has taken what it did not."""
         if self.error is not None:
             return False
-        return self.to_repair == 0 or (self.repaired is not None and self.repaired.status == "success")
+        return self.to_repair == 0 or (self.repaired is not None and self._is_repaired(self.repaired))
+
+    def _is_repaired(self, result: SyncResult) -> bool:
+        return result.status == "success" and result.delivered + result.planned.invalid >= self.to_repair
 
 
 def why_unreadable(spec: SyncSpec) -> str | None:
@@ -127,10 +132,12 @@ def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Cal
     keep()
     fields: Counter[str] = Counter()
     examples: list[Drift] = []
-    drifted = 0
+    drifted = invalid = 0
     for rows in tables.suspects():
-        drifts = _judge(prepared, rows, forms)
-        tables.note_equal([row[1] for row in rows if row[1] not in drifts])
+        drifts, unsendable = _judge(prepared, rows, forms)
+        # What cannot be sent stays on the list: nobody takes it for delivered, and the next sync says what is wrong.
+        tables.note_equal([row[1] for row in rows if row[1] not in drifts.keys() | unsendable])
+        invalid += len(unsendable)
         keep()
         drifted += len(drifts)
         for drift in drifts.values():
@@ -139,7 +146,8 @@ def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Cal
                 examples.append(drift)
     return Verified(
         spec,
-        equal=found.sound - found.missing - drifted,
+        equal=found.sound - found.missing - drifted - invalid,
+        invalid=invalid,
         drifted=drifted,
         missing=found.missing,
         only_in_pendo=found.only_in_pendo,
@@ -158,7 +166,8 @@ def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
 
 def _held(record: HeldRecord, mapped: Sequence[Mapped], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:
     values = (record.metadata.get(one.group, {}).get(field.key) for one, field in zip(mapped, fields, strict=True))
-    return joined(held_text(value, form) for value, form in zip(values, forms, strict=True))
+    # Some warehouses take no NUL in a text; it makes no two values alike that a person would tell apart.
+    return joined(held_text(value, form) for value, form in zip(values, forms, strict=True)).replace("\0", "\ufffd")
 
 
 def _in_sql(prepared: Prepared, mapping: Mapped, at: int) -> HeldField:
@@ -179,8 +188,10 @@ def _listed(constant: object) -> object:
     return list(constant) if isinstance(constant, tuple) else constant
 
 
-def _judge(prepared: Prepared, rows: Sequence[tuple[object, ...]], forms: Sequence[Form]) -> dict[str, Drift]:
-    """Returns by key which rows really drifted: what would be sent is rendered as for a sync."""
+def _judge(
+    prepared: Prepared, rows: Sequence[tuple[object, ...]], forms: Sequence[Form]
+) -> tuple[dict[str, Drift], set[str]]:
+    """Returns by key which rows really drifted, and which are invalid: they are rendered as for a sync."""
     spec = prepared.spec
     numbered = [(row[0], seq, "changed", row[1], *row[3:]) for seq, row in enumerate(rows)]
     rendered = render(spec, numbered, prepared.fields)
@@ -197,7 +208,8 @@ def _judge(prepared: Prepared, rows: Sequence[tuple[object, ...]], forms: Sequen
             if (mapping.group, pendo_field.key) in sent:
                 wanted = held_text(sent[mapping.group, pendo_field.key], forms[at])
                 if wanted != held[record.key][at]:
-                    differing[mapping.name] = (wanted, held[record.key][at])
+                    differing[mapping.name] = (shown(wanted, forms[at]), shown(held[record.key][at], forms[at]))
         if differing:
             drifts[record.key] = Drift(record.key, differing)
-    return drifts
+    invalid = {str(rows[seq][1]) for (_, seq), outcome in rendered.unsendable.items() if outcome.status == "invalid"}
+    return drifts, invalid

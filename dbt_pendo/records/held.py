@@ -7,6 +7,7 @@ compared as they are.
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
@@ -16,8 +17,8 @@ import orjson
 from dbt_pendo.records.values import InvalidValue, to_epoch_ms
 from dbt_pendo.spec.sync import FieldType
 
-# text: as it is. integer: digits. decimal: with nine places. boolean: true or false. time: epoch milliseconds.
-# json: any value, as JSON.
+# text: as it is. integer: a column of whole numbers, as a decimal. decimal: with nine places, or all that it needs.
+# boolean: true or false. time: epoch milliseconds. json: any value, as JSON.
 Form: TypeAlias = Literal["text", "integer", "decimal", "boolean", "time", "json"]
 
 FORMS: dict[FieldType | None, Form] = {
@@ -31,6 +32,7 @@ FORMS: dict[FieldType | None, Form] = {
 }
 _PLACES = Decimal(1).scaleb(-9)
 _LARGEST = Decimal(1).scaleb(18)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def held_text(value: Any, form: Form) -> str | None:
@@ -40,15 +42,30 @@ def held_text(value: Any, form: Form) -> str | None:
     if form == "time":
         with contextlib.suppress(InvalidValue):
             return str(to_epoch_ms(value))
-    if form in ("integer", "decimal") and isinstance(value, int | float) and not isinstance(value, bool):
+    if form == "decimal" and isinstance(value, int | float) and not isinstance(value, bool):
         number = Decimal(repr(value))
-        if form == "integer" and number == number.to_integral_value():
-            return format(number, ".0f")
-        if form == "decimal" and abs(number) < _LARGEST:
-            return format(number.quantize(_PLACES), "f")
+        if abs(number) < _LARGEST:
+            # A zero has no sign, and what nine places do not tell apart is compared as it is.
+            rounded = number.quantize(_PLACES) + 0
+            return format(rounded if rounded == number else number, "f")
     if isinstance(value, str) and form != "json":
         return value
     return orjson.dumps(value).decode()
+
+
+def shown(text: str | None, form: Form) -> str | None:
+    """Returns the text of what is held as people read it: a time as such, a number without the zeros at its end."""
+    if text is None:
+        return None
+    if form == "time" and text.lstrip("-").isdigit():
+        with contextlib.suppress(OverflowError):
+            moment = _EPOCH + datetime.timedelta(milliseconds=int(text))
+            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if form == "decimal" and text.endswith("000000000") and "." in text:
+        return text.partition(".")[0]
+    if form == "decimal" and "." in text:
+        return text.rstrip("0")
+    return text
 
 
 def joined(texts: Iterable[str | None]) -> str:

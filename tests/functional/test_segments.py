@@ -268,3 +268,31 @@ def test_a_plan_shows_the_requests(project: SmallProject, sandbox: Sandbox) -> N
     (request,) = project.plan("--show", "5").result()["requests"]
     assert (request["method"], request["path"]) == ("PATCH", "/api/v1/segment/segment-1/visitor")
     assert sorted(operation["value"] for operation in request["body"]["patch"]) == [["v0"], ["v3"]]
+
+
+def test_two_syncs_of_one_segment_are_refused_even_one_by_one(project: SmallProject, sandbox: Sandbox) -> None:
+    for name in ("one", "two"):
+        project.model(name, {"object": "segment", "segment": "Shared", "visitor_id": "id"}, "select 'a' as id")
+    # A mapping that cannot be read is for the runs that select it.
+    project.model("wrong", {"object": "nonsense"}, "select 1 as id")
+    project.model("else", {"object": "segment", "segment": "Other", "visitor_id": "id"}, "select 'a' as id")
+    for command in ("sync", "check"):
+        assert "both fill the segment Shared" in project.run(command, "--select", "two").expect(2).output
+    assert writes(sandbox.requests) == []
+    assert project.sync("--select", "else").result()["delivered"] == 1
+
+
+def test_an_adopted_segment_is_known(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {"object": "segment", "segment": "Trials", "visitor_id": "id"}
+    rows = "select 'v' || i as id from range(5) r(i)"
+    project.model("first", mapping, rows)
+    assert "Pendo has no segment Trials" in project.run("reset", "--adopt").expect(2).output
+    project.sync()
+    project.run("reset").expect(0)
+    assert project.run("reset", "--adopt", "--json").expect(0).result()["adopted"] == 5
+    assert project.plan().result()["planned"] == planned(unchanged=5)
+    sent = len(writes(sandbox.requests))
+    project.build("first", "select 'v' || i as id from range(1, 6) r(i)")
+    assert project.sync().result()["delivered"] == 2
+    (request,) = writes(sandbox.requests)[sent:]
+    assert request.method == "PATCH"

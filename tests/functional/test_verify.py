@@ -215,3 +215,83 @@ def test_in_the_terminal(project: SmallProject, pendo: Sandbox) -> None:
     assert "[59 equal, 1 drifted]" in ended.output
     assert 'v1: name: Name 1 "ö😀 in the warehouse, <b>[red]Eve[/red] in Pendo' in ended.output
     assert "dbt-pendo verify --repair" in ended.output
+
+
+ODD_VALUES = (
+    "select * from (values ('a', '12', 1.0::double), ('b', 'no number', 2.0), ('c', '5', 'nan'::double)) "
+    "r(id, seats, score)"
+)
+ODD_MAPPING = {"object": "visitor", "visitor_id": "id", "fields": {"seats": "seats", "score": "score"}}
+
+
+def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project: SmallProject, pendo: Sandbox) -> None:
+    pendo.add_visitors({key: {"custom": {"seats": 12, "score": 1.0}} for key in "abc"})
+    project.model("people", ODD_MAPPING, ODD_VALUES)
+    result = verify(project)
+    assert (counts(result), result["invalid"]) == ((1, 0, 0, 0), 2)
+    assert "[1 equal, 2 invalid]" in project.run("verify").expect(0).stdout
+    adopted = project.run("reset", "--from-pendo", "--json").expect(0).result()
+    assert (adopted["adopted"], adopted["drifted"], adopted["missing"]) == (1, 0, 0)
+    # So the next sync says what is wrong with them.
+    assert project.sync().result()["planned"]["invalid"] == 2
+    assert project.statuses("people") == {"a": "delivered", "b": "invalid", "c": "invalid"}
+
+
+def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: Sandbox) -> None:
+    project.model(
+        "people",
+        {**ODD_MAPPING, "mode": "upsert"},
+        "select * from (values ('a', 9007199254740993, 1e-10::double), ('b', 7, 0.1::double + 0.2), ('c', 0, 0)) "
+        "r(id, seats, score)",
+    )
+    project.sync()
+    assert counts(verify(project)) == (3, 0, 0, 0)
+    write(pendo, "visitor", "c", score=-0.0)
+    assert counts(verify(project)) == (3, 0, 0, 0)
+    write(pendo, "visitor", "a", seats=9007199254740992)
+    write(pendo, "visitor", "b", score=0.3)
+    result = verify(project, status=1)
+    assert result["fields"] == {"seats": 1, "score": 1}
+    write(pendo, "visitor", "a", seats=9007199254740993, score=2e-10)
+    assert verify(project, status=1)["fields"] == {"score": 2}
+
+
+def test_a_repair_claims_no_more_than_pendo_said(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors({"a": {"custom": {"plan": "pro"}}})
+    project.model(
+        "people", {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, "select 'a' as id, 'x' as plan"
+    )
+    out = project.run("verify", "--repair").expect(0).stdout
+    assert "Pendo took what differed. `dbt-pendo verify` shows what it holds now." in out
+    assert "Pendo holds what the warehouse says." in project.run("verify").expect(0).stdout
+
+
+def test_a_repair_creates_the_fields_that_a_sync_would(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_visitors(["a"])
+    mapping = {"object": "visitor", "visitor_id": "id", "create_fields": True, "fields": {"new_one": "plan"}}
+    project.model("people", mapping, "select 'a' as id, 'x' as plan")
+    project.run("verify", "--repair").expect(0)
+    assert custom(sandbox.visitors) == {"a": {"new_one": "x"}}
+
+
+def test_nothing_to_verify_is_not_called_equal(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "org",
+        {"object": "parent_account", "parent_account_id": "id", "fields": {"plan": "plan"}},
+        "select 'a' as id, 'x' as plan",
+    )
+    out = project.run("verify").expect(0).stdout
+    assert "There was nothing to verify." in out
+    assert "Pendo holds" not in out
+
+
+def test_texts_are_shown_as_they_are(project: SmallProject, pendo: Sandbox) -> None:
+    pendo.add_visitors({":smile:": {"custom": {"name": ":heart:"}}})
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": {"name": "name"}},
+        "select ':smile:' as id, ':x:' as name",
+    )
+    assert ":smile:: name: :x: in the warehouse, :heart: in Pendo" in project.run("verify").expect(1).stdout
+    assert '"visitorId": ":smile:"' in project.run("plan", "--show", "1").expect(0).stdout

@@ -728,7 +728,7 @@ class TestSegments:
 
 class TestReadBack:
     COLUMNS: ClassVar = {"id": "text", "plan": "text", "seats": "whole", "mrr": "money", "flag": "flag", "at": "moment"}
-    FORMS: ClassVar = {"plan": "text", "seats": "decimal", "mrr": "decimal", "flag": "boolean", "at": "time"}
+    FORMS: ClassVar = {"plan": "text", "seats": "integer", "mrr": "decimal", "flag": "boolean", "at": "time"}
     # A key, what the model says, and what Pendo holds of it.
     HELD: ClassVar = {
         "same": (("pro", "3", "1.25", "true", "2026-01-05 09:00:00"), ("pro", 3, 1.25, True, 1767603600000)),
@@ -786,6 +786,16 @@ class TestReadBack:
         commit(part, "r1")
         left = 3 if with_missing else 4
         assert plan(tables, "r2") == Planned(added=left, unchanged=6 - left, invalid=3)
+
+    def test_infinity_is_left_to_the_client(self, store: Store) -> None:
+        if not self.sure(store):
+            pytest.skip("the engine has no infinite time, or leaves all times to the client")
+        store.create("people", self.COLUMNS, [("far", "pro", "3", "1.25", "true", "infinity")])
+        back = ReadBack(store.session, store.own_schema, self.spec(), store.tables(self.spec())._source)
+        back.create()
+        back.add([("far", joined(["pro", "3.000000000", "1.250000000", "true", "0"]))])
+        back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
+        assert [row[1] for page in back.suspects() for row in page] == ["far"]
 
     def test_a_ledger_made_from_it(self, store: Store) -> None:
         tables, back = self.compared(store)
