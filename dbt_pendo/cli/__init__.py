@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "dbt_pendo.cli.syncs",
     "plan": "dbt_pendo.cli.syncs",
     "sync": "dbt_pendo.cli.syncs",
+    "build": "dbt_pendo.cli.build",
     "fields": "dbt_pendo.cli.fields",
     "verify": "dbt_pendo.cli.verify",
     "reset": "dbt_pendo.cli.reset",

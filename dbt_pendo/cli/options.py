@@ -130,6 +130,11 @@ def gate_options(command: Decorated) -> Decorated:
     )
 
 
+def tests_option(command: Decorated) -> Decorated:
+    """Adds the one flag of ``gate_options`` that is a setting."""
+    return _apply(command, *_settings(GATES))
+
+
 def dbt_cloud_options(command: Decorated) -> Decorated:
     """Adds the flags that name a run of dbt Cloud, in place of dbt's last run here."""
     number = click.IntRange(min=1)

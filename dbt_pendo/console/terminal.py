@@ -25,6 +25,7 @@ from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.metadata import SchemaField
+from dbt_pendo.project.run_results import BUILT, LastRun
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.warehouse.pages import Planned
 
@@ -43,7 +44,7 @@ class Terminal:
     """
 
     def __init__(self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None) -> None:
-        self._as_json = as_json
+        self.as_json = as_json
         self._silent = quiet or as_json
         self._json_lines = json_lines
         self._console = Console(
@@ -67,6 +68,10 @@ class Terminal:
         if doubt := gathered.last_run.doubt:
             self._line(f"Tables are taken as they are: {doubt}.")
         self._line("")
+
+    def built_nothing(self) -> None:
+        """Says that dbt found nothing to build, and so there is nothing to sync."""
+        self._line("`dbt build` built nothing; nothing was synced.", "warn")
 
     # What a run tells: engine.observer.Observer.
 
@@ -122,8 +127,13 @@ class Terminal:
 
     # Ends of commands.
 
-    def show_results(self, run: RunResults) -> None:
-        """Prints the summary of a run, and what to look at next."""
+    def show_results(self, run: RunResults, built: LastRun | None = None) -> None:
+        """Prints the summary of a run, and what to look at next.
+
+        Args:
+            run: What the syncs did.
+            built: What dbt did just before, where that was part of the command.
+        """
         if not run.results:
             return
         tags = [_tag_of(result) for result in run.results]
@@ -133,13 +143,14 @@ class Terminal:
         self._line(f"Delivered {_number(delivered, 'row')} in {_number(requests, 'request')} and {run.elapsed:.2f}s.")
         if "ERROR" in tags:
             self._line("Completed with errors. What was not delivered comes again with the next run.", "error")
-        elif "WARN" in tags or "SKIP" in tags:
+        elif run.has_warnings:
             self._line("Completed with warnings.", "warn")
         else:
             self._line("Completed successfully", "success")
         self._line("")
-        counts = " ".join(f"{tag}={tags.count(tag)}" for tag in ("OK", "WARN", "ERROR", "SKIP"))
-        self._line(f"Done. {counts} TOTAL={len(tags)}")
+        if built is not None:
+            self._line(f"Done. dbt: {_counts([_dbt_tag(status) for status in built.statuses.values()])}")
+        self._line(f"Done. {'Pendo: ' if built else ''}{_counts(tags)}")
         if troubled := next((result for result in run.results if _has_failed_rows(result)), None):
             self._line("")
             self._line("Each row's story is in its sync's ledger, for example:")
@@ -295,7 +306,7 @@ class Terminal:
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
-        if self._as_json:
+        if self.as_json:
             sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
 
     def failed(self, error: DbtPendoError) -> None:
@@ -353,7 +364,7 @@ class Terminal:
         markup: str | None = None,
         timed: bool = True,
     ) -> None:
-        if self._silent and not (level == "error" and not self._as_json):
+        if self._silent and not (level == "error" and not self.as_json):
             return
         if self._json_lines:
             if text:
@@ -370,7 +381,7 @@ class Terminal:
             "msg": text,
             "name": "dbt_pendo",
         }
-        stream = sys.stderr if self._as_json else sys.stdout
+        stream = sys.stderr if self.as_json else sys.stdout
         stream.write(orjson.dumps({"data": data, "info": info}).decode() + "\n")
 
 
@@ -380,6 +391,17 @@ def _tag_of(result: SyncResult) -> str:
     if result.status != "success":
         return "ERROR"
     return "WARN" if result.missing or result.planned.invalid else "OK"
+
+
+def _dbt_tag(status: str) -> str:
+    """Returns what dbt itself counts a node as."""
+    if status not in BUILT:
+        return "SKIP" if status == "skipped" else "ERROR"
+    return "WARN" if status == "warn" else "OK"
+
+
+def _counts(tags: Sequence[str]) -> str:
+    return f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
 
 
 def _number(count: int, what: str) -> str:

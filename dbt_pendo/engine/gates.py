@@ -25,10 +25,17 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a sync may run, and why or why not, as half a sentence."""
+    """Whether a sync may run.
+
+    Attributes:
+        may_run: Whether it may.
+        reason: Why or why not, as half a sentence.
+        asked_for: Whether the user wanted it left out; else that it is, is worth a warning.
+    """
 
     may_run: bool
     reason: str
+    asked_for: bool = False
 
 
 def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
@@ -44,6 +51,8 @@ def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
     status = last_run.statuses.get(model.unique_id)
     if status is not None and status not in BUILT:
         return Verdict(False, f"the last dbt run left the model in status {status!r}")
+    if status is not None and last_run.partial:
+        return Verdict(False, f"`dbt {last_run.command} {last_run.partial}` built it without all its rows")
     if status is None and (parent := _unbuilt(sorted(model.ancestors), last_run)) is not None:
         # Its table may be whole, and is older than what dbt has just failed to bring up to date.
         return Verdict(
@@ -52,7 +61,7 @@ def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
             f"{last_run.statuses[parent]!r}",
         )
     if status is None and gates.only_built:
-        return Verdict(False, f"the last `dbt {last_run.command}` did not build it (--only-built)")
+        return Verdict(False, f"the last `dbt {last_run.command}` did not build it (--only-built)", asked_for=True)
     ran = [test for test in sorted(model.tests) if test in last_run.statuses]
     failed = [test for test in ran if last_run.statuses[test] not in BUILT | {"skipped"}]
     if failed and gates.require_tests:

@@ -39,6 +39,7 @@ class SyncResult:
         misconfigured: Whether the sync stopped before anything was sent because its mapping, its model or a key is
             wrong.
         ledger: The ledger's table, for those who want to look up rows; None when the sync never got to it.
+        asked_for: Whether a sync that was skipped was so because the user wanted it.
     """
 
     sync: str
@@ -54,6 +55,7 @@ class SyncResult:
     duration: float = 0.0
     misconfigured: bool = False
     ledger: str | None = None
+    asked_for: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
@@ -110,7 +112,10 @@ class RunResults:
     @property
     def has_warnings(self) -> bool:
         """Whether rows or syncs were left out without that being a failure."""
-        return any(result.status == "skipped" or result.missing or result.planned.invalid for result in self.results)
+        return any(
+            (result.status == "skipped" and not result.asked_for) or result.missing or result.planned.invalid
+            for result in self.results
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the document of ``pendo_results.json``."""

@@ -370,7 +370,8 @@ class Run:
 
     def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
         if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
-            return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", f"skipped: {verdict.reason}")
+            message, asked_for = f"skipped: {verdict.reason}", verdict.asked_for
+            return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
         try:
             return self._prepare(model, spec, may_create=True)
         except InterruptedRunError as error:

@@ -22,11 +22,13 @@ class LastRun:
     Attributes:
         command: Its name as dbt has it, such as ``build``; empty when there is nothing to believe.
         statuses: dbt's status of each node that it ran, tests included.
+        partial: The flag by which it built tables without all their rows, such as ``--empty``; empty when it did not.
         doubt: Why nothing is believed; empty when something is.
     """
 
     command: str = ""
     statuses: Mapping[str, str] = field(default_factory=dict)
+    partial: str = ""
     doubt: str = ""
 
     @property
@@ -59,7 +61,8 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
         return LastRun(doubt=f"{path.name} is of another dbt invocation than {manifest.path.name}")
     results = document.get("results")
-    return LastRun(command, _statuses(results if isinstance(results, list) else []))
+    partial = next((f"--{flag}" for flag in ("empty", "sample") if arguments.get(flag)), "")
+    return LastRun(command, _statuses(results if isinstance(results, list) else []), partial)
 
 
 def _statuses(results: list[Any]) -> Mapping[str, str]:

@@ -47,7 +47,7 @@ models:
   - name: failed_test
     columns: [{name: age, data_tests: [not_null]}]
   - name: related
-    columns: [{name: friend, data_tests: [{relationships: {to: ref('sound'), field: id}}]}]
+    columns: [{name: friend, data_tests: [{relationships: {arguments: {to: ref('sound'), field: id}}}]}]
 unit_tests:
   - name: plans_are_kept
     model: unit_tested

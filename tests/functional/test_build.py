@@ -1,0 +1,115 @@
+"""``dbt-pendo build``: a real dbt in a process of its own, and then what it has built."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Ended, run_process, writes
+from test_gates import Gated, built_gated, gated, written  # noqa: F401 - fixtures
+
+from dbt_pendo.sandbox import Sandbox
+
+# `dbt` as users have it: a program on the PATH, of whatever version. This one keeps what it is asked to do.
+DBT = """\
+#!/bin/sh
+printf '%s\\n' "$@" > "$ASKED"
+exec {python} -c 'from dbt.cli.main import cli; cli()' "$@"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _dbt_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "dbt").write_text(DBT.format(python=sys.executable))
+    (folder / "dbt").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
+    monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Path:
+    return tmp_path / "asked"
+
+
+def build(*args: str) -> Ended:
+    ended = run_process("build", *args)
+    assert "Traceback" not in ended.stderr
+    return ended
+
+
+def test_what_was_built_is_synced_under_one_summary(gated: Gated, written: Callable[[], set[str]], asked: Path) -> None:
+    ended = build("--require-tests").expect(1)
+    assert asked.read_text().split() == ["build"]
+    assert written() == {"sound", "untested", "warned", "made_of_numbers"}
+    lines = [line.split("  ", 1)[1] for line in ended.stdout.splitlines()[-2:]]
+    assert lines[0].startswith("Done. dbt: OK=")
+    assert lines[1] == "Done. Pendo: OK=4 WARN=0 ERROR=0 SKIP=5 TOTAL=9"
+    assert ended.stdout.index("Completed with") < ended.stdout.index("Running with dbt-pendo")
+
+
+def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(
+    gated: Gated, written: Callable[[], set[str]], asked: Path
+) -> None:
+    args = ("-s", "sound", "warned", "--threads", "2", "--exclude-resource-type", "unit_test", "--vars", "{a: 'b c'}")
+    ended = build(*args, "--concurrency", "2", "--region=us", "--no-require-tests", "--json", "--warn-error")
+    assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
+    # A test that warns is an error to dbt then; what was built is synced all the same, and the status tells.
+    assert ended.status == 1
+    assert written() == {"sound", "warned"}
+    document = json.loads(ended.stdout)
+    assert {one["sync"] for one in document["results"] if one["status"] == "success"} == {"sound", "warned"}
+    assert "Running with dbt=" in ended.stderr
+
+
+def test_what_was_not_selected_is_no_warning(gated: Gated, written: Callable[[], set[str]]) -> None:
+    build("--select", "untested", "--warn-error").expect(0)
+    assert written() == {"untested"}
+
+
+def test_a_project_that_does_not_parse_leaves_older_results_alone(gated: Gated, sandbox: Sandbox) -> None:
+    (gated.folder / "models" / "marts" / "wrong.sql").write_text("select {{ ref('nobody') }}")
+    ended = build().expect(2)
+    assert (
+        "`dbt build` ended with exit status 2 before it built anything; nothing was synced."
+        in ended.stdout + ended.stderr
+    )
+    assert writes(sandbox.requests) == []
+
+
+def test_a_selection_of_nothing(gated: Gated, sandbox: Sandbox) -> None:
+    assert "Done. Pendo: OK=0 WARN=0 ERROR=0 SKIP=9 TOTAL=9" in build("--select", "nobody").expect(0).stdout
+    assert writes(sandbox.requests) == []
+
+
+def test_tables_built_without_rows_are_not_synced(gated: Gated, sandbox: Sandbox) -> None:
+    ended = build("--select", "sound", "--empty").expect(0)
+    assert "`dbt build --empty` built it without all its rows" in ended.stdout
+    assert writes(sandbox.requests) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_is_told_to_stop_syncs_nothing(
+    gated: Gated,
+    sandbox: Sandbox,
+    asked: Path,
+    number: signal.Signals,
+) -> None:
+    command = [sys.executable, "-m", "dbt_pendo", "build", "--select", "sound"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while not asked.exists():
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "nothing was synced" in out
+    assert writes(sandbox.requests) == []
