@@ -40,6 +40,8 @@ ENVIRONMENT: Mapping[str, tuple[str, type]] = {
     "allow_http": ("PENDO_ALLOW_HTTP", bool),
     "schema": ("DBT_PENDO_SCHEMA", str),
     "require_tests": ("DBT_PENDO_REQUIRE_TESTS", bool),
+    "mask": ("DBT_PENDO_MASK", tuple),
+    "keep_runs": ("DBT_PENDO_KEEP_RUNS", int),
 }
 
 MAY_BE_ZERO = frozenset({"retries", "missing_retry"})
@@ -104,6 +106,8 @@ class Settings:
         allow_http: Whether keys may travel over plain http to hosts other than this machine.
         schema: The warehouse schema of ledger, change sets and run log; None for ``<target schema>_pendo``.
         require_tests: Whether models of which a test failed are held back.
+        mask: Columns whose values are left out of the calls that a run keeps.
+        keep_runs: How many runs keep their calls.
         integration_key: The key that writes metadata.
         track_secrets: Track Event shared secrets by app; the empty name is the only app's.
     """
@@ -122,6 +126,8 @@ class Settings:
     allow_http: bool = False
     schema: str | None = None
     require_tests: bool = False
+    mask: tuple[str, ...] = ()
+    keep_runs: int = 20
     integration_key: Secret | None = None
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
 
@@ -255,6 +261,9 @@ def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
         if (word := str(value).strip().lower()) not in words:
             raise ConfigError(f"{origin}: {value!r} is neither true nor false.")
         return words[word]
+    if kind is tuple:
+        items = value if isinstance(value, list) else str(value).split(",")
+        return tuple(item for each in items if (item := str(each).strip()))
     try:
         number = kind(str(value))
     except ValueError:

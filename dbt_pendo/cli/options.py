@@ -38,6 +38,8 @@ SETTINGS_HELP: Mapping[str, str] = {
     "allow_http": "Let keys travel over plain http to other machines.",
     "schema": "Warehouse schema of ledger, change sets and run log.",
     "require_tests": "Hold back models of which a test failed.",
+    "mask": "Columns, with commas between them, whose values are left out of the calls that a run keeps.",
+    "keep_runs": "How many runs keep their calls.",
 }
 # Settings whose flags belong to some commands only.
 GATES = frozenset({"require_tests"})

@@ -151,6 +151,8 @@ class Terminal:
         if built is not None:
             self._line(f"Done. dbt: {_counts([_dbt_tag(status) for status in built.statuses.values()])}")
         self._line(f"Done. {'Pendo: ' if built else ''}{_counts(tags)}")
+        for note in run.notes:
+            self._line(note, "warn")
         if troubled := next((result for result in run.results if _has_failed_rows(result)), None):
             self._line("")
             self._line("Each row's story is in its sync's ledger, for example:")

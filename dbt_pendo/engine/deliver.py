@@ -268,10 +268,11 @@ class Deliverer:
             if spec.object == "parent_account":
                 answer = self._write_parents(batch, group, name, create)
             else:
-                answer = metadata.write_values(self._client, spec.object, name, batch.request(group), create)
+                body = batch.request(group)
+                answer = metadata.write_values(self._client, spec.object, name, body, create, batch.keys)
             if metadata.took_all(answer):
                 return Verdict()
-            return metadata.judge_values(answer, [record.key for record in batch.records])
+            return metadata.judge_values(answer, batch.keys)
 
         return send
 
@@ -280,7 +281,7 @@ class Deliverer:
         answers = []
         for id_key in self._parent_id_keys:
             body = values_body(batch.records, group, id_key)
-            answer = metadata.write_values(self._client, self._spec.object, name, body, create)
+            answer = metadata.write_values(self._client, self._spec.object, name, body, create, batch.keys)
             if answer.ok:
                 self._parent_id_keys = (id_key,)
                 return answer
@@ -290,14 +291,14 @@ class Deliverer:
 
     def _send_events(self, batch: Batch) -> Verdict:
         app = self._spec.event.app if self._spec.event else None
-        answer = track.send_events(self._client, app, track_body(batch.records))
+        answer = track.send_events(self._client, app, track_body(batch.records), batch.keys)
         return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
 
     def _send_deletions(self, batch: Batch) -> Verdict:
         with self._deleting:
             # More than a call a second is likely refused (pendo-api.md 6).
             self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
-            answer = deletion.delete_records(self._client, self._spec.object, [record.key for record in batch.records])
+            answer = deletion.delete_records(self._client, self._spec.object, batch.keys)
             self._last_deletion = time.monotonic()
             if not answer.ok:
                 return Verdict(unplaced=[answer.message], whole=True)

@@ -89,6 +89,7 @@ class RunResults:
         results: One entry a sync, in the order of the run.
         elapsed: Seconds.
         generated_at: When the run ended, in UTC.
+        notes: What is worth a warning, and no sync's doing.
     """
 
     run_id: str
@@ -96,6 +97,7 @@ class RunResults:
     results: Sequence[SyncResult]
     elapsed: float
     generated_at: datetime.datetime
+    notes: Sequence[str] = ()
 
     def exit_code(self, warn_error: bool = False) -> int:
         """Returns the exit status of the contract (design.md 2.3).

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dbt_pendo.engine.call_log import CallLog
 from dbt_pendo.engine.fields import (
     MatchedField,
     SyncFields,
@@ -23,6 +24,7 @@ from dbt_pendo.engine.fields import (
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
+from dbt_pendo.engine.mask import body_mask
 from dbt_pendo.engine.observer import Observer
 from dbt_pendo.engine.prepare import (
     IDENTIFIED,
@@ -101,12 +103,19 @@ class Run:
     """A warehouse and a Pendo, and what to do with the syncs between them."""
 
     def __init__(
-        self, gathered: Gathered, session: Session, settings: Settings, client: PendoClient, stop: Stop
+        self,
+        gathered: Gathered,
+        session: Session,
+        settings: Settings,
+        client: PendoClient,
+        calls: CallLog,
+        stop: Stop,
     ) -> None:
         self._gathered = gathered
         self._session = session
         self._settings = settings
         self._client = client
+        self._calls = calls
         self._stop = stop
         self._pendo = Pendo(client)
         self._schema = settings.schema or f"{session.schema}_pendo"
@@ -171,7 +180,7 @@ class Run:
         All syncs are prepared before the first row is sent.
         """
         started = time.monotonic()
-        run_id = _new_run_id()
+        run_id = self._begin(target_path)
         ready: dict[str, Prepared | SyncResult] = {
             spec.name: self._ready_or_result(model, spec) for model, spec in self._gathered.syncs
         }
@@ -189,6 +198,7 @@ class Run:
                 result = prepared
             else:
                 tables = self._tables(prepared)
+                self._calls.about(spec.name, body_mask(self._settings.mask, spec, prepared.fields))
                 result = SyncRun(
                     run_id, prepared, tables, self._client, options, target_path, self._stop, observer
                 ).run()
@@ -197,7 +207,14 @@ class Run:
             # The run log is a convenience; a schema that cannot be written has failed the sync already.
             with contextlib.suppress(WarehouseError):
                 log_run(self._session, self._schema, result.to_row(run_id))
-        run = RunResults(run_id, self._gathered.invocation_id, results, time.monotonic() - started, _now())
+        run = RunResults(
+            run_id,
+            self._gathered.invocation_id,
+            results,
+            time.monotonic() - started,
+            _now(),
+            tuple(filter(None, [self._calls.fault])),
+        )
         run.write(target_path)
         return run
 
@@ -252,7 +269,7 @@ class Run:
             target_path: dbt's target folder, for the journal.
             observer: Watches the resending.
         """
-        run_id = _new_run_id()
+        run_id = self._begin(target_path)
         for model, spec in self._gathered.syncs:
             self._stop.check()
             if (unreadable := why_unreadable(spec)) is not None:
@@ -271,6 +288,7 @@ class Run:
     def _verify(self, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer) -> Verified:
         tables = self._tables(prepared)
         readback = ReadBack(self._session, self._schema, prepared.spec, prepared.source)
+        self._calls.about(prepared.spec.name, body_mask(self._settings.mask, prepared.spec, prepared.fields))
         try:
             with self._locked(tables, run_id) as keep:
                 verified = compare(prepared, self._client, readback, keep)
@@ -368,6 +386,12 @@ class Run:
                 lock.break_()
             yield Unlocked(spec.name, holder, broken)
 
+    def _begin(self, target_path: Path) -> str:
+        """Begins a run whose calls are kept, and returns its id."""
+        run_id = _new_run_id()
+        self._calls.begin(target_path, run_id, self._settings.keep_runs)
+        return run_id
+
     def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
         if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
             message, asked_for = f"skipped: {verdict.reason}", verdict.asked_for
@@ -381,6 +405,7 @@ class Run:
             return failed_before_start(spec, str(error), misconfigured)
 
     def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
+        self._calls.about(spec.name, body_mask(self._settings.mask, spec))
         refuse_unsupported(spec)
         source = find_source(self._session, model, spec)
         require_moment(spec, source)
@@ -418,9 +443,10 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
     with (
         stop_on_signals(stop),
         open_session(connection) as session,
-        PendoClient(settings, wait=stop.wait) as client,
+        CallLog() as calls,
+        PendoClient(settings, wait=stop.wait, watch=calls.write) as client,
     ):
-        yield Run(gathered, session, settings, client, stop)
+        yield Run(gathered, session, settings, client, calls, stop)
 
 
 def check_offline(gathered: Gathered) -> Iterator[Checked]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import requests
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.network import certificates, describe_fault, retry_after
+from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.settings import REGIONS, Secret, Settings
 
@@ -115,6 +116,7 @@ class PendoClient:
         settings: Hosts, secrets, timeout.
         wait: How to wait some seconds.
         clock: The seconds of a clock that never goes back, which ``wait`` moves on.
+        watch: Is told of each attempt at a request.
     """
 
     def __init__(
@@ -122,10 +124,12 @@ class PendoClient:
         settings: Settings,
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        watch: Watcher | None = None,
     ) -> None:
         self.settings = settings
         self._wait = wait
         self._clock = clock
+        self._watch = watch
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
         self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
@@ -153,7 +157,13 @@ class PendoClient:
             return self._traffic
 
     def api(
-        self, method: str, path: str, body: bytes | None = None, readable: bool = False, repeatable: bool = True
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        readable: bool = False,
+        repeatable: bool = True,
+        keys: Sequence[str] = (),
     ) -> Answer:
         """Calls the Engage API with the integration key.
 
@@ -163,6 +173,7 @@ class PendoClient:
             body: What to send.
             readable: Whether a 2xx whose body is no JSON object, a proxy's page say, is a fault that may pass.
             repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
+            keys: The records in the body, by their keys.
 
         Raises:
             ConfigError: If no integration key is set.
@@ -170,10 +181,15 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         key = self.settings.require_integration_key()
-        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, readable, repeatable)
+        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, readable, repeatable, keys)
 
-    def track(self, app: str | None, body: bytes) -> Answer:
+    def track(self, app: str | None, body: bytes, keys: Sequence[str] = ()) -> Answer:
         """Posts events with the Track Event shared secret of an app.
+
+        Args:
+            app: The app; None for the only one.
+            body: What to send.
+            keys: The events in it, by their keys.
 
         Raises:
             ConfigError: If the app's secret is not set.
@@ -181,7 +197,7 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         secret = self.settings.require_track_secret(app)
-        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body)
+        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, keys=keys)
 
     def key_refused(self, answer: Answer) -> KeyRefusedError:
         """Returns the error of an answer that says that Pendo does not know the integration key."""
@@ -219,12 +235,13 @@ class PendoClient:
         body: bytes | None,
         readable: bool = False,
         repeatable: bool = True,
+        keys: Sequence[str] = (),
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
         attempt = 0
         while True:
-            outcome = self._attempt(method, host, path, secret, body, retry=attempt > 0)
+            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
             if isinstance(outcome, Answer):
                 if not readable or not outcome.ok or isinstance(outcome.json, dict):
                     return outcome
@@ -247,13 +264,22 @@ class PendoClient:
             self._wait(wait)
 
     def _attempt(
-        self, method: str, host: str, path: str, secret: Secret, body: bytes | None, retry: bool
+        self,
+        method: str,
+        host: str,
+        path: str,
+        secret: Secret,
+        body: bytes | None,
+        attempt: int,
+        keys: Sequence[str],
     ) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
+        asked = self._clock()
         while delay := self._pacer.reserve(self._clock()):
             self._wait(delay)
-        self._count(body, retry)
-        started = self._clock()
+        self._count(body, retry=attempt > 1)
+        at, started = time.time(), self._clock()
+        status, content, fault = None, b"", ""
         try:
             response = self._session().send(
                 self._request(method, f"{host}{path}", secret, body),
@@ -262,13 +288,20 @@ class PendoClient:
                 verify=self._certificates,
                 allow_redirects=False,  # the key must not travel to another host
             )
+            status, content = response.status_code, response.content
         except requests.RequestException as error:
             self._pacer.strained(self._clock())
-            return _Fault(secret.hidden_in(describe_fault(error)))
+            fault = secret.hidden_in(describe_fault(error))
+            return _Fault(fault)
         finally:
             self._pacer.release()
-        now = self._clock()
-        answer = Answer(response.status_code, response.content, secret)
+            now = self._clock()
+            if self._watch is not None:
+                waited, seconds = started - asked, now - started
+                self._watch(
+                    Call(at, method, path, body, keys, attempt, waited, seconds, status, content, fault, secret)
+                )
+        answer = Answer(status, content, secret)
         if answer.status in REFUSED:
             raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer)
         if 300 <= answer.status < 400:

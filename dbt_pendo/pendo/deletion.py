@@ -23,7 +23,7 @@ _STATES: Mapping[JobState, tuple[str, ...]] = {
 
 def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> Answer:
     """Queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
-    return client.api("POST", f"bulkdelete/{object_}", orjson.dumps({f"{object_}s": list(ids)}))
+    return client.api("POST", f"bulkdelete/{object_}", orjson.dumps({f"{object_}s": list(ids)}), keys=ids)
 
 
 def job_of(answer: Answer) -> str | None:

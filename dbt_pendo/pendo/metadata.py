@@ -164,9 +164,11 @@ def values_path(object_: Object, group: Group, create: bool) -> str:
     return f"metadata/{KINDS[object_]}/{group}/value{'?create=true' if create else ''}"
 
 
-def write_values(client: PendoClient, object_: Object, group: Group, body: bytes, create: bool) -> Answer:
-    """Writes the values of many records to one group."""
-    return client.api("POST", values_path(object_, group, create), body, readable=True)
+def write_values(
+    client: PendoClient, object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]
+) -> Answer:
+    """Writes the values of many records, those of the keys, to one group."""
+    return client.api("POST", values_path(object_, group, create), body, readable=True, keys=keys)
 
 
 def took_all(answer: Answer) -> bool:

@@ -58,7 +58,7 @@ def upload(client: PendoClient, name: str, visitors: Sequence[str]) -> Answer:
         UnavailableError: If Pendo does not answer; it may have made the segment, and a second call would make another.
     """
     body = orjson.dumps({"name": name, "visitors": list(visitors)})
-    return client.api("POST", "segment/upload", body, repeatable=False)
+    return client.api("POST", "segment/upload", body, repeatable=False, keys=visitors)
 
 
 def uploaded_id(answer: Answer) -> str | None:
@@ -70,12 +70,15 @@ def uploaded_id(answer: Answer) -> str | None:
 
 def overwrite(client: PendoClient, segment_id: str, visitors: Sequence[str]) -> Answer:
     """Replaces all members."""
-    return client.api("PUT", f"segment/{segment_id}", orjson.dumps({"visitors": list(visitors)}))
+    body = orjson.dumps({"visitors": list(visitors)})
+    return client.api("PUT", f"segment/{segment_id}", body, keys=visitors)
 
 
 def patch(client: PendoClient, segment_id: str, operations: Mapping[str, Sequence[str]]) -> Answer:
     """Adds and removes visitors: ``{"add": [id, …], "remove": [id, …]}``, at most ``LARGEST_PATCH`` of them."""
-    return client.api("PATCH", f"segment/{segment_id}/visitor", orjson.dumps(patch_document(operations)), readable=True)
+    body = orjson.dumps(patch_document(operations))
+    keys = [visitor for ids in operations.values() for visitor in ids]
+    return client.api("PATCH", f"segment/{segment_id}/visitor", body, readable=True, keys=keys)
 
 
 def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, object]]]:

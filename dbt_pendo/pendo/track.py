@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 
 # A body that is no event: whatever Pendo answers, there is nothing in it to keep.
 _NO_EVENT = b"{}"
 
 
-def send_events(client: PendoClient, app: str | None, body: bytes) -> Answer:
-    """Sends one event, or an array of them; any 2xx means that all were taken.
+def send_events(client: PendoClient, app: str | None, body: bytes, keys: Sequence[str]) -> Answer:
+    """Sends one event, or an array of them, those of the keys; any 2xx means that all were taken.
 
     The body of a 2xx is not read: one source says it is empty, another that it is JSON.
     """
-    return client.track(app, body)
+    return client.track(app, body, keys)
 
 
 def verify_secret(client: PendoClient, app: str | None) -> None:

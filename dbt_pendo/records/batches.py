@@ -25,6 +25,11 @@ class Batch(Protocol):
         ...
 
     @property
+    def keys(self) -> Sequence[str]:
+        """The records' keys."""
+        ...
+
+    @property
     def records(self) -> Sequence[Record]:
         """The records, one by one."""
         ...
@@ -56,6 +61,11 @@ class RecordBatch:
     def positions(self) -> Sequence[Position]:
         """See ``Batch``."""
         return [record.position for record in self.records]
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """See ``Batch``."""
+        return [record.key for record in self.records]
 
     @property
     def groups(self) -> int:

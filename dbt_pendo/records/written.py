@@ -36,11 +36,22 @@ class WrittenBatch:
         return len(self.positions)
 
     @cached_property
+    def keys(self) -> Sequence[str]:
+        """See ``Batch``: the first value of each body, read without the rest of it."""
+        start = len(f'{{"{self.id_key}":"')
+        written = [bodies[0][start : bodies[0].index('"', start)] for bodies in self.bodies]
+        # A key with a quote or a line break in it is escaped, so this was perhaps not its end.
+        return [
+            orjson.loads(bodies[0])[self.id_key] if "\\" in key else key
+            for key, bodies in zip(written, self.bodies, strict=True)
+        ]
+
+    @cached_property
     def records(self) -> Sequence[Record]:
         """See ``Batch``."""
         return [
-            Record(position, orjson.loads(bodies[0])[self.id_key], tuple(map(orjson.Fragment, bodies)))
-            for position, bodies in zip(self.positions, self.bodies, strict=True)
+            Record(position, key, tuple(map(orjson.Fragment, bodies)))
+            for position, key, bodies in zip(self.positions, self.keys, self.bodies, strict=True)
         ]
 
     @property
