@@ -12,7 +12,7 @@ import re
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,9 +74,14 @@ class LoggedCall:
     request: Any = None
     answer: Any = None
 
-    def carries(self, key: str) -> bool:
-        """Returns whether a record was in it, by its key."""
-        return self.keys is not None and (key in self.keys or BodyMask(ids=True).key(key) in self.keys)
+    def carried(self, keys: Collection[str]) -> list[str]:
+        """Returns those of some records that were in it, by their keys."""
+        if not self.keys:
+            return []
+        # Of runs that hid ids, what the keys can be told by.
+        hidden = self.keys[0].startswith("#")
+        inside = frozenset(self.keys)
+        return [key for key in keys if key in inside or (hidden and BodyMask(ids=True).key(key) in inside)]
 
 
 class CallLog:
@@ -238,8 +243,3 @@ def _read_json(text: str | bytes) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-
-
-def requests_of(calls: Sequence[LoggedCall], key: str) -> list[LoggedCall]:
-    """Returns the calls that carried a record."""
-    return [call for call in calls if call.carries(key)]

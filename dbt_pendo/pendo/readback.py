@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import orjson
 
@@ -50,6 +51,22 @@ def read_records(client: PendoClient, object_: Object) -> Iterator[list[HeldReco
             raise PendoError(f"Pendo returns the {object_} {last} again and again, not those after it.")
         yield page
         last = page[-1].key
+
+
+def read_record(client: PendoClient, object_: Object, key: str) -> HeldRecord | None:
+    """Returns what Pendo holds of one visitor or account; None if it does not know the id.
+
+    Raises:
+        PendoError: If Pendo does not answer with a record.
+    """
+    answer = client.api("GET", f"{object_}/{quote(key, safe='')}")
+    if answer.status == 404:
+        return None
+    document = answer.json
+    if not answer.ok or not isinstance(document, dict):
+        raise PendoError(f"Pendo does not let the {object_} {key} be read ({answer.message}).")
+    # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
+    return _record({_SOURCES[object_][1]: key, **document}, _SOURCES[object_][1])
 
 
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:

@@ -1,0 +1,164 @@
+"""What people, logs and scripts see of a command: lines in dbt's manner, or one JSON document."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import orjson
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dbt_pendo.console.documents import error_document
+from dbt_pendo.errors import DbtPendoError
+
+Level: TypeAlias = Literal["info", "success", "warn", "error"]
+Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
+
+LINE_WIDTH = 72
+STYLES: Mapping[Tag, str] = {"OK": "green", "WARN": "yellow", "ERROR": "red", "SKIP": "yellow", "RUN": ""}
+LEVELS: Mapping[Tag, Level] = {"OK": "info", "WARN": "warn", "ERROR": "error", "SKIP": "warn", "RUN": "info"}
+
+
+class Lines:
+    """Prints lines, and keeps to what the user wants of them.
+
+    Args:
+        as_json: Print one JSON document on stdout and nothing else; errors go to stderr as well.
+        quiet: Print errors only.
+        json_lines: Print each line as a JSON object in the shape of dbt's.
+        colors: Whether to use colours; None decides by the terminal.
+    """
+
+    def __init__(self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None) -> None:
+        self.as_json = as_json
+        self._silent = quiet or as_json
+        self._json_lines = json_lines
+        self._console = Console(
+            highlight=False,
+            emoji=False,
+            soft_wrap=True,
+            no_color=colors is False,
+            force_terminal=True if colors else None,
+        )
+        self._errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
+
+    def line(
+        self,
+        text: str = "",
+        level: Level = "info",
+        event: str = "Note",
+        data: Mapping[str, Any] | None = None,
+        markup: str | None = None,
+        timed: bool = True,
+    ) -> None:
+        """Prints a line.
+
+        Args:
+            text: The line.
+            level: How bad it is; errors are printed even under ``--quiet``.
+            event: The name of what has happened, for ``--log-format json``; names do not change.
+            data: What happened, for the same.
+            markup: The line with rich's markup, where more than its level decides the colours.
+            timed: Whether the time stands before it.
+        """
+        if self._silent and not (level == "error" and not self.as_json):
+            return
+        if self._json_lines:
+            if text:
+                self._log(text, level, event, data or {})
+            return
+        style = {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
+        body = markup or (f"[{style}]{escape(text)}[/{style}]" if style and text else escape(text))
+        self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}".rstrip() if timed else body)
+
+    def below(self, text: str, level: Level = "info") -> None:
+        """Prints what there is to say about the node above, a line each, indented."""
+        for line in text.splitlines():
+            self.line(f"    {line}", level)
+
+    def node(
+        self,
+        index: int,
+        total: int,
+        text: str,
+        tag: Tag,
+        note: str,
+        event: str,
+        data: Mapping[str, Any],
+    ) -> None:
+        """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
+        style = STYLES[tag]
+        start = f"{index} of {total} {text} ".ljust(LINE_WIDTH, ".")
+        shown = escape(f"[{note or tag}]")
+        markup = f"{escape(start)} [{style}]{shown}[/{style}]" if style else f"{escape(start)} {shown}"
+        self.line(f"{start} [{note or tag}]", LEVELS[tag], event, data, markup)
+
+    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None) -> None:
+        """Prints rows of cells in columns, without the time before each: they need the width."""
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        for at, row in enumerate(rows):
+            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            self.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info", timed=False)
+
+    def body(self, title: str, body: Any) -> None:
+        """Prints JSON so that it can be copied: without the time before each line."""
+        if self._json_lines:
+            self._log(title, "info", "Body", {"body": body})
+        elif not self._silent:
+            self._console.print(escape(title))
+            text = body if isinstance(body, str) else orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
+            self._console.print(escape(text))
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress | None]:
+        """Gives progress bars to use inside the block; None unless somebody watches a terminal."""
+        # Not the console's own opinion: --use-colors makes it take a file for a terminal.
+        if self._silent or self._json_lines or not sys.stdout.isatty():
+            yield None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True) as bars:
+            yield bars
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Prints the JSON document of ``--json``."""
+        if self.as_json:
+            sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+    def failed(self, error: DbtPendoError) -> None:
+        """Prints the error that ended a command."""
+        self.document(error_document(error))
+        if self._json_lines:
+            self._log(str(error), "error", "CommandFailed", {"message": error.message, "hint": error.hint})
+            return
+        self._errors.print(f"[red]Error:[/red] {escape(error.message)}")
+        if error.hint:
+            self._errors.print(escape(error.hint))
+
+    def _log(self, text: str, level: Level, event: str, data: Mapping[str, Any]) -> None:
+        info = {
+            "category": "",
+            "code": "",
+            "extra": {},
+            "level": "info" if level == "success" else level,
+            "msg": text,
+            "name": event,
+            "pid": os.getpid(),
+            "thread": threading.current_thread().name,
+            "ts": datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
+        }
+        stream = sys.stderr if self.as_json else sys.stdout
+        stream.write(orjson.dumps({"data": data, "info": info}).decode() + "\n")
+
+
+def number(count: int, what: str) -> str:
+    """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

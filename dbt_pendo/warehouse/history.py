@@ -1,0 +1,171 @@
+"""What past runs left in the warehouse: the run log, and the ledgers' entries by run and by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dbt_pendo.warehouse.ledger import Row, Source, table_name
+from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.run_log import RUNS_TABLE
+from dbt_pendo.warehouse.session import Session
+
+# Pendo's messages may name the row, and then there are as many as rejected rows.
+REASONS_READ = 10_000
+ENTRIES_READ = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSync:
+    """One sync of a past run, as the run log has it; see ``SyncResult`` for its words.
+
+    Attributes:
+        logged_at: When it ended, by the warehouse's clock, in UTC.
+    """
+
+    run_id: str
+    sync: str
+    unique_id: str
+    object: str
+    status: str
+    message: str | None
+    planned: Planned
+    delivered: int
+    missing: int
+    rejected: int
+    requests: int
+    retries: int
+    bytes: int
+    duration: float
+    logged_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why rows of a run were not delivered: their status, the ledger's detail, how many, and one of their keys."""
+
+    status: str
+    detail: str | None
+    rows: int
+    example: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """A row of a run that was not delivered, and in which of its attempts that was."""
+
+    key: str | None
+    status: str
+    detail: str | None
+    attempts: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC."""
+
+    status: str
+    detail: str | None
+    attempts: int | None
+    run_id: str
+    logged_at: str
+
+
+class History:
+    """Reads the bookkeeping; knows neither manifest nor mapping.
+
+    Args:
+        session: The warehouse.
+        schema: The schema of the bookkeeping.
+
+    Raises:
+        WarehouseError: In every method, if the warehouse refuses it.
+    """
+
+    def __init__(self, session: Session, schema: str) -> None:
+        self._session = session
+        self._schema = schema
+
+    def runs(self, limit: int, run: str | None = None) -> list[LoggedSync]:
+        """Returns the syncs of the latest runs, the latest run first.
+
+        Args:
+            limit: How many runs.
+            run: Only runs whose id is this, or begins so.
+        """
+        if not self._session.exists(self._schema, RUNS_TABLE):
+            return []
+        runs = self._session.relation(self._schema, RUNS_TABLE)
+        rows = self._session.rows(self._session.sql("pendo_read_runs", runs=runs, run_limit=limit, run=run))
+        return [_logged_sync(row) for row in rows]
+
+    def reasons(self, sync: str, run_id: str) -> list[Reason]:
+        """Returns why rows of a run were not delivered, the most frequent reason first."""
+        return [
+            Reason(str(status), detail, int(rows), example)
+            for status, detail, rows, example in self._ledger_rows(
+                "pendo_reasons", sync, run_id=run_id, row_limit=REASONS_READ
+            )
+        ]
+
+    def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[FailedRow]:
+        """Returns the rows of a run that ended in one of some statuses."""
+        found = self._ledger_rows("pendo_failed_rows", sync, run_id=run_id, statuses=list(statuses), row_limit=limit)
+        return [FailedRow(*row) for row in found]
+
+    def entries(self, sync: str, key: str) -> list[Entry]:
+        """Returns what the ledger has of a key, the latest first."""
+        found = self._ledger_rows("pendo_key_history", sync, record_key=key, row_limit=ENTRIES_READ)
+        return [
+            Entry(status, detail, attempts, str(run_id), _moment(at)) for status, detail, attempts, run_id, at in found
+        ]
+
+    def model_rows(self, source: Source, key: str) -> list[Row]:
+        """Returns the model's rows of a key: its columns in the order of ``SyncSpec.columns``; two at most."""
+        rows = self._session.rows(
+            self._session.sql(
+                "pendo_model_rows",
+                model=source.relation,
+                key=[asdict(column) for column in (source.parent, source.key) if column],
+                columns=[asdict(column) for column in source.columns],
+                record_key=key,
+            )
+        )
+        return [row[1:] for row in rows]
+
+    def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
+        ledger = table_name(sync, "ledger")
+        if not self._session.exists(self._schema, ledger):
+            return []
+        relation = self._session.relation(self._schema, ledger)
+        return self._session.rows(self._session.sql(macro, ledger=relation, **arguments))
+
+
+def _logged_sync(row: Row) -> LoggedSync:
+    run_id, sync, unique_id, object_, status, message, *counts, duration, logged_at = row
+    numbers = [int(count or 0) for count in counts]
+    delivered, missing, rejected, requests, retries, sent_bytes = numbers[6:]
+    return LoggedSync(
+        run_id=str(run_id),
+        sync=str(sync),
+        unique_id=str(unique_id),
+        object=str(object_),
+        status=str(status),
+        message=message,
+        planned=Planned(*numbers[:6]),
+        delivered=delivered,
+        missing=missing,
+        rejected=rejected,
+        requests=requests,
+        retries=retries,
+        bytes=sent_bytes,
+        duration=float(duration or 0.0),
+        logged_at=_moment(logged_at),
+    )
+
+
+def _moment(value: Any) -> str:
+    """Returns a timestamp in UTC as ISO 8601, whatever the driver made of it."""
+    text = value.isoformat(timespec="milliseconds") if hasattr(value, "isoformat") else str(value)
+    return f"{text.replace('+00:00', '').replace(' ', 'T').rstrip('Z')}Z"

@@ -1,0 +1,75 @@
+{# What past runs left in the ledger and the run log, for people who look at them. #}
+
+{# The rows of the latest runs, the latest run first; `run` is one run's id, or how it begins. #}
+{% macro pendo_read_runs(runs, run_limit, run=none) %}
+select
+    {%- for column in dbt_pendo.pendo_run_columns() %}
+    log.{{ column[0] }},
+    {%- endfor %}
+    {{ dbt_pendo.pendo_fetched('log.logged_at', 'timestamp') }}
+from {{ runs }} log
+inner join (
+    select distinct run_id
+    from {{ runs }} ids
+    {%- if run is not none %}
+    where run_id = {{ dbt_pendo.pendo_literal(run) }} or run_id like {{ dbt_pendo.pendo_literal(run ~ '%') }}
+    {%- endif %}
+    order by run_id desc
+    limit {{ run_limit }}
+) latest on log.run_id = latest.run_id
+order by log.run_id desc, log.logged_at
+{% endmacro %}
+
+
+{# How many rows of a run ended in each status, and for which reason; the most frequent first. #}
+{% macro pendo_reasons(ledger, run_id, row_limit) %}
+select status, detail, count(*) as row_count, min(record_key) as example
+from {{ ledger }} entries
+where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
+    and status in ('missing', 'rejected', 'invalid')
+group by status, detail
+order by row_count desc, status, detail
+limit {{ row_limit }}
+{% endmacro %}
+
+
+{# The rows of a run with one of some statuses. #}
+{% macro pendo_failed_rows(ledger, run_id, statuses, row_limit) %}
+select record_key, status, detail, attempts
+from {{ ledger }} entries
+where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
+    and status in ({% for status in statuses %}{{ dbt_pendo.pendo_literal(status) }}{{ ', ' if not loop.last }}{% endfor %})
+order by status desc, record_key
+{%- if row_limit is not none %}
+limit {{ row_limit }}
+{%- endif %}
+{% endmacro %}
+
+
+{# All that the ledger has of one key, the latest first. #}
+{% macro pendo_key_history(ledger, record_key, row_limit) %}
+select status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
+from {{ ledger }} entries
+where record_key = {{ dbt_pendo.pendo_literal(record_key) }}
+order by logged_at desc, run_id desc
+limit {{ row_limit }}
+{% endmacro %}
+
+
+{#
+  The model's rows of one key: two of them, for a key that occurs twice is invalid.
+
+  Arguments:
+    key       the key column, or the two of `Parent::Child`: [{name, dtype}]
+    columns   the mapped columns: [{name, dtype}]
+#}
+{% macro pendo_model_rows(model, key, columns, record_key) %}
+select
+    {{ dbt_pendo.pendo_key(key) }}
+    {%- for column in columns %},
+    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.name), column.dtype) }}
+    {%- endfor %}
+from {{ model }} model
+where {{ dbt_pendo.pendo_key(key) }} = {{ dbt_pendo.pendo_literal(record_key) }}
+limit 2
+{% endmacro %}
