@@ -13,7 +13,7 @@ from dbt_pendo.cli.options import (
     dbt_options,
     output_options,
     read_invocation,
-    run_with_terminal,
+    run_with_lines,
     settings_options,
     tests_option,
 )
@@ -21,7 +21,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.settings import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
 
 # Flags that dbt does not know.
 OURS = {*ENVIRONMENT, "as_json"}
@@ -56,34 +56,36 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
     Takes all arguments of `dbt build`. It needs dbt on the PATH; that may be another dbt than the one dbt-pendo uses.
     """
 
-    def run(terminal: Terminal) -> int:
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.opening import show_found
+        from dbt_pendo.console.synced import SyncView, show_built_nothing, show_results
         from dbt_pendo.engine.gather import Selection, gather_syncs
         from dbt_pendo.engine.run import nothing_to_sync, open_run
         from dbt_pendo.engine.sync import Options
         from dbt_pendo.project.build import run_dbt_build
 
         invocation = read_invocation(flags)
-        status, has_built = run_dbt_build(ctx.meta[DBT_ARGUMENTS], invocation.target_path, terminal.as_json)
+        status, has_built = run_dbt_build(ctx.meta[DBT_ARGUMENTS], invocation.target_path, lines.as_json)
         if not has_built:
             if status:
                 message = f"`dbt build` ended with exit status {status} before it built anything; nothing was synced."
                 raise ConfigError(message, "What went wrong is above, in dbt's words.")
-            terminal.built_nothing()
+            show_built_nothing(lines)
             return 0
         # What was selected is what was built.
         gates = replace(invocation.gates, only_built=True)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, Selection(), gates)
-        terminal.found(gathered)
+        show_found(lines, gathered)
         if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run, terminal.progress():
-                results = run.sync(Options(), fail_fast, invocation.target_path, terminal)
+            with open_run(gathered, invocation.connection, invocation.settings) as run, lines.progress() as bars:
+                results = run.sync(Options(), fail_fast, invocation.target_path, SyncView(lines, bars))
         else:
             results = nothing_to_sync(gathered, invocation.target_path)
-        terminal.show_results(results, gathered.last_run)
-        terminal.document(results.to_dict())
+        show_results(lines, results, gathered.last_run)
+        lines.document(results.to_dict())
         return max(results.exit_code(warn_error), int(status != 0))
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)
 
 
 def _without(args: Sequence[str], values: Collection[str], flags: Collection[str]) -> list[str]:

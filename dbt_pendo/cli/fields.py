@@ -11,12 +11,12 @@ from dbt_pendo.cli.options import (
     dbt_options,
     output_options,
     read_invocation,
-    run_with_terminal,
+    run_with_lines,
     settings_options,
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -27,22 +27,24 @@ if TYPE_CHECKING:
 def fields(create: bool, **flags: Any) -> None:
     """Show Pendo's fields beside the mapped ones."""
 
-    def run(terminal: Terminal) -> int:
-        from dbt_pendo.console.documents import fields_document
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.documents import document, fields_entry, unmapped_entry
+        from dbt_pendo.console.fields import show_fields
+        from dbt_pendo.console.opening import show_found
         from dbt_pendo.engine.fields import SyncFields, UnmappedField
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import open_run
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        terminal.found(gathered)
+        show_found(lines, gathered)
         found: list[SyncFields] = []
         unmapped: list[UnmappedField] = []
         if gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
                 found, unmapped = run.fields(create)
-        terminal.show_fields(found, unmapped)
-        terminal.document(fields_document(found, unmapped))
+        show_fields(lines, found, unmapped)
+        lines.document(document(map(fields_entry, found), unmapped=[unmapped_entry(one) for one in unmapped]))
         return max((one.error.exit_code for one in found if one.error), default=0)
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)

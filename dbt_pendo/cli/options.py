@@ -15,7 +15,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, load_settings
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
     from dbt_pendo.engine.gates import Gates
     from dbt_pendo.engine.gather import Selection
     from dbt_pendo.warehouse.session import Connection
@@ -199,20 +199,20 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     )
 
 
-def run_with_terminal(run: Callable[[Terminal], int], flags: dict[str, Any]) -> NoReturn:
-    """Runs a command with a terminal for its output, and ends the process with its exit status."""
-    from dbt_pendo.console.terminal import Terminal
+def run_with_lines(run: Callable[[Lines], int], flags: dict[str, Any]) -> NoReturn:
+    """Runs a command with lines for its output, and ends the process with its exit status."""
+    from dbt_pendo.console.lines import Lines
 
-    terminal = Terminal(
+    lines = Lines(
         as_json=flags.pop("as_json"),
         quiet=flags.pop("quiet"),
         json_lines=flags.pop("log_format") == "json",
         colors=flags.pop("use_colors"),
     )
     try:
-        status = run(terminal)
+        status = run(lines)
     except DbtPendoError as error:
-        terminal.failed(error)
+        lines.failed(error)
         status = error.exit_code
     sys.exit(status)
 

@@ -11,13 +11,13 @@ from dbt_pendo.cli.options import (
     dbt_options,
     output_options,
     read_invocation,
-    run_with_terminal,
+    run_with_lines,
     settings_options,
 )
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
     """Forget what was delivered, so that the next sync sends every row."""
 
-    def run(terminal: Terminal) -> int:
-        from dbt_pendo.console.documents import reset_document
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.bookkeeping import show_reset
+        from dbt_pendo.console.documents import document, reset_entry
+        from dbt_pendo.console.opening import show_found
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import open_run
 
@@ -38,13 +40,13 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
             raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        terminal.found(gathered)
+        show_found(lines, gathered)
         done = []
         if gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
                 done = list(run.reset(adopt, from_pendo))
-        terminal.show_reset(done, adopt)
-        terminal.document(reset_document(done))
+        show_reset(lines, done, adopt)
+        lines.document(document(map(reset_entry, done)))
         return max((one.error.exit_code for one in done if one.error), default=0)
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)

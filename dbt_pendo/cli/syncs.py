@@ -16,13 +16,13 @@ from dbt_pendo.cli.options import (
     gate_options,
     output_options,
     read_invocation,
-    run_with_terminal,
+    run_with_lines,
     settings_options,
 )
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
     from dbt_pendo.engine.gather import Gathered
 
 
@@ -35,25 +35,27 @@ if TYPE_CHECKING:
 def check(offline: bool, warn_error: bool, **flags: Any) -> None:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
 
-    def run(terminal: Terminal) -> int:
-        from dbt_pendo.console.documents import check_document
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.documents import checked_entry, document
+        from dbt_pendo.console.opening import show_found
+        from dbt_pendo.console.plans import show_checks
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import check_offline, open_run
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        terminal.found(gathered)
+        show_found(lines, gathered)
         checked = []
         if offline:
             checked = list(check_offline(gathered))
         elif gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
                 checked = list(run.check())
-        terminal.show_checks(checked)
-        terminal.document(check_document(checked))
+        show_checks(lines, checked)
+        lines.document(document(map(checked_entry, checked)))
         return _exit_code(checked, warn_error and any(one.warnings for one in checked))
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)
 
 
 @click.command(cls=DbtCommand)
@@ -66,7 +68,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
 @output_options
 def plan(full_refresh: bool, show: int, **flags: Any) -> None:
     """Show what a sync would do; send and store nothing."""
-    run_with_terminal(lambda terminal: _plan(terminal, full_refresh, show, flags), flags)
+    run_with_lines(lambda lines: _plan(lines, full_refresh, show, flags), flags)
 
 
 @click.command(cls=DbtCommand)
@@ -103,9 +105,11 @@ def sync(
 ) -> None:
     """Bring Pendo to what the warehouse holds; only changes are sent."""
 
-    def run(terminal: Terminal) -> int:
+    def run(lines: Lines) -> int:
         if dry_run:
-            return _plan(terminal, full_refresh, 0, flags, retry_held)
+            return _plan(lines, full_refresh, 0, flags, retry_held)
+        from dbt_pendo.console.opening import show_found
+        from dbt_pendo.console.synced import SyncView, show_results
         from dbt_pendo.engine.gates import require_evidence
         from dbt_pendo.engine.run import nothing_to_sync, open_run
         from dbt_pendo.engine.sync import Options
@@ -113,22 +117,24 @@ def sync(
         invocation = read_invocation(flags)
         gathered = _gather(invocation, flags)
         require_evidence(gathered.last_run, invocation.gates)
-        terminal.found(gathered)
+        show_found(lines, gathered)
         if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run, terminal.progress():
+            with open_run(gathered, invocation.connection, invocation.settings) as run, lines.progress() as bars:
                 options = Options(full_refresh, limit, force, retry_held)
-                results = run.sync(options, fail_fast, invocation.target_path, terminal)
+                results = run.sync(options, fail_fast, invocation.target_path, SyncView(lines, bars))
         else:
             results = nothing_to_sync(gathered, invocation.target_path)
-        terminal.show_results(results)
-        terminal.document(results.to_dict())
+        show_results(lines, results)
+        lines.document(results.to_dict())
         return results.exit_code(warn_error)
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)
 
 
-def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
-    from dbt_pendo.console.documents import plan_document
+def _plan(lines: Lines, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
+    from dbt_pendo.console.documents import document, planned_entry
+    from dbt_pendo.console.opening import show_found
+    from dbt_pendo.console.plans import show_plan
     from dbt_pendo.engine.gates import require_evidence
     from dbt_pendo.engine.run import open_run
     from dbt_pendo.engine.sync import Options
@@ -136,13 +142,13 @@ def _plan(terminal: Terminal, full_refresh: bool, show: int, flags: dict[str, An
     invocation = read_invocation(flags)
     gathered = _gather(invocation, flags)
     require_evidence(gathered.last_run, invocation.gates)
-    terminal.found(gathered)
+    show_found(lines, gathered)
     planned = []
     if gathered.syncs:
         with open_run(gathered, invocation.connection, invocation.settings) as run:
             planned = list(run.plan(Options(full_refresh, retry_held=retry_held), show))
-    terminal.show_plan(planned)
-    terminal.document(plan_document(planned))
+    show_plan(lines, planned)
+    lines.document(document(map(planned_entry, planned)))
     return _exit_code(planned, warned=False)
 
 

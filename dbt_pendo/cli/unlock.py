@@ -11,12 +11,12 @@ from dbt_pendo.cli.options import (
     dbt_options,
     output_options,
     read_invocation,
-    run_with_terminal,
+    run_with_lines,
     settings_options,
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 def unlock(force: bool, **flags: Any) -> None:
     """Break the lock a dead run left."""
 
-    def run(terminal: Terminal) -> int:
-        from dbt_pendo.console.documents import unlock_document
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.bookkeeping import show_unlocked
+        from dbt_pendo.console.documents import document, unlocked_entry
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import open_run
 
@@ -36,8 +37,8 @@ def unlock(force: bool, **flags: Any) -> None:
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
         with open_run(gathered, invocation.connection, invocation.settings) as run:
             unlocked = list(run.unlock(force))
-        terminal.show_unlocked(unlocked)
-        terminal.document(unlock_document(unlocked))
+        show_unlocked(lines, unlocked)
+        lines.document(document(map(unlocked_entry, unlocked)))
         return int(any(one.holder and not one.broken for one in unlocked))
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)

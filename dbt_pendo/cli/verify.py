@@ -11,12 +11,12 @@ from dbt_pendo.cli.options import (
     dbt_options,
     output_options,
     read_invocation,
-    run_with_terminal,
+    run_with_lines,
     settings_options,
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.terminal import Terminal
+    from dbt_pendo.console.lines import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -27,23 +27,26 @@ if TYPE_CHECKING:
 def verify(repair: bool, **flags: Any) -> None:
     """Read Pendo back and compare it with the warehouse."""
 
-    def run(terminal: Terminal) -> int:
-        from dbt_pendo.console.documents import verify_document
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.documents import document, verified_entry
+        from dbt_pendo.console.opening import show_found
+        from dbt_pendo.console.synced import SyncView
+        from dbt_pendo.console.verified import show_verified
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import open_run
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        terminal.found(gathered)
+        show_found(lines, gathered)
         verified = []
         if gathered.syncs:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
-                verified = list(run.verify(repair, invocation.target_path, terminal))
-        terminal.show_verified(verified)
-        terminal.document(verify_document(verified))
+                verified = list(run.verify(repair, invocation.target_path, SyncView(lines)))
+        show_verified(lines, verified)
+        lines.document(document(map(verified_entry, verified)))
         return max(
             (one.error.exit_code if one.error else int(not one.in_order) for one in verified),
             default=0,
         )
 
-    run_with_terminal(run, flags)
+    run_with_lines(run, flags)

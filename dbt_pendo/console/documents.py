@@ -1,8 +1,8 @@
-"""What ``--json`` prints for commands that have no results file."""
+"""What ``--json`` prints: a document of entries, one a sync. The entries are also the data of log lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,119 +15,14 @@ from dbt_pendo.pendo.metadata import SchemaField
 from dbt_pendo.spec.sync import Column, Source
 
 
-def plan_document(planned: Sequence[Checked]) -> dict[str, Any]:
-    """Returns the plan of each sync, with the requests asked for by ``--show``."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [
-            {
-                **_sync_of(one),
-                "planned": asdict(one.planned),
-                "note": one.note,
-                **_findings_of(one),
-                "requests": [asdict(request) for request in one.requests],
-            }
-            for one in planned
-        ],
-    }
+def document(results: Iterable[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """Returns the document of a command.
 
-
-def check_document(checked: Sequence[Checked]) -> dict[str, Any]:
-    """Returns what was found about each sync."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [{**_sync_of(one), **_findings_of(one)} for one in checked],
-    }
-
-
-def fields_document(found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> dict[str, Any]:
-    """Returns the mapped fields of each sync beside those of Pendo, and those of Pendo that no sync writes."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [
-            {
-                **_sync_of(one),
-                "fields": [
-                    {
-                        "name": each.mapping.name,
-                        **_filled_from(each.mapping.source),
-                        "column_type": each.dtype,
-                        "group": each.mapping.group,
-                        **_pendos(each.found),
-                        "state": each.state,
-                        "note": each.note or None,
-                    }
-                    for each in one.matched
-                ],
-                "warnings": list(one.warnings),
-            }
-            for one in found
-        ],
-        "unmapped": [
-            {"object": one.object, "group": one.group, **_pendos(one.field), "state": "unmapped"} for one in unmapped
-        ],
-    }
-
-
-def verify_document(verified: Sequence[Verified]) -> dict[str, Any]:
-    """Returns what Pendo holds of each sync, beside what it should."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [
-            {
-                **_sync_of(one),
-                "note": one.note,
-                "equal": one.equal,
-                "drifted": one.drifted,
-                "invalid": one.invalid,
-                "missing": one.missing,
-                "only_in_pendo": one.only_in_pendo,
-                "fields": dict(one.fields),
-                "examples": [
-                    {
-                        "key": drift.key,
-                        "fields": {
-                            name: {"warehouse": ours, "pendo": theirs} for name, (ours, theirs) in drift.fields.items()
-                        },
-                    }
-                    for drift in one.examples
-                ],
-                "repaired": one.repaired.to_dict() if one.repaired else None,
-            }
-            for one in verified
-        ],
-    }
-
-
-def reset_document(done: Sequence[Reset]) -> dict[str, Any]:
-    """Returns what became of each sync's ledger."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [
-            {
-                **_sync_of(one),
-                "adopted": one.adopted,
-                "drifted": one.known.drifted if one.known else None,
-                "missing": one.known.missing if one.known else None,
-            }
-            for one in done
-        ],
-    }
-
-
-def unlock_document(unlocked: Sequence[Unlocked]) -> dict[str, Any]:
-    """Returns what became of each sync's lock."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "results": [
-            {
-                "sync": one.sync,
-                "holder": {**asdict(one.holder), "since": str(one.holder.since)} if one.holder else None,
-                "broken": one.broken,
-            }
-            for one in unlocked
-        ],
-    }
+    Args:
+        results: Its entries.
+        more: What else it has to say, by name.
+    """
+    return {"metadata": {"dbt_pendo_version": __version__}, "results": list(results), **more}
 
 
 def error_document(error: DbtPendoError) -> dict[str, Any]:
@@ -135,6 +30,88 @@ def error_document(error: DbtPendoError) -> dict[str, Any]:
     return {
         "metadata": {"dbt_pendo_version": __version__},
         "error": {"message": error.message, "hint": error.hint},
+    }
+
+
+def checked_entry(one: Checked) -> dict[str, Any]:
+    """Returns what was found about a sync."""
+    return {**_sync_of(one), **_findings_of(one)}
+
+
+def planned_entry(one: Checked) -> dict[str, Any]:
+    """Returns the plan of a sync, with the requests asked for by ``--show``."""
+    return {
+        **_sync_of(one),
+        "planned": asdict(one.planned),
+        "note": one.note,
+        **_findings_of(one),
+        "requests": [asdict(request) for request in one.requests],
+    }
+
+
+def fields_entry(one: SyncFields) -> dict[str, Any]:
+    """Returns the mapped fields of a sync beside those of Pendo."""
+    return {
+        **_sync_of(one),
+        "fields": [
+            {
+                "name": each.mapping.name,
+                **_filled_from(each.mapping.source),
+                "column_type": each.dtype,
+                "group": each.mapping.group,
+                **_pendos(each.found),
+                "state": each.state,
+                "note": each.note or None,
+            }
+            for each in one.matched
+        ],
+        "warnings": list(one.warnings),
+    }
+
+
+def unmapped_entry(one: UnmappedField) -> dict[str, Any]:
+    """Returns a field of Pendo's that no sync writes."""
+    return {"object": one.object, "group": one.group, **_pendos(one.field), "state": "unmapped"}
+
+
+def verified_entry(one: Verified) -> dict[str, Any]:
+    """Returns what Pendo holds of a sync, beside what it should."""
+    return {
+        **_sync_of(one),
+        "note": one.note,
+        "equal": one.equal,
+        "drifted": one.drifted,
+        "invalid": one.invalid,
+        "missing": one.missing,
+        "only_in_pendo": one.only_in_pendo,
+        "fields": dict(one.fields),
+        "examples": [
+            {
+                "key": drift.key,
+                "fields": {name: {"warehouse": ours, "pendo": theirs} for name, (ours, theirs) in drift.fields.items()},
+            }
+            for drift in one.examples
+        ],
+        "repaired": one.repaired.to_dict() if one.repaired else None,
+    }
+
+
+def reset_entry(one: Reset) -> dict[str, Any]:
+    """Returns what became of a sync's ledger."""
+    return {
+        **_sync_of(one),
+        "adopted": one.adopted,
+        "drifted": one.known.drifted if one.known else None,
+        "missing": one.known.missing if one.known else None,
+    }
+
+
+def unlocked_entry(one: Unlocked) -> dict[str, Any]:
+    """Returns what became of a sync's lock."""
+    return {
+        "sync": one.sync,
+        "holder": {**asdict(one.holder), "since": str(one.holder.since)} if one.holder else None,
+        "broken": one.broken,
     }
 
 

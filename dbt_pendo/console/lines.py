@@ -77,7 +77,7 @@ class Lines:
             return
         style = {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
         body = markup or (f"[{style}]{escape(text)}[/{style}]" if style and text else escape(text))
-        self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}".rstrip() if timed else body)
+        self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}" if timed else body)
 
     def below(self, text: str, level: Level = "info") -> None:
         """Prints what there is to say about the node above, a line each, indented."""

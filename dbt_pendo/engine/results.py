@@ -38,7 +38,6 @@ class SyncResult:
         duration: Seconds.
         misconfigured: Whether the sync stopped before anything was sent because its mapping, its model or a key is
             wrong.
-        ledger: The ledger's table, for those who want to look up rows; None when the sync never got to it.
         asked_for: Whether a sync that was skipped was so because the user wanted it.
     """
 
@@ -54,7 +53,6 @@ class SyncResult:
     traffic: Traffic = field(default_factory=Traffic)
     duration: float = 0.0
     misconfigured: bool = False
-    ledger: str | None = None
     asked_for: bool = False
 
     def to_dict(self) -> dict[str, Any]:

@@ -168,7 +168,6 @@ class SyncRun:
             rejected=self._counts["rejected"],
             traffic=self._client.traffic - traffic,
             duration=time.monotonic() - started,
-            ledger=self._tables.ledger,
         )
 
     def _run_locked(self) -> tuple[SyncStatus, str | None]:

@@ -408,7 +408,7 @@ def test_what_went_wrong_is_told_with_what_to_do(people: SmallProject, sandbox: 
     assert re.search(r"ERROR syncing visitor people", ended.stdout)
     assert "Completed with errors" in ended.stdout
     # Where to look the rows up.
-    assert "people__ledger" in ended.stdout
+    assert "`dbt-pendo show` has the rows" in ended.stdout
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "-q"])
