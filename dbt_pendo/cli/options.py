@@ -86,6 +86,18 @@ class Invocation:
 
 def dbt_options(command: Decorated) -> Decorated:
     """Adds dbt's flags: project, profile, selection."""
+    return connection_options(
+        _apply(
+            command,
+            click.option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
+            click.option("--exclude", multiple=True, help="Models to leave out."),
+            click.option("--selector", help="A selector of selectors.yml."),
+        )
+    )
+
+
+def connection_options(command: Decorated) -> Decorated:
+    """Adds dbt's flags of project and profile."""
     return _apply(
         command,
         click.option(
@@ -112,9 +124,6 @@ def dbt_options(command: Decorated) -> Decorated:
             help="dbt's target folder.",
         ),
         click.option("--vars", "dbt_vars", help="dbt variables, as YAML."),
-        click.option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
-        click.option("--exclude", multiple=True, help="Models to leave out."),
-        click.option("--selector", help="A selector of selectors.yml."),
     )
 
 
@@ -192,7 +201,7 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     return Invocation(
         project_dir=project_dir,
         target_path=target_path,
-        selection=Selection(flags["select"], flags["exclude"], flags["selector"]),
+        selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
         gates=Gates(flags.get("only_built", False), settings.require_tests),
         connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
         settings=settings,

@@ -79,10 +79,10 @@ class Lines:
         body = markup or (f"[{style}]{escape(text)}[/{style}]" if style and text else escape(text))
         self._console.print(f"{datetime.datetime.now():%H:%M:%S}  {body}" if timed else body)
 
-    def below(self, text: str, level: Level = "info") -> None:
+    def below(self, text: str, level: Level = "info", timed: bool = True) -> None:
         """Prints what there is to say about the node above, a line each, indented."""
         for line in text.splitlines():
-            self.line(f"    {line}", level)
+            self.line(f"    {line}", level, timed=timed)
 
     def node(
         self,
@@ -91,21 +91,32 @@ class Lines:
         text: str,
         tag: Tag,
         note: str,
-        event: str,
-        data: Mapping[str, Any],
+        event: str = "Note",
+        data: Mapping[str, Any] | None = None,
+        timed: bool = True,
     ) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
         style = STYLES[tag]
         start = f"{index} of {total} {text} ".ljust(LINE_WIDTH, ".")
         shown = escape(f"[{note or tag}]")
         markup = f"{escape(start)} [{style}]{shown}[/{style}]" if style else f"{escape(start)} {shown}"
-        self.line(f"{start} [{note or tag}]", LEVELS[tag], event, data, markup)
+        self.line(f"{start} [{note or tag}]", LEVELS[tag], event, data, markup, timed)
 
-    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None) -> None:
-        """Prints rows of cells in columns, without the time before each: they need the width."""
+    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
+        """Prints rows of cells in columns, without the time before each: they need the width.
+
+        Args:
+            rows: The cells.
+            levels: How bad each row is.
+            numbers: So many of the last columns hold numbers.
+        """
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         for at, row in enumerate(rows):
-            cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            cells = (
+                blank + cell if column >= len(row) - numbers else cell + blank
+                for column, (cell, blank) in enumerate(zip(row, blanks, strict=True))
+            )
             self.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info", timed=False)
 
     def body(self, title: str, body: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,27 @@ from dbt_pendo.engine.history import Past
 from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo.client import PendoClient, PendoError
-from dbt_pendo.pendo.readback import READABLE, read_record
-from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.pendo.readback import READABLE, HeldRecord, read_record
+from dbt_pendo.records.render import PendoField
+from dbt_pendo.spec.sync import Column, Mapping, SyncSpec
 from dbt_pendo.warehouse.history import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class RowValue:
+    """A mapped field or property of a row.
+
+    Attributes:
+        name: Its name in the mapping.
+        column: The column that fills it; empty for a constant.
+        warehouse: What the warehouse has now.
+        pendo: What Pendo holds.
+    """
+
+    name: str
+    column: str
+    warehouse: Any
+    pendo: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +44,10 @@ class RowStory:
         entries: What the ledger has of it, the latest first.
         run_id: The latest run whose calls are kept here that sent it; empty for none.
         calls: The calls of that run that carried it.
-        rows: The model's rows of that key by column: none, one, or two of several.
-        fields: Of each mapped field, or property, the column that fills it.
-        held: What Pendo holds by group and field; None when it holds nothing, or was not asked.
-        note: Why Pendo was not asked, or did not answer; empty when it did.
+        rows: How many rows of that key the model has: none, one, or two for several.
+        values: Its fields or properties.
+        is_held: Whether Pendo holds the record; None when nobody knows.
+        note: Why nobody knows; empty when somebody does.
     """
 
     spec: SyncSpec
@@ -37,9 +55,9 @@ class RowStory:
     entries: Sequence[Entry]
     run_id: str
     calls: Sequence[LoggedCall]
-    rows: Sequence[Mapping[str, Any]]
-    fields: Mapping[str, str]
-    held: Mapping[str, Mapping[str, Any]] | None
+    rows: int
+    values: Sequence[RowValue]
+    is_held: bool | None
     note: str
 
 
@@ -59,30 +77,41 @@ def tell_row(past: Past, prepared: Prepared, key: str, client: PendoClient) -> R
             f"{spec.name}: neither {prepared.source.relation} nor the ledger has a row {key}.",
             "Keys are case sensitive; give it as the ledger's record_key has it.",
         )
-    held, note = _held(spec, key, client)
+    record, note = _held(spec, key, client)
+    row = dict(zip(spec.columns, rows[0], strict=True)) if rows else {}
     return RowStory(
         spec,
         key,
         entries,
         run_id,
         calls,
-        [dict(zip(spec.columns, row, strict=True)) for row in rows],
-        {
-            mapping.name: mapping.source.name if isinstance(mapping.source, Column) else ""
-            for mapping in (spec.event.properties if spec.event else spec.fields)
-        },
-        held,
+        len(rows),
+        [
+            RowValue(
+                mapping.name,
+                mapping.source.name if isinstance(mapping.source, Column) else "",
+                row.get(mapping.source.name) if isinstance(mapping.source, Column) else mapping.source.value,
+                record.metadata.get(mapping.group, {}).get(field.key) if record else None,
+            )
+            for mapping, field in _mapped(prepared)
+        ],
+        None if note else record is not None,
         note,
     )
 
 
-def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[Mapping[str, Mapping[str, Any]] | None, str]:
+def _mapped(prepared: Prepared) -> Iterator[tuple[Mapping, PendoField]]:
+    if (event := prepared.spec.event) is not None:
+        return ((mapping, PendoField(mapping.name, mapping.type)) for mapping in event.properties)
+    return zip(prepared.spec.fields, prepared.fields, strict=True)
+
+
+def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[HeldRecord | None, str]:
     if spec.object not in READABLE:
         return None, f"Pendo does not let a {spec.object.replace('_', ' ')} be read back"
     if client.settings.integration_key is None:
         return None, "Pendo was not asked: no integration key is set"
     try:
-        record = read_record(client, spec.object, key)
+        return read_record(client, spec.object, key), ""
     except PendoError as error:
         return None, error.message
-    return (record.metadata, "") if record else (None, f"Pendo does not know this {spec.object}")

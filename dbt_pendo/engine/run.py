@@ -22,6 +22,7 @@ from dbt_pendo.engine.fields import (
     unusable,
 )
 from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.history import Past
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
 from dbt_pendo.engine.mask import body_mask
@@ -38,17 +39,19 @@ from dbt_pendo.engine.prepare import (
 )
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
+from dbt_pendo.engine.row import RowStory, tell_row
 from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.pendo.client import KeyRefusedError, PendoClient
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
 from dbt_pendo.pendo.metadata import FieldsRefusedError
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import NotedSegment, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import Holder
 from dbt_pendo.warehouse.pages import Planned
@@ -371,6 +374,30 @@ class Run:
         finally:
             with contextlib.suppress(DbtPendoError):
                 lock.release()
+
+    def row(self, sync: str, key: str, target_path: Path) -> RowStory:
+        """Finds out what happened to one row.
+
+        Args:
+            sync: The sync's name.
+            key: The row's key, as the ledger's ``record_key`` has it.
+            target_path: dbt's target folder, with the calls of runs on this machine.
+
+        Raises:
+            ConfigError: If there is no such sync, or nobody knows the row.
+        """
+        found = next(((model, spec) for model, spec in self._gathered.syncs if spec.name == sync), None)
+        if found is None:
+            names = ", ".join(spec.name for _, spec in self._gathered.syncs)
+            raise ConfigError(f"There is no sync {sync}.", f"Syncs: {names or 'none'}.")
+        try:
+            # Pendo's schema has the keys of fields that are mapped by their display names.
+            asked = self._settings.integration_key is not None
+            prepared = self._prepare(*found, may_create=False, ask_pendo=asked)
+        except PendoError:
+            prepared = self._prepare(*found, may_create=False, ask_pendo=False)
+        past = Past(History(self._session, self._schema), target_path)
+        return tell_row(past, prepared, key, self._client)
 
     def unlock(self, force: bool) -> Iterator[Unlocked]:
         """Breaks the locks that dead runs left.
