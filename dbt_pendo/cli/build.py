@@ -58,6 +58,7 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
 
     def run(lines: Lines) -> int:
         from dbt_pendo.console.opening import show_found
+        from dbt_pendo.console.step_summary import write_step_summary
         from dbt_pendo.console.synced import SyncView, show_built_nothing, show_results
         from dbt_pendo.engine.gather import Selection, gather_syncs
         from dbt_pendo.engine.run import nothing_to_sync, open_run
@@ -82,6 +83,7 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
         else:
             results = nothing_to_sync(gathered, invocation.target_path)
         show_results(lines, results, gathered.last_run)
+        write_step_summary(results)
         lines.document(results.to_dict())
         return max(results.exit_code(warn_error), int(status != 0))
 

@@ -109,6 +109,7 @@ def sync(
         if dry_run:
             return _plan(lines, full_refresh, 0, flags, retry_held)
         from dbt_pendo.console.opening import show_found
+        from dbt_pendo.console.step_summary import write_step_summary
         from dbt_pendo.console.synced import SyncView, show_results
         from dbt_pendo.engine.gates import require_evidence
         from dbt_pendo.engine.run import nothing_to_sync, open_run
@@ -125,6 +126,7 @@ def sync(
         else:
             results = nothing_to_sync(gathered, invocation.target_path)
         show_results(lines, results)
+        write_step_summary(results)
         lines.document(results.to_dict())
         return results.exit_code(warn_error)
 

@@ -1,0 +1,281 @@
+"""Every call of a run can be looked at afterwards: what is kept, what is hidden, and how it is found again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import PEOPLE, SmallProject, sent_ids
+
+from dbt_pendo.engine import call_log
+from dbt_pendo.sandbox import Fault, Sandbox
+
+PEOPLE_ROWS = """
+    select 'u-' || range as id, 'plan ' || range as plan, 'user' || range || '@example.org' as email
+    from range(12)
+"""
+MAPPED = {**PEOPLE, "fields": {"plan": "plan", "contact": "email"}, "batch_size": 4}
+
+
+@pytest.fixture
+def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """Twelve visitors in three requests; Pendo does not know one of them."""
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_field("visitor", "custom", "contact", "string")
+    sandbox.add_visitors([f"u-{number}" for number in range(11)])
+    project.model("people", MAPPED, PEOPLE_ROWS)
+    return project
+
+
+def lines_of(project: SmallProject) -> list[dict[str, Any]]:
+    """The calls of the latest run, as the file has them."""
+    folder = max((project.target / "dbt_pendo" / "runs").iterdir())
+    return [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+
+
+def refuse(sandbox: Sandbox, key: str, body: str) -> None:
+    sandbox.fail(Fault(status=400, body=body, body_contains=f'"{key}"', times=None))
+
+
+def test_the_log_has_each_request_that_pendo_got(people: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.fail(Fault(status=503, body="busy", path="value", times=1))
+    refuse(sandbox, "u-3", "plan is not to our liking")
+    people.sync(status=1)
+    lines = lines_of(people)
+    assert sorted((line["method"], line["path"], line["status"]) for line in lines) == sorted(
+        (request.method, request.path, request.status) for request in sandbox.requests
+    )
+    for line in lines:
+        if line["failed"]:
+            sent = [json.loads(request.body) for request in sandbox.requests if request.status == line["status"]]
+            assert line["request"] in sent
+    assert {line["answer"] for line in lines if line["failed"]} == {"busy", "plan is not to our liking"}
+    assert [line["attempt"] for line in lines if line["status"] == 503] == [1]
+    assert sorted(key for line in lines if line["status"] == 200 for key in line["keys"]) == sent_ids(
+        [request for request in sandbox.requests if request.status == 200], "visitor"
+    )
+
+
+def test_each_rejected_row_comes_with_pendos_words_and_the_request_that_carried_it(
+    people: SmallProject, sandbox: Sandbox
+) -> None:
+    refuse(sandbox, "u-3", "u-3: plan is not to our liking")
+    refuse(sandbox, "u-7", "u-7: plan is not to our liking")
+    people.sync(status=1)
+    shown = people.run("show", "--json").expect(0).json
+    assert [(row["key"], row["status"], row["detail"]) for row in shown["rejected"]] == [
+        ("u-3", "rejected", "HTTP 400: u-3: plan is not to our liking"),
+        ("u-7", "rejected", "HTTP 400: u-7: plan is not to our liking"),
+    ]
+    lines = lines_of(people)
+    for row in shown["rejected"]:
+        carried = lines[row["call"] - 1]
+        assert carried["status"] == 400
+        assert row["key"] in carried["answer"]
+        assert row["key"] in {record["visitorId"] for record in carried["request"]}
+    # They differ by the row's own id only, so they are one reason.
+    reasons = {(reason["status"], reason["rows"], tuple(reason["examples"])) for reason in shown["reasons"]}
+    assert reasons == {("rejected", 2, ("u-3", "u-7")), ("missing", 1, ("u-11",))}
+    text = people.run("show").expect(0).stdout
+    assert "2 rejected: HTTP 400: u-3: plan is not to our liking (e.g. u-3, u-7)" in text
+    assert f"#{shown['rejected'][1]['call']} POST /api/v1/metadata/visitor/custom/value" in text
+
+
+def test_failed_calls_and_those_of_a_row(people: SmallProject, sandbox: Sandbox) -> None:
+    refuse(sandbox, "u-3", "no")
+    people.sync(status=1)
+    everything = people.run("show", "last", "--requests", "--json").expect(0).json["results"]
+    assert len(everything) == len(sandbox.requests)
+    failed = people.run("show", "--requests", "--failed", "--json").expect(0).json["results"]
+    assert failed == [call for call in everything if call["failed"]]
+    assert {call["status"] for call in failed} == {400}
+    of_row = people.run("show", "--row", "u-5", "--json").expect(0).json["results"]
+    assert of_row == [call for call in everything if call["keys"] and "u-5" in call["keys"]]
+    assert len(of_row) == 1
+    printed = people.run("show", "--failed").expect(0).stdout
+    assert '"visitorId": "u-3"' in printed
+    assert "No such call was kept." in people.run("show", "--row", "nobody").expect(0).stdout
+
+
+def test_what_worked_keeps_a_sample_of_bodies(people: SmallProject, sandbox: Sandbox) -> None:
+    people.annotate("people", {**MAPPED, "batch_size": 1})
+    people.sync()
+    written = [line for line in lines_of(people) if line["path"].endswith("/value")]
+    assert len(written) == 12
+    kept = [line for line in written if "request" in line]
+    # Three that worked, and the one whose id Pendo does not know.
+    assert len(kept) == call_log.SAMPLES + 1
+    assert sum(line["answer"].get("missing") == ["u-11"] for line in kept) == 1
+
+
+def test_no_secret_is_in_anything_a_run_leaves(people: SmallProject, sandbox: Sandbox) -> None:
+    key = sandbox.integration_key
+    refuse(sandbox, "u-3", f"the key {key} does not fit, nor does {key.upper()}")
+    people.sync(status=1)
+    for path in people.folder.rglob("*"):
+        if path.is_file():
+            assert key.encode() not in path.read_bytes().lower(), path
+    assert "***" in people.run("show", "--failed").expect(0).stdout
+
+
+def test_masked_columns_are_nowhere_in_the_log(people: SmallProject, sandbox: Sandbox) -> None:
+    refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
+    people.sync("--mask", "EMAIL", status=1)
+    text = (max((people.target / "dbt_pendo" / "runs").iterdir()) / "requests.jsonl").read_text()
+    assert "@example.org" not in text
+    assert "*** is no address of u-3" in text
+    record = people.run("show", "--failed", "--json").expect(0).json["results"][-1]["request"][0]
+    assert record == {"visitorId": "u-3", "values": {"plan": "plan 3", "contact": "***"}}
+
+
+def test_masked_ids_can_still_be_asked_for(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_PENDO_MASK", "id, plan")
+    refuse(sandbox, "u-3", "u-3: no")
+    people.sync(status=1)
+    text = (max((people.target / "dbt_pendo" / "runs").iterdir()) / "requests.jsonl").read_text()
+    assert "u-" not in text.replace("pendo-", "")
+    assert "plan 3" not in text
+    (call,) = people.run("show", "--row", "u-5", "--json").expect(0).json["results"]
+    assert call["rows"] >= 1
+    (rejected,) = people.run("show", "--json").expect(0).json["rejected"]
+    assert rejected["key"] == "u-3"
+    assert rejected["call"] is not None
+
+
+def test_events_and_their_ids(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {
+        "object": "track_event",
+        "event": "Paid",
+        "event_id": "id",
+        "visitor_id": "who",
+        "timestamp": "at",
+        "properties": {"plan": "plan"},
+    }
+    rows = "select 'e-' || range as id, 'u-' || range as who, now() as at, 'pro' as plan from range(5)"
+    project.model("paid", mapping, rows)
+    refuse(sandbox, "u-2", "no such visitor")
+    project.sync("--mask", "who", status=1)
+    (call,) = project.run("show", "--row", "e-2", "--json").expect(0).json["results"]
+    assert call["keys"] == ["e-2"]
+    assert (call["status"], call["answer"], call["request"]["visitorId"]) == (400, "no such visitor", "***")
+    story = project.run("row", "paid", "e-2", "--json").expect(0).json["results"][0]
+    assert [entry["status"] for entry in story["ledger"]] == ["rejected"]
+    assert story["values"] == [{"name": "plan", "column": "plan", "warehouse": "pro", "pendo": None}]
+    assert story["is_held"] is None
+
+
+def test_the_story_of_a_row(people: SmallProject, sandbox: Sandbox) -> None:
+    people.sync()
+    people.build("people", PEOPLE_ROWS.replace("'plan '", "'newer plan '"))
+    refuse(sandbox, "u-3", "not this plan")
+    second = people.sync(status=1).json["metadata"]["run_id"]
+    story = people.run("row", "people", "u-3", "--json").expect(0).json["results"][0]
+    assert [(entry["status"], entry["detail"]) for entry in story["ledger"]] == [
+        ("rejected", "HTTP 400: not this plan"),
+        ("delivered", None),
+    ]
+    assert story["ledger"][0]["run_id"] == story["run_id"] == second
+    assert story["values"][0] == {"name": "plan", "column": "plan", "warehouse": "newer plan 3", "pendo": "plan 3"}
+    assert story["calls"][-1]["answer"] == "not this plan"
+    printed = people.run("row", "people", "u-3").expect(0).stdout
+    # Of the request only what is about the row.
+    assert '"visitorId": "u-3"' in printed
+    assert '"visitorId": "u-2"' not in printed
+
+
+def test_a_row_that_nobody_knows_or_that_was_never_sent(people: SmallProject, sandbox: Sandbox) -> None:
+    assert "There is no sync persons." in people.run("row", "persons", "u-1").expect(2).stderr
+    assert "has a row U-1" in people.run("row", "people", "U-1").expect(2).stderr
+    story = people.run("row", "people", "u-1", "--json").expect(0).json["results"][0]
+    assert (story["ledger"], story["calls"], story["rows"], story["is_held"]) == ([], [], 1, True)
+
+
+def test_runs_are_those_of_the_warehouse(people: SmallProject, sandbox: Sandbox) -> None:
+    assert "No run is logged yet." in people.run("runs").expect(0).stdout
+    assert "No run is logged yet." in people.run("show").expect(2).stderr
+    ids = [people.sync().json["metadata"]["run_id"] for _ in range(3)]
+    logged = people.run("runs", "--json", "--limit", "2").expect(0).json["results"]
+    assert [run["run_id"] for run in logged] == ids[:0:-1]
+    (of_last,) = people.sql("select delivered, missing from main_pendo.pendo_runs where run_id = ?", [ids[-1]])
+    assert (logged[0]["syncs"][0]["delivered"], logged[0]["syncs"][0]["missing"]) == of_last
+    assert people.run("show", ids[0], "--json").expect(0).json["results"][0]["run_id"] == ids[0]
+    assert people.run("show", ids[0][:-2], "--json").expect(0).json["results"][0]["run_id"] == ids[0]
+    assert "Several runs begin with 20" in people.run("show", "20").expect(2).stderr
+    assert "No run nonsense is logged." in people.run("show", "nonsense").expect(2).stderr
+    # A quote in it reaches the warehouse as a text.
+    assert "No run ' or 1=1 --" in people.run("show", "' or 1=1 --").expect(2).stderr
+
+
+def test_so_many_runs_keep_their_calls(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBT_PENDO_KEEP_RUNS", "2")
+    ids = [people.sync("--full-refresh").json["metadata"]["run_id"] for _ in range(3)]
+    runs = people.target / "dbt_pendo" / "runs"
+    assert sorted(folder.name for folder in runs.iterdir()) == ids[1:]
+    ended = people.run("show", ids[0]).expect(0)
+    assert "This machine has not kept the calls of this run." in ended.stdout
+    assert "are not kept on this machine" in people.run("show", ids[0], "--requests").expect(2).stderr
+    # Nothing else in there is anybody's to remove.
+    (runs / "notes").mkdir()
+    people.sync()
+    assert (runs / "notes").is_dir()
+
+
+def test_a_log_that_cannot_be_written_fails_no_sync(people: SmallProject, sandbox: Sandbox) -> None:
+    (people.target / "dbt_pendo").mkdir(exist_ok=True)
+    (people.target / "dbt_pendo" / "runs").write_text("in the way")
+    ended = people.run("sync").expect(0)
+    assert "the calls of this run are not kept" in ended.stdout
+    assert sent_ids(sandbox.requests, "visitor") == sorted(f"u-{number}" for number in range(12))
+
+
+def test_a_line_that_a_crash_has_cut_off_is_left_out(people: SmallProject, sandbox: Sandbox) -> None:
+    people.sync()
+    path = max((people.target / "dbt_pendo" / "runs").iterdir()) / "requests.jsonl"
+    text = path.read_text()
+    path.write_text(text[:-20])
+    calls = people.run("show", "--requests", "--json").expect(0).json["results"]
+    assert len(calls) == len(text.splitlines()) - 1
+
+
+def test_a_large_log_keeps_lines_and_then_only_failures(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(sandbox, "u-9", "no")
+    people.annotate("people", {**MAPPED, "batch_size": 1})
+    monkeypatch.setattr(call_log, "FULL_LINES", 2_000)
+    monkeypatch.setattr(call_log, "ALL_LINES", 4_000)
+    monkeypatch.setenv("PENDO_CONCURRENCY", "1")
+    people.sync(status=1)
+    lines = lines_of(people)
+    assert sum("keys" in line for line in lines) < len(lines) < len(sandbox.requests)
+    assert any(line["status"] == 400 for line in lines)
+
+
+@pytest.mark.parametrize("key", ['say "hi"', "back\\slash", "ünïcödé 🚀", "tab\there", "a:b, c", "</script>"])
+def test_keys_are_known_where_the_warehouse_wrote_the_bodies(project: SmallProject, sandbox: Sandbox, key: str) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors([key])
+    project.model("people", PEOPLE, f"select '{key}' as id, 'pro' as plan")
+    project.sync()
+    assert [line["keys"] for line in lines_of(project) if line["path"].endswith("/value")] == [[key]]
+    assert project.run("row", "people", key, "--json").expect(0).json["results"][0]["values"][0]["pendo"] == "pro"
+
+
+def test_verify_keeps_its_calls_without_the_records_it_reads(people: SmallProject, sandbox: Sandbox) -> None:
+    people.sync()
+    people.run("verify").expect(0)
+    lines = lines_of(people)
+    assert any(line["path"] == "/api/v1/aggregation" for line in lines)
+    assert not any("answer" in line for line in lines if line["path"] == "/api/v1/aggregation")
+
+
+def test_looking_needs_no_manifest_but_for_a_row(people: SmallProject, sandbox: Sandbox) -> None:
+    people.sync()
+    Path(people.manifest_path).unlink()
+    people.run("runs").expect(0)
+    people.run("show").expect(0)
+    assert "There is no manifest.json" in people.run("row", "people", "u-1").expect(2).stderr

@@ -1,0 +1,105 @@
+"""What machines read of a run: log lines with names that stay, and the summary of a GitHub Actions step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from harness import PEOPLE, SmallProject
+
+from dbt_pendo.sandbox import Fault, Sandbox
+
+# What `dbt --log-format json` writes under `info`.
+DBT_INFO = {"category", "code", "extra", "level", "msg", "name", "pid", "thread", "ts"}
+
+
+@pytest.fixture
+def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b"])
+    rows = "select * from (values ('a', 'pro'), ('b', 'free'), ('c', 'pro')) rows(id, plan)"
+    project.model("people", PEOPLE, rows)
+    project.model("other|*people*", PEOPLE, rows)
+    return project
+
+
+def logged(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_each_line_of_a_sync_is_an_object_with_the_name_of_what_happened(
+    people: SmallProject, sandbox: Sandbox
+) -> None:
+    sandbox.fail(Fault(status=400, body="no", body_contains='"b"', times=None))
+    lines = logged(people.run("sync", "-s", "people", "--log-format", "json").expect(1).stdout)
+    assert all(set(line) == {"data", "info"} and set(line["info"]) == DBT_INFO for line in lines)
+    named = {line["info"]["name"]: line for line in lines}
+    assert [line["info"]["name"] for line in lines if line["info"]["name"] != "Note"] == [
+        "CommandStarted",
+        "SyncsFound",
+        "SyncStarted",
+        "SyncFinished",
+        "RunFinished",
+    ]
+    assert named["SyncsFound"]["data"]["syncs"] == ["people"]
+    assert named["SyncFinished"]["data"]["result"] == people.results()["results"][0]
+    assert named["SyncFinished"]["info"]["level"] == "error"
+    assert named["RunFinished"]["data"]["run_id"] == people.results()["metadata"]["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("command", "event"),
+    [
+        (("plan",), "SyncPlanned"),
+        (("check",), "SyncChecked"),
+        (("fields",), "FieldsCompared"),
+        (("verify",), "SyncVerified"),
+        (("reset",), "SyncReset"),
+        (("unlock",), "LockShown"),
+    ],
+)
+def test_other_commands_tell_the_entry_of_their_document(
+    people: SmallProject, sandbox: Sandbox, command: tuple[str, ...], event: str
+) -> None:
+    document = people.run(*command, "-s", "people", "--json").json
+    lines = logged(people.run(*command, "-s", "people", "--log-format", "json").stdout)
+    assert [line["data"] for line in lines if line["info"]["name"] == event] == document["results"]
+
+
+def test_an_error_that_ends_a_command_is_a_line_too(people: SmallProject) -> None:
+    people.manifest_path.unlink()
+    (line,) = logged(people.run("sync", "--log-format", "json").expect(2).stdout)
+    assert line["info"]["name"] == "CommandFailed"
+    assert line["info"]["level"] == "error"
+    assert line["data"]["message"].startswith("There is no manifest.json")
+
+
+def test_a_step_of_github_actions_gets_a_table(
+    people: SmallProject, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.fail(Fault(status=400, body="<b>no</b> | none", body_contains='"b"', times=None))
+    path = tmp_path / "summary.md"
+    path.write_text("# Before\n", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    people.sync(status=1)
+    before, *lines = path.read_text(encoding="utf-8").splitlines()
+    assert before == "# Before"
+    rows = [line for line in lines if line.startswith("|")]
+    assert rows[0] == "| | sync | object | status | delivered | missing | rejected | invalid | held | seconds |"
+    assert [row.split(" | ")[1:8] for row in rows[2:]] == [
+        ["other\\|\\*people\\*", "visitor", "partial", "1", "1", "1", "0"],
+        ["people", "visitor", "partial", "1", "1", "1", "0"],
+    ]
+    # Whatever Pendo or a user says stays text.
+    assert any("&lt;b&gt;no&lt;/b&gt; \\| none" in line for line in lines)
+    assert not any("<b>" in line for line in lines)
+    people.sync("--full-refresh", status=1)
+    assert len(path.read_text(encoding="utf-8").splitlines()) > 2 * len(lines) - 2
+
+
+def test_a_summary_that_cannot_be_written_fails_nothing(
+    people: SmallProject, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder" / "summary.md"))
+    people.sync()
