@@ -1,6 +1,6 @@
 {# What past runs left in the ledger and the run log, for people who look at them. #}
 
-{# The rows of the latest runs, the latest run first; `run` is one run's id, or how it begins. #}
+{# The rows of the latest runs, the latest run first; `run` is one run's id, or how it begins or ends. #}
 {% macro pendo_read_runs(runs, run_limit, run=none) %}
 select
     {%- for column in dbt_pendo.pendo_run_columns() %}
@@ -12,7 +12,9 @@ inner join (
     select distinct run_id
     from {{ runs }} ids
     {%- if run is not none %}
-    where run_id = {{ dbt_pendo.pendo_literal(run) }} or run_id like {{ dbt_pendo.pendo_literal(run ~ '%') }}
+    where run_id = {{ dbt_pendo.pendo_literal(run) }}
+        or run_id like {{ dbt_pendo.pendo_literal(run ~ '%') }}
+        or run_id like {{ dbt_pendo.pendo_literal('%' ~ run) }}
     {%- endif %}
     order by run_id desc
     limit {{ run_limit }}

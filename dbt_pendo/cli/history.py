@@ -56,7 +56,7 @@ def runs(limit: int, **flags: Any) -> None:
 def show(run_id: str, requests: bool, failed: bool, row: str | None, rows: int, **flags: Any) -> None:
     """Show one run: its counts, the rows that were not delivered, and its calls.
 
-    RUN is a run's id, or how it begins. Default: the last one.
+    RUN is a run's id, or how it begins or ends. Default: the last one.
     """
 
     def run(lines: Lines) -> int:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
 from dbt_pendo.console.lines import Level, Lines, Tag, number
 from dbt_pendo.engine.call_log import LoggedCall
 from dbt_pendo.engine.history import CallSummary, GroupedReason, PastRun
@@ -24,22 +22,23 @@ def show_runs(lines: Lines, runs: Sequence[PastRun]) -> None:
     if not runs:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn", "NothingToDo")
         return
-    header = ("run", "began (UTC)", "syncs", "status", "delivered", "missing", "rejected", "invalid", "seconds")
+    header = ("run", "began (UTC)", "status", "delivered", "missing", "rejected", "invalid", "syncs", "seconds")
     rows = [
         (
-            run.run_id,
+            run.name if lines.narrow else run.run_id,
             run.began_at,
-            str(len(run.syncs)),
             run.status,
             *(f"{count:,}" for count in _totals(run.syncs)),
+            str(len(run.syncs)),
             f"{run.duration:.1f}",
         )
         for run in runs
     ]
     levels: list[Level] = ["info", *(_level(run.status) for run in runs)]
-    lines.rows([header, *rows], levels, numbers=5)
+    shown = slice(0, -2 if lines.narrow else None)
+    lines.rows([row[shown] for row in (header, *rows)], levels, numbers=len(header[shown]) - 3)
     lines.line(timed=False)
-    lines.line("`dbt-pendo show RUN` has one of them; the beginning of its id will do.", timed=False)
+    lines.line("`dbt-pendo show RUN` has one of them; the first or last letters of its id will do.", timed=False)
 
 
 def show_run(
@@ -84,24 +83,26 @@ def show_run(
 
 
 def show_calls(lines: Lines, calls: Sequence[LoggedCall], with_bodies: bool) -> None:
-    """Prints calls, a line each, with their bodies below it where they were kept."""
+    """Prints calls, a line each, with their bodies below it where they were kept: of many records the first."""
     if not calls:
         lines.line("No such call was kept.", "warn", timed=False)
         return
     if not with_bodies:
-        header = ("#", "time (UTC)", "sync", "request", "answer", "ms", "try", "rows", "bytes")
-        rows = [_cells(call) for call in calls]
+        header = ("#", "request", "answer", "ms", "try", "rows", "bytes", "time (UTC)", "sync")
         levels: list[Level] = ["info", *("error" if call.failed else "info" for call in calls)]
-        lines.rows([header, *rows], levels, numbers=4)
+        shown = slice(0, -2 if lines.narrow else None)
+        lines.rows([row[shown] for row in (header, *map(_cells, calls))], levels)
         return
     for call in calls:
         level: Level = "error" if call.failed else "info"
-        number_, time, sync, request, answer, milliseconds, attempt, rows_, size = _cells(call)
+        number_, request, answer, milliseconds, attempt, rows_, size, time, sync = _cells(call)
         about = f"{sync}: {rows_} rows, {size} bytes, " if sync else ""
         text = f"#{number_}  {time}  {request} → {answer} in {milliseconds} ms ({about}attempt {attempt})"
         lines.line(text, level, "CallShown", call_entry(call), timed=False)
         for name, body in (("request", call.request), ("answer", call.answer)):
-            if body is not None and body != "":
+            if isinstance(body, list) and len(body) > 1:
+                lines.body(f"  {name}, the first of {len(body):,} records:", body[:1])
+            elif body is not None and body != "":
                 lines.body(f"  {name}:", body)
         if call.request is None and call.answer is None:
             lines.line("  Its bodies were not kept.", timed=False)
@@ -193,8 +194,12 @@ def row_entry(story: RowStory) -> dict[str, Any]:
 
 
 def _why(lines: Lines, sync: LoggedSync, reasons: Sequence[GroupedReason]) -> None:
-    if sync.message and not reasons:
-        lines.below(sync.message, "info", timed=False)
+    # The ledger tells of the same rows, all of them, and puts like reasons together; it logs an invalid row once.
+    told = tuple({f" {reason.status}: " for reason in reasons if reason.status != "invalid"})
+    for note in (sync.message or "").splitlines():
+        if not any(word in note for word in told):
+            lines.below(note, timed=False)
+    reasons = [reason for reason in reasons if reason.status != "invalid"]
     for reason in reasons[:REASONS_SHOWN]:
         examples = f" (e.g. {', '.join(reason.examples)})" if reason.examples else ""
         lines.below(f"{reason.rows:,} {reason.status}: {reason.message}{examples}", _level(reason.status), timed=False)
@@ -213,14 +218,14 @@ def _show_summary(lines: Lines, calls: CallSummary) -> None:
 def _cells(call: LoggedCall) -> tuple[str, ...]:
     return (
         str(call.number),
-        call.at.partition("T")[2][:12],
-        call.sync,
         f"{call.method} {call.path}",
         str(call.status or call.fault),
         f"{call.seconds * 1000:.0f}",
         str(call.attempt),
         f"{call.rows:,}",
         f"{call.bytes:,}",
+        call.at.partition("T")[2][:12],
+        call.sync,
     )
 
 
@@ -271,7 +276,7 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is None:
         return "null"
-    return _shortened(value if isinstance(value, str) else orjson.dumps(_plain(value)).decode())
+    return _shortened(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def _shortened(text: str) -> str:

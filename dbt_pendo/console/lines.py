@@ -22,7 +22,9 @@ from dbt_pendo.errors import DbtPendoError
 Level: TypeAlias = Literal["info", "success", "warn", "error"]
 Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
 
-LINE_WIDTH = 72
+# Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
+LINE_WIDTH, NARROW_LINE_WIDTH = 72, 44
+WIDE = 120
 STYLES: Mapping[Tag, str] = {"OK": "green", "WARN": "yellow", "ERROR": "red", "SKIP": "yellow", "RUN": ""}
 LEVELS: Mapping[Tag, Level] = {"OK": "info", "WARN": "warn", "ERROR": "error", "SKIP": "warn", "RUN": "info"}
 
@@ -49,6 +51,11 @@ class Lines:
             force_terminal=True if colors else None,
         )
         self._errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether a terminal has no room for long lines and wide tables; a log has."""
+        return sys.stdout.isatty() and self._console.width < WIDE
 
     def line(
         self,
@@ -97,7 +104,7 @@ class Lines:
     ) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
         style = STYLES[tag]
-        start = f"{index} of {total} {text} ".ljust(LINE_WIDTH, ".")
+        start = f"{index} of {total} {text} ".ljust(NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH, ".")
         shown = escape(f"[{note or tag}]")
         markup = f"{escape(start)} [{style}]{shown}[/{style}]" if style else f"{escape(start)} {shown}"
         self.line(f"{start} [{note or tag}]", LEVELS[tag], event, data, markup, timed)

@@ -35,6 +35,11 @@ class PastRun:
     syncs: tuple[LoggedSync, ...]
 
     @property
+    def name(self) -> str:
+        """The random part of its id, short enough to type."""
+        return self.run_id.rpartition("-")[2]
+
+    @property
     def began_at(self) -> str:
         """When it began, in UTC, by the clock of the machine that ran it: the first part of its id."""
         stamp = self.run_id.partition("Z")[0]
@@ -114,10 +119,10 @@ class Past:
         """Returns a run.
 
         Args:
-            name: Its id, how that begins, or ``last``.
+            name: Its id, how that begins or ends, or ``last``.
 
         Raises:
-            ConfigError: If there is none, or several begin so.
+            ConfigError: If there is none, or several could be meant.
         """
         found = _by_run(self.history.runs(2, None if name == LATEST else name))
         if not found:
@@ -127,7 +132,7 @@ class Past:
             )
         exact = [run for run in found if run.run_id == name]
         if name != LATEST and not exact and len(found) > 1:
-            raise ConfigError(f"Several runs begin with {name}.", "Give more of the run's id.")
+            raise ConfigError(f"Several runs are called {name}.", "Give more of the run's id.")
         return exact[0] if exact else found[0]
 
     def calls(self, run_id: str) -> list[LoggedCall] | None:

@@ -12,6 +12,7 @@ from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.readback import READABLE, HeldRecord, read_record
+from dbt_pendo.records.held import FORMS, held_text, shown
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.spec.sync import Column, Mapping, SyncSpec
 from dbt_pendo.warehouse.history import Entry
@@ -25,13 +26,13 @@ class RowValue:
         name: Its name in the mapping.
         column: The column that fills it; empty for a constant.
         warehouse: What the warehouse has now.
-        pendo: What Pendo holds.
+        pendo: What Pendo holds, as people read it: a time as such, though Pendo has milliseconds.
     """
 
     name: str
     column: str
     warehouse: Any
-    pendo: Any
+    pendo: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def tell_row(past: Past, prepared: Prepared, key: str, client: PendoClient) -> R
                 mapping.name,
                 mapping.source.name if isinstance(mapping.source, Column) else "",
                 row.get(mapping.source.name) if isinstance(mapping.source, Column) else mapping.source.value,
-                record.metadata.get(mapping.group, {}).get(field.key) if record else None,
+                _shown(record.metadata.get(mapping.group, {}).get(field.key), field) if record else None,
             )
             for mapping, field in _mapped(prepared)
         ],
@@ -104,6 +105,11 @@ def _mapped(prepared: Prepared) -> Iterator[tuple[Mapping, PendoField]]:
     if (event := prepared.spec.event) is not None:
         return ((mapping, PendoField(mapping.name, mapping.type)) for mapping in event.properties)
     return zip(prepared.spec.fields, prepared.fields, strict=True)
+
+
+def _shown(value: Any, field: PendoField) -> str | None:
+    form = FORMS[field.type]
+    return value if isinstance(value, str) and form != "time" else shown(held_text(value, form), form)
 
 
 def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[HeldRecord | None, str]:

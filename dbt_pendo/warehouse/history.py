@@ -92,7 +92,7 @@ class History:
 
         Args:
             limit: How many runs.
-            run: Only runs whose id is this, or begins so.
+            run: Only runs whose id is this, or begins or ends so.
         """
         if not self._session.exists(self._schema, RUNS_TABLE):
             return []

@@ -203,8 +203,9 @@ def test_runs_are_those_of_the_warehouse(people: SmallProject, sandbox: Sandbox)
     (of_last,) = people.sql("select delivered, missing from main_pendo.pendo_runs where run_id = ?", [ids[-1]])
     assert (logged[0]["syncs"][0]["delivered"], logged[0]["syncs"][0]["missing"]) == of_last
     assert people.run("show", ids[0], "--json").expect(0).json["results"][0]["run_id"] == ids[0]
+    assert people.run("show", ids[0][-6:], "--json").expect(0).json["results"][0]["run_id"] == ids[0]
     assert people.run("show", ids[0][:-2], "--json").expect(0).json["results"][0]["run_id"] == ids[0]
-    assert "Several runs begin with 20" in people.run("show", "20").expect(2).stderr
+    assert "Several runs are called 20" in people.run("show", "20").expect(2).stderr
     assert "No run nonsense is logged." in people.run("show", "nonsense").expect(2).stderr
     # A quote in it reaches the warehouse as a text.
     assert "No run ' or 1=1 --" in people.run("show", "' or 1=1 --").expect(2).stderr
