@@ -2,10 +2,10 @@
 
     .venv/bin/python docs/capture.py
 
-A code block of the page that begins with ``$ command`` gets that command's output; the commands run in order, in a copy
-of the sample project, against the sandbox. Between them, a comment such as ``<!-- $ dbt build --quiet -->`` runs a command
-that is not shown, and ``<!-- pendo {"fail": {…}} -->`` makes the sandbox misbehave (``Fault``) or change a value by itself.
-Only what differs from run to run (times, durations, ids of runs) is not compared by tests/functional/test_output_page.py.
+A code block of the page that begins with ``$ command`` gets that command's output; the commands run in order, in a
+copy of the sample project, against the sandbox. Between them, a comment such as ``<!-- $ dbt build --quiet -->`` runs
+a command that is not shown, and ``<!-- pendo {"fail": {…}} -->`` makes the sandbox misbehave (``Fault``) or change a
+value by itself. tests/functional/test_output_page.py compares all but what differs from run to run.
 """
 
 from __future__ import annotations

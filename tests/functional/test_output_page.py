@@ -15,7 +15,7 @@ import capture
 def test_the_page_shows_what_the_commands_print() -> None:
     page = capture.PAGE.read_text(encoding="utf-8")
     before, now = (capture.comparable(text).splitlines() for text in (page, capture.captured(page)))
-    changed = [line for line in difflib.unified_diff(before, now, "docs/output.md", "now", lineterm="", n=1)]
+    changed = list(difflib.unified_diff(before, now, "docs/output.md", "now", lineterm="", n=1))
     assert not changed, "\n".join(["Run docs/capture.py:", *changed])
 
 
