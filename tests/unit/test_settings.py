@@ -52,6 +52,8 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "allow_http": (True, "no", "Yes", False, (True, False, True)),
     "schema": ("flagged", "environed", "varied", None, ("flagged", "environed", "varied")),
     "require_tests": (False, "yes", False, False, (False, True, False)),
+    "mask": ("email, name", "phone", ["email", " name "], (), (("email", "name"), ("phone",), ("email", "name"))),
+    "keep_runs": (1, "2", 3, 20, (1, 2, 3)),
 }
 SECRET = "ab12-SECRET-9f.eu"
 KNOWN_SETTINGS = f"Known settings: {', '.join(VALUES)}."
