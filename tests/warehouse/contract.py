@@ -21,6 +21,7 @@ from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySiz
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
+from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
@@ -54,6 +55,7 @@ __all__ = [
     "TestBodies",
     "TestCommits",
     "TestEvents",
+    "TestHistory",
     "TestLocks",
     "TestNames",
     "TestPages",
@@ -670,6 +672,76 @@ class TestRunLog:
             (f"run of {message}", message) for message in (None, *AWKWARD)
         }
         assert {(int(held), int(size), float(took)) for *_, held, size, took in found} == {(5, 11, 1.5)}
+
+
+class TestHistory:
+    def test_runs_by_id_beginning_and_end(self, store: Store) -> None:
+        history = History(store.session, store.own_schema)
+        assert history.runs(5) == []
+        store.session.ensure_schema(store.own_schema)
+        counts = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
+        numbers = {name: at for at, name in enumerate((*counts, "requests", "retries", "bytes"))}
+        texts = {"unique_id": "model.x", "object": "visitor", "status": "partial", "message": "it's\nso"}
+        for run_id, sync in (("r1-aa", "one"), ("r2-bb", "one"), ("r2-bb", "two"), ("r2-cc", "one")):
+            entry = {**numbers, **texts, "run_id": run_id, "sync": sync, "duration": 1.5}
+            log_run(store.session, store.own_schema, entry)
+        assert [(sync.run_id, sync.sync) for sync in history.runs(2)] == [
+            ("r2-cc", "one"),
+            ("r2-bb", "one"),
+            ("r2-bb", "two"),
+        ]
+        for name, found in (
+            ("r1-aa", ["r1-aa"]),
+            ("r2", ["r2-cc", "r2-bb", "r2-bb"]),
+            ("bb", ["r2-bb"] * 2),
+            ("'", []),
+        ):
+            assert [sync.run_id for sync in history.runs(9, name)] == found
+        (latest,) = history.runs(1)
+        assert latest.planned == Planned(0, 1, 2, 3, 4, 5)
+        assert (latest.delivered, latest.missing, latest.rejected) == (6, 7, 8)
+        assert (latest.requests, latest.retries, latest.bytes, latest.duration) == (9, 10, 11, 1.5)
+        assert (latest.object, latest.status, latest.message) == ("visitor", "partial", "it's\nso")
+        age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(
+            latest.logged_at.replace("Z", "+00:00")
+        )
+        assert abs(age) < datetime.timedelta(minutes=10)
+
+    def test_what_the_ledger_tells_of_a_run_and_of_a_key(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "1"), ("b", "2"), ("c", "3"), ("it's", "4"), (None, "5")])
+        tables = store.tables(people())
+        history = History(store.session, store.own_schema)
+        assert history.entries("nobody", "a") == []
+        plan(tables, "r1")
+        refused = Outcome("rejected", "not 'this'")
+        commit(tables, "r1", b=refused, c=refused, **{"it's": Outcome("missing", "unknown")})
+        assert [(one.status, one.detail, one.rows, one.example) for one in history.reasons("people", "r1")] == [
+            ("rejected", "not 'this'", 2, "b"),
+            ("missing", "unknown", 1, "it's"),
+        ]
+        assert history.reasons("people", "r2") == []
+        rows = history.failed_rows("people", "r1", ("rejected", "missing"), None)
+        assert [(row.key, row.status, row.detail, row.attempts) for row in rows] == [
+            ("b", "rejected", "not 'this'", 1),
+            ("c", "rejected", "not 'this'", 1),
+            ("it's", "missing", "unknown", 1),
+        ]
+        assert history.failed_rows("people", "r1", ("rejected",), 1) == rows[:1]
+        plan(tables, "r2")
+        commit(tables, "r2", c=refused)
+        assert [(one.status, one.run_id, one.attempts) for one in history.entries("people", "c")] == [
+            ("rejected", "r2", 2),
+            ("rejected", "r1", 1),
+        ]
+        assert [one.status for one in history.entries("people", "it's")] == ["delivered", "missing"]
+
+    def test_the_models_rows_of_a_key(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "1"), ("it's", "4"), ("twice", "1"), ("twice", "2"), ("twice", "3")])
+        source = store.tables(people())._source
+        history = History(store.session, store.own_schema)
+        assert history.model_rows(source, "it's") == [("4",)]
+        assert history.model_rows(source, "A") == []
+        assert len(history.model_rows(source, "twice")) == 2
 
 
 class TestSchemas:

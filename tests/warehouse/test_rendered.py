@@ -18,6 +18,7 @@ from dbt_pendo.outcome import UNSENT, Outcome
 from dbt_pendo.spec.event_warnings import PropertySize, PropertySizes
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -268,6 +269,21 @@ def run_log(recorder: Recorder, dialect: str) -> None:
         log_run(recorder, "pendo", {**row, **texts, "message": message})
 
 
+def history(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    past = History(recorder, "pendo")
+    _, source = people_of(dialect)
+    past.runs(20)
+    for text in AWKWARD:
+        past.runs(2, text)
+        past.reasons("people", text)
+        past.failed_rows("people", text, ("rejected", "missing"), 20)
+        past.failed_rows("people", text, ("rejected",), None)
+        past.entries("people", text)
+        past.model_rows(source, text)
+        past.model_rows(dataclasses.replace(source, parent=source.columns[0]), text)
+
+
 def readback(recorder: Recorder, dialect: str) -> None:
     spec, source = people_of(dialect)
     back = ReadBack(recorder, "pendo", spec, dataclasses.replace(source, parent=source.columns[0]))
@@ -302,7 +318,7 @@ def segments(recorder: Recorder, dialect: str) -> None:
 
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, readback, segments),
+    *(pages, commits, ledgers, reasons, locks, run_log, history, readback, segments),
 ]
 
 
