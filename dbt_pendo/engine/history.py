@@ -18,6 +18,7 @@ from dbt_pendo.warehouse.session import Connection, open_session
 LATEST = "last"
 EXAMPLES = 3
 SLOWEST = 3
+_RUN_NAME = re.compile(r"[0-9A-Za-z-]+")
 # What in a message is about one row, not about what is wrong with it.
 _PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
@@ -124,7 +125,9 @@ class Past:
         Raises:
             ConfigError: If there is none, or several could be meant.
         """
-        found = _by_run(self.history.runs(2, None if name == LATEST else name))
+        # What no id is made of may mean something in a pattern.
+        known = _RUN_NAME.fullmatch(name) is not None
+        found = _by_run(self.history.runs(2, None if name == LATEST else name)) if known else []
         if not found:
             raise ConfigError(
                 "No run is logged yet." if name == LATEST else f"No run {name} is logged.",
