@@ -1,0 +1,43 @@
+"""Each recipe runs on a clean copy of the shop, beside a sandbox of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("recipe")
+
+from recipe import ACCOUNTS, REPOSITORY, VISITORS, Shop, copy_project, machine  # noqa: E402
+
+from dbt_pendo.sandbox import Sandbox  # noqa: E402
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    copy_project(tmp_path / "shop")
+    with Sandbox() as sandbox:
+        for kind in ("visitor", "account"):
+            sandbox.add_field(kind, "custom", "plan", "string")
+        sandbox.add_visitors(list(VISITORS))
+        sandbox.add_accounts(list(ACCOUNTS))
+        yield Shop(tmp_path / "shop", tmp_path / "shop.duckdb", sandbox)
+
+
+@pytest.fixture(scope="session")
+def bare_machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A machine without dbt-pendo."""
+    return machine(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """dbt-pendo's wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built

@@ -1,0 +1,111 @@
+"""A shop whose dbt project the recipes build and sync, and what they find on the machines on which they run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbt_pendo.sandbox import Sandbox
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECIPES = REPOSITORY / "docs" / "recipes"
+PASSWORD = "the-warehouse's-password"
+VISITORS = {"u-1": "pro", "u-2": "free"}
+ACCOUNTS = {"a-1": "pro"}
+# As users have them: programs on the PATH.
+PROGRAMS = {
+    "dbt": "exec python -c 'from dbt.cli.main import cli; cli()' \"$@\"",
+    "pip": 'exec python -m pip "$@"',
+}
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The shop.
+
+    Attributes:
+        folder: The dbt project, a folder that nothing was built in.
+        database: Its warehouse.
+        sandbox: Its Pendo, which knows all visitors and accounts.
+    """
+
+    folder: Path
+    database: Path
+    sandbox: Sandbox
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The part of an environment that says where things are; the recipes bring the secrets."""
+        return {
+            "SHOP_DUCKDB_PATH": str(self.database),
+            "PENDO_API_URL": self.sandbox.url,
+            "PENDO_RETRIES": "1",
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        }
+
+    @property
+    def visitors(self) -> dict[str, str]:
+        """The plans of the visitors in Pendo."""
+        return _plans(self.sandbox.visitors)
+
+    @property
+    def accounts(self) -> dict[str, str]:
+        """The plans of the accounts in Pendo."""
+        return _plans(self.sandbox.accounts)
+
+    @property
+    def writes(self) -> int:
+        """How many requests have written something."""
+        return sum(request.method != "GET" for request in self.sandbox.requests)
+
+
+def _plans(records: dict[str, dict[str, dict[str, str]]]) -> dict[str, str]:
+    return {key: record["custom"]["plan"] for key, record in records.items() if "plan" in record.get("custom", {})}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    text = (RECIPES / page).read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def copy_project(folder: Path) -> None:
+    """Copies the dbt project, as it is in a repository."""
+    shutil.copytree(
+        REPOSITORY / "tests" / "projects" / "shop",
+        folder,
+        ignore=shutil.ignore_patterns("target", "logs", "dbt_packages", ".user.yml"),
+        dirs_exist_ok=True,
+    )
+
+
+def machine(folder: Path) -> dict[str, str]:
+    """The environment of a machine with Python, on which pip asks no registry.
+
+    All but dbt-pendo counts as installed everywhere, so that an installation takes seconds and is real all the same:
+    of a wheel, by pip, from a requirements file.
+    """
+    packages = folder / "packages"
+    packages.mkdir(parents=True)
+    for path in sys.path:
+        if path.endswith("site-packages"):
+            for package in Path(path).iterdir():
+                if "dbt_pendo" not in package.name and not (packages / package.name).exists():
+                    (packages / package.name).symlink_to(package)
+    programs = folder / "programs"
+    programs.mkdir()
+    for name, command in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{command}\n")
+        (programs / name).chmod(0o755)
+    (programs / "python").symlink_to(sys.executable)
+    return {
+        "PATH": os.pathsep.join([str(programs), "/usr/bin", "/bin"]),
+        "PYTHONPATH": str(packages),
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }

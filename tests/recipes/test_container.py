@@ -1,0 +1,163 @@
+"""The Dockerfile's instructions, carried out in a folder that stands for the image's root; then its entry point."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, blocks
+
+
+@dataclass
+class Image:
+    """A stage of the image.
+
+    Attributes:
+        root: The folder that stands for ``/``. All stages use it, one after another, for programs know where they are.
+        base: The environment that the base image would bring.
+        environment: What the Dockerfile has put into it, or changed in it.
+    """
+
+    root: Path
+    base: Mapping[str, str]
+    environment: dict[str, str] = field(default_factory=dict)
+    folder: Path = Path("/")
+    user: str = "0"
+    entry_point: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+
+    def at(self, path: str) -> Path:
+        """Where a path of the image is on this machine."""
+        return self.root / str(self.folder / path).lstrip("/")
+
+    def inside(self, text: str) -> str:
+        """A text whose paths of the image are paths of this machine."""
+        return re.sub(r"(?<![\w.])/(?=(opt|project|tmp)\b)", f"{self.root}/", text)
+
+    def run(self, command: list[str], given: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a command as a container of the image does."""
+        environment = {**self.base, "HOME": str(self.root), **self.environment, **(given or {})}
+        return subprocess.run(
+            # `env` looks the command up on that environment's PATH.
+            ["env", *command],
+            cwd=self.at("."),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    text = re.sub(r"^\s*#.*\n", "", (RECIPES / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip():
+            word, _, rest = line.partition(" ")
+            yield word, rest.strip()
+
+
+def build(context: Path, root: Path, base: Mapping[str, str]) -> Image:
+    """Carries the Dockerfile out as ``docker build`` does, and returns its last stage."""
+    image = Image(root, base)
+    stages: dict[str, Path] = {}
+    name = ""
+    for word, rest in instructions():
+        if word == "FROM":
+            if root.exists():
+                stages[name] = root.rename(root.with_name(f"stage_{name}"))
+            image, name = Image(root, base), rest.partition(" AS ")[2]
+            image.at("tmp").mkdir(parents=True)
+        elif word == "ENV":
+            for variable, value in (pair.split("=", 1) for pair in rest.split()):
+                before = image.environment.get("PATH", base["PATH"])
+                image.environment[variable] = image.inside(value).replace("$PATH", before)
+        elif word == "WORKDIR":
+            image.folder = Path(rest)
+            image.at(".").mkdir(parents=True, exist_ok=True)
+        elif word == "COPY":
+            stage = re.match(r"--from=(\w+) ", rest)
+            source, destination = rest[stage.end() if stage else 0 :].split()
+            there = stages[stage[1]] / source.lstrip("/") if stage else context / source
+            copy(there, image.at(destination), ignored=[] if stage else blocks("container.md", "text")[0].split())
+        elif word == "RUN":
+            ended = image.run(["/bin/sh", "-c", image.inside(rest)])
+            assert ended.returncode == 0, ended.stdout
+        elif word == "USER":
+            image.user = rest
+        elif word == "ENTRYPOINT":
+            image.entry_point = json.loads(rest)
+        else:
+            assert word == "CMD", word
+            image.command = json.loads(rest)
+    for left in stages.values():
+        shutil.rmtree(left)
+    return image
+
+
+def copy(source: Path, destination: Path, ignored: list[str]) -> None:
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        at_root = Path(folder) == source
+        return [name for name in names if at_root and any(fnmatch.fnmatch(name, pattern) for pattern in ignored)]
+
+    if source.is_dir():
+        shutil.copytree(source, destination, symlinks=True, dirs_exist_ok=True, ignore=ignore)
+    else:
+        shutil.copy(source, destination)
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def image(shop: Shop, wheel: Path, bare_machine: Mapping[str, str], tmp_path: Path) -> Image:
+    """The image of the shop's project as it is on somebody's disk, with much that must not get in."""
+    for name in (".git/config", ".venv/bin/python", "target/run_results.json", "logs/dbt.log", "shop.env", "x.duckdb"):
+        (shop.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (shop.folder / name).write_text("not for the image")
+    (shop.folder / "wheels").mkdir()
+    shutil.copy(wheel, shop.folder / "wheels")
+    (shop.folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{wheel.name}\n")
+    return build(shop.folder, tmp_path / "root", bare_machine)
+
+
+def test_the_entry_point_builds_and_syncs(image: Image, shop: Shop) -> None:
+    holds = files(image.root)
+    assert not [name for name in holds if (image.root / name).read_bytes() == b"not for the image"]
+    assert image.user not in ("0", "root")
+
+    start = [*image.entry_point, *image.command]
+    env_file = {
+        **shop.places,
+        "PENDO_INTEGRATION_KEY": shop.sandbox.integration_key,
+        "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": PASSWORD,
+        # It would find where to put compiled code, as the user of an image does not.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    ended = image.run(start, {**env_file, "SHOP_IS_BROKEN": "1"})
+    assert ended.returncode == 1, ended.stdout
+    assert (shop.visitors, shop.accounts) == (VISITORS, {})
+    ended = image.run(start, env_file)
+    assert ended.returncode == 0, ended.stdout
+    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
+
+    # A user who may write to /tmp alone can do all that.
+    assert {name: at for name, at in files(image.root).items() if not name.startswith("tmp/")} == holds
+    assert {"tmp/target/pendo_results.json", "tmp/logs/dbt.log"} <= set(files(image.root))
+
+    ended = image.run([*image.entry_point, "plan"], env_file)
+    assert ended.returncode == 0, ended.stdout
+    assert "2 unchanged" in ended.stdout
+    del env_file["PENDO_INTEGRATION_KEY"]
+    ended = image.run([*image.entry_point, "sync"], env_file)
+    assert ended.returncode == 2, ended.stdout
+    assert os.path.commonpath([image.run(["which", "dbt-pendo"]).stdout, image.root]) == str(image.root)

@@ -1,0 +1,67 @@
+"""The script for cron, in an environment as poor as cron's."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, blocks
+
+ENVIRONMENT_OF_CRON = {"HOME": "/", "LOGNAME": "shop", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
+
+
+@pytest.fixture
+def settings(shop: Shop) -> Path:
+    """The page's file of settings, for this machine."""
+    (text,) = blocks("cron.md", "sh")
+    text = text.replace("/srv/shop/.venv/bin", str(Path(sys.executable).parent)).replace("/srv/shop", str(shop.folder))
+    for secret in (PASSWORD, shop.sandbox.integration_key):
+        text = text.replace("'…'", f'"{secret}"', 1)
+    path = shop.folder / "cron.env"
+    path.write_text(text + "".join(f"{name}={value}\n" for name, value in shop.places.items()))
+    return path
+
+
+def start(settings: Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", f"exec {RECIPES / 'cron.sh'} {settings}"],
+        cwd="/",
+        env={**ENVIRONMENT_OF_CRON, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def end(run: subprocess.Popen[str]) -> tuple[int, str]:
+    printed, _ = run.communicate()
+    return run.returncode, printed
+
+
+def test_only_what_went_wrong_is_mailed(shop: Shop, settings: Path) -> None:
+    status, printed = end(start(settings, SHOP_IS_BROKEN="1"))
+    assert status == 1
+    assert "no luck today" in printed
+    assert (shop.visitors, shop.accounts) == (VISITORS, {})
+    assert end(start(settings)) == (0, "")
+    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
+
+
+def test_a_run_that_is_under_way_is_let_finish(shop: Shop, settings: Path) -> None:
+    with start(settings) as first:
+        try:
+            while not shop.database.exists():
+                assert first.poll() is None
+                time.sleep(0.05)
+            first.send_signal(signal.SIGSTOP)
+            assert end(start(settings)) == (1, "The run before this one is still under way; nothing was done.\n")
+            first.send_signal(signal.SIGCONT)
+            assert end(first) == (0, "")
+        finally:
+            first.kill()
+    assert shop.visitors == VISITORS

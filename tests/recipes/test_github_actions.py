@@ -1,0 +1,137 @@
+"""The workflow's steps, one after another, each with the environment that the workflow gives it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, copy_project
+
+WORKFLOW = yaml.safe_load((RECIPES / "github_actions.yml").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job that has ended."""
+
+    failed: str
+    output: str
+    summary: str
+    artifact: set[str]
+
+
+@dataclass
+class Runner:
+    """What GitHub does, as far as the workflow asks for it: a fresh checkout for each job, and its steps."""
+
+    shop: Shop
+    wheel: Path
+    bare_machine: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        self.environment = {**self.shop.places, "CI": "true", "GITHUB_ACTIONS": "true"}
+        self.secrets = {"PENDO_INTEGRATION_KEY": self.shop.sandbox.integration_key, "WAREHOUSE_PASSWORD": PASSWORD}
+
+    def start(self, event: str, edit: Mapping[str, str] | None = None) -> Ran:
+        """Runs the one job that is for an event."""
+        (job,) = (job for job in WORKFLOW["jobs"].values() if _is_true(job["if"], event))
+        with tempfile.TemporaryDirectory(dir=self.shop.folder.parent) as machine:
+            return self._run(job, Path(machine), edit or {})
+
+    def _run(self, job: Mapping[str, Any], machine: Path, edit: Mapping[str, str]) -> Ran:
+        folder, tools = machine / "work", machine / "tools"
+        summary = machine / "summary"
+        summary.touch()
+        environment = {
+            **self.bare_machine,
+            **self.environment,
+            "HOME": str(machine),
+            "GITHUB_STEP_SUMMARY": str(summary),
+        }
+        failed, output, artifact = "", "", set[str]()
+        for step in job["steps"]:
+            if failed and step.get("if") != "always()":
+                continue
+            action, _, _ = step.get("uses", "").partition("@")
+            if action == "actions/checkout":
+                self._check_out(folder, edit)
+            elif action == "actions/setup-python":
+                assert (folder / step["with"]["cache-dependency-path"]).is_file()
+                subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tools)], check=True)
+                environment["PATH"] = f"{tools / 'bin'}:{environment['PATH']}"
+            elif action == "actions/upload-artifact":
+                artifact = {path for path in step["with"]["path"].split() if (folder / path).is_file()}
+            else:
+                assert action == ""
+                given = {
+                    name: re.sub(r"\$\{\{ secrets\.(\w+) \}\}", lambda found: self.secrets.get(found[1], ""), value)
+                    for name, value in {**job.get("env", {}), **step.get("env", {})}.items()
+                }
+                assert "${{" not in "".join(given.values()) + step["run"]
+                ended = subprocess.run(
+                    ["bash", "-e", "-c", step["run"]],
+                    cwd=folder,
+                    env={**environment, **given},
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    check=False,
+                )
+                output += ended.stdout
+                failed = f"{step['run']}: {ended.returncode}" if ended.returncode else ""
+        return Ran(failed, output, summary.read_text(), artifact)
+
+    def _check_out(self, folder: Path, edit: Mapping[str, str]) -> None:
+        copy_project(folder)
+        (folder / "wheels").mkdir()
+        (folder / "wheels" / self.wheel.name).symlink_to(self.wheel)
+        (folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{self.wheel.name}\n")
+        for path, text in edit.items():
+            (folder / path).write_text(text)
+
+
+def _is_true(condition: str, event: str) -> bool:
+    name, operator, value = condition.split()
+    assert name == "github.event_name"
+    return {"==": event == value.strip("'"), "!=": event != value.strip("'")}[operator]
+
+
+@pytest.fixture
+def runner(shop: Shop, wheel: Path, bare_machine: Mapping[str, str]) -> Runner:
+    return Runner(shop, wheel, bare_machine)
+
+
+def test_a_schedule_builds_and_syncs_on_a_new_machine_each_time(runner: Runner) -> None:
+    runner.environment["SHOP_IS_BROKEN"] = "1"
+    ran = runner.start("schedule")
+    assert ran.failed == "dbt-pendo build: 1", ran.output
+    # What was built is in Pendo, and what became of the rest can be read.
+    assert (runner.shop.visitors, runner.shop.accounts) == (VISITORS, {})
+    assert ran.artifact == {"target/pendo_results.json", "target/run_results.json"}
+    assert re.search(r"dim\\_accounts .* skipped ", ran.summary)
+
+    del runner.environment["SHOP_IS_BROKEN"]
+    ran = runner.start("workflow_dispatch")
+    assert ran.failed == "", ran.output
+    assert (runner.shop.visitors, runner.shop.accounts) == (VISITORS, ACCOUNTS)
+    assert runner.shop.writes == 2
+
+
+def test_a_pull_request_checks_the_mappings_without_a_secret(runner: Runner) -> None:
+    runner.secrets.clear()
+    ran = runner.start("pull_request")
+    assert ran.failed == "", ran.output
+    wrong = (runner.shop.folder / "models" / "_models.yml").read_text().replace("visitor_id", "visitor")
+    ran = runner.start("pull_request", edit={"models/_models.yml": wrong})
+    assert ran.failed == "dbt-pendo check --offline: 2"
+    assert "did you mean `visitor_id`?" in ran.output
+    assert runner.shop.sandbox.requests == []
+    assert not runner.shop.database.exists()
