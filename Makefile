@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # The versions of dbt-core that are claimed to work.
 MATRIX := 1.8 1.10 1.11 1.12
 
-.PHONY: help demo test test-spark test-snowflake test-rendered test-matrix soak lint format bench clean
+.PHONY: help demo test test-spark test-snowflake test-rendered test-recipes test-matrix soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints-rendered.txt \
 		--editable '.[bigquery,redshift,databricks]' dbt-trino dbt-athena sqlglot pytest
+	touch $@
+
+.venv-recipes/.installed: pyproject.toml constraints-recipes.txt
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints-recipes.txt --editable '.[duckdb]' \
+		apache-airflow astronomer-cosmos dagster-dbt check-jsonschema pytest pytest-xdist
 	touch $@
 
 .venv-drt/.installed: constraints-bench.txt
@@ -77,6 +83,10 @@ test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Sno
 
 test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena.
 	.venv-rendered/bin/python -m pytest -q tests/warehouse/test_rendered.py
+
+test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagster, and check the one for GitHub.
+	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
+		tests/recipes/test_workflow_schema.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py
