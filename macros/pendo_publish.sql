@@ -69,7 +69,7 @@
         {%- set tests = {} -%}
         {%- for result in results or [] if result.node.resource_type in ['test', 'unit_test'] -%}
             {#- A test of relationships reads the other model as well, and says nothing about that one. #}
-            {%- set attached = result.node.attached_node -%}
+            {%- set attached = result.node.attached_node or result.node.tested_node_unique_id -%}
             {%- for tested in ([attached] if attached else result.node.depends_on.nodes) -%}
                 {%- if tested not in tests -%}
                     {%- do tests.update({tested: {}}) -%}

@@ -204,8 +204,8 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     from dbt_pendo.warehouse.session import Connection
 
     project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
-    # What was published says all that a project would, but for the profile.
-    needs_profile_alone = flags.get("published", False)
+    # Commands that select no models need no manifest; nor do those that take them from what was published.
+    needs_profile_alone = flags.get("published", "select" not in flags)
     if needs_profile_alone and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
         project = {}
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import clean_environment, run_cli
-from test_published import PEOPLE, Published, write_project, written  # noqa: F401 - a fixture
+from test_published import PEOPLE, YAML, Published, write_project, written  # noqa: F401 - a fixture
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -60,7 +60,8 @@ def project(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -
                 "columns": [{"name": "id"}, {"name": "tariff", "config": {"meta": {"pendo": "plan"}}}],
             },
             {"name": "versioned", "config": {"meta": {"pendo": PEOPLE}}, "versions": [{"v": 2}]},
-        ]
+        ],
+        "unit_tests": YAML["unit_tests"],
     }
     (folder / "models" / "_models.yml").write_text(json.dumps(declared))
     shutil.rmtree(folder / "snapshots")
@@ -114,7 +115,7 @@ def test_what_it_published_is_synced(project: Dbt2, written: Callable[[], set[st
     assert written() == {"by_column", "versioned"}
     project.dbt2("build", "--select", "sound")
     ended = run_cli("sync", "--published").expect(0)
-    assert "[RUN, built by `dbt build`, 1 test passed]" in ended.stdout
+    assert "[RUN, built by `dbt build`, 2 tests passed]" in ended.stdout
     assert written() == {"sound", "by_column", "versioned"}
     project.dbt2("run-operation", "dbt_pendo.publish")
     assert len(run_cli("sync", "--published", "--json").expect(0).json["results"]) == 3
@@ -125,5 +126,5 @@ def test_its_own_artifacts_are_believed(project: Dbt2, written: Callable[[], set
     project.dbt2("deps")
     project.dbt2("build")
     ended = run_cli("sync", "--only-built", "--require-tests").expect(0)
-    assert "[RUN, built by `dbt build`, 1 test passed]" in ended.stdout
+    assert "[RUN, built by `dbt build`, 2 tests passed]" in ended.stdout
     assert written() == {"sound", "by_column", "versioned"}

@@ -67,6 +67,9 @@ YAML: dict[str, Any] = {
         {"name": "clicks", "config": {"meta": {"pendo": CLICKS}}},
         {"name": "passing", "config": {"meta": {"pendo": PEOPLE}}},
     ],
+    "unit_tests": [
+        {"name": "plans", "model": "sound", "given": [], "expect": {"rows": [{"id": "sound", "plan": "new"}]}},
+    ],
 }
 SNAPSHOT = """\
 {% snapshot snapped %}
@@ -197,9 +200,10 @@ def test_a_build_publishes_its_mapped_models_and_docs_nothing(project: Published
         "after_broken": "skipped",
     }
     tests = json.loads(published["sound"]["tests"])
-    assert {name.split(".")[2]: status for name, status in tests.items()} == {
+    assert {name.split(".", 2)[2].rpartition(".")[0]: status for name, status in tests.items()} == {
         "unique_sound_id": "pass",
         "not_null_sound_id": "pass",
+        "sound": "pass",
     }
     assert list(json.loads(published["failed_test"]["tests"]).values()) == ["fail"]
     assert published["versioned_v2"]["unique_id"] == "model.published.versioned.v2"
@@ -294,7 +298,7 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(
     assert "Found 10 syncs in main_pendo.pendo_builds" in ended.stdout
     lines = [line.split("  ", 1)[1] for line in ended.stdout.splitlines()]
     starts = {line.split()[6]: line.partition("[")[2].rstrip("]") for line in lines if " START sync " in line}
-    assert starts["sound"] == "RUN, built by `dbt build`, 2 tests passed"
+    assert starts["sound"] == "RUN, built by `dbt build`, 3 tests passed"
     assert starts["failed_test"] == "RUN, built by `dbt build`, 1 of 1 tests failed"
     assert "skipped: the last dbt run left the model in status 'error'" in ended.stdout
     assert written() == VISITORS
