@@ -7,10 +7,11 @@ INSTALLED := $(VENV)/.installed
 # The versions of dbt-core that are claimed to work.
 MATRIX := 1.8 1.10 1.11 1.12
 
-.PHONY: help demo test test-spark test-snowflake test-rendered test-recipes test-matrix soak lint format bench clean
+.PHONY: help demo test test-spark test-snowflake test-rendered test-recipes test-report test-matrix test-dbt-2 soak \
+	lint format bench clean
 
 help: ## Show this help.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 # In the folder of the target.
 define NEW_ENVIRONMENT
@@ -46,6 +47,25 @@ $(INSTALLED): pyproject.toml constraints.txt
 		apache-airflow astronomer-cosmos dagster-dbt check-jsonschema pytest pytest-xdist
 	touch $@
 
+# dbt v2 itself is to be had as a wheel under this name alone; the driver by which it reaches DuckDB is DuckDB's library.
+define DUCKDB_DRIVER
+manifest_version = 1
+[ADBC]
+version = "1.1.0"
+[Driver]
+entrypoint = "duckdb_adbc_init"
+[Driver.shared]
+linux_amd64 = "$(CURDIR)/$(@D)/package/libduckdb.so"
+endef
+export DUCKDB_DRIVER
+
+.venv-dbt-2/.installed:
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet 'dbt-core-experimental-parser==2.0.0a4'
+	cd $(@D) && tar xzf "$$(npm pack --silent @duckdb/node-bindings-linux-x64@1.5.6-r.1)"
+	echo "$$DUCKDB_DRIVER" > $(@D)/duckdb.toml
+	touch $@
+
 .venv-drt/.installed: constraints-bench.txt
 	$(NEW_ENVIRONMENT)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt 'drt-core[duckdb]'
@@ -74,6 +94,10 @@ test-dbt-%:
 		pytest pytest-xdist hypothesis jsonschema
 	.venv-dbt-$*/bin/python -m pytest -n auto -q tests/functional tests/warehouse/test_duckdb.py \
 		tests/unit/test_golden_manifests.py
+
+test-dbt-2: $(INSTALLED) .venv-dbt-2/.installed ## Run what touches dbt v2 with dbt v2, on DuckDB; needs npm and Linux on x64.
+	DBT2=$(CURDIR)/.venv-dbt-2/bin/dbt-core-experimental-parser ADBC_DRIVER_PATH=$(CURDIR)/.venv-dbt-2 \
+		$(BIN)/python -m pytest -q tests/functional/test_dbt_2.py
 
 test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs Java 17 or newer.
 	.venv-spark/bin/python -m pytest -q tests/warehouse/test_spark.py

@@ -27,9 +27,10 @@
 
 {#
   Without a single backslash, which is an escape here: dbt-redshift cuts statements with sqlparse, which takes the
-  quote after two of them for a part of the text. With a type, for a bare literal has none as a column.
+  quote after two of them for a part of the text. With a type, for a bare literal has none as a column; its length is in
+  bytes, of which a character has four at most (dbt v2's Jinja cannot count them).
 #}
 {% macro redshift__pendo_quote_text(text) -%}
     {%- set quoted = dbt_pendo.default__pendo_quote_text(text) | replace("\\", "' || chr(92) || '") -%}
-    cast({{ quoted }} as varchar({{ [text.encode('utf-8') | length, 1] | max }}))
+    cast({{ quoted }} as varchar({{ [[4 * text | length, 1] | max, 65535] | min }}))
 {%- endmacro %}

@@ -156,6 +156,18 @@ def dbt_cloud_options(command: Decorated) -> Decorated:
     )
 
 
+def published_option(command: Decorated) -> Decorated:
+    """Adds the flag that takes the syncs from the warehouse."""
+    return _apply(
+        command,
+        click.option(
+            "--published",
+            is_flag=True,
+            help="Sync what dbt published in the warehouse (dbt_pendo.publish), each build once; needs no manifest.",
+        ),
+    )
+
+
 def output_options(command: Decorated) -> Decorated:
     """Adds the flags that say what is printed."""
     return _apply(
@@ -192,7 +204,12 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     from dbt_pendo.warehouse.session import Connection
 
     project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
-    project = _read_project(project_dir)
+    # Commands that select no models need no manifest; nor do those that take them from what was published.
+    needs_profile_alone = flags.get("published", "select" not in flags)
+    if needs_profile_alone and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
+        project = {}
+    else:
+        project = _read_project(project_dir, " Or name the profile, with --profile." if needs_profile_alone else "")
     cli_vars = _read_vars(flags["dbt_vars"])
     ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
     # dbt, too, takes a relative target path from the project's folder.
@@ -226,14 +243,14 @@ def run_with_lines(run: Callable[[Lines], int], flags: dict[str, Any]) -> NoRetu
     sys.exit(status)
 
 
-def _read_project(project_dir: Path) -> dict[str, Any]:
+def _read_project(project_dir: Path, other_way: str) -> dict[str, Any]:
     path = project_dir / "dbt_project.yml"
     try:
         project = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError:
         raise ConfigError(
             f"There is no dbt_project.yml in {project_dir}.",
-            "Run this in a dbt project, or name one with --project-dir.",
+            f"Run this in a dbt project, or name one with --project-dir.{other_way}",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from dbt_pendo.cli.options import (
     dbt_options,
     gate_options,
     output_options,
+    published_option,
     read_invocation,
     run_with_lines,
     settings_options,
@@ -24,6 +26,7 @@ from dbt_pendo.errors import ConfigError
 if TYPE_CHECKING:
     from dbt_pendo.console.lines import Lines
     from dbt_pendo.engine.gather import Gathered
+    from dbt_pendo.engine.run import Run
 
 
 @click.command(cls=DbtCommand)
@@ -64,6 +67,7 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
 @click.option("--show", metavar="N", type=click.IntRange(min=0), default=0, help="Print the first N records' requests.")
 @gate_options
 @dbt_cloud_options
+@published_option
 @settings_options
 @output_options
 def plan(full_refresh: bool, show: int, **flags: Any) -> None:
@@ -91,6 +95,7 @@ def plan(full_refresh: bool, show: int, **flags: Any) -> None:
 @click.option("--warn-error", envvar="DBT_WARN_ERROR", show_envvar=True, is_flag=True, help="Warnings exit 1.")
 @gate_options
 @dbt_cloud_options
+@published_option
 @settings_options
 @output_options
 def sync(
@@ -108,23 +113,19 @@ def sync(
     def run(lines: Lines) -> int:
         if dry_run:
             return _plan(lines, full_refresh, 0, flags, retry_held)
-        from dbt_pendo.console.opening import show_found
         from dbt_pendo.console.step_summary import write_step_summary
         from dbt_pendo.console.synced import SyncView, show_results
-        from dbt_pendo.engine.gates import require_evidence
-        from dbt_pendo.engine.run import nothing_to_sync, open_run
+        from dbt_pendo.engine.run import nothing_to_sync
         from dbt_pendo.engine.sync import Options
 
         invocation = read_invocation(flags)
-        gathered = _gather(invocation, flags)
-        require_evidence(gathered.last_run, invocation.gates)
-        show_found(lines, gathered)
-        if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run, lines.progress() as bars:
+        with _open(lines, invocation, flags) as (gathered, run):
+            if run is None:
+                results = nothing_to_sync(gathered, invocation.target_path)
+            else:
                 options = Options(full_refresh, limit, force, retry_held)
-                results = run.sync(options, fail_fast, invocation.target_path, SyncView(lines, bars))
-        else:
-            results = nothing_to_sync(gathered, invocation.target_path)
+                with lines.progress() as bars:
+                    results = run.sync(options, fail_fast, invocation.target_path, SyncView(lines, bars))
         show_results(lines, results)
         write_step_summary(results)
         lines.document(results.to_dict())
@@ -135,23 +136,42 @@ def sync(
 
 def _plan(lines: Lines, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
     from dbt_pendo.console.documents import document, planned_entry
-    from dbt_pendo.console.opening import show_found
     from dbt_pendo.console.plans import show_plan
-    from dbt_pendo.engine.gates import require_evidence
-    from dbt_pendo.engine.run import open_run
     from dbt_pendo.engine.sync import Options
 
-    invocation = read_invocation(flags)
-    gathered = _gather(invocation, flags)
-    require_evidence(gathered.last_run, invocation.gates)
-    show_found(lines, gathered)
-    planned = []
-    if gathered.syncs:
-        with open_run(gathered, invocation.connection, invocation.settings) as run:
-            planned = list(run.plan(Options(full_refresh, retry_held=retry_held), show))
+    with _open(lines, read_invocation(flags), flags) as (_, run):
+        planned = [] if run is None else list(run.plan(Options(full_refresh, retry_held=retry_held), show))
     show_plan(lines, planned)
     lines.document(document(map(planned_entry, planned)))
     return _exit_code(planned, warned=False)
+
+
+@contextlib.contextmanager
+def _open(lines: Lines, invocation: Invocation, flags: Mapping[str, Any]) -> Iterator[tuple[Gathered, Run | None]]:
+    """Finds the syncs, says which, and opens what they run on; no run where there is no sync."""
+    from dbt_pendo.console.opening import show_found, show_nothing_new
+    from dbt_pendo.engine.gates import require_evidence
+    from dbt_pendo.engine.run import open_published, open_run
+
+    if flags["published"]:
+        if flags["dbt_cloud_run_id"] is not None or flags["dbt_cloud_job_id"] is not None:
+            raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
+        selection, gates = invocation.selection, invocation.gates
+        with open_published(selection, gates, invocation.connection, invocation.settings) as run:
+            if run.gathered.syncs:
+                show_found(lines, run.gathered)
+            else:
+                show_nothing_new(lines, run.gathered)
+            yield run.gathered, run if run.gathered.syncs else None
+        return
+    gathered = _gather(invocation, flags)
+    require_evidence(gathered.last_run, invocation.gates)
+    show_found(lines, gathered)
+    if not gathered.syncs:
+        yield gathered, None
+        return
+    with open_run(gathered, invocation.connection, invocation.settings) as run:
+        yield gathered, run
 
 
 def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Gathered:

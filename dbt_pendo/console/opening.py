@@ -19,3 +19,8 @@ def show_found(lines: Lines, gathered: Gathered) -> None:
     if doubt := gathered.last_run.doubt:
         lines.line(f"Tables are taken as they are: {doubt}.")
     lines.line()
+
+
+def show_nothing_new(lines: Lines, gathered: Gathered) -> None:
+    """Says that no build waits to be synced; so it is between two runs of dbt."""
+    lines.line(f"Nothing to do: no build in {gathered.origin} waits to be synced.", event="NothingToDo")

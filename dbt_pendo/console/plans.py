@@ -22,9 +22,9 @@ def show_plan(lines: Lines, planned: Sequence[Checked]) -> None:
         _findings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.body)
-    lines.line()
     if not planned:
         return
+    lines.line()
     if any(one.error for one in planned):
         lines.line("Nothing was sent. Fix what is wrong above, then plan again.", "error")
     else:

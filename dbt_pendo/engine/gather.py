@@ -14,6 +14,7 @@ from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.spec.annotation import Problem
 from dbt_pendo.spec.parse import parse_syncs
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.builds import Build
 
 
 class MappingError(ConfigError):
@@ -51,6 +52,7 @@ class Gathered:
         syncs: Each with its model, parents before children.
         last_run: What is known of dbt's last command.
         verdicts: Whether each may run, by the model's id.
+        builds: The published builds they were read from, for the run to take; none where they come from a manifest.
     """
 
     origin: str
@@ -58,6 +60,7 @@ class Gathered:
     syncs: Sequence[tuple[Model, SyncSpec]]
     last_run: LastRun
     verdicts: Mapping[str, Verdict]
+    builds: Sequence[Build] = ()
 
 
 def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gates: Gates) -> Gathered:
@@ -88,7 +91,7 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
         raise MappingError(problems)
     # Of those that are not selected as well, as far as they can be read: they are for other runs.
     all_specs, _ = parse_syncs(model.annotation for model in manifest.models)
-    _refuse_shared_segments({spec.name for spec in specs}, [spec for spec in all_specs if spec.enabled])
+    refuse_shared_segments({spec.name for spec in specs}, [spec for spec in all_specs if spec.enabled])
     last_run = read_last_run(target_path, manifest)
     by_id = {model.unique_id: model for model in models}
     return Gathered(
@@ -100,7 +103,7 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
     )
 
 
-def _refuse_shared_segments(selected: Container[str], specs: Sequence[SyncSpec]) -> None:
+def refuse_shared_segments(selected: Container[str], specs: Sequence[SyncSpec]) -> None:
     """Refuses two syncs of one segment: each would take the other's members out.
 
     Args:

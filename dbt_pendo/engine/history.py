@@ -171,7 +171,7 @@ def open_past(connection: Connection, settings: Settings, target_path: Path) -> 
         WarehouseError: If the warehouse cannot be reached.
     """
     with open_session(connection) as session:
-        yield Past(History(session, settings.schema or f"{session.schema}_pendo"), target_path)
+        yield Past(History(session, session.own_schema(settings.schema)), target_path)
 
 
 def grouped(reasons: Iterable[Reason]) -> list[GroupedReason]:

@@ -139,6 +139,8 @@ class RunResults:
         path = target_path / RESULTS_FILE
         draft = path.with_suffix(".json.tmp")
         try:
+            # Without a manifest there need be no folder.
+            target_path.mkdir(parents=True, exist_ok=True)
             draft.write_bytes(orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
             draft.replace(path)
         except OSError as error:

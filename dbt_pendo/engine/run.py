@@ -21,7 +21,8 @@ from dbt_pendo.engine.fields import (
     unmapped,
     unusable,
 )
-from dbt_pendo.engine.gather import Gathered
+from dbt_pendo.engine.gates import Gates
+from dbt_pendo.engine.gather import Gathered, Selection
 from dbt_pendo.engine.history import Past
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
@@ -38,6 +39,7 @@ from dbt_pendo.engine.prepare import (
     refuse_unsupported,
 )
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
+from dbt_pendo.engine.published import gather_published
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
 from dbt_pendo.engine.row import RowStory, tell_row
 from dbt_pendo.engine.segment import SegmentWriter
@@ -51,6 +53,7 @@ from dbt_pendo.records.render import render
 from dbt_pendo.settings import Settings
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import NotedSegment, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import Holder
@@ -103,7 +106,11 @@ class Unlocked:
 
 
 class Run:
-    """A warehouse and a Pendo, and what to do with the syncs between them."""
+    """A warehouse and a Pendo, and what to do with the syncs between them.
+
+    Attributes:
+        gathered: The syncs.
+    """
 
     def __init__(
         self,
@@ -114,18 +121,18 @@ class Run:
         calls: CallLog,
         stop: Stop,
     ) -> None:
-        self._gathered = gathered
+        self.gathered = gathered
         self._session = session
         self._settings = settings
         self._client = client
         self._calls = calls
         self._stop = stop
         self._pendo = Pendo(client)
-        self._schema = settings.schema or f"{session.schema}_pendo"
+        self._schema = session.own_schema(settings.schema)
 
     def check(self) -> Iterator[Checked]:
         """Compares each mapping with the warehouse and with Pendo."""
-        for model, spec in self._gathered.syncs:
+        for model, spec in self.gathered.syncs:
             self._stop.check()
             warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
             try:
@@ -147,10 +154,10 @@ class Run:
             options: As for the sync.
             show: How many records to show as the requests they would be sent in.
         """
-        for model, spec in self._gathered.syncs:
+        for model, spec in self.gathered.syncs:
             self._stop.check()
             warnings = property_name_warnings(spec)
-            if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
+            if not (verdict := self.gathered.verdicts[spec.unique_id]).may_run:
                 yield Checked(spec, note=f"skipped: {verdict.reason}", warnings=warnings)
                 continue
             try:
@@ -185,13 +192,13 @@ class Run:
         started = time.monotonic()
         run_id = self._begin(target_path)
         ready: dict[str, Prepared | SyncResult] = {
-            spec.name: self._ready_or_result(model, spec) for model, spec in self._gathered.syncs
+            spec.name: self._ready_or_result(model, spec) for model, spec in self.gathered.syncs
         }
         results: list[SyncResult] = []
-        for index, (_, spec) in enumerate(self._gathered.syncs, start=1):
-            verdict = self._gathered.verdicts[spec.unique_id]
+        for index, (_, spec) in enumerate(self.gathered.syncs, start=1):
+            verdict = self.gathered.verdicts[spec.unique_id]
             if verdict.may_run:
-                observer.sync_started(index, len(self._gathered.syncs), spec, verdict.reason)
+                observer.sync_started(index, len(self.gathered.syncs), spec, verdict.reason)
             prepared = ready[spec.name]
             if fail_fast and any(result.status not in ("success", "skipped") for result in results):
                 result = SyncResult(
@@ -206,20 +213,32 @@ class Run:
                     run_id, prepared, tables, self._client, options, target_path, self._stop, observer
                 ).run()
             results.append(result)
-            observer.sync_finished(index, len(self._gathered.syncs), result)
+            observer.sync_finished(index, len(self.gathered.syncs), result)
             # The run log is a convenience; a schema that cannot be written has failed the sync already.
             with contextlib.suppress(WarehouseError):
                 log_run(self._session, self._schema, result.to_row(run_id))
         run = RunResults(
             run_id,
-            self._gathered.invocation_id,
+            self.gathered.invocation_id,
             results,
             time.monotonic() - started,
             _now(),
             tuple(filter(None, [self._calls.fault])),
         )
         run.write(target_path)
+        take_builds(self._session, self._schema, self._done(results, options), run_id)
         return run
+
+    def _done(self, results: Sequence[SyncResult], options: Options) -> list[Build]:
+        """Returns the published builds that nothing more will come of: synced, or held back as they were published."""
+        if options.limit is not None:
+            return []
+        to_come = {
+            result.unique_id
+            for result in results
+            if result.status not in ("success", "partial") and self.gathered.verdicts[result.unique_id].may_run
+        }
+        return [build for build in self.gathered.builds if build.unique_id not in to_come]
 
     def fields(self, create: bool) -> tuple[list[SyncFields], list[UnmappedField]]:
         """Puts the mapped fields beside those of Pendo.
@@ -230,12 +249,12 @@ class Run:
         Returns:
             The fields of each sync, and those of Pendo that no sync writes.
         """
-        found = [self._fields(model, spec, create) for model, spec in self._gathered.syncs]
+        found = [self._fields(model, spec, create) for model, spec in self.gathered.syncs]
         # Mapped by name, so a sync whose table is not there counts as well; but not without an answer of Pendo's.
         asked = dict.fromkeys(
             one.spec.object for one in found if one.spec.object in IDENTIFIED and (one.matched or one.error is None)
         )
-        specs = [spec for _, spec in self._gathered.syncs]
+        specs = [spec for _, spec in self.gathered.syncs]
         left = [
             field
             for object_ in asked
@@ -273,12 +292,12 @@ class Run:
             observer: Watches the resending.
         """
         run_id = self._begin(target_path)
-        for model, spec in self._gathered.syncs:
+        for model, spec in self.gathered.syncs:
             self._stop.check()
             if (unreadable := why_unreadable(spec)) is not None:
                 yield Verified(spec, note=unreadable)
                 continue
-            if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
+            if not (verdict := self.gathered.verdicts[spec.unique_id]).may_run:
                 # What its table holds is not what the model says.
                 yield Verified(spec, note=verdict.reason)
                 continue
@@ -318,12 +337,12 @@ class Run:
             from_pendo: Take those for delivered that Pendo holds as the warehouse says.
         """
         run_id = _new_run_id()
-        for model, spec in self._gathered.syncs:
+        for model, spec in self.gathered.syncs:
             self._stop.check()
             try:
                 if from_pendo:
                     require_readable(spec)
-                verdict = self._gathered.verdicts[spec.unique_id]
+                verdict = self.gathered.verdicts[spec.unique_id]
                 if (adopt or from_pendo) and not verdict.may_run:
                     raise ConfigError(
                         f"{spec.name}: {verdict.reason}; its rows are not taken for delivered.", "Build it first."
@@ -386,9 +405,9 @@ class Run:
         Raises:
             ConfigError: If there is no such sync, or nobody knows the row.
         """
-        found = next(((model, spec) for model, spec in self._gathered.syncs if spec.name == sync), None)
+        found = next(((model, spec) for model, spec in self.gathered.syncs if spec.name == sync), None)
         if found is None:
-            names = ", ".join(spec.name for _, spec in self._gathered.syncs)
+            names = ", ".join(spec.name for _, spec in self.gathered.syncs)
             raise ConfigError(f"There is no sync {sync}.", f"Syncs: {names or 'none'}.")
         try:
             # Pendo's schema has the keys of fields that are mapped by their display names.
@@ -405,7 +424,7 @@ class Run:
         Args:
             force: Break those of living runs as well.
         """
-        for _, spec in self._gathered.syncs:
+        for _, spec in self.gathered.syncs:
             lock = sync_lock(self._session, self._schema, spec.name)
             holder = lock.holder()
             broken = holder is not None and (force or holder.is_dead)
@@ -420,7 +439,7 @@ class Run:
         return run_id
 
     def _ready_or_result(self, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
-        if not (verdict := self._gathered.verdicts[spec.unique_id]).may_run:
+        if not (verdict := self.gathered.verdicts[spec.unique_id]).may_run:
             message, asked_for = f"skipped: {verdict.reason}", verdict.asked_for
             return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
         try:
@@ -466,6 +485,25 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
         ConfigError: If the profile cannot be used.
         WarehouseError: If the warehouse cannot be reached.
     """
+    with _opened(connection, settings) as (session, client, calls, stop):
+        yield Run(gathered, session, settings, client, calls, stop)
+
+
+@contextlib.contextmanager
+def open_published(selection: Selection, gates: Gates, connection: Connection, settings: Settings) -> Iterator[Run]:
+    """Opens the same for the syncs of what dbt has published in the warehouse.
+
+    Raises:
+        ConfigError: If the profile cannot be used, dbt has published nothing, or a mapping is wrong.
+        WarehouseError: If the warehouse cannot be reached.
+    """
+    with _opened(connection, settings) as (session, client, calls, stop):
+        gathered = gather_published(session, session.own_schema(settings.schema), selection, gates)
+        yield Run(gathered, session, settings, client, calls, stop)
+
+
+@contextlib.contextmanager
+def _opened(connection: Connection, settings: Settings) -> Iterator[tuple[Session, PendoClient, CallLog, Stop]]:
     stop = Stop()
     with (
         stop_on_signals(stop),
@@ -473,7 +511,7 @@ def open_run(gathered: Gathered, connection: Connection, settings: Settings) -> 
         CallLog() as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write) as client,
     ):
-        yield Run(gathered, session, settings, client, calls, stop)
+        yield session, client, calls, stop
 
 
 def check_offline(gathered: Gathered) -> Iterator[Checked]:

@@ -129,7 +129,8 @@ def _annotated_model(unique_id: str, node: dict[str, Any], graph: _Graph) -> Mod
         str(as_mapping(column).get("name") or name): value
         for name, column in as_mapping(node.get("columns")).items()
         for present, value in [_pendo_of(as_mapping(column))]
-        if present
+        # dbt v2 lets columns that have no meta of their own inherit the model's.
+        if present and not (marked and value == meta)
     }
     if not marked and not columns:
         return None

@@ -29,7 +29,8 @@ class Connection:
     """Where dbt finds the warehouse, in dbt's own words.
 
     Attributes:
-        project_dir: The user's dbt project; its ``dbt_project.yml`` names the profile.
+        project_dir: The user's dbt project; its ``dbt_project.yml`` names the profile. There need be none if
+            ``profile`` does.
         profiles_dir: The folder of ``profiles.yml``; None leaves the search to dbt's rule.
         profile: A profile other than the project's.
         target: A target other than the profile's default.
@@ -102,6 +103,14 @@ class Session:
             rows = _fetch_all(self._adapter.connections, sql)
             self._commit()
             return rows
+
+    def own_schema(self, named: str | None) -> str:
+        """Returns the schema of our tables, which the macro ``pendo_schema`` finds as well.
+
+        Args:
+            named: What the settings say; None leaves it to the target's schema.
+        """
+        return named or f"{self.schema}_pendo"
 
     def relation(self, schema: str, identifier: str) -> str:
         """Returns the rendered name of a table of ours."""
@@ -242,7 +251,8 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
             cleanup_event_logger()  # dbt's console log would stand between our lines, and in --json output
             set_invocation_context(get_env())
             set_from_args(args, None)
-            profile = load_profile(str(project_dir), cli_vars, connection.profile, connection.target, args.threads)
+            named_by = project_dir if (project_dir / "dbt_project.yml").exists() else package
+            profile = load_profile(str(named_by), cli_vars, connection.profile, connection.target, args.threads)
             config = RuntimeConfig.from_parts(load_project(package, False, profile, cli_vars), profile, args)
             stack.enter_context(adapter_management())
             # Threads are all we use; locks of processes would start a process to look after them.

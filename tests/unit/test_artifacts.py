@@ -192,6 +192,17 @@ def test_columns_carry_mappings_of_their_own(tmp_path, column, read):
     assert model.annotation.columns == read
 
 
+@pytest.mark.parametrize("pendo", [MAPPING, [MAPPING, OTHER]], ids=["a mapping", "a list"])
+def test_what_a_column_inherits_from_its_model_is_no_mapping_of_its_own(tmp_path, pendo):
+    """dbt v2 writes a model's meta to each of its columns that has none."""
+    columns = {
+        "id": {"name": "id", "meta": {"owner": "me", "pendo": pendo}, "config": {}},
+        "plan": {"name": "plan", "meta": {"pendo": True}, "config": {"meta": {"pendo": True}}},
+    }
+    (model,) = models_of(tmp_path, a_node(config={"meta": {"owner": "me", "pendo": pendo}}, columns=columns))
+    assert (model.annotation.meta, model.annotation.columns) == (pendo, {"plan": True})
+
+
 def test_columns_alone_make_a_model_annotated(tmp_path):
     columns = {"id": {"name": "ID", "meta": {"pendo": "plan"}}}
     (model,) = models_of(tmp_path, a_node(config={"materialized": "table"}, columns=columns))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("acme", "contract", "engine", "whole_path")
+pytest.register_assert_rewrite("acme", "contract", "engine", "published_path", "whole_path")
 
 from engine import Engine, Store  # noqa: E402
 

@@ -13,6 +13,7 @@ import orjson
 import pytest
 from engine import Store, clicks, everything, people, plan
 
+from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
 from dbt_pendo.records.held import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, render
@@ -21,6 +22,7 @@ from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySiz
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
+from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, SyncTables, sync_lock
 from dbt_pendo.warehouse.lock import LockedError
@@ -53,6 +55,7 @@ CLOCK_CHANGES = [
 
 __all__ = [
     "TestBodies",
+    "TestBuilds",
     "TestCommits",
     "TestEvents",
     "TestHistory",
@@ -742,6 +745,64 @@ class TestHistory:
         assert history.model_rows(source, "it's") == [("4",)]
         assert history.model_rows(source, "A") == []
         assert len(history.model_rows(source, "twice")) == 2
+
+
+class TestBuilds:
+    def test_what_was_published_is_read_as_it_was(self, store: Store) -> None:
+        texts = [*AWKWARD, "x" * 20_000]
+        rows = [
+            {
+                **dict.fromkeys(("model", "file", "identifier", "relation_name", "mapping"), text),
+                **{"action": "published", "unique_id": f"model.x.{text[:200]}", "invocation_id": "i1"},
+                **{"schema_name": text, "materialized": "table", "column_mappings": text, "command": "build"},
+            }
+            for text in texts
+        ]
+        self.publish(store, rows)
+        builds = read_builds(store.session, store.own_schema)
+        assert [build.unique_id for build in builds] == [row["unique_id"] for row in rows]
+        for text, build in zip(texts, builds, strict=True):
+            assert {build.model, build.file, build.mapping, build.column_mappings, build.relation_name} == {text}
+            assert (build.status, build.partial, build.tests, build.database) == (None,) * 4
+
+    def test_the_latest_build_counts_until_it_is_taken(self, store: Store) -> None:
+        self.publish(store, [self.row("a", "i1"), self.row("b", "i1"), self.row("c", "i1")])
+        self.publish(store, [self.row("b", "i2"), self.row("a", "i2")])
+        assert self.names(store) == ["c i1", "b i2", "a i2"]
+        builds = read_builds(store.session, store.own_schema)
+        take_builds(store.session, store.own_schema, [build for build in builds if build.model != "a"], "r1")
+        assert self.names(store) == ["a i2"]
+        # One that was published in the meantime is not what was taken.
+        self.publish(store, [self.row("b", "i3")])
+        take_builds(store.session, store.own_schema, builds, "r2")
+        assert self.names(store) == ["b i3"]
+        take_builds(store.session, store.own_schema, [], "r3")
+        taken = store.session.rows(f"select distinct run_id from {self.relation(store)} where action = 'taken'")
+        assert sorted(taken) == [("r1",), ("r2",)]
+
+    def test_dbt_publishes_where_a_sync_reads(self, store: Store) -> None:
+        assert store.session.sql("pendo_builds_relation", schema=store.own_schema) == self.relation(store)
+
+    def test_nothing_was_ever_published(self, store: Store) -> None:
+        with pytest.raises(ConfigError, match=r"There is no table .*_pendo\.pendo_builds"):
+            read_builds(store.session, store.own_schema)
+
+    def publish(self, store: Store, rows: list[dict[str, Any]]) -> None:
+        store.session.ensure_schema(store.own_schema)
+        if not store.session.exists(store.own_schema, "pendo_builds"):
+            store.session.run(store.session.sql("pendo_create_builds", builds=self.relation(store)))
+        ordered = [{**row, "build_order": order} for order, row in enumerate(rows)]
+        store.session.run(store.session.sql("pendo_add_builds", builds=self.relation(store), rows=ordered))
+
+    def row(self, model: str, invocation_id: str) -> dict[str, Any]:
+        ids = {"unique_id": f"model.x.{model}", "invocation_id": invocation_id}
+        return {"action": "published", "model": model, "column_mappings": "{}", **ids}
+
+    def names(self, store: Store) -> list[str]:
+        return [f"{build.model} {build.invocation_id}" for build in read_builds(store.session, store.own_schema)]
+
+    def relation(self, store: Store) -> str:
+        return store.relation("pendo_builds", store.own_schema)
 
 
 class TestSchemas:

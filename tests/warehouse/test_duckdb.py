@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from contract import *  # noqa: F403
 from engine import TYPES, Engine
+from published_path import *  # noqa: F403
 from whole_path import *  # noqa: F403
 
 

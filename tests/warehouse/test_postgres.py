@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from contract import *  # noqa: F403
 from engine import Engine, Store, people, plan
+from published_path import *  # noqa: F403
+from published_path import Inside
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.warehouse.ledger import EVERYTHING, SyncTables
@@ -117,3 +119,23 @@ def test_a_role_that_may_not_create_schemas(engine: Engine, server: Path, tmp_pa
             assert plan(store.tables(people()), "r1").added == 1
         admin.execute(f"drop schema {schema}_given, {schema} cascade; drop owned by {schema}_reader")
         admin.execute(f"drop role {schema}_reader")
+
+
+def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, server: Path) -> None:
+    """psycopg2 opens a transaction after an error, in which the user's next hooks would be lost."""
+    role = f"{inside.schema}_builder"
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        admin = connection.cursor()
+        admin.execute(f"create role {role} login; create schema {inside.schema} authorization {role}")
+        profile = inside.folder / "profiles.yml"
+        profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
+        assert "dbt_pendo: nothing was published" in inside.dbt("build", "--exclude", "broken")
+        admin.execute(f"select x from {inside.schema}.hooks")
+        assert admin.fetchall() == [("before",), ("after",)]
+        # An administrator makes the schema.
+        admin.execute(f"create schema {inside.schema}_pendo authorization {role}")
+        assert "dbt_pendo: published 2 models" in inside.dbt("build", "--exclude", "broken")
+        assert {result["status"] for result in inside.run("sync", "--published")["results"]} == {"success"}
+        profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
+        admin.execute(f"drop schema {inside.schema}, {inside.schema}_pendo cascade; drop role {role}")

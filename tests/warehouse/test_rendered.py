@@ -18,6 +18,7 @@ from dbt_pendo.outcome import UNSENT, Outcome
 from dbt_pendo.spec.event_warnings import PropertySize, PropertySizes
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
 from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
@@ -284,6 +285,16 @@ def history(recorder: Recorder, dialect: str) -> None:
         past.model_rows(dataclasses.replace(source, parent=source.columns[0]), text)
 
 
+def builds(recorder: Recorder, dialect: str) -> None:
+    relation = recorder.relation("pendo", "pendo_builds")
+    recorder.run(recorder.sql("pendo_create_builds", builds=relation))
+    texts = ("unique_id", "invocation_id", "command", "tests", "model", "file", "mapping", "column_mappings")
+    published = [{"action": "published", **dict.fromkeys(texts, text), "build_order": 1} for text in AWKWARD]
+    recorder.run(recorder.sql("pendo_add_builds", builds=relation, rows=published))
+    read_builds(recorder, "pendo")
+    take_builds(recorder, "pendo", [Build(*[text] * len(dataclasses.fields(Build))) for text in AWKWARD], "r1")
+
+
 def readback(recorder: Recorder, dialect: str) -> None:
     spec, source = people_of(dialect)
     back = ReadBack(recorder, "pendo", spec, dataclasses.replace(source, parent=source.columns[0]))
@@ -318,7 +329,7 @@ def segments(recorder: Recorder, dialect: str) -> None:
 
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, history, readback, segments),
+    *(pages, commits, ledgers, reasons, locks, run_log, history, builds, readback, segments),
 ]
 
 
@@ -345,6 +356,12 @@ def test_dates_and_timestamps_of_each_dialect_are_moments(dialect: str) -> None:
         "bigquery": ["date", "datetime", "timestamp"],
         "databricks": ["date", "timestamp_ntz", "timestamp"],
     }.get(dialect, ["date", "timestamp", "timestamp"])
+
+
+def test_dbt_publishes_where_a_sync_reads(loaded: Session) -> None:
+    with loaded._adapter.connection_named("never opened"):
+        published = loaded.sql("pendo_builds_relation", schema="Pendo")
+    assert published == loaded.relation("Pendo", "pendo_builds")
 
 
 def test_columns_are_quoted(recorder: Recorder, dialect: str) -> None:

@@ -1,0 +1,78 @@
+{#
+  What dbt has published and what dbt-pendo has taken of it: append-only. A row of the action `published` is a model as
+  one dbt invocation left it; one of `taken` says that a run of dbt-pendo is through with it.
+#}
+{% macro pendo_create_builds(builds) %}
+create table {{ builds }} (
+    {%- for column in dbt_pendo.pendo_build_columns() %}
+    {{ column[0] }} {{ column[1] }},
+    {%- endfor %}
+    logged_at {{ dbt.type_timestamp() }}
+){{ dbt_pendo.pendo_storage() }}
+{% endmacro %}
+
+
+{# Writes rows: each maps columns of pendo_build_columns to values, and has nothing in the others. #}
+{% macro pendo_add_builds(builds, rows) %}
+insert into {{ builds }} (
+    {%- for column in dbt_pendo.pendo_build_columns() %}{{ column[0] }}, {% endfor %}logged_at
+)
+select
+    {%- for column in dbt_pendo.pendo_build_columns() %}
+    {{ column[0] }},
+    {%- endfor %}
+    {{ dbt_pendo.pendo_now() }}
+from (
+    {%- for row in rows %}
+    select
+        {%- for column in dbt_pendo.pendo_build_columns() %}
+        {%- set value = row.get(column[0]) %}
+        {%- if column[0] == 'build_order' %}
+        cast({{ 'null' if value is none else value }} as {{ column[1] }}) as {{ column[0] }}
+        {%- else %}
+        {{ dbt_pendo.pendo_literal(value) }} as {{ column[0] }}
+        {%- endif %}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+) added
+{% endmacro %}
+
+
+{# The columns: [(name, type)]; the README says what each holds. #}
+{% macro pendo_build_columns() %}
+    {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
+    {{ return([
+        ('action', word), ('unique_id', text), ('invocation_id', word), ('command', word), ('status', word),
+        ('partial', word), ('tests', text), ('model', text), ('file', text), ('database_name', text),
+        ('schema_name', text), ('identifier', text), ('relation_name', text), ('materialized', word),
+        ('mapping', text), ('column_mappings', text), ('build_order', dbt.type_int()), ('run_id', word)
+    ]) }}
+{% endmacro %}
+
+
+{# Of each model the latest build, unless it was taken; in the order in which they were built. #}
+{% macro pendo_read_builds(builds) %}
+select
+    {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
+    latest.{{ column[0] }}
+    {{- ',' if not loop.last }}
+    {%- endfor %}
+from (
+    select
+        published.*,
+        row_number() over (partition by unique_id order by logged_at desc, invocation_id desc) as age
+    from {{ builds }} published
+    where action = 'published'
+) latest
+left join (
+    select distinct unique_id, invocation_id
+    from {{ builds }}
+    where action = 'taken'
+) taken on latest.unique_id = taken.unique_id and latest.invocation_id = taken.invocation_id
+where latest.age = 1 and taken.unique_id is null
+order by latest.logged_at, latest.build_order, latest.unique_id
+{% endmacro %}

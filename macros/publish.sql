@@ -1,0 +1,26 @@
+{#
+  Publishes what dbt has just built, for `dbt-pendo sync --published` to take: writes the models with `meta.pendo` to
+  the table pendo_builds. For `on-run-end: "{{ dbt_pendo.publish(results) }}"`, where it speaks of the models of that
+  run; as `dbt run-operation dbt_pendo.publish` it publishes all of the project as they are.
+
+  It renders to nothing, and dbt's run goes on whatever happens here: what cannot be published is said in a line.
+#}
+{% macro publish(results=none) %}
+    {%- if execute -%}
+        {%- set done = [] -%}
+        {%- call dbt_pendo.pendo_try(done) -%}
+            {%- set builds = dbt_pendo.pendo_builds_of(results) -%}
+            {%- if builds -%}
+                {%- do dbt_pendo.pendo_publish(dbt_pendo.pendo_builds_relation(dbt_pendo.pendo_schema()), builds) -%}
+            {%- endif -%}
+        {%- endcall -%}
+        {%- if not done -%}
+            {%- do log(
+                'dbt_pendo: nothing was published to pendo_builds; if the warehouse refused it, dbt\'s log says why. '
+                ~ 'Nothing else is affected.',
+                info=true
+            ) -%}
+        {%- endif -%}
+    {%- endif -%}
+    {{ return('') }}
+{% endmacro %}

@@ -1,0 +1,120 @@
+"""dbt Cloud from inside: real dbt publishes, dbt-pendo takes. An engine's test file imports it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acme import Acme
+from engine import Engine, Store
+
+from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.warehouse.session import Connection, open_session
+
+__all__ = ["TestPublishedPath", "inside"]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PUBLISH = "{{ dbt_pendo.publish(results) }}"
+PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+
+
+class Inside(Acme):
+    """Acme with the dbt package installed, and hooks of its own around the one that publishes."""
+
+    def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
+        super().__init__(engine, folder, schema, sandbox)
+        self.engine = engine
+        self.schema = schema
+        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(REPOSITORY)}]}), encoding="utf-8")
+        (folder / "models" / "broken.sql").write_text("select * from {{ target.schema }}.nowhere", encoding="utf-8")
+        (folder / "models" / "broken.yml").write_text(
+            json.dumps({"models": [{"name": "broken", "config": {"meta": {"pendo": PEOPLE}}}]}), encoding="utf-8"
+        )
+        hooks = [
+            "create table if not exists {{ target.schema }}.hooks (x varchar(10))",
+            "insert into {{ target.schema }}.hooks values ('before')",
+            PUBLISH,
+            "insert into {{ target.schema }}.hooks values ('after')",
+        ]
+        with (folder / "dbt_project.yml").open("a", encoding="utf-8") as project:
+            project.write(f"on-run-end: {json.dumps(hooks)}\n")
+
+    def dbt(self, *args: str, status: int = 0) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *args],
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == status, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with open_session(Connection(self.folder, self.folder)) as session:
+            return session.rows(sql)
+
+
+@pytest.fixture
+def inside(engine: Engine, tmp_path: Path) -> Iterator[Inside]:
+    schema = f"i{uuid.uuid4().hex[:12]}"
+    with Sandbox() as sandbox:
+        project = Inside(engine, tmp_path / "inside", schema, sandbox)
+        project.dbt("deps")
+        yield project
+    with open_session(Connection(project.folder, project.folder)) as session:
+        for name in (schema, f"{schema}_pendo"):
+            session._adapter.drop_schema(session._relation(name, None))
+            session._commit()
+
+
+class TestPublishedPath:
+    def test_what_was_published_is_synced_once_though_docs_came_last(self, inside: Inside) -> None:
+        out = inside.dbt("build", status=1)
+        assert "dbt_pendo: published 3 models to" in out
+        inside.dbt("docs", "generate")
+        shutil.rmtree(inside.folder / "target")
+
+        results = self.sync(inside)
+        assert {name: result["status"] for name, result in results.items()} == {
+            "visitors": "success",
+            "events": "success",
+            "broken": "skipped",
+        }
+        inside.check_pendo()
+        assert self.sync(inside) == {}
+
+        # One changed, one gone.
+        inside.seed({**{name: count for name, count in inside.seats.items() if name != "v3"}, "v5": 9})
+        inside.dbt("build", "--exclude", "broken")
+        inside.dbt("docs", "generate")
+        last = self.sync(inside)
+        assert last.keys() == {"visitors", "events"}
+        assert (last["visitors"]["planned"]["changed"], last["visitors"]["planned"]["removed"]) == (1, 1)
+        inside.check_pendo()
+
+        inside.dbt("run-operation", "dbt_pendo.publish")
+        again = self.sync(inside, "--exclude", "broken")
+        assert {result["planned"]["unchanged"] for result in again.values()} == {len(inside.seats)}
+        hooks = inside.rows(f"select x from {inside.schema}.hooks order by x")
+        assert hooks == [("after",)] * 2 + [("before",)] * 2
+
+    def test_dbt_goes_on_where_nothing_can_be_published(self, inside: Inside) -> None:
+        with open_session(Connection(inside.folder, inside.folder)) as session:
+            store = Store(inside.engine, session, inside.schema)
+            session.ensure_schema(store.own_schema)
+            relation = store.relation("pendo_builds", store.own_schema)
+            session.run(f"create table {relation} as select 1 as x")
+        assert "dbt_pendo: nothing was published" in inside.dbt("build", "--exclude", "broken")
+        assert inside.rows(f"select x from {inside.schema}.hooks order by x") == [("after",), ("before",)]
+
+    def sync(self, inside: Inside, *flags: str) -> dict[str, dict[str, Any]]:
+        return {result["sync"]: result for result in inside.run("sync", "--published", *flags)["results"]}
