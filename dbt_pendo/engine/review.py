@@ -191,16 +191,15 @@ def _open_rows(past: Past, last: Mapping[str, LoggedSync]) -> Iterator[tuple[str
 
 def _calls(
     past: Past, runs: Sequence[PastRun], rows: Iterable[tuple[str, OpenRow]], masks: Mapping[str, BodyMask]
-) -> tuple[ReviewedCalls, dict[tuple[str, str, str | None], int]]:
+) -> tuple[ReviewedCalls, dict[tuple[str, str, str], int]]:
     """Returns the calls of runs, and of each row of those runs the last call that carried it."""
     # By how its run wrote it down: as it is, or what it can still be told by.
     wanted: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for sync, row in rows:
-        if row.key is not None:
-            wanted[row.run_id, sync].update({row.key: row.key, BodyMask(ids=True).key(row.key): row.key})
+        wanted[row.run_id, sync].update({row.key: row.key, BodyMask(ids=True).key(row.key): row.key})
     kept: list[str] = []
     listed: list[tuple[str, LoggedCall]] = []
-    carriers: dict[tuple[str, str, str | None], int] = {}
+    carriers: dict[tuple[str, str, str], int] = {}
     left_out = without_bodies = 0
     room = {True: FAILED_BODIES, False: OTHER_BODIES}
     for run in runs:
@@ -230,8 +229,7 @@ def _masked_row(row: OpenRow, mask: BodyMask) -> OpenRow:
     if not mask:
         return row
     hides = row.status != "missing" and row.detail is not None
-    key = None if row.key is None else mask.key(row.key)
-    return replace(row, key=key, detail=HIDDEN_REASON if hides else row.detail)
+    return replace(row, key=mask.key(row.key), detail=HIDDEN_REASON if hides else row.detail)
 
 
 def _masked_sync(sync: LoggedSync, mask: BodyMask) -> LoggedSync:

@@ -603,7 +603,7 @@
     rowsTable = table({
       name: "row-list", caption: "Rows not delivered", rows: items, page: 100, sorted: null, detail: rowDetail,
       empty: "Every row that was sent is in Pendo.",
-      text: (row) => [row[0], row[KEY] ?? "", row[STATUS], row[DETAIL] ?? "", row[RUN]].join("\n"),
+      text: (row) => [row[0], row[KEY], row[STATUS], row[DETAIL] ?? "", row[RUN]].join("\n"),
       filters: [
         { label: "Status", options: statuses.map((status) => [status, (row) => row[STATUS] === status]) },
         { label: "Sync", options: listed.map((name) => [name, (row) => row[0] === name]) },
@@ -625,7 +625,7 @@
     const call = row[CALL] === null ? null : data.calls.items.find((one) => one.run === row[RUN] && one.number === row[CALL]);
     return call ? el("button", { type: "button", class: "link", onclick: () => callsTable.reveal(call) }, `#${call.number}`) : "–";
   }
-  const keyOf = (row) => (row[KEY] ? value(row[KEY], true) : el("span", { class: "muted" }, row[KEY] === null ? "null" : "empty"));
+  const keyOf = (row) => (row[KEY] ? value(row[KEY], true) : el("span", { class: "muted" }, "empty"));
   function rowDetail(row) {
     const about = [["Key", row[KEY] ? el("span", { class: "value mono" }, row[KEY]) : keyOf(row)],
       ["Reason", el("span", { class: "value" }, row[DETAIL] ?? "–")], ["Run", value(row[RUN], true)]];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import datetime
 import hashlib
 from importlib.resources import files
@@ -56,7 +57,8 @@ def write_page(text: str, path: Path) -> None:
         draft.write_bytes(text.encode())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
         raise DbtPendoError(
             f"{path} cannot be written: {error.strerror}.", "Name another file with --output."
         ) from None

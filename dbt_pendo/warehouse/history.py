@@ -76,9 +76,12 @@ class LatestSync:
 
 @dataclass(frozen=True, slots=True)
 class OpenRow:
-    """A row that was not delivered when a run last tried it; ``logged_at`` is by the warehouse's clock, in UTC."""
+    """A row that was not delivered when a run last tried it; ``logged_at`` is by the warehouse's clock, in UTC.
 
-    key: str | None
+    A row without a key has no entry in a ledger, so it is none of these.
+    """
+
+    key: str
     status: str
     detail: str | None
     attempts: int | None

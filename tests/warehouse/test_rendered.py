@@ -18,6 +18,7 @@ from dbt_pendo.outcome import UNSENT, Outcome
 from dbt_pendo.spec.event_warnings import PropertySize, PropertySizes
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -268,6 +269,13 @@ def run_log(recorder: Recorder, dialect: str) -> None:
         log_run(recorder, "pendo", {**row, **texts, "message": message})
 
 
+def past(recorder: Recorder, dialect: str) -> None:
+    recorder.there = True
+    history = History(recorder, "pendo")
+    history.latest_syncs()
+    history.open_rows("people", ["rejected", "missing"], 5)
+
+
 def readback(recorder: Recorder, dialect: str) -> None:
     spec, source = people_of(dialect)
     back = ReadBack(recorder, "pendo", spec, dataclasses.replace(source, parent=source.columns[0]))
@@ -302,7 +310,7 @@ def segments(recorder: Recorder, dialect: str) -> None:
 
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, readback, segments),
+    *(pages, commits, ledgers, reasons, locks, run_log, past, readback, segments),
 ]
 
 
