@@ -7,7 +7,9 @@ INSTALLED := $(VENV)/.installed
 # The versions of dbt-core that are claimed to work.
 MATRIX := 1.8 1.10 1.11 1.12
 
-.PHONY: help demo test test-spark test-snowflake test-rendered test-matrix soak lint format bench clean
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help demo test test-spark test-snowflake test-rendered test-report test-matrix soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +40,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints-rendered.txt \
 		--editable '.[bigquery,redshift,databricks]' dbt-trino dbt-athena sqlglot pytest
+	touch $@
+
+.venv-report/.installed: pyproject.toml constraints.txt
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb]' pytest selenium
 	touch $@
 
 .venv-drt/.installed: constraints-bench.txt
@@ -77,6 +84,11 @@ test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Sno
 
 test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena.
 	.venv-rendered/bin/python -m pytest -q tests/warehouse/test_rendered.py
+
+test-report: .venv-report/.installed ## Look at the report in Chromium, which is installed from Debian if it is missing.
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; } >/dev/null
+	.venv-report/bin/python -m pytest -q tests/functional/test_report_page.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py

@@ -188,8 +188,9 @@
         body.append(el("tr", {}, el("td", { colspan: String(columns.length), class: "empty" },
           rows.length ? "Nothing matches." : empty)));
       }
-      const of = shown.length === rows.length ? number(rows.length) : `${count(shown.length, "match").replace("matchs", "matches")} of ${number(rows.length)}`;
-      found.textContent = shown.length ? `${number(from + 1)}–${number(from + part.length)} of ${of}` : `0 matches of ${number(rows.length)}`;
+      const all = number(rows.length);
+      const of = shown.length === rows.length ? all : `${number(shown.length)} ${shown.length === 1 ? "match" : "matches"}, ${all} in all`;
+      found.textContent = shown.length ? `${number(from + 1)} to ${number(from + part.length)} of ${of}` : `0 matches, ${all} in all`;
       found.hidden = !rows.length;
       pages.hidden = last() === 0;
       where.textContent = `Page ${number(state.page + 1)} of ${number(last() + 1)}`;
@@ -410,6 +411,7 @@
   const runs = data.runs;
   const runById = new Map(runs.map((run) => [run.id, run]));
   const syncNames = [...new Set([...data.syncs.map((sync) => sync.name), ...data.rows.items.map((row) => row[0])])];
+  const callAt = new Map(data.calls.items.map((call) => [`${call.run} ${call.number}`, call]));
   const SUMS = ["delivered", "missing", "rejected", "invalid", "held", "requests", "retries", "duration"];
   const RESULTS = ["added", "changed", "removed", "delivered", "missing", "rejected", "invalid"];
   const summed = (run, syncs) => ({
@@ -423,7 +425,7 @@
 
   function drawHead() {
     document.getElementById("project").textContent = data.project;
-    document.title = `${data.project} – dbt-pendo report`;
+    document.title = `${data.project}: dbt-pendo report`;
     const old = Date.now() - madeAt > 36 * 3600 * 1000;
     document.getElementById("made").append(
       `Made ${moment(data.made_at)} UTC${old ? ` (${since(data.made_at, Date.now())} ago)` : ""}, of `
@@ -622,7 +624,7 @@
     at.append(rowsTable.root);
   }
   function callLink(row) {
-    const call = row[CALL] === null ? null : data.calls.items.find((one) => one.run === row[RUN] && one.number === row[CALL]);
+    const call = callAt.get(`${row[RUN]} ${row[CALL]}`);
     return call ? el("button", { type: "button", class: "link", onclick: () => callsTable.reveal(call) }, `#${call.number}`) : "–";
   }
   const keyOf = (row) => (row[KEY] ? value(row[KEY], true) : el("span", { class: "muted" }, "empty"));

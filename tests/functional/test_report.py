@@ -210,7 +210,7 @@ def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> Non
     for number, text in enumerate(HOSTILE):
         sandbox.add_field("visitor", "custom", f"field{number}", "string", display_name=text)
     sandbox.add_visitors(HOSTILE)
-    fields = {text: "value" for text in HOSTILE}
+    fields = dict.fromkeys(HOSTILE, "value")
     values = ", ".join("('{0}', '{0}')".format(text.replace("'", "''")) for text in HOSTILE)
     project.model("people", {**PEOPLE, "fields": fields}, f"select * from (values {values}) rows(id, value)")
     sandbox.fail(Fault(status=400, body="".join(HOSTILE), path="custom/value", times=None))
