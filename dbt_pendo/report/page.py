@@ -17,6 +17,8 @@ from dbt_pendo.engine.review import Review
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.report.content import content
 
+# One after the other they are the page's script.
+SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
 REPORT_FILE = "pendo_report.html"
 # With none of these characters, no text can end the element that the data stands in.
 _ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
@@ -34,7 +36,7 @@ def page(review: Review, made_at: datetime.datetime) -> str:
         made_at: Now, in UTC.
     """
     data, bodies = content(review, made_at)
-    style, script = _part("page.css"), _part("page.js")
+    style, script = _part("page.css"), "".join(map(_part, SCRIPTS))
     return Template(_part("page.html")).substitute(
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'",

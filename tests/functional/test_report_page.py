@@ -192,6 +192,7 @@ def test_plots_are_for_everyone(report: Path, page: Page) -> None:
     page.press(Keys.END)
     assert tip.text == latest
     page.one(".chart:first-child summary").click()
+    WebDriverWait(page.driver, 30).until(lambda _: page.all(".chart:first-child .alt table"))
     table = page.one(".chart:first-child .alt table").text
     assert len(table.splitlines()) == 5
     page.select("runs", "Show", "others")
@@ -387,7 +388,9 @@ def test_a_hundred_thousand_rows_are_no_trouble(project: SmallProject, sandbox: 
     for _ in range(2):
         page.all("#row-list th button")[0].click()
     assert page.column("row-list", 1)[0] == "user-099999"
-    page.all("#row-list .pages button")[3].click()
+    page.ask("arguments[0].focus()", page.all("#row-list .pages button")[3])
+    page.press(Keys.ENTER)
+    assert page.ask("document.activeElement.closest('.listing').id") == "row-list"
     assert page.found("row-list") == "99,901 to 100,000 of 100,000"
     assert page.column("row-list", 1)[-1] == "user-000000"
     assert page.ask("document.querySelectorAll('*').length") < 4000
