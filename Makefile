@@ -7,6 +7,8 @@ INSTALLED := $(VENV)/.installed
 # The versions of dbt-core that are claimed to work.
 MATRIX := 1.8 1.10 1.11 1.12
 
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
 .PHONY: help demo test test-spark test-snowflake test-rendered test-recipes test-report test-matrix test-dbt-2 soak \
 	lint format bench clean
 
@@ -66,6 +68,11 @@ export DUCKDB_DRIVER
 	echo "$$DUCKDB_DRIVER" > $(@D)/duckdb.toml
 	touch $@
 
+.venv-report/.installed: pyproject.toml constraints.txt
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb]' pytest selenium
+	touch $@
+
 .venv-drt/.installed: constraints-bench.txt
 	$(NEW_ENVIRONMENT)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt 'drt-core[duckdb]'
@@ -111,6 +118,11 @@ test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift
 test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagster, and check the one for GitHub.
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
 		tests/recipes/test_workflow_schema.py
+
+test-report: .venv-report/.installed ## Look at the report in Chromium, which is installed from Debian if it is missing.
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; } >/dev/null
+	.venv-report/bin/python -m pytest -q tests/functional/test_report_page.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py

@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": "dbt_pendo.cli.history",
     "show": "dbt_pendo.cli.history",
     "row": "dbt_pendo.cli.history",
+    "report": "dbt_pendo.cli.report",
     "unlock": "dbt_pendo.cli.unlock",
     "schema": "dbt_pendo.cli.schema",
     "sandbox": "dbt_pendo.cli.sandbox",

@@ -140,8 +140,13 @@ class Past:
 
     def calls(self, run_id: str) -> list[LoggedCall] | None:
         """Returns the calls of a run; None when this machine has not kept them."""
+        calls = self.kept_calls(run_id)
+        return None if calls is None else list(calls)
+
+    def kept_calls(self, run_id: str) -> Iterator[LoggedCall] | None:
+        """Returns the same one by one, for runs may have made many."""
         folder = next((one for one in run_folders(self._target_path) if one.name == run_id), None)
-        return None if folder is None else list(read_calls(folder))
+        return None if folder is None else read_calls(folder)
 
     def latest_calls(self, sync: str, key: str) -> tuple[str, list[LoggedCall]]:
         """Returns the latest run kept here that sent a record, and its calls that carried it."""

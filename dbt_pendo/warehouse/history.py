@@ -62,6 +62,34 @@ class FailedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestSync:
+    """The last that the run log has of a sync.
+
+    Attributes:
+        last: Its last run.
+        completed_at: When it last went through to its end, by the warehouse's clock, in UTC; None for never.
+    """
+
+    last: LoggedSync
+    completed_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """A row that was not delivered when a run last tried it; ``logged_at`` is by the warehouse's clock, in UTC.
+
+    A row without a key has no entry in a ledger, so it is none of these.
+    """
+
+    key: str
+    status: str
+    detail: str | None
+    attempts: int | None
+    run_id: str
+    logged_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC."""
 
@@ -100,6 +128,14 @@ class History:
         rows = self._session.rows(self._session.sql("pendo_read_runs", runs=runs, run_limit=limit, run=run))
         return [_logged_sync(row) for row in rows]
 
+    def latest_syncs(self) -> list[LatestSync]:
+        """Returns the last that the run log has of each sync."""
+        if not self._session.exists(self._schema, RUNS_TABLE):
+            return []
+        runs = self._session.relation(self._schema, RUNS_TABLE)
+        rows = self._session.rows(self._session.sql("pendo_latest_syncs", runs=runs))
+        return [LatestSync(_logged_sync(row[:-1]), None if row[-1] is None else _moment(row[-1])) for row in rows]
+
     def reasons(self, sync: str, run_id: str) -> list[Reason]:
         """Returns why rows of a run were not delivered, the most frequent reason first."""
         return [
@@ -113,6 +149,14 @@ class History:
         """Returns the rows of a run that ended in one of some statuses."""
         found = self._ledger_rows("pendo_failed_rows", sync, run_id=run_id, statuses=list(statuses), row_limit=limit)
         return [FailedRow(*row) for row in found]
+
+    def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[OpenRow]:
+        """Returns the rows whose last entry in the ledger has one of some statuses, by status and key."""
+        found = self._ledger_rows("pendo_open_rows", sync, statuses=list(statuses), row_limit=limit)
+        return [
+            OpenRow(key, status, detail, attempts, str(run_id), _moment(at))
+            for key, status, detail, attempts, run_id, at in found
+        ]
 
     def entries(self, sync: str, key: str) -> list[Entry]:
         """Returns what the ledger has of a key, the latest first."""

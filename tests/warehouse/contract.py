@@ -22,6 +22,7 @@ from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySiz
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
+
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, SyncTables, sync_lock
@@ -678,6 +679,45 @@ class TestRunLog:
 
 
 class TestHistory:
+    def test_the_last_of_each_sync_and_its_last_complete_run(self, store: Store) -> None:
+        store.session.ensure_schema(store.own_schema)
+        assert History(store.session, store.own_schema).latest_syncs() == []
+        counts = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
+        row = dict.fromkeys((*counts, "requests", "retries", "bytes", "duration"), 1)
+        texts = {"unique_id": "model.x", "object": "visitor", "message": None}
+        for run, sync, status in (
+            *(("r1", "people", "success"), ("r1", "others", "error"), ("r2", "people", "partial")),
+            *(("r2", "others", "blocked"), ("r3", "people", "interrupted")),
+        ):
+            log_run(store.session, store.own_schema, {**row, **texts, "run_id": run, "sync": sync, "status": status})
+        history = History(store.session, store.own_schema)
+        others, people = history.latest_syncs()
+        assert (others.last.sync, others.last.run_id, others.completed_at) == ("others", "r2", None)
+        assert (people.last.sync, people.last.run_id, people.last.status) == ("people", "r3", "interrupted")
+        (second,) = [sync for sync in history.runs(1, "r2") if sync.sync == "people"]
+        assert people.completed_at == second.logged_at
+
+    def test_rows_are_open_until_they_are_delivered(self, store: Store) -> None:
+        store.create("people", PEOPLE, [(f"p{i}", "x") for i in range(6)])
+        tables = store.tables(people())
+        history = History(store.session, store.own_schema)
+        assert history.open_rows("people", ["rejected"], 10) == []
+        plan(tables, "r1")
+        outcomes = {"p1": Outcome("rejected", "no"), "p2": Outcome("rejected", "no"), "p3": Outcome("missing", "who?")}
+        commit(tables, "r1", p4=Outcome("invalid", "odd"), **outcomes)
+        statuses = ["rejected", "missing", "invalid"]
+        found = history.open_rows("people", statuses, 10)
+        assert [(row.key, row.status, row.detail, row.run_id) for row in found] == [
+            *(("p1", "rejected", "no", "r1"), ("p2", "rejected", "no", "r1")),
+            *(("p3", "missing", "who?", "r1"), ("p4", "invalid", "odd", "r1")),
+        ]
+        assert [row.key for row in history.open_rows("people", statuses, 2)] == ["p1", "p2"]
+        assert [row.key for row in history.open_rows("people", ["invalid", "missing"], 10)] == ["p3", "p4"]
+        plan(tables, "r2")
+        commit(tables, "r2", p1=Outcome("rejected", "still no"))
+        (row,) = history.open_rows("people", statuses, 10)
+        assert (row.key, row.detail, row.run_id, row.attempts) == ("p1", "still no", "r2", 2)
+
     def test_runs_by_id_beginning_and_end(self, store: Store) -> None:
         history = History(store.session, store.own_schema)
         assert history.runs(5) == []

@@ -283,6 +283,8 @@ def history(recorder: Recorder, dialect: str) -> None:
         past.entries("people", text)
         past.model_rows(source, text)
         past.model_rows(dataclasses.replace(source, parent=source.columns[0]), text)
+    past.latest_syncs()
+    past.open_rows("people", ["rejected", "missing"], 5)
 
 
 def builds(recorder: Recorder, dialect: str) -> None:

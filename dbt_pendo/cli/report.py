@@ -1,0 +1,54 @@
+"""``dbt-pendo report``."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbt_pendo.cli.options import (
+    connection_options,
+    output_options,
+    read_invocation,
+    run_with_lines,
+    settings_options,
+)
+
+if TYPE_CHECKING:
+    from dbt_pendo.console.lines import Lines
+
+
+@click.command()
+@connection_options
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write it. Default: pendo_report.html in dbt's target folder.",
+)
+@click.option("--runs", metavar="N", type=click.IntRange(min=1), default=50, help="How many runs. Default: 50.")
+@settings_options
+@output_options
+def report(output: Path | None, runs: int, **flags: Any) -> None:
+    """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
+
+    def run(lines: Lines) -> int:
+        from dbt_pendo.console.documents import document
+        from dbt_pendo.console.reported import report_entry, show_report
+        from dbt_pendo.engine.history import open_past
+        from dbt_pendo.engine.review import read_mapped, review
+        from dbt_pendo.report.page import REPORT_FILE, page, write_page
+
+        invocation = read_invocation(flags)
+        mapped = read_mapped(invocation.target_path)
+        with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
+            found = review(past, mapped, invocation.project_dir.name, invocation.settings.mask, runs)
+        path = output or invocation.target_path / REPORT_FILE
+        write_page(page(found, datetime.datetime.now(datetime.timezone.utc)), path)
+        show_report(lines, found, path)
+        lines.document(document([report_entry(found, path)]))
+        return 0
+
+    run_with_lines(run, flags)

@@ -1,0 +1,1 @@
+"""The report: what is known of the past, as one HTML file."""

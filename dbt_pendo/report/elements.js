@@ -1,0 +1,156 @@
+"use strict";
+// Elements, words and small tables. Values come from warehouses, users and Pendo. They become text (`append`,
+// `textContent`), never markup, and no attribute that does anything: ids, classes and links are of our own making.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+let bodies = null;
+const bodyOf = (at) => {
+  bodies ??= JSON.parse(document.getElementById("bodies").textContent);
+  return bodies[at];
+};
+
+// Elements.
+
+const fill = (node, attributes, children) => {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
+  return node;
+};
+const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
+const svg = (tag, attributes, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+const bodyOfSection = (name) => document.querySelector(`#${name} .body`);
+let ids = 0;
+const newId = (word) => `${word}-${++ids}`;
+
+// Words.
+
+const OBJECTS = {
+  visitor: "Visitors",
+  account: "Accounts",
+  parent_account: "Parent accounts",
+  track_event: "Track events",
+  segment: "Segments",
+};
+const STATUSES = {
+  success: ["✓", "good"],
+  delivered: ["✓", "good"],
+  partial: ["◐", "warn"],
+  missing: ["?", "warn"],
+  invalid: ["!", "warn"],
+  skipped: ["–", "plain"],
+  interrupted: ["‖", "bad"],
+  blocked: ["■", "bad"],
+  error: ["✕", "bad"],
+  rejected: ["✕", "bad"],
+};
+const RANKS = ["skipped", "success", "partial", "interrupted", "blocked", "error"];
+const FAILED = new Set(["error", "blocked", "interrupted"]);
+const ORDER = ["rejected", "missing", "invalid"];
+const LONGEST_CELL = 240;
+
+const number = (value) => value.toLocaleString("en");
+const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+const compact = (value) => new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
+const seconds = (value) => {
+  if (value < 10) return `${value.toFixed(2)} s`;
+  if (value < 120) return `${value.toFixed(1)} s`;
+  return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+};
+const moment = (text) => (text ? text.replace("T", " ").slice(0, 19) : "");
+const time = (text) => el("time", { datetime: text, class: "nowrap" }, moment(text));
+const since = (text, now) => {
+  const passed = Math.max(0, (now - Date.parse(text)) / 1000);
+  const steps = [
+    [60, 120, "minute"],
+    [3600, 48, "hour"],
+    [86400, 14, "day"],
+    [604800, 9, "week"],
+  ];
+  if (passed < 60) return "less than a minute";
+  for (const [unit, most, noun] of steps) {
+    if (passed < unit * most) return count(Math.floor(passed / unit), noun);
+  }
+  return count(Math.floor(passed / 2629800), "month");
+};
+const madeAt = Date.parse(data.made_at);
+const age = (text) => (text ? `${since(text, madeAt)} ago` : "never");
+const clipped = (text) => (text.length > LONGEST_CELL ? `${text.slice(0, LONGEST_CELL)}…` : text);
+// A short one stays in one piece, or narrow tables break it after every other letter.
+const value = (text, mono) =>
+  el("span", { class: `value${mono ? " mono" : ""}${text.length <= 28 ? " nowrap" : ""}` }, clipped(text));
+const pill = (status) => {
+  const [glyph, kind] = STATUSES[status] ?? ["•", "plain"];
+  return el("span", { class: `pill ${kind}` }, el("span", { "aria-hidden": "true" }, glyph), status);
+};
+const amount = (value_) => el("span", { class: value_ ? "" : "zero" }, number(value_));
+const worst = (statuses) => RANKS.findLast((rank) => statuses.includes(rank)) ?? "success";
+
+// A small table that is there as a whole.
+
+const plainTable = (caption, titles, rows) =>
+  el(
+    "div",
+    { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
+    el(
+      "table",
+      {},
+      el("caption", { class: "hidden-text" }, caption),
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          titles.map(([title, kind]) => el("th", { scope: "col", class: kind ?? "" }, title)),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map((row) =>
+          el(
+            "tr",
+            {},
+            row.map((cell, at) => el("td", { class: titles[at][1] ?? "" }, cell)),
+          ),
+        ),
+      ),
+    ),
+  );
+const facts = (entries) =>
+  el(
+    "dl",
+    { class: "facts" },
+    entries.map(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]),
+  );
+
+// JSON with line breaks. The text itself is kept: as numbers of JavaScript some would lose digits.
+
+function pretty(text) {
+  try {
+    JSON.parse(text);
+  } catch {
+    return text;
+  }
+  const parts = text.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];
+  const out = [];
+  let depth = 0;
+  parts.forEach((part, at) => {
+    const before = parts[at - 1];
+    if (part === "}" || part === "]") {
+      depth -= 1;
+      if (before !== "{" && before !== "[") out.push("\n", "  ".repeat(depth));
+    } else if (before === "{" || before === "[" || before === ",") {
+      out.push("\n", "  ".repeat(depth));
+    }
+    out.push(part);
+    if (part === "{" || part === "[") depth += 1;
+    if (part === ":") out.push(" ");
+  });
+  return out.join("");
+}

@@ -1,0 +1,352 @@
+"""What a report holds: the past as the warehouse and the kept calls have it, and nothing that must not show."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import PEOPLE, Project, SmallProject
+from report_file import Report, read_report
+
+from dbt_pendo.engine import review
+from dbt_pendo.sandbox import Fault, Sandbox
+
+ROWS = "select 'u-' || range as id, 'plan ' || range as plan, 'user' || range || '@example.org' as email from range(12)"
+MAPPED = {**PEOPLE, "fields": {"plan": "plan", "contact": "email"}, "batch_size": 4}
+
+
+@pytest.fixture
+def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """Twelve visitors; Pendo does not know one of them."""
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_field("visitor", "custom", "contact", "string")
+    sandbox.add_visitors([f"u-{number}" for number in range(11)])
+    project.model("people", MAPPED, ROWS)
+    return project
+
+
+def report_of(project: Project, *args: str) -> Report:
+    project.run("report", *args).expect(0)
+    return read_report(project.target / "pendo_report.html")
+
+
+def refuse(sandbox: Sandbox, key: str, body: str) -> None:
+    sandbox.fail(Fault(status=400, body=body, body_contains=f'"{key}"', times=None))
+
+
+def runs_of(project: Project) -> dict[str, dict[str, Any]]:
+    """The run log by run and sync."""
+    return {f"{row['run_id']} {row['sync']}": row for row in project.rows("main_pendo.pendo_runs")}
+
+
+def test_it_tells_of_each_run_what_the_run_log_has(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("others", PEOPLE, "select 'u-1' as id, 'pro' as plan")
+    people.sync()
+    refuse(sandbox, "u-3", "no")
+    people.build("people", ROWS.replace("'plan '", "'new plan '"))
+    people.sync(status=1)
+    data = report_of(people).data
+    logged = runs_of(people)
+    told = {f"{run['id']} {sync['sync']}": sync for run in data["runs"] for sync in run["syncs"]}
+    assert told.keys() == logged.keys()
+    assert len(data["runs"]) == 2
+    for name, sync in told.items():
+        assert {key: sync[key] for key in sync if key != "logged_at"} == {
+            key: logged[name][key] for key in sync if key != "logged_at"
+        }
+    assert [run["id"] for run in data["runs"]] == sorted((run["id"] for run in data["runs"]), reverse=True)
+    assert [run["status"] for run in data["runs"]] == ["partial", "success"]
+    assert len(report_of(people, "--runs", "1").data["runs"]) == 1
+
+
+def test_rows_are_listed_until_they_are_delivered(people: SmallProject, sandbox: Sandbox) -> None:
+    refuse(sandbox, "u-3", "u-3: plan is not to our liking")
+    refuse(sandbox, "u-7", "u-7: plan is not to our liking")
+    people.build("people", f"{ROWS} union all select null, 'x', 'y' union all select 'u-0', 'x', 'y'")
+    people.sync(status=1)
+    report = report_of(people)
+    assert [(row["key"], row["status"]) for row in report.rows() if row["status"] != "invalid"] == [
+        ("u-3", "rejected"),
+        ("u-7", "rejected"),
+        ("u-11", "missing"),
+    ]
+    assert {row["key"] for row in report.rows(status="invalid")} == {"u-0"}
+    # They differ by the row's own id only, so they are one reason.
+    reasons = {(reason["status"], reason["rows"]) for reason in report.sync("people")["reasons"]}
+    assert {("rejected", 2), ("missing", 1)} <= reasons
+    sandbox.clear_faults()
+    refuse(sandbox, "u-7", "u-7: plan is not to our liking")
+    people.build("people", ROWS)
+    people.sync(status=1)
+    report = report_of(people)
+    # What is sound again leaves no trace, as a row that was delivered does.
+    assert [(row["key"], row["attempts"]) for row in report.rows()] == [("u-7", 2), ("u-11", 2)]
+
+
+def test_rows_that_are_held_stay_listed(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENDO_MAX_ATTEMPTS", "1")
+    refuse(sandbox, "u-3", "no")
+    people.sync(status=1)
+    assert people.sync().result()["planned"]["held"] == 2
+    assert [row["key"] for row in report_of(people, "--runs", "1").rows(status="rejected")] == ["u-3"]
+
+
+def test_a_row_leads_to_the_call_that_carried_it(people: SmallProject, sandbox: Sandbox) -> None:
+    refuse(sandbox, "u-3", "u-3: not to our liking")
+    refuse(sandbox, "u-7", "u-7: not to our liking")
+    people.sync(status=1)
+    report = report_of(people)
+    assert len(report.calls()) == len(sandbox.requests)
+    for row in report.rows(status="rejected"):
+        (call,) = report.calls(run=row["run_id"], number=row["call"])
+        request, answer = report.bodies[call["body"]]
+        assert call["status"] == 400
+        assert [record["visitorId"] for record in json.loads(str(request))] == [row["key"]]
+        assert answer == f"{row['key']}: not to our liking"
+    (missing,) = report.rows(status="missing")
+    (call,) = report.calls(number=missing["call"])
+    assert json.loads(str(report.bodies[call["body"]][1]))["missing"] == ["u-11"]
+
+
+def test_freshness_is_that_of_the_last_complete_run(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("others", PEOPLE, "select 'u-1' as id, 'pro' as plan")
+    people.sync()
+    sandbox.fail(Fault(status=403, path="visitor/custom/value", times=None))
+    people.build("people", "select 'u-1' as id, 'other' as plan, 'x' as email")
+    people.sync("--select", "people", status=1)
+    report = report_of(people, "--runs", "1")
+    logged = {(row["sync"], row["status"]): row for row in runs_of(people).values()}
+    # The other sync is none of the latest run, and known all the same.
+    for name, status in (("people", "error"), ("others", "success")):
+        sync = report.sync(name)
+        assert sync["last"]["status"] == status
+        assert sync["completed_at"][:19] == logged[name, "success"]["logged_at"].isoformat()[:19]
+
+
+def test_the_mapping_is_told_in_pendos_words(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model(
+        "paid",
+        {
+            **{"object": "track_event", "event": "Paid", "event_id": "id", "visitor_id": "who", "timestamp": "at"},
+            **{"account_id": {"parent": "org", "child": "unit"}, "properties": {"amount": "usd"}, "max_changes": "5%"},
+        },
+        "select 1 as id",
+    )
+    people.annotate("people", {**MAPPED, "fields": {"plan": "plan", "mrr": {"value": 5, "type": "float"}}})
+    report = report_of(people)
+    mapping = [(one["pendo"], one["from"], one["constant"]) for one in report.sync("people")["mapping"]]
+    assert mapping == [("visitor_id", "id", False), ("plan", "plan", False), ("mrr", "5", True)]
+    mapping = [(one["pendo"], one["from"]) for one in report.sync("paid")["mapping"]]
+    assert mapping == [
+        *(("event_id", "id"), ("event", '"Paid"'), ("visitor_id", "who"), ("account_id", "org::unit")),
+        *(("timestamp", "at"), ("properties.amount", "usd")),
+    ]
+    assert report.sync("paid")["options"]["max_changes"] == "5%"
+
+
+def test_without_a_sound_mapping_the_past_is_told(people: SmallProject, sandbox: Sandbox) -> None:
+    people.sync()
+    people.annotate("people", {**MAPPED, "feilds": {}})
+    report = report_of(people)
+    assert "did you mean `fields`" in report.data["note"]
+    assert report.sync("people")["mapping"] is None
+    people.manifest_path.unlink()
+    assert "There is no manifest.json" in people.run("report").expect(0).stdout
+    report = report_of(people)
+    assert len(report.data["runs"]) == 1
+    assert report.data["project"] == "small"
+
+
+def test_without_a_run_there_is_a_page(people: SmallProject, sandbox: Sandbox) -> None:
+    ended = people.run("report").expect(0)
+    assert "No run is logged yet" in ended.stdout
+    report = read_report(people.target / "pendo_report.html")
+    assert report.data["runs"] == []
+    assert report.sync("people")["last"] is None
+    # It looked, and made nothing.
+    assert people.schemas() == set()
+
+
+def test_another_machine_has_no_calls(people: SmallProject, sandbox: Sandbox) -> None:
+    refuse(sandbox, "u-3", "no")
+    people.sync(status=1)
+    shutil.rmtree(people.target / "dbt_pendo")
+    assert "No calls of these runs are kept on this machine" in people.run("report").expect(0).stdout
+    report = read_report(people.target / "pendo_report.html")
+    assert report.data["calls"]["kept"] == []
+    assert [row["call"] for row in report.rows(status="rejected")] == [None]
+
+
+def test_where_it_is_written(people: SmallProject, tmp_path: Path) -> None:
+    document = people.run("report", "--json", "--output", "out/of/it.html").expect(0).json
+    assert document["results"] == [
+        {"path": "out/of/it.html", "runs": 0, "syncs": 1, "rows": 0, "calls": 0, "note": None}
+    ]
+    assert read_report(tmp_path / "out" / "of" / "it.html").data["runs"] == []
+    assert not (people.target / "pendo_report.html").exists()
+    (tmp_path / "file").touch()
+    ended = people.run("report", "--output", "file/report.html").expect(1)
+    assert "cannot be written" in ended.stderr
+    assert people.run("report", "--output", str(tmp_path)).status == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "out", "small"]
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "javascript:alert(1)",
+    "' onmouseover='alert(1)",
+    "&lt;b&gt; \u2028 \u2029 \u202e ${x} $data",
+)
+
+
+def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> None:
+    for number, text in enumerate(HOSTILE):
+        sandbox.add_field("visitor", "custom", f"field{number}", "string", display_name=text)
+    sandbox.add_visitors(HOSTILE)
+    fields = dict.fromkeys(HOSTILE, "value")
+    values = ", ".join("('{0}', '{0}')".format(text.replace("'", "''")) for text in HOSTILE)
+    project.model("people", {**PEOPLE, "fields": fields}, f"select * from (values {values}) rows(id, value)")
+    sandbox.fail(Fault(status=400, body="".join(HOSTILE), path="custom/value", times=None))
+    project.sync(status=1)
+    report = report_of(project)
+    plain = report_of(project, "--runs", "1")
+    # The same elements as in any report: a style, the data, the bodies, the script.
+    assert [element.tag for element in report.inline] == ["style", "script", "script", "script"]
+    assert not [tag for tag, _ in report.tags if tag in ("img", "b")]
+    assert not [name for _, attributes in report.tags for name in attributes if name.startswith("on")]
+    assert {row["key"] for row in report.rows(status="rejected")} == set(HOSTILE)
+    assert {one["pendo"] for one in report.sync("people")["mapping"]} == {"visitor_id", *HOSTILE}
+    assert plain.data["syncs"] == report.data["syncs"]
+    for element in report.inline[1:3]:
+        assert not set("<>&\u2028\u2029") & set(element.text)
+
+
+def test_only_its_own_script_and_style_may_run(people: SmallProject) -> None:
+    report = report_of(people)
+    style, *_, script = report.inline
+    assert report.policy == {
+        "default-src": "'none'",
+        "script-src": script.hash,
+        "style-src": style.hash,
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    # Nothing in it has an address but the sections.
+    links = [str(attributes.get("href")) for tag, attributes in report.tags if "href" in attributes]
+    assert all(link.startswith("#") or link == "data:," for link in links)
+    assert not [attributes for _, attributes in report.tags if "src" in attributes]
+
+
+def test_numbers_keep_their_digits(people: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "big", "integer")
+    people.annotate("people", {**PEOPLE, "fields": {"big": "big"}})
+    people.build("people", "select 'u-1' as id, 9007199254740993 as big")
+    people.sync()
+    assert any('"big":9007199254740993' in str(request) for request, _ in report_of(people).bodies)
+
+
+def test_no_secret_is_in_it(people: SmallProject, sandbox: Sandbox) -> None:
+    key = sandbox.integration_key
+    refuse(sandbox, "u-3", f"the key {key} does not fit, nor does {key.upper()}")
+    people.sync(status=1)
+    report = report_of(people)
+    assert key not in report.text.lower()
+    assert "the key *** does not fit" in report.text
+
+
+class TestMasks:
+    def test_values_of_masked_columns_are_nowhere(self, people: SmallProject, sandbox: Sandbox) -> None:
+        # The run is older than the wish to hide anything.
+        refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
+        people.sync(status=1)
+        assert "@example.org" in report_of(people).text
+        report = report_of(people, "--mask", "EMAIL")
+        assert "@example.org" not in report.text
+        assert [row["detail"] for row in report.rows(status="rejected")] == [review.HIDDEN_REASON]
+        assert [row["key"] for row in report.rows()] == ["u-3", "u-11"]
+        assert report.sync("people")["last"]["message"] == review.HIDDEN_REASON
+        (row,) = report.rows(status="rejected")
+        (call,) = report.calls(number=row["call"])
+        assert report.bodies[call["body"]][1] == "*** is no address of u-3"
+
+    @pytest.mark.parametrize("from_the_start", [True, False])
+    def test_masked_keys_are_nowhere(
+        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, from_the_start: bool
+    ) -> None:
+        if from_the_start:
+            monkeypatch.setenv("DBT_PENDO_MASK", "id")
+        refuse(sandbox, "u-3", "u-3: no")
+        people.sync(status=1)
+        monkeypatch.setenv("DBT_PENDO_MASK", "id")
+        report = report_of(people)
+        (row,) = report.rows(status="rejected")
+        assert row["key"].startswith("#")
+        assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
+        (call,) = report.calls(number=row["call"])
+        assert call["status"] == 400
+        assert report.bodies[call["body"]][1] == "***: no"
+
+    def test_of_a_sync_without_a_mapping_all_is_hidden(self, people: SmallProject, sandbox: Sandbox) -> None:
+        refuse(sandbox, "u-3", "user3@example.org is no address")
+        people.sync(status=1)
+        people.manifest_path.unlink()
+        report = report_of(people, "--mask", "something")
+        assert "user3@example.org is no address" not in json.dumps(report.data)
+        assert all(row["key"].startswith("#") for row in report.rows())
+
+    def test_other_syncs_show_as_they_are(self, people: SmallProject, sandbox: Sandbox) -> None:
+        refuse(sandbox, "u-3", "u-3: no")
+        people.sync(status=1)
+        report = report_of(people, "--mask", "another_column")
+        assert [row["detail"] for row in report.rows(status="rejected")] == ["HTTP 400: u-3: no"]
+
+
+class TestLimits:
+    def test_rejected_rows_come_before_others(
+        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sandbox.add_visitors([f"v-{number}" for number in range(3)])
+        people.build("people", f"{ROWS} union all select 'aaa-unknown-' || range, 'x', 'y' from range(5)")
+        people.model("zebra", PEOPLE, "select 'v-' || range as id, 'pro' as plan from range(3)")
+        refuse(sandbox, "v-1", "no")
+        refuse(sandbox, "v-2", "no")
+        people.sync(status=1)
+        monkeypatch.setattr(review, "ROWS_LISTED", 4)
+        report = report_of(people)
+        assert [row["key"] for row in report.rows()][:2] == ["v-1", "v-2"]
+        assert len(report.rows()) == 4
+        assert report.data["rows"]["limit"]
+        monkeypatch.setattr(review, "ROWS_LISTED", 8)
+        report = report_of(people)
+        assert len(report.rows()) == 8
+        assert report.data["rows"]["limit"] is None
+
+    def test_failed_calls_come_before_others(
+        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refuse(sandbox, "u-3", "no")
+        people.sync(status=1)
+        everything = report_of(people).calls()
+        failed = [call["number"] for call in everything if call["failed"]]
+        assert failed
+        monkeypatch.setattr(review, "CALLS_LISTED", 2 * len(failed))
+        report = report_of(people)
+        assert set(failed) <= {call["number"] for call in report.calls()}
+        assert report.data["calls"]["left_out"] == len(everything) - len(report.calls()) > 0
+        monkeypatch.setattr(review, "OTHER_BODIES", 0)
+        report = report_of(people)
+        assert all((call["body"] is None) != call["failed"] for call in report.calls())
+        assert report.data["calls"]["without_bodies"]
+
+
+def test_flags_that_make_no_sense(people: SmallProject) -> None:
+    assert people.run("report", "--runs", "0").status == 2
+    assert "--keep-runs: 'few' is not a whole number" in people.run("report", "--keep-runs", "few").expect(2).stderr
