@@ -22,7 +22,6 @@ from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySiz
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
-
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, SyncTables, sync_lock
