@@ -24,6 +24,7 @@ COMMANDS = {
     "show": "dbt_pendo.cli.history",
     "row": "dbt_pendo.cli.history",
     "unlock": "dbt_pendo.cli.unlock",
+    "exposures": "dbt_pendo.cli.exposures",
     "schema": "dbt_pendo.cli.schema",
     "sandbox": "dbt_pendo.cli.sandbox",
     "demo": "dbt_pendo.cli.demo",

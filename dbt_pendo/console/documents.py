@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dbt_pendo import __version__
+from dbt_pendo.engine.exposures import Exposure
 from dbt_pendo.engine.fields import SyncFields, UnmappedField
 from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.verify import Verified
@@ -23,6 +24,18 @@ def document(results: Iterable[Mapping[str, Any]], **more: Any) -> dict[str, Any
         more: What else it has to say, by name.
     """
     return {"metadata": {"dbt_pendo_version": __version__}, "results": list(results), **more}
+
+
+def exposure_entry(one: Exposure) -> dict[str, Any]:
+    """Returns the exposure of a sync."""
+    return {
+        "sync": one.spec.name,
+        "unique_id": one.spec.unique_id,
+        "object": one.spec.object,
+        "status": "skipped" if one.left_out else "success",
+        "message": one.left_out,
+        "exposure": one.name,
+    }
 
 
 def error_document(error: DbtPendoError) -> dict[str, Any]:
