@@ -68,7 +68,7 @@ def test_other_commands_tell_the_entry_of_their_document(
 
 
 @pytest.mark.parametrize(
-    ("command", "event"), [(("exposures",), "ExposureShown")]
+    ("command", "event"), [(("exposures",), "ExposureShown"), (("init", "template"), "MappingStarted")]
 )
 def test_commands_that_select_nothing_do_so_too(
     people: SmallProject, sandbox: Sandbox, command: tuple[str, ...], event: str
