@@ -42,6 +42,7 @@ ENVIRONMENT: Mapping[str, tuple[str, type]] = {
     "require_tests": ("DBT_PENDO_REQUIRE_TESTS", bool),
     "mask": ("DBT_PENDO_MASK", tuple),
     "keep_runs": ("DBT_PENDO_KEEP_RUNS", int),
+    "owner": ("DBT_PENDO_OWNER", str),
 }
 
 MAY_BE_ZERO = frozenset({"retries", "missing_retry"})
@@ -108,6 +109,7 @@ class Settings:
         require_tests: Whether models of which a test failed are held back.
         mask: Columns whose values are left out of the calls that a run keeps.
         keep_runs: How many runs keep their calls.
+        owner: Whom exposures name as their owner: a name, an e-mail address, or ``Name <address>``; None for nobody.
         integration_key: The key that writes metadata.
         track_secrets: Track Event shared secrets by app; the empty name is the only app's.
     """
@@ -128,6 +130,7 @@ class Settings:
     require_tests: bool = False
     mask: tuple[str, ...] = ()
     keep_runs: int = 20
+    owner: str | None = None
     integration_key: Secret | None = None
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from dbt_pendo.errors import DbtPendoError
 
 # Where each command lives; a command's module is imported when it is called, so that --help answers at once.
 COMMANDS = {
+    "init": "dbt_pendo.cli.init",
     "check": "dbt_pendo.cli.syncs",
     "plan": "dbt_pendo.cli.syncs",
     "sync": "dbt_pendo.cli.syncs",
@@ -25,6 +26,7 @@ COMMANDS = {
     "row": "dbt_pendo.cli.history",
     "report": "dbt_pendo.cli.report",
     "unlock": "dbt_pendo.cli.unlock",
+    "exposures": "dbt_pendo.cli.exposures",
     "schema": "dbt_pendo.cli.schema",
     "sandbox": "dbt_pendo.cli.sandbox",
     "demo": "dbt_pendo.cli.demo",

@@ -40,9 +40,11 @@ SETTINGS_HELP: Mapping[str, str] = {
     "require_tests": "Hold back models of which a test failed.",
     "mask": "Columns, with commas between them, whose values are left out of the calls that a run keeps.",
     "keep_runs": "How many runs keep their calls.",
+    "owner": "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.",
 }
 # Settings whose flags belong to some commands only.
-GATES = frozenset({"require_tests"})
+GATES = ("require_tests",)
+LINEAGE = ("region", "api_url", "owner")
 
 
 class DbtCommand(click.Command):
@@ -70,6 +72,7 @@ class Invocation:
     Attributes:
         project_dir: The dbt project.
         target_path: dbt's target folder, where the manifest is and our results go.
+        models_path: The first folder in which dbt looks for models.
         selection: Which models.
         gates: What dbt's last command must have done to them.
         connection: Where the warehouse is.
@@ -78,6 +81,7 @@ class Invocation:
 
     project_dir: Path
     target_path: Path
+    models_path: Path
     selection: Selection
     gates: Gates
     connection: Connection
@@ -129,7 +133,12 @@ def connection_options(command: Decorated) -> Decorated:
 
 def settings_options(command: Decorated) -> Decorated:
     """Adds a flag for each setting."""
-    return _apply(command, *_settings(name for name in ENVIRONMENT if name not in GATES))
+    return _apply(command, *_settings(name for name in ENVIRONMENT if name not in (*GATES, "owner")))
+
+
+def lineage_options(command: Decorated) -> Decorated:
+    """Adds the flags of settings that exposures tell of."""
+    return _apply(command, *_settings(LINEAGE))
 
 
 def gate_options(command: Decorated) -> Decorated:
@@ -218,6 +227,7 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     return Invocation(
         project_dir=project_dir,
         target_path=target_path,
+        models_path=project_dir / _first_model_path(project),
         selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
         gates=Gates(flags.get("only_built", False), settings.require_tests),
         connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
@@ -257,6 +267,13 @@ def _read_project(project_dir: Path, other_way: str) -> dict[str, Any]:
     if not isinstance(project, dict):
         raise ConfigError(f"{path} is not a dbt project.")
     return project
+
+
+def _first_model_path(project: Mapping[str, Any]) -> str:
+    paths = project.get("model-paths")
+    first = paths[0] if isinstance(paths, list) and paths else None
+    # Jinja in it is dbt's to read.
+    return first if isinstance(first, str) and "{{" not in first else "models"
 
 
 def _read_vars(text: str | None) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from dbt_pendo import __version__
+from dbt_pendo.engine.exposures import Exposure
 from dbt_pendo.engine.fields import SyncFields, UnmappedField
 from dbt_pendo.engine.run import Checked, Reset, Unlocked
+from dbt_pendo.engine.starter import Starter
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.metadata import SchemaField
@@ -23,6 +26,33 @@ def document(results: Iterable[Mapping[str, Any]], **more: Any) -> dict[str, Any
         more: What else it has to say, by name.
     """
     return {"metadata": {"dbt_pendo_version": __version__}, "results": list(results), **more}
+
+
+def exposure_entry(one: Exposure) -> dict[str, Any]:
+    """Returns the exposure of a sync."""
+    return {
+        "sync": one.spec.name,
+        "unique_id": one.spec.unique_id,
+        "object": one.spec.object,
+        "status": "skipped" if one.left_out else "success",
+        "message": one.left_out,
+        "exposure": one.name,
+    }
+
+
+def starter_entry(starter: Starter, text: str, written_to: Path | None) -> dict[str, Any]:
+    """Returns a starter mapping as YAML, and where it was written."""
+    model = starter.described.model
+    return {
+        "model": model.annotation.model,
+        "unique_id": model.unique_id,
+        "object": starter.draft.object,
+        "status": "success",
+        "message": None,
+        "yaml": text,
+        "file": str(written_to) if written_to else None,
+        "entry": starter.described.entry,
+    }
 
 
 def error_document(error: DbtPendoError) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import orjson
 
 from dbt_pendo.console.documents import fields_entry
 from dbt_pendo.console.lines import Lines, Tag, number
-from dbt_pendo.engine.fields import USABLE, MatchedField, SyncFields, UnmappedField
+from dbt_pendo.engine.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
 from dbt_pendo.pendo.metadata import SchemaField
 from dbt_pendo.spec.sync import Column
 
@@ -46,9 +46,7 @@ def show_fields(lines: Lines, found: Sequence[SyncFields], unmapped: Sequence[Un
 def _field_row(one: MatchedField) -> tuple[str, ...]:
     source = one.mapping.source
     if isinstance(source, Column):
-        # The standard's long word takes half of a line.
-        dtype = (one.dtype or "").lower().replace("character varying", "varchar")
-        filled_from = f"{source.name} {dtype}"
+        filled_from = f"{source.name} {short_dtype(one.dtype or '')}"
     else:
         filled_from = orjson.dumps(source.value).decode()
     shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else one.mapping.group

@@ -135,6 +135,13 @@ class Lines:
             text = body if isinstance(body, str) else orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
             self._console.print(escape(text))
 
+    def text(self, text: str, event: str, data: Mapping[str, Any]) -> None:
+        """Prints what the command is for as it is, even under ``--quiet``, so that it can be piped."""
+        if self._json_lines:
+            self._log(text, "info", event, data)
+        elif not self.as_json:
+            sys.stdout.write(text)
+
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress | None]:
         """Gives progress bars to use inside the block; None unless somebody watches a terminal."""

@@ -226,6 +226,11 @@ def kind_of(dtype: str) -> str | None:
     return next((kind for pattern, kind in _DTYPES if re.search(pattern, lowered)), None)
 
 
+def short_dtype(dtype: str) -> str:
+    """Returns a type in the warehouse's words, for people: the standard's long word takes half of a line."""
+    return " ".join(dtype.lower().replace("character varying", "varchar").split())
+
+
 def _match_one(spec: SyncSpec, mapping: Mapped, dtype: str | None, schema: Schema) -> MatchedField:
     candidates = schema.candidates(mapping.group, mapping.name)
     if not candidates:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dbt_pendo.engine.gates import Gates, Verdict, judge
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import Model, read_manifest
+from dbt_pendo.project.artifacts import Manifest, Model, read_manifest
 from dbt_pendo.project.run_results import LastRun, read_last_run
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.spec.annotation import Problem
@@ -78,17 +78,12 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
     """
     manifest = read_manifest(target_path)
     if not manifest.models:
-        raise ConfigError(
-            f"No model in {manifest.path} carries meta.pendo.",
-            "Map one under `config: {meta: {pendo: …}}` and run `dbt build` again; the README shows how.",
-        )
+        raise nothing_annotated(manifest)
     models = list(manifest.models)
     if selection:
         selected = select_nodes(manifest.path, project_dir, selection.select, selection.exclude, selection.selector)
         models = [model for model in models if model.unique_id in selected]
-    specs, problems = parse_syncs(model.annotation for model in models)
-    if problems:
-        raise MappingError(problems)
+    specs = read_specs(models)
     # Of those that are not selected as well, as far as they can be read: they are for other runs.
     all_specs, _ = parse_syncs(model.annotation for model in manifest.models)
     refuse_shared_segments({spec.name for spec in specs}, [spec for spec in all_specs if spec.enabled])
@@ -100,6 +95,26 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
         [(by_id[spec.unique_id], spec) for spec in specs if spec.enabled],
         last_run,
         {model.unique_id: judge(model, last_run, gates) for model in models},
+    )
+
+
+def read_specs(models: Iterable[Model]) -> list[SyncSpec]:
+    """Parses the mappings of models.
+
+    Raises:
+        MappingError: If one is wrong.
+    """
+    specs, problems = parse_syncs(model.annotation for model in models)
+    if problems:
+        raise MappingError(problems)
+    return specs
+
+
+def nothing_annotated(manifest: Manifest) -> ConfigError:
+    """Returns the error of a project without a mapping."""
+    return ConfigError(
+        f"No model in {manifest.path} carries meta.pendo.",
+        "Map one under `config: {meta: {pendo: …}}` and run `dbt build` again; `dbt-pendo init` starts a mapping.",
     )
 
 

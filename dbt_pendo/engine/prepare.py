@@ -114,21 +114,41 @@ def refuse_unsupported(spec: SyncSpec) -> None:
         raise ConfigError(f"{where}: Pendo's API deletes visitors and accounts only.", "Use `on_removed: clear`.")
 
 
+def require_table(model: Model) -> str:
+    """Returns a model's table or view, rendered.
+
+    Raises:
+        ConfigError: If it is to have none.
+    """
+    if model.materialized == "ephemeral" or not model.relation_name:
+        materialized = model.materialized or "not materialised"
+        raise ConfigError(
+            f"{model.annotation.file}: {model.annotation.model} is {materialized}: there is no table to read.",
+            "Give it `materialized: table` or `view`.",
+        )
+    return model.relation_name
+
+
+def find_columns(session: Session, model: Model) -> Sequence[TableColumn]:
+    """Finds the columns of a model's table or view in the warehouse.
+
+    Raises:
+        ConfigError: If there is none, or the model was not built.
+    """
+    relation = require_table(model)
+    columns = session.columns(model.database, model.schema, model.identifier)
+    if not columns:
+        raise ConfigError(f"{model.annotation.model}: {relation} is not in the warehouse.", _build(model))
+    return columns
+
+
 def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
     """Finds the model's table and the mapped columns in the warehouse.
 
     Raises:
         ConfigError: If the model was not built, or a column is not there.
     """
-    build = f"Run `dbt build --select {spec.name.partition('.')[0]}`."
-    if model.materialized == "ephemeral" or not model.relation_name:
-        raise ConfigError(
-            f"{spec.file}: {spec.name} is {model.materialized or 'not materialised'}: there is no table to read.",
-            "Give it `materialized: table` or `view`.",
-        )
-    columns = session.columns(model.database, model.schema, model.identifier)
-    if not columns:
-        raise ConfigError(f"{spec.name}: {model.relation_name} is not in the warehouse.", build)
+    relation, columns = require_table(model), find_columns(session, model)
     missing = []
     found: dict[str, TableColumn] = {}
     for name in (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns):
@@ -139,11 +159,11 @@ def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
             found[name] = column
     if missing:
         raise ConfigError(
-            "\n".join(f"{spec.file}: {spec.name}: {model.relation_name} {line}" for line in dict.fromkeys(missing)),
-            f"Fix the mapping. If the column is new, the table is older than the model: {build}",
+            "\n".join(f"{spec.file}: {spec.name}: {relation} {line}" for line in dict.fromkeys(missing)),
+            f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
         )
     return Source(
-        model.relation_name,
+        relation,
         found[spec.key],
         tuple(found[name] for name in spec.columns),
         found[spec.parent_key] if spec.parent_key else None,
@@ -218,6 +238,10 @@ def _to_create(group: Group, matched: Iterable[MatchedField]) -> dict[str, Field
 def _require_usable(spec: SyncSpec, matched: tuple[MatchedField, ...]) -> None:
     if (error := unusable(spec, matched)) is not None:
         raise error
+
+
+def _build(model: Model) -> str:
+    return f"Run `dbt build --select {model.annotation.model}`."
 
 
 def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | None:

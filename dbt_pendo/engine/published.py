@@ -74,8 +74,13 @@ def _names_of(build: Build) -> set[str]:
 
 def _model(build: Build) -> Model:
     mapping, columns, tests = (_decoded(text, build) for text in (build.mapping, build.column_mappings, build.tests))
+    _, package, name = f"{build.unique_id}..".split(".")[:3]
     return Model(
         unique_id=build.unique_id,
+        package=package,
+        name=name,
+        # Only what refers to a model in SQL or YAML has to know it.
+        version=None,
         relation_name=build.relation_name,
         database=build.database,
         schema=build.schema,

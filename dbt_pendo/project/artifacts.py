@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,18 @@ from dbt_pendo.spec.annotation import Annotation
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
 SUPPORTED_MANIFESTS = (12, 20)
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model, seed or snapshot that carries ``meta.pendo``.
+    """A model, seed or snapshot.
 
     Attributes:
         unique_id: dbt's id.
+        package: The dbt project or package that it belongs to.
+        name: Its name there.
+        version: Its version, of a versioned model.
         relation_name: The table or view, quoted for the adapter; None when nothing is materialised.
         database: The database dbt built it in.
         schema: The schema dbt built it in.
@@ -32,9 +36,14 @@ class Model:
         annotation: Its mapping, as the user wrote it.
         ancestors: The ids of all nodes that it is made of, near and far.
         tests: The ids of its tests, unit tests among them.
+        owner: Who owns the group that it belongs to, as dbt's YAML says it; empty where nobody does.
+        is_private: Whether dbt lets nothing outside its group refer to it.
     """
 
     unique_id: str
+    package: str
+    name: str
+    version: str | float | None
     relation_name: str | None
     database: str | None
     schema: str
@@ -43,6 +52,8 @@ class Model:
     annotation: Annotation
     ancestors: frozenset[str] = frozenset()
     tests: frozenset[str] = frozenset()
+    owner: Mapping[str, Any] = field(default_factory=dict)
+    is_private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +62,19 @@ class Manifest:
 
     Attributes:
         path: The file.
+        project: The name of the dbt project.
         invocation_id: The dbt invocation that wrote it.
         adapter_type: The adapter the project was built with.
         models: The annotated models in dbt's order: parents before children.
+        exposures: The exposures of the project, each with the file that it stands in.
     """
 
     path: Path
+    project: str
     invocation_id: str
     adapter_type: str
     models: tuple[Model, ...]
+    exposures: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_manifest(target_path: Path) -> Manifest:
@@ -71,7 +86,40 @@ def read_manifest(target_path: Path) -> Manifest:
     Raises:
         ConfigError: If there is none, it is no manifest, or a version this release does not know.
     """
-    path = target_path / "manifest.json"
+    document = read_manifest_document(target_path)
+    metadata, nodes = document["metadata"], document["nodes"]
+    project = str(metadata.get("project_name") or "")
+    graph = _Graph(nodes, as_mapping(document.get("unit_tests")))
+    groups = as_mapping(document.get("groups"))
+    annotated = {
+        unique_id: _model(unique_id, node, graph, groups)
+        for unique_id, node in nodes.items()
+        if is_syncable(node) and is_annotated(node)
+    }
+    return Manifest(
+        path=target_path / MANIFEST,
+        project=project,
+        invocation_id=str(metadata.get("invocation_id") or ""),
+        adapter_type=str(metadata.get("adapter_type") or ""),
+        models=tuple(annotated[unique_id] for unique_id in graph.order if unique_id in annotated),
+        exposures={
+            str(exposure.get("name")): str(exposure.get("original_file_path"))
+            for exposure in map(as_mapping, as_mapping(document.get("exposures")).values())
+            if exposure.get("package_name") == project
+        },
+    )
+
+
+def read_manifest_document(target_path: Path) -> dict[str, Any]:
+    """Reads ``manifest.json`` as it is.
+
+    Args:
+        target_path: dbt's target folder.
+
+    Raises:
+        ConfigError: If there is none, it is no manifest, or a version this release does not know.
+    """
+    path = target_path / MANIFEST
     document = read_artifact(path)
     metadata = document.get("metadata")
     nodes = document.get("nodes")
@@ -85,18 +133,7 @@ def read_manifest(target_path: Path) -> Manifest:
             "newer write.",
             "Run `dbt build` with such a dbt, or upgrade dbt-pendo.",
         )
-    graph = _Graph(nodes, as_mapping(document.get("unit_tests")))
-    annotated = {
-        unique_id: model
-        for unique_id, node in nodes.items()
-        if isinstance(node, dict) and (model := _annotated_model(unique_id, node, graph)) is not None
-    }
-    return Manifest(
-        path=path,
-        invocation_id=str(metadata.get("invocation_id") or ""),
-        adapter_type=str(metadata.get("adapter_type") or ""),
-        models=tuple(annotated[unique_id] for unique_id in graph.order if unique_id in annotated),
-    )
+    return document
 
 
 def read_artifact(path: Path) -> dict[str, Any]:
@@ -121,24 +158,29 @@ def read_artifact(path: Path) -> dict[str, Any]:
     return document
 
 
-def _annotated_model(unique_id: str, node: dict[str, Any], graph: _Graph) -> Model | None:
-    if node.get("resource_type") not in ("model", "seed", "snapshot"):
-        return None
-    marked, meta = _pendo_of(node)
-    columns = {
-        str(as_mapping(column).get("name") or name): value
-        for name, column in as_mapping(node.get("columns")).items()
-        for present, value in [_pendo_of(as_mapping(column))]
-        # dbt v2 lets columns that have no meta of their own inherit the model's.
-        if present and not (marked and value == meta)
-    }
-    if not marked and not columns:
-        return None
+def read_model(document: Mapping[str, Any], unique_id: str) -> Model:
+    """Reads one model of a manifest, whether it carries ``meta.pendo`` or not.
+
+    Args:
+        document: The manifest as it is.
+        unique_id: dbt's id of the model.
+    """
+    nodes = document["nodes"]
+    graph = _Graph(nodes, as_mapping(document.get("unit_tests")))
+    return _model(unique_id, nodes[unique_id], graph, as_mapping(document.get("groups")))
+
+
+def _model(unique_id: str, node: Mapping[str, Any], graph: _Graph, groups: Mapping[str, Any]) -> Model:
     config = as_mapping(node.get("config"))
     name = str(node.get("name"))
+    package = str(node.get("package_name") or "")
     version = node.get("version")
+    group = as_mapping(groups.get(f"group.{package}.{config.get('group') or node.get('group')}"))
     return Model(
         unique_id=unique_id,
+        package=package,
+        name=name,
+        version=version,
         relation_name=node.get("relation_name"),
         database=node.get("database"),
         schema=str(node.get("schema")),
@@ -148,12 +190,35 @@ def _annotated_model(unique_id: str, node: dict[str, Any], graph: _Graph) -> Mod
             unique_id=unique_id,
             model=f"{name}_v{version}" if version is not None else name,
             file=_declared_in(node),
-            meta=meta,
-            columns=columns,
+            meta=_pendo_of(node)[1],
+            columns=_annotated_columns(node),
         ),
         ancestors=graph.ancestors(unique_id),
         tests=graph.tests.get(unique_id, frozenset()),
+        owner=as_mapping(group.get("owner")),
+        is_private=(config.get("access") or node.get("access")) == "private",
     )
+
+
+def is_syncable(node: Any) -> bool:
+    """Returns whether a node of the manifest is one that can become a sync: a model, a seed or a snapshot."""
+    return isinstance(node, dict) and node.get("resource_type") in ("model", "seed", "snapshot")
+
+
+def is_annotated(node: Mapping[str, Any]) -> bool:
+    """Returns whether a node or one of its columns carries ``meta.pendo``."""
+    return _pendo_of(node)[0] or bool(_annotated_columns(node))
+
+
+def _annotated_columns(node: Mapping[str, Any]) -> dict[str, Any]:
+    marked, meta = _pendo_of(node)
+    return {
+        str(as_mapping(column).get("name") or name): value
+        for name, column in as_mapping(node.get("columns")).items()
+        for present, value in [_pendo_of(as_mapping(column))]
+        # dbt v2 lets columns that have no meta of their own inherit the model's.
+        if present and not (marked and value == meta)
+    }
 
 
 def _pendo_of(node: Mapping[str, Any]) -> tuple[bool, Any]:

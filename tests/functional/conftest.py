@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,10 @@ from harness import (
     PEOPLE,
     PEOPLE_ROWS,
     REPOSITORY,
+    SMALL_PROFILE,
     Project,
     SmallProject,
+    build_once,
     clean_environment,
     copy_built,
     environment_of,
@@ -35,35 +36,6 @@ models:
   small:
     +materialized: table
 """
-SMALL_PROFILE = """\
-small:
-  target: dev
-  outputs:
-    dev: &dev
-      type: duckdb
-      path: "{{ env_var('SMALL_DUCKDB_PATH') }}"
-      schema: main
-      threads: 1
-    other:
-      <<: *dev
-      schema: other
-"""
-
-
-def build_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
-    """Returns the folder of a built project; of several workers the first builds it, the others wait."""
-    base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder, built = root / f"built_{name}", root / f"built_{name}.done"
-    with (root / f"built_{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not built.exists():
-            # What a build that failed has left.
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            build(folder)
-            built.touch()
-    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import datetime
+import fcntl
 import io
 import json
 import os
@@ -12,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 from unittest import mock
 
 import duckdb
+import pytest
 
 from dbt_pendo.cli import main
 from dbt_pendo.sandbox import Request, Sandbox
@@ -28,6 +30,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 PEOPLE_ROWS = "select * from (values ('a', 'pro'), ('b', 'free')) rows(id, plan)"
 UTC = datetime.timezone.utc
+SMALL_PROFILE = """\
+small:
+  target: dev
+  outputs:
+    dev: &dev
+      type: duckdb
+      path: "{{ env_var('SMALL_DUCKDB_PATH') }}"
+      schema: main
+      threads: 1
+    other:
+      <<: *dev
+      schema: other
+"""
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held")
 
 
@@ -85,8 +100,8 @@ def run_process(*args: str) -> Ended:
     return Ended(args, ended.returncode, ended.stdout, ended.stderr)
 
 
-def run_dbt(*args: str, cwd: Path, env: Mapping[str, str], status: int = 0) -> None:
-    """Runs dbt as a process of its own."""
+def run_dbt(*args: str, cwd: Path, env: Mapping[str, str], status: int = 0) -> str:
+    """Runs dbt as a process of its own, and returns what it printed."""
     ended = subprocess.run(
         [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *args],
         cwd=cwd,
@@ -96,6 +111,23 @@ def run_dbt(*args: str, cwd: Path, env: Mapping[str, str], status: int = 0) -> N
         check=False,
     )
     assert ended.returncode == status, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def build_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
+    """Returns the folder of a built project; of several workers the first builds it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, built = root / f"built_{name}", root / f"built_{name}.done"
+    with (root / f"built_{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            # What a build that failed has left.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            build(folder)
+            built.touch()
+    return folder
 
 
 def run_dbt_commands(commands: Sequence[Sequence[str]], cwd: Path, env: Mapping[str, str], status: int = 0) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL_PROFILE, build_once
-from harness import Project, copy_built, run_dbt, writes
+from harness import SMALL_PROFILE, Project, build_once, copy_built, run_dbt, writes
 
 from dbt_pendo.sandbox import Sandbox
 

@@ -67,6 +67,17 @@ def test_other_commands_tell_the_entry_of_their_document(
     assert [line["data"] for line in lines if line["info"]["name"] == event] == document["results"]
 
 
+@pytest.mark.parametrize(
+    ("command", "event"), [(("exposures",), "ExposureShown"), (("init", "template"), "MappingStarted")]
+)
+def test_commands_that_select_nothing_do_so_too(
+    people: SmallProject, sandbox: Sandbox, command: tuple[str, ...], event: str
+) -> None:
+    document = people.run(*command, "--json").json
+    lines = logged(people.run(*command, "--log-format", "json").stdout)
+    assert [line["data"] for line in lines if line["info"]["name"] == event] == document["results"]
+
+
 def test_an_error_that_ends_a_command_is_a_line_too(people: SmallProject) -> None:
     people.manifest_path.unlink()
     (line,) = logged(people.run("sync", "--log-format", "json").expect(2).stdout)

@@ -21,6 +21,6 @@ def test_the_page_shows_what_the_commands_print() -> None:
 
 def test_each_command_that_people_look_at_is_on_it() -> None:
     page = capture.PAGE.read_text(encoding="utf-8")
-    for command in ("check", "plan", "sync", "runs", "show", "fields", "verify"):
+    for command in ("check", "plan", "sync", "runs", "show", "fields", "verify", "init", "exposures"):
         assert f"\n$ dbt-pendo {command}" in page
     assert "Traceback" not in page

@@ -25,6 +25,7 @@ V12 = "https://schemas.getdbt.com/dbt/manifest/v12.json"
 def a_node(name: str = "users", **more: Any) -> dict[str, Any]:
     return {
         "resource_type": "model",
+        "package_name": "shop",
         "name": name,
         "alias": name,
         "database": "shop",
@@ -43,7 +44,13 @@ def a_node(name: str = "users", **more: Any) -> dict[str, Any]:
 
 def a_manifest(*nodes: dict[str, Any], **metadata: Any) -> dict[str, Any]:
     return {
-        "metadata": {"dbt_schema_version": V12, "invocation_id": "inv-1", "adapter_type": "duckdb", **metadata},
+        "metadata": {
+            "dbt_schema_version": V12,
+            "project_name": "shop",
+            "invocation_id": "inv-1",
+            "adapter_type": "duckdb",
+            **metadata,
+        },
         "nodes": {f"{node['resource_type']}.shop.{node['name']}": node for node in nodes},
     }
 
@@ -62,11 +69,15 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path):
     manifest = read_manifest(write(tmp_path, a_manifest(a_node(), a_node("plain", config={"meta": {}}))))
     assert manifest == Manifest(
         path=tmp_path / "manifest.json",
+        project="shop",
         invocation_id="inv-1",
         adapter_type="duckdb",
         models=(
             Model(
                 unique_id="model.shop.users",
+                package="shop",
+                name="users",
+                version=None,
                 relation_name='"shop"."marts"."users"',
                 database="shop",
                 schema="marts",

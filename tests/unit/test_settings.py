@@ -54,6 +54,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "require_tests": (False, "yes", False, False, (False, True, False)),
     "mask": ("email, name", "phone", ["email", " name "], (), (("email", "name"), ("phone",), ("email", "name"))),
     "keep_runs": (1, "2", 3, 20, (1, 2, 3)),
+    "owner": ("a flag", "a@example.com", "a project", None, ("a flag", "a@example.com", "a project")),
 }
 SECRET = "ab12-SECRET-9f.eu"
 KNOWN_SETTINGS = f"Known settings: {', '.join(VALUES)}."

@@ -1,0 +1,501 @@
+"""`dbt-pendo exposures`: what it writes, real dbt reads; what others wrote stays."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from harness import SMALL_PROFILE, Ended, Project, build_once, copy_built, custom, run_cli, run_dbt, run_process
+
+from dbt_pendo.sandbox import Sandbox
+
+PROJECT = """\
+name: shop
+version: "1.0.0"
+config-version: 2
+profile: small
+model-paths: [marts, more_marts]
+models:
+  +materialized: table
+"""
+PACKAGE = """\
+name: bought
+version: "1.0.0"
+config-version: 2
+"""
+# Names that YAML, Jinja and Markdown would make something else of.
+ODD_NAME = "{{ 1 / 0 }} {% if %} {# Größe: 'x' \"y\" #} 🚀"
+ODD_SEGMENT = "on: {{{ true }}} # 1"
+MODELS = {
+    "people": "select 'a' as id, 'pro' as plan",
+    "teams": "select 'a' as id, 'pro' as plan",
+    "secret": "select 'a' as id, 'pro' as plan",
+    "clicks": "select 'e1' as id, 'a' as who, timestamp '2026-05-01' as done_at, 'x' as page",
+    "trials": "select 'a' as id",
+    "versioned_v1": "select 'a' as id, 'v1' as plan",
+    "versioned_v2": "select 'a' as id, 'v2' as plan",
+    "off": "select 'a' as id, 'pro' as plan",
+    "plain": "select 'a' as id, 'pro' as plan",
+}
+
+
+def raw(text: str) -> str:
+    """A text that is the same when dbt has rendered the user's YAML."""
+    return f"{{% raw %}}{text}{{% endraw %}}"
+
+
+VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+YAML: dict[str, Any] = {
+    "groups": [{"name": "finance", "owner": {"name": "Finance", "email": "finance@example.com"}}],
+    "models": [
+        {"name": "people", "config": {"meta": {"pendo": VISITOR}}},
+        {
+            "name": "teams",
+            "config": {
+                "group": "finance",
+                "meta": {
+                    "pendo": [
+                        {
+                            "name": "facts-1",
+                            "object": "account",
+                            "account_id": {"parent": "id", "child": "id"},
+                            "mode": "upsert",
+                            "on_removed": "clear",
+                            "fields": {"plan": {"column": "plan", "group": "agent"}, "source": {"value": True}},
+                        },
+                        {"name": "off", "enabled": False, "object": "account", "account_id": "id", "mode": "upsert"},
+                    ]
+                },
+            },
+        },
+        {"name": "secret", "config": {"group": "finance", "access": "private", "meta": {"pendo": VISITOR}}},
+        {
+            "name": "clicks",
+            "config": {
+                "meta": {
+                    "pendo": {
+                        "object": "track_event",
+                        "event": raw(ODD_NAME),
+                        "event_id": "id",
+                        "visitor_id": "who",
+                        "account_id": {"value": "acme"},
+                        "timestamp": "done_at",
+                        "properties": {"on": "page"},
+                    }
+                }
+            },
+        },
+        {
+            "name": "trials",
+            "config": {"meta": {"pendo": {"object": "segment", "segment": raw(ODD_SEGMENT), "visitor_id": "id"}}},
+        },
+        {
+            "name": "versioned",
+            "latest_version": 2,
+            "config": {"meta": {"pendo": VISITOR}},
+            "versions": [{"v": 1}, {"v": 2}],
+        },
+        {"name": "off", "config": {"enabled": False, "meta": {"pendo": VISITOR}}},
+    ],
+    "seeds": [{"name": "a_seed", "config": {"meta": {"pendo": VISITOR}}}],
+}
+SNAPSHOT = """\
+{% snapshot a_snapshot %}
+{{ config(target_schema='main', unique_key='id', strategy='check', check_cols='all',
+          meta={'pendo': {'object': 'visitor', 'visitor_id': 'id', 'fields': {'plan': 'plan'}}}) }}
+select * from {{ ref('plain') }}
+{% endsnapshot %}
+"""
+BOUGHT = """\
+{{ config(meta={'pendo': {'object': 'parent_account', 'parent_account_id': 'id', 'on_removed': 'keep',
+                          'fields': {'plan': 'plan'}}}) }}
+select 'a' as id, 'pro' as plan
+"""
+HUMANS = """\
+exposures:
+  - name: weekly   # ours
+    type: dashboard
+    depends_on: [ref('people')]
+    owner: {name: somebody}
+"""
+DEPENDS_ON = {
+    "pendo_a_seed": "seed.shop.a_seed",
+    "pendo_a_snapshot": "snapshot.shop.a_snapshot",
+    "pendo_bought_accounts": "model.bought.bought_accounts",
+    "pendo_clicks": "model.shop.clicks",
+    "pendo_people": "model.shop.people",
+    "pendo_teams__facts_1": "model.shop.teams",
+    "pendo_trials": "model.shop.trials",
+    "pendo_versioned_v1": "model.shop.versioned.v1",
+    "pendo_versioned_v2": "model.shop.versioned.v2",
+}
+OWNER = "Data {{ team }} <data@example.com>"
+FILE = Path("marts") / "pendo_exposures.yml"
+
+
+# With it dbt holds properties against the schema of its next generation, which it else does for some adapters only.
+STRICT = {"DBT_ENV_PRIVATE_RUN_JSONSCHEMA_VALIDATIONS": "true"}
+
+
+class Lineage(Project):
+    """A project with a sync of each kind, and an exposure that a human wrote."""
+
+    def dbt(self, *args: str, status: int = 0) -> str:
+        env = {"SMALL_DUCKDB_PATH": str(self.database), **STRICT}
+        return run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env, status=status)
+
+    def exposures(self, *args: str, status: int = 0) -> Ended:
+        return run_cli("exposures", *args).expect(status)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / FILE
+
+    def written(self) -> dict[str, Any]:
+        """The exposures of the file."""
+        document = yaml.safe_load(self.file.read_text(encoding="utf-8"))
+        return {exposure["name"]: exposure for exposure in document["exposures"]}
+
+    def known(self) -> dict[str, Any]:
+        """The exposures of the manifest."""
+        return {exposure["name"]: exposure for exposure in self.manifest()["exposures"].values()}
+
+
+@pytest.fixture(scope="session")
+def built_lineage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The project as dbt builds it, and as dbt builds it again with the exposures."""
+
+    def build(folder: Path) -> None:
+        for name in ("marts", "more_marts", "seeds", "snapshots", "bought/models"):
+            (folder / name).mkdir(parents=True)
+        (folder / "dbt_project.yml").write_text(PROJECT)
+        (folder / "profiles.yml").write_text(SMALL_PROFILE)
+        (folder / "packages.yml").write_text("packages: [{local: bought}]\n")
+        (folder / "bought" / "dbt_project.yml").write_text(PACKAGE)
+        (folder / "bought" / "models" / "bought_accounts.sql").write_text(BOUGHT)
+        (folder / "seeds" / "a_seed.csv").write_text("id,plan\na,seeded\n")
+        (folder / "snapshots" / "a_snapshot.sql").write_text(SNAPSHOT)
+        (folder / "marts" / "models.yml").write_text(yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True))
+        (folder / "marts" / "dashboards.yml").write_text(HUMANS)
+        for name, sql in MODELS.items():
+            (folder / "marts" / f"{name}.sql").write_text(sql)
+        project = Lineage(folder, folder / "small.duckdb")
+        project.dbt("deps")
+        project.dbt("build")
+
+    def tell(folder: Path) -> None:
+        shutil.copytree(built, folder, dirs_exist_ok=True)
+        project = Lineage(folder, folder / "small.duckdb")
+        ended = run_process("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
+        assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
+        # Since dbt 1.9 a build has something to say of exposures as well: no-op.
+        project.dbt("build", "--warn-error", "--no-partial-parse")
+
+    built = build_once(tmp_path_factory, "lineage", build)
+    return {"built": built, "told": build_once(tmp_path_factory, "lineage_told", tell)}
+
+
+@pytest.fixture
+def lineage(
+    built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Lineage:
+    """The project before it has a file of ours."""
+    return _enter(built_lineage["built"], tmp_path / "shop", monkeypatch)
+
+
+@pytest.fixture
+def told(built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lineage:
+    """The project after dbt has read our file."""
+    return _enter(built_lineage["told"], tmp_path / "shop", monkeypatch)
+
+
+def _enter(built: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lineage:
+    database = copy_built(built, folder, "small.duckdb")
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    # The sandbox is no app that one could open.
+    monkeypatch.delenv("PENDO_API_URL")
+    return Lineage(folder, database)
+
+
+# What dbt makes of it.
+
+
+def test_dbt_reads_an_exposure_of_each_sync(told: Lineage) -> None:
+    exposures = told.known()
+    assert {name: exposure["depends_on"]["nodes"] for name, exposure in exposures.items()} == {
+        **{name: [node] for name, node in DEPENDS_ON.items()},
+        "weekly": ["model.shop.people"],
+    }
+    # A package's model by both names, for another package may have one as well.
+    refs = {name: exposure["depends_on"] for name, exposure in told.written().items()}
+    assert refs["pendo_bought_accounts"] == ["ref('bought', 'bought_accounts')"]
+    assert refs["pendo_versioned_v1"] == ["ref('versioned', v=1)"]
+    ours = [exposure for name, exposure in exposures.items() if name != "weekly"]
+    assert {exposure["type"] for exposure in ours} == {"application"}
+    assert {exposure["url"] for exposure in ours} == {"https://app.pendo.io"}
+    assert {exposure["original_file_path"] for exposure in ours} == {str(FILE)}
+    selected = told.dbt("ls", "--quiet", "--select", "+exposure:pendo_versioned_v2", "exposure:pendo_trials")
+    assert selected.split() == ["exposure:shop.pendo_trials", "exposure:shop.pendo_versioned_v2", "shop.versioned.v2"]
+
+
+def test_what_an_exposure_says(told: Lineage) -> None:
+    exposures = told.known()
+    teams = exposures["pendo_teams__facts_1"]
+    assert teams["label"] == "Pendo accounts (teams.facts-1)"
+    assert teams["description"] == (
+        "Pendo accounts by the id in `id` and `id`; ids that Pendo does not know are created. Of those that leave the "
+        "model the fields are emptied.\n\nFields:\n\n- `plan` (agent): `plan`\n- `source`: always `true`"
+    )
+    clicks = exposures["pendo_clicks"]
+    assert clicks["label"] == f"Pendo event {ODD_NAME} (clicks)"
+    assert clicks["description"] == (
+        f"Pendo track events called `{ODD_NAME}`, one for each `id`: of the visitor in `who`, for the account `acme`, "
+        f"at the time in `done_at`.\n\nProperties:\n\n- `on`: `page`"
+    )
+    trials = exposures["pendo_trials"]
+    assert trials["label"] == f"Pendo segment {ODD_SEGMENT} (trials)"
+    assert trials["description"] == f"The Pendo segment `{ODD_SEGMENT}` holds exactly the visitors in `id`."
+    assert exposures["pendo_people"]["description"] == (
+        "Pendo visitors by the id in `id`; ids that Pendo does not know are skipped.\n\nFields:\n\n- `plan`: `plan`"
+    )
+    owners = {
+        name: {key: text for key, text in exposures[name]["owner"].items() if text}
+        for name in ("pendo_people", "pendo_teams__facts_1")
+    }
+    assert owners == {
+        "pendo_people": {"name": "Data {{ team }}", "email": "data@example.com"},
+        "pendo_teams__facts_1": {"name": "Finance", "email": "finance@example.com"},
+    }
+
+
+def test_the_next_generation_of_dbt_takes_it(told: Lineage) -> None:
+    """It could not be had here, but dbt ships the schema that it holds properties against."""
+    schema = resources.files("dbt").joinpath("jsonschemas", "resources", "latest.json")
+    if not schema.is_file():
+        pytest.skip("this dbt ships no such schema")
+    validator = jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
+    document = yaml.safe_load(told.file.read_text(encoding="utf-8"))
+    assert [error.message for error in validator.iter_errors(document)] == []
+
+
+def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told: Lineage) -> None:
+    result = told.exposures("--json").result("secret")
+    assert (result["status"], result["exposure"]) == ("skipped", "pendo_secret")
+    assert "private" in result["message"]
+    assert "pendo_secret" not in told.written()
+    # Were it not left out, nothing would parse any more.
+    text = told.file.read_text(encoding="utf-8")
+    told.file.write_text(text.replace("ref('people')", "ref('secret')"), encoding="utf-8")
+    assert "private" in told.dbt("parse", status=2)
+
+
+# Owner and address.
+
+
+def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(
+    lineage: Lineage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for args, owner in (
+        ([], {"name": "shop"}),
+        (["--owner", "Data team"], {"name": "Data team"}),
+        (["--owner", "data@example.com"], {"email": "data@example.com"}),
+        (["--owner", " Data team <data@example.com>"], {"name": "Data team", "email": "data@example.com"}),
+    ):
+        lineage.exposures(*args)
+        assert lineage.written()["pendo_people"]["owner"] == owner
+        assert lineage.written()["pendo_teams__facts_1"]["owner"]["name"] == "Finance"
+    monkeypatch.setenv("DBT_PENDO_OWNER", "of the environment")
+    lineage.exposures()
+    assert lineage.written()["pendo_people"]["owner"] == {"name": "of the environment"}
+    monkeypatch.delenv("DBT_PENDO_OWNER")
+    project = lineage.folder / "dbt_project.yml"
+    project.write_text(PROJECT + "vars: {dbt_pendo: {owner: of the project, region: eu}}\n")
+    lineage.exposures()
+    assert lineage.written()["pendo_people"]["owner"] == {"name": "of the project"}
+    assert lineage.written()["pendo_people"]["url"] == "https://app.eu.pendo.io"
+    lineage.exposures("--region", "au")
+    assert lineage.written()["pendo_people"]["url"] == "https://app.au.pendo.io"
+    lineage.exposures("--api-url", "https://adopt.example.com/")
+    assert lineage.written()["pendo_people"]["url"] == "https://adopt.example.com"
+
+
+# The file.
+
+
+def test_the_same_project_gives_the_same_file_to_the_byte(told: Lineage) -> None:
+    before = (told.file.read_bytes(), told.file.stat().st_mtime_ns)
+    assert f"{FILE} is up to date" in told.exposures("--owner", OWNER).stdout
+    manifest = told.manifest()
+    for part in ("nodes", "exposures"):
+        shuffled = list(manifest[part].items())
+        random.Random(7).shuffle(shuffled)
+        manifest[part] = dict(shuffled)
+    told.write_manifest(manifest)
+    told.exposures("--owner", OWNER)
+    assert (told.file.read_bytes(), told.file.stat().st_mtime_ns) == before
+
+
+def test_exposures_come_and_go_with_the_mappings(told: Lineage) -> None:
+    assert sorted(told.written()) == list(told.written()) == list(DEPENDS_ON)
+    told.annotate("people", None)
+    told.annotate("clicks", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
+    told.annotate("plain", VISITOR)
+    told.exposures()
+    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_people", "pendo_clicks"} | {"pendo_plain"}
+
+
+def test_the_last_one_goes_as_well(told: Lineage) -> None:
+    manifest = told.manifest()
+    for node in manifest["nodes"].values():
+        node["config"]["meta"] = node["meta"] = {}
+    told.write_manifest(manifest)
+    told.exposures()
+    assert told.written() == {}
+    told.dbt("parse", "--warn-error")
+    assert set(told.known()) == {"weekly"}
+    # Without a file of ours there is nothing to be brought up to date.
+    told.file.unlink()
+    told.write_manifest(manifest)
+    assert "carries meta.pendo" in told.exposures(status=2).stderr
+    assert not told.file.exists()
+
+
+def test_a_model_that_is_gone(told: Lineage) -> None:
+    """dbt refuses to parse then; the file's head says what to do."""
+    (told.folder / "marts" / "clicks.sql").unlink()
+    assert "clicks" in told.dbt("parse", status=2)
+    head = told.file.read_text(encoding="utf-8").splitlines()[1]
+    assert "delete this file, run `dbt parse`, then `dbt-pendo exposures`" in head
+    told.file.unlink()
+    told.dbt("parse")
+    told.exposures()
+    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_clicks"}
+
+
+def test_check_tells_whether_the_file_is_up_to_date(lineage: Lineage) -> None:
+    ended = lineage.exposures("--check", status=1)
+    assert f"{FILE} is not up to date" in ended.stdout
+    assert not lineage.file.exists()
+    assert lineage.exposures("--json").json["status"] == "written"
+    document = lineage.exposures("--check", "--json").json
+    assert (document["file"], document["status"]) == (str(FILE), "unchanged")
+    assert document["results"][2] == {
+        "sync": "bought_accounts",
+        "unique_id": "model.bought.bought_accounts",
+        "object": "parent_account",
+        "status": "success",
+        "message": None,
+        "exposure": "pendo_bought_accounts",
+    }
+    # As git writes it on Windows.
+    lineage.file.write_bytes(lineage.file.read_bytes().replace(b"\n", b"\r\n"))
+    lineage.exposures("--check")
+    edited = lineage.file.read_text(encoding="utf-8").replace("skipped", "created")
+    lineage.file.write_text(edited, encoding="utf-8")
+    assert lineage.exposures("--check", "--json", status=1).json["status"] == "outdated"
+    assert lineage.file.read_text(encoding="utf-8") == edited
+
+
+def test_another_file(lineage: Lineage, tmp_path: Path) -> None:
+    for file in (lineage.folder / "more_marts" / "deep" / "exposures.yml", Path("elsewhere.yml")):
+        lineage.exposures("--output", str(file))
+        assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) == {"exposures"}
+    assert (tmp_path / "elsewhere.yml").exists()
+    assert not lineage.file.exists()
+
+
+# What others wrote.
+
+
+@pytest.mark.parametrize("text", [HUMANS, "", "# Written by a human\n", b"\xff\xfe\x00"], ids=repr)
+def test_a_file_of_somebody_else_is_left_as_it_is(lineage: Lineage, text: str | bytes) -> None:
+    before = text if isinstance(text, bytes) else text.encode()
+    lineage.file.write_bytes(before)
+    for more in ([], ["--check"]):
+        stderr = lineage.exposures(*more, status=2).stderr
+        assert f"{FILE} was not written by dbt-pendo" in stderr
+        assert "--output" in stderr
+    assert lineage.file.read_bytes() == before
+
+
+def test_other_files_are_not_touched(lineage: Lineage) -> None:
+    def contents() -> dict[Path, bytes]:
+        found = [path for path in lineage.folder.rglob("*") if path.is_file() and path != lineage.file]
+        return {path: path.read_bytes() for path in found}
+
+    before = contents()
+    lineage.exposures()
+    assert contents() == before
+
+
+def test_a_name_that_is_taken(told: Lineage) -> None:
+    # By ourselves, in a file of another name: dbt would find both.
+    stderr = told.exposures("--output", "marts/other.yml", status=2).stderr
+    assert f"{FILE} has an exposure pendo_a_seed already" in stderr
+    manifest = told.manifest()
+    manifest["exposures"]["exposure.shop.pendo_people"]["original_file_path"] = "marts/dashboards.yml"
+    told.write_manifest(manifest)
+    before = told.file.read_bytes()
+    for more in ([], ["--check"]):
+        assert "marts/dashboards.yml has an exposure pendo_people already" in told.exposures(*more, status=2).stderr
+    assert told.file.read_bytes() == before
+    # An exposure of a package is another one, as is that of a model that gets none.
+    exposures = manifest["exposures"]
+    exposures["exposure.bought.pendo_people"] = {
+        **exposures.pop("exposure.shop.pendo_people"),
+        "package_name": "bought",
+    }
+    exposures["exposure.shop.pendo_secret"] = {**exposures["exposure.shop.weekly"], "name": "pendo_secret"}
+    told.write_manifest(manifest)
+    told.exposures()
+
+
+def test_two_syncs_that_would_be_one_exposure(lineage: Lineage) -> None:
+    lineage.annotate("teams", [{**VISITOR, "name": "facts-1"}, {**VISITOR, "name": "facts_1"}])
+    stderr = lineage.exposures(status=2).stderr
+    assert "teams.facts-1" in stderr
+    assert "teams.facts_1 would both be the exposure pendo_teams__facts_1" in stderr
+
+
+def test_a_wrong_mapping_is_told_as_by_every_command(lineage: Lineage) -> None:
+    lineage.annotate("people", {"object": "visitor", "visitorId": "id"})
+    stderr = lineage.exposures(status=2).stderr
+    assert "did you mean `visitor_id`" in stderr
+    assert not lineage.file.exists()
+
+
+@pytest.mark.parametrize("paths", ["['{{ env_var(\"WHERE\") }}']", "[]", "marts"], ids=repr)
+def test_model_paths_that_only_dbt_can_read(lineage: Lineage, paths: str) -> None:
+    project = lineage.folder / "dbt_project.yml"
+    project.write_text(PROJECT.replace("[marts, more_marts]", paths))
+    lineage.exposures()
+    assert (lineage.folder / "models" / "pendo_exposures.yml").exists()
+
+
+def test_a_place_that_cannot_be_written(lineage: Lineage) -> None:
+    (lineage.folder / "a_file").write_text("x")
+    assert "cannot be" in lineage.exposures("--output", str(lineage.folder / "a_file" / "x.yml"), status=2).stderr
+    assert "cannot be" in lineage.exposures("--output", str(lineage.folder), status=2).stderr
+
+
+# Everything else goes on.
+
+
+def test_syncs_work_beside_exposures(told: Lineage, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDO_API_URL", sandbox.url)
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a"])
+    told.check("--select", "people")
+    told.plan("--select", "people")
+    ended = told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2")
+    assert ended.result()["sync"] == "versioned_v2"
+    assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}

@@ -1,0 +1,470 @@
+"""`dbt-pendo init`: what it prints is a mapping that dbt, check and sync take as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from harness import (
+    SMALL_PROFILE,
+    Ended,
+    Project,
+    build_once,
+    copy_built,
+    custom,
+    epoch_ms,
+    run_cli,
+    run_dbt,
+    run_process,
+    writes,
+)
+
+from dbt_pendo.sandbox import Sandbox
+
+PROJECT = """\
+name: shop
+version: "1.0.0"
+config-version: 2
+profile: small
+models:
+  +materialized: table
+"""
+MODELS = {
+    "dim_users": """\
+select 'u-1' as user_id, 'pro' as plan_name, 3 as seats, true as is_admin, timestamp '2026-01-02 03:04:05' as signed_up,
+       'a@example.com' as email, 1 as "Größe, ca.", ['x'] as tags, {'a': 1} as settings, 'boss' as role,
+       '2026-01-05' as flag
+""",
+    "org_facts": "select 'o-1' as org_key, 'o-1' as org_id, 'acme' as name, 12.5 as mrr, '1 High Street' as address",
+    "fct_invoice_payments": """\
+select 'i-1' as invoice_id, 'u-1' as user_id, 'o-1' as org_id, current_date as day, current_timestamp as paid_at,
+       9.5 as amount, '10.0.0.1' as ip
+""",
+    "usage": """\
+select 'e-1' as event_id, 'opened' as event_name, 'u-1' as user_id, current_timestamp as occurred_at, 'f' as "on",
+       now() as loaded_at
+""",
+    "trials": "select 'u-1' as visitor_id",
+    "versioned_v1": "select 'u-1' as user_id, 'v1' as plan_name",
+    "versioned_v2": "select 'u-1' as user_id, 'v2' as plan_name",
+    "passing": "{{ config(materialized='ephemeral') }} select 'a' as user_id",
+    "done": "{{ config(meta={'pendo': {'object': 'segment', 'segment': 's', 'visitor_id': 'user_id'}}) }} "
+    "select 'a' as user_id",
+    "done_at_column": "select 'a' as user_id, 'pro' as plan_name",
+    "keyed": "{{ config(unique_key='person_key') }} select 'k-1' as person_key, 'pro' as plan_name",
+    "nothing": "select 'x' as email, 1 as n",
+}
+YAML: dict[str, Any] = {
+    "models": [
+        {
+            "name": "dim_users",
+            "config": {"meta": {"owner": "somebody"}},
+            "columns": [{"name": "user_id", "data_tests": ["unique", "not_null"]}, {"name": "plan_name"}],
+        },
+        {
+            "name": "usage",
+            "columns": [
+                {"name": "event_id", "data_type": "varchar"},
+                {"name": "event_name", "data_type": "varchar"},
+                {"name": "user_id", "data_type": "varchar"},
+                {"name": "occurred_at", "data_type": "timestamp"},
+                {"name": "on", "data_type": "varchar"},
+            ],
+        },
+        {"name": "passing", "columns": [{"name": "user_id", "data_type": "varchar"}]},
+        {"name": "versioned", "latest_version": 2, "versions": [{"v": 1}, {"v": 2}]},
+        {"name": "done_at_column", "columns": [{"name": "plan_name", "config": {"meta": {"pendo": True}}}]},
+    ],
+}
+
+
+class Shop(Project):
+    """A built project most of whose models have no mapping yet."""
+
+    def dbt(self, *args: str) -> str:
+        env = {"SMALL_DUCKDB_PATH": str(self.database)}
+        return run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env)
+
+    def init(self, *args: str, status: int = 0) -> Ended:
+        return run_cli("init", *args).expect(status)
+
+    def mapping(self, *args: str) -> dict[str, Any]:
+        """The printed ``meta.pendo``."""
+        return pendo_of(yaml.safe_load(self.init(*args).stdout))
+
+    def paste(self, printed: str) -> None:
+        """Puts a printed ``config`` into the model's entry, as the comment above it asks a user to."""
+        path = self.folder / "models" / "models.yml"
+        properties = yaml.safe_load(path.read_text(encoding="utf-8"))
+        (model,) = yaml.safe_load(printed)["models"]
+        (entry,) = [entry for entry in properties["models"] if entry["name"] == model["name"]]
+        for version in model.get("versions", []):
+            (into,) = [into for into in entry["versions"] if into["v"] == version["v"]]
+            into.update(version)
+        if "config" in model:
+            entry.setdefault("config", {}).setdefault("meta", {}).update(model["config"]["meta"])
+        path.write_text(yaml.safe_dump(properties, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def pendo_of(properties: Mapping[str, Any]) -> dict[str, Any]:
+    (entries,) = properties.values()
+    (entry,) = entries
+    return entry.get("versions", [entry])[0]["config"]["meta"]["pendo"]
+
+
+@pytest.fixture(scope="session")
+def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        for name in ("models", "seeds"):
+            (folder / name).mkdir()
+        (folder / "dbt_project.yml").write_text(PROJECT)
+        (folder / "profiles.yml").write_text(SMALL_PROFILE)
+        (folder / "models" / "models.yml").write_text(yaml.safe_dump(YAML, sort_keys=False))
+        (folder / "seeds" / "raw_users.csv").write_text("user_id,plan_name\nu-1,seeded\n")
+        for name, sql in MODELS.items():
+            (folder / "models" / f"{name}.sql").write_text(sql)
+        Shop(folder, folder / "small.duckdb").dbt("build")
+
+    return build_once(tmp_path_factory, "shop", build)
+
+
+@pytest.fixture
+def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The project, beside a Pendo that knows some of the fields and all of the ids."""
+    database = copy_built(built_shop, tmp_path / "shop", "small.duckdb")
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path / "shop"))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(tmp_path / "shop"))
+    sandbox.add_field("visitor", "custom", "plan_name", "string")
+    sandbox.add_field("visitor", "custom", "signedup", "time", display_name="Signed up")
+    sandbox.add_field("visitor", "custom", "groesse", "integer", display_name="Größe, ca.")
+    sandbox.add_field("visitor", "custom", "email", "string")
+    sandbox.add_field("visitor", "custom", "flag", "time")
+    sandbox.add_field("visitor", "custom", "is_admin", "time")
+    sandbox.add_field("visitor", "agent", "role", "string")
+    sandbox.add_visitors(["u-1", "k-1"])
+    sandbox.add_accounts(["o-1"])
+    return Shop(tmp_path / "shop", database)
+
+
+# What is printed.
+
+
+def test_a_mapping_with_a_key(shop: Shop, sandbox: Sandbox) -> None:
+    if "primary_key" in shop.manifest()["nodes"]["model.shop.dim_users"]:
+        why, key = "its key is `user_id`", "the model's primary key"
+    else:
+        # dbt 1.8 does not tell.
+        why, key = "by the model's name", "by its name"
+    ended = shop.init("dim_users")
+    assert ended.stderr == ""
+    assert (
+        ended.stdout
+        == f"""\
+# A starter for dim_users, made by `dbt-pendo init`. Read it through: what is guessed says so.
+# Its columns are those of its table.
+# Columns are mapped to those of Pendo's fields that have the same key or display name.
+# models/models.yml has an entry of dim_users, and dbt takes one: paste `config` into that.
+# If it has a `meta` already, `pendo` goes there. Then `dbt parse` and `dbt-pendo check`.
+models:
+  - name: dim_users
+    config:
+      meta:
+        pendo:
+          object: visitor      # guessed: {why}
+          visitor_id: user_id  # guessed: {key}; must be the id that your product gives to Pendo
+          # create_fields: true  # creates fields that Pendo lacks, with the first sync
+          fields:
+            plan_name: plan_name  # varchar(256); Pendo: string
+            signedup: signed_up   # timestamp; Pendo: Signed up, time
+            groesse: Größe, ca.   # integer; Pendo: Größe, ca., integer
+            flag: flag            # varchar(256); Pendo: time
+            # Pendo has no such fields yet:
+            # seats: seats  # integer
+            # Pendo has them as agent fields, which its snippet overwrites with the next page view:
+            # role: {{column: role, group: agent}}  # varchar(256)
+            # To be decided:
+            # is_admin: is_admin  # column is_admin is boolean, which the time field is_admin cannot hold.
+            # Perhaps personal data; uncomment what Pendo should have:
+            # email: email  # varchar(256); Pendo: string
+            # Lists, structures and bytes, which most fields cannot hold:
+            # tags: tags          # varchar[]
+            # settings: settings  # struct(a integer)
+"""
+    )
+    assert writes(sandbox.requests) == []
+
+
+def test_a_mapping_without_a_key(shop: Shop, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    ended = shop.init("org_facts")
+    assert (
+        ended.stdout
+        == """\
+# A starter for org_facts, made by `dbt-pendo init`. Read it through: what is guessed says so.
+# Its columns are those of its table.
+# Pendo was not asked which fields it has: PENDO_INTEGRATION_KEY is not set.
+# Save it where dbt reads YAML, as models/org_facts.yml for example. Then `dbt parse` and `dbt-pendo check`.
+models:
+  - name: org_facts
+    config:
+      meta:
+        pendo:
+          object: account     # guessed: it has `org_id`
+          account_id: org_id  # guessed: by its name; must be the id that your product gives to Pendo
+          # create_fields: true  # creates fields that Pendo lacks, with the first sync
+          fields:
+            org_key: org_key  # varchar(256)
+            name: name        # varchar(256)
+            mrr: mrr          # decimal(3,1)
+            # Perhaps personal data; uncomment what Pendo should have:
+            # address: address  # varchar(256)
+"""
+    )
+    assert sandbox.requests == []
+
+
+def test_events(shop: Shop, sandbox: Sandbox) -> None:
+    ended = shop.init("fct_invoice_payments")
+    assert (
+        ended.stdout.partition("pendo:\n")[2]
+        == """\
+          object: track_event      # guessed: by the model's name
+          event: Invoice payments  # guessed: by the model's name
+          event_id: invoice_id     # guessed: its name ends like an id's; is it unique?
+          visitor_id: user_id      # guessed: by its name
+          account_id: org_id       # guessed: by its name
+          timestamp: paid_at       # guessed: it holds a time
+          properties:
+            day: day        # date
+            amount: amount  # decimal(2,1)
+            # Perhaps personal data; uncomment what Pendo should have:
+            # ip: ip  # varchar(256)
+"""
+    )
+    assert shop.mapping("usage") == {
+        "object": "track_event",
+        "event": {"column": "event_name"},
+        "event_id": "event_id",
+        "visitor_id": "user_id",
+        "timestamp": "occurred_at",
+        "properties": {"on": "on"},
+    }
+    # Pendo has no schema of events.
+    assert sandbox.requests == []
+
+
+def test_other_objects(shop: Shop) -> None:
+    assert shop.mapping("trials") == {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
+    assert shop.mapping("dim_users", "--object", "segment") == {
+        "object": "segment",
+        "segment": "Users",
+        "visitor_id": "user_id",
+    }
+    assert "\n          object: parent_account\n" in shop.init("org_facts", "--object", "parent_account").stdout
+    assert shop.mapping("org_facts", "--object", "parent_account")["parent_account_id"] == "org_id"
+
+
+def test_a_primary_key_or_a_unique_key_is_the_id(shop: Shop) -> None:
+    assert shop.mapping("keyed", "--object", "visitor")["visitor_id"] == "person_key"
+    assert "visitor_id: person_key  # guessed: the model's primary key" in shop.init("keyed").stdout
+
+
+def test_where_pendo_has_none_of_the_fields_they_are_created(shop: Shop) -> None:
+    ended = shop.init("org_facts")
+    assert "\n          create_fields: true  # Pendo has none of these fields yet" in ended.stdout
+    assert set(shop.mapping("org_facts")["fields"]) == {"org_key", "name", "mrr"}
+
+
+def test_what_nothing_can_be_guessed_for_is_left_to_the_user(shop: Shop) -> None:
+    printed = shop.init("nothing", "--object", "track_event").stdout
+    for key in ("event_id", "visitor_id", "timestamp"):
+        assert f"\n          # {key}: " in printed
+    assert pendo_of(yaml.safe_load(printed)) == {"object": "track_event", "event": "Nothing", "properties": {"n": "n"}}
+
+
+# It is a mapping that works as it is.
+
+
+def test_dbt_check_and_sync_take_it_as_it_is(shop: Shop, sandbox: Sandbox) -> None:
+    for model in ("org_facts", "fct_invoice_payments", "trials", "raw_users"):
+        file = shop.folder / ("seeds" if model == "raw_users" else "models") / f"{model}.yml"
+        assert f"Wrote {file}" in shop.init(model, "--output", str(file)).stdout
+    for model in ("dim_users", "usage", "versioned"):
+        shop.paste(shop.init(model).stdout)
+    shop.dbt("parse", "--warn-error")
+    checked = shop.check("--exclude", "done", "done_at_column")
+    assert {result["sync"]: result["status"] for result in checked.json["results"]} == dict.fromkeys(
+        ("org_facts", "fct_invoice_payments", "trials", "raw_users", "dim_users", "usage", "versioned_v2"), "success"
+    )
+    assert run_cli("check", "--offline", "--exclude", "done", "done_at_column").expect(0)
+    for sync in ("org_facts", "dim_users", "fct_invoice_payments", "usage", "trials"):
+        assert shop.sync("--select", sync).result()["delivered"] == 1
+    assert custom(sandbox.accounts) == {"o-1": {"org_key": "o-1", "name": "acme", "mrr": 12.5}}
+    assert custom(sandbox.visitors)["u-1"] == {
+        "plan_name": "pro",
+        "signedup": epoch_ms("2026-01-02T03:04:05"),
+        "groesse": 1,
+        "flag": epoch_ms("2026-01-05"),
+    }
+    assert {event["event"] for event in sandbox.events} == {"Invoice payments", "opened"}
+    assert sorted(segment["name"] for segment in sandbox.segments.values()) == ["Trials"]
+
+
+def test_a_versioned_model_is_mapped_in_its_latest_version(shop: Shop) -> None:
+    properties = yaml.safe_load(shop.init("versioned").stdout)
+    assert properties["models"][0]["versions"][0]["v"] == 2
+    assert "config" not in properties["models"][0]
+    assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
+
+
+def test_names_that_yaml_makes_something_else_of(shop: Shop, sandbox: Sandbox) -> None:
+    names = ["a: b # c", "A:\n# B", "a\u2028b", "on", "1", "- x", "null", "{x}", "é\t'\u0007"]
+    for index, name in enumerate(names):
+        sandbox.add_field("account", "custom", f"f{index}", "string", display_name=name)
+    chosen = ", ".join(f"""'x' as "{name}\"""" for name in names)
+    shop.sql(f"create or replace table main.org_facts as select 'o-1' as org_id, {chosen}")
+    assert shop.mapping("org_facts")["fields"] == {f"f{index}": name for index, name in enumerate(names)}
+
+
+def test_columns_that_would_be_one_field(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    shop.sql("""create or replace table main.org_facts as select 'o-1' as org_id, 1 as "net total", 2 as net_total""")
+    printed = shop.init("org_facts").stdout
+    assert pendo_of(yaml.safe_load(printed))["fields"] == {"net_total": "net total"}
+    assert "# To be decided:\n            # net_total: net_total  # integer\n" in printed
+
+
+# Where the columns come from.
+
+
+def test_columns_that_the_project_describes_need_no_warehouse(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.database.unlink()
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(shop.folder / "nowhere"))
+    printed = shop.init("usage").stdout
+    assert "# Its columns are those that models/models.yml describes.\n" in printed
+    assert pendo_of(yaml.safe_load(printed))["properties"] == {"on": "on"}
+    # Where types are not said, the warehouse is asked; and done without if it cannot be.
+    printed = shop.init("dim_users").stdout
+    assert "of what type they are is not known. The profile in" in printed
+    assert pendo_of(yaml.safe_load(printed)) == {
+        "object": "visitor",
+        "visitor_id": "user_id",
+        "fields": {"plan_name": "plan_name"},
+    }
+    assert "The profile in" in shop.init("org_facts", status=2).stderr
+
+
+def test_a_table_that_is_not_there(shop: Shop) -> None:
+    shop.sql("drop table main.org_facts; drop table main.dim_users")
+    stderr = shop.init("org_facts", status=2).stderr
+    assert "is not in the warehouse" in stderr
+    assert "dbt build --select org_facts" in stderr
+    assert "is not in the warehouse" in shop.init("dim_users").stdout
+
+
+def test_no_table_at_all(shop: Shop) -> None:
+    assert "passing is ephemeral: there is no table" in shop.init("passing", status=2).stderr
+
+
+# Which model.
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("dim_users", "dim_users"),
+        ("shop.dim_users", "dim_users"),
+        ("model.shop.dim_users", "dim_users"),
+        ("versioned", "versioned_v2"),
+        ("shop.versioned", "versioned_v2"),
+        ("versioned_v1", "versioned_v1"),
+        ("versioned.v1", "versioned_v1"),
+        ("shop.versioned.v1", "versioned_v1"),
+        ("raw_users", "raw_users"),
+        ("seed.shop.raw_users", "raw_users"),
+    ],
+)
+def test_names_of_models(shop: Shop, name: str, model: str) -> None:
+    (result,) = shop.init(name, "--json").json["results"]
+    assert result["model"] == model
+
+
+def test_no_such_model(shop: Shop) -> None:
+    stderr = shop.init("dim_user", status=2).stderr
+    assert "There is no model `dim_user` in" in stderr
+    assert "Did you mean `dim_users`?" in stderr
+    assert "dbt parse" in shop.init("model.shop.off", status=2).stderr
+    shop.manifest_path.unlink()
+    assert "There is no manifest.json" in shop.init("dim_users", status=2).stderr
+
+
+def test_a_name_in_two_packages(shop: Shop) -> None:
+    manifest = shop.manifest()
+    nodes = manifest["nodes"]
+
+    def add(package: str, name: str) -> None:
+        node = json.loads(json.dumps(nodes["model.shop.org_facts"]))
+        node |= {"unique_id": f"model.{package}.{name}", "package_name": package, "name": name}
+        nodes[node["unique_id"]] = node
+
+    for package, name in (("bought", "org_facts"), ("bought", "both"), ("rented", "both")):
+        add(package, name)
+    shop.write_manifest(manifest)
+    # As in dbt's `ref`, the project's own comes first.
+    assert shop.init("org_facts", "--json").json["results"][0]["unique_id"] == "model.shop.org_facts"
+    assert shop.init("bought.org_facts", "--json").json["results"][0]["unique_id"] == "model.bought.org_facts"
+    assert "model.bought.both or model.rented.both" in shop.init("both", status=2).stderr
+
+
+@pytest.mark.parametrize("model", ["done", "done_at_column"])
+def test_a_model_that_has_a_mapping(shop: Shop, sandbox: Sandbox, model: str) -> None:
+    assert f"{model} carries meta.pendo already" in shop.init(model, status=2).stderr
+    assert sandbox.requests == []
+
+
+# Output.
+
+
+def test_stdout_is_yaml_and_nothing_else(shop: Shop) -> None:
+    ended = run_process("init", "dim_users").expect(0)
+    assert ended.stderr == ""
+    assert list(yaml.safe_load(ended.stdout)) == ["models"]
+    assert ended.stdout == shop.init("dim_users", "--quiet").stdout
+    document = shop.init("dim_users", "--json").json
+    (result,) = document["results"]
+    assert {**result, "yaml": None} == {
+        "model": "dim_users",
+        "unique_id": "model.shop.dim_users",
+        "object": "visitor",
+        "status": "success",
+        "message": None,
+        "yaml": None,
+        "file": None,
+        "entry": "models/models.yml",
+    }
+    assert result["yaml"] == ended.stdout
+    (line,) = shop.init("dim_users", "--log-format", "json").stdout.splitlines()
+    assert json.loads(line)["info"]["msg"] == ended.stdout
+
+
+def test_a_file_is_never_overwritten(shop: Shop) -> None:
+    file = shop.folder / "models" / "org_facts.yml"
+    file.write_text("# mine\n")
+    assert f"{file} exists" in shop.init("org_facts", "--output", str(file), status=2).stderr
+    assert file.read_text() == "# mine\n"
+    # Nor is one written that dbt would refuse beside the entry there is.
+    other = shop.folder / "models" / "other.yml"
+    stderr = shop.init("dim_users", "--output", str(other), status=2).stderr
+    assert "models/models.yml has an entry of dim_users already" in stderr
+    assert not other.exists()
+    assert "cannot be written" in shop.init("org_facts", "--output", str(file / "x.yml"), status=2).stderr
+
+
+def test_a_key_that_pendo_refuses(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDO_INTEGRATION_KEY", "wrong")
+    assert "refused the integration key" in shop.init("dim_users", status=2).stderr

@@ -1,0 +1,129 @@
+"""What the names and types of columns suggest for a starter mapping."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dbt_pendo.engine import guess
+from dbt_pendo.engine.starter_yaml import _scalar
+from dbt_pendo.warehouse.session import TableColumn
+
+
+def columns(text: str) -> list[TableColumn]:
+    """``user_id seen_at:timestamp``: names, each with its type if it matters."""
+    return [TableColumn(name, dtype) for name, _, dtype in (word.partition(":") for word in text.split())]
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "has", "object_"),
+    [
+        # The key says it best.
+        ("dim_x", ["user_id"], "user_id plan", "visitor"),
+        ("dim_x", ["USERID"], "USERID PLAN", "visitor"),
+        ("dim_users", ["account_id"], "account_id plan", "account"),
+        ("dim_x", ["organisation_id"], "organisation_id user_id created_at", "account"),
+        ("dim_x", ["email", "user_id"], "user_id email", "visitor"),
+        ("dim_x", ["parent_account_id"], "parent_account_id", "parent_account"),
+        # Then what the model is called.
+        ("dim_users", [], "id account_id created_at", "visitor"),
+        ("pendo_visitors", ["id"], "id plan", "visitor"),
+        ("dim_accounts", ["id"], "id user_id created_at", "account"),
+        ("dim_companies", [], "id name", "account"),
+        ("fct_user_events", ["id"], "id user_id occurred_at", "track_event"),
+        ("user_payments", ["payment_id"], "payment_id user_id paid_at", "track_event"),
+        ("churn_cohort", [], "user_id score", "segment"),
+        # Then what it has.
+        ("fct_usage", ["usage_id"], "usage_id user_id used_at", "track_event"),
+        ("fct_usage", [], "n user_id day:date", "track_event"),
+        ("fct_usage", [], "n user_id", "visitor"),
+        ("facts", [], "plan org_id user_id", "account"),
+        ("at_risk", [], "visitor_id", "segment"),
+        ("at_risk", ["visitor_id"], "visitor_id", "segment"),
+        ("x", [], "y", "visitor"),
+        ("x", [], "", "visitor"),
+    ],
+)
+def test_what_the_rows_are(model: str, key: list[str], has: str, object_: str) -> None:
+    found = guess.guess_object(model, key, columns(has))
+    assert found.value == object_
+    assert found.why
+
+
+@pytest.mark.parametrize(
+    ("object_", "key", "has", "id_"),
+    [
+        ("visitor", ["person_ref"], "plan person_ref user_id", "person_ref"),
+        ("visitor", ["email", "user_id"], "email user_id", "user_id"),
+        # A key made for joins is not what the product knows.
+        ("visitor", ["user_sk"], "user_sk user_id", "user_id"),
+        ("visitor", ["user_sk"], "user_sk plan", "user_sk"),
+        ("visitor", ["USER_ID"], "USER_ID", "USER_ID"),
+        ("visitor", ["gone"], "user_id", "user_id"),
+        ("visitor", [], "id user_id visitor_id", "visitor_id"),
+        ("account", [], "id user_id", "id"),
+        ("account", [], "user_id org_id", "org_id"),
+        ("account", [], "name crm_id", "crm_id"),
+        ("account", [], "name", None),
+        ("segment", [], "account_id user_id", "user_id"),
+    ],
+)
+def test_the_id(object_: str, key: list[str], has: str, id_: str | None) -> None:
+    found = guess.guess_id(object_, key, columns(has))  # type: ignore[arg-type]
+    assert (found and found.value) == id_
+
+
+@pytest.mark.parametrize(
+    ("key", "has", "id_"),
+    [
+        (["n"], "n event_id", "n"),
+        (["user_id", "day"], "user_id day event_id", "event_id"),
+        ([], "user_id id", "id"),
+        ([], "user_id org_id invoice_id", "invoice_id"),
+        ([], "user_id org_id", None),
+    ],
+)
+def test_the_id_of_an_event(key: list[str], has: str, id_: str | None) -> None:
+    found = guess.guess_event_id(key, columns(has))
+    assert (found and found.value) == id_
+
+
+@pytest.mark.parametrize(
+    ("has", "moment"),
+    [
+        ("day:date paid_at:timestamp", "paid_at"),
+        ("created_at:timestamp occurred_at:timestamp", "occurred_at"),
+        ("updated_at:timestamp_ntz paid:timestamp", "paid"),
+        ("_loaded:timestamp day:date", "day"),
+        ("updated_at:timestamp n:integer", "updated_at"),
+        # Without types, or with the times as text, the names have to do.
+        ("n paid_on", "paid_on"),
+        ("n:integer paid_at:varchar", "paid_at"),
+        ("n:integer paid:varchar", None),
+    ],
+)
+def test_when_an_event_happened(has: str, moment: str | None) -> None:
+    found = guess.guess_moment(columns(has))
+    assert (found and found.value) == moment
+
+
+def test_what_may_be_personal() -> None:
+    personal = "email EMAIL_ADDRESS e_mail phone mobile_no first_name lastname full_name ip ip_address dob birthday"
+    assert [name for name in personal.split() if not guess.is_personal(name)] == []
+    other = "plan name zip_files script tips company_name role ssnx"
+    assert [name for name in other.split() if guess.is_personal(name)] == []
+
+
+def test_titles() -> None:
+    names = {"fct_invoice_payments": "Invoice payments", "Usage": "Usage", "dim_": "dim_", "pendo_a__b": "A b"}
+    assert {name: guess.title_of(name) for name in names} == names
+
+
+@given(st.text(), st.booleans())
+def test_any_name_is_written_as_yaml_reads_it_on_one_line(name: str, flow: bool) -> None:
+    written = _scalar(name, flow)
+    assert len(written.splitlines()) == 1
+    assert yaml.safe_load(f"{{k: {written}}}" if flow else f"k: {written}") == {"k": name}
+    assert yaml.safe_load(f"{written}: v") == {name: "v"}
