@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dbt_pendo.engine.gates import Gates, Verdict, judge
-from dbt_pendo.engine.gather import Gathered, MappingError, Selection, refuse_shared_segments
+from dbt_pendo.engine.gather import Gathered, Selection, read_specs, refuse_shared_segments
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.project.artifacts import Model, as_mapping
 from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.spec.annotation import Annotation
-from dbt_pendo.spec.parse import parse_syncs
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.session import Session
 
@@ -40,9 +39,7 @@ def gather_published(session: Session, schema: str, selection: Selection, gates:
         if (not names or names & _names_of(build)) and not left_out & _names_of(build)
     ]
     models = {build.unique_id: _model(build) for build in builds}
-    specs, problems = parse_syncs(model.annotation for model in models.values())
-    if problems:
-        raise MappingError(problems)
+    specs = read_specs(models.values())
     refuse_shared_segments({spec.name for spec in specs}, [spec for spec in specs if spec.enabled])
     return Gathered(
         f"{schema}.{BUILDS_TABLE}",
