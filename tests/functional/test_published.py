@@ -313,6 +313,7 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(
         {*SOUND, *FAILED, "versioned"} - {"versioned_v2"}, results["metadata"]["run_id"]
     )
     sent = len(writes(sandbox.requests))
+    shutil.rmtree(elsewhere / "target")
     for command in ("sync", "plan"):
         ended = run_cli(command, "--published").expect(0)
         (line,) = ended.stdout.strip().splitlines()
