@@ -77,37 +77,43 @@ limit 2
 {% endmacro %}
 
 
-{# The latest row of each sync, and when the sync last went through to its end. #}
+{# Of each sync the latest row of a run that came to its end, and of one that did not; the latest row first. #}
 {% macro pendo_latest_syncs(runs) %}
 select
     {%- for column in dbt_pendo.pendo_run_columns() %}
     {{ column[0] }},
     {%- endfor %}
-    {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }},
-    {{ dbt_pendo.pendo_fetched('completed_at', 'timestamp') }}
+    {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
 from (
     select
         log.*,
-        max(case when status in ('success', 'partial') then logged_at end) over (partition by sync) as completed_at,
-        row_number() over (partition by sync order by run_id desc, logged_at desc) as age
+        row_number() over (
+            partition by sync, case when status in ('success', 'partial') then 1 else 0 end
+            order by run_id desc, logged_at desc
+        ) as age
     from {{ runs }} log
 ) aged
 where age = 1
-order by sync
+order by sync, run_id desc, logged_at desc
 {% endmacro %}
 
 
 {# The rows whose last entry has one of some statuses: what was not delivered, and has not been since. #}
 {% macro pendo_open_rows(ledger, statuses, row_limit) %}
+{%- set wanted -%}
+    status in ({% for status in statuses %}{{ dbt_pendo.pendo_literal(status) }}{{ ', ' if not loop.last }}{% endfor %})
+{%- endset -%}
 select record_key, status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
 from (
     select
         entries.*,
         row_number() over (partition by record_key order by logged_at desc, run_id desc) as age
     from {{ ledger }} entries
+    {#- Of most keys nothing ever went wrong. #}
+    where record_key in (select record_key from {{ ledger }} failures where {{ wanted }})
 ) aged
 where age = 1
-    and status in ({% for status in statuses %}{{ dbt_pendo.pendo_literal(status) }}{{ ', ' if not loop.last }}{% endfor %})
+    and {{ wanted }}
 order by status desc, record_key
 limit {{ row_limit }}
 {% endmacro %}

@@ -109,7 +109,7 @@ function drawOverview() {
         data.syncs.map((sync, index) => [
           OBJECTS[sync.object] ?? value(sync.object),
           [el("a", { href: `#sync-${index}` }, value(sync.name)), tagsOf(sync)],
-          el("strong", {}, age(sync.completed_at)),
+          el("strong", {}, sync.completed_at ? since(sync.completed_at, madeAt) : "never"),
           sync.completed_at ? time(sync.completed_at) : "–",
           sync.last ? pill(sync.last.status) : "–",
           sync.last ? amount(sync.last.delivered) : "–",

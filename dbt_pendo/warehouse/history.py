@@ -14,6 +14,8 @@ from dbt_pendo.warehouse.session import Session
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_READ = 10_000
 ENTRIES_READ = 100
+# Statuses of a sync that came to its end, whatever became of single rows.
+COMPLETE = frozenset({"success", "partial"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,13 @@ class History:
         if not self._session.exists(self._schema, RUNS_TABLE):
             return []
         runs = self._session.relation(self._schema, RUNS_TABLE)
-        rows = self._session.rows(self._session.sql("pendo_latest_syncs", runs=runs))
-        return [LatestSync(_logged_sync(row[:-1]), None if row[-1] is None else _moment(row[-1])) for row in rows]
+        found: dict[str, list[LoggedSync]] = {}
+        for row in self._session.rows(self._session.sql("pendo_latest_syncs", runs=runs)):
+            found.setdefault((logged := _logged_sync(row)).sync, []).append(logged)
+        return [
+            LatestSync(rows[0], next((row.logged_at for row in rows if row.status in COMPLETE), None))
+            for rows in found.values()
+        ]
 
     def reasons(self, sync: str, run_id: str) -> list[Reason]:
         """Returns why rows of a run were not delivered, the most frequent reason first."""
