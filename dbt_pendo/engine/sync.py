@@ -233,6 +233,8 @@ class SyncRun:
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
         notes = [*self._notes(), *warnings, *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
+        if self._planned.removed and not self._spec.sends_removals:
+            notes.append(f"{self._planned.removed:,} left the model: noted in the ledger, kept in Pendo")
         if self._segment is not None and self._segment.id is None:
             notes.append("no segment was made: a segment needs a visitor")
         if queued := self._deliverer.queued_deletions:
@@ -491,7 +493,7 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     ):
         allowed = _allowed(limit, known)
         if allowed is not None and rows > allowed:
-            return f"blocked: {rows:,} {what}, {name} allows {allowed:,}; --force sends them"
+            return f"blocked: {rows:,} {what}, {name} allows {allowed:,}; --force lets them pass"
     return None
 
 

@@ -159,9 +159,8 @@ def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Cal
 
 
 def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
-    """Returns a sync of nothing but what has drifted; it removes nobody."""
-    spec = replace(prepared.spec, on_removed="keep")
-    return replace(prepared, spec=spec, source=tables.drifted_source(with_missing=spec.mode == "upsert"))
+    """Returns a sync of nothing but what has drifted."""
+    return replace(prepared, source=tables.drifted_source(with_missing=prepared.spec.mode == "upsert"))
 
 
 def _held(record: HeldRecord, mapped: Sequence[Mapped], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:

@@ -85,12 +85,14 @@ class Source:
         key: The key column.
         columns: The other mapped columns, in the order of ``SyncSpec.columns``.
         parent: The column with the parent's id, where the id is of the form ``Parent::Child``.
+        is_part: Whether it is a part of the model, so that a record it does not have has not left the model.
     """
 
     relation: str
     key: TableColumn
     columns: tuple[TableColumn, ...]
     parent: TableColumn | None = None
+    is_part: bool = False
 
 
 class SyncTables:
@@ -155,7 +157,8 @@ class SyncTables:
 
     def preview(self, options: PlanOptions, rows: int) -> list[Row]:
         """Returns the first rows of a plan that would be sent, without storing anything."""
-        return self._read(f"({self._plan_sql(options)})", EVERYTHING, rows)
+        removals = self._spec.sends_removals
+        return self._read(f"({self._plan_sql(options)})", EVERYTHING, rows, removals=removals)
 
     def change_set_run(self) -> str | None:
         """Returns the run that wrote the change set; None when there is none, or it is empty."""
@@ -314,6 +317,11 @@ class SyncTables:
         ((entries,),) = self._session.rows(f"select count(*) from {ledger}")
         if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
             return
+        if self._spec.max_age is None:
+            # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
+            ((known,),) = self._session.rows(f"select count(distinct record_key) from {ledger}")
+            if entries <= 2 * known:
+                return
         compacted = self._session.relation(self._schema, self._compacted)
         self._session.create(
             self._schema,
@@ -345,7 +353,7 @@ class SyncTables:
             fingerprint=spec.fingerprint,
             anonymous=spec.object in ("visitor", "segment"),
             deliver_once=spec.object == "track_event",
-            removals=spec.tracks_removals,
+            removals=spec.tracks_removals and not source.is_part,
             full_refresh=options.full_refresh,
             run_id=run_id,
             max_attempts=options.max_attempts,
@@ -413,7 +421,9 @@ class SyncTables:
             for layout in layouts
         ]
 
-    def _read(self, changes: str, span: Span, limit: int | None, with_columns: bool = True) -> list[Row]:
+    def _read(
+        self, changes: str, span: Span, limit: int | None, with_columns: bool = True, removals: bool = True
+    ) -> list[Row]:
         columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
         return self._session.rows(
             self._session.sql(
@@ -422,6 +432,7 @@ class SyncTables:
                 columns=[{"alias": alias, "dtype": column.dtype} for alias, column in columns],
                 span=asdict(span),
                 row_limit=limit,
+                removals=removals,
             )
         )
 

@@ -183,7 +183,10 @@ def check_all(lab: Lab, world: World, known: set[str]) -> None:
         **{name: "delivered" if name in known else "missing" for name in world.people},
         **{name: "removed" if name in known else "missing" for name in world.former_people},
     }
-    assert lab.ledger("companies") == dict.fromkeys(accounts, "delivered")
+    assert lab.ledger("companies") == {
+        **dict.fromkeys(world.former_companies, "removed"),
+        **dict.fromkeys(world.companies, "delivered"),
+    }
     assert not [table for table in lab.tables() if table.endswith(("__lock", "__compacted"))]
     assert list((lab.target / "dbt_pendo").iterdir()) == []
 

@@ -129,13 +129,19 @@ class TestPlans:
         store.insert("people", [("d", "x")])
         assert plan(tables, "r5") == Planned(added=1, unchanged=4)
 
-    def test_removals_are_nobodys_business_unless_asked_for(self, store: Store) -> None:
+    def test_who_left_is_removed_once(self, store: Store) -> None:
         store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
         tables = store.tables(people())
         plan(tables, "r1")
         commit(tables, "r1")
-        store.create("people", PEOPLE, [("a", "free")])
-        assert plan(tables, "r2") == Planned(unchanged=1)
+        store.create("people", PEOPLE, [("a", "free"), (None, "free")])
+        assert plan(tables, "r2") == Planned(removed=1, unchanged=1, invalid=1)
+        # Nothing is sent for it.
+        assert tables.preview(PlanOptions(), 5) == []
+        commit(tables, "r2")
+        assert plan(tables, "r3") == Planned(unchanged=1, invalid=1)
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
+        assert plan(tables, "r4") == Planned(added=1, unchanged=1)
 
     def test_keys_that_name_nobody_are_invalid(self, store: Store) -> None:
         rows = [("a", "x"), (None, "x"), ("", "x"), ("  ", "x"), ("b", "1"), ("b", "2"), ("b", "2")]
