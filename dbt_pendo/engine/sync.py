@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from dbt_pendo.engine.deletions import follow_deletions
 from dbt_pendo.engine.deliver import Deliverer, Settled
 from dbt_pendo.engine.hygiene import count_events
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop
@@ -24,7 +25,7 @@ from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.engine.results import SyncResult, SyncStatus
 from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.outcome import UNSENT, Outcome, Position
+from dbt_pendo.outcome import QUEUED_DELETION, UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import Batch, RecordBatch, pack
@@ -191,6 +192,12 @@ class SyncRun:
             self._segment.find(self._tables.segment())
             # Who is in it already is not known: all members have to be in the change set.
             options = replace(options, full_refresh=options.full_refresh or not self._segment.known)
+        ended: Sequence[str] = ()
+        if self._spec.on_removed == "delete":
+            followed = follow_deletions(self._client, self._tables, self._run_id)
+            ended = followed.notes
+            for job, rows in followed.queued.items():
+                self._note("delivered", f"{QUEUED_DELETION}{job}", None, rows)
         buckets = self._tables.write_changes(
             self._run_id, plan_options(options, settings.max_attempts, settings.missing_retry)
         )
@@ -232,14 +239,11 @@ class SyncRun:
             raise self._failure
         if self._planned.to_send:
             self._tables.compact(self._planned.to_send + self._planned.unchanged)
-        notes = [*self._notes(), *warnings, *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
+        notes = [*self._notes(), *ended, *warnings, *([f"{waiting:,} more rows wait (--limit)"] if waiting else [])]
         if self._planned.removed and not self._spec.sends_removals:
             notes.append(f"{self._planned.removed:,} left the model: noted in the ledger, kept in Pendo")
         if self._segment is not None and self._segment.id is None:
             notes.append("no segment was made: a segment needs a visitor")
-        if queued := self._deliverer.queued_deletions:
-            jobs = ", ".join(list(queued)[:REASONS_SHOWN])
-            notes.append(f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})")
         return ("partial" if self._counts["rejected"] else "success"), "; ".join(notes) or None
 
     def _row_width(self, buckets: Sequence[Bucket]) -> int:
@@ -472,6 +476,9 @@ class SyncRun:
                 notes.append(
                     f"{of_status.total():,} {status}: " + ", ".join(shown) + (f", {more} more reasons" if more else "")
                 )
+        if queued := Counter({reason: rows for (kind, reason), rows in self._reasons.items() if kind == "delivered"}):
+            jobs = ", ".join(reason.removeprefix(QUEUED_DELETION) for reason in list(queued)[:REASONS_SHOWN])
+            notes.append(f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})")
         return notes
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.spec.body import BodyLayout
 from dbt_pendo.spec.event_warnings import (
     FUTURE_SECONDS,
@@ -305,6 +305,32 @@ class SyncTables:
         changes = self._session.relation(self._schema, self._changes)
         self._session.run(
             self._session.sql("pendo_adopt", ledger=self.ledger, changes=changes, run_id=run_id, drift=drift)
+        )
+
+    def queued_deletions(self) -> dict[str, int]:
+        """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
+        sql = self._session.sql("pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION)
+        return {str(detail).removeprefix(QUEUED_DELETION): int(rows) for detail, rows in self._session.rows(sql)}
+
+    def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
+        """Notes how a deletion ended.
+
+        Args:
+            run_id: The run.
+            job: Pendo's id of the deletion.
+            detail: How it ended, in words.
+            is_undone: Whether its rows are in Pendo still, and have to be removed again.
+        """
+        self._session.run(
+            self._session.sql(
+                "pendo_end_deletion",
+                ledger=self.ledger,
+                queued=QUEUED_DELETION,
+                job=job,
+                run_id=run_id,
+                detail=_shortened(detail),
+                is_undone=is_undone,
+            )
         )
 
     def compact(self, keys: int) -> None:

@@ -87,6 +87,129 @@ def test_an_answer_without_a_job_is_believed(synced: SmallProject, sandbox: Sand
     assert synced.sync().result()["delivered"] == 1
 
 
+# Deletions that outlive the run that queued them.
+
+QUEUED = "queued in Pendo as deletion delete-1"
+
+
+@pytest.fixture
+def queued(synced: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
+    """A project of whose 1,200 visitors p1197 to p1199 are queued for deletion."""
+    monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.1)
+    sandbox.switches = Switches(deletion_seconds=None)
+    synced.annotate("people", {**DELETING, "max_removals": 5})
+    synced.build("people", people(1197))
+    assert "3 deletions are queued" in synced.sync().result()["message"]
+    sandbox.forget_requests()
+    return synced
+
+
+def gone(project: SmallProject) -> set[tuple[str, str, str | None]]:
+    """What the ledger says at last of the three."""
+    latest = {entry["record_key"]: entry for entry in project.ledger("people")}
+    return {(key, latest[key]["status"], latest[key]["detail"]) for key in ("p1197", "p1198", "p1199")}
+
+
+def asked(sandbox: Sandbox) -> list[str]:
+    return [request.path for request in sandbox.requests if "/bulkdelete/" in request.path]
+
+
+def test_later_runs_ask_until_a_deletion_is_done(queued: SmallProject, sandbox: Sandbox) -> None:
+    assert gone(queued) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
+    entries = len(queued.ledger("people"))
+    result = queued.sync().result()
+    assert result["planned"] == planned(unchanged=1197)
+    assert "3 deletions are queued in Pendo, for up to 21 days (jobs: delete-1)" in result["message"]
+    assert asked(sandbox) == ["/api/v1/bulkdelete/delete-1"]
+    assert len(queued.ledger("people")) == entries
+
+    sandbox.switches = Switches()
+    result = queued.sync().result()
+    assert result["planned"] == planned(unchanged=1197)
+    assert result["message"] == "Pendo's deletion delete-1 of 3 rows ended as complete"
+    assert gone(queued) == {
+        (key, "removed", "Pendo's deletion delete-1 ended as complete") for key in ("p1197", "p1198", "p1199")
+    }
+    # Then there is nothing left to ask for.
+    sandbox.forget_requests()
+    entries = len(queued.ledger("people"))
+    assert queued.sync().result()["message"] is None
+    assert asked(sandbox) == []
+    assert len(queued.ledger("people")) == entries
+
+
+def test_a_deletion_that_fails_days_later_is_tried_again(queued: SmallProject, sandbox: Sandbox) -> None:
+    queued.build("people", f"{people(1197)} union all select 'p1199', 'back'")
+    sandbox.fail(Fault(status=200, body='{"status": "failed"}', method="GET", path="/bulkdelete/delete-1"))
+    sandbox.switches = Switches()
+    result = queued.sync().result()
+    assert "Pendo's deletion delete-1 of 3 rows ended as failed: they are tried again" in result["message"]
+    # Whoever is back in the model by now is no longer to be deleted.
+    assert result["planned"] == planned(changed=1, removed=2, unchanged=1197)
+    assert [sorted(body["visitors"]) for body in bodies(sandbox.requests, "/bulkdelete/")] == [["p1197", "p1198"]]
+    assert not {"p1197", "p1198"} & sandbox.visitors.keys()
+    assert {key: status for key, status, _ in gone(queued)}["p1197"] == "removed"
+    assert queued.sync().result()["planned"]["removed"] == 0
+
+
+def test_a_failed_deletion_is_no_way_past_the_guard(queued: SmallProject, sandbox: Sandbox) -> None:
+    queued.annotate("people", {**DELETING, "max_removals": 2})
+    sandbox.switches = Switches(deletion_end="failed")
+    result = queued.sync(status=1).result()
+    assert result["message"] == "blocked: 3 removed, max_removals allows 2; --force lets them pass"
+    assert len(sandbox.visitors) == 1200
+    assert gone(queued) == {
+        (key, "delivered", "Pendo's deletion delete-1 ended as failed") for key in ("p1197", "p1198", "p1199")
+    }
+
+
+def test_who_came_back_is_followed_no_further(queued: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.switches = Switches(deletion_end="failed")
+    queued.annotate("people", PEOPLE)
+    queued.build("people", people(1200))
+    # Nothing is deleted by this mapping, so it does not ask.
+    assert queued.sync().result()["delivered"] == 3
+    queued.annotate("people", {**DELETING, "max_removals": 5})
+    assert queued.sync().result()["planned"] == planned(unchanged=1200)
+    assert asked(sandbox) == []
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_sync_goes_on_when_pendo_does_not_tell_of_a_deletion(
+    queued: SmallProject, sandbox: Sandbox, status: int
+) -> None:
+    queued.build("people", f"select id, if(id = 'p1', 'team', plan) as plan from ({people(1197)})")
+    sandbox.fail(Fault(status=status, method="GET", path="/bulkdelete/", times=None))
+    result = queued.sync().result()
+    assert (result["status"], result["planned"]) == ("success", planned(changed=1, unchanged=1196))
+    assert "3 deletions are queued" in result["message"]
+    assert gone(queued) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
+
+
+def test_a_deletion_that_pendo_took_counts_whatever_it_says_of_the_job(
+    synced: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.1)
+    synced.annotate("people", {**DELETING, "max_removals": 5})
+    synced.build("people", people(1197))
+    sandbox.fail(Fault(status=403, method="GET", path="/bulkdelete/"))
+    result = synced.sync().result()
+    assert (result["status"], result["delivered"]) == ("success", 3)
+    assert gone(synced) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
+
+
+def test_a_deletion_that_pendo_has_forgotten(queued: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.fail(Fault(status=404, method="GET", path="/bulkdelete/"))
+    result = queued.sync().result()
+    assert result["message"] == "Pendo's deletion delete-1 of 3 rows is not known there any more"
+    assert gone(queued) == {
+        (key, "removed", "Pendo's deletion delete-1 is not known there any more") for key in ("p1197", "p1198", "p1199")
+    }
+    sandbox.forget_requests()
+    queued.sync()
+    assert asked(sandbox) == []
+
+
 # on_removed: keep.
 
 

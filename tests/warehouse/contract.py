@@ -14,7 +14,7 @@ import pytest
 from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
+from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.held import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.records.written import body_layouts
@@ -253,6 +253,39 @@ class TestCommits:
         commit(tables, "r2", b=Outcome("rejected", "no"))
         assert plan(tables, "r3") == Planned(removed=1)
         assert list(everything(tables)) == ["b"]
+
+    def test_queued_deletions_are_known_until_they_end(self, store: Store) -> None:
+        store.create("people", PEOPLE, [(key, "x") for key in "abcdef"])
+        tables = store.tables(people(on_removed="delete"))
+        assert tables.prepare() is None
+        assert tables.queued_deletions() == {}
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [])
+        plan(tables, "r2")
+        jobs = {"a": "it's 100%", "b": "it's 100%", "c": "2", "d": "2", "e": "3"}
+        commit(tables, "r2", **{key: Outcome("delivered", f"{QUEUED_DELETION}{job}") for key, job in jobs.items()})
+        assert {entry[0]: entry[1:3] for entry in store.ledger(tables) if entry[4] == "r2"} == {
+            **{key: ("removed", f"{QUEUED_DELETION}{job}") for key, job in jobs.items()},
+            "f": ("removed", None),
+        }
+        # One is back by now, and no longer to be followed.
+        store.create("people", PEOPLE, [("d", "y")])
+        assert plan(tables, "r3") == Planned(added=1)
+        commit(tables, "r3")
+        assert tables.queued_deletions() == {"it's 100%": 2, "2": 1, "3": 1}
+        tables.end_deletion("r4", "it's 100%", "it is done", is_undone=False)
+        tables.end_deletion("r4", "2", "it failed", is_undone=True)
+        assert tables.queued_deletions() == {"3": 1}
+        assert {entry[:3] for entry in store.ledger(tables) if entry[4] == "r4"} == {
+            ("a", "removed", "it is done"),
+            ("b", "removed", "it is done"),
+            ("c", "delivered", "it failed"),
+        }
+        assert plan(tables, "r5") == Planned(removed=1, unchanged=1)
+        assert list(everything(tables)) == ["c"]
+        store.create("people", PEOPLE, [("c", "x"), ("d", "y")])
+        assert plan(tables, "r6") == Planned(changed=1, unchanged=1)
 
     def test_another_runs_change_set_is_not_committed(self, store: Store) -> None:
         store.create("people", PEOPLE, [("a", "x")])
