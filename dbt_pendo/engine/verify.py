@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from dbt_pendo.engine.fields import kind_of
 from dbt_pendo.engine.prepare import Prepared
@@ -81,6 +82,15 @@ class Verified:
     def to_repair(self) -> int:
         """Records a sync could bring right; in the mode `update` nobody is created."""
         return self.drifted + (self.missing if self.spec.mode == "upsert" else 0)
+
+    @property
+    def status(self) -> Literal["success", "drifted", "skipped", "error"]:
+        """How it went, in one word: ``skipped`` is what there is nothing to verify of."""
+        if self.error is not None:
+            return "error"
+        if self.note is not None:
+            return "skipped"
+        return "success" if self.in_order else "drifted"
 
     @property
     def in_order(self) -> bool:

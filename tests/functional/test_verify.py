@@ -9,7 +9,7 @@ import pytest
 from harness import SmallProject, custom, sent_ids
 
 from dbt_pendo.pendo import readback
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 FIELDS = {
     "name": ("name", "string", "varchar"),
@@ -52,7 +52,11 @@ def pendo(sandbox: Sandbox) -> Sandbox:
 
 
 def verify(project: SmallProject, *args: str, status: int = 0) -> dict[str, Any]:
-    return project.run("verify", "--json", *args).expect(status).result()
+    result = project.run("verify", "--json", *args).expect(status).result()
+    # The document tells what the exit status does.
+    assert (result["status"] in ("success", "skipped")) == (status == 0), result
+    assert (result["status"] == "skipped") == (result["note"] is not None)
+    return result
 
 
 def counts(result: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -93,6 +97,7 @@ def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: San
     write(pendo, "visitor", "v7", name="not null any more")
     result = verify(project, status=1)
     assert counts(result) == (56, 4, 0, 0)
+    assert (result["status"], result["message"]) == ("drifted", None)
     assert result["fields"] == {"name": 2, "seats": 1, "joined": 1, "mrr": 1, "admin": 1}
     found = {example["key"]: example["fields"] for example in result["examples"]}
     assert found["v1"]["name"] == {"warehouse": 'Name 1 "ö😀', "pendo": "Eve"}
@@ -254,6 +259,15 @@ def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: 
     assert result["fields"] == {"seats": 1, "score": 1}
     write(pendo, "visitor", "a", seats=9007199254740993, score=2e-10)
     assert verify(project, status=1)["fields"] == {"score": 2}
+
+
+def test_a_repair_that_pendo_does_not_take(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    write(pendo, "visitor", "v1", seats=99)
+    pendo.fail(Fault(status=400, body="no", path="/value", times=None))
+    result = verify(project, "--repair", status=1)
+    assert (result["status"], result["repaired"]["status"]) == ("drifted", "partial")
 
 
 def test_a_repair_claims_no_more_than_pendo_said(project: SmallProject, sandbox: Sandbox) -> None:
