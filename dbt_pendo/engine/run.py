@@ -271,7 +271,7 @@ class Run:
             return SyncFields(spec)
         try:
             source = find_source(self._session, model, spec)
-            self._pendo.require_write_access()
+            self._pendo.require_key()
             matched = match(spec, source, self._pendo.schema(spec.object))
             if create or spec.create_fields:
                 matched = allow_creation(matched)
@@ -302,7 +302,7 @@ class Run:
                 yield Verified(spec, note=verdict.reason)
                 continue
             try:
-                prepared = self._prepare(model, spec, may_create=repair)
+                prepared = self._prepare(model, spec, may_create=repair, writes=repair)
                 yield self._verify(run_id, prepared, repair, target_path, observer)
             except DbtPendoError as error:
                 yield Verified(spec, error)
@@ -349,7 +349,9 @@ class Run:
                     )
                 # Whose ledger is to tell the members must be known to be there.
                 adopts_segment = adopt and spec.segment is not None
-                prepared = self._prepare(model, spec, may_create=False, ask_pendo=from_pendo or adopts_segment)
+                prepared = self._prepare(
+                    model, spec, may_create=False, ask_pendo=from_pendo or adopts_segment, writes=False
+                )
                 yield self._reset(run_id, prepared, adopt, from_pendo)
             except DbtPendoError as error:
                 yield Reset(spec, error)
@@ -450,7 +452,9 @@ class Run:
             misconfigured = isinstance(error, ConfigError | KeyRefusedError)
             return failed_before_start(spec, str(error), misconfigured)
 
-    def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
+    def _prepare(
+        self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True, writes: bool = True
+    ) -> Prepared:
         self._calls.about(spec.name, body_mask(self._settings.mask, spec))
         refuse_unsupported(spec)
         source = find_source(self._session, model, spec)
@@ -460,7 +464,7 @@ class Run:
         if spec.event is not None:
             self._settings.require_track_secret(spec.event.app)
             return Prepared(spec, source, ())
-        self._pendo.require_write_access()
+        self._pendo.require_key(writes)
         return Prepared(spec, source, match_fields(self._pendo, spec, source, may_create))
 
     def _find_segment(self, prepared: Prepared) -> SegmentWriter | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -203,12 +202,36 @@ def test_events_cannot_be_read_back(project: SmallProject, sandbox: Sandbox) -> 
     assert counts(result) == (0, 0, 0, 0)
 
 
-def test_pendo_that_does_not_let_read(project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    project.model("people", mapping(), ROWS)
+@pytest.mark.parametrize("needs_write", [False, True])
+def test_a_key_that_may_only_read(
+    project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch, needs_write: bool
+) -> None:
+    """Whether reading back needs write access, sources disagree; nothing else of a verification does."""
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    write(pendo, "visitor", "v1", seats=99)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", pendo.read_only_key)
-    pendo.switches = Switches(aggregation_needs_write=True)
-    ended = project.run("verify", "--json").expect(2)
-    assert json.loads(ended.stdout)["results"][0]["status"] == "error"
+    pendo.switches = Switches(aggregation_needs_write=needs_write)
+    for command in (["verify"], ["reset", "--from-pendo"]):
+        result = project.run(*command, "--json").expect((1 if command == ["verify"] else 0) if not needs_write else 2)
+        told = result.result()
+        assert (told["status"] == "error") == needs_write
+        if needs_write:
+            assert "be read back (HTTP 403), though it knows the integration key" in told["message"]
+            assert "write access" in told["message"]
+            assert set(project.statuses("people").values()) == {"delivered"}
+        else:
+            assert told["drifted"] == 1
+    assert "may only read" in verify(project, "--repair", status=2)["message"]
+
+
+def test_a_refusal_of_reading_is_none_of_the_key(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    pendo.fail(Fault(status=403, body="not in your plan", path="/aggregation", times=None))
+    message = verify(project, status=2)["message"]
+    assert "does not let visitors be read back (HTTP 403: not in your plan), though it knows the" in message
+    assert "refused the integration key" not in message
 
 
 def test_in_the_terminal(project: SmallProject, pendo: Sandbox) -> None:
