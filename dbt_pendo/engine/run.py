@@ -360,7 +360,7 @@ class Run:
         spec = prepared.spec
         tables = self._tables(prepared)
         readback = ReadBack(self._session, self._schema, spec, prepared.source)
-        segment = self._find_segment(prepared) if adopt else None
+        segment = self._find_segment(prepared, is_taken_over=True) if adopt else None
         if segment is not None and segment.id is None:
             raise ConfigError(
                 f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
@@ -467,11 +467,11 @@ class Run:
         self._pendo.require_key(writes)
         return Prepared(spec, source, match_fields(self._pendo, spec, source, may_create))
 
-    def _find_segment(self, prepared: Prepared) -> SegmentWriter | None:
+    def _find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> SegmentWriter | None:
         if prepared.spec.segment is None:
             return None
         segment = SegmentWriter(self._client, prepared.spec, self._stop)
-        segment.find(self._tables(prepared).segment())
+        segment.find(self._tables(prepared), is_taken_over)
         return segment
 
     def _how(self, options: Options) -> PlanOptions:

@@ -189,7 +189,7 @@ class SyncRun:
         settings = self._client.settings
         options = self._options
         if self._segment is not None:
-            self._segment.find(self._tables.segment())
+            self._segment.find(self._tables)
             # Who is in it already is not known: all members have to be in the change set.
             options = replace(options, full_refresh=options.full_refresh or not self._segment.known)
         ended: Sequence[str] = ()

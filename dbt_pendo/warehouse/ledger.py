@@ -284,14 +284,32 @@ class SyncTables:
             self._session.sql("pendo_note_segment", segment_id=segment.id, members=members, **self._segment())
         )
 
+    def segment_filler(self, segment_id: str) -> str | None:
+        """Returns the sync that has noted a segment last, of whichever project; None when none has."""
+        return self._latest_segment_note("sync", "segment_id", segment_id)
+
+    def _latest_segment_note(self, wanted: str, column: str, value: str) -> str | None:
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
+            return None
+        note = {"wanted": wanted, "column": column, "value": value}
+        segments = self._session.relation(self._schema, SEGMENTS_TABLE)
+        rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=segments, **note))
+        return str(rows[0][0]) if rows else None
+
     def _segment(self) -> dict[str, str | None]:
         segments = self._session.relation(self._schema, SEGMENTS_TABLE)
         return {"segments": segments, "sync": self._spec.name, "segment": self._spec.segment}
 
     def forget(self) -> None:
-        """Drops the ledger, its change set, and what a dead compaction left."""
-        if self._spec.segment is not None and (noted := self.segment()) is not None:
-            self.note_segment(replace(noted, known=False))
+        """Drops the ledger, its change set, and what a dead compaction left.
+
+        A segment's members are in doubt then, and this sync is the one to replace them, whichever filled it before.
+        """
+        if self._spec.segment is not None:
+            noted = self.segment()
+            by_name = self._latest_segment_note("segment_id", "segment", self._spec.segment)
+            if segment_id := noted.id if noted else by_name:
+                self.note_segment(NotedSegment(segment_id, known=False))
         for table in (self._changes, self._ledger, self._compacted):
             self._session.drop(self._schema, table)
 

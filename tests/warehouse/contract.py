@@ -932,9 +932,26 @@ class TestSegments:
         tables.forget()
         assert tables.segment() == dataclasses.replace(noted[last], known=False)
 
-    def tables(self, store: Store, segment: str) -> SyncTables:
-        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=segment)
-        return store.tables(spec)
+    def test_who_filled_a_segment_last_is_known(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "1")])
+        ours, theirs = (self.tables(store, "Trial", sync) for sync in ("it's ours", "theirs"))
+        assert ours.segment_filler("s1") is None
+        ours.note_segment(NotedSegment("s1", True))
+        ours.note_segment(NotedSegment("it's another", True))
+        assert [theirs.segment_filler(key) for key in ("s1", "it's another", "s2")] == ["it's ours", "it's ours", None]
+        theirs.note_segment(NotedSegment("s1", True))
+        assert ours.segment_filler("s1") == "theirs"
+        # Who forgets claims the segment of that name: the next sync is to replace its members.
+        ours.forget()
+        assert ours.segment_filler("s1") == "theirs"
+        late = self.tables(store, "Trial", "late")
+        late.forget()
+        assert late.segment() == NotedSegment("it's another", False)
+        assert ours.segment_filler("it's another") == "late"
+
+    def tables(self, store: Store, segment: str, sync: str = "people") -> SyncTables:
+        spec = SyncSpec(sync, "model.contract.people", "x.yml", "segment", "id", segment=segment)
+        return store.tables(spec, "people")
 
 
 class TestReadBack:

@@ -328,6 +328,7 @@ def segments(recorder: Recorder, dialect: str) -> None:
             tables.note_segment(NotedSegment(name, known))
         recorder.there = True
         tables.segment()
+        tables.segment_filler(name)
         tables.write_changes("r1", PlanOptions())
         recorder.there = False
 
