@@ -284,6 +284,32 @@ def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: 
     assert verify(project, status=1)["fields"] == {"score": 2}
 
 
+def test_a_text_that_looks_like_the_value_is_told_apart(project: SmallProject, pendo: Sandbox) -> None:
+    """A field of another type once, say: Pendo holds a text where the warehouse has a number, a boolean or a time."""
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    held = custom(pendo.visitors)
+    write(pendo, "visitor", "v1", score="0.3333333333333333", mrr="1.250000000")
+    write(pendo, "visitor", "v2", seats="2", admin="true", joined="soon")
+    result = verify(project, status=1)
+    assert {example["key"]: example["fields"] for example in result["examples"]} == {
+        "v1": {
+            "score": {"warehouse": "0.3333333333333333", "pendo": '"0.3333333333333333"'},
+            "mrr": {"warehouse": "1.25", "pendo": '"1.250000000"'},
+        },
+        "v2": {
+            "seats": {"warehouse": "2", "pendo": '"2"'},
+            "admin": {"warehouse": "true", "pendo": '"true"'},
+            "joined": {"warehouse": "2026-01-01T12:00:00.123Z", "pendo": '"soon"'},
+        },
+    }
+    verify(project, "--repair")
+    assert custom(pendo.visitors) == held
+    # What says when in words says when.
+    write(pendo, "visitor", "v1", joined="2026-01-01T12:00:00.123+01:00")
+    assert counts(verify(project)) == (60, 0, 0, 0)
+
+
 def test_a_repair_that_pendo_does_not_take(project: SmallProject, pendo: Sandbox) -> None:
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
