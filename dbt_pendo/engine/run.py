@@ -367,17 +367,17 @@ class Run:
             )
         try:
             with self._locked(tables, run_id) as keep:
-                # Before anything is forgotten, for it may fail.
                 known = compare(prepared, self._client, readback, keep) if from_pendo else None
-                tables.forget()
                 if not adopt and known is None:
+                    tables.forget()
                     return Reset(spec)
                 tables.prepare()
                 buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
                 tables.adopt(run_id, readback.drift if known else None)
                 if segment is not None and segment.id is not None:
                     tables.note_segment(NotedSegment(segment.id, known=True))
-                adopted = known.equal if known else sum(bucket.planned.to_send for bucket in buckets)
+                there = sum((bucket.planned for bucket in buckets), Planned())
+                adopted = known.equal if known else there.added + there.changed
                 return Reset(spec, adopted=adopted, known=known)
         finally:
             if from_pendo:

@@ -109,6 +109,7 @@ class SyncTables:
         self._source = source
         self._changes = table_name(spec.name, "changes")
         self._ledger = table_name(spec.name, "ledger")
+        # The ledger that is to take the place of the one there is.
         self._compacted = table_name(spec.name, "compacted")
         self._aliases = aliases_of(source.columns)
 
@@ -127,11 +128,11 @@ class SyncTables:
         self._session.ensure_schema(self._schema)
 
     def prepare(self) -> None:
-        """Creates the ledger on a first run, and ends a compaction that a dead run began."""
+        """Creates the ledger on a first run, and puts the one in place that a dead run had made."""
         if self._session.exists(self._schema, self._ledger):
             self._session.drop(self._schema, self._compacted)
         elif self._session.exists(self._schema, self._compacted):
-            # Only a complete copy outlives its ledger: see compact().
+            # Only a complete one outlives the old ledger: see _replace_ledger().
             self._session.rename(self._schema, self._compacted, self._ledger)
         else:
             ledger = self._session.relation(self._schema, self._ledger)
@@ -314,16 +315,18 @@ class SyncTables:
             self._session.drop(self._schema, table)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
-        """Notes the rows of the change set as delivered without sending them.
+        """Begins the ledger anew, with the rows of the change set as delivered without sending them.
 
         Args:
             run_id: The run.
             drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
         """
+        adopted = self._session.relation(self._schema, self._compacted)
         changes = self._session.relation(self._schema, self._changes)
-        self._session.run(
-            self._session.sql("pendo_adopt", ledger=self.ledger, changes=changes, run_id=run_id, drift=drift)
-        )
+        create = self._session.sql("pendo_create_ledger", ledger=adopted)
+        self._session.create(self._schema, self._compacted, create)
+        self._session.run(self._session.sql("pendo_adopt", ledger=adopted, changes=changes, run_id=run_id, drift=drift))
+        self._replace_ledger()
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
@@ -376,7 +379,13 @@ class SyncTables:
         if entries <= 2 * living:
             self._session.drop(self._schema, self._compacted)
             return
-        # From here to the end of the rename a crash leaves the complete copy alone; prepare() takes it up.
+        self._replace_ledger()
+
+    def _replace_ledger(self) -> None:
+        """Puts the ledger in place that was made beside the old one.
+
+        A crash in mid-way leaves the new one alone, and it is complete; prepare() takes it up.
+        """
         self._session.drop(self._schema, self._ledger)
         self._session.rename(self._schema, self._compacted, self._ledger)
 

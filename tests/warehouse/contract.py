@@ -1031,8 +1031,26 @@ class TestReadBack:
         plan(tables, "r1", full_refresh=True)
         tables.adopt("r1", back.drift)
         assert plan(tables, "r2") == Planned(added=1, changed=2, unchanged=3, invalid=3)
-        tables.forget()
-        tables.prepare()
         plan(tables, "r3", full_refresh=True)
         tables.adopt("r3")
+        assert {entry[4] for entry in store.ledger(tables)} == {"r3"}
         assert plan(tables, "r4") == Planned(unchanged=6, invalid=3)
+
+    def test_an_adoption_that_died_is_ended(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1", b=Outcome("rejected", "no"))
+        plan(tables, "r2", full_refresh=True)
+
+        def die(*_: object) -> None:
+            raise WarehouseError("the last step but one was the last")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store.session, "rename", die)
+            with pytest.raises(WarehouseError, match="the last step"):
+                tables.adopt("r2")
+        again = store.tables(people())
+        assert again.plan(PlanOptions())[0].planned.to_send == 0
+        assert plan(again, "r3") == Planned(unchanged=2)
+        assert "people__compacted" not in store.session.tables(store.own_schema)
