@@ -23,6 +23,7 @@ from dbt_pendo.engine.fields import (
 )
 from dbt_pendo.engine.gates import Gates
 from dbt_pendo.engine.gather import Gathered, Selection
+from dbt_pendo.engine.guards import blocked_by
 from dbt_pendo.engine.history import Past
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
@@ -43,7 +44,7 @@ from dbt_pendo.engine.published import gather_published
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
 from dbt_pendo.engine.row import RowStory, tell_row
 from dbt_pendo.engine.segment import SegmentWriter
-from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
+from dbt_pendo.engine.sync import Options, SyncRun, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
