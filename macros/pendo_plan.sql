@@ -17,7 +17,7 @@
     fingerprint    hex digits that change with the mapping
     anonymous      true when the key is a visitor id, so that anonymous ids are invalid
     deliver_once   true for events: what was delivered is never sent again, changed or not
-    removals       true when records that left the model have to be removed in Pendo
+    removals       true when records that left the model are to be told of
     full_refresh   true to send everything again
     run_id         the run the plan is for
     max_attempts   a row that failed so often is held until it changes; none to hold no row

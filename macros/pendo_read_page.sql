@@ -7,8 +7,9 @@
     columns     the mapped columns, in the order wanted: [{alias, dtype}]
     span        the rows of the page (see pendo_within)
     row_limit   at most so many rows; none for all of them
+    removals    false to leave out those that left the model
 #}
-{% macro pendo_read_page(changes, columns, span, row_limit=none) %}
+{% macro pendo_read_page(changes, columns, span, row_limit=none, removals=true) %}
 select
     bucket,
     seq,
@@ -18,7 +19,7 @@ select
     {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
     {%- endfor %}
 from {{ changes }} changes
-where change in ('added', 'changed', 'removed')
+where change in ('added', 'changed'{{ ", 'removed'" if removals }})
     and {{ dbt_pendo.pendo_within(span) }}
 order by case when attempts > 0 then 1 else 0 end, bucket, seq
 {%- if row_limit is not none %}

@@ -42,6 +42,16 @@ limit 1
 {% endmacro %}
 
 
+{# One column of the latest note about a segment, whichever sync made it; found by another column. #}
+{% macro pendo_latest_segment_note(segments, wanted, column, value) %}
+select {{ wanted }}
+from {{ segments }}
+where {{ column }} = {{ dbt_pendo.pendo_literal(value) }}
+order by logged_at desc
+limit 1
+{% endmacro %}
+
+
 {# The members that a model lists, each once, as a relation to plan with: a segment is a set. #}
 {% macro pendo_members(model, key) -%}
 (

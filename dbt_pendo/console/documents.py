@@ -108,6 +108,7 @@ def verified_entry(one: Verified) -> dict[str, Any]:
     """Returns what Pendo holds of a sync, beside what it should."""
     return {
         **_sync_of(one),
+        "status": one.status,
         "note": one.note,
         "equal": one.equal,
         "drifted": one.drifted,

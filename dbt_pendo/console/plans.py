@@ -19,6 +19,9 @@ def show_plan(lines: Lines, planned: Sequence[Checked]) -> None:
         lines.node(index, len(planned), text, tag, note, "SyncPlanned", planned_entry(one))
         lines.below(str(one.error or ""), "error")
         lines.below(one.note or "", "warn")
+        if one.planned.removed and not one.spec.sends_removals:
+            left = f"{one.planned.removed:,} left the model"
+            lines.below(f"{left}: to be noted in the ledger, kept in Pendo (on_removed: keep)")
         _findings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.body)

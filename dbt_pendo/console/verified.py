@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dbt_pendo.console.documents import verified_entry
 from dbt_pendo.console.lines import LEVELS, Lines, Tag, number
 from dbt_pendo.console.synced import summary
 from dbt_pendo.engine.verify import Verified
 
+TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR", "error": "ERROR"}
+
 
 def show_verified(lines: Lines, verified: Sequence[Verified]) -> None:
     """Prints what Pendo holds of each sync, beside what it should."""
     for index, one in enumerate(verified, start=1):
-        tag: Tag = "SKIP" if one.note else "OK" if one.in_order else "ERROR"
+        tag = TAGS[one.status]
         text = f"{'OK verified' if tag == 'OK' else tag} {one.spec.object} {one.spec.name}"
         note = "" if one.error or one.note else _verified(one)
         lines.node(index, len(verified), text, tag, note, "SyncVerified", verified_entry(one))

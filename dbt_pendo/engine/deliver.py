@@ -6,10 +6,10 @@ until the row at fault stands alone (pendo-api.md 9, *split retries*); its neigh
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -18,9 +18,9 @@ import orjson
 from dbt_pendo.engine.interrupts import Stop
 from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
-from dbt_pendo.pendo.client import Answer, PendoClient
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.pendo.metadata import Verdict
 from dbt_pendo.records.batches import Batch, RecordBatch, track_body, values_body
 from dbt_pendo.records.render import Record
@@ -62,7 +62,6 @@ class Deliverer:
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
         self._deletion_patience = DELETION_PATIENCE
-        self.queued_deletions: Counter[str] = Counter()
         self._parent_id_keys: Sequence[str] = metadata.PARENT_ID_KEYS
 
     def deliver(self, batch: Batch, settled: Settled) -> None:
@@ -306,21 +305,25 @@ class Deliverer:
 
     def _follow_deletion(self, batch: Batch, job: str | None) -> Verdict:
         """Waits for the end of a deletion as long as a run can: Pendo may take days, and has marked the ids by then."""
+        if job is None:
+            return Verdict()
         wait = 0.5
-        while job is not None:
-            state, told = deletion.job_state(self._client, job)
-            if state == "done":
-                return Verdict()
-            if state == "failed":
-                reason = Outcome("rejected", f"Pendo's deletion {job} ended as {told}")
-                return Verdict(outcomes=dict.fromkeys((record.key for record in batch.records), reason))
-            if self._deletion_patience <= 0:
-                self.queued_deletions[job] = len(batch)
-                break
-            self._stop.wait(min(wait, self._deletion_patience))
-            self._deletion_patience -= wait
-            wait *= 1.5
-        return Verdict()
+        outcome = Outcome("delivered", f"{QUEUED_DELETION}{job}")
+        # It is queued, whatever Pendo says of the job; later runs ask again.
+        with contextlib.suppress(PendoError):
+            while True:
+                state, told = deletion.job_state(self._client, job)
+                if state == "done":
+                    return Verdict()
+                if state == "failed":
+                    outcome = Outcome("rejected", f"Pendo's deletion {job} ended as {told}")
+                    break
+                if self._deletion_patience <= 0:
+                    break
+                self._stop.wait(min(wait, self._deletion_patience))
+                self._deletion_patience -= wait
+                wait *= 1.5
+        return Verdict(outcomes=dict.fromkeys((record.key for record in batch.records), outcome))
 
     def _count(self, rows: int, others: Mapping[Position, Outcome]) -> None:
         """Counts judged rows, and stops the sync when too large a share of them is rejected."""

@@ -47,11 +47,11 @@ class Pendo:
         self._unavailable: PendoError | None = None
         self._refusals: dict[Secret, PendoError | None] = {}
 
-    def require_write_access(self) -> None:
-        """Makes sure that the integration key may write.
+    def require_key(self, writes: bool = True) -> None:
+        """Makes sure that the integration key is good, and may write if it has to.
 
         Raises:
-            ConfigError: If it is not set, or read-only.
+            ConfigError: If it is not set, or read-only where that does not do.
             KeyRefusedError: If Pendo does not know it.
         """
         self.client.settings.require_integration_key()
@@ -64,7 +64,7 @@ class Pendo:
                 # Each sync of the run needs the key; the others need not wait through all retries again.
                 self._unavailable = error
                 raise
-        if not self._writable:
+        if writes and not self._writable:
             raise ConfigError(
                 "The integration key may only read.",
                 f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",

@@ -23,6 +23,7 @@ from dbt_pendo.engine.fields import (
 )
 from dbt_pendo.engine.gates import Gates
 from dbt_pendo.engine.gather import Gathered, Selection
+from dbt_pendo.engine.guards import blocked_by
 from dbt_pendo.engine.history import Past
 from dbt_pendo.engine.hygiene import count_events, require_moment
 from dbt_pendo.engine.interrupts import InterruptedRunError, Stop, stop_on_signals
@@ -43,7 +44,7 @@ from dbt_pendo.engine.published import gather_published
 from dbt_pendo.engine.results import RunResults, SyncResult, failed_before_start
 from dbt_pendo.engine.row import RowStory, tell_row
 from dbt_pendo.engine.segment import SegmentWriter
-from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
+from dbt_pendo.engine.sync import Options, SyncRun, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
@@ -271,7 +272,7 @@ class Run:
             return SyncFields(spec)
         try:
             source = find_source(self._session, model, spec)
-            self._pendo.require_write_access()
+            self._pendo.require_key()
             matched = match(spec, source, self._pendo.schema(spec.object))
             if create or spec.create_fields:
                 matched = allow_creation(matched)
@@ -302,7 +303,7 @@ class Run:
                 yield Verified(spec, note=verdict.reason)
                 continue
             try:
-                prepared = self._prepare(model, spec, may_create=repair)
+                prepared = self._prepare(model, spec, may_create=repair, writes=repair)
                 yield self._verify(run_id, prepared, repair, target_path, observer)
             except DbtPendoError as error:
                 yield Verified(spec, error)
@@ -349,7 +350,9 @@ class Run:
                     )
                 # Whose ledger is to tell the members must be known to be there.
                 adopts_segment = adopt and spec.segment is not None
-                prepared = self._prepare(model, spec, may_create=False, ask_pendo=from_pendo or adopts_segment)
+                prepared = self._prepare(
+                    model, spec, may_create=False, ask_pendo=from_pendo or adopts_segment, writes=False
+                )
                 yield self._reset(run_id, prepared, adopt, from_pendo)
             except DbtPendoError as error:
                 yield Reset(spec, error)
@@ -358,24 +361,24 @@ class Run:
         spec = prepared.spec
         tables = self._tables(prepared)
         readback = ReadBack(self._session, self._schema, spec, prepared.source)
-        segment = self._find_segment(prepared) if adopt else None
+        segment = self._find_segment(prepared, is_taken_over=True) if adopt else None
         if segment is not None and segment.id is None:
             raise ConfigError(
                 f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
             )
         try:
             with self._locked(tables, run_id) as keep:
-                # Before anything is forgotten, for it may fail.
                 known = compare(prepared, self._client, readback, keep) if from_pendo else None
-                tables.forget()
                 if not adopt and known is None:
+                    tables.forget()
                     return Reset(spec)
                 tables.prepare()
                 buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
                 tables.adopt(run_id, readback.drift if known else None)
                 if segment is not None and segment.id is not None:
                     tables.note_segment(NotedSegment(segment.id, known=True))
-                adopted = known.equal if known else sum(bucket.planned.to_send for bucket in buckets)
+                there = sum((bucket.planned for bucket in buckets), Planned())
+                adopted = known.equal if known else there.added + there.changed
                 return Reset(spec, adopted=adopted, known=known)
         finally:
             if from_pendo:
@@ -450,7 +453,9 @@ class Run:
             misconfigured = isinstance(error, ConfigError | KeyRefusedError)
             return failed_before_start(spec, str(error), misconfigured)
 
-    def _prepare(self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True) -> Prepared:
+    def _prepare(
+        self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True, writes: bool = True
+    ) -> Prepared:
         self._calls.about(spec.name, body_mask(self._settings.mask, spec))
         refuse_unsupported(spec)
         source = find_source(self._session, model, spec)
@@ -460,14 +465,14 @@ class Run:
         if spec.event is not None:
             self._settings.require_track_secret(spec.event.app)
             return Prepared(spec, source, ())
-        self._pendo.require_write_access()
+        self._pendo.require_key(writes)
         return Prepared(spec, source, match_fields(self._pendo, spec, source, may_create))
 
-    def _find_segment(self, prepared: Prepared) -> SegmentWriter | None:
+    def _find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> SegmentWriter | None:
         if prepared.spec.segment is None:
             return None
         segment = SegmentWriter(self._client, prepared.spec, self._stop)
-        segment.find(self._tables(prepared).segment())
+        segment.find(self._tables(prepared), is_taken_over)
         return segment
 
     def _how(self, options: Options) -> PlanOptions:

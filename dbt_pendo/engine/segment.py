@@ -16,7 +16,7 @@ from dbt_pendo.pendo.metadata import Verdict
 from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import operations_of
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import NotedSegment
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Planned
 
 # Seconds to wait for another write of the segment to end, at first and at most.
@@ -39,6 +39,7 @@ class SegmentWriter:
     def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop) -> None:
         self._client = client
         self._name = spec.segment or ""
+        self._sync = spec.name
         self._where = f"{spec.file}: {spec.name}"
         self._stop = stop
         self._writing = threading.Lock()
@@ -46,16 +47,32 @@ class SegmentWriter:
         self.known = False
         self.answered = True
 
-    def find(self, noted: NotedSegment | None) -> None:
+    def find(self, tables: SyncTables, is_taken_over: bool = False) -> None:
         """Looks the segment up, by the id of an earlier run or else by its name.
 
+        Args:
+            tables: The sync's tables, which know of earlier runs.
+            is_taken_over: Whether it may be one that another sync fills.
+
         Raises:
-            DbtPendoError: If it was not made by the API, or several have its name.
+            DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
         """
+        noted = tables.segment()
         if noted is not None and segments.is_there(self._client, noted.id):
             self.id, self.known = noted.id, noted.known
         else:
             self.id = self._named()
+        if self.id is None or is_taken_over:
+            return
+        # One of another project with the same schema, for syncs of one project are compared before.
+        if (filler := tables.segment_filler(self.id)) not in (None, self._sync):
+            model = self._sync.partition(".")[0]
+            raise DbtPendoError(
+                f"{self._where}: Pendo's segment {self._name} ({self.id}) is filled by the sync {filler}. Each would "
+                "take the other's members out.",
+                f"Choose another name under `segment`; or, if {filler} is no more, take it over with `dbt-pendo reset "
+                f"--select {model}`: the next sync then replaces its members.",
+            )
 
     def is_replaced(self, full_refresh: bool, planned: Planned) -> bool:
         """Returns whether all members are written in one call, and not the changes alone.

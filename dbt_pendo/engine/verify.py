@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from dbt_pendo.engine.fields import kind_of
 from dbt_pendo.engine.prepare import Prepared
@@ -83,6 +84,15 @@ class Verified:
         return self.drifted + (self.missing if self.spec.mode == "upsert" else 0)
 
     @property
+    def status(self) -> Literal["success", "drifted", "skipped", "error"]:
+        """How it went, in one word: ``skipped`` is what there is nothing to verify of."""
+        if self.error is not None:
+            return "error"
+        if self.note is not None:
+            return "skipped"
+        return "success" if self.in_order else "drifted"
+
+    @property
     def in_order(self) -> bool:
         """Whether Pendo holds what it should, or has taken what it did not."""
         if self.error is not None:
@@ -159,9 +169,8 @@ def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Cal
 
 
 def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
-    """Returns a sync of nothing but what has drifted; it removes nobody."""
-    spec = replace(prepared.spec, on_removed="keep")
-    return replace(prepared, spec=spec, source=tables.drifted_source(with_missing=spec.mode == "upsert"))
+    """Returns a sync of nothing but what has drifted."""
+    return replace(prepared, source=tables.drifted_source(with_missing=prepared.spec.mode == "upsert"))
 
 
 def _held(record: HeldRecord, mapped: Sequence[Mapped], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:

@@ -34,9 +34,17 @@ class PendoError(DbtPendoError):
 
 
 class KeyRefusedError(PendoError):
-    """Pendo refused the key or secret itself, so no request of this sync can succeed."""
+    """Pendo refused the key or secret, so no request of this kind can succeed.
+
+    Attributes:
+        answer: Pendo's answer.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, hint: str, answer: Answer) -> None:
+        super().__init__(message, hint)
+        self.answer = answer
 
 
 class UnavailableError(PendoError):
@@ -205,6 +213,7 @@ class PendoClient:
             f"Pendo at {self.settings.api_url} refused the integration key ({answer.message}).",
             f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
             f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.",
+            answer,
         )
 
     def _secret_refused(self, answer: Answer, secret: Secret) -> KeyRefusedError:
@@ -212,6 +221,7 @@ class PendoClient:
             f"Pendo at {self.settings.data_url} refused the Track Event shared secret ({answer.message}).",
             f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
             f"Details), not the integration key; and at {self._what_names(self.settings.data_url)}.",
+            answer,
         )
 
     def _what_names(self, host: str) -> str:

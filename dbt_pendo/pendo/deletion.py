@@ -13,7 +13,7 @@ from dbt_pendo.spec.sync import Object
 LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0
 
-JobState: TypeAlias = Literal["done", "failed", "queued"]
+JobState: TypeAlias = Literal["done", "failed", "queued", "unknown"]
 # No source shows the words of a job's state; these are what one would say.
 _STATES: Mapping[JobState, tuple[str, ...]] = {
     "done": ("complete", "done", "finish", "success", "succeed", "deleted"),
@@ -34,8 +34,14 @@ def job_of(answer: Answer) -> str | None:
 
 
 def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:
-    """Returns how far a deletion is, and Pendo's own words; one that cannot be read is still queued."""
+    """Returns how far a deletion is, and Pendo's own words; one that cannot be read is still queued.
+
+    Raises:
+        PendoError: If Pendo does not let it be read, or does not answer.
+    """
     answer = client.api("GET", f"bulkdelete/{job}")
+    if answer.status == 404:
+        return "unknown", answer.message
     document = answer.json if answer.ok else None
     told = str(document.get("status") or document.get("state") or "") if isinstance(document, dict) else ""
     for state, words in _STATES.items():

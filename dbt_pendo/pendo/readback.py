@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
-from dbt_pendo.pendo.client import PendoClient, PendoError
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
 from dbt_pendo.spec.sync import Object
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
@@ -19,6 +19,11 @@ _SOURCES: Mapping[Object, tuple[dict[str, Any], str]] = {
     "account": ({"accounts": None}, "accountId"),
 }
 READABLE = frozenset(_SOURCES)
+# Sources disagree (pendo-api.md 2).
+RIGHTS = (
+    "Reading back goes by Pendo's aggregation API. Which rights that takes is not published: try a key with write "
+    "access, or ask Pendo whether your subscription has it."
+)
 
 
 class HeldRecord(NamedTuple):
@@ -74,7 +79,16 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
         "response": {"mimeType": "application/json"},
         "request": {"requestId": "dbt-pendo", "pipeline": stages},
     }
-    answer = client.api("POST", "aggregation", orjson.dumps(body), readable=True)
+    try:
+        answer = client.api("POST", "aggregation", orjson.dumps(body), readable=True)
+    except KeyRefusedError as refused:
+        # Asked before, Pendo has said that the key is good: it is its rights that do not do.
+        raise KeyRefusedError(
+            f"Pendo at {client.settings.api_url} does not let {object_}s be read back ({refused.answer.message}), "
+            "though it knows the integration key.",
+            RIGHTS,
+            refused.answer,
+        ) from None
     document = answer.json
     results = document.get("results") if answer.ok and isinstance(document, dict) else None
     if answer.ok and isinstance(document, dict) and results is None and "results" in document:
@@ -82,7 +96,7 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
     if not isinstance(results, list):
         raise PendoError(
             f"Pendo does not let {object_}s be read ({answer.message}).",
-            "Reading back takes an integration key that may aggregate; some subscriptions want one with write access.",
+            RIGHTS,
         )
     return results
 

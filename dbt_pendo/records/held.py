@@ -48,8 +48,9 @@ def held_text(value: Any, form: Form) -> str | None:
             # A zero has no sign, and what nine places do not tell apart is compared as it is.
             rounded = number.quantize(_PLACES) + 0
             return format(rounded if rounded == number else number, "f")
-    if isinstance(value, str) and form != "json":
+    if isinstance(value, str) and form == "text":
         return value
+    # A text in the place of a number or a boolean keeps its quotation marks: it is another value.
     return orjson.dumps(value).decode()
 
 

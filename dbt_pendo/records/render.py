@@ -79,8 +79,8 @@ class Rendered:
         updates: Records to write.
         clearings: Records that left the model, whose fields are to be emptied.
         deletions: Records that left the model, to be deleted from Pendo; without bodies.
-        unsendable: The outcome of every row for which there is no request: invalid ones, and those that have
-            nothing to say.
+        unsendable: The outcome of every row for which there is no request: invalid ones, those that have nothing to
+            say, and those that left the model and are kept.
     """
 
     updates: list[Record] = field(default_factory=list)
@@ -165,10 +165,10 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         removed = page.changes[at] == "removed"
         if removed and spec.on_removed == "delete":
             rendered.deletions.append(record._replace(bodies=()))
-        elif removed and spec.fields:
+        elif removed and spec.on_removed == "clear" and spec.fields:
             rendered.clearings.append(record)
         elif removed:
-            # Nothing to clear, and nobody to create.
+            # Kept; or there is nothing to clear, and nobody to create.
             rendered.unsendable[record.position] = DELIVERED
         elif any(record.bodies):
             rendered.updates.append(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +19,14 @@ class _Deletion:
     kind: str
     ids: list[str]
     created_at: int
-    due: float
-    done: bool = False
+    since: float
+    status: str = "queued"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "kind": self.kind,
-            "status": "complete" if self.done else "queued",
+            "status": self.status,
             "count": len(self.ids),
             "createdAt": self.created_at,
         }
@@ -38,7 +37,7 @@ class Deletions:
 
     def __init__(self) -> None:
         self._all: dict[str, _Deletion] = {}
-        self._due: list[_Deletion] = []
+        self._queued: list[_Deletion] = []
 
     def request(self, payload: Any, records: Records, switches: Switches) -> dict[str, Any]:
         """``POST /bulkdelete/{kind}``: queues ids and marks them Do Not Process.
@@ -56,23 +55,26 @@ class Deletions:
             raise RefusedError(400, f"{records.kind}s must be an array of ids")
         if len(ids) > _MAX_IDS:
             raise RefusedError(400, f"more than {_MAX_IDS} ids")
-        never = switches.deletion_seconds is None
-        due = math.inf if never else time.monotonic() + (switches.deletion_seconds or 0)
-        deletion = _Deletion(f"delete-{len(self._all) + 1}", records.kind, ids, _now(), due)
+        deletion = _Deletion(f"delete-{len(self._all) + 1}", records.kind, ids, _now(), time.monotonic())
         self._all[deletion.id] = deletion
         for record_id in ids:
             records.forget(record_id)
-        self._due.append(deletion)
+        self._queued.append(deletion)
         self.carry_out({records.kind: records}, switches)
         return deletion.as_json()
 
     def carry_out(self, records: dict[str, Records], switches: Switches) -> None:
-        """Deletes what is due; called before anything is looked at, so that no timer thread is needed."""
-        for deletion in list(self._due):
-            if time.monotonic() >= deletion.due and deletion.kind in records:
-                self._due.remove(deletion)
-                deletion.done = True
-                for record_id in deletion.ids:
+        """Ends what is due; called before anything is looked at, so that no timer thread is needed."""
+        seconds = switches.deletion_seconds
+        for deletion in list(self._queued):
+            if seconds is None or time.monotonic() < deletion.since + seconds or deletion.kind not in records:
+                continue
+            self._queued.remove(deletion)
+            deletion.status = switches.deletion_end
+            for record_id in deletion.ids:
+                if deletion.status == "failed":
+                    records[deletion.kind].remember(record_id)
+                else:
                     records[deletion.kind].remove(record_id, switches)
 
     def listed(self) -> list[dict[str, Any]]:

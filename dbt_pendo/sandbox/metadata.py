@@ -100,6 +100,10 @@ class Records:
         """Marks an id Do Not Process for good, as a bulk deletion does at once (SUP-13857784403611)."""
         self._deleted.add(record_id)
 
+    def remember(self, record_id: str) -> None:
+        """Takes that mark off again."""
+        self._deleted.discard(record_id)
+
     def remove(self, record_id: str, switches: Switches) -> None:
         """Deletes a record, if it is there."""
         self._keep_before(record_id, switches)

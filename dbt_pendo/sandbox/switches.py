@@ -68,6 +68,7 @@ class Switches:
         max_segment_visitors: The most visitors of an upload or overwrite; more is a 413.
 
         deletion_seconds: Bulk deletions are carried out after so many seconds; None is never.
+        deletion_end: What becomes of them then: the records are gone, or the job fails and they are all there.
         read_lag_seconds: For so long after a write, reading back shows what was there before.
 
         max_body_bytes: Larger request bodies are a 413; None is no limit.
@@ -123,6 +124,7 @@ class Switches:
     max_segment_visitors: int | None = None
 
     deletion_seconds: float | None = 0.0
+    deletion_end: Literal["complete", "failed"] = "complete"
     read_lag_seconds: float = 0.0
 
     max_body_bytes: int | None = None

@@ -248,8 +248,8 @@ KEYS: tuple[Key, ...] = (
     ),
     Key(
         "on_removed",
-        "What happens in Pendo to records that left the model: nothing, their mapped fields are cleared, or "
-        "they are deleted.",
+        "What happens in Pendo to records that left the model: nothing (the ledger notes that they left), their "
+        "mapped fields are cleared, or they are deleted.",
         _on(RECORDS, Choice(get_args(OnRemoved)), default="keep") | _on(OTHERS, Choice(("keep",)), default="keep"),
     ),
     Key(

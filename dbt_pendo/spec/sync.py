@@ -145,8 +145,13 @@ class SyncSpec:
 
     @property
     def tracks_removals(self) -> bool:
-        """Whether records that left the model matter: a segment holds nobody else."""
-        return self.on_removed != "keep" or self.object == "segment"
+        """Whether records that left the model are noted: an event that left it has happened all the same."""
+        return self.event is None
+
+    @property
+    def sends_removals(self) -> bool:
+        """Whether Pendo is told of records that left the model; else they are noted in the ledger alone."""
+        return self.on_removed != "keep" or self.segment is not None
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.spec.body import BodyLayout
 from dbt_pendo.spec.event_warnings import (
     FUTURE_SECONDS,
@@ -85,12 +85,14 @@ class Source:
         key: The key column.
         columns: The other mapped columns, in the order of ``SyncSpec.columns``.
         parent: The column with the parent's id, where the id is of the form ``Parent::Child``.
+        is_part: Whether it is a part of the model, so that a record it does not have has not left the model.
     """
 
     relation: str
     key: TableColumn
     columns: tuple[TableColumn, ...]
     parent: TableColumn | None = None
+    is_part: bool = False
 
 
 class SyncTables:
@@ -107,6 +109,7 @@ class SyncTables:
         self._source = source
         self._changes = table_name(spec.name, "changes")
         self._ledger = table_name(spec.name, "ledger")
+        # The ledger that is to take the place of the one there is.
         self._compacted = table_name(spec.name, "compacted")
         self._aliases = aliases_of(source.columns)
 
@@ -125,11 +128,11 @@ class SyncTables:
         self._session.ensure_schema(self._schema)
 
     def prepare(self) -> None:
-        """Creates the ledger on a first run, and ends a compaction that a dead run began."""
+        """Creates the ledger on a first run, and puts the one in place that a dead run had made."""
         if self._session.exists(self._schema, self._ledger):
             self._session.drop(self._schema, self._compacted)
         elif self._session.exists(self._schema, self._compacted):
-            # Only a complete copy outlives its ledger: see compact().
+            # Only a complete one outlives the old ledger: see _replace_ledger().
             self._session.rename(self._schema, self._compacted, self._ledger)
         else:
             ledger = self._session.relation(self._schema, self._ledger)
@@ -155,7 +158,8 @@ class SyncTables:
 
     def preview(self, options: PlanOptions, rows: int) -> list[Row]:
         """Returns the first rows of a plan that would be sent, without storing anything."""
-        return self._read(f"({self._plan_sql(options)})", EVERYTHING, rows)
+        removals = self._spec.sends_removals
+        return self._read(f"({self._plan_sql(options)})", EVERYTHING, rows, removals=removals)
 
     def change_set_run(self) -> str | None:
         """Returns the run that wrote the change set; None when there is none, or it is empty."""
@@ -281,27 +285,73 @@ class SyncTables:
             self._session.sql("pendo_note_segment", segment_id=segment.id, members=members, **self._segment())
         )
 
+    def segment_filler(self, segment_id: str) -> str | None:
+        """Returns the sync that has noted a segment last, of whichever project; None when none has."""
+        return self._latest_segment_note("sync", "segment_id", segment_id)
+
+    def _latest_segment_note(self, wanted: str, column: str, value: str) -> str | None:
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
+            return None
+        note = {"wanted": wanted, "column": column, "value": value}
+        segments = self._session.relation(self._schema, SEGMENTS_TABLE)
+        rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=segments, **note))
+        return str(rows[0][0]) if rows else None
+
     def _segment(self) -> dict[str, str | None]:
         segments = self._session.relation(self._schema, SEGMENTS_TABLE)
         return {"segments": segments, "sync": self._spec.name, "segment": self._spec.segment}
 
     def forget(self) -> None:
-        """Drops the ledger, its change set, and what a dead compaction left."""
-        if self._spec.segment is not None and (noted := self.segment()) is not None:
-            self.note_segment(replace(noted, known=False))
+        """Drops the ledger, its change set, and what a dead compaction left.
+
+        A segment's members are in doubt then, and this sync is the one to replace them, whichever filled it before.
+        """
+        if self._spec.segment is not None:
+            noted = self.segment()
+            by_name = self._latest_segment_note("segment_id", "segment", self._spec.segment)
+            if segment_id := noted.id if noted else by_name:
+                self.note_segment(NotedSegment(segment_id, known=False))
         for table in (self._changes, self._ledger, self._compacted):
             self._session.drop(self._schema, table)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
-        """Notes the rows of the change set as delivered without sending them.
+        """Begins the ledger anew, with the rows of the change set as delivered without sending them.
 
         Args:
             run_id: The run.
             drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
         """
+        adopted = self._session.relation(self._schema, self._compacted)
         changes = self._session.relation(self._schema, self._changes)
+        create = self._session.sql("pendo_create_ledger", ledger=adopted)
+        self._session.create(self._schema, self._compacted, create)
+        self._session.run(self._session.sql("pendo_adopt", ledger=adopted, changes=changes, run_id=run_id, drift=drift))
+        self._replace_ledger()
+
+    def queued_deletions(self) -> dict[str, int]:
+        """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
+        sql = self._session.sql("pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION)
+        return {str(detail).removeprefix(QUEUED_DELETION): int(rows) for detail, rows in self._session.rows(sql)}
+
+    def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
+        """Notes how a deletion ended.
+
+        Args:
+            run_id: The run.
+            job: Pendo's id of the deletion.
+            detail: How it ended, in words.
+            is_undone: Whether its rows are in Pendo still, and have to be removed again.
+        """
         self._session.run(
-            self._session.sql("pendo_adopt", ledger=self.ledger, changes=changes, run_id=run_id, drift=drift)
+            self._session.sql(
+                "pendo_end_deletion",
+                ledger=self.ledger,
+                queued=QUEUED_DELETION,
+                job=job,
+                run_id=run_id,
+                detail=_shortened(detail),
+                is_undone=is_undone,
+            )
         )
 
     def compact(self, keys: int) -> None:
@@ -314,6 +364,11 @@ class SyncTables:
         ((entries,),) = self._session.rows(f"select count(*) from {ledger}")
         if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
             return
+        if self._spec.max_age is None:
+            # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
+            ((known,),) = self._session.rows(f"select count(distinct record_key) from {ledger}")
+            if entries <= 2 * known:
+                return
         compacted = self._session.relation(self._schema, self._compacted)
         self._session.create(
             self._schema,
@@ -324,7 +379,13 @@ class SyncTables:
         if entries <= 2 * living:
             self._session.drop(self._schema, self._compacted)
             return
-        # From here to the end of the rename a crash leaves the complete copy alone; prepare() takes it up.
+        self._replace_ledger()
+
+    def _replace_ledger(self) -> None:
+        """Puts the ledger in place that was made beside the old one.
+
+        A crash in mid-way leaves the new one alone, and it is complete; prepare() takes it up.
+        """
         self._session.drop(self._schema, self._ledger)
         self._session.rename(self._schema, self._compacted, self._ledger)
 
@@ -345,7 +406,7 @@ class SyncTables:
             fingerprint=spec.fingerprint,
             anonymous=spec.object in ("visitor", "segment"),
             deliver_once=spec.object == "track_event",
-            removals=spec.tracks_removals,
+            removals=spec.tracks_removals and not source.is_part,
             full_refresh=options.full_refresh,
             run_id=run_id,
             max_attempts=options.max_attempts,
@@ -413,7 +474,9 @@ class SyncTables:
             for layout in layouts
         ]
 
-    def _read(self, changes: str, span: Span, limit: int | None, with_columns: bool = True) -> list[Row]:
+    def _read(
+        self, changes: str, span: Span, limit: int | None, with_columns: bool = True, removals: bool = True
+    ) -> list[Row]:
         columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
         return self._session.rows(
             self._session.sql(
@@ -422,6 +485,7 @@ class SyncTables:
                 columns=[{"alias": alias, "dtype": column.dtype} for alias, column in columns],
                 span=asdict(span),
                 row_limit=limit,
+                removals=removals,
             )
         )
 

@@ -137,7 +137,7 @@ class ReadBack:
         relation = self._session.sql(
             "pendo_drifted_rows", model=self._source.relation, key=self._key(), drift=self.drift, changes=changes
         )
-        return replace(self._source, relation=f"{relation} drifted_rows")
+        return replace(self._source, relation=f"{relation} drifted_rows", is_part=True)
 
     def drop(self) -> None:
         """Drops the scratch tables."""

@@ -106,9 +106,10 @@ def main():
             count(f"{pair} where a.mapped is not distinct from b.mapped and not {is_missing}"),
             count("day_1_valid where record_key not in (select record_key from day_2_valid)"),
             count(f"day_2_valid where {is_missing}") - count(f"{pair} where {is_missing}"),
+            # Whoever is gone is noted, and so delivered.
             count("day_2_valid where not " + is_missing) - count(
                 f"{pair} where a.mapped is not distinct from b.mapped and not {is_missing}"
-            ),
+            ) + count("day_1_valid where record_key not in (select record_key from day_2_valid)"),
             count(f"day_2_rows where {invalid}"),
         ])
     titles = {

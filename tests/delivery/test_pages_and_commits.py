@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import KINDS, STRANGERS, Kind, Shop
 
-from dbt_pendo.engine import sync
+from dbt_pendo.engine import page_delivery
 from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.spec.sync import Column, Mapping, SyncSpec
@@ -60,10 +60,10 @@ AWKWARD = [
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 11 rows, and statements that name five exceptions."""
-    monkeypatch.setattr(sync, "BATCHES_PER_PAGE", 1)
-    monkeypatch.setattr(sync, "SMALLEST_PAGE", 11)
-    monkeypatch.setattr(sync, "LARGEST_PAGE", 11)
-    monkeypatch.setattr(sync, "WRITTEN_ROWS", 1)
+    monkeypatch.setattr(page_delivery, "BATCHES_PER_PAGE", 1)
+    monkeypatch.setattr(page_delivery, "SMALLEST_PAGE", 11)
+    monkeypatch.setattr(page_delivery, "LARGEST_PAGE", 11)
+    monkeypatch.setattr(page_delivery, "WRITTEN_ROWS", 1)
     monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 5)
     monkeypatch.setenv("PENDO_MAX_ERROR_SHARE", "1")
 
@@ -98,7 +98,7 @@ def test_a_sync_that_fails_between_two_pages(
 
 
 def test_wide_rows_come_in_small_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync, "PAGE_BYTES", 40_000)
+    monkeypatch.setattr(page_delivery, "PAGE_BYTES", 40_000)
     shop.sql("update users set plan = repeat('wide', 1000)")
     shop.sync(USERS)
     shop.check_pendo(USERS)

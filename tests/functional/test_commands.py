@@ -766,7 +766,7 @@ def test_the_demo(tmp_path: Path) -> None:
     assert (tmp_path / "kept" / "sample.duckdb").exists()
     results = json.loads((tmp_path / "kept" / "target" / "pendo_results.json").read_text())["results"]
     assert {result["sync"]: result["delivered"] for result in results} == {
-        "pendo_visitors": 14,
+        "pendo_visitors": 15,
         "pendo_accounts": 7,
         "pendo_payments": 11,
         "pendo_usage": 25,

@@ -111,7 +111,7 @@ def test_a_row_that_is_mended_is_sent(people: SmallProject, sandbox: Sandbox) ->
     people.sync()
     people.build("people", "select * from (values ('a', '3'), ('twice', '3'), ('far', '5')) rows(id, plan)")
     result = people.sync().result()
-    assert result["planned"] == planned(added=2, unchanged=1)
+    assert result["planned"] == planned(added=2, removed=1, unchanged=1)
     assert custom(sandbox.visitors) == {
         "a": {"plan": 3},
         "twice": {"plan": 3},
@@ -273,8 +273,11 @@ def test_the_change_set_holds_the_last_run(people: SmallProject) -> None:
     assert {row["record_key"]: row["plan"] for row in changes}["a"] == "3"
     people.build("people", "select 'a' as id, '9' as plan")
     people.sync()
-    changes = people.rows("main_pendo.people__changes")
-    assert [(row["record_key"], row["change"], row["plan"]) for row in changes] == [("a", "changed", "9")]
+    changes = people.rows("main_pendo.people__changes order by record_key")
+    assert [(row["record_key"], row["change"], row["plan"]) for row in changes] == [
+        ("a", "changed", "9"),
+        ("bad", "removed", None),
+    ]
 
 
 def test_a_plan_stores_nothing(people: SmallProject, sandbox: Sandbox) -> None:

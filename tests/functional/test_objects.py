@@ -196,14 +196,29 @@ def test_nulls_of_one_field_differ_from_the_syncs(project: SmallProject, plans: 
 
 
 def test_on_removed_keep(project: SmallProject, plans: Sandbox) -> None:
+    """Who left the model is recorded, once and without a request; whoever comes back is sent."""
     plans.add_visitors(["a", "b"])
     project.model("people", PEOPLE, people(("a", "pro"), ("b", "pro")))
     project.sync()
     plans.forget_requests()
     project.build("people", people(("a", "pro")))
-    assert project.sync().result()["planned"] == planned(unchanged=1)
+    assert project.plan().result()["planned"] == planned(removed=1, unchanged=1)
+    result = project.sync().result()
+    assert result["planned"] == planned(removed=1, unchanged=1)
+    assert (result["status"], result["delivered"]) == ("success", 1)
+    assert result["message"] == "1 left the model: noted in the ledger, kept in Pendo"
     assert writes(plans.requests) == []
+    assert project.statuses("people") == {"a": "delivered", "b": "removed"}
+    # Once is enough.
+    entries = len(project.ledger("people"))
+    assert project.sync().result()["planned"] == planned(unchanged=1)
+    assert len(project.ledger("people")) == entries
     assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "pro"}}
+    # And back again.
+    project.build("people", people(("a", "pro"), ("b", "pro")))
+    assert project.sync().result()["planned"] == planned(added=1, unchanged=1)
+    assert sent_ids(plans.requests, "visitor") == ["b"]
+    assert project.sync().result()["planned"] == planned(unchanged=2)
 
 
 def test_on_removed_clear(project: SmallProject, plans: Sandbox) -> None:

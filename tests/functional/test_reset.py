@@ -79,6 +79,27 @@ def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(
     assert project.statuses("people") == {"a": "delivered", "b": "delivered"}
 
 
+@pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])
+def test_a_reset_that_comes_to_no_end_forgets_nothing(project: SmallProject, plans: Sandbox, way: str) -> None:
+    """The new ledger is made beside the old one, which goes only then."""
+    plans.add_visitors(["gone"])
+    project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select 'gone', 'x'")
+    project.sync()
+    project.sql(
+        "drop table main.people; create view main.people as "
+        "select if(plan = 'y', error('no luck today')::varchar, id) as id, plan from (values ('a', 'y')) r(id, plan)"
+    )
+    assert "no luck today" in project.run("reset", way).expect(1).output
+    assert set(project.statuses("people").values()) == {"delivered"}
+    # And one that does takes who left the model for nobody.
+    project.sql("drop view main.people")
+    project.build("people", PEOPLE_ROWS)
+    assert project.run("reset", way, "--json").expect(0).result()["adopted"] == 2
+    assert project.statuses("people") == {"a": "delivered", "b": "delivered"}
+    assert project.plan().result()["planned"] == planned(unchanged=2)
+    assert project.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+
+
 def test_both_ways_at_once(project: SmallProject, plans: Sandbox) -> None:
     project.model("people", PEOPLE, PEOPLE_ROWS)
     assert "exclude each other" in project.run("reset", "--adopt", "--from-pendo").expect(2).output

@@ -51,7 +51,7 @@ DAY_1 = {
     "pendo_usage": (planned(added=392, invalid=8), 392, 0),
 }
 DAY_2 = {
-    "pendo_visitors": (planned(added=3, changed=12, unchanged=89, invalid=4, held=14), 14, 1),
+    "pendo_visitors": (planned(added=3, changed=12, removed=1, unchanged=89, invalid=4, held=14), 15, 1),
     "pendo_accounts": (planned(added=1, changed=6, unchanged=9, invalid=1), 7, 0),
     "pendo_payments": (planned(added=11, unchanged=172, invalid=2), 11, 0),
     "pendo_usage": (planned(added=25, unchanged=392, invalid=8), 25, 0),

@@ -22,6 +22,10 @@ def ids(*numbers: int) -> str:
     return f"select 'v' || i as id from range({', '.join(map(str, numbers))}) r(i)"
 
 
+def ids_of(*numbers: int) -> list[str]:
+    return sorted(f"v{number}" for number in range(*numbers))
+
+
 def members(sandbox: Sandbox, name: str = "Trial, at risk") -> list[str]:
     (found,) = [one for one in sandbox.segments.values() if one["name"] == name]
     assert len(set(found["visitors"])) == len(found["visitors"])
@@ -280,6 +284,47 @@ def test_two_syncs_of_one_segment_are_refused_even_one_by_one(project: SmallProj
         assert "both fill the segment Shared" in project.run(command, "--select", "two").expect(2).output
     assert writes(sandbox.requests) == []
     assert project.sync("--select", "else").result()["delivered"] == 1
+
+
+def test_two_projects_with_one_schema_fill_no_segment_together(project: SmallProject, sandbox: Sandbox) -> None:
+    """Neither manifest tells of the other's sync, but the table of segments does."""
+    project.model("ours", TRIAL, ids(5))
+    project.sync()
+    ours = project.manifest()
+    project.annotate("ours", None)
+    project.model("theirs", TRIAL, ids(3, 9))
+    theirs = project.manifest()
+    sandbox.forget_requests()
+    for command in (["check"], ["plan"], ["sync"]):
+        output = project.run(*command).expect(1).output
+        assert "Pendo's segment Trial, at risk (segment-1) is filled by the sync ours" in output
+        assert "`dbt-pendo reset --select theirs`" in output
+    assert writes(sandbox.requests) == []
+    assert members(sandbox) == ["v0", "v1", "v2", "v3", "v4"]
+    project.write_manifest(ours)
+    assert project.sync().result()["planned"] == planned(unchanged=5)
+
+    # The model was renamed, say.
+    project.write_manifest(theirs)
+    project.run("reset").expect(0)
+    assert project.sync().result()["planned"] == planned(added=6)
+    assert calls(sandbox) == ["PUT /segment-1"]
+    assert members(sandbox) == ids_of(3, 9)
+    assert project.sync().result()["planned"] == planned(unchanged=6)
+    project.write_manifest(ours)
+    assert "is filled by the sync theirs" in project.sync(status=1).result()["message"]
+    assert members(sandbox) == ids_of(3, 9)
+
+
+def test_what_another_sync_filled_can_be_adopted(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("ours", TRIAL, ids(5))
+    project.sync()
+    project.annotate("ours", None)
+    project.model("renamed", TRIAL, ids(5))
+    sandbox.forget_requests()
+    project.run("reset", "--adopt").expect(0)
+    assert project.sync().result()["planned"] == planned(unchanged=5)
+    assert writes(sandbox.requests) == []
 
 
 def test_an_adopted_segment_is_known(project: SmallProject, sandbox: Sandbox) -> None:

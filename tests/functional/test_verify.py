@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from harness import SmallProject, custom, sent_ids
 
 from dbt_pendo.pendo import readback
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 FIELDS = {
     "name": ("name", "string", "varchar"),
@@ -52,7 +51,11 @@ def pendo(sandbox: Sandbox) -> Sandbox:
 
 
 def verify(project: SmallProject, *args: str, status: int = 0) -> dict[str, Any]:
-    return project.run("verify", "--json", *args).expect(status).result()
+    result = project.run("verify", "--json", *args).expect(status).result()
+    # The document tells what the exit status does.
+    assert (result["status"] in ("success", "skipped")) == (status == 0), result
+    assert (result["status"] == "skipped") == (result["note"] is not None)
+    return result
 
 
 def counts(result: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -93,6 +96,7 @@ def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: San
     write(pendo, "visitor", "v7", name="not null any more")
     result = verify(project, status=1)
     assert counts(result) == (56, 4, 0, 0)
+    assert (result["status"], result["message"]) == ("drifted", None)
     assert result["fields"] == {"name": 2, "seats": 1, "joined": 1, "mrr": 1, "admin": 1}
     found = {example["key"]: example["fields"] for example in result["examples"]}
     assert found["v1"]["name"] == {"warehouse": 'Name 1 "ö😀', "pendo": "Eve"}
@@ -198,12 +202,36 @@ def test_events_cannot_be_read_back(project: SmallProject, sandbox: Sandbox) -> 
     assert counts(result) == (0, 0, 0, 0)
 
 
-def test_pendo_that_does_not_let_read(project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    project.model("people", mapping(), ROWS)
+@pytest.mark.parametrize("needs_write", [False, True])
+def test_a_key_that_may_only_read(
+    project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch, needs_write: bool
+) -> None:
+    """Whether reading back needs write access, sources disagree; nothing else of a verification does."""
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    write(pendo, "visitor", "v1", seats=99)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", pendo.read_only_key)
-    pendo.switches = Switches(aggregation_needs_write=True)
-    ended = project.run("verify", "--json").expect(2)
-    assert json.loads(ended.stdout)["results"][0]["status"] == "error"
+    pendo.switches = Switches(aggregation_needs_write=needs_write)
+    for command in (["verify"], ["reset", "--from-pendo"]):
+        result = project.run(*command, "--json").expect((1 if command == ["verify"] else 0) if not needs_write else 2)
+        told = result.result()
+        assert (told["status"] == "error") == needs_write
+        if needs_write:
+            assert "be read back (HTTP 403), though it knows the integration key" in told["message"]
+            assert "write access" in told["message"]
+            assert set(project.statuses("people").values()) == {"delivered"}
+        else:
+            assert told["drifted"] == 1
+    assert "may only read" in verify(project, "--repair", status=2)["message"]
+
+
+def test_a_refusal_of_reading_is_none_of_the_key(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    pendo.fail(Fault(status=403, body="not in your plan", path="/aggregation", times=None))
+    message = verify(project, status=2)["message"]
+    assert "does not let visitors be read back (HTTP 403: not in your plan), though it knows the" in message
+    assert "refused the integration key" not in message
 
 
 def test_in_the_terminal(project: SmallProject, pendo: Sandbox) -> None:
@@ -254,6 +282,41 @@ def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: 
     assert result["fields"] == {"seats": 1, "score": 1}
     write(pendo, "visitor", "a", seats=9007199254740993, score=2e-10)
     assert verify(project, status=1)["fields"] == {"score": 2}
+
+
+def test_a_text_that_looks_like_the_value_is_told_apart(project: SmallProject, pendo: Sandbox) -> None:
+    """A field of another type once, say: Pendo holds a text where the warehouse has a number, a boolean or a time."""
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    held = custom(pendo.visitors)
+    write(pendo, "visitor", "v1", score="0.3333333333333333", mrr="1.250000000")
+    write(pendo, "visitor", "v2", seats="2", admin="true", joined="soon")
+    result = verify(project, status=1)
+    assert {example["key"]: example["fields"] for example in result["examples"]} == {
+        "v1": {
+            "score": {"warehouse": "0.3333333333333333", "pendo": '"0.3333333333333333"'},
+            "mrr": {"warehouse": "1.25", "pendo": '"1.250000000"'},
+        },
+        "v2": {
+            "seats": {"warehouse": "2", "pendo": '"2"'},
+            "admin": {"warehouse": "true", "pendo": '"true"'},
+            "joined": {"warehouse": "2026-01-01T12:00:00.123Z", "pendo": '"soon"'},
+        },
+    }
+    verify(project, "--repair")
+    assert custom(pendo.visitors) == held
+    # What says when in words says when.
+    write(pendo, "visitor", "v1", joined="2026-01-01T12:00:00.123+01:00")
+    assert counts(verify(project)) == (60, 0, 0, 0)
+
+
+def test_a_repair_that_pendo_does_not_take(project: SmallProject, pendo: Sandbox) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    write(pendo, "visitor", "v1", seats=99)
+    pendo.fail(Fault(status=400, body="no", path="/value", times=None))
+    result = verify(project, "--repair", status=1)
+    assert (result["status"], result["repaired"]["status"]) == ("drifted", "partial")
 
 
 def test_a_repair_claims_no_more_than_pendo_said(project: SmallProject, sandbox: Sandbox) -> None:

@@ -54,9 +54,9 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     lab.only("clicks")
     names = fill_clicks(lab)
     lab.shrink = {
-        "dbt_pendo.engine.sync.SMALLEST_PAGE": page,
-        "dbt_pendo.engine.sync.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.engine.sync.WRITTEN_ROWS": 1,
+        "dbt_pendo.engine.page_delivery.SMALLEST_PAGE": page,
+        "dbt_pendo.engine.page_delivery.BATCHES_PER_PAGE": 1,
+        "dbt_pendo.engine.page_delivery.WRITTEN_ROWS": 1,
     }
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")

@@ -195,6 +195,19 @@ def test_deletion_may_take_a_while(pendo, sandbox):
     assert pendo.get(f"/api/v1/bulkdelete/{answer['id']}").json()["status"] == "complete"
 
 
+def test_deletion_may_fail_in_the_end(pendo, sandbox):
+    pendo.switch(deletion_seconds=None, deletion_end="failed")
+    job = pendo.post("/api/v1/bulkdelete/visitor", {"visitors": ["v1"]}).json()["id"]
+    event = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
+    pendo.track(event)
+    pendo.switch(deletion_seconds=0)
+    assert pendo.get(f"/api/v1/bulkdelete/{job}").json()["status"] == "failed"
+    assert "v1" in sandbox.visitors
+    # And the mark is off.
+    pendo.track(event)
+    assert [receipt.ignored for receipt in sandbox.receipts] == [True, False]
+
+
 @pytest.mark.parametrize(
     "body", [{}, [], {"visitors": []}, {"visitors": [1]}, {"accounts": ["a1"]}, {"visitors": ["x"] * 501}]
 )

@@ -452,7 +452,7 @@ def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tu
         on_removed=draw(st.sampled_from(["keep", "clear", "delete"])),
     )
     known = [PendoField(field.name.lower(), draw(TYPES)) for field in fields]
-    return spec, known, draw(pages(spec.columns, spec.on_removed != "keep"))
+    return spec, known, draw(pages(spec.columns, may_remove=True))
 
 
 @st.composite
@@ -484,6 +484,8 @@ def metadata_row(spec: SyncSpec, known: list[PendoField], row: tuple[Any, ...]) 
     removed = row[2] == "removed"
     if removed and spec.on_removed == "delete":
         return "deletion"
+    if removed and spec.on_removed == "keep":
+        return DELIVERED
     bodies: list[Any] = []
     for group in dict.fromkeys(field.group for field in spec.fields):
         values = {}

@@ -14,7 +14,7 @@ import pytest
 from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
+from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.held import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.records.written import body_layouts
@@ -129,13 +129,19 @@ class TestPlans:
         store.insert("people", [("d", "x")])
         assert plan(tables, "r5") == Planned(added=1, unchanged=4)
 
-    def test_removals_are_nobodys_business_unless_asked_for(self, store: Store) -> None:
+    def test_who_left_is_removed_once(self, store: Store) -> None:
         store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
         tables = store.tables(people())
         plan(tables, "r1")
         commit(tables, "r1")
-        store.create("people", PEOPLE, [("a", "free")])
-        assert plan(tables, "r2") == Planned(unchanged=1)
+        store.create("people", PEOPLE, [("a", "free"), (None, "free")])
+        assert plan(tables, "r2") == Planned(removed=1, unchanged=1, invalid=1)
+        # Nothing is sent for it.
+        assert tables.preview(PlanOptions(), 5) == []
+        commit(tables, "r2")
+        assert plan(tables, "r3") == Planned(unchanged=1, invalid=1)
+        store.create("people", PEOPLE, [("a", "free"), ("b", "free")])
+        assert plan(tables, "r4") == Planned(added=1, unchanged=1)
 
     def test_keys_that_name_nobody_are_invalid(self, store: Store) -> None:
         rows = [("a", "x"), (None, "x"), ("", "x"), ("  ", "x"), ("b", "1"), ("b", "2"), ("b", "2")]
@@ -247,6 +253,39 @@ class TestCommits:
         commit(tables, "r2", b=Outcome("rejected", "no"))
         assert plan(tables, "r3") == Planned(removed=1)
         assert list(everything(tables)) == ["b"]
+
+    def test_queued_deletions_are_known_until_they_end(self, store: Store) -> None:
+        store.create("people", PEOPLE, [(key, "x") for key in "abcdef"])
+        tables = store.tables(people(on_removed="delete"))
+        assert tables.prepare() is None
+        assert tables.queued_deletions() == {}
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [])
+        plan(tables, "r2")
+        jobs = {"a": "it's 100%", "b": "it's 100%", "c": "2", "d": "2", "e": "3"}
+        commit(tables, "r2", **{key: Outcome("delivered", f"{QUEUED_DELETION}{job}") for key, job in jobs.items()})
+        assert {entry[0]: entry[1:3] for entry in store.ledger(tables) if entry[4] == "r2"} == {
+            **{key: ("removed", f"{QUEUED_DELETION}{job}") for key, job in jobs.items()},
+            "f": ("removed", None),
+        }
+        # One is back by now, and no longer to be followed.
+        store.create("people", PEOPLE, [("d", "y")])
+        assert plan(tables, "r3") == Planned(added=1)
+        commit(tables, "r3")
+        assert tables.queued_deletions() == {"it's 100%": 2, "2": 1, "3": 1}
+        tables.end_deletion("r4", "it's 100%", "it is done", is_undone=False)
+        tables.end_deletion("r4", "2", "it failed", is_undone=True)
+        assert tables.queued_deletions() == {"3": 1}
+        assert {entry[:3] for entry in store.ledger(tables) if entry[4] == "r4"} == {
+            ("a", "removed", "it is done"),
+            ("b", "removed", "it is done"),
+            ("c", "delivered", "it failed"),
+        }
+        assert plan(tables, "r5") == Planned(removed=1, unchanged=1)
+        assert list(everything(tables)) == ["c"]
+        store.create("people", PEOPLE, [("c", "x"), ("d", "y")])
+        assert plan(tables, "r6") == Planned(changed=1, unchanged=1)
 
     def test_another_runs_change_set_is_not_committed(self, store: Store) -> None:
         store.create("people", PEOPLE, [("a", "x")])
@@ -893,9 +932,26 @@ class TestSegments:
         tables.forget()
         assert tables.segment() == dataclasses.replace(noted[last], known=False)
 
-    def tables(self, store: Store, segment: str) -> SyncTables:
-        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=segment)
-        return store.tables(spec)
+    def test_who_filled_a_segment_last_is_known(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "1")])
+        ours, theirs = (self.tables(store, "Trial", sync) for sync in ("it's ours", "theirs"))
+        assert ours.segment_filler("s1") is None
+        ours.note_segment(NotedSegment("s1", True))
+        ours.note_segment(NotedSegment("it's another", True))
+        assert [theirs.segment_filler(key) for key in ("s1", "it's another", "s2")] == ["it's ours", "it's ours", None]
+        theirs.note_segment(NotedSegment("s1", True))
+        assert ours.segment_filler("s1") == "theirs"
+        # Who forgets claims the segment of that name: the next sync is to replace its members.
+        ours.forget()
+        assert ours.segment_filler("s1") == "theirs"
+        late = self.tables(store, "Trial", "late")
+        late.forget()
+        assert late.segment() == NotedSegment("it's another", False)
+        assert ours.segment_filler("it's another") == "late"
+
+    def tables(self, store: Store, segment: str, sync: str = "people") -> SyncTables:
+        spec = SyncSpec(sync, "model.contract.people", "x.yml", "segment", "id", segment=segment)
+        return store.tables(spec, "people")
 
 
 class TestReadBack:
@@ -975,8 +1031,26 @@ class TestReadBack:
         plan(tables, "r1", full_refresh=True)
         tables.adopt("r1", back.drift)
         assert plan(tables, "r2") == Planned(added=1, changed=2, unchanged=3, invalid=3)
-        tables.forget()
-        tables.prepare()
         plan(tables, "r3", full_refresh=True)
         tables.adopt("r3")
+        assert {entry[4] for entry in store.ledger(tables)} == {"r3"}
         assert plan(tables, "r4") == Planned(unchanged=6, invalid=3)
+
+    def test_an_adoption_that_died_is_ended(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1", b=Outcome("rejected", "no"))
+        plan(tables, "r2", full_refresh=True)
+
+        def die(*_: object) -> None:
+            raise WarehouseError("the last step but one was the last")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store.session, "rename", die)
+            with pytest.raises(WarehouseError, match="the last step"):
+                tables.adopt("r2")
+        again = store.tables(people())
+        assert again.plan(PlanOptions())[0].planned.to_send == 0
+        assert plan(again, "r3") == Planned(unchanged=2)
+        assert "people__compacted" not in store.session.tables(store.own_schema)
