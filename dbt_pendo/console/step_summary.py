@@ -38,9 +38,9 @@ def step_summary(run: RunResults) -> str:
         *map(_row, run.results),
         "",
         *(
-            f"- **{_escaped(result.sync)}**: {_escaped(' '.join(result.message.split()))}"
+            f"- **{_escaped(result.sync)}**: {_escaped(note)}"
             for result in run.results
-            if result.message
+            for note in (result.message or "").splitlines()
         ),
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",

@@ -29,7 +29,7 @@ class SyncResult:
         unique_id: dbt's id of the model.
         object: The kind of Pendo object.
         status: ``partial`` when a row was rejected.
-        message: What went wrong, or what the user should know; None when there is nothing to say.
+        message: What went wrong, or what the user should know, a line each; None when there is nothing to say.
         planned: Rows by kind; rows found invalid only while they were rendered count as invalid.
         delivered: Rows Pendo took, or that needed no request.
         missing: Rows whose id Pendo does not know.

@@ -146,7 +146,7 @@ class SyncRun:
             notes.append(f"{tally.planned.removed:,} left the model: noted in the ledger, kept in Pendo")
         if self._segment is not None and self._segment.id is None:
             notes.append("no segment was made: a segment needs a visitor")
-        return ("partial" if tally.rejected else "success"), "; ".join(notes) or None
+        return ("partial" if tally.rejected else "success"), "\n".join(notes) or None
 
     def _plan(self) -> list[Bucket]:
         """Writes the change set, and counts what is in it."""

@@ -52,7 +52,7 @@ def told(project: SmallProject, sandbox: Sandbox) -> list[str]:
     assert "main_pendo" not in project.schemas()
     result = project.sync("--warn-error").result()
     assert result["status"] == "success"
-    assert result["message"] == ("; ".join(warnings) or None)
+    assert result["message"] == ("\n".join(warnings) or None)
     # Whatever Pendo makes of it, it is delivered; and then there is nothing more to say.
     assert project.sync().result()["message"] is None
     return list(warnings)
