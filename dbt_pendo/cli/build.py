@@ -61,7 +61,8 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
         from dbt_pendo.console.step_summary import write_step_summary
         from dbt_pendo.console.synced import SyncView, show_built_nothing, show_results
         from dbt_pendo.engine.gather import Selection, gather_syncs
-        from dbt_pendo.engine.run import nothing_to_sync, open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.engine.run import nothing_to_sync, run_syncs
         from dbt_pendo.engine.sync import Options
         from dbt_pendo.project.build import run_dbt_build
 
@@ -78,8 +79,8 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, Selection(), gates)
         show_found(lines, gathered)
         if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run, lines.progress() as bars:
-                results = run.sync(Options(), fail_fast, invocation.target_path, SyncView(lines, bars))
+            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs, lines.progress() as bars:
+                results = run_syncs(syncs, Options(), fail_fast, invocation.target_path, SyncView(lines, bars))
         else:
             results = nothing_to_sync(gathered, invocation.target_path)
         show_results(lines, results, gathered.last_run)

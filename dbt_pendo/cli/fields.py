@@ -31,9 +31,10 @@ def fields(create: bool, **flags: Any) -> None:
         from dbt_pendo.console.documents import document, fields_entry, unmapped_entry
         from dbt_pendo.console.fields import show_fields
         from dbt_pendo.console.opening import show_found
+        from dbt_pendo.engine.comparing_fields import compare_fields
         from dbt_pendo.engine.fields import SyncFields, UnmappedField
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
@@ -41,8 +42,8 @@ def fields(create: bool, **flags: Any) -> None:
         found: list[SyncFields] = []
         unmapped: list[UnmappedField] = []
         if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run:
-                found, unmapped = run.fields(create)
+            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+                found, unmapped = compare_fields(syncs, create)
         show_fields(lines, found, unmapped)
         lines.document(document(map(fields_entry, found), unmapped=[unmapped_entry(one) for one in unmapped]))
         return max((one.error.exit_code for one in found if one.error), default=0)

@@ -124,12 +124,13 @@ def row(sync: str, key: str, **flags: Any) -> None:
         from dbt_pendo.console.documents import document
         from dbt_pendo.console.history import row_entry, show_row
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.engine.row import tell_row
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        with open_run(gathered, invocation.connection, invocation.settings) as run:
-            story = run.row(sync, key, invocation.target_path)
+        with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+            story = tell_row(syncs, sync, key, invocation.target_path)
         show_row(lines, story)
         lines.document(document([row_entry(story)]))
         return 0

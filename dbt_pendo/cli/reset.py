@@ -33,8 +33,9 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
         from dbt_pendo.console.bookkeeping import show_reset
         from dbt_pendo.console.documents import document, reset_entry
         from dbt_pendo.console.opening import show_found
+        from dbt_pendo.engine.bookkeeping import reset_syncs
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
 
         if adopt and from_pendo:
             raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
@@ -43,8 +44,8 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
         show_found(lines, gathered)
         done = []
         if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run:
-                done = list(run.reset(adopt, from_pendo))
+            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+                done = list(reset_syncs(syncs, adopt, from_pendo))
         show_reset(lines, done, adopt)
         lines.document(document(map(reset_entry, done)))
         return max((one.error.exit_code for one in done if one.error), default=0)

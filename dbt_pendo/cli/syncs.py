@@ -26,7 +26,7 @@ from dbt_pendo.errors import ConfigError
 if TYPE_CHECKING:
     from dbt_pendo.console.lines import Lines
     from dbt_pendo.engine.gather import Gathered
-    from dbt_pendo.engine.run import Run
+    from dbt_pendo.engine.open_syncs import OpenSyncs
 
 
 @click.command(cls=DbtCommand)
@@ -42,8 +42,9 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
         from dbt_pendo.console.documents import checked_entry, document
         from dbt_pendo.console.opening import show_found
         from dbt_pendo.console.plans import show_checks
+        from dbt_pendo.engine.checking import check_offline, check_syncs
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import check_offline, open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
@@ -52,8 +53,8 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
         if offline:
             checked = list(check_offline(gathered))
         elif gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run:
-                checked = list(run.check())
+            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+                checked = list(check_syncs(syncs))
         show_checks(lines, checked)
         lines.document(document(map(checked_entry, checked)))
         return _exit_code(checked, warn_error and any(one.warnings for one in checked))
@@ -115,17 +116,17 @@ def sync(
             return _plan(lines, full_refresh, 0, flags, retry_held)
         from dbt_pendo.console.step_summary import write_step_summary
         from dbt_pendo.console.synced import SyncView, show_results
-        from dbt_pendo.engine.run import nothing_to_sync
+        from dbt_pendo.engine.run import nothing_to_sync, run_syncs
         from dbt_pendo.engine.sync import Options
 
         invocation = read_invocation(flags)
-        with _open(lines, invocation, flags) as (gathered, run):
-            if run is None:
+        with _open(lines, invocation, flags) as (gathered, syncs):
+            if syncs is None:
                 results = nothing_to_sync(gathered, invocation.target_path)
             else:
                 options = Options(full_refresh, limit, force, retry_held)
                 with lines.progress() as bars:
-                    results = run.sync(options, fail_fast, invocation.target_path, SyncView(lines, bars))
+                    results = run_syncs(syncs, options, fail_fast, invocation.target_path, SyncView(lines, bars))
         show_results(lines, results)
         write_step_summary(results)
         lines.document(results.to_dict())
@@ -137,32 +138,35 @@ def sync(
 def _plan(lines: Lines, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
     from dbt_pendo.console.documents import document, planned_entry
     from dbt_pendo.console.plans import show_plan
+    from dbt_pendo.engine.checking import plan_syncs
     from dbt_pendo.engine.sync import Options
 
-    with _open(lines, read_invocation(flags), flags) as (_, run):
-        planned = [] if run is None else list(run.plan(Options(full_refresh, retry_held=retry_held), show))
+    with _open(lines, read_invocation(flags), flags) as (_, syncs):
+        planned = [] if syncs is None else list(plan_syncs(syncs, Options(full_refresh, retry_held=retry_held), show))
     show_plan(lines, planned)
     lines.document(document(map(planned_entry, planned)))
     return _exit_code(planned, warned=False)
 
 
 @contextlib.contextmanager
-def _open(lines: Lines, invocation: Invocation, flags: Mapping[str, Any]) -> Iterator[tuple[Gathered, Run | None]]:
+def _open(
+    lines: Lines, invocation: Invocation, flags: Mapping[str, Any]
+) -> Iterator[tuple[Gathered, OpenSyncs | None]]:
     """Finds the syncs, says which, and opens what they run on; no run where there is no sync."""
     from dbt_pendo.console.opening import show_found, show_nothing_new
     from dbt_pendo.engine.gates import require_evidence
-    from dbt_pendo.engine.run import open_published, open_run
+    from dbt_pendo.engine.open_syncs import open_published, open_syncs
 
     if flags["published"]:
         if flags["dbt_cloud_run_id"] is not None or flags["dbt_cloud_job_id"] is not None:
             raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
         selection, gates = invocation.selection, invocation.gates
-        with open_published(selection, gates, invocation.connection, invocation.settings) as run:
-            if run.gathered.syncs:
-                show_found(lines, run.gathered)
+        with open_published(selection, gates, invocation.connection, invocation.settings) as syncs:
+            if syncs.gathered.syncs:
+                show_found(lines, syncs.gathered)
             else:
-                show_nothing_new(lines, run.gathered)
-            yield run.gathered, run if run.gathered.syncs else None
+                show_nothing_new(lines, syncs.gathered)
+            yield syncs.gathered, syncs if syncs.gathered.syncs else None
         return
     gathered = _gather(invocation, flags)
     require_evidence(gathered.last_run, invocation.gates)
@@ -170,8 +174,8 @@ def _open(lines: Lines, invocation: Invocation, flags: Mapping[str, Any]) -> Ite
     if not gathered.syncs:
         yield gathered, None
         return
-    with open_run(gathered, invocation.connection, invocation.settings) as run:
-        yield gathered, run
+    with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+        yield gathered, syncs
 
 
 def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Gathered:

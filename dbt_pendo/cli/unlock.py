@@ -30,13 +30,14 @@ def unlock(force: bool, **flags: Any) -> None:
     def run(lines: Lines) -> int:
         from dbt_pendo.console.bookkeeping import show_unlocked
         from dbt_pendo.console.documents import document, unlocked_entry
+        from dbt_pendo.engine.bookkeeping import unlock_syncs
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        with open_run(gathered, invocation.connection, invocation.settings) as run:
-            unlocked = list(run.unlock(force))
+        with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+            unlocked = list(unlock_syncs(syncs, force))
         show_unlocked(lines, unlocked)
         lines.document(document(map(unlocked_entry, unlocked)))
         return int(any(one.holder and not one.broken for one in unlocked))

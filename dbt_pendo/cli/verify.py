@@ -33,15 +33,16 @@ def verify(repair: bool, **flags: Any) -> None:
         from dbt_pendo.console.synced import SyncView
         from dbt_pendo.console.verified import show_verified
         from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.run import open_run
+        from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.engine.verifying import verify_syncs
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
         show_found(lines, gathered)
         verified = []
         if gathered.syncs:
-            with open_run(gathered, invocation.connection, invocation.settings) as run:
-                verified = list(run.verify(repair, invocation.target_path, SyncView(lines)))
+            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+                verified = list(verify_syncs(syncs, repair, invocation.target_path, SyncView(lines)))
         show_verified(lines, verified)
         lines.document(document(map(verified_entry, verified)))
         return max(

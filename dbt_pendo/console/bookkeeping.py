@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dbt_pendo.console.documents import reset_entry, unlocked_entry
 from dbt_pendo.console.lines import Level, Lines, Tag, number
-from dbt_pendo.engine.run import Reset, Unlocked
+from dbt_pendo.engine.bookkeeping import Reset, Unlocked
 
 
 def show_reset(lines: Lines, done: Sequence[Reset], adopt: bool) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dbt_pendo import __version__
+from dbt_pendo.engine.bookkeeping import Reset, Unlocked
+from dbt_pendo.engine.checking import Checked
 from dbt_pendo.engine.exposures import Exposure
 from dbt_pendo.engine.fields import SyncFields, UnmappedField
-from dbt_pendo.engine.run import Checked, Reset, Unlocked
 from dbt_pendo.engine.starter import Starter
 from dbt_pendo.engine.verify import Verified
 from dbt_pendo.errors import DbtPendoError

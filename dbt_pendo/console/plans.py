@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dbt_pendo.console.documents import checked_entry, planned_entry
 from dbt_pendo.console.lines import Lines, Tag, number
-from dbt_pendo.engine.run import Checked
+from dbt_pendo.engine.checking import Checked
 from dbt_pendo.warehouse.pages import Planned
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dbt_pendo.engine.call_log import LoggedCall
 from dbt_pendo.engine.history import Past
+from dbt_pendo.engine.open_syncs import OpenSyncs
 from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo.client import PendoClient, PendoError
@@ -15,7 +17,7 @@ from dbt_pendo.pendo.readback import READABLE, HeldRecord, read_record
 from dbt_pendo.records.held import FORMS, held_text, shown
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.spec.sync import Column, Mapping, SyncSpec
-from dbt_pendo.warehouse.history import Entry
+from dbt_pendo.warehouse.history import Entry, History
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,34 @@ class RowStory:
     note: str
 
 
-def tell_row(past: Past, prepared: Prepared, key: str, client: PendoClient) -> RowStory:
-    """Finds out what happened to a row.
+def tell_row(syncs: OpenSyncs, sync: str, key: str, target_path: Path) -> RowStory:
+    """Finds out what happened to one row.
+
+    Args:
+        syncs: The syncs.
+        sync: The sync's name.
+        key: The row's key, as the ledger's ``record_key`` has it.
+        target_path: dbt's target folder, with the calls of runs on this machine.
 
     Raises:
-        ConfigError: If neither the model nor the ledger knows the key.
+        ConfigError: If there is no such sync, or neither the model nor the ledger knows the key.
         WarehouseError: If the warehouse refuses to say.
     """
+    found = next(((model, spec) for model, spec in syncs.gathered.syncs if spec.name == sync), None)
+    if found is None:
+        names = ", ".join(spec.name for _, spec in syncs.gathered.syncs)
+        raise ConfigError(f"There is no sync {sync}.", f"Syncs: {names or 'none'}.")
+    try:
+        # Pendo's schema has the keys of fields that are mapped by their display names.
+        asked = syncs.settings.integration_key is not None
+        prepared = syncs.prepare(*found, may_create=False, ask_pendo=asked)
+    except PendoError:
+        prepared = syncs.prepare(*found, may_create=False, ask_pendo=False)
+    past = Past(History(syncs.session, syncs.schema), target_path)
+    return _story(past, prepared, key, syncs.client)
+
+
+def _story(past: Past, prepared: Prepared, key: str, client: PendoClient) -> RowStory:
     spec = prepared.spec
     entries = past.history.entries(spec.name, key)
     rows = past.history.model_rows(prepared.source, key)
