@@ -268,7 +268,8 @@ def test_a_retry_publishes_what_it_has_mended(project: Published) -> None:
 
 def test_as_a_job_step_all_models_are_published_as_they_are(project: Published) -> None:
     before = len(project.published())
-    project.dbt("run-operation dbt_pendo.publish")
+    project.dbt("run-operation dbt_pendo.publish --no-partial-parse")
+    assert "nothing was published" not in project.log
     added = {row["model"]: row for row in project.published()[before:]}
     assert added.keys() == SOUND | FAILED | {"passing"}
     assert {(row["command"], row["status"], row["tests"]) for row in added.values()} == {("run-operation", None, None)}
@@ -544,6 +545,7 @@ def test_where_the_schema_is_named_both_find_it(
         # How the project quotes its own names is nothing to dbt-pendo's.
         settings.write("vars: {dbt_pendo: {schema: of_the_project}}\nquoting: {identifier: false}\n")
     project.dbt("run --select sound")
+    assert '"of_the_project"."pendo_builds"' in project.log
     # The environment wins.
     project.dbt("run --select sound", env={"DBT_PENDO_SCHEMA": "of_the_environment"})
     assert len(project.published("of_the_project")) == len(project.published("of_the_environment")) == 1
