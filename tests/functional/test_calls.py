@@ -130,6 +130,12 @@ def test_masked_columns_are_nowhere_in_the_log(people: SmallProject, sandbox: Sa
     assert record == {"visitorId": "u-3", "values": {"plan": "plan 3", "contact": "***"}}
 
 
+def test_a_masked_column_that_nobody_has_is_pointed_out(people: SmallProject, sandbox: Sandbox) -> None:
+    ended = people.run("sync", "--mask", "emial,EMAIL").expect(0)
+    assert "mask: no sync of this run has a column `emial`" in ended.stdout
+    assert "`EMAIL`" not in ended.stdout
+
+
 def test_masked_ids_can_still_be_asked_for(
     people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
