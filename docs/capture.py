@@ -38,6 +38,7 @@ CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d (?=\d\d:\d\d:\d\d)"), "2026-01-01 "),
     (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?"), "09:00:00"),
     (re.compile(r"\d+\.\d+s\b"), "0.00s"),
+    (re.compile(r"(?<=^slowest: ).*", re.MULTILINE), "#1 1 ms"),
     (re.compile(r"\b\d+ ms\b"), "1 ms"),
 )
 
