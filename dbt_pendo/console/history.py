@@ -22,7 +22,7 @@ def show_runs(lines: Lines, runs: Sequence[PastRun]) -> None:
     if not runs:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn", "NothingToDo")
         return
-    header = ("run", "began (UTC)", "status", "delivered", "missing", "rejected", "invalid", "syncs", "seconds")
+    header = ("run", "began (UTC)", "status", "delivered", "missing", "rejected", "invalid", "syncs", "took")
     rows = [
         (
             run.name if lines.narrow else run.run_id,
@@ -30,7 +30,7 @@ def show_runs(lines: Lines, runs: Sequence[PastRun]) -> None:
             run.status,
             *(f"{count:,}" for count in _totals(run.syncs)),
             str(len(run.syncs)),
-            f"{run.duration:.1f}",
+            f"{run.duration:.1f}s",
         )
         for run in runs
     ]
