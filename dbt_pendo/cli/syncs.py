@@ -41,9 +41,10 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
     def run(lines: Lines) -> int:
         from dbt_pendo.console.documents import checked_entry, document
         from dbt_pendo.console.opening import show_found
-        from dbt_pendo.console.plans import show_checks
+        from dbt_pendo.console.plans import show_alert_faults, show_checks
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.run import check_offline, open_run
+        from dbt_pendo.engine.webhooks import unusable
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
@@ -55,6 +56,8 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
             with open_run(gathered, invocation.connection, invocation.settings) as run:
                 checked = list(run.check())
         show_checks(lines, checked)
+        if not offline:
+            show_alert_faults(lines, unusable(invocation.settings.alerts, invocation.settings.allow_http))
         lines.document(document(map(checked_entry, checked)))
         return _exit_code(checked, warn_error and any(one.warnings for one in checked))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dbt_pendo.engine.alerts import RUNS_READ, Alert, changes_of
 from dbt_pendo.engine.call_log import CallLog
 from dbt_pendo.engine.fields import (
     MatchedField,
@@ -45,6 +46,7 @@ from dbt_pendo.engine.row import RowStory, tell_row
 from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.engine.sync import Options, SyncRun, blocked_by, plan_options
 from dbt_pendo.engine.verify import Verified, compare, drifted_part, require_readable, why_unreadable
+from dbt_pendo.engine.webhooks import tell
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
 from dbt_pendo.pendo.metadata import FieldsRefusedError
@@ -226,8 +228,34 @@ class Run:
             tuple(filter(None, [self._calls.fault])),
         )
         run.write(target_path)
+        faults = self._tell(run, options)
         take_builds(self._session, self._schema, self._done(results, options), run_id)
-        return run
+        return replace(run, notes=(*run.notes, *faults))
+
+    def _tell(self, run: RunResults, options: Options) -> list[str]:
+        """Tells the channels what a run has changed, and returns what went wrong with that: no run fails for it."""
+        channels = self._settings.alerts
+        if not channels:
+            return []
+        try:
+            history = History(self._session, self._schema)
+            past = history.recent([result.sync for result in run.results], run.run_id, RUNS_READ)
+        except WarehouseError:
+            # Better told twice than not at all.
+            past = {}
+        try:
+            changes = changes_of(list(map(self._without_quotes, run.results)), past, options)
+            alert = Alert(run.run_id, self._session.target, self._session.schema, changes)
+            return tell(alert, channels, self._settings.allow_http)
+        except Exception as error:
+            return [f"No alert: something is wrong with alerts themselves ({type(error).__name__})."]
+
+    def _without_quotes(self, result: SyncResult) -> SyncResult:
+        """Returns a result without a message that may quote a masked value, as Pendo's words may in any way."""
+        masked = any(
+            spec.name == result.sync and body_mask(self._settings.mask, spec) for _, spec in self.gathered.syncs
+        )
+        return replace(result, message=None) if masked and result.status == "error" else result
 
     def _done(self, results: Sequence[SyncResult], options: Options) -> list[Build]:
         """Returns the published builds that nothing more will come of: synced, or held back as they were published."""

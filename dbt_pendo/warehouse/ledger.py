@@ -324,8 +324,15 @@ class SyncTables:
         if entries <= 2 * living:
             self._session.drop(self._schema, self._compacted)
             return
-        # From here to the end of the rename a crash leaves the complete copy alone; prepare() takes it up.
-        self._session.drop(self._schema, self._ledger)
+        try:
+            self._session.drop(self._schema, self._ledger)
+        except WarehouseError:
+            if not self._session.exists(self._schema, self._ledger):
+                raise
+            # A view of somebody's that reads it, on PostgreSQL say: better a long ledger than no view, or no sync.
+            self._session.drop(self._schema, self._compacted)
+            return
+        # From the drop to the end of the rename a crash leaves the complete copy alone; prepare() takes it up.
         self._session.rename(self._schema, self._compacted, self._ledger)
 
     def lock(self) -> SyncLock:
