@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import html
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from dbt_pendo.channels import Channel, read_channels
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.secret import SECRET_PREFIX, Secret
 
 # pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
 REGIONS: Mapping[str, tuple[str, str]] = {
@@ -45,6 +45,10 @@ ENVIRONMENT: Mapping[str, tuple[str, type]] = {
     "owner": ("DBT_PENDO_OWNER", str),
 }
 
+# What else may stand under `vars: dbt_pendo:`: who is told of what a run changed, and what the dbt package asks for.
+ALERTS = "alerts"
+PACKAGE_VARS = ("models", "ledger")
+
 MAY_BE_ZERO = frozenset({"retries", "missing_retry"})
 
 INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
@@ -52,40 +56,6 @@ TRACK_SECRET = "PENDO_TRACK_SECRET"  # noqa: S105 - the variable's name, not a s
 DBT_CLOUD_TOKEN = "DBT_CLOUD_API_TOKEN"  # noqa: S105 - the variable's name, not a secret
 DBT_CLOUD_ACCOUNT = "DBT_CLOUD_ACCOUNT_ID"
 DBT_CLOUD_HOST = "DBT_CLOUD_HOST"
-SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of this prefix in its logs
-
-
-class Secret:
-    """A key that never shows itself: only ``reveal`` gives it away."""
-
-    __slots__ = ("_pattern", "_text", "variable")
-
-    def __init__(self, text: str, variable: str) -> None:
-        self._text = text
-        self._pattern = re.compile("".join(map(_spellings, text)), re.IGNORECASE)
-        self.variable = variable
-
-    def reveal(self) -> str:
-        """Returns the secret itself, for the request header alone."""
-        return self._text
-
-    def hidden_in(self, text: str) -> str:
-        """Returns a text without the secret, for messages made of what others said, however they spelt it."""
-        # Most texts hold neither the secret nor anything that might be one quoted: a quick look saves the slow one.
-        if any(mark in text for mark in "\\%&") or self._text.lower() in text.lower():
-            return self._pattern.sub("***", text)
-        return text
-
-    def __repr__(self) -> str:
-        return f"Secret({self.variable})"
-
-
-def _spellings(character: str) -> str:
-    """Returns a pattern of a character as it is, in JSON (perhaps inside JSON), in a URL and in HTML."""
-    code, plain = ord(character), re.escape(character)
-    # No two of them may match the same text: that would take exponential time.
-    named = f"|{named}" if (named := html.escape(character)) != character else ""
-    return rf"(?:\\{{0,3}}(?:{plain}|u{code:04x})|%{code:02x}|&#0{{0,5}}{code};|&#x0{{0,5}}{code:x};{named})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +80,7 @@ class Settings:
         mask: Columns whose values are left out of the calls that a run keeps.
         keep_runs: How many runs keep their calls.
         owner: Whom exposures name as their owner: a name, an e-mail address, or ``Name <address>``; None for nobody.
+        alerts: Where to tell of what a run changed.
         integration_key: The key that writes metadata.
         track_secrets: Track Event shared secrets by app; the empty name is the only app's.
     """
@@ -131,6 +102,7 @@ class Settings:
     mask: tuple[str, ...] = ()
     keep_runs: int = 20
     owner: str | None = None
+    alerts: tuple[Channel, ...] = ()
     integration_key: Secret | None = None
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
 
@@ -191,7 +163,7 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
     url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, "cloud.getdbt.com")
     if urlsplit(url).path:
         raise ConfigError(f"{DBT_CLOUD_HOST}: {url} is more than a host.", "Write it like cloud.getdbt.com.")
-    if urlsplit(url).scheme != "https" and not _is_this_machine(urlsplit(url).hostname or ""):
+    if urlsplit(url).scheme != "https" and not is_this_machine(urlsplit(url).hostname or ""):
         raise ConfigError(f"{DBT_CLOUD_HOST}: {url} would send the token over plain http.", "Use https.")
     account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
     if not account:
@@ -222,10 +194,11 @@ def load_settings(
     Raises:
         ConfigError: If a setting is unknown, or its value makes no sense.
     """
+    known = (*ENVIRONMENT, ALERTS, *PACKAGE_VARS)
     for name in project_vars:
-        if name not in ENVIRONMENT:
-            close = difflib.get_close_matches(name, ENVIRONMENT, n=1)
-            advice = f"Did you mean `{close[0]}`?" if close else f"Known settings: {', '.join(ENVIRONMENT)}."
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            advice = f"Did you mean `{close[0]}`?" if close else f"Known settings: {', '.join(known)}."
             raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.", advice)
 
     values: dict[str, Any] = {}
@@ -253,7 +226,7 @@ def load_settings(
     for name in ("api_url", "data_url"):
         _refuse_open_http(values[name], ENVIRONMENT[name][0], values.get("allow_http", False))
 
-    return Settings(**values, **_secrets(environ))
+    return Settings(**values, **_secrets(environ), alerts=read_channels(project_vars.get(ALERTS), environ))
 
 
 def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
@@ -295,7 +268,7 @@ def _checked_url(url: str, variable: str, example: str = "https://app.pendo.io")
 
 def _refuse_open_http(url: str, variable: str, allowed: bool) -> None:
     parts = urlsplit(url)
-    if parts.scheme == "https" or allowed or _is_this_machine(parts.hostname or ""):
+    if parts.scheme == "https" or allowed or is_this_machine(parts.hostname or ""):
         return
     raise ConfigError(
         f"{variable}: {url} would send the key over plain http, for everyone on the way to read.",
@@ -303,7 +276,8 @@ def _refuse_open_http(url: str, variable: str, allowed: bool) -> None:
     )
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Returns whether a host is the machine that asks."""
     if host == "localhost":
         return True
     try:

@@ -23,6 +23,35 @@ order by log.run_id desc, log.logged_at
 {% endmacro %}
 
 
+{#
+  The latest rows of each sync, the latest first, of runs that say how it stands with it: neither one that was skipped
+  nor one that was interrupted does.
+
+  Arguments:
+    syncs       names of syncs
+    but         the id of a run that is left out
+    row_limit   how many rows of each sync
+#}
+{% macro pendo_read_recent_runs(runs, syncs, but, row_limit) %}
+select
+    {%- for column in dbt_pendo.pendo_run_columns() %}
+    recent.{{ column[0] }},
+    {%- endfor %}
+    {{ dbt_pendo.pendo_fetched('recent.logged_at', 'timestamp') }}
+from (
+    select
+        log.*,
+        row_number() over (partition by sync order by logged_at desc, run_id desc) as age
+    from {{ runs }} log
+    where sync in ({% for sync in syncs %}{{ dbt_pendo.pendo_literal(sync) }}{{ ', ' if not loop.last }}{% endfor %})
+        and status not in ('skipped', 'interrupted')
+        and run_id <> {{ dbt_pendo.pendo_literal(but) }}
+) recent
+where recent.age <= {{ row_limit }}
+order by recent.sync, recent.age
+{% endmacro %}
+
+
 {# How many rows of a run ended in each status, and for which reason; the most frequent first. #}
 {% macro pendo_reasons(ledger, run_id, row_limit) %}
 select status, detail, count(*) as row_count, min(record_key) as example

@@ -41,10 +41,11 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
     def run(lines: Lines) -> int:
         from dbt_pendo.console.documents import checked_entry, document
         from dbt_pendo.console.opening import show_found
-        from dbt_pendo.console.plans import show_checks
+        from dbt_pendo.console.plans import show_alert_faults, show_checks
         from dbt_pendo.engine.checking import check_offline, check_syncs
         from dbt_pendo.engine.gather import gather_syncs
         from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.engine.webhooks import unusable
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
@@ -56,6 +57,8 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
             with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
                 checked = list(check_syncs(syncs))
         show_checks(lines, checked)
+        if not offline:
+            show_alert_faults(lines, unusable(invocation.settings.alerts, invocation.settings.allow_http))
         lines.document(document(map(checked_entry, checked)))
         return _exit_code(checked, warn_error and any(one.warnings for one in checked))
 

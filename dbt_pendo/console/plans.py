@@ -50,6 +50,12 @@ def show_checks(lines: Lines, checked: Sequence[Checked]) -> None:
         lines.line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
 
 
+def show_alert_faults(lines: Lines, faults: Sequence[str]) -> None:
+    """Prints why nobody would be told of what a sync changes."""
+    for fault in faults:
+        lines.line(fault, "warn")
+
+
 def _findings(lines: Lines, one: Checked) -> None:
     for warning in one.warnings:
         lines.below(warning, "warn")

@@ -13,7 +13,8 @@ from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_f
 from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.settings import INTEGRATION_KEY, Secret
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import INTEGRATION_KEY
 from dbt_pendo.spec.sync import FieldType, Group, Object, SyncSpec
 from dbt_pendo.warehouse.ledger import Source
 from dbt_pendo.warehouse.session import Session, TableColumn

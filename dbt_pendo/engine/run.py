@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from dbt_pendo.engine.alerting import alert
 from dbt_pendo.engine.gather import Gathered
 from dbt_pendo.engine.interrupts import InterruptedRunError
 from dbt_pendo.engine.mask import body_mask
@@ -74,8 +76,9 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
         [*filter(None, [syncs.calls.fault]), *_masked_nowhere(syncs)],
     )
     run.write(target_path)
+    faults = alert(syncs, run, options)
     take_builds(syncs.session, syncs.schema, _done(syncs, results, options), run_id)
-    return run
+    return replace(run, notes=[*run.notes, *faults])
 
 
 def _masked_nowhere(syncs: OpenSyncs) -> list[str]:

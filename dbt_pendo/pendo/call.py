@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dbt_pendo.settings import Secret
+from dbt_pendo.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.network import certificates, describe_fault, retry_after
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
-from dbt_pendo.settings import REGIONS, Secret, Settings
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import REGIONS, Settings
 
 # Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
 RETRIED = frozenset({408, 429, *range(500, 600)})

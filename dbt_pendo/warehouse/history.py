@@ -130,6 +130,23 @@ class History:
         rows = self._session.rows(self._session.sql("pendo_read_runs", runs=runs, run_limit=limit, run=run))
         return [_logged_sync(row) for row in rows]
 
+    def recent(self, syncs: Sequence[str], but: str, limit: int) -> dict[str, list[LoggedSync]]:
+        """Returns of each sync its latest runs that were neither skipped nor interrupted, the latest first.
+
+        Args:
+            syncs: Names of syncs.
+            but: The id of a run that is left out.
+            limit: How many runs of each sync.
+        """
+        found: dict[str, list[LoggedSync]] = {sync: [] for sync in syncs}
+        if not syncs or not self._session.exists(self._schema, RUNS_TABLE):
+            return found
+        runs = self._session.relation(self._schema, RUNS_TABLE)
+        sql = self._session.sql("pendo_read_recent_runs", runs=runs, syncs=list(syncs), but=but, row_limit=limit)
+        for logged in map(_logged_sync, self._session.rows(sql)):
+            found[logged.sync].append(logged)
+        return found
+
     def latest_syncs(self) -> list[LatestSync]:
         """Returns the last that the run log has of each sync."""
         if not self._session.exists(self._schema, RUNS_TABLE):

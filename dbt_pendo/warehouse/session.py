@@ -62,6 +62,7 @@ class Session:
 
     Attributes:
         server: The machine, account or file that holds the database; of no meaning but to tell two apart.
+        target: The target's name.
         database: The target's database.
         schema: The target's schema.
     """
@@ -69,6 +70,7 @@ class Session:
     def __init__(self, adapter: Any, credentials: Any) -> None:
         self._adapter = adapter
         self.server: str = str(credentials.unique_field)
+        self.target: str = str(adapter.config.target_name)
         self.database: str = credentials.database
         self.schema: str = credentials.schema
 

@@ -22,7 +22,8 @@ from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.records.batches import RecordBatch
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
-from dbt_pendo.settings import Secret, Settings
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import Settings
 from dbt_pendo.spec.sync import Column, Event, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Mapped
 

@@ -122,6 +122,21 @@ def test_what_it_published_is_synced(project: Dbt2, written: Callable[[], set[st
 
 
 @runs
+def test_it_builds_the_models_of_the_package(project: Dbt2) -> None:
+    settings = (project.folder / "dbt_project.yml").read_text()
+    (project.folder / "dbt_project.yml").write_text(f"{settings}\nvars: {{dbt_pendo: {{models: true}}}}\n")
+    project.dbt2("deps")
+    # Before the first sync there is nothing for them to read.
+    project.dbt2("build")
+    assert project.rows("main.pendo_held_rows") == []
+    run_cli("sync").expect(0)
+    told = project.dbt2("build", "--select", "package:dbt_pendo")
+    assert "pendo_ledger_has_each_strand_once" in told
+    days = {row["sync"]: row["delivered"] for row in project.rows("main.pendo_delivery_by_day")}
+    assert days == {"sound": 1, "by_column": 1, "versioned_v2": 1}
+
+
+@runs
 def test_its_own_artifacts_are_believed(project: Dbt2, written: Callable[[], set[str]]) -> None:  # noqa: F811
     project.dbt2("deps")
     project.dbt2("build")

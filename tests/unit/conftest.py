@@ -13,7 +13,8 @@ import pytest
 
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.settings import INTEGRATION_KEY, TRACK_SECRET, Secret, Settings
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import INTEGRATION_KEY, TRACK_SECRET, Settings
 
 hypothesis.settings.register_profile("unit", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("unit")

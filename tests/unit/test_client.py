@@ -19,7 +19,8 @@ import pytest
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Traffic, UnavailableError
 from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Secret
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET
 
 VALUES = "metadata/visitor/custom/value"
 BODY = orjson.dumps([{"visitorId": "v1", "values": {"plan": "pro"}}])

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.secret import Secret
 from dbt_pendo.settings import (
     ENVIRONMENT,
     REGIONS,
-    Secret,
     Settings,
     default_project_dir,
     load_dbt_cloud,
@@ -57,7 +57,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "owner": ("a flag", "a@example.com", "a project", None, ("a flag", "a@example.com", "a project")),
 }
 SECRET = "ab12-SECRET-9f.eu"
-KNOWN_SETTINGS = f"Known settings: {', '.join(VALUES)}."
+KNOWN_SETTINGS = f"Known settings: {', '.join([*VALUES, 'alerts', 'models', 'ledger'])}."
 
 
 def test_every_setting_is_covered_here():

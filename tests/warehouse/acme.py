@@ -13,6 +13,7 @@ from typing import Any
 from engine import Engine
 
 from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.warehouse.session import Connection, open_session
 
 MODELS = {
     "visitors": (
@@ -41,6 +42,8 @@ MODELS = {
         "select id, seats, cast('2026-01-02 03:04:05' as {moment}) as at from {{{{ ref('seats') }}}}",
     ),
 }
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE_MODELS = ("pendo_delivery_by_day", "pendo_held_rows")
 ROWS = 60
 FIELDS = {"plan": "string", "seats": "integer", "mrr": "float", "admin": "boolean", "seen": "time"}
 
@@ -77,6 +80,15 @@ class Acme:
         lines = "".join(f"{name},plan {count % 3},{count}\n" for name, count in seats.items())
         (self.folder / "seeds" / "seats.csv").write_text("id,plan,seats\n" + lines, encoding="utf-8")
 
+    def install_package(self) -> None:
+        """Does what `dbt deps` does, and asks for the package's models."""
+        packages = {"packages": [{"local": str(REPOSITORY)}]}
+        (self.folder / "packages.yml").write_text(json.dumps(packages), encoding="utf-8")
+        (self.folder / "dbt_packages").mkdir()
+        (self.folder / "dbt_packages" / "dbt_pendo").symlink_to(REPOSITORY, target_is_directory=True)
+        with (self.folder / "dbt_project.yml").open("a", encoding="utf-8") as project:
+            project.write("vars: {dbt_pendo: {models: true, ledger: visitors}}\n")
+
     def build(self) -> None:
         self._run(["-c", "from dbt.cli.main import cli; cli()", "build"])
 
@@ -98,6 +110,12 @@ class Acme:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def read(self, query: str) -> list[tuple[Any, ...]]:
+        """Returns the answer to a query that has models' names in braces."""
+        with open_session(Connection(self.folder, self.folder)) as session:
+            relations = {name: session.relation(session.schema, name) for name in PACKAGE_MODELS}
+            return session.rows(query.format(**relations))
 
     def check_pendo(self) -> None:
         """Compares what the sandbox holds with the seed, field by field."""

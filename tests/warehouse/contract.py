@@ -310,10 +310,21 @@ class TestCommits:
         assert len(store.ledger(tables)) < entries
         assert plan(tables, "after", max_attempts=9) == before
         assert store.session.tables(store.own_schema) >= {"people__ledger", "people__changes"}
+        # A view that reads it may be in the way of that: then it stays as long as it is.
+        view = store.relation("people__seen", store.own_schema)
+        store.session.run(f"create view {view} as select * from {tables.ledger}")
+        for number in range(8):
+            plan(tables, f"s{number}", full_refresh=True, max_attempts=None)
+            commit(tables, f"s{number}", c=Outcome("rejected", "no"))
+        before = plan(tables, "before", max_attempts=99)
+        tables.compact(4)
+        assert plan(tables, "after", max_attempts=99) == before
+        assert "people__compacted" not in store.session.tables(store.own_schema)
+        store.session.run(f"drop view {view}")
         # A run that died between the last two steps of it.
         monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1_000)
         store.session.rename(store.own_schema, "people__ledger", "people__compacted")
-        assert plan(store.tables(people()), "again", max_attempts=9) == before
+        assert plan(store.tables(people()), "again", max_attempts=99) == before
 
 
 CLICKS = {"id": "text", "event": "text", "person": "text", "at": "moment"}
@@ -714,6 +725,36 @@ class TestRunLog:
             (f"run of {message}", message) for message in (None, *AWKWARD)
         }
         assert {(int(held), int(size), float(took)) for *_, held, size, took in found} == {(5, 11, 1.5)}
+
+    def test_the_latest_runs_of_each_sync(self, store: Store) -> None:
+        store.session.ensure_schema(store.own_schema)
+        history = History(store.session, store.own_schema)
+        assert history.recent(["people"], "r9", 3) == {"people": []}
+        counts = dict.fromkeys(("changed", "removed", "unchanged", "invalid", "held", "delivered", "missing"), 0)
+        rest = {**counts, **dict.fromkeys(("rejected", "requests", "retries", "bytes"), 0), "duration": 1.5}
+        texts = {"unique_id": "model.x", "object": "visitor", "message": None}
+        logged = [
+            *(("r1", "people", "success"), ("r1", "it's", "error"), ("r2", "people", "partial")),
+            *(("r3", "people", "skipped"), ("r4", "people", "interrupted"), ("r5", "people", "blocked")),
+            *(
+                ("r5", "it's", "success"),
+                ("r6", "people", "error"),
+                ("r9", "people", "error"),
+                ("r6", "other", "error"),
+            ),
+        ]
+        for at, (run_id, sync, status) in enumerate(logged):
+            row = {**rest, **texts, "run_id": run_id, "sync": sync, "status": status, "added": at}
+            log_run(store.session, store.own_schema, row)
+        found = history.recent(["people", "it's", "new"], "r9", 3)
+        assert {
+            sync: [(run.run_id, run.status, run.planned.added) for run in runs] for sync, runs in found.items()
+        } == {
+            "people": [("r6", "error", 7), ("r5", "blocked", 5), ("r2", "partial", 2)],
+            "it's": [("r5", "success", 6), ("r1", "error", 1)],
+            "new": [],
+        }
+        assert history.recent([], "r9", 3) == {}
 
 
 class TestHistory:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlparse
+from acme import REPOSITORY
 from contract import AWKWARD
 from engine import Engine, clicks, people
 
@@ -286,8 +287,41 @@ def history(recorder: Recorder, dialect: str) -> None:
         past.entries("people", text)
         past.model_rows(source, text)
         past.model_rows(dataclasses.replace(source, parent=source.columns[0]), text)
+        past.recent(["people", text], text, 11)
     past.latest_syncs()
     past.open_rows("people", ["rejected", "missing"], 5)
+
+
+def models_of_the_package(recorder: Recorder, dialect: str) -> None:
+    """The package's models as a user's dbt makes them, before the first sync and after some."""
+    ledgers = [{"sync": name, "relation": recorder.relation("pendo", "x__ledger")} for name in ("people", "it's")]
+    for found in ([], ledgers):
+        for name in ("stg_pendo_runs", "stg_pendo_ledger", "pendo_delivery_by_day", "pendo_held_rows"):
+            recorder.run(model_sql(recorder, name, found))
+
+
+def model_sql(recorder: Recorder, name: str, ledgers: list[dict[str, str]]) -> str:
+    """A model of the package with all that it refers to inside, in a project with these ledgers."""
+    from dbt.clients.jinja import get_rendered
+    from dbt.context.providers import generate_runtime_macro_context
+
+    adapter = recorder._adapter
+    resolver = adapter.get_macro_resolver()
+    macro = resolver.find_macro_by_name("pendo_now", "dbt_pendo", "dbt_pendo")
+    context = generate_runtime_macro_context(macro, adapter.config, resolver, "dbt_pendo")
+    macros = {
+        **context["dbt_pendo"],
+        "pendo_ledgers": lambda one: ledgers,
+        "pendo_is_there": lambda relation: bool(ledgers),
+    }
+    context |= {
+        "dbt_pendo": macros,
+        "config": lambda **_: "",
+        "source": lambda source, table: recorder.relation("pendo", table),
+        "ref": lambda model: f"({model_sql(recorder, model, ledgers)}) {model}",
+    }
+    sql: str = get_rendered((REPOSITORY / "models" / f"{name}.sql").read_text(encoding="utf-8"), context)
+    return sql.strip()
 
 
 def builds(recorder: Recorder, dialect: str) -> None:
@@ -336,6 +370,7 @@ def segments(recorder: Recorder, dialect: str) -> None:
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
     *(pages, commits, ledgers, reasons, locks, run_log, history, builds, readback, segments),
+    models_of_the_package,
 ]
 
 

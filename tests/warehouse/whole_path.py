@@ -59,6 +59,22 @@ class TestPath:
         assert last["planned"] == {"added": 1, "changed": 1, "removed": 1, "unchanged": 58, "invalid": 0, "held": 0}
         acme.check_pendo()
 
+    def test_the_models_of_the_package(self, acme: Acme) -> None:
+        acme.install_package()
+        # Before the first sync there is nothing for them to read, and their own tests pass.
+        acme.build()
+        assert acme.read("select sync from {pendo_held_rows}") == []
+        acme.seed({**acme.seats, "v98": 8, "v99": 9})
+        acme.build()
+        # Events would make visitors of those that Pendo does not know.
+        acme.run("sync", "--select", "visitors")
+        acme.build()
+        days = acme.read("select sync, runs, delivered, missing, rejected, delivery_rate from {pendo_delivery_by_day}")
+        ((sync, *numbers),) = days
+        assert (sync, list(map(float, numbers))) == ("visitors", [1, ROWS, 2, 0, pytest.approx(ROWS / (ROWS + 2))])
+        held = acme.read("select sync, status, reason, row_count, most_attempts, example_key from {pendo_held_rows}")
+        assert held == [("visitors", "missing", "Pendo does not know this id", 2, 1, "v98")]
+
     def test_a_kill_in_the_midst_loses_nothing(self, acme: Acme) -> None:
         acme.sandbox.switches = Switches(latency_ms=(20, 40))
         run = acme.start("sync", "--json", "--select", "events")

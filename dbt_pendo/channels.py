@@ -1,0 +1,108 @@
+"""Where to tell of what a run changed: ``alerts:`` under ``vars: dbt_pendo:``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast, get_args
+
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.secret import SECRET_PREFIX, Secret
+
+Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
+Format: TypeAlias = Literal["slack", "json"]
+EVENTS: tuple[Event, ...] = get_args(Event)
+FORMATS: tuple[Format, ...] = get_args(Format)
+# Not `on`, which YAML reads as `true`.
+KEYS = ("url", "format", "events")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """An HTTP endpoint that is told.
+
+    Attributes:
+        variable: The environment variable that holds its URL.
+        url: The URL, which lets whoever knows it write there; None when the variable is not set.
+        format: ``slack`` for Slack-compatible webhooks, ``json`` for the whole of it.
+        events: What it is told of.
+    """
+
+    variable: str
+    url: Secret | None
+    format: Format = "slack"
+    events: tuple[Event, ...] = EVENTS
+
+
+def read_channels(declared: Any, environ: Mapping[str, str]) -> tuple[Channel, ...]:
+    """Reads ``alerts``.
+
+    What is wrong with the environment is no mistake here: a variable that only production has must not end a run
+    anywhere else.
+
+    Args:
+        declared: What the project says; None for nothing.
+        environ: The environment.
+
+    Raises:
+        ConfigError: If it is not a list of channels.
+    """
+    if declared is None:
+        return ()
+    if not isinstance(declared, list):
+        raise ConfigError(f"{_where()} is not a list.", "Write it like `- url: PENDO_ALERT_URL`.")
+    channels = tuple(_read_channel(one, _where(at), environ) for at, one in enumerate(declared))
+    variables = [channel.variable for channel in channels]
+    for at, variable in enumerate(variables):
+        if variable in variables[:at]:
+            raise ConfigError(f"{_where(at)}: {variable} is named above already.", "One message a run goes there.")
+    return channels
+
+
+def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Channel:
+    if not isinstance(declared, dict) or "url" not in declared:
+        raise ConfigError(f"{where} needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`.")
+    for key in declared:
+        if key not in KEYS:
+            written = "on" if key is True else str(key)
+            raise ConfigError(f"{where}: unknown key `{written}`.", _advice(written, KEYS, "keys"))
+    variable = declared["url"]
+    if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
+        raise ConfigError(
+            f"{where}.url takes the name of an environment variable.",
+            "Whoever knows the URL can write there: put it into PENDO_ALERT_URL, say, and that name here.",
+        )
+    format_ = declared.get("format") or FORMATS[0]
+    if format_ not in FORMATS:
+        raise ConfigError(f"{where}.format: unknown format `{format_}`.", _advice(str(format_), FORMATS, "formats"))
+    return Channel(variable, _url_of(variable, environ), format_, _read_events(declared.get("events"), where))
+
+
+def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
+    if declared is None:
+        return EVENTS
+    events = declared if isinstance(declared, list) else [declared]
+    for event in events:
+        if event not in EVENTS:
+            raise ConfigError(f"{where}.events: unknown event `{event}`.", _advice(str(event), EVENTS, "events"))
+    return tuple(cast("Event", event) for event in dict.fromkeys(events))
+
+
+def _url_of(variable: str, environ: Mapping[str, str]) -> Secret | None:
+    """Finds a URL under its name, or under the one that dbt Cloud wants."""
+    for name in (variable, f"{SECRET_PREFIX}{variable}"):
+        if text := environ.get(name, "").strip():
+            return Secret(text, name)
+    return None
+
+
+def _advice(word: str, known: Sequence[str], what: str) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"Did you mean `{close[0]}`?" if close else f"Known {what}: {', '.join(known)}."
+
+
+def _where(at: int | None = None) -> str:
+    return f"dbt_project.yml: vars.dbt_pendo.alerts{'' if at is None else f'[{at}]'}"

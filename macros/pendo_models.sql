@@ -1,0 +1,77 @@
+{# What the package's own models are made of. They are the user's to build; dbt-pendo itself never reads them. #}
+
+{# Whether the user wants the models: `models: true` under `vars: dbt_pendo:`. #}
+{% macro pendo_wants_models() %}
+    {{ return((var('dbt_pendo', none) or {}).models or false) }}
+{% endmacro %}
+
+
+{# Whether a table is in the warehouse; one that no sync has made yet is not. #}
+{% macro pendo_is_there(relation) %}
+    {{ return(load_relation(relation) is not none) }}
+{% endmacro %}
+
+
+{# A run log without a row. #}
+{% macro pendo_no_runs() %}
+    select
+        {%- for column in dbt_pendo.pendo_run_columns() %}
+        cast(null as {{ column[1] }}) as {{ column[0] }},
+        {%- endfor %}
+        {{ dbt_pendo.pendo_now() }} as logged_at
+    from (select 1 as nothing) nothing
+    where 1 = 0
+{% endmacro %}
+
+
+{#
+  The ledgers of the project's syncs that are in the warehouse: [{sync, relation}].
+
+  Arguments:
+    one   any relation in their schema
+#}
+{% macro pendo_ledgers(one) %}
+    {%- set found = [] -%}
+    {%- if execute -%}
+        {%- for sync in dbt_pendo.pendo_sync_names() -%}
+            {%- set name = dbt_pendo.pendo_ledger_name(sync) -%}
+            {%- set relation = adapter.get_relation(one.database, one.schema, name) -%}
+            {%- if relation is not none -%}
+                {%- do found.append({'sync': sync, 'relation': relation}) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(found) }}
+{% endmacro %}
+
+
+{# The names of the project's syncs, as dbt-pendo names them (spec/parse.py): `model`, or `model.name`. #}
+{% macro pendo_sync_names() %}
+    {%- set names = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot'] -%}
+        {%- set version = '_v' ~ node.version if node.version is defined and node.version is not none else '' -%}
+        {%- set metas = dbt_pendo.pendo_metas(node) -%}
+        {%- set pendo = metas[0] if metas else none -%}
+        {%- set mappings = pendo if pendo is sequence and pendo is not string and pendo is not mapping else [pendo] -%}
+        {%- for one in mappings if one is mapping -%}
+            {%- set name = node.name ~ version ~ ('.' ~ one.name if one.name else '') -%}
+            {%- if name not in names -%}
+                {%- do names.append(name) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(names | sort) }}
+{% endmacro %}
+
+
+{# The name of a sync's ledger, as warehouse/ledger.py has it: one too long is cut and told apart by its hash. #}
+{% macro pendo_ledger_name(sync) %}
+    {%- set name = sync | replace('.', '__') -%}
+    {#- dbt v2 has no `encode`; there a name is taken to have no letters of several bytes. -#}
+    {%- set bytes = name.encode('utf-8') if name.encode is defined else name -%}
+    {%- if bytes | length > 50 -%}
+        {%- set start = bytes[:41].decode('utf-8', 'ignore') if name.encode is defined else name[:41] -%}
+        {%- set name = start ~ '_' ~ local_md5(name)[:8] -%}
+    {%- endif -%}
+    {{ return(name ~ '__ledger') }}
+{% endmacro %}

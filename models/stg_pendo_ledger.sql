@@ -1,0 +1,23 @@
+{{ config(materialized='ephemeral', enabled=dbt_pendo.pendo_wants_models()) }}
+
+{#- Named for dbt's lineage, and for its schema: there is one such table a sync. #}
+{%- set ledgers = dbt_pendo.pendo_ledgers(source('dbt_pendo', 'ledger')) %}
+
+{%- for ledger in ledgers or [{'sync': none, 'relation': none}] %}
+select
+    {{ dbt_pendo.pendo_literal(ledger.sync) }} as sync,
+    latest.record_key,
+    latest.row_hash,
+    latest.status,
+    latest.detail,
+    latest.attempts,
+    latest.run_id,
+    latest.logged_at,
+    latest.strand
+from (
+    {{ dbt_pendo.pendo_latest(ledger.relation) }}
+) latest
+{%- if not loop.last %}
+union all
+{% endif %}
+{%- endfor %}

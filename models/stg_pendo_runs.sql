@@ -1,0 +1,11 @@
+{{ config(materialized='ephemeral', enabled=dbt_pendo.pendo_wants_models()) }}
+
+{%- set runs = source('dbt_pendo', 'pendo_runs') %}
+
+select
+    {%- for column in dbt_pendo.pendo_run_columns() %}
+    {{ column[0] }},
+    {%- endfor %}
+    logged_at,
+    cast(logged_at as date) as ran_on
+from {{ runs if dbt_pendo.pendo_is_there(runs) else '(' ~ dbt_pendo.pendo_no_runs() ~ ')' }} runs

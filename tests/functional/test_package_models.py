@@ -1,0 +1,290 @@
+"""The dbt package's sources and models in a project of a user's: real dbt, before the first sync and after some."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, run_dbt
+
+from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.warehouse.ledger import table_name
+from dbt_pendo.warehouse.session import Connection, unconnected_session
+
+LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"
+PROJECT = """\
+name: watched
+version: "1.0.0"
+config-version: 2
+profile: small
+models:
+  watched:
+    +materialized: table
+on-run-end: "{{ dbt_pendo.publish(results) }}"
+vars:
+  dbt_pendo:
+    models: true
+    ledger: accounts.facts
+"""
+VISITOR = "{object: visitor, visitor_id: id, fields: {plan: plan}}"
+YAML = f"""\
+models:
+  - name: users
+    config: {{meta: {{pendo: {VISITOR}}}}}
+  - name: accounts
+    config:
+      meta:
+        pendo:
+          - {{name: facts, object: account, account_id: id, fields: {{plan: plan}}}}
+          - {{name: never_synced, enabled: false, object: account, account_id: id, fields: {{plan: plan}}}}
+  - name: {LONG}
+    config: {{meta: {{pendo: {VISITOR}}}}}
+  - name: members
+    config: {{meta: {{pendo: {{object: segment, segment: Members, visitor_id: id}}}}}}
+  - name: other
+    config: {{meta: {{owner: nobody}}}}
+"""
+MODELS = ("users", "accounts", LONG, "members", "other")
+MART_COLUMNS = {
+    "pendo_delivery_by_day": {
+        "ran_on": "DATE",
+        "sync": "VARCHAR",
+        **dict.fromkeys(("runs", "failed_runs", "skipped_runs", "delivered", "missing", "rejected"), "BIGINT"),
+        "delivery_rate": "DOUBLE",
+    },
+    "pendo_held_rows": {
+        **dict.fromkeys(("sync", "status", "reason"), "VARCHAR"),
+        "row_count": "BIGINT",
+        "first_tried_at": "TIMESTAMP",
+        "last_tried_at": "TIMESTAMP",
+        "most_attempts": "INTEGER",
+        "example_key": "VARCHAR",
+    },
+}
+
+
+class Watched(Project):
+    """A project that has installed the dbt package."""
+
+    def dbt(self, *args: str, status: int = 0, **env: str) -> None:
+        run_dbt(
+            *args,
+            "--profiles-dir",
+            ".",
+            cwd=self.folder,
+            env={"SMALL_DUCKDB_PATH": str(self.database), **env},
+            status=status,
+        )
+
+    def build(self, name: str, rows: str) -> None:
+        self.sql(f"create or replace table main.{name} as {rows}")
+
+    def artifact(self, name: str) -> Any:
+        return json.loads((self.target / f"{name}.json").read_text(encoding="utf-8"))
+
+    def statuses_of(self) -> dict[str, str]:
+        """How each node of the last dbt command ended."""
+        return {one["unique_id"].split(".")[2]: one["status"] for one in self.artifact("run_results")["results"]}
+
+
+@pytest.fixture(scope="session")
+def built_watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        (folder / "models").mkdir()
+        (folder / "dbt_project.yml").write_text(PROJECT)
+        (folder / "profiles.yml").write_text(SMALL_PROFILE)
+        # JSON is YAML.
+        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(REPOSITORY)}]}))
+        (folder / "models" / "_models.yml").write_text(YAML)
+        for name in MODELS:
+            (folder / "models" / f"{name}.sql").write_text("select 'v1' as id, 'pro' as plan")
+        for command in ("deps", "build"):
+            run_dbt(command, "--profiles-dir", ".", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+
+    return build_once(tmp_path_factory, "watched", build)
+
+
+@pytest.fixture
+def watched(built_watched: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    folder = tmp_path / "watched"
+    # The package is a link to this repository.
+    shutil.copytree(built_watched, folder, symlinks=True, ignore=shutil.ignore_patterns("logs"))
+    database = folder / "small.duckdb"
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    for kind in ("visitor", "account"):
+        sandbox.add_field(kind, "custom", "plan", "string")
+    sandbox.add_visitors([f"v{at}" for at in range(10)])
+    sandbox.add_accounts([f"a{at}" for at in range(10)])
+    return Watched(folder, database)
+
+
+def test_before_the_first_sync_they_are_empty_and_sound(watched: Watched) -> None:
+    for table, columns in MART_COLUMNS.items():
+        assert watched.rows(f"main.{table}") == []
+        assert {name: type_ for name, type_, *_ in watched.sql(f"describe main.{table}")} == columns
+    statuses = watched.statuses_of()
+    assert {name for name, status in statuses.items() if status != "pass"} - set(MODELS) == {
+        *MART_COLUMNS,
+        "watched-on-run-end-0",
+    }
+    assert set(statuses.values()) == {"success", "pass"}
+    assert statuses["pendo_delivery_by_day_has_each_day_once"] == "pass"
+    assert statuses["not_null_stg_pendo_ledger_record_key"] == "pass"
+
+
+def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sandbox) -> None:
+    def users(plan: str, more: str = "") -> str:
+        return f"select 'v' || i as id, '{plan}' as plan from range(10) r(i) {more}"
+
+    unknown = "union all select * from (values ('x1', 'pro'), ('x2', 'pro')) rows(id, plan)"
+    watched.build("users", users("pro", f"{unknown} union all select null, 'pro'"))
+    watched.build("accounts", "select 'a' || i as id, 'pro' as plan from range(10) r(i)")
+    for visitor in ("v3", "v4"):
+        body = f"visitor {visitor}: no such plan"
+        sandbox.fail(Fault(status=400, body=body, path="/visitor/custom/", body_contains=f'"{visitor}"', times=None))
+    runs = [watched.sync(status=1).json["results"]]
+    watched.sql("update main_pendo.pendo_runs set logged_at = logged_at - interval 1 day")
+
+    # A day later v4 is taken, v5 is there twice, and an account is gone from Pendo.
+    sandbox.clear_faults()
+    sandbox.fail(Fault(status=400, body="v3", path="/visitor/custom/", body_contains='"v3"', times=None))
+    watched.build("users", users("pro", f"{unknown} union all select 'v5', 'free'"))
+    watched.build("accounts", "select 'b' || i as id, 'pro' as plan from range(2) r(i)")
+    runs.append(watched.sync(status=1).json["results"])
+    watched.dbt("build", "--select", "package:dbt_pendo")
+    assert set(watched.statuses_of().values()) == {"success", "pass"}
+
+    today = watched.sql("select max(cast(logged_at as date)) from main_pendo.pendo_runs")[0][0]
+    outcomes = ("delivered", "missing", "rejected")
+    found = {(row["ran_on"], row["sync"]): row for row in watched.rows("main.pendo_delivery_by_day")}
+    assert {day_and_sync: [row[name] for name in outcomes] for day_and_sync, row in found.items()} == {
+        (today - datetime.timedelta(days=days), result["sync"]): [result[name] for name in outcomes]
+        for days, results in zip((1, 0), runs, strict=True)
+        for result in results
+    }
+    assert {row["runs"] for row in found.values()} == {1}
+    assert found[today - datetime.timedelta(days=1), "users"]["delivery_rate"] == pytest.approx(8 / 12)
+    assert found[today, "accounts.facts"]["delivery_rate"] == 0
+    # Nothing was to be delivered.
+    assert found[today, LONG]["delivery_rate"] is None
+
+    def held() -> dict[tuple[str, str, str], tuple[int, int | None, str]]:
+        return {
+            (row["sync"], row["status"], row["reason"]): (row["row_count"], row["most_attempts"], row["example_key"])
+            for row in watched.rows("main.pendo_held_rows")
+        }
+
+    unknown_id = "Pendo does not know this id"
+    assert held() == {
+        ("users", "missing", unknown_id): (2, 2, "x1"),
+        ("users", "rejected", "HTTP 400: <key>"): (1, 2, "v3"),
+        ("users", "invalid", "2 rows have this key"): (1, None, "v5"),
+        ("accounts.facts", "missing", unknown_id): (2, 1, "b0"),
+    }
+
+    # v5 is again as it was delivered, of which the ledger has no entry; and one reason is shared by two rows.
+    sandbox.clear_faults()
+    for visitor in ("v3", "v4"):
+        body = f"visitor {visitor}: no such plan"
+        sandbox.fail(Fault(status=400, body=body, path="/visitor/custom/", body_contains=f'"{visitor}"', times=None))
+    watched.build("users", f"select id, case when id = 'v4' then 'free' else plan end as plan from ({users('pro')}) r")
+    watched.sync(status=1)
+    assert watched.statuses("users")["v5"] == "invalid"
+    watched.dbt("build", "--select", "package:dbt_pendo")
+    # x1 and x2 have left the model; the ledger does not say so.
+    assert {key[1:]: counts for key, counts in held().items() if key[0] == "users"} == {
+        ("missing", unknown_id): (2, 2, "x1"),
+        ("rejected", "HTTP 400: visitor <key>: no such plan"): (2, 3, "v3"),
+    }
+    by_day = {(row["ran_on"], row["sync"]): row for row in watched.rows("main.pendo_delivery_by_day")}
+    assert by_day[today, "users"]["runs"] == 2
+
+
+def test_runs_that_delivered_nothing_are_counted(watched: Watched) -> None:
+    watched.sync()
+    for status in ("error", "blocked", "interrupted", "skipped", "skipped"):
+        another = f"select * replace ('{status}' as status, 'r-' || random() as run_id) from main_pendo.pendo_runs"
+        watched.sql(f"insert into main_pendo.pendo_runs {another} where sync = 'users' limit 1")
+    watched.dbt("build", "--select", "package:dbt_pendo")
+    (row,) = [row for row in watched.rows("main.pendo_delivery_by_day") if row["sync"] == "users"]
+    assert (row["runs"], row["failed_runs"], row["skipped_runs"]) == (6, 3, 2)
+
+
+def test_their_tests_find_what_must_not_be(watched: Watched) -> None:
+    watched.sync()
+    watched.sql("insert into main_pendo.pendo_runs from main_pendo.pendo_runs where sync = 'users'")
+    watched.sql("update main_pendo.pendo_runs set status = 'fine' where sync = 'members'")
+    watched.sql("insert into main_pendo.users__ledger (record_key, status) values (null, 'delivered')")
+    watched.dbt("build", "--select", "package:dbt_pendo", status=1)
+    failed = {name for name, status in watched.statuses_of().items() if status == "fail"}
+    assert failed == {
+        "pendo_runs_have_each_sync_once",
+        "pendo_runs_end_in_a_known_status",
+        "not_null_stg_pendo_ledger_record_key",
+    }
+
+
+def test_each_table_is_a_source_and_each_column_is_documented(watched: Watched) -> None:
+    watched.sync()
+    watched.dbt("docs", "generate")
+    documented = {
+        source["identifier"]: {name: column["description"] for name, column in source["columns"].items()}
+        for source in watched.artifact("manifest")["sources"].values()
+        if source["description"]
+    }
+    there = {
+        table["metadata"]["name"]: set(table["columns"])
+        for name, table in watched.artifact("catalog")["sources"].items()
+        if name.startswith("source.dbt_pendo.dbt_pendo.")
+    }
+    assert set(there) == {"pendo_runs", "accounts__facts__ledger", "pendo_segments", "pendo_builds"}
+    for table, columns in there.items():
+        assert set(documented[table]) == columns
+        assert all(documented[table].values())
+    # So are the models'.
+    catalog = watched.artifact("catalog")["nodes"]
+    for name, node in watched.artifact("manifest")["nodes"].items():
+        if name.startswith("model.dbt_pendo."):
+            assert node["description"]
+            assert all(column["description"] for column in node["columns"].values())
+            if name in catalog:
+                assert list(node["columns"]) == list(catalog[name]["columns"])
+
+
+def test_nothing_is_built_unless_it_is_asked_for(watched: Watched) -> None:
+    (watched.folder / "dbt_project.yml").write_text(PROJECT.replace("models: true", "region: eu"))
+    watched.dbt("build")
+    assert {name for name in watched.statuses_of() if "pendo" in name} == set()
+    sources = watched.artifact("manifest")["sources"].values()
+    assert {source["schema"] for source in sources} == {"main_pendo"}
+
+    # Nor is there anything in the way of one's own models.
+    (watched.folder / "dbt_project.yml").write_text(PROJECT.partition("vars:")[0])
+    watched.dbt("parse", DBT_PENDO_SCHEMA="bookkeeping")
+    assert {source["schema"] for source in watched.artifact("manifest")["sources"].values()} == {"bookkeeping"}
+
+
+def test_the_schema_is_the_one_that_is_set(watched: Watched) -> None:
+    (watched.folder / "dbt_project.yml").write_text(f"{PROJECT}    schema: elsewhere\n")
+    watched.sync()
+    watched.dbt("build", "--select", "package:dbt_pendo")
+    assert "pendo_runs" in watched.tables("elsewhere")
+    assert len(watched.rows("main.pendo_delivery_by_day")) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("users", "users.facts", "p" * 50, "p" * 51, "p" * 48 + ".facts", LONG),
+        *("größe", "ü" * 25, "ü" * 26, "p" * 40 + "ü" * 20, "p" * 41 + "ü" * 20, "🚀" * 13),
+    ],
+)
+def test_a_ledger_has_the_name_that_syncs_give_it(watched: Watched, name: str) -> None:
+    with unconnected_session(Connection(watched.folder, watched.folder)) as session:
+        assert session.sql("pendo_ledger_name", sync=name) == table_name(name, "ledger")

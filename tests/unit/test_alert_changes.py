@@ -1,0 +1,270 @@
+"""What a run has changed, by what it did and what the runs before did; and how that is put."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from dbt_pendo.channels import EVENTS
+from dbt_pendo.engine.alert_message import message_of
+from dbt_pendo.engine.alerts import RUNS_READ, Alert, Change, changes_of
+from dbt_pendo.engine.results import SyncResult, SyncStatus
+from dbt_pendo.engine.sync import Options
+from dbt_pendo.warehouse.history import LoggedSync
+from dbt_pendo.warehouse.pages import Planned
+
+CALM = Planned(unchanged=1000)
+RAN_THROUGH = ("success", "partial")
+
+
+def result(status: SyncStatus = "success", planned: Planned = CALM, sync: str = "users", **more: object) -> SyncResult:
+    return SyncResult(sync, f"model.shop.{sync}", "visitor", status, planned=planned, **more)
+
+
+def logged(status: str = "success", planned: Planned = CALM, sync: str = "users") -> LoggedSync:
+    return LoggedSync(
+        *("r0", sync, f"model.shop.{sync}", "visitor", status, None, planned),
+        *(0, 0, 0, 0, 0, 0, 0.0, "2026-01-02T03:04:05Z"),
+    )
+
+
+def events_of(now: SyncResult, before: Sequence[LoggedSync], options: Options | None = None) -> tuple[str, ...]:
+    changes = changes_of([now], {now.sync: before}, options or Options())
+    return changes[0].events if changes else ()
+
+
+# How it stands with a sync.
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "event"),
+    [
+        (None, "success", ()),
+        (None, "error", ("failure",)),
+        (None, "partial", ("partial",)),
+        (None, "blocked", ("blocked",)),
+        ("success", "success", ()),
+        ("success", "error", ("failure",)),
+        ("success", "partial", ("partial",)),
+        ("success", "blocked", ("blocked",)),
+        ("error", "error", ()),
+        ("partial", "partial", ()),
+        ("blocked", "blocked", ()),
+        ("error", "partial", ("partial",)),
+        ("partial", "error", ("failure",)),
+        ("blocked", "error", ("failure",)),
+        ("error", "success", ("recovery",)),
+        ("partial", "success", ("recovery",)),
+        ("blocked", "success", ("recovery",)),
+        ("error", "skipped", ()),
+        ("success", "skipped", ()),
+        ("error", "interrupted", ()),
+        ("success", "interrupted", ()),
+    ],
+)
+def test_a_change_of_state_is_told_once(before, now, event):
+    runs = [] if before is None else [logged(before)]
+    changes = changes_of([result(now)], {"users": runs}, Options())
+    assert tuple(change.events for change in changes) == ((event,) if event else ())
+    if event:
+        assert changes[0].before == before
+
+
+def test_each_sync_has_its_own_state():
+    results = [result("error", sync="a"), result("error", sync="b"), result("success", sync="c"), result(sync="d")]
+    past = {"a": [logged("error")], "b": [logged()], "c": [logged("error")]}
+    changes = changes_of(results, past, Options())
+    assert [(change.result.sync, change.events) for change in changes] == [("b", ("failure",)), ("c", ("recovery",))]
+
+
+# Everything is sent again.
+
+ALL_AGAIN = Planned(changed=900, added=100)
+A_FEW_AGAIN = Planned(changed=3)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "full_refresh", "told"),
+    [
+        pytest.param([logged()], ALL_AGAIN, False, True, id="another mapping"),
+        pytest.param([logged(planned=Planned(added=1000))], ALL_AGAIN, False, True, id="right after the first sync"),
+        pytest.param([logged(planned=ALL_AGAIN), logged()], ALL_AGAIN, False, False, id="again"),
+        pytest.param([logged()], Planned(changed=100), False, False, id="a small model"),
+        pytest.param([logged()], Planned(changed=101), False, True, id="a model that is just no small one"),
+        pytest.param([logged()], A_FEW_AGAIN, True, True, id="--full-refresh of a small model"),
+        pytest.param([logged(planned=A_FEW_AGAIN)], A_FEW_AGAIN, True, False, id="--full-refresh again"),
+        pytest.param([], Planned(added=1000), False, False, id="the first sync"),
+        pytest.param([], Planned(added=1000), True, False, id="the first sync, with --full-refresh"),
+        pytest.param([logged()], Planned(added=1000), False, True, id="the ledger is gone"),
+        pytest.param([logged()], Planned(changed=999, unchanged=1), False, False, id="nearly all"),
+        pytest.param(
+            [logged(planned=Planned(added=500))], Planned(added=1000), False, False, id="other rows each time"
+        ),
+    ],
+)
+def test_a_full_resync_is_told_once(before, now, full_refresh, told):
+    events = events_of(result(planned=now), before, Options(full_refresh=full_refresh))
+    assert ("full_resync" in events) == told
+
+
+@pytest.mark.parametrize("status", ["error", "blocked"])
+def test_what_was_not_sent_is_no_full_resync(status):
+    assert events_of(result(status, ALL_AGAIN), [logged()]) == ("failure" if status == "error" else "blocked",)
+
+
+def test_a_segment_is_replaced_without_a_word():
+    now = replace(result(planned=ALL_AGAIN), object="segment")
+    assert events_of(now, [logged()]) == ()
+
+
+# Row counts.
+
+
+def counts(*rows: int, status: str = "success") -> list[LoggedSync]:
+    return [logged(status, Planned(unchanged=count)) for count in rows]
+
+
+@pytest.mark.parametrize(
+    ("before", "rows", "told"),
+    [
+        pytest.param([1000] * 5, 2001, True, id="more than twice as many"),
+        pytest.param([1000] * 5, 2000, False, id="twice as many"),
+        pytest.param([1000] * 5, 499, True, id="less than half"),
+        pytest.param([1000] * 5, 500, False, id="half"),
+        pytest.param([1000] * 5, 0, True, id="none at all"),
+        pytest.param([1000] * 4, 0, False, id="too few runs to know"),
+        pytest.param([20] * 10, 120, False, id="a hundred rows more"),
+        pytest.param([20] * 10, 121, True, id="more than a hundred rows more"),
+        pytest.param([90_000, *[1000] * 5], 1000, False, id="outliers do not matter"),
+        pytest.param([3000, *[1000] * 10], 3000, False, id="told in the run before"),
+        pytest.param([100, *[1000] * 10], 3000, True, id="the other way in the run before"),
+        pytest.param([1000] * 10 + [5000] * 30, 2500, True, id="what is long past"),
+        pytest.param([], 10_000, False, id="the first run"),
+    ],
+)
+def test_a_row_count_far_off_is_told_once(before, rows, told):
+    assert events_of(result(planned=Planned(unchanged=rows)), counts(*before)) == (("row_count",) if told else ())
+
+
+def test_all_rows_of_the_model_count():
+    planned = Planned(added=100, changed=200, removed=5000, unchanged=300, invalid=200, held=200)
+    assert events_of(result(planned=planned), counts(*[1000] * 5)) == ()
+    past = [*counts(*[0] * 6, status="error"), *counts(*[900] * 5)]
+    (change,) = changes_of([result("success", planned)], {"users": past}, Options())
+    assert (change.rows, change.usual_rows) == (1000, 900)
+
+
+def test_only_runs_that_ran_through_are_compared():
+    before = [*counts(0, 0, 0, status="error"), *counts(1000, 1000, 1000, 1000, 1000), *counts(0, 0, status="blocked")]
+    assert events_of(result("success", Planned(unchanged=1000)), before) == ("recovery",)
+    assert events_of(result("success", Planned(unchanged=10)), before) == ("recovery", "row_count")
+    assert events_of(result("error", Planned()), before) == ()
+    assert events_of(result("blocked", Planned()), before) == ("blocked",)
+
+
+def test_a_part_of_the_rows_is_not_compared():
+    now = result(planned=Planned(added=10))
+    assert events_of(now, counts(*[1000] * 5), Options(limit=10)) == ()
+
+
+def test_as_many_runs_are_read_as_are_compared():
+    assert events_of(result(planned=Planned(unchanged=3000)), counts(3000, *[1000] * 10)[:RUNS_READ]) == ()
+
+
+# Whom it concerns.
+
+
+def alert(*changes: Change) -> Alert:
+    return Alert("20260102T030405000000Z-abcdef", "prod", "analytics", changes)
+
+
+def test_a_channel_hears_of_what_it_asked_for():
+    both = alert(Change(result("error", sync="a"), ("failure",), "success"), Change(result(sync="b"), EVENTS[3:], None))
+    assert both.about(("row_count", "failure")).events == ("failure", "row_count")
+    assert [change.result.sync for change in both.about(["failure"]).changes] == ["a"]
+    assert both.about(["partial"]).changes == ()
+
+
+# How it is put.
+
+
+def test_a_message_says_what_where_how_many_and_where_to_look():
+    failed = result(
+        *("error", Planned(added=7, changed=1, unchanged=1200, invalid=2, held=10)),
+        message="Pendo did not take it.\nRun it again.",
+        delivered=1234,
+        missing=3,
+        rejected=4,
+    )
+    off = result(planned=Planned(unchanged=120), sync="accounts.facts")
+    told = alert(Change(failed, ("failure",), "success", 1300), Change(off, ("recovery", "row_count"), "blocked", 1300))
+    assert message_of(told, "slack") == {
+        "text": "*dbt-pendo*: 1 sync failed, 1 sync recovered, 1 sync with an unusual row count\n"
+        "Project `shop`, target `prod`, schema `analytics`\n"
+        "• `users` (visitor): failed; the run before was a success. "
+        "1,234 delivered, 3 missing, 4 rejected, 2 invalid, 10 held\n"
+        "    `Pendo did not take it.`\n"
+        "• `accounts.facts` (visitor): recovered; 120 rows, usually about 1,300; the run before was blocked. "
+        "0 delivered\n"
+        "Look further: `dbt-pendo show 20260102T030405000000Z-abcdef`"
+    }
+    document = json.loads(json.dumps(message_of(told, "json")))
+    assert {name: document[name] for name in ("run_id", "project", "target", "schema", "events", "command")} == {
+        "run_id": "20260102T030405000000Z-abcdef",
+        "project": "shop",
+        "target": "prod",
+        "schema": "analytics",
+        "events": ["failure", "recovery", "row_count"],
+        "command": "dbt-pendo show 20260102T030405000000Z-abcdef",
+    }
+    assert document["syncs"][0] == {
+        "sync": "users",
+        "unique_id": "model.shop.users",
+        "object": "visitor",
+        "events": ["failure"],
+        "status": "error",
+        "status_before": "success",
+        "reason": "Pendo did not take it.",
+        "planned": {"added": 7, "changed": 1, "removed": 0, "unchanged": 1200, "invalid": 2, "held": 10},
+        "delivered": 1234,
+        "missing": 3,
+        "rejected": 4,
+        "rows": 1220,
+        "usual_rows": 1300,
+    }
+    assert [sync["sync"] for sync in document["syncs"]] == ["users", "accounts.facts"]
+
+
+def test_what_names_single_rows_is_not_told():
+    rejected = result("partial", message="1 rejected: no such plan (1, e.g. ada@example.com)", rejected=1)
+    told = alert(Change(rejected, ("partial",), "success"))
+    for format_ in ("slack", "json"):
+        assert "ada@example.com" not in json.dumps(message_of(told, format_))
+
+
+def test_names_and_reasons_are_text_and_nothing_else():
+    hostile = "`<!channel>` <https://evil.example|click> & *bold*\t@everyone"
+    name = f"model.shop.{hostile}"
+    failed = SyncResult(hostile, name, "visitor", "error", message=hostile)
+    told = replace(alert(Change(failed, ("failure",), None)), target=hostile, schema=hostile)
+    text = message_of(told, "slack")["text"]
+    shown = "`'&lt;!channel&gt;' &lt;https://evil.example|click&gt; &amp; *bold* @everyone`"
+    assert text.count(shown) == 4
+    rest = text.replace(shown, "")
+    assert not [word for word in ("<", "&", "evil", "@everyone", "*bold*") if word in rest]
+    # As JSON it is what it is.
+    assert message_of(told, "json")["syncs"][0]["sync"] == hostile
+
+
+def test_a_long_message_is_cut():
+    changes = [Change(result("error", sync=f"s{at}", message="x" * 5000), ("failure",), None) for at in range(30)]
+    text = message_of(alert(*changes), "slack")["text"]
+    assert "*dbt-pendo*: 30 syncs failed" in text
+    assert "and 10 more" in text
+    assert "`s19`" in text
+    assert "`s20`" not in text
+    assert max(map(len, text.splitlines())) < 400
+    assert len(message_of(alert(*changes), "json")["syncs"]) == 30

@@ -1,0 +1,97 @@
+"""``alerts:`` in the project: what it takes, what is a mistake, and a URL that shows nowhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from dbt_pendo.channels import EVENTS, Channel
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.settings import load_settings
+
+URL = "https://hooks.example/services/T0/B0/s3cr3t"
+ENVIRONMENT = {"PENDO_ALERT_URL": URL}
+
+
+def read(text: str, environ: dict[str, str] = ENVIRONMENT) -> tuple[Channel, ...]:
+    """What a project with this under `alerts:` has set."""
+    return load_settings({}, {"alerts": yaml.safe_load(text)}, environ).alerts
+
+
+def test_a_channel_is_told_of_everything_as_slack_takes_it():
+    (channel,) = read("- url: PENDO_ALERT_URL")
+    assert (channel.variable, channel.format, channel.events) == ("PENDO_ALERT_URL", "slack", EVENTS)
+    assert channel.url is not None
+    assert channel.url.reveal() == URL
+
+
+def test_channels_differ():
+    slack, pager = read(
+        "[{url: PENDO_ALERT_URL, events: [recovery, failure, failure]}, {url: pager, format: json, events: blocked}]",
+        {"pager": " https://pager.example \n"},
+    )
+    assert (slack.url, slack.events) == (None, ("recovery", "failure"))
+    assert (pager.format, pager.events) == ("json", ("blocked",))
+    assert pager.url is not None
+    assert pager.url.reveal() == "https://pager.example"
+
+
+def test_dbt_clouds_name_of_a_secret_works_as_well():
+    (channel,) = read("- url: PENDO_ALERT_URL", {"DBT_ENV_SECRET_PENDO_ALERT_URL": URL})
+    assert channel.url is not None
+    assert channel.url.reveal() == URL
+
+
+@pytest.mark.parametrize("text", ["", "[]"])
+def test_none_is_none(text):
+    assert read(text) == ()
+    assert load_settings({}, {}, {}).alerts == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("PENDO_ALERT_URL", "alerts is not a list.", "Write it like `- url: PENDO_ALERT_URL`."),
+        ("{url: PENDO_ALERT_URL}", "alerts is not a list.", "Write it like `- url: PENDO_ALERT_URL`."),
+        ("[PENDO_ALERT_URL]", "alerts[0] needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`."),
+        ("[{url: A}, {format: json}]", "alerts[1] needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`."),
+        ("[{url: A, fromat: json}]", "alerts[0]: unknown key `fromat`.", "Did you mean `format`?"),
+        ("[{url: A, 7: x}]", "alerts[0]: unknown key `7`.", "Known keys: url, format, events."),
+        # YAML reads it as `true`.
+        ("[{url: A, on: failure}]", "alerts[0]: unknown key `on`.", "Known keys: url, format, events."),
+        ("[{url: A, format: teams}]", "alerts[0].format: unknown format `teams`.", "Known formats: slack, json."),
+        ("[{url: A, format: jsn}]", "alerts[0].format: unknown format `jsn`.", "Did you mean `json`?"),
+        ("[{url: A, events: [failures]}]", "alerts[0].events: unknown event `failures`.", "Did you mean `failure`?"),
+        (
+            "[{url: A, events: {x: 1}}]",
+            "alerts[0].events: unknown event `{'x': 1}`.",
+            f"Known events: {', '.join(EVENTS)}.",
+        ),
+        ("[{url: A}, {url: A}]", "alerts[1]: A is named above already.", "One message a run goes there."),
+    ],
+)
+def test_a_mistake_says_where_and_what(text, message, hint):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert (caught.value.message, caught.value.hint) == (f"dbt_project.yml: vars.dbt_pendo.{message}", hint)
+
+
+@pytest.mark.parametrize("url", [json.dumps(URL), "\"{{ env_var('X') }}\"", "''", "null", "7", "[A]", "größe", "A B"])
+def test_the_url_itself_stands_in_no_file(url):
+    with pytest.raises(ConfigError, match=r"alerts\[0\].url takes the name of an environment variable") as caught:
+        read(f"[{{url: {url}}}]")
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_setting_is_known_by_name():
+    with pytest.raises(ConfigError, match="Did you mean `alerts`"):
+        load_settings({}, {"alert": []}, {})
+
+
+def test_the_url_shows_nowhere():
+    settings: Any = load_settings({}, {"alerts": [{"url": "PENDO_ALERT_URL"}]}, ENVIRONMENT)
+    assert "s3cr3t" not in repr(settings)
+    assert "Secret(PENDO_ALERT_URL)" in repr(settings)
