@@ -104,7 +104,7 @@ class OpenSyncs:
 
         Args:
             prepared: The sync.
-            is_taken_over: Whether one that no run has filled yet is taken as it is.
+            is_taken_over: Whether it may be one that another sync fills.
         """
         if prepared.spec.segment is None:
             return None

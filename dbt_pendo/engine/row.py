@@ -84,7 +84,7 @@ def tell_row(syncs: OpenSyncs, sync: str, key: str, target_path: Path) -> RowSto
     try:
         # Pendo's schema has the keys of fields that are mapped by their display names.
         asked = syncs.settings.integration_key is not None
-        prepared = syncs.prepare(*found, may_create=False, ask_pendo=asked)
+        prepared = syncs.prepare(*found, may_create=False, ask_pendo=asked, writes=False)
     except PendoError:
         prepared = syncs.prepare(*found, may_create=False, ask_pendo=False)
     past = Past(History(syncs.session, syncs.schema), target_path)

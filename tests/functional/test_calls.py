@@ -193,6 +193,14 @@ def test_the_story_of_a_row(people: SmallProject, sandbox: Sandbox) -> None:
     assert '"visitorId": "u-2"' not in printed
 
 
+def test_a_key_that_may_only_read_will_do_to_look(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.sync()
+    monkeypatch.setenv("PENDO_INTEGRATION_KEY", sandbox.read_only_key)
+    assert people.run("row", "people", "u-3", "--json").expect(0).json["results"][0]["key"] == "u-3"
+
+
 def test_a_row_that_nobody_knows_or_that_was_never_sent(people: SmallProject, sandbox: Sandbox) -> None:
     assert "There is no sync persons." in people.run("row", "persons", "u-1").expect(2).stderr
     assert "has a row U-1" in people.run("row", "people", "U-1").expect(2).stderr
