@@ -77,6 +77,7 @@ class MatchedField:
         found: The field of Pendo that the name means; None when it means none, or several.
         state: Whether a sync can use it.
         note: What is wrong with it, or is good to know, as a sentence; empty when there is nothing to say.
+        meant: Which field of Pendo's may have been meant by a name that it lacks, as a sentence after another.
     """
 
     mapping: Mapped
@@ -84,6 +85,7 @@ class MatchedField:
     found: SchemaField | None
     state: FieldState
     note: str = ""
+    meant: str = ""
 
     @property
     def field(self) -> PendoField:
@@ -234,7 +236,9 @@ def short_dtype(dtype: str) -> str:
 def _match_one(spec: SyncSpec, mapping: Mapped, dtype: str | None, schema: Schema) -> MatchedField:
     candidates = schema.candidates(mapping.group, mapping.name)
     if not candidates:
-        return MatchedField(mapping, dtype, None, "missing", _missing(spec.object, mapping, schema))
+        meant = _meant(mapping, schema)
+        note = f"Pendo has no {mapping.group} {spec.object} field `{mapping.name}`.{meant}"
+        return MatchedField(mapping, dtype, None, "missing", note, meant)
     if len(candidates) > 1:
         keys = " or ".join(f"`{one.key}`" for one in candidates)
         note = f"Pendo has {len(candidates)} {mapping.group} fields that `{mapping.name}` may mean: {keys}."
@@ -254,7 +258,9 @@ def _creatable(one: MatchedField) -> MatchedField:
         return replace(one, note=f"{one.note} Pendo's API creates no {type_} fields.")
     if misfit := one.misfit(type_):
         return replace(one, state="mismatch", note=misfit)
-    return replace(one, state="to create", note="")
+    # To create it is what was asked for, and may be a slip all the same.
+    note = f"`{name}` is a new {one.mapping.group} field.{one.meant}" if one.meant else ""
+    return replace(one, state="to create", note=note)
 
 
 def _created(wanted: MatchedField, one: MatchedField) -> MatchedField:
@@ -264,11 +270,7 @@ def _created(wanted: MatchedField, one: MatchedField) -> MatchedField:
     if one.state == "missing":
         note = f"Pendo took the request to create `{wanted.mapping.name}`, and has no such field."
         return replace(one, note=note)
-    return replace(one, state="created") if one.state == "ok" else one
-
-
-def _missing(object_: Object, mapping: Mapped, schema: Schema) -> str:
-    return f"Pendo has no {mapping.group} {object_} field `{mapping.name}`.{_meant(mapping, schema)}"
+    return replace(one, state="created", note=wanted.note or one.note) if one.state == "ok" else one
 
 
 def _meant(mapping: Mapped, schema: Schema) -> str:

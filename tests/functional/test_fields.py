@@ -391,6 +391,22 @@ def test_a_sync_that_creates_its_fields_says_so(people: SmallProject, sandbox: S
     assert states(fields(people)) == {"plan": "ok", "tier": "ok"}
 
 
+def test_what_may_have_been_meant_is_said_of_new_fields_too(people: SmallProject, sandbox: Sandbox) -> None:
+    """`create_fields` makes a field of every slip: one of another group, or almost one that is there."""
+    sandbox.add_field("visitor", "agent", "tier", "string")
+    mapping = {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "tier": "plan", "plans": "plan", "x": "id"}}
+    people.annotate("people", mapping)
+    assert "`tier` is a new custom field. There is one in the group" in people.run("fields").expect(0).stdout
+    for args, state in (([], "to create"), (["--create"], "created")):
+        ended = fields(people, *args)
+        assert states(ended) == {"plan": "ok", "tier": state, "plans": state, "x": state}
+        assert {name: field_of(ended, name)["note"] for name in ("tier", "plans", "x")} == {
+            "tier": "`tier` is a new custom field. There is one in the group `agent`.",
+            "plans": "`plans` is a new custom field. Did you mean `plan`?",
+            "x": None,
+        }
+
+
 @pytest.mark.parametrize("skip", [False, True])
 def test_names_no_field_can_be_created_under(people: SmallProject, sandbox: Sandbox, skip: bool) -> None:
     sandbox.switches = Switches(invalid_field_name="skip" if skip else "refuse call")
