@@ -17,7 +17,7 @@ from dbt_pendo.errors import ConfigError
 @click.option(
     "--load",
     type=click.Path(path_type=Path),
-    help="A JSON file of what Pendo has at first: fields, visitors, accounts.",
+    help="A JSON file of what Pendo has at first: fields, records, segments.",
 )
 @click.option(
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="A variant of Pendo's behaviour; may be repeated."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import requests
 import dbt_pendo
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.sandbox import Fault, Sandbox, Switches, serve
+from dbt_pendo.sandbox.subscription import load_subscription
 
 VERIFY = "/api/v1/token/verify"
 EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
@@ -172,6 +174,31 @@ def test_seed_and_reset_over_http(pendo, sandbox):
     assert pendo.write({"s1": {"plan": "y"}}).json()["updated"] == 1
     for wrong in ({"visitor": ["x"]}, {"fields": [{}]}, 5):
         assert own(sandbox, "POST", "seed", wrong).status_code == 400
+
+
+def test_a_subscription_is_loaded_from_a_file(sandbox, tmp_path):
+    file = tmp_path / "subscription.json"
+    subscription = {
+        "fields": {
+            "parentAccount": {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "n": "integer"}}
+        },
+        "visitors": ["s1"],
+        "accounts": {"s2": {"custom": {"plan": "x"}}},
+        "parentAccounts": ["s3"],
+        "segments": [{"name": "S", "visitors": ["s1"]}],
+    }
+    file.write_text(json.dumps(subscription), encoding="utf-8")
+    with Sandbox() as fresh:
+        load_subscription(fresh, file)
+        assert (list(fresh.visitors), list(fresh.parent_accounts)) == (["s1"], ["s3"])
+        assert fresh.accounts["s2"]["custom"] == {"plan": "x"}
+        assert [(one["name"], one["visitors"], one["createdByApi"]) for one in fresh.segments.values()] == [
+            ("S", ["s1"], True)
+        ]
+    for wrong in ({"parent_accounts": ["s3"]}, {"visitors": 5}, {"fields": {"visitor": 1}}, {"segments": [{}]}, []):
+        file.write_text(json.dumps(wrong), encoding="utf-8")
+        with pytest.raises(ConfigError, match="is no subscription"):
+            load_subscription(sandbox, file)
 
 
 def test_own_paths_stand_apart(sandbox):
