@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ class AcmeHere(Acme):
 @pytest.fixture
 def acme(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Acme]:
     with Sandbox() as sandbox:
-        project = AcmeHere(engine, tmp_path / "acme", "acme", sandbox)
+        # The catalog is that of the session, and another test's runs would be in the run log.
+        project = AcmeHere(engine, tmp_path / "acme", f"acme_{uuid.uuid4().hex[:8]}", sandbox)
         for name, value in project.env.items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(project.folder)
