@@ -45,7 +45,12 @@ class Page:
             "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
         )
         self.driver.get(path.as_uri())
+        self.until_drawn()
         return self
+
+    def until_drawn(self) -> None:
+        """Waits for the plots: they are drawn once the browser has told how wide they may be."""
+        WebDriverWait(self.driver, 30).until(lambda _: not self.all(".chart .plot:empty"), "a plot has not been drawn")
 
     def ask(self, script: str, *args: Any) -> Any:
         return self.driver.execute_script(f"return {script}", *args)
@@ -196,6 +201,7 @@ def test_plots_are_for_everyone(report: Path, page: Page) -> None:
     table = page.one(".chart:first-child .alt table").text
     assert len(table.splitlines()) == 5
     page.select("runs", "Show", "others")
+    page.until_drawn()
     assert len(page.all(".chart:first-child .slot")) == 2
 
 
