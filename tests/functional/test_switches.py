@@ -285,6 +285,28 @@ def test_fields_are_created(project: SmallProject, sandbox: Sandbox, switches: d
     assert len([request for request in writes(sandbox.requests) if "/schema/" in request.path]) == 1
 
 
+@pytest.mark.parametrize("policy", ["refuse call", "record error", "create", "discard"])
+def test_agent_fields_pendo_lacks(project: SmallProject, sandbox: Sandbox, policy: str) -> None:
+    """What Pendo does with an agent field it does not know is never put to the test: it is created first, or not sent."""
+    sandbox.switches = Switches().with_changes({"unknown_agent_field": policy})
+    sandbox.add_visitors(["a"])
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    mapping = {
+        "object": "visitor",
+        "visitor_id": "id",
+        "fields": {"plan": "plan", "Role": {"column": "role", "group": "agent"}},
+    }
+    project.model("visitors", mapping, "select 'a' as id, 'pro' as plan, 'admin' as role")
+    result = project.sync(status=2).result()
+    assert (result["status"], result["delivered"]) == ("error", 0)
+    assert "no agent visitor field `Role`" in result["message"]
+    assert writes(sandbox.requests) == []
+    project.annotate("visitors", mapping | {"create_fields": True})
+    assert project.sync().result()["delivered"] == 1
+    metadata = sandbox.visitors["a"]
+    assert (metadata["custom"], metadata["agent"]) == ({"plan": "pro"}, {"role": "admin"})
+
+
 @pytest.mark.parametrize(
     "switches", [{"creatable_types": ["string"]}, {"error_bodies": "empty", "creatable_types": []}]
 )

@@ -113,6 +113,24 @@ def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: San
     assert project.sync().result()["planned"]["unchanged"] == 60
 
 
+def test_a_pendo_that_shows_writes_late(project: SmallProject, pendo: Sandbox) -> None:
+    """Too early, what was just written looks like drift; a repair then writes the same again, and harms nothing."""
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    pendo.switches = Switches(read_lag_seconds=3600)
+    project.sql("update main.people set name = 'new' where id in ('v1', 'v2')")
+    project.sync()
+    held = custom(pendo.visitors)
+    result = verify(project, status=1)
+    assert counts(result) == (58, 2, 0, 0)
+    assert {example["key"]: example["fields"]["name"]["pendo"] for example in result["examples"]} == {
+        "v1": 'Name 1 "ö😀',
+        "v2": 'Name 2 "ö😀',
+    }
+    assert verify(project, "--repair")["repaired"]["delivered"] == 2
+    assert custom(pendo.visitors) == held
+
+
 def test_missing_ones_are_made_anew_where_the_mapping_says_so(project: SmallProject, pendo: Sandbox) -> None:
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
