@@ -287,7 +287,7 @@ def test_fields_are_created(project: SmallProject, sandbox: Sandbox, switches: d
 
 @pytest.mark.parametrize("policy", ["refuse call", "record error", "create", "discard"])
 def test_agent_fields_pendo_lacks(project: SmallProject, sandbox: Sandbox, policy: str) -> None:
-    """What Pendo does with an agent field it does not know is never put to the test: it is created first, or not sent."""
+    """What Pendo does with an agent field it does not know is not put to the test: it is created first, or not sent."""
     sandbox.switches = Switches().with_changes({"unknown_agent_field": policy})
     sandbox.add_visitors(["a"])
     sandbox.add_field("visitor", "custom", "plan", "string")
