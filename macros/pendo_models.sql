@@ -64,7 +64,7 @@
 {% endmacro %}
 
 
-{# The name of a sync's ledger, as warehouse/ledger.py has it: one too long is cut and told apart by its hash. #}
+{# The name of a sync's ledger, as warehouse/names.py has it: one too long is cut and told apart by its hash. #}
 {% macro pendo_ledger_name(sync) %}
     {%- set name = sync | replace('.', '__') -%}
     {#- dbt v2 has no `encode`; there a name is taken to have no letters of several bytes. -#}

@@ -13,10 +13,11 @@ from dbt_pendo.engine.prepare import (
 from dbt_pendo.engine.verify import Verified, compare, require_readable
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import NotedSegment, PlanOptions, sync_lock
-from dbt_pendo.warehouse.lock import Holder
+from dbt_pendo.warehouse.ledger import PlanOptions
+from dbt_pendo.warehouse.lock import Holder, SyncLock
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.readback import ReadBack
+from dbt_pendo.warehouse.segment_notes import NotedSegment
 from dbt_pendo.warehouse.session import WarehouseError
 
 
@@ -87,7 +88,7 @@ def _reset(syncs: OpenSyncs, run_id: str, prepared: Prepared, adopt: bool, from_
             buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
             tables.adopt(run_id, readback.drift if known else None)
             if segment is not None and segment.id is not None:
-                tables.note_segment(NotedSegment(segment.id, known=True))
+                tables.segment_notes().note(NotedSegment(segment.id, known=True))
             there = sum((bucket.planned for bucket in buckets), Planned())
             adopted = known.equal if known else there.added + there.changed
             return Reset(spec, adopted=adopted, known=known)
@@ -105,7 +106,7 @@ def unlock_syncs(syncs: OpenSyncs, force: bool) -> Iterator[Unlocked]:
         force: Break those of living runs as well.
     """
     for _, spec in syncs.gathered.syncs:
-        lock = sync_lock(syncs.session, syncs.schema, spec.name)
+        lock = SyncLock(syncs.session, syncs.schema, spec.name)
         holder = lock.holder()
         broken = holder is not None and (force or holder.is_dead)
         if broken:

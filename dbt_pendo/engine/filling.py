@@ -11,9 +11,10 @@ from typing import TypeVar
 from dbt_pendo.engine.page_delivery import PageDelivery
 from dbt_pendo.engine.segment import SegmentWriter
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.warehouse.ledger import NotedSegment, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY
 from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.segment_notes import NotedSegment
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def fill_segment(
     """
     if segment.id is not None:
         # Until it is over: whom a run has added that dies, or is not answered, nobody knows.
-        tables.note_segment(NotedSegment(segment.id, known=False))
+        tables.segment_notes().note(NotedSegment(segment.id, known=False))
     if replaced:
         pages.in_segment = frozenset(_replaced(segment, tables, pages, spans))
     pages.deliver(spans)
@@ -41,7 +42,7 @@ def fill_segment(
     if segment.id is not None and known and segment.answered:
         # Without the note the next run replaces all members, in one call.
         with contextlib.suppress(DbtPendoError):
-            tables.note_segment(NotedSegment(segment.id, known=True))
+            tables.segment_notes().note(NotedSegment(segment.id, known=True))
 
 
 def _replaced(segment: SegmentWriter, tables: SyncTables, pages: PageDelivery, spans: Sequence[Span]) -> Sequence[str]:
@@ -59,7 +60,7 @@ def _replaced(segment: SegmentWriter, tables: SyncTables, pages: PageDelivery, s
         is_new = segment.id is None
         taken = _waited_for(partial(segment.replace, members), pages)
         if is_new and segment.id is not None:
-            tables.note_segment(NotedSegment(segment.id, known=False))
+            tables.segment_notes().note(NotedSegment(segment.id, known=False))
         pages.progress(len(taken))
         return taken
     if segment.id is not None:

@@ -57,7 +57,8 @@ class SegmentWriter:
         Raises:
             DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
         """
-        noted = tables.segment()
+        notes = tables.segment_notes()
+        noted = notes.latest()
         if noted is not None and segments.is_there(self._client, noted.id):
             self.id, self.known = noted.id, noted.known
         else:
@@ -65,7 +66,7 @@ class SegmentWriter:
         if self.id is None or is_taken_over:
             return
         # One of another project with the same schema, for syncs of one project are compared before.
-        if (filler := tables.segment_filler(self.id)) not in (None, self._sync):
+        if (filler := notes.filler(self.id)) not in (None, self._sync):
             model = self._sync.partition(".")[0]
             raise DbtPendoError(
                 f"{self._where}: Pendo's segment {self._name} ({self.id}) is filled by the sync {filler}. Each would "

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dbt_pendo.warehouse.ledger import Row, Source, table_name
+from dbt_pendo.warehouse.ledger import Row, Source
+from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.run_log import RUNS_TABLE
 from dbt_pendo.warehouse.session import Session

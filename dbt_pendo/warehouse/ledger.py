@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +18,9 @@ from dbt_pendo.spec.event_warnings import (
 )
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.warehouse.lock import SyncLock
+from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
+from dbt_pendo.warehouse.segment_notes import SegmentNotes
 from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
 
 # An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
@@ -28,28 +28,7 @@ from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
 EXCEPTIONS_PER_STATEMENT = 1_000
 DETAIL_BYTES_PER_STATEMENT = 400_000
 DETAIL_LENGTH = 500
-# PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
-LONGEST_NAME = 50
 EVERYTHING = Span("000", "fff")
-# One for all syncs.
-SEGMENTS_TABLE = "pendo_segments"
-MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
-# Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
-OWN_COLUMNS = frozenset(
-    {
-        *("bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"),
-        *(
-            "present",
-            "copies",
-            "delivered_hash",
-            "settled_at",
-            "failed_at",
-            "failed_status",
-            "next_change",
-        ),
-    }
-)
-
 Row = tuple[Any, ...]
 
 
@@ -66,14 +45,6 @@ class PlanOptions:
     full_refresh: bool = False
     max_attempts: int | None = None
     missing_retry: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class NotedSegment:
-    """A segment of Pendo's as we have noted it: its id, and whether the ledger tells its members."""
-
-    id: str
-    known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,51 +237,10 @@ class SyncTables:
                 )
             )
 
-    def segment(self) -> NotedSegment | None:
-        """Returns the segment that this sync fills, as earlier runs have noted it."""
-        if not self._session.exists(self._schema, SEGMENTS_TABLE):
-            return None
-        rows = self._session.rows(self._session.sql("pendo_read_segment", **self._segment()))
-        return NotedSegment(str(rows[0][0]), rows[0][1] == MEMBERS_KNOWN) if rows else None
-
-    def note_segment(self, segment: NotedSegment) -> None:
-        """Notes Pendo's id of the segment, by which it is found even under another name."""
-        if not self._session.exists(self._schema, SEGMENTS_TABLE):
-            segments = self._session.relation(self._schema, SEGMENTS_TABLE)
-            # Another run may do the same right now; then the table is there as well.
-            with contextlib.suppress(WarehouseError):
-                self._session.run(self._session.sql("pendo_create_segments", segments=segments))
-        members = MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT
-        self._session.run(
-            self._session.sql("pendo_note_segment", segment_id=segment.id, members=members, **self._segment())
-        )
-
-    def segment_filler(self, segment_id: str) -> str | None:
-        """Returns the sync that has noted a segment last, of whichever project; None when none has."""
-        return self._latest_segment_note("sync", "segment_id", segment_id)
-
-    def _latest_segment_note(self, wanted: str, column: str, value: str) -> str | None:
-        if not self._session.exists(self._schema, SEGMENTS_TABLE):
-            return None
-        note = {"wanted": wanted, "column": column, "value": value}
-        segments = self._session.relation(self._schema, SEGMENTS_TABLE)
-        rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=segments, **note))
-        return str(rows[0][0]) if rows else None
-
-    def _segment(self) -> dict[str, str | None]:
-        segments = self._session.relation(self._schema, SEGMENTS_TABLE)
-        return {"segments": segments, "sync": self._spec.name, "segment": self._spec.segment}
-
     def forget(self) -> None:
-        """Drops the ledger, its change set, and what a dead compaction left.
-
-        A segment's members are in doubt then, and this sync is the one to replace them, whichever filled it before.
-        """
+        """Drops the ledger, its change set, and what a dead compaction left; a segment's members are in doubt then."""
         if self._spec.segment is not None:
-            noted = self.segment()
-            by_name = self._latest_segment_note("segment_id", "segment", self._spec.segment)
-            if segment_id := noted.id if noted else by_name:
-                self.note_segment(NotedSegment(segment_id, known=False))
+            self.segment_notes().claim()
         for table in (self._changes, self._ledger, self._compacted):
             self._session.drop(self._schema, table)
 
@@ -397,7 +327,13 @@ class SyncTables:
 
     def lock(self) -> SyncLock:
         """Returns the lock of the sync."""
-        return sync_lock(self._session, self._schema, self._spec.name)
+        return SyncLock(self._session, self._schema, self._spec.name)
+
+    def segment_notes(self) -> SegmentNotes:
+        """Returns what runs have noted of the segment that the sync fills."""
+        if self._spec.segment is None:
+            raise ValueError(f"{self._spec.name} fills no segment")
+        return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment)
 
     def _plan_sql(self, options: PlanOptions, run_id: str | None = None) -> str:
         spec, source = self._spec, self._source
@@ -494,37 +430,6 @@ class SyncTables:
                 removals=removals,
             )
         )
-
-
-def sync_lock(session: Session, schema: str, sync: str) -> SyncLock:
-    """Returns the lock of a sync."""
-    return SyncLock(session, schema, sync, table_name(sync, "lock"))
-
-
-def table_name(sync: str, suffix: str) -> str:
-    """Returns the name of a sync's table: ``pendo_visitors__ledger``, ``users__custom__ledger``.
-
-    A name too long for the warehouse is cut and told apart by its hash.
-    """
-    name = sync.replace(".", "__")
-    if len(name.encode()) > LONGEST_NAME:
-        digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
-        name = f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
-    return f"{name}__{suffix}"
-
-
-def aliases_of(columns: Sequence[TableColumn]) -> tuple[str, ...]:
-    """Returns the columns' names in the change set: their own, unless one of ours has that name."""
-    taken = {column.name.lower() for column in columns} | OWN_COLUMNS
-    aliases = []
-    for column in columns:
-        alias = column.name
-        if alias.lower() in OWN_COLUMNS:
-            while alias.lower() in taken:
-                alias += "_"
-            taken.add(alias.lower())
-        aliases.append(alias)
-    return tuple(aliases)
 
 
 def _most_common(positions: Sequence[Position], outcomes: Mapping[Position, Outcome]) -> Outcome:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 # Seconds between signs of life, and the silence after which a lock counts as left by a dead run.
@@ -63,11 +64,11 @@ class SyncLock:
     can. So a lock is a chain of tables, each but the last left by a dead run, and a release drops them in order.
     """
 
-    def __init__(self, session: Session, schema: str, sync: str, identifier: str) -> None:
+    def __init__(self, session: Session, schema: str, sync: str) -> None:
         self._session = session
         self._schema = schema
         self._sync = sync
-        self._identifier = identifier
+        self._identifier = table_name(sync, "lock")
         self._run_id = ""
         self._renewed_at = 0.0
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from dbt_pendo.spec.sync import SyncSpec
-from dbt_pendo.warehouse.ledger import Row, Source, aliases_of, table_name
+from dbt_pendo.warehouse.ledger import Row, Source
+from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages
 from dbt_pendo.warehouse.session import Session
 

@@ -12,7 +12,7 @@ import pytest
 from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, run_dbt
 
 from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.warehouse.ledger import table_name
+from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.session import Connection, unconnected_session
 
 LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"

@@ -24,7 +24,7 @@ from harness import (
 )
 
 from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.warehouse.ledger import sync_lock
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.session import Connection, open_session
 
 PROJECT = """\
@@ -483,7 +483,7 @@ def test_fail_fast_and_limits_leave_the_rest(project: Published, elsewhere: Path
 def test_a_sync_that_another_run_is_at_leaves_its_build(project: Published, elsewhere: Path) -> None:
     with open_session(Connection(project.folder, project.folder)) as session:
         session.ensure_schema("main_pendo")
-        lock = sync_lock(session, "main_pendo", "sound")
+        lock = SyncLock(session, "main_pendo", "sound")
         lock.acquire("another run")
     ended = run_cli("sync", "--published", "--select", "sound", "untested", "--json").expect(1)
     assert statuses(ended) == {"sound": "blocked", "untested": "success"}

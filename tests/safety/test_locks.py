@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 from lab import Lab
 
-from dbt_pendo.warehouse.ledger import sync_lock
 from dbt_pendo.warehouse.lock import LockedError, SyncLock, this_host
 from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
 
@@ -108,11 +107,11 @@ def session(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
 
 @pytest.fixture
 def lock(session: Session) -> SyncLock:
-    return sync_lock(session, "locks", "clicks")
+    return SyncLock(session, "locks", "clicks")
 
 
 def another(session: Session) -> SyncLock:
-    return sync_lock(session, "locks", "clicks")
+    return SyncLock(session, "locks", "clicks")
 
 
 def test_a_lock_is_taken_once(session: Session, lock: SyncLock) -> None:

@@ -24,11 +24,12 @@ from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
-from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, SyncTables, sync_lock
-from dbt_pendo.warehouse.lock import LockedError
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables
+from dbt_pendo.warehouse.lock import LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.run_log import log_run
+from dbt_pendo.warehouse.segment_notes import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.session import WarehouseError
 
 PEOPLE = {"id": "text", "plan": "text"}
@@ -687,7 +688,7 @@ class TestLocks:
         store.session.run(store.session.sql("pendo_create_lock", lock=relation, **dead))
         second.acquire("heir")
         with pytest.raises(LockedError, match="run heir"):
-            sync_lock(store.session, store.own_schema, "people").acquire("late")
+            SyncLock(store.session, store.own_schema, "people").acquire("late")
         monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
         with pytest.raises(WarehouseError, match="was broken"):
             first.renew()
@@ -706,7 +707,7 @@ class TestLocks:
 
     def locks(self, store: Store) -> Any:
         store.session.ensure_schema(store.own_schema)
-        return [sync_lock(store.session, store.own_schema, "people") for _ in range(2)]
+        return [SyncLock(store.session, store.own_schema, "people") for _ in range(2)]
 
 
 class TestRunLog:
@@ -956,42 +957,43 @@ class TestSegments:
         assert {key: row[2] for key, row in everything(tables).items()} == {"a": "removed", "c": "added"}
 
     def test_the_latest_note_of_a_name_counts(self, store: Store) -> None:
-        store.create("people", PEOPLE, [("a", "1")])
-        names = dict.fromkeys(["Trial", *AWKWARD])
-        noted = {name: NotedSegment(f"{name} it is", True) for name in names}
+        noted = {name: NotedSegment(f"{name} it is", True) for name in dict.fromkeys(["Trial", *AWKWARD])}
         for name, segment in noted.items():
-            tables = self.tables(store, name)
-            assert tables.segment() is None
-            tables.note_segment(dataclasses.replace(segment, known=False))
-            assert tables.segment() == dataclasses.replace(segment, known=False)
-            tables.note_segment(segment)
-            assert tables.segment() == segment
+            notes = self.notes(store, name)
+            assert notes.latest() is None
+            notes.note(dataclasses.replace(segment, known=False))
+            assert notes.latest() == dataclasses.replace(segment, known=False)
+            notes.note(segment)
+            assert notes.latest() == segment
         # The ledger tells of the last one.
         last = next(reversed(noted))
         for name, segment in noted.items():
-            assert self.tables(store, name).segment() == dataclasses.replace(segment, known=name == last)
-        tables.forget()
-        assert tables.segment() == dataclasses.replace(noted[last], known=False)
+            assert self.notes(store, name).latest() == dataclasses.replace(segment, known=name == last)
+        store.create("people", PEOPLE, [("a", "1")])
+        self.tables(store, last).forget()
+        assert self.notes(store, last).latest() == dataclasses.replace(noted[last], known=False)
 
     def test_who_filled_a_segment_last_is_known(self, store: Store) -> None:
-        store.create("people", PEOPLE, [("a", "1")])
-        ours, theirs = (self.tables(store, "Trial", sync) for sync in ("ours", "theirs"))
-        assert ours.segment_filler("s1") is None
-        ours.note_segment(NotedSegment("s1", True))
-        ours.note_segment(NotedSegment("it's another", True))
-        assert [theirs.segment_filler(key) for key in ("s1", "it's another", "s2")] == ["ours", "ours", None]
-        theirs.note_segment(NotedSegment("s1", True))
-        assert ours.segment_filler("s1") == "theirs"
-        # Who forgets claims the segment of that name: the next sync is to replace its members.
-        ours.forget()
-        assert ours.segment_filler("s1") == "theirs"
-        late = self.tables(store, "Trial", "late")
-        late.forget()
-        assert late.segment() == NotedSegment("it's another", False)
-        assert ours.segment_filler("it's another") == "late"
+        ours, theirs, late = (self.notes(store, "Trial", sync) for sync in ("ours", "theirs", "late"))
+        assert ours.filler("s1") is None
+        ours.note(NotedSegment("s1", True))
+        ours.note(NotedSegment("it's another", True))
+        assert [theirs.filler(key) for key in ("s1", "it's another", "s2")] == ["ours", "ours", None]
+        theirs.note(NotedSegment("s1", True))
+        assert ours.filler("s1") == "theirs"
+        # Who claims the segment of that name is to replace its members.
+        ours.claim()
+        assert ours.filler("s1") == "theirs"
+        late.claim()
+        assert late.latest() == NotedSegment("it's another", False)
+        assert ours.filler("it's another") == "late"
 
-    def tables(self, store: Store, segment: str, sync: str = "people") -> SyncTables:
-        spec = SyncSpec(sync, "model.contract.people", "x.yml", "segment", "id", segment=segment)
+    def notes(self, store: Store, segment: str, sync: str = "people") -> SegmentNotes:
+        store.session.ensure_schema(store.own_schema)
+        return SegmentNotes(store.session, store.own_schema, sync, segment)
+
+    def tables(self, store: Store, segment: str) -> SyncTables:
+        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=segment)
         return store.tables(spec, "people")
 
 

@@ -21,10 +21,11 @@ from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
 from dbt_pendo.warehouse.history import History
-from dbt_pendo.warehouse.ledger import EVERYTHING, NotedSegment, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.run_log import log_run
+from dbt_pendo.warehouse.segment_notes import NotedSegment
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, unconnected_session
 
 sqlglot = pytest.importorskip("sqlglot")
@@ -359,10 +360,10 @@ def segments(recorder: Recorder, dialect: str) -> None:
         spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=name)
         tables = SyncTables(recorder, "pendo", spec, dataclasses.replace(source, columns=()))
         for known in (True, False):
-            tables.note_segment(NotedSegment(name, known))
+            tables.segment_notes().note(NotedSegment(name, known))
         recorder.there = True
-        tables.segment()
-        tables.segment_filler(name)
+        tables.segment_notes().latest()
+        tables.segment_notes().filler(name)
         tables.write_changes("r1", PlanOptions())
         recorder.there = False
 

@@ -1,0 +1,74 @@
+"""Which of Pendo's segments a sync fills, and whether its ledger tells the members: one table for all syncs."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from dbt_pendo.warehouse.session import Session, WarehouseError
+
+TABLE = "pendo_segments"
+MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class NotedSegment:
+    """A segment of Pendo's as we have noted it: its id, and whether the ledger tells its members."""
+
+    id: str
+    known: bool
+
+
+class SegmentNotes:
+    """The notes of one sync and the name of its segment; the latest of them counts."""
+
+    def __init__(self, session: Session, schema: str, sync: str, segment: str) -> None:
+        self._session = session
+        self._schema = schema
+        self._segments = session.relation(schema, TABLE)
+        self._sync = sync
+        self._segment = segment
+
+    def latest(self) -> NotedSegment | None:
+        """Returns the segment that the sync fills; None when no run has noted one."""
+        if not self._session.exists(self._schema, TABLE):
+            return None
+        rows = self._session.rows(
+            self._session.sql("pendo_read_segment", segments=self._segments, sync=self._sync, segment=self._segment)
+        )
+        return NotedSegment(str(rows[0][0]), rows[0][1] == MEMBERS_KNOWN) if rows else None
+
+    def note(self, segment: NotedSegment) -> None:
+        """Notes Pendo's id of the segment, by which it is found even under another name."""
+        if not self._session.exists(self._schema, TABLE):
+            # Another run may do the same right now; then the table is there as well.
+            with contextlib.suppress(WarehouseError):
+                self._session.run(self._session.sql("pendo_create_segments", segments=self._segments))
+        self._session.run(
+            self._session.sql(
+                "pendo_note_segment",
+                segments=self._segments,
+                sync=self._sync,
+                segment=self._segment,
+                segment_id=segment.id,
+                members=MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT,
+            )
+        )
+
+    def filler(self, segment_id: str) -> str | None:
+        """Returns the sync that has noted a segment last, of whichever project; None when none has."""
+        return self._latest_of_all("sync", "segment_id", segment_id)
+
+    def claim(self) -> None:
+        """Puts the members in doubt, and makes this sync the one to replace them, whichever filled it before."""
+        noted = self.latest()
+        segment_id = noted.id if noted else self._latest_of_all("segment_id", "segment", self._segment)
+        if segment_id:
+            self.note(NotedSegment(segment_id, known=False))
+
+    def _latest_of_all(self, wanted: str, column: str, value: str) -> str | None:
+        if not self._session.exists(self._schema, TABLE):
+            return None
+        note = {"wanted": wanted, "column": column, "value": value}
+        rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=self._segments, **note))
+        return str(rows[0][0]) if rows else None
