@@ -11,10 +11,11 @@ SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of t
 class Secret:
     """A key that never shows itself: only ``reveal`` gives it away."""
 
-    __slots__ = ("_pattern", "_text", "variable")
+    __slots__ = ("_lowered", "_pattern", "_text", "variable")
 
     def __init__(self, text: str, variable: str) -> None:
         self._text = text
+        self._lowered = text.lower()
         self._pattern = re.compile("".join(map(_spellings, text)), re.IGNORECASE)
         self.variable = variable
 
@@ -25,7 +26,7 @@ class Secret:
     def hidden_in(self, text: str) -> str:
         """Returns a text without the secret, for messages made of what others said, however they spelt it."""
         # Most texts hold neither the secret nor anything that might be one quoted: a quick look saves the slow one.
-        if any(mark in text for mark in "\\%&") or self._text.lower() in text.lower():
+        if "\\" in text or "%" in text or "&" in text or self._lowered in text.lower():
             return self._pattern.sub("***", text)
         return text
 

@@ -9,10 +9,10 @@ create table {{ readback }} (
 
 {# Adds rows of [record_key, held]. #}
 {% macro pendo_add_readback(readback, rows) %}
+{%- set quote_text = adapter.dispatch('pendo_quote_text', 'dbt_pendo') %}
 insert into {{ readback }} (record_key, held) values
 {%- for row in rows %}
-    ({{ adapter.dispatch('pendo_quote_text', 'dbt_pendo')(row[0]) }},
-    {{- ' ' ~ adapter.dispatch('pendo_quote_text', 'dbt_pendo')(row[1]) }}){{ ',' if not loop.last }}
+    ({{ quote_text(row[0]) }}, {{ quote_text(row[1]) }}){{ ',' if not loop.last }}
 {%- endfor %}
 {% endmacro %}
 
@@ -211,9 +211,10 @@ where model.record_key is null
 
 {# Notes records as equal after all. #}
 {% macro pendo_add_equal(drift, keys) %}
+{%- set quote_text = adapter.dispatch('pendo_quote_text', 'dbt_pendo') %}
 insert into {{ drift }} (record_key, change) values
 {%- for key in keys %}
-    ({{ adapter.dispatch('pendo_quote_text', 'dbt_pendo')(key) }}, 'equal'){{ ',' if not loop.last }}
+    ({{ quote_text(key) }}, 'equal'){{ ',' if not loop.last }}
 {%- endfor %}
 {% endmacro %}
 
