@@ -18,7 +18,7 @@ def show_reset(lines: Lines, done: Sequence[Reset], adopt: bool) -> None:
         lines.node(index, len(done), text, tag, note, "SyncReset", reset_entry(one))
         lines.below(str(one.error or ""), "error")
         if one.known is not None:
-            lines.below(f"{one.known.drifted:,} differ in Pendo, {one.known.missing:,} are missing there")
+            lines.below(f"{one.known.drifted:,} drifted, {one.known.missing:,} missing in Pendo")
         if one.spec.object == "track_event" and not adopt and one.error is None:
             lines.below("The next sync sends every event of the model again: Pendo would have it twice.", "warn")
     lines.line()
