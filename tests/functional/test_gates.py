@@ -46,12 +46,18 @@ models:
   - name: failed_test
     columns: [{name: age, data_tests: [not_null]}]
   - name: related
-    columns: [{name: friend, data_tests: [{relationships: {arguments: {to: ref('sound'), field: id}}}]}]
+    columns: [{name: friend, data_tests: [is_sound]}]
 unit_tests:
   - name: plans_are_kept
     model: unit_tested
     given: [{input: ref('numbers'), rows: [{id: a, plan: pro}]}]
     expect: {rows: [{id: a, plan: free}]}
+"""
+# In place of `relationships`: dbt before 1.10 knows no `arguments`, and later ones warn where they are missing.
+IS_SOUND = """\
+{% test is_sound(model, column_name) %}
+select {{ column_name }} from {{ model }} where {{ column_name }} not in (select id from {{ ref('sound') }})
+{% endtest %}
 """
 SYNCS = (
     "sound",
@@ -88,6 +94,8 @@ def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "dbt_project.yml").write_text(PROJECT)
         (folder / "profiles.yml").write_text(SMALL_PROFILE)
         (folder / "models" / "_models.yml").write_text(YAML)
+        (folder / "tests" / "generic").mkdir(parents=True)
+        (folder / "tests" / "generic" / "is_sound.sql").write_text(IS_SOUND)
         for name, sql in MODELS.items():
             (folder / "models" / f"{name}.sql").write_text(sql)
         Gated(folder, folder / "small.duckdb").dbt("build", status=1)
