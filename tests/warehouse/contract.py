@@ -981,10 +981,11 @@ class TestSegments:
         assert [theirs.filler(key) for key in ("s1", "it's another", "s2")] == ["ours", "ours", None]
         theirs.note(NotedSegment("s1", True))
         assert ours.filler("s1") == "theirs"
-        # Who claims the segment of that name is to replace its members.
-        ours.claim()
+        # Who forgets claims the segment of that name: the next sync is to replace its members.
+        store.create("people", PEOPLE, [("a", "1")])
+        self.tables(store, "Trial", "ours").forget()
         assert ours.filler("s1") == "theirs"
-        late.claim()
+        self.tables(store, "Trial", "late").forget()
         assert late.latest() == NotedSegment("it's another", False)
         assert ours.filler("it's another") == "late"
 
@@ -992,8 +993,8 @@ class TestSegments:
         store.session.ensure_schema(store.own_schema)
         return SegmentNotes(store.session, store.own_schema, sync, segment)
 
-    def tables(self, store: Store, segment: str) -> SyncTables:
-        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=segment)
+    def tables(self, store: Store, segment: str, sync: str = "people") -> SyncTables:
+        spec = SyncSpec(sync, "model.contract.people", "x.yml", "segment", "id", segment=segment)
         return store.tables(spec, "people")
 
 
