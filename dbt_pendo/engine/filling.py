@@ -32,9 +32,10 @@ def fill_segment(
         replaced: Whether its members are replaced.
         whole: Whether the pages hold the whole change set.
     """
+    notes = tables.segment_notes()
     if segment.id is not None:
         # Until it is over: whom a run has added that dies, or is not answered, nobody knows.
-        tables.segment_notes().note(NotedSegment(segment.id, known=False))
+        notes.note(NotedSegment(segment.id, known=False))
     if replaced:
         pages.in_segment = frozenset(_replaced(segment, tables, pages, spans))
     pages.deliver(spans)
@@ -42,7 +43,7 @@ def fill_segment(
     if segment.id is not None and known and segment.answered:
         # Without the note the next run replaces all members, in one call.
         with contextlib.suppress(DbtPendoError):
-            tables.segment_notes().note(NotedSegment(segment.id, known=True))
+            notes.note(NotedSegment(segment.id, known=True))
 
 
 def _replaced(segment: SegmentWriter, tables: SyncTables, pages: PageDelivery, spans: Sequence[Span]) -> Sequence[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
-TABLE = "pendo_segments"
+SEGMENTS_TABLE = "pendo_segments"
 MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
 
 
@@ -25,13 +25,13 @@ class SegmentNotes:
     def __init__(self, session: Session, schema: str, sync: str, segment: str) -> None:
         self._session = session
         self._schema = schema
-        self._segments = session.relation(schema, TABLE)
+        self._segments = session.relation(schema, SEGMENTS_TABLE)
         self._sync = sync
         self._segment = segment
 
     def latest(self) -> NotedSegment | None:
         """Returns the segment that the sync fills; None when no run has noted one."""
-        if not self._session.exists(self._schema, TABLE):
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
             return None
         rows = self._session.rows(
             self._session.sql("pendo_read_segment", segments=self._segments, sync=self._sync, segment=self._segment)
@@ -40,7 +40,7 @@ class SegmentNotes:
 
     def note(self, segment: NotedSegment) -> None:
         """Notes Pendo's id of the segment, by which it is found even under another name."""
-        if not self._session.exists(self._schema, TABLE):
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
             # Another run may do the same right now; then the table is there as well.
             with contextlib.suppress(WarehouseError):
                 self._session.run(self._session.sql("pendo_create_segments", segments=self._segments))
@@ -67,7 +67,7 @@ class SegmentNotes:
             self.note(NotedSegment(segment_id, known=False))
 
     def _latest_of_all(self, wanted: str, column: str, value: str) -> str | None:
-        if not self._session.exists(self._schema, TABLE):
+        if not self._session.exists(self._schema, SEGMENTS_TABLE):
             return None
         note = {"wanted": wanted, "column": column, "value": value}
         rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=self._segments, **note))
