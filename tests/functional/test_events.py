@@ -1,0 +1,304 @@
+"""Track events: what each option of a mapping sends, each event once, and what becomes of bad ones."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from harness import (
+    SmallProject,
+    bodies,
+    canonical,
+    epoch_ms,
+    planned,
+    sent_events,
+    writes,
+)
+from test_objects import ODD_IDS, odd_rows
+
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
+
+CLICKS = {
+    "object": "track_event",
+    "event": "Clicked",
+    "event_id": "id",
+    "visitor_id": "visitor",
+    "timestamp": "done_at",
+    "properties": {"button": "button"},
+}
+CLICK_ROWS = """
+    select * from (values
+        ('e1', 'v1', timestamp '2026-05-01 10:00:00.123', 'save'),
+        ('e2', 'v2', timestamp '2026-05-01 11:00:00', null),
+        ('e3', 'v1', timestamp '2026-05-02 00:00:00', 'open')
+    ) rows(id, visitor, done_at, button)"""
+
+
+def event(name: str, visitor: str, at: Any, properties: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "track",
+        "event": name,
+        "visitorId": visitor,
+        "timestamp": epoch_ms(at),
+        "properties": properties or {},
+        "context": {},
+        **more,
+    }
+
+
+CLICK_EVENTS = [
+    event("Clicked", "v1", "2026-05-01T10:00:00.123", {"button": "save"}),
+    event("Clicked", "v2", "2026-05-01T11:00:00"),
+    event("Clicked", "v1", "2026-05-02", {"button": "open"}),
+]
+
+
+def test_event_properties_are_mapped_at_the_column(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {key: value for key, value in CLICKS.items() if key != "properties"}
+    project.model("clicks", mapping, CLICK_ROWS, columns={"button": "Button"})
+    project.sync()
+    assert canonical(sandbox.events) == canonical(
+        {**body, "properties": {name.title(): value for name, value in body["properties"].items()}}
+        for body in CLICK_EVENTS
+    )
+
+
+def test_odd_event_ids_and_texts(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks",
+        {**CLICKS, "event": {"column": "name"}, "batch_size": 7},
+        "select id, id as visitor, timestamp '2026-05-01' as done_at, plan as button, 'did ' || id as name "
+        f"from ({odd_rows()})",
+    )
+    assert project.sync().result()["delivered"] == len(ODD_IDS)
+    assert canonical(sandbox.events) == canonical(
+        event(f"did {odd}", odd, "2026-05-01", {"button": f"plan of {odd}"}) for odd in ODD_IDS
+    )
+    sandbox.forget_requests()
+    assert project.sync().result()["planned"] == planned(unchanged=len(ODD_IDS))
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 2, 100])
+def test_events_and_batch_sizes(project: SmallProject, sandbox: Sandbox, batch_size: int | None) -> None:
+    project.model("clicks", {**CLICKS, **({"batch_size": batch_size} if batch_size else {})}, CLICK_ROWS)
+    result = project.sync().result()
+    assert result["planned"] == planned(added=3)
+    assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
+    sent = bodies(sandbox.requests, "/data/track")
+    # A batch of one is a bare object, a larger one an array.
+    sizes = {None: [0, 0, 0], 1: [0, 0, 0], 2: [0, 2], 100: [3]}[batch_size]
+    assert sorted(len(body) if isinstance(body, list) else 0 for body in sent) == sizes
+
+
+def test_an_event_names_everything_by_a_column(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {
+        "object": "track_event",
+        "event": {"column": "name"},
+        "event_id": "id",
+        "visitor_id": "visitor",
+        "account_id": "account",
+        "timestamp": "done_at",
+        "properties": {"amount": "amount", "count": {"column": "n", "type": "string"}, "source": {"value": "dbt"}},
+        "context": {"ip": "ip", "userAgent": "agent", "url": "url", "title": {"value": "Cart"}},
+    }
+    project.model(
+        "orders",
+        mapping,
+        """
+        select 1 as id, 'Bought' as name, 7 as visitor, 'acme' as account,
+            timestamptz '2026-05-01 10:00:00+02' as done_at, 12.30::decimal(10, 2) as amount, 3 as n,
+            '127.0.0.1' as ip, 'curl' as agent, 'https://x.example/?a=b' as url
+        union all
+        select 2, 'Looked', 8, null, timestamptz '2026-05-02 00:00:00Z', null, null, null, null, null""",
+    )
+    project.sync()
+    assert canonical(sandbox.events) == canonical(
+        [
+            event(
+                "Bought",
+                "7",
+                "2026-05-01T08:00:00",
+                {"amount": 12.3, "count": "3", "source": "dbt"},
+                accountId="acme",
+                context={"ip": "127.0.0.1", "userAgent": "curl", "url": "https://x.example/?a=b", "title": "Cart"},
+            ),
+            event("Looked", "8", "2026-05-02", {"source": "dbt"}, context={"title": "Cart"}),
+        ]
+    )
+
+
+def test_a_constant_visitor_and_account(project: SmallProject, sandbox: Sandbox) -> None:
+    mapping = {**CLICKS, "visitor_id": {"value": "system"}, "account_id": {"value": "us"}, "properties": {}}
+    project.model("clicks", mapping, CLICK_ROWS)
+    project.sync()
+    assert {(body["visitorId"], body["accountId"]) for body in sandbox.events} == {("system", "us")}
+
+
+def test_each_app_has_its_secret(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.model("web_clicks", {**CLICKS, "app": "web"}, CLICK_ROWS)
+    project.sync()
+    assert sorted(receipt.app for receipt in sandbox.receipts) == ["", "", "", "web", "web", "web"]
+    # dbt Cloud's prefix will do.
+    monkeypatch.setenv("DBT_ENV_SECRET_PENDO_TRACK_SECRET_WEB", sandbox.track_secrets["web"])
+    monkeypatch.delenv("PENDO_TRACK_SECRET_WEB")
+    project.sync("--full-refresh", "--select", "web_clicks")
+    assert len(sandbox.receipts) == 9
+
+
+def test_a_bad_event_does_not_sink_its_neighbours(project: SmallProject, sandbox: Sandbox) -> None:
+    # Pendo takes all events of an array or none: here it dislikes every event of one visitor.
+    rows = (
+        "select 'e' || i as id, 'v' || (i % 10) as visitor, timestamp '2026-05-01' as done_at, i as button "
+        "from range(40) r(i)"
+    )
+    project.model("clicks", {**CLICKS, "batch_size": 20}, rows)
+    sandbox.fail(
+        Fault("status", status=400, body="the request holds an invalid event", body_contains='"v3"', times=None)
+    )
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 36, 4)
+    assert "the request holds an invalid event" in result["message"]
+    assert canonical(sandbox.events) == canonical(
+        event("Clicked", f"v{at % 10}", "2026-05-01", {"button": at}) for at in range(40) if at % 10 != 3
+    )
+    assert {key for key, status in project.statuses("clicks").items() if status == "rejected"} == {
+        "e3",
+        "e13",
+        "e23",
+        "e33",
+    }
+    # They come again, alone; the others do not.
+    sandbox.clear_faults()
+    sandbox.forget_requests()
+    assert project.sync().result()["planned"] == planned(added=4, unchanged=36)
+    assert len(sent_events(sandbox.requests)) == 4
+    assert len(sandbox.events) == 40
+
+
+def test_an_event_is_not_sent_again_when_its_row_changes(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    sandbox.forget_requests()
+    project.sql("update main.clicks set button = 'other', done_at = timestamp '2026-06-01'")
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert writes(sandbox.requests) == []
+
+
+def test_nor_when_the_mapping_changes(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    sandbox.forget_requests()
+    project.annotate("clicks", {**CLICKS, "event": "Pressed", "properties": {"key": "button"}})
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert writes(sandbox.requests) == []
+
+
+def test_full_refresh_sends_events_again(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    result = project.sync("--full-refresh").result()
+    assert result["planned"] == planned(changed=3)
+    assert canonical(sandbox.events) == canonical([*CLICK_EVENTS, *CLICK_EVENTS])
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+
+
+def test_an_event_whose_id_was_doubled_for_a_while_is_sent_once(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    project.sql("insert into main.clicks select * from main.clicks where id = 'e1'")
+    assert project.sync().result()["planned"] == planned(unchanged=2, invalid=2)
+    project.build("clicks", CLICK_ROWS)
+    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
+
+
+def test_bad_events_are_invalid_with_a_reason(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks",
+        {**CLICKS, "event": {"column": "name"}, "account_id": "account", "batch_size": 10},
+        """
+        select * from (values
+            ('ok', 'Clicked', 'v1', 'a1', timestamp '2026-05-01', 'x'),
+            ('nobody', 'Clicked', null, 'a1', timestamp '2026-05-01', 'x'),
+            ('blank', 'Clicked', ' ', 'a1', timestamp '2026-05-01', 'x'),
+            ('anonymous', 'Clicked', '_PENDO_T_1', 'a1', timestamp '2026-05-01', 'x'),
+            ('never', 'Clicked', 'v1', 'a1', null, 'x'),
+            ('nameless', null, 'v1', 'a1', timestamp '2026-05-01', 'x'),
+            ('empty', '', 'v1', 'a1', timestamp '2026-05-01', 'x'),
+            (null, 'Clicked', 'v1', 'a1', timestamp '2026-05-01', 'x')
+        ) rows(id, name, visitor, account, done_at, button)""",
+    )
+    result = project.sync().result()
+    assert result["planned"] == planned(added=1, invalid=7)
+    assert canonical(sandbox.events) == canonical(
+        [event("Clicked", "v1", "2026-05-01", {"button": "x"}, accountId="a1")]
+    )
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("clicks")} == {
+        "ok": None,
+        "nobody": "visitor_id: is null",
+        "blank": "visitor_id: is empty",
+        "anonymous": "visitor_id: an anonymous visitor id",
+        "never": "timestamp: is null",
+        "nameless": "event: is null",
+        "empty": "event: is empty",
+    }
+
+
+def test_late_events_are_taken(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model(
+        "clicks", CLICKS, "select 'e' as id, 'v' as visitor, timestamp '2019-01-01' as done_at, 'x' as button"
+    )
+    assert project.sync().result()["delivered"] == 1
+    assert [receipt.late for receipt in sandbox.receipts] == [True]
+
+
+def in_sending_order(keys: list[str]) -> list[str]:
+    """Keys in the order of their buckets, the first three hex digits of their hash."""
+    return sorted(keys, key=lambda key: (hashlib.md5(key.encode()).hexdigest()[:3], key))
+
+
+@pytest.mark.parametrize("batch_size", [1, 20])
+def test_bad_events_at_the_front_do_not_sink_the_others(
+    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Ten rows refused for one reason, before any other had its turn."""
+    monkeypatch.setenv("PENDO_CONCURRENCY", "1")
+    keys = in_sending_order([f"e{at}" for at in range(40)])
+    late = ", ".join(f"'{key}'" for key in keys[:10])
+    sandbox.switches = Switches(refuse_late_events=True)
+    project.model(
+        "clicks",
+        {**CLICKS, "batch_size": batch_size},
+        "select 'e' || i as id, 'v' || i as visitor, i as button, "
+        f"case when id in ({late}) then timestamp '2020-01-01' "
+        "else (now() at time zone 'UTC')::timestamp end as done_at from range(40) r(i)",
+    )
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 30, 10)
+    assert len(sandbox.events) == 30
+
+
+def test_events_delivered_before_a_batch_failed_are_not_sent_again(
+    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is halved for one bad event; its first half is taken, then Pendo is gone."""
+    monkeypatch.setenv("PENDO_CONCURRENCY", "1")
+    keys = in_sending_order([f"e{at}" for at in range(20)])
+    sandbox.switches = Switches(refuse_late_events=True)
+    project.model(
+        "clicks",
+        {**CLICKS, "batch_size": 20},
+        f"select 'e' || i as id, id as visitor, i as button, case when id = '{keys[10]}' then timestamp '2020-01-01' "
+        "else (now() at time zone 'UTC')::timestamp end as done_at from range(20) r(i)",
+    )
+    sandbox.fail(Fault("status", status=400, body="the request holds an invalid event", body_contains=f'"{keys[0]}"'))
+    sandbox.fail(Fault("status", status=503, body_contains=f'"{keys[19]}"', times=None))
+    result = project.sync(status=1).result()
+    assert result["status"] == "error"
+    taken = [event["visitorId"] for event in sandbox.events]
+    assert result["delivered"] == len(taken) == len(set(taken)) > 0
+    sandbox.clear_faults()
+    project.sync(status=1)
+    assert sorted(event["visitorId"] for event in sandbox.events) == sorted(key for key in keys if key != keys[10])

@@ -1,0 +1,197 @@
+"""What the flags of `sync`, and those of `check` and `plan` beside it, do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from harness import (
+    PEOPLE,
+    PEOPLE_ROWS,
+    SmallProject,
+    custom,
+    planned,
+    sent_events,
+    sent_ids,
+    writes,
+)
+from test_commands import CLICK_ROWS, CLICKS
+
+from dbt_pendo.sandbox import Sandbox
+
+
+def test_limit_sends_a_part_and_the_next_run_the_rest(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
+    seen: set[str] = set()
+    for expected in (30, 30, 30, 10):
+        sandbox.forget_requests()
+        result = project.sync("--limit", "30").result()
+        assert result["delivered"] == expected
+        assert result["planned"] == planned(added=expected, unchanged=len(seen))
+        ids = sent_ids(sandbox.requests, "visitor")
+        assert len(ids) == expected
+        assert seen.isdisjoint(ids)
+        seen.update(ids)
+        waiting = 100 - len(seen)
+        assert (f"{waiting} more rows wait (--limit)" in (result["message"] or "")) == (waiting > 0)
+    assert custom(sandbox.visitors) == {f"v{at}": {"plan": "x"} for at in range(100)}
+    sandbox.forget_requests()
+    assert project.sync("--limit", "30").result()["planned"] == planned(unchanged=100)
+    assert project.sync("--limit", "0", "--full-refresh").result()["delivered"] == 0
+    assert writes(sandbox.requests) == []
+
+
+def test_limit_counts_each_kind_of_change(project: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "clear"}
+    project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(40) r(i)")
+    project.sync()
+    project.build(
+        "people",
+        "select 'v' || i as id, case when i < 30 then 'y' else 'x' end as plan from range(10, 50) r(i) "
+        "union all select null, 'x'",
+    )
+    delivered = 0
+    for _ in range(20):
+        result = project.sync("--limit", "7").result()
+        assert result["delivered"] <= 7
+        delivered += result["delivered"]
+        if not result["delivered"]:
+            break
+    assert delivered == 10 + 20 + 10
+    assert custom(sandbox.visitors) == {
+        f"v{at}": {} if at < 10 else {"plan": "y" if at < 30 else "x"} for at in range(50)
+    }
+
+
+def test_limit_is_for_each_sync(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync("--limit", "1")
+    assert len(sandbox.events) == 1
+    assert len(sent_ids(sandbox.requests, "visitor")) == 1
+
+
+@pytest.mark.parametrize(
+    ("guard", "blocked"),
+    [
+        ({"max_changes": 19}, True),
+        ({"max_changes": 20}, False),
+        ({"max_changes": "19%"}, True),
+        ({"max_changes": "20%"}, False),
+        ({"max_removals": 4}, True),
+        ({"max_removals": 5}, False),
+        ({"max_removals": "4.9%"}, True),
+        ({"max_removals": "5%"}, False),
+    ],
+    ids=str,
+)
+def test_guards(project: SmallProject, sandbox: Sandbox, guard: dict[str, Any], blocked: bool) -> None:
+    """Of 100 rows delivered 15 change, 5 go and 5 come."""
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "delete", "max_removals": 100}
+    project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
+    project.sync()
+    project.annotate("people", {**mapping, **guard})
+    project.build("people", "select 'v' || i as id, if(i < 20, 'y', 'x') as plan from range(5, 105) r(i)")
+    sandbox.forget_requests()
+    counts = planned(added=5, changed=15, removed=5, unchanged=80)
+    result = project.sync(status=1 if blocked else 0).result()
+    assert result["planned"] == counts
+    if blocked:
+        assert result["status"] == "blocked"
+        for part in (next(iter(guard)), "--force"):
+            assert part in result["message"]
+        assert (result["delivered"], result["requests"]) == (0, 0)
+        assert writes(sandbox.requests) == []
+        # It is blocked until somebody says otherwise; a part of it does not slip through either.
+        ended = project.run("sync", "--limit", "1").expect(1)
+        assert "BLOCKED" in ended.stdout
+        assert "--force" in ended.stdout
+        assert project.sync("--force").result()["delivered"] == 25
+    assert set(sandbox.visitors) == {f"v{at}" for at in range(5, 105)}
+
+
+def test_a_percentage_says_nothing_before_the_first_delivery(people: SmallProject) -> None:
+    people.annotate("people", {**PEOPLE, "max_changes": "5%", "max_removals": "5%"})
+    assert people.sync().result()["status"] == "success"
+
+
+def test_a_blocked_sync_does_not_stop_the_others(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", {**CLICKS, "max_changes": 3}, CLICK_ROWS)
+    document = people.sync(status=1).json
+    assert {result["sync"]: result["status"] for result in document["results"]} == {
+        "clicks": "blocked",
+        "people": "success",
+    }
+    assert sandbox.events == []
+    assert people.sync("--fail-fast", status=1).json["results"][1]["status"] == "skipped"
+
+
+def test_a_dry_run_is_a_plan(people: SmallProject, sandbox: Sandbox) -> None:
+    assert people.run("sync", "--dry-run", "--json").expect(0).json == people.plan().json
+    assert people.run("sync", "--dry-run", "--full-refresh").expect(0)
+    assert writes(sandbox.requests) == []
+    assert people.schemas() == set()
+
+
+def test_full_refresh_sends_every_row_of_the_selection(people: SmallProject, sandbox: Sandbox) -> None:
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    people.sync()
+    sandbox.forget_requests()
+    document = people.sync("--full-refresh", "--select", "people").json
+    assert document["results"][0]["planned"] == planned(changed=2)
+    assert sent_ids(sandbox.requests, "visitor") == ["a", "b"]
+    assert sent_events(sandbox.requests) == []
+
+
+def test_the_results_file_is_that_of_the_last_run(people: SmallProject) -> None:
+    first = people.sync().json
+    second = people.sync("--select", "template").json
+    assert second["results"] == []
+    assert first["metadata"]["run_id"] != second["metadata"]["run_id"]
+    assert people.results() == second
+    # A run that cannot begin leaves it alone.
+    people.run("sync", "--target", "nowhere").expect(2)
+    assert people.results() == second
+
+
+def test_warn_error(people: SmallProject, sandbox: Sandbox) -> None:
+    assert people.sync("--warn-error").status == 0
+    people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x')) rows(id, plan)")
+    people.sync()
+    people.sync("--warn-error", status=1)
+    people.model("clicks", {**CLICKS, "properties": {"1st": "visitor"}}, CLICK_ROWS)
+    people.check("--select", "clicks")
+    people.check("--select", "clicks", "--warn-error", status=1)
+    assert people.check("--select", "clicks").result()["warnings"]
+
+
+# check.
+
+
+def test_check_offline_asks_nobody(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    people.database.unlink()
+    (people.folder / "profiles.yml").unlink()
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    monkeypatch.delenv("PENDO_TRACK_SECRET")
+    assert people.check("--offline").result()["status"] == "success"
+    assert "sound" in people.run("check", "--offline").expect(0).stdout
+    assert sandbox.requests == []
+    assert not people.database.exists()
+
+
+def test_check_sends_nothing(people: SmallProject, sandbox: Sandbox) -> None:
+    people.annotate("people", {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "new": "plan"}})
+    people.check()
+    assert {request.method for request in sandbox.requests} == {"GET"}
+    assert people.schemas() == set()
+
+
+def test_check_tells_of_every_sync(people: SmallProject) -> None:
+    people.model("one", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
+    people.model("two", {**PEOPLE, "fields": {"nothing": "plan"}}, PEOPLE_ROWS)
+    ended = people.run("check").expect(2)
+    assert "no column `nowhere`" in ended.stdout
+    assert "no custom visitor field `nothing`" in ended.stdout
+    assert "2 of 3 mappings cannot be synced" in ended.stdout

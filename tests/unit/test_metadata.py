@@ -1,0 +1,153 @@
+"""Which of Pendo's fields a name means, how its schema is read, and what its answer says of a key."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from dbt_pendo.pendo.client import KeyRefusedError, PendoError
+from dbt_pendo.pendo.metadata import (
+    Schema,
+    SchemaField,
+    create_fields,
+    read_schema,
+    verify_key,
+)
+from dbt_pendo.sandbox import Fault
+
+
+def a_schema(*keys: str, **displayed: str) -> Schema:
+    named = {**{key: key for key in keys}, **displayed}
+    return Schema({"custom": {key: SchemaField(key, name, "string") for key, name in named.items()}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "name", "key"),
+    [
+        pytest.param(a_schema("plan"), "plan", "plan", id="the key"),
+        pytest.param(a_schema("plan"), "Plan", "plan", id="another case"),
+        pytest.param(a_schema("sfdcprofile"), "SFDC_Profile", "sfdcprofile", id="Pendo's own example"),
+        pytest.param(a_schema("first_name"), "firstname", "first_name", id="underscores of Pendo's"),
+        pytest.param(a_schema("Plan", "plan"), "plan", "plan", id="the key before another case"),
+        pytest.param(a_schema("plan", "pl_an"), "PLAN", "plan", id="case before underscores"),
+        pytest.param(a_schema(f7="Plan name"), "Plan name", "f7", id="the display name"),
+        pytest.param(a_schema("plan", f7="Plan"), "plan", "plan", id="a key before a display name"),
+        pytest.param(a_schema("PLAN", "Plan"), "plan", None, id="two that differ in case"),
+        pytest.param(a_schema("a_b", "ab_"), "ab", None, id="two that differ in underscores"),
+        pytest.param(a_schema(f7="Plan", f8="Plan"), "Plan", None, id="two of one display name"),
+        pytest.param(a_schema(f7="Plan"), "plan", None, id="a display name in another case"),
+        pytest.param(a_schema("plan"), "plans", None, id="another name"),
+        pytest.param(a_schema(f7="Größe (m²), ca."), "Größe (m²), ca.", "f7", id="a display name of any letters"),
+        pytest.param(a_schema(f7="Gro\u0308\u00dfe"), "Gr\u00f6\u00dfe", "f7", id="an accent spelt otherwise"),
+        pytest.param(a_schema(f7="Plan name "), "Plan name", "f7", id="a blank nobody sees"),
+        pytest.param(a_schema("ab", f7="a_b"), "a_b", "f7", id="a display name before underscores"),
+        pytest.param(a_schema(), "plan", None, id="no fields"),
+    ],
+)
+def test_a_name_means_one_field_or_none(schema, name, key):
+    found = schema.find("custom", name)
+    assert (found.key if found else None) == key
+
+
+def test_a_name_of_several_fields_names_them_all():
+    schema = a_schema("plan", f7="Tier", f8="Tier")
+    assert [one.key for one in schema.candidates("custom", "Tier")] == ["f7", "f8"]
+    assert [one.key for one in schema.candidates("custom", "plan")] == ["plan"]
+    assert schema.candidates("custom", "Rank") == schema.candidates("agent", "plan") == ()
+
+
+def test_a_field_of_another_group_is_another_field():
+    assert a_schema("plan").find("agent", "plan") is None
+
+
+@given(st.lists(st.from_regex(r"[A-Za-z_]{1,4}", fullmatch=True), unique=True), st.data())
+def test_every_key_finds_itself(keys, data):
+    assume(keys)
+    key = data.draw(st.sampled_from(keys))
+    found = a_schema(*keys).find("custom", key)
+    assert found is not None
+    assert found.key == key
+
+
+def test_the_schema_is_read_as_pendo_tells_it(sandbox, client):
+    sandbox.add_field("account", "custom", "MRR", "float")
+    sandbox.add_field("account", "agent", "tags", "list", element_type="string")
+    sandbox.add_field("account", "agent", "seen", "date")
+    sandbox.add_field("account", "agent", "odd", "")
+    schema = read_schema(client, "account")
+    types = {(group, key): found.type for group, fields in schema.groups.items() for key, found in fields.items()}
+    assert types["custom", "mrr"] == "float"
+    assert types["agent", "tags"] == "list"
+    assert types["agent", "seen"] == "time"
+    assert types["agent", "odd"] is None
+    assert ("custom", "plan") not in types
+    assert schema.find("custom", "MRR") == SchemaField("mrr", "MRR", "float")
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "<html>"])
+def test_an_answer_that_is_no_schema_stops_the_sync(sandbox, client, body):
+    sandbox.fail(Fault("status", status=200, body=body))
+    with pytest.raises(PendoError, match="does not say which fields visitors have"):
+        read_schema(client, "visitor")
+
+
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [
+        pytest.param({"custom": {"a": {"displayName": "A", "type": "number"}}}, [("a", "A", "float")], id="camel case"),
+        pytest.param({"custom": {"a": {"Type": "STRING"}}}, [("a", "a", "string")], id="upper case, no name"),
+        pytest.param({"custom": {"a": {"Type": None}}}, [("a", "a", None)], id="null type"),
+        pytest.param({"custom": {"a": {"Type": "blob"}}}, [("a", "a", None)], id="a type nobody knows"),
+        pytest.param({"custom": {"a": {"Type": "string", "isDeleted": True}}}, [], id="deleted"),
+        pytest.param({"custom": {"a": None, "b": "x"}}, [], id="no descriptions"),
+        pytest.param({"custom": None, "other": []}, [], id="no groups"),
+        pytest.param({}, [], id="nothing"),
+    ],
+)
+def test_schemas_in_other_spellings_are_read(sandbox, client, document, fields):
+    sandbox.fail(Fault("status", status=200, body=orjson.dumps(document).decode()))
+    schema = read_schema(client, "visitor")
+    assert [(f.key, f.display_name, f.type) for group in schema.groups.values() for f in group.values()] == fields
+
+
+def test_fields_are_created_and_found_again(sandbox, client):
+    create_fields(
+        client, "visitor", "custom", {"First_Name": "string", "mrr": "float", "Since": "time", "ok": "boolean"}
+    )
+    schema = read_schema(client, "visitor")
+    found = [schema.find("custom", name) for name in ("First_Name", "mrr", "Since", "ok")]
+    assert [field and field.type for field in found] == ["string", "float", "time", "boolean"]
+
+
+def test_fields_that_pendo_refuses_to_create_stop_the_sync(sandbox, client):
+    with pytest.raises(PendoError, match="does not create the custom fields 1st of visitors") as caught:
+        create_fields(client, "visitor", "custom", {"1st": "string"})
+    assert "Settings > Data mappings" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "writable"),
+    [
+        ('{"valid":true,"writeAccess":true}', True),
+        ('{"valid":true,"writeAccess":false}', False),
+        ('{"valid":true}', True),
+        ("", True),
+    ],
+)
+def test_only_a_key_that_is_told_to_be_read_only_is(sandbox, client, body, writable):
+    sandbox.fail(Fault("status", status=200, body=body))
+    assert verify_key(client) is writable
+
+
+def test_a_key_that_is_told_to_be_invalid_is_refused(sandbox, client):
+    sandbox.fail(Fault("status", status=200, body='{"valid":false}'))
+    with pytest.raises(KeyRefusedError, match="refused the integration key"):
+        verify_key(client)
+
+
+def test_a_host_that_knows_no_keys_is_not_pendo(sandbox, client):
+    sandbox.fail(Fault("status", status=404, body="not found"))
+    with pytest.raises(PendoError, match=r"does not say whether the integration key is good \(HTTP 404: not found\)"):
+        verify_key(client)
