@@ -54,7 +54,10 @@ from (
 {% endmacro %}
 
 
-{# Of each model the latest build, unless it was taken; in the order in which they were built. #}
+{#
+  Of each model the latest build, unless it was taken; in the order in which they were built. One of the future was
+  published while the clock was wrong: any other is later.
+#}
 {% macro pendo_read_builds(builds) %}
 select
     {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
@@ -64,15 +67,21 @@ select
 from (
     select
         published.*,
-        row_number() over (partition by unique_id order by logged_at desc, invocation_id desc) as age
+        row_number() over (
+            partition by {{ dbt_pendo.pendo_exact('unique_id') }}
+            order by
+                case when logged_at > {{ dbt_pendo.pendo_now() }} then 1 else 0 end,
+                logged_at desc,
+                invocation_id desc
+        ) as age
     from {{ builds }} published
     where action = 'published'
 ) latest
 left join (
-    select distinct unique_id, invocation_id
-    from {{ builds }}
+    select distinct {{ dbt_pendo.pendo_exact('unique_id') }} as unique_id, invocation_id
+    from {{ builds }} builds
     where action = 'taken'
-) taken on latest.unique_id = taken.unique_id and latest.invocation_id = taken.invocation_id
+) taken on {{ dbt_pendo.pendo_exact('latest.unique_id') }} = taken.unique_id and latest.invocation_id = taken.invocation_id
 where latest.age = 1 and taken.unique_id is null
 order by latest.logged_at, latest.build_order, latest.unique_id
 {% endmacro %}

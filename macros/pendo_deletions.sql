@@ -2,23 +2,24 @@
   The latest entries of those keys that were queued for deletion and are not known to be gone: record_key, row_hash,
   detail. The ledger is scanned for the few that were ever queued; only their history is looked at.
 #}
-{% macro pendo_queued(ledger, queued) %}
+{% macro pendo_queued(ledger, queued, destination) %}
+    {%- set key = dbt_pendo.pendo_exact('record_key') -%}
     {%- set marked = 'status = ' ~ dbt_pendo.pendo_literal('removed')
         ~ ' and substr(detail, 1, ' ~ queued | length ~ ') = ' ~ dbt_pendo.pendo_literal(queued) -%}
-    select record_key, row_hash, detail
+    select record_key, row_hash, {{ dbt_pendo.pendo_exact('detail') }} as detail
     from (
-        {{- dbt_pendo.pendo_latest('(select * from ' ~ ledger ~ ' where record_key in (select record_key from ' ~ ledger
-            ~ ' where ' ~ marked ~ '))') }}
+        {{- dbt_pendo.pendo_latest('(select * from ' ~ ledger ~ ' where ' ~ key ~ ' in (select ' ~ key ~ ' from ' ~ ledger
+            ~ ' where ' ~ marked ~ '))', destination) }}
     ) latest
     where {{ marked }}
 {% endmacro %}
 
 
 {# How many rows wait for each deletion: detail, row_count. #}
-{% macro pendo_queued_deletions(ledger, queued) %}
+{% macro pendo_queued_deletions(ledger, queued, destination) %}
 select detail, count(*) as row_count
 from (
-    {{- dbt_pendo.pendo_queued(ledger, queued) }}
+    {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
 ) waiting
 group by detail
 order by detail
@@ -29,8 +30,10 @@ order by detail
   Notes how a deletion ended: its rows are `removed` for good; or they are `delivered` still, with the hash of no row,
   so that a plan finds them removed, or changed if they are back.
 #}
-{% macro pendo_end_deletion(ledger, queued, job, run_id, detail, is_undone) %}
-insert into {{ ledger }} (record_key, row_hash, status, detail, attempts, run_id, logged_at)
+{% macro pendo_end_deletion(ledger, queued, destination, job, run_id, detail, is_undone, commit_number) %}
+insert into {{ ledger }} (
+    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
+)
 select
     record_key,
     {{ dbt_pendo.pendo_literal('not deleted') if is_undone else 'row_hash' }},
@@ -38,9 +41,11 @@ select
     {{ dbt_pendo.pendo_literal(detail) }},
     cast(null as {{ dbt.type_int() }}),
     {{ dbt_pendo.pendo_literal(run_id) }},
-    {{ dbt_pendo.pendo_now() }}
+    {{ dbt_pendo.pendo_now() }},
+    {{ dbt_pendo.pendo_literal(destination) }},
+    {{ commit_number }}
 from (
-    {{- dbt_pendo.pendo_queued(ledger, queued) }}
+    {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
 ) waiting
 where detail = {{ dbt_pendo.pendo_literal(queued ~ job) }}
 {% endmacro %}

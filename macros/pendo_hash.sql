@@ -43,9 +43,11 @@
 {%- endmacro %}
 
 
-{# A column as text, the same text for the same value whatever the session's time zone. #}
+{#
+  A column as text, the same text for the same value whatever the session's time zone; compared byte by byte.
+#}
 {% macro pendo_text(expression, dtype) -%}
-    {{ return(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype)) }}
+    {{ return(dbt_pendo.pendo_exact(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype) | trim)) }}
 {%- endmacro %}
 
 {% macro default__pendo_text(expression, dtype) -%}

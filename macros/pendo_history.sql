@@ -41,9 +41,9 @@ select
 from (
     select
         log.*,
-        row_number() over (partition by sync order by logged_at desc, run_id desc) as age
+        row_number() over (partition by {{ dbt_pendo.pendo_exact('sync') }} order by logged_at desc, run_id desc) as age
     from {{ runs }} log
-    where sync in ({% for sync in syncs %}{{ dbt_pendo.pendo_literal(sync) }}{{ ', ' if not loop.last }}{% endfor %})
+    where {{ dbt_pendo.pendo_exact('sync') }} in ({% for sync in syncs %}{{ dbt_pendo.pendo_literal(sync) }}{{ ', ' if not loop.last }}{% endfor %})
         and status not in ('skipped', 'interrupted')
         and run_id <> {{ dbt_pendo.pendo_literal(but) }}
 ) recent
@@ -79,10 +79,10 @@ limit {{ row_limit }}
 
 {# All that the ledger has of one key, the latest first. #}
 {% macro pendo_key_history(ledger, record_key, row_limit) %}
-select status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
+select status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}, destination
 from {{ ledger }} entries
-where record_key = {{ dbt_pendo.pendo_literal(record_key) }}
-order by logged_at desc, run_id desc
+where {{ dbt_pendo.pendo_exact('record_key') }} = {{ dbt_pendo.pendo_literal(record_key) }}
+order by commit_number desc, run_id desc
 limit {{ row_limit }}
 {% endmacro %}
 
@@ -117,7 +117,7 @@ from (
     select
         log.*,
         row_number() over (
-            partition by sync, case when status in ('success', 'partial') then 1 else 0 end
+            partition by {{ dbt_pendo.pendo_exact('sync') }}, case when status in ('success', 'partial') then 1 else 0 end
             order by run_id desc, logged_at desc
         ) as age
     from {{ runs }} log
@@ -127,19 +127,31 @@ order by sync, run_id desc, logged_at desc
 {% endmacro %}
 
 
+{# Whether an entry was delivered as what the last commit delivered: what went elsewhere before is past. #}
+{% macro pendo_is_current(ledger) -%}
+    {{ dbt_pendo.pendo_exact('destination') }} = (
+        select max({{ dbt_pendo.pendo_exact('destination') }})
+        from {{ ledger }} last_entries
+        where commit_number = (select max(commit_number) from {{ ledger }} all_entries)
+    )
+{%- endmacro %}
+
+
 {# The rows whose last entry has one of some statuses: what was not delivered, and has not been since. #}
 {% macro pendo_open_rows(ledger, statuses, row_limit) %}
 {%- set wanted -%}
     status in ({% for status in statuses %}{{ dbt_pendo.pendo_literal(status) }}{{ ', ' if not loop.last }}{% endfor %})
 {%- endset -%}
+{%- set key = dbt_pendo.pendo_exact('record_key') -%}
 select record_key, status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
 from (
     select
         entries.*,
-        row_number() over (partition by record_key order by logged_at desc, run_id desc) as age
+        row_number() over (partition by {{ key }} order by commit_number desc, run_id desc) as age
     from {{ ledger }} entries
     {#- Of most keys nothing ever went wrong. #}
-    where record_key in (select record_key from {{ ledger }} failures where {{ wanted }})
+    where {{ key }} in (select {{ key }} from {{ ledger }} failures where {{ wanted }})
+        and {{ dbt_pendo.pendo_is_current(ledger) }}
 ) aged
 where age = 1
     and {{ wanted }}

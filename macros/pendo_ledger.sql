@@ -1,17 +1,95 @@
 {#
   The ledger: append-only, what happened to each key. Its column names are a contract with those who query it.
   `attempts` counts how often in a row a missing or rejected row was tried as it is; it is null for others.
+  `commit_number` is larger with each statement that writes into the ledger: rows are ordered by it, for clocks go back.
 #}
 {% macro pendo_create_ledger(ledger) %}
 create table {{ ledger }} (
-    record_key {{ dbt_pendo.pendo_text_type() }},
-    row_hash {{ dbt.type_string() }},
-    status {{ dbt.type_string() }},
-    detail {{ dbt_pendo.pendo_text_type() }},
-    attempts {{ dbt.type_int() }},
-    run_id {{ dbt.type_string() }},
-    logged_at {{ dbt.type_timestamp() }}
+    {%- for name, type in dbt_pendo.pendo_ledger_columns() %}
+    {{ name }} {{ type }}{{ ',' if not loop.last }}
+    {%- endfor %}
 ){{ dbt_pendo.pendo_storage() }}
+{% endmacro %}
+
+
+{# The columns: [(name, type)]; the README says what each holds. A new one needs a value in pendo_carried_entries. #}
+{% macro pendo_ledger_columns() %}
+    {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
+    {{ return([
+        ('record_key', text), ('row_hash', word), ('status', word), ('detail', text), ('attempts', dbt.type_int()),
+        ('run_id', word), ('logged_at', dbt.type_timestamp()), ('destination', text), ('commit_number', dbt.type_bigint())
+    ]) }}
+{% endmacro %}
+
+
+{#
+  What a ledger's rows were delivered as, and the largest commit number of each. It names each column that an earlier
+  version did not have, and so fails on a ledger of that version (see pendo_carried_entries).
+#}
+{% macro pendo_last_commits(ledger) %}
+select destination, coalesce(max(commit_number), 0) as last_commit
+from (
+    select {{ dbt_pendo.pendo_exact('destination') }} as destination, commit_number
+    from {{ ledger }} entries
+) commits
+group by destination
+order by last_commit desc
+{% endmacro %}
+
+
+{#
+  The entries of a ledger that an earlier version made, with the columns that it lacks, as a subquery. An earlier version
+  ordered a ledger by the warehouse's clock, so commit numbers follow that order. A distinct first: so few rows are sorted.
+
+  Arguments:
+    lacking       the names of the columns that it lacks
+    destination   what all of its rows were delivered as
+#}
+{% macro pendo_carried_entries(ledger, lacking, destination) -%}
+(
+    select
+        {%- for name, type in dbt_pendo.pendo_ledger_columns() %}
+        {%- if name not in lacking %}
+        old.{{ name }}
+        {%- elif name == 'destination' %}
+        {{ dbt_pendo.pendo_literal(destination) }} as destination
+        {%- elif name == 'commit_number' %}
+        cast(coalesce(numbered.commit_number, 0) as {{ type }}) as commit_number
+        {%- endif %}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ledger }} old
+    {%- if 'commit_number' in lacking %}
+    left join (
+        select logged_at, run_id, row_number() over (order by logged_at, run_id) as commit_number
+        from (
+            select distinct logged_at, run_id
+            from {{ ledger }} entries
+        ) commits
+    ) numbered on old.logged_at = numbered.logged_at and old.run_id = numbered.run_id
+    {%- endif %}
+)
+{%- endmacro %}
+
+
+{# Fills a new ledger with entries: all columns of a relation or subquery. #}
+{% macro pendo_carry_on(ledger, entries) %}
+{%- set names = dbt_pendo.pendo_ledger_columns() | map(attribute=0) | join(', ') %}
+insert into {{ ledger }} ({{ names }})
+select {{ names }}
+from {{ entries }} entries
+{% endmacro %}
+
+
+{# How many keys a ledger knows; a key counts once for each destination. #}
+{% macro pendo_count_known(ledger) %}
+select count(*) as keys
+from (
+    select distinct
+        {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
+        {{ dbt_pendo.pendo_exact('destination') }} as destination
+    from {{ ledger }} entries
+) known
 {% endmacro %}
 
 
@@ -27,15 +105,21 @@ create table {{ ledger }} (
     status, detail   the outcome of every row that is not an exception
     exceptions       [{bucket, seq, status, detail}], all within the span
     span             the rows to commit (see pendo_within)
+    destination      what the rows were delivered as
+    commit_number    a larger number than any in the ledger
 #}
-{% macro pendo_commit(ledger, changes, run_id, status, detail, exceptions, span) %}
+{% macro pendo_commit(
+    ledger, changes, run_id, status, detail, exceptions, span, destination, commit_number
+) %}
 {%- set outcome = dbt_pendo.pendo_literal(status) -%}
 {%- set reason = dbt_pendo.pendo_literal(detail) -%}
 {%- if exceptions -%}
     {%- set reason = 'case when exceptions.status is null then ' ~ reason ~ ' else exceptions.detail end' -%}
     {%- set outcome = 'coalesce(exceptions.status, ' ~ outcome ~ ')' -%}
 {%- endif -%}
-insert into {{ ledger }} (record_key, row_hash, status, detail, attempts, run_id, logged_at)
+insert into {{ ledger }} (
+    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
+)
 select
     outcomes.record_key,
     outcomes.row_hash,
@@ -43,7 +127,9 @@ select
     outcomes.detail,
     case when outcomes.status in ('missing', 'rejected') then outcomes.attempts + 1 end,
     {{ dbt_pendo.pendo_literal(run_id) }},
-    {{ dbt_pendo.pendo_now() }}
+    {{ dbt_pendo.pendo_now() }},
+    {{ dbt_pendo.pendo_literal(destination) }},
+    {{ commit_number }}
 from (
     {#- Distinct, for the copies of a duplicate key are one entry. #}
     select distinct
@@ -61,7 +147,15 @@ from (
             else {{ reason }}
         end as detail
     from (
-        select bucket, seq, change, record_key, row_hash, detail, invalid_hash, attempts
+        select
+            bucket,
+            seq,
+            change,
+            {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
+            row_hash,
+            detail,
+            invalid_hash,
+            attempts
         from {{ changes }} changes
         where change not in ('held', 'unchanged')
             and run_id = {{ dbt_pendo.pendo_literal(run_id) }}
@@ -109,11 +203,17 @@ where outcomes.record_key is not null
   The ledger without its dead rows: what no plan would look at any more.
 
   Arguments:
-    recent    the model's events whose keys have to be known, however old an entry is; none to keep all keys
-    key       the key column: [{name, dtype}]
-    max_age   seconds for which the key of any other event is known after its entry
+    recent        the model's events whose keys have to be known, however old an entry is; none to keep all keys
+    key           the key column: [{name, dtype}]
+    max_age       seconds for which the key of any other event is known after its entry, by this run's clock and by that
+                  of the run before: a clock that is fast for one run makes no key forgotten
+    destination   what the sync delivers to; rows of others are kept, for it may be set back
+    earlier       the last commit number before this run
 #}
-{% macro pendo_compact_ledger(compacted, ledger, recent=none, key=none, max_age=none) %}
+{% macro pendo_compact_ledger(
+    compacted, ledger, recent=none, key=none, max_age=none, destination=none, earlier=none
+) %}
+{%- set run_before = '(select max(logged_at) from ' ~ ledger ~ ' entries where commit_number <= ' ~ earlier ~ ')' %}
 create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
 select
     latest.record_key,
@@ -122,7 +222,9 @@ select
     latest.detail,
     latest.attempts,
     latest.run_id,
-    latest.logged_at
+    latest.logged_at,
+    latest.destination,
+    latest.commit_number
 from (
     {{ dbt_pendo.pendo_latest(ledger) }}
 ) latest
@@ -131,6 +233,9 @@ left join (
     select distinct {{ dbt_pendo.pendo_key(key) }} as record_key
     from {{ recent }}
 ) planned on latest.record_key = planned.record_key
-where planned.record_key is not null or latest.logged_at >= {{ dbt_pendo.pendo_seconds_ago(max_age) }}
+where latest.destination <> {{ dbt_pendo.pendo_literal(destination) }}
+    or planned.record_key is not null
+    or latest.logged_at >= {{ dbt_pendo.pendo_seconds_ago(max_age) }}
+    or latest.logged_at >= {{ dbt_pendo.pendo_seconds_before(max_age, run_before) }}
 {%- endif %}
 {% endmacro %}

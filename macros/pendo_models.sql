@@ -25,7 +25,7 @@
 
 
 {#
-  The ledgers of the project's syncs that are in the warehouse: [{sync, relation}].
+  The ledgers of the project's syncs that are in the warehouse: [{sync, relation}]; the relation may be a subquery.
 
   Arguments:
     one   any relation in their schema
@@ -37,11 +37,22 @@
             {%- set name = dbt_pendo.pendo_ledger_name(sync) -%}
             {%- set relation = adapter.get_relation(one.database, one.schema, name) -%}
             {%- if relation is not none -%}
-                {%- do found.append({'sync': sync, 'relation': relation}) -%}
+                {%- do found.append({'sync': sync, 'relation': dbt_pendo.pendo_entries_of(relation)}) -%}
             {%- endif -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(found) }}
+{% endmacro %}
+
+
+{# What to select a ledger's entries from: one of an earlier version lacks columns until its next sync. #}
+{% macro pendo_entries_of(ledger) %}
+    {%- set found = adapter.get_columns_in_relation(ledger) | map(attribute='name') | map('lower') | list -%}
+    {%- set lacking = [] -%}
+    {%- for name in ['destination', 'commit_number'] if name not in found -%}
+        {%- do lacking.append(name) -%}
+    {%- endfor -%}
+    {{ return(dbt_pendo.pendo_carried_entries(ledger, lacking, '') if lacking else ledger) }}
 {% endmacro %}
 
 

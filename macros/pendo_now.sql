@@ -1,7 +1,6 @@
 {#
-  The warehouse's own clock in UTC, without a zone. The ledger is ordered by it: the clocks of the machines
-  that run syncs may differ, and a session's time zone must not reach it (an hour that comes twice would let
-  an old row win).
+  The warehouse's own clock in UTC, without a zone: the clocks of the machines that run syncs may differ, and a session's
+  time zone must not reach it. Nothing is ordered by it where an order matters, for it may be set back.
 #}
 {% macro pendo_now() -%}
     {{ return(adapter.dispatch('pendo_now', 'dbt_pendo')()) }}
@@ -31,19 +30,25 @@
 
 {# The moment so many seconds before now. #}
 {% macro pendo_seconds_ago(seconds) -%}
-    {{ return(adapter.dispatch('pendo_seconds_ago', 'dbt_pendo')(seconds)) }}
+    {{ return(dbt_pendo.pendo_seconds_before(seconds, dbt_pendo.pendo_now())) }}
 {%- endmacro %}
 
-{% macro default__pendo_seconds_ago(seconds) -%}
-    {{ dbt.dateadd('second', -seconds, dbt_pendo.pendo_now()) }}
+
+{# The moment so many seconds before another. #}
+{% macro pendo_seconds_before(seconds, moment) -%}
+    {{ return(adapter.dispatch('pendo_seconds_before', 'dbt_pendo')(seconds, moment) | trim) }}
+{%- endmacro %}
+
+{% macro default__pendo_seconds_before(seconds, moment) -%}
+    {{ dbt.dateadd('second', -seconds, moment) }}
 {%- endmacro %}
 
 {# dbt's `dateadd` makes a datetime of it, which BigQuery does not compare with a timestamp. #}
-{% macro bigquery__pendo_seconds_ago(seconds) -%}
-    timestamp_sub({{ dbt_pendo.pendo_now() }}, interval {{ seconds }} second)
+{% macro bigquery__pendo_seconds_before(seconds, moment) -%}
+    timestamp_sub({{ moment }}, interval {{ seconds }} second)
 {%- endmacro %}
 
 {# Its dateadd drops the fraction of the second, and what has just happened would lie in the future. #}
-{% macro spark__pendo_seconds_ago(seconds) -%}
-    timestamp_micros(unix_micros({{ dbt_pendo.pendo_now() }}) - {{ seconds }}000000L)
+{% macro spark__pendo_seconds_before(seconds, moment) -%}
+    timestamp_micros(unix_micros({{ moment }}) - {{ seconds }}000000L)
 {%- endmacro %}

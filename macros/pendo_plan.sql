@@ -12,10 +12,12 @@
   Arguments:
     model          the model's relation, rendered
     ledger         the ledger's relation, rendered; none when the sync has never run
+    destination    what rows are delivered as: entries of others say nothing of them
     key            the key column, or the two of `Parent::Child`: [{name, dtype}]
     columns        the mapped columns: [{name, dtype, alias}]
     fingerprint    hex digits that change with the mapping
     anonymous      true when the key is a visitor id, so that anonymous ids are invalid
+    members        true for a segment: a set, which lists a member once
     deliver_once   true for events: what was delivered is never sent again, changed or not
     removals       true when records that left the model are to be told of
     full_refresh   true to send everything again
@@ -24,7 +26,7 @@
     missing_retry  seconds for which a row whose id Pendo does not know is held
 #}
 {% macro pendo_plan(
-    model, ledger, key, columns, fingerprint, anonymous, deliver_once, removals, full_refresh, run_id,
+    model, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh, run_id,
     max_attempts, missing_retry
 ) %}
 {#-
@@ -35,7 +37,7 @@
 case when keyed.present is null then 'removed' when keyed.copies > 1 then 'duplicate' else keyed.row_hash end
 {%- endset -%}
 with model as (
-    select
+    select{{ ' distinct' if members }}
         1 as present,
         {{ dbt_pendo.pendo_key(key) }} as record_key,
         {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }} as row_hash
@@ -54,7 +56,7 @@ keyed as (
 ),
 
 known as (
-    {{ dbt_pendo.pendo_known(ledger) }}
+    {{ dbt_pendo.pendo_known(ledger, destination) }}
 ),
 
 judged as (
@@ -78,12 +80,13 @@ judged as (
         end as detail,
         keyed.present,
         known.delivered_hash,
-        known.settled_at,
+        known.settled_number,
+        known.failed_number,
         known.failed_at,
         {#- A failure counts for as long as the row is as it was then, and nothing was settled since. #}
         case
             when known.failed_hash = {{ known_row_hash }}
-                and (known.settled_at is null or known.settled_at < known.failed_at)
+                and (known.settled_number is null or known.settled_number < known.failed_number)
                 then known.attempts
             else 0
         end as attempts,
@@ -109,12 +112,14 @@ compared as (
             {%- if deliver_once %}
             when delivered_hash is not null then 'unchanged'
             {%- else %}
-            when delivered_hash = row_hash and (failed_at is null or failed_at < settled_at) then 'unchanged'
+            when delivered_hash = row_hash and (failed_number is null or failed_number < settled_number) then 'unchanged'
             {%- endif %}
             {%- if max_attempts is not none %}
             when attempts >= {{ max_attempts }} then 'held'
             when attempts > 0 and failed_status = 'missing'
                 and failed_at > {{ dbt_pendo.pendo_seconds_ago(missing_retry) }}
+                {#- An attempt in the future was made while the clock was wrong. #}
+                and failed_at <= {{ dbt_pendo.pendo_now() }}
                 then 'held'
             {%- endif %}
             {%- endif %}

@@ -52,12 +52,12 @@ select
     model.{{ dbt_pendo.pendo_name(column.alias) }}
     {%- endfor %}
 from model
-left join {{ readback }} readback on model.record_key = readback.record_key
+left join {{ readback }} readback on model.record_key = {{ dbt_pendo.pendo_exact('readback.record_key') }}
 where readback.record_key is null
     {%- if none in texts %}
     or 1 = 1
     {%- else %}
-    or {{ dbt_pendo.default__pendo_joined('', texts) }} <> readback.held
+    or {{ dbt_pendo.default__pendo_joined('', texts) }} <> {{ dbt_pendo.pendo_exact('readback.held') }}
     {%- endif %}
 {% endmacro %}
 
@@ -194,7 +194,7 @@ from {{ readback }} readback
 left join (
     select distinct {{ dbt_pendo.pendo_key(key) }} as record_key
     from {{ model }}
-) model on readback.record_key = model.record_key
+) model on {{ dbt_pendo.pendo_exact('readback.record_key') }} = model.record_key
 where model.record_key is null
 {% endmacro %}
 
@@ -202,8 +202,11 @@ where model.record_key is null
 {# The keys of what has drifted. Who was told apart as equal after all has a second row, of change `equal`. #}
 {% macro pendo_drifted_keys(drift, changes) %}
     select record_key, min(change) as change
-    from {{ drift }}
-    where record_key is not null
+    from (
+        select {{ dbt_pendo.pendo_exact('record_key') }} as record_key, change
+        from {{ drift }} drift
+        where record_key is not null
+    ) judged
     group by record_key
     having count(*) = 1 and min(change) in ({% for change in changes %}'{{ change }}'{{ ', ' if not loop.last }}{% endfor %})
 {% endmacro %}
@@ -237,8 +240,10 @@ insert into {{ drift }} (record_key, change) values
   Notes the rows of a change set as delivered without sending them. With `drift`, what Pendo was seen to hold: a record
   that drifted is known with another hash, so that it counts as changed, and one that is missing is not known.
 #}
-{% macro pendo_adopt(ledger, changes, run_id, drift=none) %}
-insert into {{ ledger }} (record_key, row_hash, status, detail, attempts, run_id, logged_at)
+{% macro pendo_adopt(ledger, changes, run_id, destination, commit_number, drift=none) %}
+insert into {{ ledger }} (
+    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
+)
 select
     changes.record_key,
     {{ "case when drift.change is null then changes.row_hash else 'drifted' end" if drift else 'changes.row_hash' }},
@@ -246,12 +251,14 @@ select
     'adopted',
     cast(null as {{ dbt.type_int() }}),
     {{ dbt_pendo.pendo_literal(run_id) }},
-    {{ dbt_pendo.pendo_now() }}
+    {{ dbt_pendo.pendo_now() }},
+    {{ dbt_pendo.pendo_literal(destination) }},
+    {{ commit_number }}
 from {{ changes }} changes
 {%- if drift %}
 left join (
     {{- dbt_pendo.pendo_drifted_keys(drift, ['drifted', 'missing']) }}
-) drift on changes.record_key = drift.record_key
+) drift on {{ dbt_pendo.pendo_exact('changes.record_key') }} = drift.record_key
 {%- endif %}
 where changes.change in ('added', 'changed')
     {%- if drift %}

@@ -3,7 +3,7 @@
 with entries as (
     select
         *,
-        row_number() over (partition by sync, record_key order by logged_at desc, run_id desc) as age
+        row_number() over (partition by sync, record_key order by commit_number desc, run_id desc) as age
     from {{ ref('stg_pendo_ledger') }}
 ),
 

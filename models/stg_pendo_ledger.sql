@@ -13,10 +13,15 @@ select
     latest.attempts,
     latest.run_id,
     latest.logged_at,
+    latest.destination,
+    latest.commit_number,
     latest.strand
 from (
     {{ dbt_pendo.pendo_latest(ledger.relation) }}
 ) latest
+{%- if ledger.relation %}
+where {{ dbt_pendo.pendo_is_current(ledger.relation) }}
+{%- endif %}
 {%- if not loop.last %}
 union all
 {% endif %}

@@ -114,9 +114,15 @@ def show_row(lines: Lines, story: RowStory) -> None:
     lines.line(timed=False)
     lines.line("In the ledger, the latest first", timed=False)
     if story.entries:
+        # Where all were delivered as the same, it needs no word.
+        several = len({entry.destination for entry in story.entries}) > 1
         lines.rows(
             [
-                (entry.logged_at, entry.status, _attempt(entry.attempts), entry.run_id, entry.detail or "")
+                (
+                    *(entry.logged_at, entry.status, _attempt(entry.attempts), entry.run_id),
+                    *([entry.destination or ""] if several else []),
+                    entry.detail or "",
+                )
                 for entry in story.entries
             ],
             [_level(entry.status) for entry in story.entries],

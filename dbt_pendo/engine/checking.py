@@ -16,7 +16,7 @@ from dbt_pendo.engine.prepare import (
     refuse_unsupported,
 )
 from dbt_pendo.engine.preview import PreviewedRequest, preview_requests
-from dbt_pendo.engine.sync import Options
+from dbt_pendo.engine.sync import Options, another_destination
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.records.render import render
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
@@ -89,6 +89,8 @@ def plan_syncs(syncs: OpenSyncs, options: Options, show: int) -> Iterator[Checke
             how = syncs.how(replace(options, full_refresh=whole))
             buckets = tables.plan(how)
             counts = count_events(prepared, tables, how)
+            if earlier := tables.earlier_destination():
+                warnings.insert(0, another_destination(earlier, spec))
             rows = tables.preview(how, show) if show else []
             planned = sum((bucket.planned for bucket in buckets), Planned())
             rendered = render(spec, rows, prepared.fields)

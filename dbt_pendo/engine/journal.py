@@ -45,9 +45,16 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Remains:
-    """What a dead run left: its id, and the pages it did not commit."""
+    """What a dead run left.
+
+    Attributes:
+        run_id: Its id.
+        destination: What it delivered its rows as, for the mapping may be another by now; None in an earlier version's.
+        pages: The pages it did not commit.
+    """
 
     run_id: str
+    destination: str | None
     pages: tuple[Acknowledged, ...]
 
 
@@ -58,14 +65,14 @@ class Journal:
         JournalError: Here and in every method, if the disk is full, or may not be written to.
     """
 
-    def __init__(self, path: Path, run_id: str) -> None:
+    def __init__(self, path: Path, run_id: str, destination: str) -> None:
         self._path = path
         self._lock = threading.Lock()
         with self._readable_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: a line is with the operating system when write() returns, and outlives the process.
             self._file = path.open("wb", buffering=0)
-        self._write({"run_id": run_id})
+        self._write({"run_id": run_id, "destination": destination})
 
     def begin_page(self, number: int, span: Span) -> None:
         """Notes a page before its first request."""
@@ -123,7 +130,7 @@ def read_remains(path: Path) -> Remains | None:
         head, *lines = path.read_bytes().split(b"\n")
     except OSError:
         return None
-    run_id = _run_id(head)
+    run_id, destination = _head(head)
     if run_id is None:
         return None
     pages: dict[int, Acknowledged] = {}
@@ -131,14 +138,18 @@ def read_remains(path: Path) -> Remains | None:
         # The last line may be cut off: its request counts as in flight. So does what a damaged line tells of.
         with contextlib.suppress(ValueError, TypeError, KeyError):
             _take(orjson.loads(line), pages)
-    return Remains(run_id, tuple(pages.values()))
+    return Remains(run_id, destination, tuple(pages.values()))
 
 
-def _run_id(head: bytes) -> str | None:
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        run_id = orjson.loads(head)["run_id"]
-        return run_id if isinstance(run_id, str) else None
-    return None
+def _head(line: bytes) -> tuple[str | None, str | None]:
+    with contextlib.suppress(ValueError):
+        head = orjson.loads(line)
+        if isinstance(head, dict):
+            run_id, destination = (
+                value if isinstance(value := head.get(name), str) else None for name in ("run_id", "destination")
+            )
+            return run_id, destination
+    return None, None
 
 
 def _take(line: Any, pages: dict[int, Acknowledged]) -> None:

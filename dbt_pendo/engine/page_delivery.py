@@ -138,7 +138,7 @@ class PageDelivery:
     def deliver(self, spans: Sequence[Span]) -> None:
         """Reads, sends and commits pages; what stops it is the ``failure``, and what was delivered is committed."""
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="dbt-pendo")
-        journal = Journal(self._journal_path, self._run_id)
+        journal = Journal(self._journal_path, self._run_id, self._spec.destination)
         committed = False
         try:
             under_way: _Page | None = None

@@ -25,6 +25,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcome import QUEUED_DELETION, UNSENT
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
+from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Planned, limit_buckets
@@ -115,6 +116,7 @@ class SyncRun:
     def _run(self, lock: SyncLock) -> tuple[SyncStatus, str | None]:
         tally, spec = self._tally, self._spec
         self._tables.prepare()
+        earlier = self._tables.earlier_destination()
         self._recover()
         if self._segment is not None:
             self._segment.find(self._tables)
@@ -133,11 +135,11 @@ class SyncRun:
         if tally.planned.invalid:
             for reason, rows, key in self._tables.invalid_reasons():
                 tally.note("invalid", reason, key, rows)
-        warnings: list[str] = []
+        warnings = [another_destination(earlier, spec)] if earlier else []
         if tally.planned.to_send:
             # Counted before anything is sent: afterwards Pendo's answers do not tell.
             counts = count_events(self._prepared, self._tables)
-            warnings = property_name_warnings(spec) + count_warnings(counts)
+            warnings += property_name_warnings(spec) + count_warnings(counts)
         self._deliver(buckets, everything, whole=not waiting, lock=lock)
         if tally.planned.to_send:
             self._tables.compact(tally.planned.to_send + tally.planned.unchanged)
@@ -215,7 +217,13 @@ class SyncRun:
         for page in remains.pages:
             positions = self._tables.read_positions(page.span)
             outcomes = {position: page.outcomes.get(position, UNSENT) for position in positions}
-            self._tables.commit(remains.run_id, page.span, positions, outcomes)
+            self._tables.commit(remains.run_id, page.span, positions, outcomes, remains.destination)
+
+
+def another_destination(earlier: str, spec: SyncSpec) -> str:
+    """Returns what to tell people of a sync that delivered its rows as something else before."""
+    now = spec.destination
+    return f"last delivered as {earlier}, now as {now}: only what was delivered as {now} counts as delivered"
 
 
 def plan_options(options: Options, max_attempts: int, missing_retry: float) -> PlanOptions:

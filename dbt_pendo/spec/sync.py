@@ -144,6 +144,19 @@ class SyncSpec:
         return tuple(dict.fromkeys(field.group for field in self.fields))
 
     @property
+    def destination(self) -> str:
+        """What its rows are delivered as: the object, the app of events, the name of a segment.
+
+        What was delivered to one destination says nothing of another.
+        """
+        if self.segment is not None:
+            return f"segment:{self.segment}"
+        if self.event is not None and self.event.app:
+            # The variable with its secret is in upper case: two spellings of one app are one destination.
+            return f"{self.object}:{self.event.app.upper()}"
+        return self.object
+
+    @property
     def tracks_removals(self) -> bool:
         """Whether records that left the model are noted: an event that left it has happened all the same."""
         return self.event is None

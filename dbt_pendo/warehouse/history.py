@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dbt_pendo.warehouse.entries import ledger_entries
 from dbt_pendo.warehouse.ledger import Row, Source
 from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.pages import Planned
@@ -15,6 +16,8 @@ from dbt_pendo.warehouse.session import Session
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_READ = 10_000
 ENTRIES_READ = 100
+# The destination of entries that an earlier version made, and that no sync has carried on yet.
+NOT_NOTED = ""
 # Statuses of a sync that came to its end, whatever became of single rows.
 COMPLETE = frozenset({"success", "partial"})
 
@@ -94,13 +97,18 @@ class OpenRow:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC."""
+    """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC.
+
+    Attributes:
+        destination: What the row was delivered as; None when an earlier version has not noted it.
+    """
 
     status: str
     detail: str | None
     attempts: int | None
     run_id: str
     logged_at: str
+    destination: str | None
 
 
 class History:
@@ -187,7 +195,8 @@ class History:
         """Returns what the ledger has of a key, the latest first."""
         found = self._ledger_rows("pendo_key_history", sync, record_key=key, row_limit=ENTRIES_READ)
         return [
-            Entry(status, detail, attempts, str(run_id), _moment(at)) for status, detail, attempts, run_id, at in found
+            Entry(status, detail, attempts, str(run_id), _moment(at), destination or None)
+            for status, detail, attempts, run_id, at, destination in found
         ]
 
     def model_rows(self, source: Source, key: str) -> list[Row]:
@@ -204,11 +213,8 @@ class History:
         return [row[1:] for row in rows]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        ledger = table_name(sync, "ledger")
-        if not self._session.exists(self._schema, ledger):
-            return []
-        relation = self._session.relation(self._schema, ledger)
-        return self._session.rows(self._session.sql(macro, ledger=relation, **arguments))
+        ledger = ledger_entries(self._session, self._schema, table_name(sync, "ledger"), NOT_NOTED)
+        return [] if ledger is None else self._session.rows(self._session.sql(macro, ledger=ledger, **arguments))
 
 
 def _logged_sync(row: Row) -> LoggedSync:

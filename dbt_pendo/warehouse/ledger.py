@@ -17,6 +17,7 @@ from dbt_pendo.spec.event_warnings import (
     PropertySizes,
 )
 from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.warehouse.entries import Commits, carried_entries, ledger_entries
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
@@ -84,6 +85,7 @@ class SyncTables:
         # The ledger that is to take the place of the one there is.
         self._compacted = table_name(spec.name, "compacted")
         self._aliases = aliases_of(source.columns)
+        self._commits = Commits(session)
 
     @property
     def address(self) -> str:
@@ -110,6 +112,13 @@ class SyncTables:
             ledger = self._session.relation(self._schema, self._ledger)
             # Never in place of one that is there after all: it is what keeps rows from being sent twice.
             self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
+        self._read_commits()
+
+    def earlier_destination(self) -> str | None:
+        """Returns what the ledger's last rows were delivered as, if the sync delivers to something else now."""
+        if self._commits.entries is None and (entries := self._known_entries()) is not None:
+            self._commits.read(entries)
+        return None if self._commits.destination == self._spec.destination else self._commits.destination
 
     def plan(self, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and stores nothing."""
@@ -199,7 +208,12 @@ class SyncTables:
         return EventCounts(*map(int, counts))
 
     def commit(
-        self, run_id: str, span: Span, positions: Sequence[Position], outcomes: Mapping[Position, Outcome]
+        self,
+        run_id: str,
+        span: Span,
+        positions: Sequence[Position],
+        outcomes: Mapping[Position, Outcome],
+        destination: str | None = None,
     ) -> None:
         """Writes what happened to the rows of a span into the ledger, and logs the span's invalid rows.
 
@@ -208,6 +222,7 @@ class SyncTables:
             span: The page.
             positions: The rows of the page that were to be sent.
             outcomes: The outcome of each row; a row that is not there was delivered.
+            destination: What the rows were delivered as; None for what the sync delivers to now.
         """
         usual = _most_common(positions, outcomes)
         if usual is DELIVERED:
@@ -235,6 +250,8 @@ class SyncTables:
                         for (bucket, seq), outcome in named
                     ],
                     span=asdict(part),
+                    destination=destination or self._spec.destination,
+                    commit_number=self._next_commit(),
                 )
             )
 
@@ -244,6 +261,7 @@ class SyncTables:
             self.segment_notes().claim()
         for table in (self._changes, self._ledger, self._compacted):
             self._session.drop(self._schema, table)
+        self._commits = Commits(self._session)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
         """Begins the ledger anew, with the rows of the change set as delivered without sending them.
@@ -256,12 +274,27 @@ class SyncTables:
         changes = self._session.relation(self._schema, self._changes)
         create = self._session.sql("pendo_create_ledger", ledger=adopted)
         self._session.create(self._schema, self._compacted, create)
-        self._session.run(self._session.sql("pendo_adopt", ledger=adopted, changes=changes, run_id=run_id, drift=drift))
+        self._session.run(
+            self._session.sql(
+                "pendo_adopt",
+                ledger=adopted,
+                changes=changes,
+                run_id=run_id,
+                destination=self._spec.destination,
+                commit_number=self._next_commit(),
+                drift=drift,
+            )
+        )
         self._replace_ledger()
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
-        sql = self._session.sql("pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION)
+        sql = self._session.sql(
+            "pendo_queued_deletions",
+            ledger=self.ledger,
+            queued=QUEUED_DELETION,
+            destination=self._spec.destination,
+        )
         return {str(detail).removeprefix(QUEUED_DELETION): int(rows) for detail, rows in self._session.rows(sql)}
 
     def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
@@ -278,10 +311,12 @@ class SyncTables:
                 "pendo_end_deletion",
                 ledger=self.ledger,
                 queued=QUEUED_DELETION,
+                destination=self._spec.destination,
                 job=job,
                 run_id=run_id,
                 detail=_shortened(detail),
                 is_undone=is_undone,
+                commit_number=self._next_commit(),
             )
         )
 
@@ -297,7 +332,7 @@ class SyncTables:
             return
         if self._spec.max_age is None:
             # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
-            ((known,),) = self._session.rows(f"select count(distinct record_key) from {ledger}")
+            ((known,),) = self._session.rows(self._session.sql("pendo_count_known", ledger=ledger))
             if entries <= 2 * known:
                 return
         compacted = self._session.relation(self._schema, self._compacted)
@@ -341,13 +376,15 @@ class SyncTables:
         return self._session.sql(
             "pendo_plan",
             model=self._planned_rows(),
-            ledger=self._known_ledger(),
+            ledger=self._known_entries(),
+            destination=spec.destination,
             key=[asdict(column) for column in (source.parent, source.key) if column],
             columns=[
                 {**asdict(column), "alias": alias} for column, alias in zip(source.columns, self._aliases, strict=True)
             ],
             fingerprint=spec.fingerprint,
             anonymous=spec.object in ("visitor", "segment"),
+            members=spec.segment is not None,
             deliver_once=spec.object == "track_event",
             removals=spec.tracks_removals and not source.is_part,
             full_refresh=options.full_refresh,
@@ -357,9 +394,7 @@ class SyncTables:
         )
 
     def _planned_rows(self) -> str:
-        """Returns what a plan selects from: the model, its events within ``max_age``, or the members of a segment."""
-        if self._spec.object == "segment":
-            return self._session.sql("pendo_members", model=self._source.relation, key=asdict(self._source.key))
+        """Returns what a plan selects from: the model, or its events within ``max_age``."""
         return self._source.relation if self._spec.max_age is None else self._recent(self._spec.max_age)
 
     def _recent(self, seconds: int) -> str:
@@ -371,7 +406,13 @@ class SyncTables:
             return {}
         # Not before Pendo would drop the event itself: a `max_age` raised from an hour to a day must send none twice.
         seconds = max(self._spec.max_age, OLDEST_SECONDS)
-        return {"recent": self._recent(seconds), "key": [asdict(self._source.key)], "max_age": seconds}
+        return {
+            "recent": self._recent(seconds),
+            "key": [asdict(self._source.key)],
+            "max_age": seconds,
+            "destination": self._spec.destination,
+            "earlier": self._commits.earlier,
+        }
 
     def _moment(self) -> dict[str, str] | None:
         """Returns the column that says when an event happened; None when its type does not tell."""
@@ -388,12 +429,47 @@ class SyncTables:
             for name, alias, column in zip(self._spec.columns, self._aliases, self._source.columns, strict=True)
         }
 
-    def _known_ledger(self) -> str | None:
-        """Returns the ledger's relation, or that of the copy a dead run's compaction left in its place."""
+    def _known_entries(self) -> str | None:
+        """Returns what the ledger's entries are selected from; a dead run's compaction left a copy in its place."""
+        if self._commits.entries is not None:
+            return self._commits.entries
         for name in (self._ledger, self._compacted):
-            if self._session.exists(self._schema, name):
-                return self._session.relation(self._schema, name)
+            if entries := ledger_entries(self._session, self._schema, name, self._spec.destination):
+                return entries
         return None
+
+    def _read_commits(self) -> None:
+        """Learns where the ledger's commits end; carries a ledger on that an earlier version made."""
+        try:
+            self._commits.read(self.ledger)
+        except WarehouseError:
+            entries = carried_entries(self._session, self._schema, self._ledger, self._spec.destination)
+            if entries is None:
+                raise
+            self._carry_on(entries)
+            self._commits.read(self.ledger)
+
+    def _next_commit(self) -> int:
+        if self._commits.entries is None:
+            self._read_commits()
+        return self._commits.next()
+
+    def _carry_on(self, entries: str) -> None:
+        """Rewrites a ledger with the columns it lacked, as a compaction does."""
+        carried = self._session.relation(self._schema, self._compacted)
+        create = self._session.sql("pendo_create_ledger", ledger=carried)
+        self._session.create(self._schema, self._compacted, create)
+        self._session.run(self._session.sql("pendo_carry_on", ledger=carried, entries=entries))
+        try:
+            self._replace_ledger()
+        except WarehouseError as error:
+            if not self._session.exists(self._schema, self._ledger):
+                raise
+            self._session.drop(self._schema, self._compacted)
+            raise WarehouseError(
+                f"{self.ledger} is of an earlier version of dbt-pendo and has to be written anew: {error.message}",
+                "Drop the view that reads it, and run again. Nothing was sent.",
+            ) from None
 
     def _count(self, changes: str) -> list[Bucket]:
         rows = self._session.rows(self._session.sql("pendo_count_changes", changes=changes))

@@ -11,7 +11,7 @@ import contextlib
 import multiprocessing.dummy
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,13 @@ class Session:
             found = self._adapter.get_relation(self.database, schema, identifier)
             self._commit()
             return found is not None
+
+    def has_columns(self, schema: str, identifier: str, names: Sequence[str]) -> bool:
+        """Returns whether there is a table of ours with these columns."""
+        with contextlib.suppress(WarehouseError):
+            self.rows(f"select {', '.join(names)} from {self._relation(schema, identifier)} where 1 = 0")
+            return True
+        return False
 
     def tables(self, schema: str) -> frozenset[str]:
         """Returns the names of all tables in a schema of ours, in lower case, as they are by now."""

@@ -18,6 +18,8 @@ LEDGER = [
     ("attempts", "INTEGER"),
     ("run_id", "VARCHAR"),
     ("logged_at", "TIMESTAMP"),
+    ("destination", "VARCHAR"),
+    ("commit_number", "BIGINT"),
 ]
 RUNS = [
     *(("run_id", "VARCHAR"), ("sync", "VARCHAR"), ("unique_id", "VARCHAR"), ("object", "VARCHAR")),
@@ -349,9 +351,11 @@ def test_long_names_of_syncs(project: SmallProject, sandbox: Sandbox) -> None:
 def bloat(project: SmallProject, entries: int) -> None:
     """Gives the ledger a past: many entries, all older than those there."""
     project.sql(
-        "insert into main_pendo.people__ledger (record_key, row_hash, status, detail, run_id, logged_at) "
-        "select 'v' || (i % 10), 'old', case when i % 3 = 0 then 'rejected' else 'delivered' end, 'old', "
-        "'20200101T000000000000Z-000000', timestamp '2020-01-01' + interval (i) second "
+        "insert into main_pendo.people__ledger by name "
+        "select 'v' || (i % 10) as record_key, 'old' as row_hash, 'old' as detail, "
+        "case when i % 3 = 0 then 'rejected' else 'delivered' end as status, "
+        "'20200101T000000000000Z-000000' as run_id, timestamp '2020-01-01' + interval (i) second as logged_at, "
+        "'visitor' as destination, i - 1000000 as commit_number "
         f"from range({entries}) r(i)"
     )
 

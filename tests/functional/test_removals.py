@@ -237,8 +237,8 @@ def test_whom_earlier_versions_did_not_record_is_recorded_once(project: SmallPro
     """Their ledgers know of delivered keys that no model has any more."""
     kept(project, sandbox, people(3))
     project.sql(
-        "insert into main_pendo.people__ledger (record_key, row_hash, status, run_id, logged_at) "
-        "select 'old' || i, 'hash', 'delivered', 'old run', timestamp '2025-01-01' from range(4) r(i)"
+        "insert into main_pendo.people__ledger (record_key, row_hash, status, run_id, destination, commit_number) "
+        "select 'old' || i, 'hash', 'delivered', 'old run', 'visitor', 0 from range(4) r(i)"
     )
     assert project.sync().result()["planned"] == planned(removed=4, unchanged=3)
     assert project.sync().result()["planned"] == planned(unchanged=3)
@@ -324,8 +324,8 @@ def test_a_ledger_of_many_who_left_is_not_copied_in_vain(
     """A rolling window: far more keys have left than are there, and none of their entries is dead."""
     kept(project, sandbox, people(3))
     project.sql(
-        "insert into main_pendo.people__ledger (record_key, row_hash, status, run_id, logged_at) "
-        "select 'old' || i, 'removed', 'removed', 'old run', timestamp '2025-01-01' from range(5000) r(i)"
+        "insert into main_pendo.people__ledger (record_key, row_hash, status, run_id, destination, commit_number) "
+        "select 'old' || i, 'removed', 'removed', 'old run', 'visitor', 0 from range(5000) r(i)"
     )
     created: list[str] = []
     create = Session.create
@@ -342,7 +342,7 @@ def test_a_ledger_of_many_who_left_is_not_copied_in_vain(
     # Dead ones are dropped even so, and those who left are still known to have left.
     project.sql("insert into main_pendo.people__ledger select * from main_pendo.people__ledger")
     project.sql(
-        "insert into main_pendo.people__ledger by name select * replace (logged_at - interval 1 day as logged_at) "
+        "insert into main_pendo.people__ledger by name select * replace (commit_number - 100 as commit_number) "
         "from main_pendo.people__ledger"
     )
     project.build("people", people(5))

@@ -375,9 +375,10 @@ def test_a_hundred_thousand_rows_are_no_trouble(project: SmallProject, sandbox: 
     project.model("people", PEOPLE, "select 'u-1' as id, 'pro' as plan")
     project.sync()
     project.sql(
-        "insert into main_pendo.people__ledger (record_key, row_hash, status, detail, attempts, run_id, logged_at)"
+        "insert into main_pendo.people__ledger (record_key, row_hash, status, detail, attempts, run_id, logged_at,"
+        " destination, commit_number)"
         " select format('user-{:06d}', range), 'x', 'rejected', 'HTTP 400: user ' || range || ' has no such plan', 1,"
-        " (select run_id from main_pendo.pendo_runs), now()::timestamp from range(100000)"
+        " (select run_id from main_pendo.pendo_runs), now()::timestamp, 'visitor', 1 from range(100000)"
     )
     project.run("report").expect(0)
     # Generous, for a machine that has other things to do: it takes two seconds.

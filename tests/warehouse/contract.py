@@ -24,7 +24,7 @@ from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -57,8 +57,12 @@ CLOCK_CHANGES = [
 __all__ = [
     "TestBodies",
     "TestBuilds",
+    "TestClock",
     "TestCommits",
+    "TestDestinations",
+    "TestEarlierVersions",
     "TestEvents",
+    "TestExactKeys",
     "TestHistory",
     "TestLocks",
     "TestNames",
@@ -459,11 +463,12 @@ class TestEvents:
             plan(everlasting, f"r{number}", full_refresh=True)
             commit(everlasting, f"r{number}")
         store.session.run(
-            f"insert into {everlasting.ledger} (record_key, row_hash, status, detail, attempts, run_id, logged_at) "
-            f"select record_key, row_hash, 'rejected', detail, 1, run_id, logged_at from {everlasting.ledger}"
+            f"insert into {everlasting.ledger} (record_key, row_hash, status, detail, attempts, run_id, logged_at, "
+            "destination, commit_number) select record_key, row_hash, 'rejected', detail, 1, run_id, logged_at, "
+            f"destination, commit_number from {everlasting.ledger}"
         )
         # They were all logged ten days ago, but for one that has just been sent and has left the model since.
-        self.log_earlier(store, everlasting, 10 * DAY)
+        store.rewrite("clicks__ledger", logged_at=store.session.sql("pendo_seconds_ago", seconds=10 * DAY))
         store.insert("clicks", clicked(("just", ago(6 * DAY))))
         plan(everlasting, "r5")
         commit(everlasting, "r5")
@@ -486,17 +491,333 @@ class TestEvents:
         assert plan(tables, "r7") == Planned(unchanged=2)
         assert plan(store.tables(dataclasses.replace(clicks(), max_age=7 * DAY)), "r8") == Planned(unchanged=3)
 
-    def log_earlier(self, store: Store, tables: SyncTables, seconds: int) -> None:
-        """Writes a ledger anew whose entries are so much older."""
-        older = store.session.sql("pendo_seconds_ago", seconds=seconds)
-        store.session.create(
-            store.own_schema,
-            "older",
-            f"create table {store.relation('older', store.own_schema)} as select record_key, row_hash, status, detail, "
-            f"attempts, run_id, {older} as logged_at from {tables.ledger}",
+
+class TestDestinations:
+    """What was delivered as one thing was not delivered as another."""
+
+    CLICK = ("x", "Clicked", "a", "2026-01-02 03:04:05")
+
+    def visitors(self, store: Store) -> SyncTables:
+        return store.tables(people())
+
+    def events(self, store: Store, app: str | None = None) -> SyncTables:
+        spec = clicks()
+        assert spec.event is not None
+        return store.tables(dataclasses.replace(spec, name="people", event=dataclasses.replace(spec.event, app=app)))
+
+    def test_another_destination_is_another_ledger(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        columns = {**PEOPLE, **{name: CLICKS[name] for name in ("event", "person", "at")}}
+        store.create("people", columns, [("a", *self.CLICK), ("b", *self.CLICK)])
+        tables = self.visitors(store)
+        assert tables.earlier_destination() is None
+        plan(tables, "r1")
+        commit(tables, "r1", b=Outcome("rejected", "no"))
+
+        alone = SyncTables(store.session, store.own_schema, self.events(store)._spec, self.events(store)._source)
+        assert sum((bucket.planned for bucket in alone.plan(PlanOptions(max_attempts=1))), Planned()) == Planned(
+            added=2
         )
-        store.session.drop(store.own_schema, "clicks__ledger")
-        store.session.rename(store.own_schema, "older", "clicks__ledger")
+        assert alone.earlier_destination() == "visitor"
+        tables = self.events(store)
+        assert plan(tables, "r2", max_attempts=1) == Planned(added=2)
+        commit(tables, "r2")
+        assert self.events(store).earlier_destination() is None
+        history = History(store.session, store.own_schema)
+        assert history.open_rows("people", ["rejected"], 10) == []
+        assert [(one.status, one.destination) for one in history.entries("people", "b")] == [
+            ("delivered", "track_event"),
+            ("rejected", "visitor"),
+        ]
+
+        # An app's events go to that app, however it is spelt.
+        tables = self.events(store, "web")
+        assert plan(tables, "r3") == Planned(added=2)
+        commit(tables, "r3")
+        assert plan(self.events(store, "Web"), "r4") == Planned(unchanged=2)
+
+        # By mistake, and back again; a compaction in between keeps what each of them knows.
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        tables = self.visitors(store)
+        for number in range(5, 30):
+            plan(tables, f"r{number}", full_refresh=True, max_attempts=None)
+            commit(tables, f"r{number}", b=Outcome("rejected", "no"))
+        before = len(store.ledger(tables))
+        tables.compact(2)
+        assert len(store.ledger(tables)) < before
+        assert plan(tables, "back", max_attempts=1) == Planned(held=1, unchanged=1)
+        assert plan(self.events(store), "again") == Planned(unchanged=2)
+        assert plan(self.events(store, "web"), "again") == Planned(unchanged=2)
+
+    def test_removals_and_deletions_are_those_of_the_destination(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+        tables = store.tables(people(on_removed="delete"))
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [("a", "x")])
+        plan(tables, "r2")
+        commit(tables, "r2", b=Outcome("delivered", f"{QUEUED_DELETION}7"))
+        other = store.tables(dataclasses.replace(people(on_removed="delete"), object="account"))
+        assert other.queued_deletions() == {}
+        store.create("people", PEOPLE, [("c", "x")])
+        assert plan(other, "r3") == Planned(added=1)
+        assert tables.queued_deletions() == {"7": 1}
+
+    def test_what_a_dead_run_delivered_is_committed_as_what_it_was(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x")])
+        tables = self.visitors(store)
+        plan(tables, "r1")
+        tables.commit("r1", EVERYTHING, tables.read_positions(EVERYTHING), {}, "account")
+        assert plan(tables, "r2") == Planned(added=1)
+
+
+class TestClock:
+    """The warehouse's clock was fast for one run, and is right again."""
+
+    def test_the_latest_commit_counts(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        tables = None
+        for run, value in enumerate("xyx"):
+            store.create("people", PEOPLE, [("a", value), ("b", value), ("c", "z")])
+            tables = store.tables(people())
+            assert plan(tables, f"r{run}").to_send == (3 if run == 0 else 2)
+            if run < 2:
+                commit(tables, f"r{run}", b=Outcome("rejected", f"no {value}"))
+            if run == 0:
+                self.log_later(store, "people__ledger")
+        assert tables is not None
+        history = History(store.session, store.own_schema)
+        assert [one.run_id for one in history.entries("people", "a")] == ["r1", "r0"]
+        assert [row.detail for row in history.open_rows("people", ["rejected"], 9)] == ["no y"]
+        for run in range(2, 8):
+            plan(tables, f"r{run}", full_refresh=True)
+            commit(tables, f"r{run}")
+        tables.compact(1)
+        assert len(store.ledger(tables)) < 10
+        assert plan(tables, "last") == Planned(unchanged=3)
+
+    def test_a_missing_row_is_not_held_until_then(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1", a=Outcome("missing", "who?"))
+        assert plan(tables, "r2", max_attempts=9, missing_retry=1.0) == Planned(held=1)
+        self.log_later(store, "people__ledger")
+        assert plan(tables, "r3", max_attempts=9, missing_retry=1.0) == Planned(added=1)
+
+    def test_queued_deletions_end(self, store: Store) -> None:
+        store.create("people", PEOPLE, [("a", "x")])
+        tables = store.tables(people(on_removed="delete"))
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [])
+        plan(tables, "r2")
+        commit(tables, "r2", a=Outcome("delivered", f"{QUEUED_DELETION}7"))
+        self.log_later(store, "people__ledger")
+        tables.end_deletion("r3", "7", "it is done", is_undone=False)
+        assert tables.queued_deletions() == {}
+
+    def test_the_latest_note_of_a_segment_counts(self, store: Store) -> None:
+        store.session.ensure_schema(store.own_schema)
+        trial, paying = (SegmentNotes(store.session, store.own_schema, "people", name) for name in ("Trial", "Paying"))
+        trial.note(NotedSegment("s1", True))
+        self.log_later(store, "pendo_segments")
+        trial.note(NotedSegment("s1", False))
+        assert trial.latest() == NotedSegment("s1", False)
+        trial.note(NotedSegment("s1", True))
+        paying.note(NotedSegment("s2", True))
+        assert trial.latest() == NotedSegment("s1", False)
+
+    def test_no_key_is_forgotten_early(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The clock of the run that compacts is six days fast: what was three days ago seems to be nine."""
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        spec = dataclasses.replace(clicks(), max_age=7 * DAY)
+        store.create("clicks", CLICKS, clicked(("e1", ago(DAY))))
+        tables = store.tables(spec)
+        for number in range(8):
+            plan(tables, f"r{number}", full_refresh=True)
+            commit(tables, f"r{number}")
+        store.rewrite("clicks__ledger", logged_at=store.session.sql("pendo_seconds_ago", seconds=9 * DAY))
+        store.create("clicks", CLICKS, clicked(("e1", ago(9 * DAY)), ("e2", ago(0))))
+        tables = store.tables(spec)
+        assert plan(tables, "fast") == Planned(added=1)
+        commit(tables, "fast")
+        tables.compact(1)
+        assert len(store.ledger(tables)) == 2
+        store.create("clicks", CLICKS, clicked(("e1", ago(3 * DAY)), ("e2", ago(0))))
+        assert plan(tables, "right") == Planned(unchanged=2)
+
+    def test_a_build_of_the_future_hides_none(self, store: Store) -> None:
+        builds = TestBuilds()
+        builds.publish(store, [builds.row("a", "i1"), builds.row("b", "i1")])
+        self.log_later(store, "pendo_builds")
+        first = read_builds(store.session, store.own_schema)
+        take_builds(store.session, store.own_schema, first, "r1")
+        builds.publish(store, [builds.row("a", "i2")])
+        assert builds.names(store) == ["a i2"]
+
+    def log_later(self, store: Store, name: str) -> None:
+        store.rewrite(name, logged_at=store.session.sql("pendo_seconds_ago", seconds=-30 * DAY))
+
+
+class TestEarlierVersions:
+    """Their ledgers had neither destination nor commit number."""
+
+    def ledger(self, store: Store) -> None:
+        """The ledger of an earlier version: `a` was delivered twice, `b` was rejected, and `c` is gone."""
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x"), ("c", "x")])
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1", b=Outcome("rejected", "no"))
+        store.create("people", PEOPLE, [("a", "y"), ("b", "x")])
+        plan(tables, "r2")
+        commit(tables, "r2", b=Outcome("rejected", "still no"))
+        store.rewrite("people__ledger", without=("destination", "commit_number"))
+
+    def test_a_ledger_is_carried_on(self, store: Store) -> None:
+        self.ledger(store)
+        found = store.session.columns(None, store.schema, "people")
+        assert found is not None
+        source = Source(store.relation("people"), found[0], (found[1],))
+        unprepared = SyncTables(store.session, store.own_schema, people(), source)
+        wanted = Planned(added=1, unchanged=1)
+        assert sum((bucket.planned for bucket in unprepared.plan(PlanOptions())), Planned()) == wanted
+        assert unprepared.earlier_destination() is None
+        history = History(store.session, store.own_schema)
+        self.check_history(history, None)
+
+        tables = store.tables(people())
+        assert "people__compacted" not in store.session.tables(store.own_schema)
+        assert plan(tables, "r3") == wanted
+        self.check_history(history, "visitor")
+        entries = store.ledger(tables)
+        assert [(entry[0], entry[4]) for entry in entries] == [
+            *((key, "r1") for key in "abc"),
+            *((key, "r2") for key in "abc"),
+        ]
+        commit(tables, "r3")
+        assert plan(store.tables(people()), "r4") == Planned(unchanged=2)
+        assert store.ledger(tables)[:6] == entries
+
+    def check_history(self, history: History, destination: str | None) -> None:
+        assert [(one.detail, one.run_id, one.destination) for one in history.entries("people", "b")] == [
+            ("still no", "r2", destination),
+            ("no", "r1", destination),
+        ]
+        assert [(row.key, row.detail) for row in history.open_rows("people", ["rejected"], 9)] == [("b", "still no")]
+        assert [one.detail for one in history.reasons("people", "r1")] == ["no"]
+        assert [row.key for row in history.failed_rows("people", "r2", ["rejected"], 9)] == ["b"]
+
+    def test_what_a_death_left_of_it_is_carried_on(self, store: Store) -> None:
+        self.ledger(store)
+        store.session.rename(store.own_schema, "people__ledger", "people__compacted")
+        assert plan(store.tables(people()), "r3") == Planned(added=1, unchanged=1)
+
+    def test_notes_of_segments_are_carried_on(self, store: Store) -> None:
+        store.session.ensure_schema(store.own_schema)
+        notes = SegmentNotes(store.session, store.own_schema, "people", "Trial")
+        notes.note(NotedSegment("s1", True))
+        store.rewrite("pendo_segments", without=("note_number",))
+        assert notes.latest() == NotedSegment("s1", True)
+        assert notes.filler("s1") == "people"
+        notes.note(NotedSegment("s1", False))
+        assert notes.latest() == NotedSegment("s1", False)
+
+
+class TestExactKeys:
+    """Keys are compared byte by byte, also where a database or a column folds case."""
+
+    def create(self, store: Store, *rows: tuple[str | None, ...]) -> None:
+        kind = "folded" if "folded" in store.engine.types else "text"
+        store.create("people", {"id": kind, "plan": kind}, rows)
+
+    def test_case_makes_another_key_and_another_value(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        self.create(store, ("U1", "x"), ("u1", "x"), ("u2", "x"), ("_pendo_t_1", "x"))
+        tables = store.tables(people())
+        assert plan(tables, "r1") == Planned(added=4)
+        commit(tables, "r1", U1=Outcome("rejected", "no"))
+        assert plan(tables, "r2") == Planned(added=1, unchanged=3)
+        assert list(everything(tables)) == ["U1"]
+        commit(tables, "r2", U1=Outcome("rejected", "no"))
+
+        history = History(store.session, store.own_schema)
+        assert [one.status for one in history.entries("people", "u1")] == ["delivered"]
+        assert [(row.key, row.attempts) for row in history.open_rows("people", ["rejected"], 9)] == [("U1", 2)]
+        assert history.model_rows(tables._source, "U2") == []
+        assert history.model_rows(tables._source, "u1") == [("x",)]
+
+        self.create(store, ("U1", "x"), ("u1", "X"), ("U2", "x"))
+        assert plan(tables, "r3") == Planned(added=2, changed=1, removed=2)
+        assert {key: row[2] for key, row in everything(tables).items()} == {
+            **{"U1": "added", "U2": "added", "u1": "changed"},
+            **{"u2": "removed", "_pendo_t_1": "removed"},
+        }
+        commit(tables, "r3")
+        for number in range(4, 9):
+            plan(tables, f"r{number}", full_refresh=True)
+            commit(tables, f"r{number}")
+        before = len(store.ledger(tables))
+        tables.compact(1)
+        assert len(store.ledger(tables)) < before
+        assert plan(tables, "last") == Planned(unchanged=3)
+
+    def test_events_that_are_kept(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+        kind = "folded" if "folded" in store.engine.types else "text"
+        kinds = {**CLICKS, "id": kind}
+        store.create("clicks", kinds, clicked(("e1", ago(0)), ("E1", ago(0))))
+        tables = store.tables(dataclasses.replace(clicks(), max_age=DAY))
+        for number in range(8):
+            plan(tables, f"r{number}", full_refresh=True)
+            commit(tables, f"r{number}")
+        store.rewrite("clicks__ledger", logged_at=store.session.sql("pendo_seconds_ago", seconds=10 * DAY))
+        store.create("clicks", kinds, clicked(("E1", ago(0))))
+        tables.compact(1)
+        assert {entry[0] for entry in store.ledger(tables)} == {"E1"}
+
+    def test_members_of_a_segment(self, store: Store) -> None:
+        self.create(store, ("u1", None), ("U1", None), ("u1", None))
+        tables = store.tables(SyncSpec("people", "model.x", "x.yml", "segment", "id", segment="Trial"))
+        assert plan(tables, "r1") == Planned(added=2)
+        assert set(everything(tables)) == {"u1", "U1"}
+        tables.segment_notes().note(NotedSegment("s1", True))
+        notes = SegmentNotes(store.session, store.own_schema, "people", "trial")
+        assert notes.latest() is None
+        assert (notes.filler("s1"), notes.filler("S1")) == ("people", None)
+
+    def test_deletions(self, store: Store) -> None:
+        self.create(store, ("u1", None), ("U1", None))
+        tables = store.tables(people(on_removed="delete"))
+        plan(tables, "r1")
+        commit(tables, "r1")
+        store.create("people", PEOPLE, [])
+        assert plan(tables, "r2") == Planned(removed=2)
+        jobs = {"u1": "job", "U1": "JOB"}
+        commit(tables, "r2", **{key: Outcome("delivered", f"{QUEUED_DELETION}{job}") for key, job in jobs.items()})
+        assert tables.queued_deletions() == {"job": 1, "JOB": 1}
+        tables.end_deletion("r3", "JOB", "it failed", is_undone=True)
+        assert tables.queued_deletions() == {"job": 1}
+        assert plan(tables, "r4") == Planned(removed=1)
+        assert list(everything(tables)) == ["U1"]
+
+    def test_what_pendo_holds(self, store: Store) -> None:
+        self.create(store, ("same", "x"), ("u1", "x"), ("U1", "x"), ("u2", "x"))
+        tables = store.tables(people())
+        back = ReadBack(store.session, store.own_schema, people(), tables._source)
+        back.create()
+        held = {"same": "x", "u1": "X", "U1": "x", "U2": "x"}
+        back.add([(key, joined([value])) for key, value in held.items()])
+        found = back.compare([HeldField("plan", "text")])
+        assert (found.sound, found.missing, found.missing_example) == (4, 1, "u2")
+        assert (found.suspects, found.only_in_pendo, found.only_example) == (1, 1, "U2")
+        assert [row[1] for page in back.suspects() for row in page] == ["u1"]
+        part = SyncTables(store.session, store.own_schema, people(), back.drifted_source(with_missing=True))
+        plan(part, "r1", full_refresh=True)
+        assert set(everything(part)) == {"u1", "u2"}
+        back.note_equal(["u1"])
+        plan(tables, "r2", full_refresh=True)
+        tables.adopt("r2", back.drift)
+        assert plan(tables, "r3") == Planned(added=1, unchanged=3)
 
 
 class TestPages:

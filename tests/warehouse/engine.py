@@ -139,8 +139,22 @@ class Store:
     def ledger(self, tables: SyncTables) -> list[tuple[Any, ...]]:
         """The ledger's entries, oldest first: key, status, detail, attempts, run."""
         return self.session.rows(
-            f"select record_key, status, detail, attempts, run_id from {tables.ledger} order by logged_at, record_key"
+            f"select record_key, status, detail, attempts, run_id from {tables.ledger} "
+            "order by commit_number, record_key"
         )
+
+    def rewrite(self, name: str, without: Sequence[str] = (), **values: str) -> None:
+        """Writes a table of ours anew: without some columns, and with other expressions for some."""
+        assert name in self.session.tables(self.own_schema)
+        found = self.session.columns(None, self.own_schema, name)
+        assert found is not None
+        names = [column.name.lower() for column in found if column.name.lower() not in without]
+        select = ", ".join(f"{values[name]} as {name}" if name in values else name for name in names)
+        old = self.relation(name, self.own_schema)
+        copy = f"create table {self.relation('rewritten', self.own_schema)} as select {select} from {old}"
+        self.session.create(self.own_schema, "rewritten", copy)
+        self.session.drop(self.own_schema, name)
+        self.session.rename(self.own_schema, "rewritten", name)
 
 
 def people(**changes: Any) -> SyncSpec:

@@ -9,11 +9,13 @@ import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from contract import *  # noqa: F403
+from contract import TestExactKeys as ForEachEngine
 from engine import Engine, Store, people, plan
 from published_path import *  # noqa: F403
 from published_path import Inside
@@ -44,6 +46,30 @@ def server() -> Iterator[Path]:
 def engine(server: Path) -> Engine:
     output = {"type": "postgres", "host": str(server), "port": 5432, "user": "postgres", "password": ""}
     return Engine("postgres", {**output, "dbname": "postgres"})
+
+
+FOLDED = """
+create collation if not exists folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+drop domain if exists folded;
+-- A cast cannot name a collation.
+create domain folded as text collate folded
+"""
+
+
+class TestFoldedKeys(ForEachEngine):
+    """Columns that fold case: by a collation where the server has ICU, else by a type."""
+
+    @pytest.fixture
+    def engine(self, engine: Engine, server: Path) -> Engine:
+        with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+            connection.autocommit = True
+            try:
+                connection.cursor().execute(FOLDED)
+                folded = "public.folded"
+            except psycopg2.errors.FeatureNotSupported:
+                connection.cursor().execute("create extension if not exists citext with schema public")
+                folded = "public.citext"
+        return replace(engine, types={**engine.types, "folded": folded})
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import decimal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +94,9 @@ class Recorder(Session):
         return self.answers.pop(0) if self.answers else []
 
     def exists(self, schema: str, identifier: str) -> bool:
+        return self.there
+
+    def has_columns(self, schema: str, identifier: str, names: Sequence[str]) -> bool:
         return self.there
 
     def tables(self, schema: str) -> frozenset[str]:
@@ -247,6 +250,16 @@ def ledgers(recorder: Recorder, dialect: str) -> None:
     tables.queued_deletions()
     for text in AWKWARD:
         tables.end_deletion("r1", text, text, is_undone=text < "a")
+        recorder.run(recorder.sql("pendo_last_commits", ledger=earlier_ledger(recorder, text)))
+    copy = {"ledger": recorder.relation("pendo", "people__compacted"), "entries": earlier_ledger(recorder, "visitor")}
+    recorder.run(recorder.sql("pendo_carry_on", **copy))
+
+
+def earlier_ledger(recorder: Recorder, destination: str) -> str:
+    """What the ledger of an earlier version is read as."""
+    relation = recorder.relation("pendo", "people__ledger")
+    lacking = {"lacking": ["destination", "commit_number"], "destination": destination}
+    return recorder.sql("pendo_carried_entries", ledger=relation, **lacking)
 
 
 def reasons(recorder: Recorder, dialect: str) -> None:
@@ -296,7 +309,8 @@ def history(recorder: Recorder, dialect: str) -> None:
 def models_of_the_package(recorder: Recorder, dialect: str) -> None:
     """The package's models as a user's dbt makes them, before the first sync and after some."""
     ledgers = [{"sync": name, "relation": recorder.relation("pendo", "x__ledger")} for name in ("people", "it's")]
-    for found in ([], ledgers):
+    earlier = [{"sync": "people", "relation": earlier_ledger(recorder, "")}]
+    for found in ([], ledgers, earlier):
         for name in ("stg_pendo_runs", "stg_pendo_ledger", "pendo_delivery_by_day", "pendo_held_rows"):
             recorder.run(model_sql(recorder, name, found))
 
@@ -364,6 +378,10 @@ def segments(recorder: Recorder, dialect: str) -> None:
         recorder.there = True
         tables.segment_notes().latest()
         tables.segment_notes().filler(name)
+        table = recorder.relation("pendo", "pendo_segments")
+        recorder.run(recorder.sql("pendo_number_segments", segments=table))
+        unnumbered = recorder.sql("pendo_unnumbered_segments", segments=table)
+        recorder.run(recorder.sql("pendo_read_segment", segments=unnumbered, sync=name, segment=name))
         tables.write_changes("r1", PlanOptions())
         recorder.there = False
 
