@@ -81,6 +81,16 @@ from {{ entries }} entries
 {% endmacro %}
 
 
+{# The entries of a ledger that were delivered as something else, as a subquery. #}
+{% macro pendo_other_entries(ledger, destination) -%}
+(
+    select *
+    from {{ ledger }} own
+    where {{ dbt_pendo.pendo_exact('destination') }} <> {{ dbt_pendo.pendo_literal(destination) }}
+)
+{%- endmacro %}
+
+
 {# How many keys a ledger knows; a key counts once for each destination. #}
 {% macro pendo_count_known(ledger) %}
 select count(*) as keys

@@ -266,6 +266,8 @@ class SyncTables:
     def adopt(self, run_id: str, drift: str | None = None) -> None:
         """Begins the ledger anew, with the rows of the change set as delivered without sending them.
 
+        What was delivered to other destinations stays: the mapping may be set back.
+
         Args:
             run_id: The run.
             drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
@@ -285,6 +287,8 @@ class SyncTables:
                 drift=drift,
             )
         )
+        others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=self._spec.destination)
+        self._session.run(self._session.sql("pendo_carry_on", ledger=adopted, entries=others))
         self._replace_ledger()
 
     def queued_deletions(self) -> dict[str, int]:

@@ -54,6 +54,24 @@ def test_what_pendo_had_acknowledged_is_committed_first(lab: Lab) -> None:
     assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
 
 
+def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab: Lab) -> None:
+    """The mapping is another by then, and what a dead run sent as events is delivered as nothing else."""
+    fill(lab)
+    kill_in_the_midst(lab)
+    before = len(lab.sandbox.events)
+    mapping = {"object": "visitor", "visitor_id": "id", "mode": "upsert", "fields": {"plan": "person"}}
+    with lab.manifest() as manifest:
+        node = manifest["nodes"]["model.lab.clicks"]
+        events, node["config"]["meta"], node["meta"] = node["meta"], {"pendo": mapping}, {"pendo": mapping}
+    assert lab.sync()["clicks"]["delivered"] == EVENTS
+    with lab.manifest() as manifest:
+        node = manifest["nodes"]["model.lab.clicks"]
+        node["config"]["meta"] = node["meta"] = events
+    result = lab.sync()["clicks"]
+    # Two requests may have been in flight.
+    assert EVENTS - before <= result["delivered"] <= EVENTS - before + 2
+
+
 def _cut(journal: bytes, dice: random.Random) -> bytes:
     return journal[: dice.randrange(len(journal))]
 

@@ -535,6 +535,11 @@ class TestDestinations:
         commit(tables, "r3")
         assert plan(self.events(store, "Web"), "r4") == Planned(unchanged=2)
 
+        # Adopting for one destination forgets none of another.
+        plan(tables, "adopted", full_refresh=True)
+        tables.adopt("adopted")
+        assert {entry[4] for entry in store.ledger(tables)} == {"r1", "r2", "adopted"}
+
         # By mistake, and back again; a compaction in between keeps what each of them knows.
         monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
         tables = self.visitors(store)

@@ -123,6 +123,21 @@ def test_a_plan_scans_the_model_once_and_the_ledger_once(store: Store, many: Syn
     assert scans == ["people", "people__ledger"]
 
 
+def test_a_view_in_the_way_of_a_ledger_of_an_earlier_version(store: Store) -> None:
+    store.create("people", {"id": "text", "plan": "text"}, [("a", "x")])
+    tables = store.tables(people())
+    plan(tables, "r1")
+    tables.commit("r1", EVERYTHING, tables.read_positions(EVERYTHING), {})
+    store.rewrite("people__ledger", without=("destination", "commit_number"))
+    view = store.relation("people__seen", store.own_schema)
+    store.session.run(f"create view {view} as select * from {tables.ledger}")
+    with pytest.raises(WarehouseError, match=r"people__ledger. is of an earlier version of dbt-pendo") as refused:
+        store.tables(people())
+    assert refused.value.hint == "Drop the view that reads it, and run again. Nothing was sent."
+    store.session.run(f"drop view {view}")
+    assert plan(store.tables(people()), "r2").unchanged == 1
+
+
 def test_a_role_that_may_not_create_schemas(engine: Engine, server: Path, tmp_path: Path) -> None:
     schema = f"r{uuid.uuid4().hex[:12]}"
     folder = tmp_path / "reader"
