@@ -31,7 +31,8 @@
         {%- endcall -%}
         {%- do adapter.execute(insert) -%}
     {%- endif -%}
-    {%- set models = '1 model' if builds | length == 1 else builds | length ~ ' models' -%}
+    {%- set count = builds | selectattr('action', 'equalto', 'published') | list | length -%}
+    {%- set models = '1 model' if count == 1 else count ~ ' models' -%}
     {%- do log('dbt_pendo: published ' ~ models ~ ' to ' ~ relation, info=true) -%}
 {% endmacro %}
 
@@ -119,6 +120,14 @@
                 'column_mappings': tojson(columns),
                 'build_order': builds | length
             }) -%}
+            {%- if node.resource_type == 'snapshot' -%}
+                {%- do builds.append({
+                    'action': 'snapshot',
+                    'unique_id': node.unique_id,
+                    'invocation_id': invocation_id,
+                    'mapping': tojson(dbt_pendo.pendo_snapshot_config(node))
+                }) -%}
+            {%- endif -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}

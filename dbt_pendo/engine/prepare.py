@@ -164,10 +164,37 @@ def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
             f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
         )
     return Source(
-        relation,
+        _rows_to_read(session, model, spec, columns),
         found[spec.key],
         tuple(found[name] for name in spec.columns),
         found[spec.parent_key] if spec.parent_key else None,
+    )
+
+
+def _rows_to_read(session: Session, model: Model, spec: SyncSpec, columns: Sequence[TableColumn]) -> str:
+    """Returns what to select from: the model's table; of a snapshot's its current rows, unless each row is an event.
+
+    Raises:
+        ConfigError: If a snapshot's table does not say which rows are current.
+    """
+    relation, current = require_table(model), model.current_rows
+    if current is None or spec.event is not None:
+        return relation
+    valid_to = _find_column(current.valid_to, columns)
+    if valid_to is None:
+        raise ConfigError(
+            f"{spec.file}: {spec.name}: {relation} has no column `{current.valid_to}`, which says until when a row of "
+            "a snapshot was current.",
+            "Name it under `snapshot_meta_column_names` of the snapshot, or let dbt make the table: "
+            f"`dbt snapshot --select {model.name}`.",
+        )
+    is_deleted = _find_column(current.is_deleted, columns)
+    return session.sql(
+        "pendo_current_rows",
+        snapshot=relation,
+        valid_to=valid_to.name,
+        valid_to_current=current.valid_to_current,
+        is_deleted=is_deleted.name if is_deleted else None,
     )
 
 

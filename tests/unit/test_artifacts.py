@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import Manifest, Model, read_manifest
+from dbt_pendo.project.artifacts import CurrentRows, Manifest, Model, read_manifest
 from dbt_pendo.project.run_results import BUILDING_COMMANDS, BUILT, LastRun, read_last_run
 from dbt_pendo.spec.annotation import Annotation
 
@@ -256,6 +256,31 @@ def test_what_dbt_leaves_out_does_no_harm(tmp_path):
 @pytest.mark.parametrize("kind", ["model", "seed", "snapshot"])
 def test_what_has_a_table_can_be_synced(tmp_path, kind):
     assert [model.unique_id for model in models_of(tmp_path, a_node(resource_type=kind))] == [f"{kind}.shop.users"]
+
+
+@pytest.mark.parametrize(
+    ("config", "read"),
+    [
+        pytest.param({}, CurrentRows(), id="dbt 1.8"),
+        pytest.param(
+            {"snapshot_meta_column_names": {"dbt_valid_to": None}, "dbt_valid_to_current": None},
+            CurrentRows(),
+            id="nulls for nothing",
+        ),
+        pytest.param({"snapshot_meta_column_names": None}, CurrentRows(), id="a null for all of them"),
+        pytest.param(
+            {
+                "snapshot_meta_column_names": {"dbt_valid_to": "until", "dbt_is_deleted": "gone", "dbt_scd_id": "id"},
+                "dbt_valid_to_current": "to_date('9999-12-31')",
+            },
+            CurrentRows("until", "to_date('9999-12-31')", "gone"),
+            id="all of them",
+        ),
+    ],
+)
+def test_a_snapshot_says_which_rows_are_current(tmp_path, config, read):
+    (model,) = models_of(tmp_path, a_node(resource_type="snapshot", config={"meta": {"pendo": MAPPING}, **config}))
+    assert model.current_rows == read
 
 
 @pytest.mark.parametrize("kind", ["test", "unit_test", "analysis", "operation", "source", "exposure"])
