@@ -87,7 +87,7 @@
 {% endmacro %}
 
 
-{# Adds a node's row, if it is a model, seed or snapshot that is mapped, or of which a column is. #}
+{# Adds a node's row, if it is a model, seed or snapshot that is mapped, or of which a column is; a null takes it out. #}
 {% macro pendo_add_build(builds, node, status, tests) %}
     {%- if node.resource_type in ['model', 'seed', 'snapshot'] -%}
         {%- set mapping = dbt_pendo.pendo_metas(node) -%}
@@ -98,7 +98,7 @@
                 {%- do columns.update({column.name or name: meta}) -%}
             {%- endfor -%}
         {%- endfor -%}
-        {%- if mapping or columns -%}
+        {%- if mapping != [none] and (mapping or columns) -%}
             {%- set version = '_v' ~ node.version if node.version is defined and node.version is not none else '' -%}
             {%- set flag = invocation_args_dict -%}
             {%- do builds.append({

@@ -238,12 +238,14 @@ def is_syncable(node: Any) -> bool:
 
 
 def is_annotated(node: Mapping[str, Any]) -> bool:
-    """Returns whether a node or one of its columns carries ``meta.pendo``."""
-    return _pendo_of(node)[0] or bool(_annotated_columns(node))
+    """Returns whether a node or one of its columns carries ``meta.pendo``; null there carries none."""
+    return _pendo_of(node)[1] is not None or bool(_annotated_columns(node))
 
 
 def _annotated_columns(node: Mapping[str, Any]) -> dict[str, Any]:
     marked, meta = _pendo_of(node)
+    if marked and meta is None:
+        return {}
     return {
         str(as_mapping(column).get("name") or name): value
         for name, column in as_mapping(node.get("columns")).items()

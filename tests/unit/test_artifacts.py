@@ -170,7 +170,6 @@ def test_a_manifest_that_cannot_be_read_says_why(tmp_path):
         pytest.param("text", {"pendo": MAPPING}, MAPPING, id="config.meta is no mapping"),
         pytest.param({"pendo": [MAPPING, OTHER]}, {}, [MAPPING, OTHER], id="a list"),
         pytest.param({"pendo": "users"}, {}, "users", id="nonsense is for the parser to judge"),
-        pytest.param({"pendo": None}, {"pendo": MAPPING}, None, id="an empty mapping is one"),
     ],
 )
 def test_config_meta_comes_before_meta(tmp_path, config_meta, meta, read):
@@ -201,6 +200,21 @@ def test_columns_carry_mappings_of_their_own(tmp_path, column, read):
     columns = {"plan_name": {"name": "plan_name", **column} if column is not None else None, "other": {"name": "other"}}
     (model,) = models_of(tmp_path, a_node(columns=columns))
     assert model.annotation.columns == read
+
+
+@pytest.mark.parametrize(
+    ("config_meta", "meta"),
+    [
+        pytest.param({"pendo": None}, {"pendo": None}, id="as dbt writes it"),
+        pytest.param({"pendo": None}, {"pendo": MAPPING}, id="config.meta comes first"),
+        pytest.param({"owner": "me"}, {"pendo": None}, id="meta alone"),
+        pytest.param({"pendo": None}, None, id="meta is null"),
+    ],
+)
+def test_null_takes_a_model_and_its_columns_out(tmp_path, config_meta, meta):
+    columns = {"plan": {"name": "plan", "meta": {"pendo": "plan"}}, "id": {"name": "id", "meta": {"pendo": None}}}
+    out = a_node("out", config={"meta": config_meta}, meta=meta, columns=columns)
+    assert [model.name for model in models_of(tmp_path, a_node(), out)] == ["users"]
 
 
 @pytest.mark.parametrize("pendo", [MAPPING, [MAPPING, OTHER]], ids=["a mapping", "a list"])
