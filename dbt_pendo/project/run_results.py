@@ -36,6 +36,10 @@ class LastRun:
         """Whether it was a command that builds models."""
         return self.command in BUILDING_COMMANDS
 
+    def left_out(self, unique_id: str) -> bool:
+        """Returns whether it built models and this was not one of them: nobody selected it."""
+        return self.builds and unique_id not in self.statuses
+
 
 def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     """Reads ``run_results.json``, and believes it only where it tells the truth.
