@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -448,21 +449,34 @@ def test_these_do_not(tmp_path, status):
     "results",
     [
         pytest.param(None, id="none"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b"{", id="half written"),
-        pytest.param([], id="a list"),
         pytest.param({}, id="an empty object"),
         pytest.param(changed("metadata", None), id="null metadata"),
         pytest.param(changed("metadata", ["inv-1"]), id="a list as metadata"),
         pytest.param(changed("args", None), id="null args"),
         pytest.param(changed("args", "build"), id="text as args"),
-        pytest.param(changed("results", None), id="null results"),
-        pytest.param(changed("results", 7), id="a number as results"),
         pytest.param(changed("results", [None, "x", 7]), id="results of another sort"),
     ],
 )
 def test_results_that_cannot_be_read_say_nothing(tmp_path, results):
     assert unbuilt(tmp_path, results) == {}
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        pytest.param(b"", "is not JSON", id="empty"),
+        pytest.param(json.dumps(RESULTS).encode()[:-20], "is not JSON", id="half written"),
+        pytest.param(b'{"args": "\xff"}', "is not JSON", id="not UTF-8"),
+        pytest.param([], "is not a dbt artifact", id="a list"),
+        pytest.param(changed("results", None), "lists no results", id="null results"),
+        pytest.param(changed("results", {"model.shop.bad": "error"}), "lists no results", id="results by id"),
+    ],
+)
+def test_results_that_may_hide_a_failure_are_refused(tmp_path, results, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        last_run(tmp_path, results)
+    assert str(tmp_path / "run_results.json") in caught.value.message
+    assert "dbt build" in caught.value.hint
 
 
 json_values = st.recursive(
@@ -485,4 +499,5 @@ json_values = st.recursive(
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_results_file_whatever_it_holds_breaks_a_run(tmp_path, document):
-    assert isinstance(last_run(tmp_path, json.dumps(document).encode()), LastRun)
+    with contextlib.suppress(ConfigError):
+        assert isinstance(last_run(tmp_path, json.dumps(document).encode()), LastRun)
