@@ -195,7 +195,7 @@ def load_settings(
         ConfigError: If a setting is unknown, or its value makes no sense.
     """
     known = (*ENVIRONMENT, ALERTS, *PACKAGE_VARS)
-    for name in project_vars:
+    for name in map(str, project_vars):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"Did you mean `{close[0]}`?" if close else f"Known settings: {', '.join(known)}."

@@ -1,6 +1,7 @@
 {#
   What dbt has published and what dbt-pendo has taken of it: append-only. A row of the action `published` is a model as
-  one dbt invocation left it; one of `taken` says that a run of dbt-pendo is through with it.
+  one dbt invocation left it; one of `taken` says that a run of dbt-pendo is through with it; one of `snapshot` has, in
+  `mapping`, what the config of a published snapshot says of its current rows.
 #}
 {% macro pendo_create_builds(builds) %}
 create table {{ builds }} (
@@ -61,9 +62,9 @@ from (
 {% macro pendo_read_builds(builds) %}
 select
     {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
-    latest.{{ column[0] }}
-    {{- ',' if not loop.last }}
+    latest.{{ column[0] }},
     {%- endfor %}
+    snapshots.mapping
 from (
     select
         published.*,
@@ -82,6 +83,14 @@ left join (
     from {{ builds }} builds
     where action = 'taken'
 ) taken on {{ dbt_pendo.pendo_exact('latest.unique_id') }} = taken.unique_id and latest.invocation_id = taken.invocation_id
+left join (
+    select {{ dbt_pendo.pendo_exact('unique_id') }} as unique_id, invocation_id, max(mapping) as mapping
+    from {{ builds }} builds
+    where action = 'snapshot'
+    group by {{ dbt_pendo.pendo_exact('unique_id') }}, invocation_id
+) snapshots
+    on {{ dbt_pendo.pendo_exact('latest.unique_id') }} = snapshots.unique_id
+    and latest.invocation_id = snapshots.invocation_id
 where latest.age = 1 and taken.unique_id is null
 order by latest.logged_at, latest.build_order, latest.unique_id
 {% endmacro %}

@@ -100,7 +100,7 @@ select
     {%- for column in columns %},
     {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.name), column.dtype) }}
     {%- endfor %}
-from {{ model }} model
+from {{ model }}
 where {{ dbt_pendo.pendo_key(key) }} = {{ dbt_pendo.pendo_literal(record_key) }}
 limit 2
 {% endmacro %}

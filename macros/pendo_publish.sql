@@ -31,7 +31,8 @@
         {%- endcall -%}
         {%- do adapter.execute(insert) -%}
     {%- endif -%}
-    {%- set models = '1 model' if builds | length == 1 else builds | length ~ ' models' -%}
+    {%- set count = builds | selectattr('action', 'equalto', 'published') | list | length -%}
+    {%- set models = '1 model' if count == 1 else count ~ ' models' -%}
     {%- do log('dbt_pendo: published ' ~ models ~ ' to ' ~ relation, info=true) -%}
 {% endmacro %}
 
@@ -86,7 +87,7 @@
 {% endmacro %}
 
 
-{# Adds a node's row, if it is a model, seed or snapshot that is mapped, or of which a column is. #}
+{# Adds a node's row, if it is a model, seed or snapshot that is mapped, or of which a column is; a null takes it out. #}
 {% macro pendo_add_build(builds, node, status, tests) %}
     {%- if node.resource_type in ['model', 'seed', 'snapshot'] -%}
         {%- set mapping = dbt_pendo.pendo_metas(node) -%}
@@ -97,7 +98,7 @@
                 {%- do columns.update({column.name or name: meta}) -%}
             {%- endfor -%}
         {%- endfor -%}
-        {%- if mapping or columns -%}
+        {%- if mapping != [none] and (mapping or columns) -%}
             {%- set version = '_v' ~ node.version if node.version is defined and node.version is not none else '' -%}
             {%- set flag = invocation_args_dict -%}
             {%- do builds.append({
@@ -119,6 +120,14 @@
                 'column_mappings': tojson(columns),
                 'build_order': builds | length
             }) -%}
+            {%- if node.resource_type == 'snapshot' -%}
+                {%- do builds.append({
+                    'action': 'snapshot',
+                    'unique_id': node.unique_id,
+                    'invocation_id': invocation_id,
+                    'mapping': tojson(dbt_pendo.pendo_snapshot_config(node))
+                }) -%}
+            {%- endif -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}

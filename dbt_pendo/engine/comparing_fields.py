@@ -53,7 +53,7 @@ def _fields(syncs: OpenSyncs, model: Model, spec: SyncSpec, create: bool) -> Syn
     if spec.object not in IDENTIFIED:
         return SyncFields(spec)
     try:
-        source = find_source(syncs.session, model, spec)
+        source = find_source(syncs.session, model, spec, syncs.gathered.last_run)
         syncs.pendo.require_key()
         matched = match(spec, source, syncs.pendo.schema(spec.object))
         if create or spec.create_fields:

@@ -89,7 +89,7 @@ class OpenSyncs:
         """
         self.calls.about(spec.name, body_mask(self.settings.mask, spec))
         refuse_unsupported(spec)
-        source = find_source(self.session, model, spec)
+        source = find_source(self.session, model, spec, self.gathered.last_run)
         require_moment(spec, source)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))

@@ -12,6 +12,7 @@ from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_fields, read_schema, verify_key
 from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.project.artifacts import Model
+from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY
@@ -130,8 +131,13 @@ def require_table(model: Model) -> str:
     return model.relation_name
 
 
-def find_columns(session: Session, model: Model) -> Sequence[TableColumn]:
+def find_columns(session: Session, model: Model, last_run: LastRun | None = None) -> Sequence[TableColumn]:
     """Finds the columns of a model's table or view in the warehouse.
+
+    Args:
+        session: The warehouse.
+        model: The model.
+        last_run: What is known of dbt's last command, to say what can be done where there is no table.
 
     Raises:
         ConfigError: If there is none, or the model was not built.
@@ -139,17 +145,24 @@ def find_columns(session: Session, model: Model) -> Sequence[TableColumn]:
     relation = require_table(model)
     columns = session.columns(model.database, model.schema, model.identifier)
     if not columns:
-        raise ConfigError(f"{model.annotation.model}: {relation} is not in the warehouse.", _build(model))
+        message = f"{model.annotation.model}: {relation} is not in the warehouse."
+        raise ConfigError(message, _build(model, last_run))
     return columns
 
 
-def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
+def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRun) -> Source:
     """Finds the model's table and the mapped columns in the warehouse.
+
+    Args:
+        session: The warehouse.
+        model: The model.
+        spec: The sync.
+        last_run: What is known of dbt's last command.
 
     Raises:
         ConfigError: If the model was not built, or a column is not there.
     """
-    relation, columns = require_table(model), find_columns(session, model)
+    relation, columns = require_table(model), find_columns(session, model, last_run)
     missing = []
     found: dict[str, TableColumn] = {}
     for name in (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns):
@@ -164,10 +177,37 @@ def find_source(session: Session, model: Model, spec: SyncSpec) -> Source:
             f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
         )
     return Source(
-        relation,
+        _rows_to_read(session, model, spec, columns),
         found[spec.key],
         tuple(found[name] for name in spec.columns),
         found[spec.parent_key] if spec.parent_key else None,
+    )
+
+
+def _rows_to_read(session: Session, model: Model, spec: SyncSpec, columns: Sequence[TableColumn]) -> str:
+    """Returns what to select from: the model's table; of a snapshot's its current rows, unless each row is an event.
+
+    Raises:
+        ConfigError: If a snapshot's table does not say which rows are current.
+    """
+    relation, current = require_table(model), model.current_rows
+    if current is None or spec.event is not None:
+        return relation
+    valid_to = _find_column(current.valid_to, columns)
+    if valid_to is None:
+        raise ConfigError(
+            f"{spec.file}: {spec.name}: {relation} has no column `{current.valid_to}`, which says until when a row of "
+            "a snapshot was current.",
+            "Name it under `snapshot_meta_column_names` of the snapshot, or let dbt make the table: "
+            f"`dbt snapshot --select {model.name}`.",
+        )
+    is_deleted = _find_column(current.is_deleted, columns)
+    return session.sql(
+        "pendo_current_rows",
+        snapshot=relation,
+        valid_to=valid_to.name,
+        valid_to_current=current.valid_to_current,
+        is_deleted=is_deleted.name if is_deleted else None,
     )
 
 
@@ -241,8 +281,14 @@ def _require_usable(spec: SyncSpec, matched: tuple[MatchedField, ...]) -> None:
         raise error
 
 
-def _build(model: Model) -> str:
-    return f"Run `dbt build --select {model.annotation.model}`."
+def _build(model: Model, last_run: LastRun | None = None) -> str:
+    command = f"`dbt build --select {model.annotation.model}`"
+    if last_run is None or not last_run.left_out(model.unique_id):
+        return f"Run {command}."
+    return (
+        f"The last `dbt {last_run.command}` did not build it, which is as it should be with `--defer`. Leave such "
+        f"models out with `--only-built` (of `sync` and `plan`) or `--exclude`, or run {command}."
+    )
 
 
 def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | None:

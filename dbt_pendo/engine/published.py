@@ -10,7 +10,7 @@ from typing import Any
 from dbt_pendo.engine.gates import Gates, Verdict, judge
 from dbt_pendo.engine.gather import Gathered, Selection, read_specs, refuse_shared_segments
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import Model, as_mapping
+from dbt_pendo.project.artifacts import Model, as_mapping, read_current_rows
 from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.spec.annotation import Annotation
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
@@ -85,6 +85,7 @@ def _model(build: Build) -> Model:
         materialized=build.materialized,
         annotation=Annotation(build.unique_id, build.model, build.file, mapping, as_mapping(columns)),
         tests=frozenset(as_mapping(tests)),
+        current_rows=read_current_rows(as_mapping(_decoded(build.snapshot, build))) if build.snapshot else None,
     )
 
 
@@ -99,6 +100,9 @@ def _decoded(text: str | None, build: Build) -> Any:
 
 
 def _verdict(build: Build, model: Model, gates: Gates) -> Verdict:
+    if build.unique_id.startswith("snapshot.") and model.current_rows is None:
+        older = "an older release of the dbt package published it, and did not say which rows of a snapshot are current"
+        return Verdict(False, f"{older}: upgrade the package in packages.yml")
     if build.status is not None:
         statuses = {build.unique_id: build.status, **as_mapping(_decoded(build.tests, build))}
         return judge(model, LastRun(build.command, statuses, build.partial or ""), gates)

@@ -98,7 +98,7 @@ def _story(past: Past, prepared: Prepared, key: str, client: PendoClient) -> Row
     run_id, calls = past.latest_calls(spec.name, key)
     if not entries and not rows and not calls:
         raise ConfigError(
-            f"{spec.name}: neither {prepared.source.relation} nor the ledger has a row {key}.",
+            f"{spec.name}: neither the model's table nor the ledger has a row {key}.",
             "Keys are case sensitive; give it as the ledger's record_key has it.",
         )
     record, note = _held(spec, key, client)

@@ -20,6 +20,21 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
+class CurrentRows:
+    """What tells the current rows of a snapshot's table from those that were current before.
+
+    Attributes:
+        valid_to: The column that says until when a row was current; null for one that still is.
+        valid_to_current: SQL of the value that it has instead (``dbt_valid_to_current``); None where there is none.
+        is_deleted: The column that is 'True' for a deleted record; dbt makes it for ``hard_deletes: new_record``.
+    """
+
+    valid_to: str = "dbt_valid_to"
+    valid_to_current: str | None = None
+    is_deleted: str = "dbt_is_deleted"
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model, seed or snapshot.
 
@@ -38,6 +53,7 @@ class Model:
         tests: The ids of its tests, unit tests among them.
         owner: Who owns the group that it belongs to, as dbt's YAML says it; empty where nobody does.
         is_private: Whether dbt lets nothing outside its group refer to it.
+        current_rows: What tells a snapshot's current rows; None for models and seeds, of which every row is current.
     """
 
     unique_id: str
@@ -54,6 +70,7 @@ class Model:
     tests: frozenset[str] = frozenset()
     owner: Mapping[str, Any] = field(default_factory=dict)
     is_private: bool = False
+    current_rows: CurrentRows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +214,21 @@ def _model(unique_id: str, node: Mapping[str, Any], graph: _Graph, groups: Mappi
         tests=graph.tests.get(unique_id, frozenset()),
         owner=as_mapping(group.get("owner")),
         is_private=(config.get("access") or node.get("access")) == "private",
+        current_rows=read_current_rows(config) if node.get("resource_type") == "snapshot" else None,
+    )
+
+
+def read_current_rows(config: Mapping[str, Any]) -> CurrentRows:
+    """Returns what tells the current rows of a snapshot.
+
+    Args:
+        config: The snapshot's config; that of dbt 1.8 says nothing.
+    """
+    names, default = as_mapping(config.get("snapshot_meta_column_names")), CurrentRows()
+    return CurrentRows(
+        valid_to=str(names.get("dbt_valid_to") or default.valid_to),
+        valid_to_current=str(config.get("dbt_valid_to_current") or "") or None,
+        is_deleted=str(names.get("dbt_is_deleted") or default.is_deleted),
     )
 
 
@@ -206,12 +238,14 @@ def is_syncable(node: Any) -> bool:
 
 
 def is_annotated(node: Mapping[str, Any]) -> bool:
-    """Returns whether a node or one of its columns carries ``meta.pendo``."""
-    return _pendo_of(node)[0] or bool(_annotated_columns(node))
+    """Returns whether a node or one of its columns carries ``meta.pendo``; null there carries none."""
+    return _pendo_of(node)[1] is not None or bool(_annotated_columns(node))
 
 
 def _annotated_columns(node: Mapping[str, Any]) -> dict[str, Any]:
     marked, meta = _pendo_of(node)
+    if marked and meta is None:
+        return {}
     return {
         str(as_mapping(column).get("name") or name): value
         for name, column in as_mapping(node.get("columns")).items()

@@ -36,6 +36,10 @@ class LastRun:
         """Whether it was a command that builds models."""
         return self.command in BUILDING_COMMANDS
 
+    def left_out(self, unique_id: str) -> bool:
+        """Returns whether it built models and this was not one of them: nobody selected it."""
+        return self.builds and unique_id not in self.statuses
+
 
 def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     """Reads ``run_results.json``, and believes it only where it tells the truth.
@@ -47,12 +51,14 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     Args:
         target_path: dbt's target folder.
         manifest: The manifest beside it.
+
+    Raises:
+        ConfigError: If it is there and broken: what it said may have been a failure.
     """
     path = target_path / "run_results.json"
-    try:
-        document = read_artifact(path)
-    except ConfigError:
+    if not path.exists():
         return LastRun(doubt=f"there is no {path.name} to say what dbt built")
+    document = read_artifact(path)
     metadata, arguments = as_mapping(document.get("metadata")), as_mapping(document.get("args"))
     command = arguments.get("which")
     if not isinstance(command, str) or command not in BUILDING_COMMANDS | {"test"}:
@@ -61,8 +67,10 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
         return LastRun(doubt=f"{path.name} is of another dbt invocation than {manifest.path.name}")
     results = document.get("results")
+    if not isinstance(results, list):
+        raise ConfigError(f"{path} lists no results.", "Run `dbt build` to write it anew.")
     partial = next((f"--{flag}" for flag in ("empty", "sample") if arguments.get(flag)), "")
-    return LastRun(command, _statuses(results if isinstance(results, list) else []), partial)
+    return LastRun(command, _statuses(results), partial)
 
 
 def _statuses(results: list[Any]) -> Mapping[str, str]:

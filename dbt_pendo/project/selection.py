@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.spec.wording import shortened
 
 
 def select_nodes(
@@ -31,7 +32,7 @@ def select_nodes(
         selector: The name of a selector in ``selectors.yml``; used instead of the two above.
 
     Raises:
-        ConfigError: If dbt does not understand the selection.
+        ConfigError: If dbt does not understand the selection, or cannot read the manifest.
     """
     from dbt.artifacts.schemas.manifest import WritableManifest
     from dbt.compilation import Linker
@@ -41,6 +42,7 @@ def select_nodes(
     from dbt.graph.cli import parse_difference
     from dbt.graph.graph import Graph
     from dbt.graph.selector import NodeSelector
+    from dbt.version import __version__ as dbt_version
     from dbt_common.events.event_manager_client import cleanup_event_logger
     from dbt_common.exceptions import DbtBaseException
 
@@ -52,6 +54,13 @@ def select_nodes(
         manifest = Manifest.from_writable_manifest(WritableManifest.upgrade_schema_version(document))
         linker = Linker()
         linker.link_graph(manifest)
+    except Exception as error:  # dbt checks little of what it reads, so this may be any
+        why = shortened(" ".join(str(error).split()), 200)
+        raise ConfigError(
+            f"{manifest_path}: dbt {dbt_version} cannot select from it: {why}",
+            "Run `dbt build` to write it anew, or leave out --select and the like.",
+        ) from None
+    try:
         if selector:
             spec = _named_selector(project_dir, selector)
         else:

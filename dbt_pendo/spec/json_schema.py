@@ -42,14 +42,14 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "meta.pendo",
         "description": "Syncs the table dbt builds for this model to Pendo. The left side is Pendo's word, "
-        "the right side is your column; {value: …} is a constant.",
+        "the right side is your column; {value: …} is a constant. null takes the model out of a mapping it inherits.",
         "if": {"type": "array"},
         "then": {
             "type": "array",
             "minItems": 1,
             "items": {"$ref": "#/$defs/sync", "required": ["name"]},
         },
-        "else": {"$ref": "#/$defs/sync"},
+        "else": {"if": {"type": "null"}, "else": {"$ref": "#/$defs/sync"}},
         "$defs": {
             "sync": _sync(),
             **{name: _object(name) for name in OBJECTS},

@@ -15,6 +15,10 @@ from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.spec.wording import found, listing, quoted
 
 _EXPECTED = "expected a mapping with `object` and its id"
+_TO_LEAVE_OUT = (
+    "Write null to take the model out of a mapping that it inherits, or `enabled: false` inside a mapping to check it "
+    "and never sync it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,16 @@ def _read_model(annotation: Annotation) -> _Model:
     place = Place(annotation.file, annotation.model, problems=model.problems)
     columns = mapped_columns(annotation.columns)
     match annotation.meta:
+        case None if columns:
+            place.wrong(f"missing, though {_named(columns)} mapped; write `object` and its id on the model")
+            column_entries(columns, None, place)
+        case None:
+            pass  # Columns that say `false` ask for nothing.
+        case empty if not empty:
+            place.wrong(f"{_EXPECTED}, or a list of such mappings; found {_empty(empty)}. {_TO_LEAVE_OUT}")
         case dict() as meta:
             _read_mapping(model, meta, columns, place)
         case list() as metas:
-            if not metas:
-                place.wrong(f"lists no sync; {_EXPECTED} for each")
             if columns:
                 place.wrong(
                     f"is a list, so which sync {_named(columns)} mapped for is not clear; "
@@ -61,11 +70,6 @@ def _read_model(annotation: Annotation) -> _Model:
                 )
             for index, meta in enumerate(metas):
                 _read_item(model, meta, place.at(f"[{index}]"))
-        case None if columns:
-            place.wrong(f"missing, though {_named(columns)} mapped; write `object` and its id on the model")
-            column_entries(columns, None, place)
-        case None if annotation.columns:
-            pass  # Columns that say `false` ask for nothing.
         case other:
             place.wrong(f"{_EXPECTED}, or a list of such mappings; found {found(other)}")
     return model
@@ -90,6 +94,12 @@ def _read_mapping(model: _Model, meta: dict[str, Any], columns: dict[str, Any], 
         model.names.append(place.sync)
     if spec := read_sync(meta, columns, model.annotation.unique_id, place):
         model.specs.append(spec)
+
+
+def _empty(value: Any) -> str:
+    if isinstance(value, list | dict):
+        return "an empty list" if isinstance(value, list) else "an empty mapping"
+    return found(value)
 
 
 def _named(columns: dict[str, Any]) -> str:

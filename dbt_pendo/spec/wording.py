@@ -48,6 +48,6 @@ def found(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a mapping"
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, length: int = 60) -> str:
     """Enough of a text to recognise it."""
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -31,6 +31,8 @@ class Build:
         materialized: ``table``, ``view``, ``ephemeral`` …
         mapping: JSON: what stands under ``meta.pendo`` of the model; None when only columns are mapped.
         column_mappings: JSON: what stands under ``meta.pendo`` of each mapped column, by its name.
+        snapshot: JSON: what the config of a snapshot says of its current rows; None for others, and where an older
+            release of the dbt package published it.
     """
 
     unique_id: str
@@ -48,6 +50,7 @@ class Build:
     materialized: str
     mapping: str | None
     column_mappings: str
+    snapshot: str | None
 
 
 def read_builds(session: Session, schema: str) -> list[Build]:

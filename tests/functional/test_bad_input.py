@@ -181,7 +181,7 @@ def test_a_disabled_mapping_is_still_checked(people: SmallProject, sandbox: Sand
 
 
 @pytest.mark.parametrize(
-    "pendo", [None, "visitor", [], 3, True, {}, [{}], [PEOPLE, PEOPLE], {"pendo": PEOPLE}], ids=repr
+    "pendo", ["visitor", False, [], 3, True, {}, [{}], [PEOPLE, PEOPLE], {"pendo": PEOPLE}], ids=repr
 )
 def test_whatever_stands_in_the_manifest(people: SmallProject, sandbox: Sandbox, pendo: Any) -> None:
     def put(node: dict[str, Any]) -> None:
@@ -189,6 +189,14 @@ def test_whatever_stands_in_the_manifest(people: SmallProject, sandbox: Sandbox,
 
     people.change_node("model.small.people", put)
     refused("sync", 2, "models/_models.yml: people", "meta.pendo")
+    check_untouched(people, sandbox)
+
+
+def test_a_project_of_which_every_model_was_taken_out(people: SmallProject, sandbox: Sandbox) -> None:
+    people.annotate("people", None, {"plan": "plan"})
+    people.change_node("model.small.people", lambda node: node["config"].update(meta={"pendo": None}))
+    for command in ("check", "plan", "sync"):
+        refused(command, 2, "No model in", "carries meta.pendo")
     check_untouched(people, sandbox)
 
 
@@ -427,6 +435,12 @@ def test_an_unknown_setting_of_the_project(people: SmallProject) -> None:
     refused("sync", 2, "dbt_project.yml", "vars.dbt_pendo.regoin", "Did you mean `region`?")
 
 
+def test_a_setting_whose_name_is_no_text(people: SmallProject) -> None:
+    with (people.folder / "dbt_project.yml").open("a") as project_file:
+        project_file.write("vars:\n  dbt_pendo: {3: eu}\n")
+    refused("sync", 2, "dbt_project.yml", "vars.dbt_pendo.3: unknown setting")
+
+
 def test_a_secret_in_the_project_is_refused_and_not_repeated(people: SmallProject) -> None:
     with (people.folder / "dbt_project.yml").open("a") as project_file:
         project_file.write("vars:\n  dbt_pendo: {integration_key: sandbox-integration-key}\n")
@@ -497,6 +511,23 @@ def test_a_warehouse_that_another_process_holds(people: SmallProject, sandbox: S
 def test_a_selection_dbt_does_not_understand(people: SmallProject, sandbox: Sandbox) -> None:
     check_message(people.run("sync", "--select", "nosuchmethod:x"), 2, "selection", "nosuchmethod")
     check_message(people.run("sync", "--selector", "nosuch"), 2, "nosuch", "selectors.yml")
+    check_untouched(people, sandbox)
+
+
+@pytest.mark.parametrize("damage", ["null", "a list of columns", "no checksum"])
+def test_a_manifest_that_dbt_cannot_select_from(people: SmallProject, sandbox: Sandbox, damage: str) -> None:
+    manifest = people.manifest()
+    if damage == "null":
+        manifest["nodes"]["model.small.odd"] = None
+    elif damage == "a list of columns":
+        manifest["nodes"]["model.small.template"]["columns"] = ["id"]
+    else:
+        manifest["nodes"]["model.small.template"].pop("checksum")
+    people.write_manifest(manifest)
+    ended = people.run("sync", "--select", "people").expect(2)
+    assert "manifest.json: dbt " in ended.output
+    assert "cannot select from it" in ended.output
+    assert len(ended.output) < 600
     check_untouched(people, sandbox)
 
 
@@ -584,8 +615,15 @@ def test_results_of_another_invocation_are_not_believed(odd: Project) -> None:
     assert odd.sync("--select", "good").result()["status"] == "success"
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"metadata": null, "args": null, "results": null}'])
-def test_results_that_cannot_be_read_are_ignored(people: SmallProject, content: str | None) -> None:
+@pytest.mark.parametrize("content", ["", '{"metadata": {', "[]"])
+def test_results_that_may_hide_a_failure(people: SmallProject, sandbox: Sandbox, content: str) -> None:
+    (people.target / "run_results.json").write_text(content)
+    refused("sync", 2, "run_results.json", "dbt build")
+    check_untouched(people, sandbox)
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"metadata": null, "args": null, "results": null}'])
+def test_results_that_say_nothing_are_ignored(people: SmallProject, content: str | None) -> None:
     path = people.target / "run_results.json"
     path.unlink()
     if content is not None:

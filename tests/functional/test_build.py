@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,6 +74,15 @@ def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(
 
 def test_what_was_not_selected_is_no_warning(gated: Gated, written: Callable[[], set[str]]) -> None:
     build("--select", "untested", "--warn-error").expect(0)
+    assert written() == {"untested"}
+
+
+def test_slim_ci_syncs_what_it_has_built(gated: Gated, written: Callable[[], set[str]], asked: Path) -> None:
+    shutil.copytree(gated.target, gated.folder / "state")
+    args = ("--select", "untested", "--defer", "--state", str(gated.folder / "state"), "--target", "other")
+    ended = build(*args, "--warn-error").expect(0)
+    assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
+    assert "Done. Pendo: OK=1 WARN=0 ERROR=0 SKIP=8 TOTAL=9" in ended.stdout
     assert written() == {"untested"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -213,6 +214,30 @@ def test_only_what_was_built(gated: Gated, written: Callable[[], set[str]]) -> N
     assert gated.message_of("untested", "--only-built") == "skipped: the last `dbt run` did not build it (--only-built)"
     # Without the flag their tables are good as they are; what has no table is still an error.
     assert gated.statuses_of("--select", "untested", "related") == {"untested": "success", "related": "success"}
+
+
+def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(
+    gated: Gated, written: Callable[[], set[str]]
+) -> None:
+    """With --defer dbt builds what was selected, and reads the rest where another target has it."""
+    shutil.copytree(gated.target, gated.folder / "state")
+    build = ("build", "--select", "untested", "--defer", "--state", "state", "--target", "other")
+    gated.dbt(*build)
+    results = gated.sync("--target", "other", "--select", "untested", "sound", status=1).json["results"]
+    assert {one["sync"]: one["status"] for one in results} == {"untested": "success", "sound": "error"}
+    for command in ("sync", "plan", "check", "verify", "fields"):
+        message = gated.run(command, "--target", "other", "--select", "sound", "--json").expect(2).output
+        assert message.count("is not in the warehouse") >= 1, command
+        assert "The last `dbt build` did not build it" in message
+        assert "`--only-built`" in message
+        assert "`dbt build --select sound`" in message
+    assert skipped(gated.statuses_of("--target", "other", "--only-built")) == set(SYNCS) - {"untested"}
+    assert written() == {"untested"}
+    # What dbt says it has built was there: to build it once more is all that can be advised.
+    gated.sql("drop table other.untested")
+    message = gated.message_of("untested", "--target", "other")
+    assert message.endswith("Run `dbt build --select untested`.")
+    assert "--only-built" not in message
 
 
 def test_what_is_made_of_a_model_that_failed_is_stale(gated: Gated, written: Callable[[], set[str]]) -> None:

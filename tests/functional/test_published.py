@@ -75,6 +75,12 @@ YAML: dict[str, Any] = {
         {"name": "versioned", "config": {"meta": {"pendo": PEOPLE}}, "versions": [{"v": 2}]},
         {"name": "clicks", "config": {"meta": {"pendo": CLICKS}}},
         {"name": "passing", "config": {"meta": {"pendo": PEOPLE}}},
+        # Takes itself and its columns out of what it inherits.
+        {
+            "name": "plain",
+            "config": {"meta": {"pendo": None}},
+            "columns": [{"name": "plan", "meta": {"pendo": "plan"}}],
+        },
     ],
     "unit_tests": [
         {"name": "plans", "model": "sound", "given": [], "expect": {"rows": [{"id": "sound", "plan": "new"}]}},
@@ -152,6 +158,9 @@ def write_project(folder: Path) -> Published:
 def built_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
         project = write_project(folder)
+        inherited = {"+materialized": "table", "plain": {"+meta": {"pendo": PEOPLE}}}
+        declared = PROJECT.replace("{+materialized: table}", json.dumps(inherited), 1)
+        (folder / "dbt_project.yml").write_text(declared)
         project.dbt("deps")
         project.dbt("build", status=1)
         project.dbt("docs generate")

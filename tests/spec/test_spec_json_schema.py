@@ -36,9 +36,9 @@ VALID = [
     {**EVENT, "context": {"ip": "ip", "url": {"value": "https://x"}}, "event": {"column": "name"}},
     {**EVENT, "max_age": "36 hours"},
     {**SEGMENT, "create_fields": False, "on_removed": "keep"},
+    None,
 ]
 INVALID = [
-    None,
     [],
     "visitor",
     {},
@@ -155,7 +155,7 @@ json_values = st.recursive(
 @given(meta=json_values | annotations, columns=st.dictionaries(st.text(), json_values | scalars, max_size=3))
 def test_nothing_makes_the_parser_raise(parse, meta, columns):
     specs, problems = parse(meta, columns)
-    nothing_asked = meta is None and columns and all(v is None or v is False for v in columns.values())
+    nothing_asked = meta is None and all(v is None or v is False for v in columns.values())
     assert bool(specs) != bool(problems) or nothing_asked
     assert all(str(problem) for problem in problems)
     for spec in specs:

@@ -23,7 +23,6 @@ def test_a_problem_names_file_model_and_key():
 @pytest.mark.parametrize(
     ("meta", "found"),
     [
-        (None, "nothing (null)"),
         ("visitor", 'the text "visitor"'),
         (" ", "an empty text"),
         (3, "the number 3"),
@@ -33,6 +32,24 @@ def test_a_problem_names_file_model_and_key():
 def test_not_a_mapping(complain, meta, found):
     assert complain(meta) == [
         f": expected a mapping with `object` and its id, or a list of such mappings; found {found}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("meta", "found"),
+    [
+        (False, "`false`"),
+        (0, "the number 0"),
+        ("", "an empty text"),
+        ([], "an empty list"),
+        ({}, "an empty mapping"),
+    ],
+)
+def test_what_may_mean_no_sync_at_all(complain, meta, found):
+    assert complain(meta) == [
+        f": expected a mapping with `object` and its id, or a list of such mappings; found {found}. "
+        "Write null to take the model out of a mapping that it inherits, or `enabled: false` inside a mapping to check "
+        "it and never sync it"
     ]
 
 
@@ -127,7 +144,7 @@ def test_what_would_mislead_on_a_segment(complain):
 
 
 def test_missing_keys(complain):
-    assert complain({}) == [f"object: missing; expected {OBJECTS}"]
+    assert complain({"name": "x"}) == [f"object: missing; expected {OBJECTS}"]
     assert complain({"object": "account", "fields": {"a": "a"}}) == ["account_id: missing; an account needs it"]
     assert complain({"object": "track_event"}) == [
         "visitor_id: missing; a track_event needs it",
@@ -307,7 +324,6 @@ def test_columns_beside_a_list(complain):
 
 
 def test_lists(parse, complain):
-    assert complain([]) == [": lists no sync; expected a mapping with `object` and its id for each"]
     _, problems = parse([VISITOR, 3, {**VISITOR, "name": "a b"}, {**VISITOR, "name": "ok", "mode": None}, VISITOR])
     assert [str(problem) for problem in problems] == [
         "models/users.yml: users: meta.pendo[0].name: missing; each sync of a list needs one",

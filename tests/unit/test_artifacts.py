@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import Manifest, Model, read_manifest
+from dbt_pendo.project.artifacts import CurrentRows, Manifest, Model, read_manifest
 from dbt_pendo.project.run_results import BUILDING_COMMANDS, BUILT, LastRun, read_last_run
 from dbt_pendo.spec.annotation import Annotation
 
@@ -170,7 +171,6 @@ def test_a_manifest_that_cannot_be_read_says_why(tmp_path):
         pytest.param("text", {"pendo": MAPPING}, MAPPING, id="config.meta is no mapping"),
         pytest.param({"pendo": [MAPPING, OTHER]}, {}, [MAPPING, OTHER], id="a list"),
         pytest.param({"pendo": "users"}, {}, "users", id="nonsense is for the parser to judge"),
-        pytest.param({"pendo": None}, {"pendo": MAPPING}, None, id="an empty mapping is one"),
     ],
 )
 def test_config_meta_comes_before_meta(tmp_path, config_meta, meta, read):
@@ -201,6 +201,21 @@ def test_columns_carry_mappings_of_their_own(tmp_path, column, read):
     columns = {"plan_name": {"name": "plan_name", **column} if column is not None else None, "other": {"name": "other"}}
     (model,) = models_of(tmp_path, a_node(columns=columns))
     assert model.annotation.columns == read
+
+
+@pytest.mark.parametrize(
+    ("config_meta", "meta"),
+    [
+        pytest.param({"pendo": None}, {"pendo": None}, id="as dbt writes it"),
+        pytest.param({"pendo": None}, {"pendo": MAPPING}, id="config.meta comes first"),
+        pytest.param({"owner": "me"}, {"pendo": None}, id="meta alone"),
+        pytest.param({"pendo": None}, None, id="meta is null"),
+    ],
+)
+def test_null_takes_a_model_and_its_columns_out(tmp_path, config_meta, meta):
+    columns = {"plan": {"name": "plan", "meta": {"pendo": "plan"}}, "id": {"name": "id", "meta": {"pendo": None}}}
+    out = a_node("out", config={"meta": config_meta}, meta=meta, columns=columns)
+    assert [model.name for model in models_of(tmp_path, a_node(), out)] == ["users"]
 
 
 @pytest.mark.parametrize("pendo", [MAPPING, [MAPPING, OTHER]], ids=["a mapping", "a list"])
@@ -256,6 +271,31 @@ def test_what_dbt_leaves_out_does_no_harm(tmp_path):
 @pytest.mark.parametrize("kind", ["model", "seed", "snapshot"])
 def test_what_has_a_table_can_be_synced(tmp_path, kind):
     assert [model.unique_id for model in models_of(tmp_path, a_node(resource_type=kind))] == [f"{kind}.shop.users"]
+
+
+@pytest.mark.parametrize(
+    ("config", "read"),
+    [
+        pytest.param({}, CurrentRows(), id="dbt 1.8"),
+        pytest.param(
+            {"snapshot_meta_column_names": {"dbt_valid_to": None}, "dbt_valid_to_current": None},
+            CurrentRows(),
+            id="nulls for nothing",
+        ),
+        pytest.param({"snapshot_meta_column_names": None}, CurrentRows(), id="a null for all of them"),
+        pytest.param(
+            {
+                "snapshot_meta_column_names": {"dbt_valid_to": "until", "dbt_is_deleted": "gone", "dbt_scd_id": "id"},
+                "dbt_valid_to_current": "to_date('9999-12-31')",
+            },
+            CurrentRows("until", "to_date('9999-12-31')", "gone"),
+            id="all of them",
+        ),
+    ],
+)
+def test_a_snapshot_says_which_rows_are_current(tmp_path, config, read):
+    (model,) = models_of(tmp_path, a_node(resource_type="snapshot", config={"meta": {"pendo": MAPPING}, **config}))
+    assert model.current_rows == read
 
 
 @pytest.mark.parametrize("kind", ["test", "unit_test", "analysis", "operation", "source", "exposure"])
@@ -409,21 +449,34 @@ def test_these_do_not(tmp_path, status):
     "results",
     [
         pytest.param(None, id="none"),
-        pytest.param(b"", id="empty"),
-        pytest.param(b"{", id="half written"),
-        pytest.param([], id="a list"),
         pytest.param({}, id="an empty object"),
         pytest.param(changed("metadata", None), id="null metadata"),
         pytest.param(changed("metadata", ["inv-1"]), id="a list as metadata"),
         pytest.param(changed("args", None), id="null args"),
         pytest.param(changed("args", "build"), id="text as args"),
-        pytest.param(changed("results", None), id="null results"),
-        pytest.param(changed("results", 7), id="a number as results"),
         pytest.param(changed("results", [None, "x", 7]), id="results of another sort"),
     ],
 )
 def test_results_that_cannot_be_read_say_nothing(tmp_path, results):
     assert unbuilt(tmp_path, results) == {}
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        pytest.param(b"", "is not JSON", id="empty"),
+        pytest.param(json.dumps(RESULTS).encode()[:-20], "is not JSON", id="half written"),
+        pytest.param(b'{"args": "\xff"}', "is not JSON", id="not UTF-8"),
+        pytest.param([], "is not a dbt artifact", id="a list"),
+        pytest.param(changed("results", None), "lists no results", id="null results"),
+        pytest.param(changed("results", {"model.shop.bad": "error"}), "lists no results", id="results by id"),
+    ],
+)
+def test_results_that_may_hide_a_failure_are_refused(tmp_path, results, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        last_run(tmp_path, results)
+    assert str(tmp_path / "run_results.json") in caught.value.message
+    assert "dbt build" in caught.value.hint
 
 
 json_values = st.recursive(
@@ -446,4 +499,5 @@ json_values = st.recursive(
 @given(json_values)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_results_file_whatever_it_holds_breaks_a_run(tmp_path, document):
-    assert isinstance(last_run(tmp_path, json.dumps(document).encode()), LastRun)
+    with contextlib.suppress(ConfigError):
+        assert isinstance(last_run(tmp_path, json.dumps(document).encode()), LastRun)

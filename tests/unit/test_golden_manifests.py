@@ -9,6 +9,7 @@ import pytest
 
 from dbt_pendo.engine.gates import Gates
 from dbt_pendo.engine.gather import Selection, gather_syncs
+from dbt_pendo.project.artifacts import CurrentRows
 from dbt_pendo.spec.sync import Column, Mapping
 
 PROJECT = Path(__file__).resolve().parents[1] / "projects" / "annotated"
@@ -62,6 +63,8 @@ def test_the_same_syncs_come_from_every_version(target: Path) -> None:
     assert clicks.event is not None
     assert clicks.event.properties == (Mapping("Größe 🚀", Column("plan")),)
     assert {model.relation_name for model, _ in syncs} >= {None, '"memory"."main"."people"'}
+    snapshots = {spec.name: model.current_rows for model, spec in syncs if model.current_rows}
+    assert snapshots == {"a_snapshot": CurrentRows()}
 
 
 @pytest.mark.parametrize(("select", "names"), [("tag:daily", ["people.agent", "people.facts"]), ("clicks", ["clicks"])])

@@ -72,6 +72,7 @@ __all__ = [
     "TestRunLog",
     "TestSchemas",
     "TestSegments",
+    "TestSnapshots",
     "TestValues",
 ]
 
@@ -1424,3 +1425,57 @@ class TestReadBack:
         assert again.plan(PlanOptions())[0].planned.to_send == 0
         assert plan(again, "r3") == Planned(unchanged=2)
         assert "people__compacted" not in store.session.tables(store.own_schema)
+
+
+class TestSnapshots:
+    COLUMNS: ClassVar = {"id": "text", "plan": "text", "Valid To": "moment", "is deleted": "text"}
+    ROWS: ClassVar = [
+        ("a", "old", "2026-01-05 09:00:00", "False"),
+        ("a", "new", None, None),
+        ("b", "old", "9999-12-31 00:00:00", "False"),
+        # One that a run of before `dbt_valid_to_current` has left, one that was deleted, one that ended.
+        ("c", "old", None, "False"),
+        ("d", "old", "9999-12-31 00:00:00", "True"),
+        ("e", "old", "2026-01-05 09:00:00", "False"),
+    ]
+
+    def current(self, store: Store, sentinel: str | None, is_deleted: str | None) -> Source:
+        store.create("people", self.COLUMNS, self.ROWS)
+        relation = store.session.sql(
+            "pendo_current_rows",
+            snapshot=store.relation("people"),
+            valid_to="Valid To",
+            valid_to_current=sentinel,
+            is_deleted=is_deleted,
+        )
+        return dataclasses.replace(store.tables(people())._source, relation=relation)
+
+    def sentinel(self, store: Store) -> str:
+        return f"cast('9999-12-31 00:00:00' as {store.engine.types['moment']})"
+
+    def test_only_its_current_rows_are_planned(self, store: Store) -> None:
+        for sentinel, is_deleted, keys in (
+            (self.sentinel(store), "is deleted", {"a": "new", "b": "old", "c": "old"}),
+            (self.sentinel(store), None, {"a": "new", "b": "old", "c": "old", "d": "old"}),
+            (None, "is deleted", {"a": "new", "c": "old"}),
+        ):
+            source = self.current(store, sentinel, is_deleted)
+            tables = SyncTables(store.session, store.own_schema, people(), source)
+            assert plan(tables, "r1") == Planned(added=len(keys))
+            assert {key: row[4] for key, row in everything(tables).items()} == keys
+            segment = SyncSpec("trial", "model.contract.people", "x.yml", "segment", "id", segment="Trial")
+            members = dataclasses.replace(source, columns=())
+            assert plan(SyncTables(store.session, store.own_schema, segment, members), "r1").added == len(keys)
+
+    def test_only_its_current_rows_are_compared_and_told(self, store: Store) -> None:
+        source = self.current(store, self.sentinel(store), "is deleted")
+        back = ReadBack(store.session, store.own_schema, people(), source)
+        back.create()
+        back.add([("a", joined(["old"])), ("b", joined(["old"])), ("d", joined(["old"]))])
+        found = back.compare([HeldField("plan", "text")])
+        assert (found.sound, found.missing, found.suspects, found.only_in_pendo) == (3, 1, 1, 1)
+        part = SyncTables(store.session, store.own_schema, people(), back.drifted_source(with_missing=False))
+        plan(part, "r1")
+        assert {key: row[4] for key, row in everything(part).items()} == {"a": "new"}
+        history = History(store.session, store.own_schema)
+        assert [history.model_rows(source, key) for key in "ade"] == [[("new",)], [], []]

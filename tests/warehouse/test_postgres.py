@@ -138,6 +138,20 @@ def test_a_view_in_the_way_of_a_ledger_of_an_earlier_version(store: Store) -> No
     assert plan(store.tables(people()), "r2").unchanged == 1
 
 
+def test_a_materialized_view_has_the_columns_of_its_table(store: Store) -> None:
+    """dbt asks the information schema, which PostgreSQL keeps materialized views out of."""
+    kinds = ["text", "varchar(40)", "char(8)", "numeric(18, 2)", "numeric", "timestamptz", "timestamp(3)", "text[]"]
+    listed = ", ".join(f'null::{kind} as "Column {number}"' for number, kind in enumerate(kinds))
+    select = f"select 'a'::text as id, 'x'::text as plan, {listed}"
+    table, view = store.relation("as_table"), store.relation("people")
+    store.session.run(f"create table {table} as {select}")
+    store.session.run(f"create materialized view {view} as {select}")
+    found = store.session.columns(None, store.schema, "people")
+    assert found == store.session.columns(None, store.schema, "as_table")
+    assert [column.name for column in found or ()][:3] == ["id", "plan", "Column 0"]
+    assert plan(store.tables(people()), "r1").added == 1
+
+
 def test_a_role_that_may_not_create_schemas(engine: Engine, server: Path, tmp_path: Path) -> None:
     schema = f"r{uuid.uuid4().hex[:12]}"
     folder = tmp_path / "reader"

@@ -386,9 +386,24 @@ def segments(recorder: Recorder, dialect: str) -> None:
         recorder.there = False
 
 
+def snapshots(recorder: Recorder, dialect: str) -> None:
+    spec, source = people_of(dialect)
+    for is_deleted in ("is deleted", None):
+        relation = recorder.sql(
+            "pendo_current_rows",
+            snapshot=source.relation,
+            valid_to="Valid To",
+            valid_to_current="cast('9999-12-31' as date)" if is_deleted else None,
+            is_deleted=is_deleted,
+        )
+        current = dataclasses.replace(source, relation=relation)
+        SyncTables(recorder, "pendo", spec, current).write_changes("r1", PlanOptions())
+        History(recorder, "pendo").model_rows(current, "a")
+
+
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, history, builds, readback, segments),
+    *(pages, commits, ledgers, reasons, locks, run_log, history, builds, readback, segments, snapshots),
     models_of_the_package,
 ]
 

@@ -1,0 +1,212 @@
+"""dbt snapshots: a sync means their current rows, and a sync of events every version of each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import (
+    PEOPLE,
+    REPOSITORY,
+    SMALL_PROFILE,
+    Project,
+    build_once,
+    custom,
+    run_cli,
+    run_dbt_commands,
+    sent_events,
+    sent_ids,
+    writes,
+)
+
+from dbt_pendo.sandbox import Sandbox
+
+PROJECT = """\
+name: snapped
+version: "1.0.0"
+config-version: 2
+profile: small
+on-run-end: ["{{ dbt_pendo.publish(results) }}"]
+"""
+VERSIONS = {
+    "name": "versions",
+    "object": "track_event",
+    "event": "Plan changed",
+    "event_id": "dbt_scd_id",
+    "visitor_id": "id",
+    "timestamp": "dbt_valid_from",
+    "properties": {"plan": "plan"},
+}
+TRIAL = {"name": "trial", "object": "segment", "segment": "Trial", "visitor_id": "id"}
+# As dbt 1.8 has them. JSON is Jinja, too.
+IN_SQL = {
+    name: f"""\
+{{% snapshot {name} %}}
+{{{{ config(target_schema='main', unique_key='id', strategy='check', check_cols=['plan'], invalidate_hard_deletes=true,
+    meta={json.dumps({"pendo": pendo})}) }}}}
+select * from {{{{ ref('people_now') }}}}
+{{% endsnapshot %}}
+"""
+    for name, pendo in {"in_sql": PEOPLE, "other": [TRIAL, VERSIONS]}.items()
+}
+# As dbt 1.9 and newer have them.
+IN_YAML: dict[str, dict[str, Any]] = {
+    "sentinel": {
+        "dbt_valid_to_current": "cast('9999-12-31' as timestamp)",
+        "hard_deletes": "invalidate",
+        "snapshot_meta_column_names": {"dbt_valid_to": "valid_until"},
+    },
+    "recorded": {"hard_deletes": "new_record", "snapshot_meta_column_names": {"dbt_is_deleted": "is_gone"}},
+}
+DAYS: Sequence[dict[str, str]] = (
+    {"a": "free", "b": "free", "c": "free", "d": "free"},
+    {"a": "pro", "b": "free"},
+    {"a": "pro", "b": "free", "d": "free", "e": "free"},
+)
+NOW = DAYS[-1]
+VISITOR_SYNCS = ("in_sql", "sentinel", "recorded")
+
+
+class Snapped(Project):
+    """Snapshots of one table, taken day by day."""
+
+    def take(self, *days: int) -> None:
+        """Takes the snapshots of some days."""
+        run_dbt_commands(
+            [["snapshot", "--profiles-dir", ".", "--vars", json.dumps({"day": day})] for day in days],
+            cwd=self.folder,
+            env={"SMALL_DUCKDB_PATH": self.database.name},
+        )
+
+    def planned(self, *args: str) -> dict[str, tuple[int, int]]:
+        """What a plan would send of each sync, and how many of its rows are invalid."""
+        results = run_cli("plan", "--json", *args).expect(0).json["results"]
+        counts = {result["sync"]: result["planned"] for result in results}
+        return {sync: (count["added"] + count["changed"], count["invalid"]) for sync, count in counts.items()}
+
+
+def write_project(folder: Path) -> Snapped:
+    (folder / "snapshots").mkdir()
+    (folder / "models").mkdir()
+    (folder / "dbt_packages").mkdir()
+    (folder / "dbt_packages" / "dbt_pendo").symlink_to(REPOSITORY, target_is_directory=True)
+    (folder / "packages.yml").write_text(f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n")
+    (folder / "dbt_project.yml").write_text(PROJECT)
+    (folder / "profiles.yml").write_text(SMALL_PROFILE)
+    for name, sql in IN_SQL.items():
+        (folder / "snapshots" / f"{name}.sql").write_text(sql)
+    days = [" union all ".join(f"select '{key}' as id, '{plan}' as plan" for key, plan in day.items()) for day in DAYS]
+    model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[var('day')] }}}}"
+    (folder / "models" / "people_now.sql").write_text(model)
+    common = {"schema": "main", "unique_key": "id", "strategy": "check", "check_cols": ["plan"]}
+    declared = [
+        {"name": name, "relation": "ref('people_now')", "config": {**common, **config, "meta": {"pendo": PEOPLE}}}
+        for name, config in IN_YAML.items()
+    ]
+    (folder / "snapshots" / "in_yaml.yml").write_text(json.dumps({"snapshots": declared}))
+    return Snapped(folder, folder / "small.duckdb")
+
+
+@pytest.fixture(scope="session")
+def built_days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The project on its first day, and on its last."""
+    first = build_once(tmp_path_factory, "snapped_first", lambda folder: write_project(folder).take(0))
+
+    def go_on(folder: Path) -> None:
+        shutil.copytree(first, folder, symlinks=True, dirs_exist_ok=True)
+        Snapped(folder, folder / "small.duckdb").take(1, 2)
+
+    return {0: first, 2: build_once(tmp_path_factory, "snapped_last", go_on)}
+
+
+@pytest.fixture
+def snapped(
+    request: pytest.FixtureRequest,
+    built_days: dict[int, Path],
+    tmp_path: Path,
+    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Snapped:
+    """The project on its last day, or on the day that a test names; Pendo knows everybody."""
+    folder = tmp_path / "snapped"
+    shutil.copytree(built_days[getattr(request, "param", 2)], folder, symlinks=True)
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(folder / "small.duckdb"))
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
+    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b", "c", "d", "e"])
+    return Snapped(folder, folder / "small.duckdb")
+
+
+def test_the_current_rows_are_planned_and_events_have_every_version(snapped: Snapped, sandbox: Sandbox) -> None:
+    assert {result["status"] for result in snapped.check().json["results"]} == {"success"}
+    visitors = dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (4, 0))
+    assert snapped.planned() == {**visitors, "other.versions": (7, 0)}
+    snapped.sync("--select", "other")
+    assert sorted((event["visitorId"], event["properties"]["plan"]) for event in sent_events(sandbox.requests)) == [
+        *[("a", "free"), ("a", "pro"), ("b", "free"), ("c", "free"), ("d", "free"), ("d", "free"), ("e", "free")]
+    ]
+    (segment,) = sandbox.segments.values()
+    assert sorted(segment["visitors"]) == sorted(NOW)
+
+
+@pytest.mark.parametrize("sync", VISITOR_SYNCS)
+def test_what_pendo_holds_is_compared_with_the_current_rows(snapped: Snapped, sandbox: Sandbox, sync: str) -> None:
+    snapped.sync("--select", sync)
+    held = {key: values for key, values in custom(sandbox.visitors).items() if values}
+    assert held == {key: {"plan": plan} for key, plan in NOW.items()}
+    # Somebody changes it in Pendo: the current row is sent again, not one of its history.
+    sandbox.add_visitors({"a": {"custom": {"plan": "free"}}})
+    sandbox.forget_requests()
+    found = run_cli("verify", "--select", sync, "--repair")
+    assert sent_ids(sandbox.requests, "visitor") == ["a"], found.output
+    assert custom(sandbox.visitors)["a"] == {"plan": "pro"}
+    for flag in ("--adopt", "--from-pendo"):
+        run_cli("reset", "--select", sync, flag).expect(0)
+        assert snapped.planned("--select", sync) == {sync: (0, 0)}
+    assert "4 equal" in run_cli("verify", "--select", sync).output
+    assert "several rows" not in run_cli("row", sync, "a").expect(0).output
+
+
+@pytest.mark.parametrize("snapped", [0], indirect=True)
+def test_a_change_is_sent_and_who_was_deleted_has_left(snapped: Snapped, sandbox: Sandbox) -> None:
+    snapped.sync()
+    snapped.take(1)
+    results = {result["sync"]: result for result in snapped.sync().json["results"]}
+    for sync in VISITOR_SYNCS:
+        result = results[sync]
+        counts = (result["planned"][count] for count in ("changed", "removed", "unchanged", "invalid"))
+        assert tuple(counts) == (1, 2, 1, 0), sync
+    assert custom(sandbox.visitors)["a"] == {"plan": "pro"}
+    (segment,) = sandbox.segments.values()
+    assert sorted(segment["visitors"]) == ["a", "b"]
+    # And back again.
+    snapped.take(2)
+    assert snapped.planned() == {
+        **dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (2, 0)),
+        "other.versions": (2, 0),
+    }
+
+
+def test_what_dbt_publishes_says_which_rows_are_current(snapped: Snapped) -> None:
+    assert snapped.planned("--published") == snapped.planned()
+
+
+def test_what_an_older_package_has_published_does_not_say_so(snapped: Snapped, sandbox: Sandbox) -> None:
+    snapped.sql("delete from main_pendo.pendo_builds where action = 'snapshot'")
+    ended = run_cli("sync", "--published").expect(0)
+    assert ended.stdout.count("upgrade the package in packages.yml") == 5
+    assert writes(sandbox.requests) == []
+
+
+def test_a_table_that_is_no_snapshot_of_dbts(snapped: Snapped, sandbox: Sandbox) -> None:
+    snapped.sql("alter table main_main.sentinel rename column valid_until to until")
+    ended = run_cli("sync", "--select", "sentinel").expect(2)
+    assert "snapshots/in_yaml.yml: sentinel: " in ended.output
+    assert '"main_main"."sentinel" has no column `valid_until`, which says until when a row' in ended.output
+    assert "snapshot_meta_column_names" in ended.output
+    assert writes(sandbox.requests) == []
