@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dbt_pendo.warehouse.ledger import Row, Source
-from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.run_log import RUNS_TABLE
 from dbt_pendo.warehouse.session import Session
@@ -204,11 +205,9 @@ class History:
         return [row[1:] for row in rows]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        ledger = table_name(sync, "ledger")
-        if not self._session.exists(self._schema, ledger):
-            return []
-        relation = self._session.relation(self._schema, ledger)
-        return self._session.rows(self._session.sql(macro, ledger=relation, **arguments))
+        lock = SyncLock(self._session, self._schema, sync)
+        ledger = LedgerTable(self._session, self._schema, sync, lock).find()
+        return [] if ledger is None else self._session.rows(self._session.sql(macro, ledger=ledger, **arguments))
 
 
 def _logged_sync(row: Row) -> LoggedSync:
