@@ -9,8 +9,11 @@ MATRIX := 1.8 1.10 1.11 1.12
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help demo test test-spark test-snowflake test-rendered test-recipes test-report test-matrix test-dbt-2 soak \
-	lint format bench clean
+# The oldest PostgreSQL that Debian 12 has.
+POSTGRES_15 := /usr/lib/postgresql/15/bin
+
+.PHONY: help demo test test-postgres-15 test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
+	test-dbt-2 soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -105,6 +108,12 @@ test-dbt-%:
 test-dbt-2: $(INSTALLED) .venv-dbt-2/.installed ## Run what touches dbt v2 with dbt v2, on DuckDB; needs npm and Linux on x64.
 	DBT2=$(CURDIR)/.venv-dbt-2/bin/dbt-core-experimental-parser ADBC_DRIVER_PATH=$(CURDIR)/.venv-dbt-2 \
 		$(BIN)/python -m pytest -q tests/functional/test_dbt_2.py
+
+test-postgres-15: $(INSTALLED) ## Run the warehouse's tests on PostgreSQL 15, installed from Debian if it is missing.
+	[ -x $(POSTGRES_15)/initdb ] || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15; } \
+		>/dev/null
+	POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest -n auto -q tests/warehouse/test_postgres.py
 
 test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs Java 17 or newer.
 	.venv-spark/bin/python -m pytest -q tests/warehouse/test_spark.py

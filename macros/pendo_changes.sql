@@ -69,7 +69,7 @@ analyze {{ changes }}
 {# How many rows of each kind each bucket holds; `held` and `unchanged` ones are counted by `last_seq` (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
 select bucket, change, count(*) as row_count, max(seq) as last_seq
-from {{ changes }}
+from {{ changes }} changes
 group by bucket, change
 order by bucket, change
 {% endmacro %}

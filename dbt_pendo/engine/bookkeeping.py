@@ -79,8 +79,8 @@ def _reset(syncs: OpenSyncs, run_id: str, prepared: Prepared, adopt: bool, from_
             f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
         )
     try:
-        with syncs.locked(tables, run_id) as keep:
-            known = compare(prepared, syncs.client, readback, keep) if from_pendo else None
+        with syncs.locked(tables, run_id) as lock:
+            known = compare(prepared, syncs.client, readback, lock) if from_pendo else None
             if not adopt and known is None:
                 tables.forget()
                 return Reset(spec)
@@ -88,6 +88,7 @@ def _reset(syncs: OpenSyncs, run_id: str, prepared: Prepared, adopt: bool, from_
             buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
             tables.adopt(run_id, readback.drift if known else None)
             if segment is not None and segment.id is not None:
+                lock.confirm()
                 tables.segment_notes().note(NotedSegment(segment.id, known=True))
             there = sum((bucket.planned for bucket in buckets), Planned())
             adopted = known.equal if known else there.added + there.changed

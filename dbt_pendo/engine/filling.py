@@ -41,8 +41,9 @@ def fill_segment(
     pages.deliver(spans)
     known = whole and pages.failure is None if replaced else segment.known
     if segment.id is not None and known and segment.answered:
-        # Without the note the next run replaces all members, in one call.
+        # Without the note the next run replaces all members, in one call; so it does where another run has the lock.
         with contextlib.suppress(DbtPendoError):
+            tables.lock.confirm()
             notes.note(NotedSegment(segment.id, known=True))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from dbt_pendo.engine.call_log import CallLog
@@ -31,6 +31,7 @@ from dbt_pendo.project.artifacts import Model
 from dbt_pendo.settings import Settings
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
 
@@ -121,13 +122,13 @@ class OpenSyncs:
         return SyncTables(self.session, self.schema, prepared.spec, prepared.source)
 
     @contextlib.contextmanager
-    def locked(self, tables: SyncTables, run_id: str) -> Iterator[Callable[[], None]]:
-        """Holds a sync's lock inside the block, and gives what keeps it for longer."""
+    def locked(self, tables: SyncTables, run_id: str) -> Iterator[SyncLock]:
+        """Holds a sync's lock inside the block."""
         tables.ensure_schema()
-        lock = tables.lock()
+        lock = tables.lock
         lock.acquire(run_id)
         try:
-            yield lock.renew
+            yield lock
         finally:
             with contextlib.suppress(DbtPendoError):
                 lock.release()

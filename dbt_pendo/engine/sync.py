@@ -104,7 +104,7 @@ class SyncRun:
     def _run_locked(self) -> tuple[SyncStatus, str | None]:
         self._stop.check()
         self._tables.ensure_schema()
-        lock = self._tables.lock()
+        lock = self._tables.lock
         lock.acquire(self._run_id)
         try:
             return self._run(lock)
@@ -187,7 +187,7 @@ class SyncRun:
         )
         spans = pages.spans()
         # The plan may have taken so long that the lock was taken for dead.
-        lock.renew()
+        lock.confirm()
         segment = self._segment
         # A part of the members says nothing of the others.
         replaced = (

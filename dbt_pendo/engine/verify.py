@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.records.values import CONVERTERS, InvalidValue
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Mapped
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
 
 DRIFTS_SHOWN = 20
@@ -121,14 +122,14 @@ def require_readable(spec: SyncSpec) -> None:
         raise ConfigError(f"{spec.file}: {spec.name}: {reason}.", "Leave it out with --exclude.")
 
 
-def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Callable[[], None]) -> Verified:
+def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, lock: SyncLock) -> Verified:
     """Reads Pendo back and compares it with the model; the list of what drifted stays in the scratch tables.
 
     Args:
         prepared: The sync.
         client: Pendo.
         tables: The scratch tables.
-        keep: Is called now and then, to keep the sync's lock.
+        lock: The sync's lock, which is kept meanwhile.
 
     Raises:
         DbtPendoError: If Pendo or the warehouse cannot be read.
@@ -136,10 +137,11 @@ def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Cal
     spec, forms = prepared.spec, [FORMS[field.type] for field in prepared.fields]
     tables.create()
     for page in read_records(client, spec.object):
-        keep()
+        lock.renew()
         tables.add([(record.key, _held(record, spec.fields, prepared.fields, forms)) for record in page])
-    found = tables.compare([_in_sql(prepared, mapping, at) for at, mapping in enumerate(spec.fields)])
-    keep()
+    with lock.alive():
+        found = tables.compare([_in_sql(prepared, mapping, at) for at, mapping in enumerate(spec.fields)])
+    lock.renew()
     fields: Counter[str] = Counter()
     examples: list[Drift] = []
     drifted = invalid = 0
@@ -148,7 +150,7 @@ def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, keep: Cal
         # What cannot be sent stays on the list: nobody takes it for delivered, and the next sync says what is wrong.
         tables.note_equal([row[1] for row in rows if row[1] not in drifts.keys() | unsendable])
         invalid += len(unsendable)
-        keep()
+        lock.renew()
         drifted += len(drifts)
         for drift in drifts.values():
             fields.update(drift.fields.keys())

@@ -54,8 +54,8 @@ def _verify(
     readback = ReadBack(syncs.session, syncs.schema, prepared.spec, prepared.source)
     syncs.calls.about(prepared.spec.name, body_mask(syncs.settings.mask, prepared.spec, prepared.fields))
     try:
-        with syncs.locked(tables, run_id) as keep:
-            verified = compare(prepared, syncs.client, readback, keep)
+        with syncs.locked(tables, run_id) as lock:
+            verified = compare(prepared, syncs.client, readback, lock)
         if not repair or not verified.to_repair:
             return verified
         part = drifted_part(prepared, readback)

@@ -8,7 +8,8 @@ from typing import Any
 
 from dbt_pendo.warehouse.entries import ledger_entries
 from dbt_pendo.warehouse.ledger import Row, Source
-from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.run_log import RUNS_TABLE
 from dbt_pendo.warehouse.session import Session
@@ -213,7 +214,9 @@ class History:
         return [row[1:] for row in rows]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        ledger = ledger_entries(self._session, self._schema, table_name(sync, "ledger"), NOT_NOTED)
+        lock = SyncLock(self._session, self._schema, sync)
+        found = LedgerTable(self._session, self._schema, sync, lock).find()
+        ledger = ledger_entries(self._session, self._schema, found, NOT_NOTED) if found else None
         return [] if ledger is None else self._session.rows(self._session.sql(macro, ledger=ledger, **arguments))
 
 

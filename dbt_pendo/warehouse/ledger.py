@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, Outcome, Position
@@ -18,6 +19,7 @@ from dbt_pendo.spec.event_warnings import (
 )
 from dbt_pendo.spec.sync import Column, SyncSpec
 from dbt_pendo.warehouse.entries import Commits, carried_entries, ledger_entries
+from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
@@ -81,11 +83,11 @@ class SyncTables:
         self._spec = spec
         self._source = source
         self._changes = table_name(spec.name, "changes")
-        self._ledger = table_name(spec.name, "ledger")
-        # The ledger that is to take the place of the one there is.
-        self._compacted = table_name(spec.name, "compacted")
         self._aliases = aliases_of(source.columns)
         self._commits = Commits(session)
+        # Of a run that has taken it; nothing is written that another run could have a right to once it is lost.
+        self.lock = SyncLock(session, schema, spec.name)
+        self._ledger = LedgerTable(session, schema, spec.name, self.lock)
 
     @property
     def address(self) -> str:
@@ -95,23 +97,15 @@ class SyncTables:
     @property
     def ledger(self) -> str:
         """The ledger's relation, for people who want to query it."""
-        return self._session.relation(self._schema, self._ledger)
+        return self._ledger.relation
 
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
         self._session.ensure_schema(self._schema)
 
     def prepare(self) -> None:
-        """Creates the ledger on a first run, and puts the one in place that a dead run had made."""
-        if self._session.exists(self._schema, self._ledger):
-            self._session.drop(self._schema, self._compacted)
-        elif self._session.exists(self._schema, self._compacted):
-            # Only a complete one outlives the old ledger: see _replace_ledger().
-            self._session.rename(self._schema, self._compacted, self._ledger)
-        else:
-            ledger = self._session.relation(self._schema, self._ledger)
-            # Never in place of one that is there after all: it is what keeps rows from being sent twice.
-            self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
+        """Creates the ledger on a first run, and undoes what a dead run has half done to it."""
+        self._ledger.ensure()
         self._read_commits()
 
     def earlier_destination(self) -> str | None:
@@ -122,25 +116,28 @@ class SyncTables:
 
     def plan(self, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and stores nothing."""
-        return self._count(f"({self._plan_sql(options)})")
+        return self._count(self._plan_alone(options))
 
     def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and writes the change set down."""
         changes = self._session.relation(self._schema, self._changes)
-        plan = self._plan_sql(options, run_id)
-        self._session.create(
-            self._schema,
-            self._changes,
-            self._session.sql("pendo_create_changes", relation=changes, plan=plan),
-        )
-        if index := self._session.sql("pendo_index_changes", changes=changes):
-            self._session.run(index)
+        # By its own name: without a ledger, every row would be new.
+        plan = self._plan_sql(self.ledger, options, run_id)
+        self.lock.confirm()
+        with self.lock.alive():
+            self._session.create(
+                self._schema,
+                self._changes,
+                self._session.sql("pendo_create_changes", relation=changes, plan=plan),
+            )
+            if index := self._session.sql("pendo_index_changes", changes=changes):
+                self._session.run(index)
         return self._count(changes)
 
     def preview(self, options: PlanOptions, rows: int) -> list[Row]:
         """Returns the first rows of a plan that would be sent, without storing anything."""
         removals = self._spec.sends_removals
-        return self._read(f"({self._plan_sql(options)})", EVERYTHING, rows, removals=removals)
+        return self._read(self._plan_alone(options), EVERYTHING, rows, removals=removals)
 
     def change_set_run(self) -> str | None:
         """Returns the run that wrote the change set; None when there is none, or it is empty."""
@@ -186,14 +183,11 @@ class SyncTables:
         event, columns = self._spec.event, self._columns()
         if event is None:
             raise ValueError(f"{self._spec.name} is no sync of events")
-        if options is None:
-            changes = self._session.relation(self._schema, self._changes)
-        else:
-            changes = f"({self._plan_sql(options)})"
+        written = self._session.relation(self._schema, self._changes)
         (counts,) = self._session.rows(
             self._session.sql(
                 "pendo_event_concerns",
-                changes=changes,
+                changes=written if options is None else self._plan_alone(options),
                 model=self._source.relation,
                 event=columns[event.name.name] if isinstance(event.name, Column) else None,
                 moment=self._moment(),
@@ -256,11 +250,12 @@ class SyncTables:
             )
 
     def forget(self) -> None:
-        """Drops the ledger, its change set, and what a dead compaction left; a segment's members are in doubt then."""
+        """Drops the ledger, its change set, and what a dead run left; a segment's members are in doubt then."""
+        self.lock.confirm()
         if self._spec.segment is not None:
             self.segment_notes().claim()
-        for table in (self._changes, self._ledger, self._compacted):
-            self._session.drop(self._schema, table)
+        self._session.drop(self._schema, self._changes)
+        self._ledger.drop()
         self._commits = Commits(self._session)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
@@ -272,24 +267,26 @@ class SyncTables:
             run_id: The run.
             drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
         """
-        adopted = self._session.relation(self._schema, self._compacted)
         changes = self._session.relation(self._schema, self._changes)
-        create = self._session.sql("pendo_create_ledger", ledger=adopted)
-        self._session.create(self._schema, self._compacted, create)
-        self._session.run(
-            self._session.sql(
-                "pendo_adopt",
-                ledger=adopted,
-                changes=changes,
-                run_id=run_id,
-                destination=self._spec.destination,
-                commit_number=self._next_commit(),
-                drift=drift,
+
+        def adopted(ledger: str) -> bool:
+            self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
+            self._session.run(
+                self._session.sql(
+                    "pendo_adopt",
+                    ledger=ledger,
+                    changes=changes,
+                    run_id=run_id,
+                    destination=self._spec.destination,
+                    commit_number=self._next_commit(),
+                    drift=drift,
+                )
             )
-        )
-        others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=self._spec.destination)
-        self._session.run(self._session.sql("pendo_carry_on", ledger=adopted, entries=others))
-        self._replace_ledger()
+            others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=self._spec.destination)
+            self._session.run(self._session.sql("pendo_carry_on", ledger=ledger, entries=others))
+            return True
+
+        self._ledger.replace(adopted)
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
@@ -339,35 +336,21 @@ class SyncTables:
             ((known,),) = self._session.rows(self._session.sql("pendo_count_known", ledger=ledger))
             if entries <= 2 * known:
                 return
-        compacted = self._session.relation(self._schema, self._compacted)
-        self._session.create(
-            self._schema,
-            self._compacted,
-            self._session.sql("pendo_compact_ledger", compacted=compacted, ledger=ledger, **self._forgetting()),
-        )
-        ((living,),) = self._session.rows(f"select count(*) from {compacted}")
-        if entries <= 2 * living:
-            self._session.drop(self._schema, self._compacted)
-            return
         try:
-            self._replace_ledger()
+            self._ledger.replace(partial(self._compacted, entries))
         except WarehouseError:
-            if not self._session.exists(self._schema, self._ledger):
+            self.lock.confirm()
+            if not self._session.exists(self._schema, table_name(self._spec.name, "ledger")):
                 raise
             # A view of somebody's that reads it, on PostgreSQL say: better a long ledger than no view, or no sync.
-            self._session.drop(self._schema, self._compacted)
 
-    def _replace_ledger(self) -> None:
-        """Puts the ledger in place that was made beside the old one.
-
-        A crash in mid-way leaves the new one alone, and it is complete; prepare() takes it up.
-        """
-        self._session.drop(self._schema, self._ledger)
-        self._session.rename(self._schema, self._compacted, self._ledger)
-
-    def lock(self) -> SyncLock:
-        """Returns the lock of the sync."""
-        return SyncLock(self._session, self._schema, self._spec.name)
+    def _compacted(self, entries: int, compacted: str) -> bool:
+        """Writes a copy of the ledger without its dead rows, and returns whether that is worth it."""
+        self._session.run(
+            self._session.sql("pendo_compact_ledger", compacted=compacted, ledger=self.ledger, **self._forgetting())
+        )
+        ((living,),) = self._session.rows(f"select count(*) from {compacted}")
+        return bool(entries > 2 * living)
 
     def segment_notes(self) -> SegmentNotes:
         """Returns what runs have noted of the segment that the sync fills."""
@@ -375,12 +358,16 @@ class SyncTables:
             raise ValueError(f"{self._spec.name} fills no segment")
         return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment)
 
-    def _plan_sql(self, options: PlanOptions, run_id: str | None = None) -> str:
+    def _plan_alone(self, options: PlanOptions) -> str:
+        """Returns a plan that is stored nowhere, as something to select from."""
+        return f"({self._plan_sql(self._known_entries(), options)})"
+
+    def _plan_sql(self, ledger: str | None, options: PlanOptions, run_id: str | None = None) -> str:
         spec, source = self._spec, self._source
         return self._session.sql(
             "pendo_plan",
             model=self._planned_rows(),
-            ledger=self._known_entries(),
+            ledger=ledger,
             destination=spec.destination,
             key=[asdict(column) for column in (source.parent, source.key) if column],
             columns=[
@@ -434,20 +421,19 @@ class SyncTables:
         }
 
     def _known_entries(self) -> str | None:
-        """Returns what the ledger's entries are selected from; a dead run's compaction left a copy in its place."""
+        """Returns what the ledger's entries are selected from; a dead run may have left it under another name."""
         if self._commits.entries is not None:
             return self._commits.entries
-        for name in (self._ledger, self._compacted):
-            if entries := ledger_entries(self._session, self._schema, name, self._spec.destination):
-                return entries
-        return None
+        found = self._ledger.find()
+        return ledger_entries(self._session, self._schema, found, self._spec.destination) if found else None
 
     def _read_commits(self) -> None:
         """Learns where the ledger's commits end; carries a ledger on that an earlier version made."""
         try:
             self._commits.read(self.ledger)
         except WarehouseError:
-            entries = carried_entries(self._session, self._schema, self._ledger, self._spec.destination)
+            name = table_name(self._spec.name, "ledger")
+            entries = carried_entries(self._session, self._schema, name, self._spec.destination)
             if entries is None:
                 raise
             self._carry_on(entries)
@@ -459,17 +445,19 @@ class SyncTables:
         return self._commits.next()
 
     def _carry_on(self, entries: str) -> None:
-        """Rewrites a ledger with the columns it lacked, as a compaction does."""
-        carried = self._session.relation(self._schema, self._compacted)
-        create = self._session.sql("pendo_create_ledger", ledger=carried)
-        self._session.create(self._schema, self._compacted, create)
-        self._session.run(self._session.sql("pendo_carry_on", ledger=carried, entries=entries))
+        """Rewrites a ledger with the columns it lacked."""
+
+        def carried(ledger: str) -> bool:
+            self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
+            self._session.run(self._session.sql("pendo_carry_on", ledger=ledger, entries=entries))
+            return True
+
         try:
-            self._replace_ledger()
+            self._ledger.replace(carried)
         except WarehouseError as error:
-            if not self._session.exists(self._schema, self._ledger):
+            self.lock.confirm()
+            if not self._session.exists(self._schema, table_name(self._spec.name, "ledger")):
                 raise
-            self._session.drop(self._schema, self._compacted)
             raise WarehouseError(
                 f"{self.ledger} is of an earlier version of dbt-pendo and has to be written anew: {error.message}",
                 "Drop the view that reads it, and run again. Nothing was sent.",

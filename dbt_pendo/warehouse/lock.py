@@ -7,9 +7,10 @@ import datetime
 import hashlib
 import os
 import socket
+import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,14 @@ class LockedError(DbtPendoError):
         )
 
 
+class LockLostError(WarehouseError):
+    """Another run has the lock by now, or somebody broke it."""
+
+    def __init__(self, sync: str, holder: Holder | None) -> None:
+        whose = f"It is held by {holder}." if holder else "Another run may be at work."
+        super().__init__(f"The lock of {sync} was broken while this run held it.", f"{whose} Run it again later.")
+
+
 class SyncLock:
     """The lock of one sync.
 
@@ -98,23 +107,43 @@ class SyncLock:
             self._session.drop(self._schema, identifier)
             raise WarehouseError(f"The lock of {self._sync} changed hands while it was taken.", "Run it again.")
         self._run_id = run_id
-        self._renewed_at = time.monotonic()
+        self._renewed_at = time.time()
 
     def renew(self) -> None:
         """Gives a sign of life, when it is time for one.
 
         Raises:
-            WarehouseError: If somebody broke the lock, or the warehouse does not answer.
+            LockLostError: If it is not ours any more.
+            WarehouseError: If the warehouse does not answer.
         """
-        if time.monotonic() - self._renewed_at < RENEW_EVERY:
-            return
-        chain = self._chain()
-        if not self._is_ours(chain):
-            raise WarehouseError(
-                f"The lock of {self._sync} was broken while this run held it.", "Another run may be at work."
-            )
-        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id)))
-        self._renewed_at = time.monotonic()
+        # By the clock on the wall: the other one stands still while a machine sleeps.
+        if abs(time.time() - self._renewed_at) >= RENEW_EVERY:
+            self._renew()
+
+    def confirm(self) -> None:
+        """Makes sure that the lock is still ours, and gives a sign of life; does nothing if it was never taken.
+
+        Raises:
+            LockLostError: If it is not.
+            WarehouseError: If the warehouse does not answer.
+        """
+        if self._run_id:
+            self._renew()
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Gives signs of life while the block waits for long statements; ``confirm`` tells whether that was in vain."""
+        over = threading.Event()
+        signs = threading.Thread(target=self._give_signs, args=(over,), name="dbt-pendo-lock", daemon=True)
+        if self._run_id:
+            signs.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if signs.ident is not None:
+                # One whose connection hangs is not waited for.
+                signs.join(RENEW_EVERY)
 
     def release(self) -> None:
         """Gives the lock back, if it is still ours."""
@@ -130,6 +159,18 @@ class SyncLock:
     def break_(self) -> None:
         """Removes the lock, whoever holds it."""
         self._drop(self._chain())
+
+    def _renew(self) -> None:
+        chain = self._chain()
+        if not self._is_ours(chain):
+            raise LockLostError(self._sync, chain[-1][1] if chain else None)
+        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id)))
+        self._renewed_at = time.time()
+
+    def _give_signs(self, over: threading.Event) -> None:
+        while not over.wait(RENEW_EVERY):
+            with contextlib.suppress(DbtPendoError), self._session.beside():
+                self.renew()
 
     def _drop(self, chain: Sequence[tuple[str, Holder]]) -> None:
         # The first table first: while it stands nobody begins anew.

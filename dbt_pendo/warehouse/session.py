@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing.dummy
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ class Session:
 
     def __init__(self, adapter: Any, credentials: Any) -> None:
         self._adapter = adapter
+        # Of each thread, for each has a connection of its own.
+        self._state = _ConnectionState()
         self.server: str = str(credentials.unique_field)
         self.target: str = str(adapter.config.target_name)
         self.database: str = credentials.database
@@ -85,7 +88,7 @@ class Session:
         Raises:
             WarehouseError: If the warehouse refuses it.
         """
-        with _readable_errors():
+        with self._connected():
             self._adapter.execute(sql, auto_begin=True)
             self._commit()
 
@@ -98,13 +101,42 @@ class Session:
         Raises:
             WarehouseError: If the warehouse refuses it.
         """
-        with _readable_errors():
-            # dbt rolls back only what it has begun, and PostgreSQL refuses every statement after an error until then.
-            if not self._adapter.connections.get_thread_connection().transaction_open:
-                self._adapter.connections.begin()
-            rows = _fetch_all(self._adapter.connections, sql)
+        with self._connected():
+            return self._rows(sql)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commits all statements of the block at its end, and none when it fails, where the warehouse can do so.
+
+        Snowflake, BigQuery, Spark, Databricks and Trino commit each statement that creates, renames or drops a table.
+        """
+        with self._connected():
+            self._adapter.connections.begin()
+            if self._adapter.type() in ("postgres", "redshift"):
+                # dbt leaves it to the driver to begin one, and psycopg2 does so only until dbt's first commit.
+                self._adapter.execute("begin")
+        self._state.in_transaction = True
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._adapter.connections.rollback_if_open()
+            raise
+        finally:
+            self._state.in_transaction = False
+        with self._connected():
             self._commit()
-            return rows
+
+    @contextlib.contextmanager
+    def beside(self) -> Iterator[None]:
+        """Gives another thread a connection of its own, for statements while one of ours is under way.
+
+        Raises:
+            WarehouseError: If the warehouse cannot be reached.
+        """
+        with _readable_errors(), self._adapter.connection_named("dbt_pendo_beside"):
+            self._connect()
+            yield
 
     def own_schema(self, named: str | None) -> str:
         """Returns the schema of our tables, which the macro ``pendo_schema`` finds as well.
@@ -124,11 +156,7 @@ class Session:
             # Cheaper than dbt's listing of the whole schema.
             self.rows(f"select 1 from {self._relation(schema, identifier)} where 1 = 0")
             return True
-        with _readable_errors():
-            self._adapter.cache.clear()
-            found = self._adapter.get_relation(self.database, schema, identifier)
-            self._commit()
-            return found is not None
+        return any(self._is_name(relation.identifier, identifier) for relation in self._relations(schema))
 
     def has_columns(self, schema: str, identifier: str, names: Sequence[str]) -> bool:
         """Returns whether there is a table of ours with these columns."""
@@ -139,16 +167,11 @@ class Session:
 
     def tables(self, schema: str) -> frozenset[str]:
         """Returns the names of all tables in a schema of ours, in lower case, as they are by now."""
-        with _readable_errors():
-            self._adapter.cache.clear()
-            found = self._adapter.list_relations(self.database, schema)
-            # Some adapters begin a transaction to list, and whatever is read in it later is as old as it is.
-            self._commit()
-            return frozenset(relation.identifier.lower() for relation in found)
+        return frozenset(relation.identifier.lower() for relation in self._relations(schema))
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
         """Returns the columns of a table or view in their order, or None when it does not exist."""
-        with _readable_errors():
+        with self._connected():
             relation = self._adapter.get_relation(database or self.database, schema, identifier)
             if relation is None:
                 return None
@@ -158,7 +181,7 @@ class Session:
 
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
-        with _readable_errors():
+        with self._connected():
             if self._adapter.check_schema_exists(self.database, schema):
                 return
             try:
@@ -184,15 +207,74 @@ class Session:
 
     def rename(self, schema: str, identifier: str, new_identifier: str) -> None:
         """Renames a table of ours."""
-        with _readable_errors():
+        with self._connected():
             self._adapter.rename_relation(self._relation(schema, identifier), self._relation(schema, new_identifier))
             self._commit()
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        # dbt rolls back only what it has begun, and PostgreSQL refuses every statement after an error until then.
+        if not self._adapter.connections.get_thread_connection().transaction_open:
+            self._adapter.connections.begin()
+        rows = _fetch_all(self._adapter.connections, sql)
+        self._commit()
+        return rows
+
+    def _relations(self, schema: str) -> list[Any]:
+        """Returns what is in a schema by now."""
+        with self._connected():
+            self._adapter.cache.clear()
+            found = self._adapter.list_relations(self.database, schema)
+            # Some adapters begin a transaction to list, and whatever is read in it later is as old as it is.
+            self._commit()
+            # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
+            return [relation for relation in found if self._is_name(relation.schema, schema)]
+
+    def _is_name(self, found: str, name: str) -> bool:
+        """Returns whether a name is that of ours, as the warehouse tells names apart: most take no notice of case."""
+        return found == name or (self._adapter.type() != "postgres" and found.lower() == name.lower())
 
     def _commit(self) -> None:
         # Some of dbt's macros commit on their own, and dbt refuses to commit twice.
         connection = self._adapter.connections.get_if_exists()
-        if connection is not None and connection.transaction_open:
+        if connection is not None and connection.transaction_open and not self._state.in_transaction:
             self._adapter.connections.commit()
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[None]:
+        """Runs statements on a connection that is opened again if it was lost, and makes our errors of theirs."""
+        if self._state.is_lost and not self._state.in_transaction:
+            with _readable_errors(what="The connection to the warehouse was lost, and it cannot be reached again"):
+                self._reconnect()
+            self._state.is_lost = False
+        try:
+            with _readable_errors():
+                yield
+        except WarehouseError as error:
+            if self._answers():
+                raise
+            self._state.is_lost = True
+            raise WarehouseError(f"The connection to the warehouse was lost: {error}") from None
+
+    def _answers(self) -> bool:
+        try:
+            self._rows("select 1 as answer")
+        except Exception:
+            return False
+        return True
+
+    def _reconnect(self) -> None:
+        with contextlib.suppress(Exception):
+            self._adapter.release_connection()
+        self._adapter.connections.clear_thread_connection()
+        self._adapter.acquire_connection("dbt_pendo")
+        self._connect()
+
+    def _connect(self) -> None:
+        """Connects now, which dbt would do at the first statement, and sets what a session has to be set."""
+        self._adapter.connections.get_thread_connection().handle  # noqa: B018
+        if setting := self.sql("pendo_prepare_session"):
+            self._adapter.execute(setting, auto_begin=True)
+            self._commit()
 
     def _relation(self, schema: str, identifier: str | None) -> Any:
         return self._adapter.Relation.create(
@@ -202,6 +284,13 @@ class Session:
             type="table" if identifier else None,
             quote_policy=self._adapter.config.quoting,
         )
+
+
+class _ConnectionState(threading.local):
+    """A thread's connection: whether it was lost, and whether it is in a transaction of several statements."""
+
+    is_lost = False
+    in_transaction = False
 
 
 @contextlib.contextmanager
@@ -218,11 +307,9 @@ def open_session(connection: Connection) -> Iterator[Session]:
         stack.callback(_let_go, adapter)
         _silence_pyspark()
         with _readable_errors(WarehouseError, f"The warehouse ({adapter.type()}) cannot be reached"):
-            # dbt connects at the first statement; ask for something now, so that the error is this one.
+            # At once, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
-            adapter.connections.get_thread_connection().handle  # noqa: B018
-            if setting := session.sql("pendo_prepare_session"):
-                session.run(setting)
+            session._connect()
         yield session
 
 

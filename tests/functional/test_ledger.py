@@ -387,19 +387,20 @@ def test_compaction_keeps_what_a_plan_looks_at(people: SmallProject, sandbox: Sa
     assert set(sent_ids(sandbox.requests, "visitor")) == {"v0", "v1"}
 
 
-def test_a_compaction_that_died_is_ended(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_compaction_that_died_is_undone(people: SmallProject, sandbox: Sandbox) -> None:
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
-    # Died before the ledger was dropped: the copy may be half of it.
-    people.sql("create table main_pendo.people__compacted as select * from main_pendo.people__ledger where false")
-    assert people.plan().result()["planned"] == planned(unchanged=1)
-    assert people.sync().result()["planned"] == planned(unchanged=1)
-    assert "people__compacted" not in people.tables()
-    # Died after it: the copy is all there is.
-    people.sql("alter table main_pendo.people__ledger rename to people__compacted")
+    # Died before the ledger was set aside: the copy may be half of it.
+    people.sql("create table main_pendo.people__new_0123ab as select * from main_pendo.people__ledger where false")
     assert people.plan().result()["planned"] == planned(unchanged=1)
     assert people.sync().result()["planned"] == planned(unchanged=1)
     assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    # Died after it was set aside; older releases left the copy alone.
+    for name in ("people__old_0123ab", "people__compacted"):
+        people.sql(f"alter table main_pendo.people__ledger rename to {name}")
+        assert people.plan().result()["planned"] == planned(unchanged=1)
+        assert people.sync().result()["planned"] == planned(unchanged=1)
+        assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
 
 
 def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(people: SmallProject, sandbox: Sandbox) -> None:

@@ -187,7 +187,7 @@ def check_all(lab: Lab, world: World, known: set[str]) -> None:
         **dict.fromkeys(world.former_companies, "removed"),
         **dict.fromkeys(world.companies, "delivered"),
     }
-    assert not [table for table in lab.tables() if table.endswith(("__lock", "__compacted"))]
+    assert not [table for table in lab.tables() if table.endswith("__lock") or "__new_" in table or "__old_" in table]
     assert not list((lab.target / "dbt_pendo").glob("*.journal"))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -25,12 +27,12 @@ from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
-from dbt_pendo.warehouse.lock import LockedError, SyncLock
+from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.segment_notes import NotedSegment, SegmentNotes
-from dbt_pendo.warehouse.session import WarehouseError
+from dbt_pendo.warehouse.session import Session, WarehouseError
 
 PEOPLE = {"id": "text", "plan": "text"}
 AWKWARD = [
@@ -69,6 +71,7 @@ __all__ = [
     "TestPages",
     "TestPlans",
     "TestReadBack",
+    "TestReplacements",
     "TestRunLog",
     "TestSchemas",
     "TestSegments",
@@ -82,6 +85,14 @@ def commit(tables: SyncTables, run_id: str, **others: Outcome) -> None:
     rows = tables.read_page(EVERYTHING)
     outcomes = {row[:2]: others[row[3]] for row in rows if row[3] in others}
     tables.commit(run_id, EVERYTHING, [row[:2] for row in rows], outcomes)
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Waits for something to become true, a minute at most."""
+    give_up_at = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
 
 
 def check_written(tables: SyncTables, spec: SyncSpec, fields: Sequence[PendoField]) -> Sequence[Record]:
@@ -325,12 +336,144 @@ class TestCommits:
         before = plan(tables, "before", max_attempts=99)
         tables.compact(4)
         assert plan(tables, "after", max_attempts=99) == before
-        assert "people__compacted" not in store.session.tables(store.own_schema)
+        assert store.session.tables(store.own_schema) - {"people__seen"} == {"people__ledger", "people__changes"}
+        # It still reads the ledger.
+        assert store.session.rows(f"select count(*) from {view}") == [(len(store.ledger(tables)),)]
         store.session.run(f"drop view {view}")
-        # A run that died between the last two steps of it.
+        # A run of an older release that died between the last two steps of it.
         monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1_000)
         store.session.rename(store.own_schema, "people__ledger", "people__compacted")
         assert plan(store.tables(people()), "again", max_attempts=99) == before
+
+
+class Killed(BaseException):
+    """The end of a run that has no time to tidy up."""
+
+
+class TestReplacements:
+    """A ledger is replaced as a whole: nothing is forgotten, whoever dies and whoever comes between."""
+
+    LEFT: ClassVar = {"people__ledger", "people__changes"}
+
+    @pytest.fixture(autouse=True)
+    def short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+
+    def each_by_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Leaves the statements of a replacement without a transaction, as some warehouses do."""
+        monkeypatch.setattr(Session, "transaction", lambda self: contextlib.nullcontext())
+
+    def bloated(self, store: Store) -> SyncTables:
+        """A ledger with four entries for each of two people who are known."""
+        store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+        store.session.ensure_schema(store.own_schema)
+        for name in store.session.tables(store.own_schema):
+            store.session.drop(store.own_schema, name)
+        tables = store.tables(people())
+        plan(tables, "r1")
+        commit(tables, "r1")
+        columns = "record_key, row_hash, status, detail, attempts, run_id, logged_at"
+        for _ in range(2):
+            store.session.run(f"insert into {tables.ledger} ({columns}) select {columns} from {tables.ledger}")
+        return tables
+
+    def before_each_statement(
+        self, store: Store, patch: pytest.MonkeyPatch, happens: Callable[[int], None]
+    ) -> Iterator[int]:
+        """Lets something happen before each statement; returns the numbers of those there were."""
+        numbers = itertools.count()
+
+        def stepped(original: Callable[..., Any]) -> Callable[..., Any]:
+            def step(*args: Any) -> Any:
+                happens(next(numbers))
+                return original(*args)
+
+            return step
+
+        for name in ("run", "rows", "rename"):
+            patch.setattr(store.session, name, stepped(getattr(store.session, name)))
+        return numbers
+
+    @pytest.mark.parametrize(("what", "is_one"), [("compaction", True), ("compaction", False), ("adoption", False)])
+    def test_a_kill_at_any_statement(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, what: str, is_one: bool
+    ) -> None:
+        if not is_one:
+            self.each_by_itself(monkeypatch)
+        for last in itertools.count():
+            tables = self.bloated(store)
+            if what == "adoption":
+                plan(tables, "r2", full_refresh=True)
+
+            def dies(number: int, last: int = last) -> None:
+                if number >= last:
+                    raise Killed
+
+            with monkeypatch.context() as patch, contextlib.suppress(Killed):
+                numbers = self.before_each_statement(store, patch, dies)
+                tables.compact(2) if what == "compaction" else tables.adopt("r2")
+            # Without the sync's lock, and without writing anything.
+            assert tables.plan(PlanOptions())[0].planned.to_send == 0
+            assert plan(store.tables(people()), "r3") == Planned(unchanged=2)
+            assert store.session.tables(store.own_schema) == self.LEFT
+            if next(numbers) <= last:
+                break
+        assert last > 6
+
+    @pytest.mark.parametrize("compacts", [False, True])
+    def test_another_run_before_any_statement(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, compacts: bool
+    ) -> None:
+        self.each_by_itself(monkeypatch)
+        for when in itertools.count():
+            tables = self.bloated(store)
+            store.insert("people", [("c", "x")])
+            known = []
+
+            def other_run(number: int, when: int = when, known: list[str] = known) -> None:
+                if number == when:
+                    with contextlib.suppress(WarehouseError):
+                        others = store.tables(people())
+                        plan(others, "r2")
+                        commit(others, "r2")
+                        known.append("c")
+                        if compacts:
+                            others.compact(3)
+
+            with monkeypatch.context() as patch, contextlib.suppress(WarehouseError):
+                self.before_each_statement(store, patch, other_run)
+                tables.compact(2)
+            assert plan(store.tables(people()), "r3") == Planned(added=1 - len(known), unchanged=2 + len(known))
+            assert store.session.tables(store.own_schema) == self.LEFT
+            if when > 6 and not known:
+                break
+
+    def test_a_first_run_that_wakes_up_late(self, store: Store) -> None:
+        self.bloated(store)
+        store.session.rename(store.own_schema, "people__ledger", "people__old_0123ab")
+        store.session.run(
+            store.session.sql("pendo_create_ledger", ledger=store.relation("people__ledger", store.own_schema))
+        )
+        assert plan(store.tables(people()), "r2") == Planned(unchanged=2)
+        assert store.session.tables(store.own_schema) == self.LEFT
+
+    def test_who_lost_the_lock_replaces_nothing(self, store: Store) -> None:
+        tables = self.bloated(store)
+        tables.lock.acquire("first")
+        tables.lock.break_()
+        SyncLock(store.session, store.own_schema, "people").acquire("second")
+        entries = store.ledger(tables)
+        for attempt in (
+            lambda: tables.compact(2),
+            lambda: tables.adopt("first"),
+            lambda: tables.forget(),
+            lambda: tables.write_changes("first", PlanOptions()),
+        ):
+            with pytest.raises(LockLostError, match="It is held by run second"):
+                attempt()
+        assert store.ledger(tables) == entries
+        assert store.session.tables(store.own_schema) == {*self.LEFT, "people__lock"}
+        assert tables.change_set_run() == "r1"
 
 
 CLICKS = {"id": "text", "event": "text", "person": "text", "at": "moment"}
@@ -1007,6 +1150,18 @@ class TestLocks:
         with pytest.raises(LockedError):
             second.acquire("second")
 
+    def test_a_long_statement_does_not_cost_the_lock(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, _ = self.locks(store)
+        first.acquire("first")
+        monkeypatch.setattr(lock, "RENEW_EVERY", 0.1)
+        signs = f"select count(*) from {store.relation('people__lock', store.own_schema)}"
+        with first.alive():
+            wait_until(lambda: store.session.rows(signs)[0][0] > 2)
+        before = store.session.rows(signs)
+        time.sleep(0.3)
+        assert store.session.rows(signs) == before
+        first.release()
+
     def test_the_dead_are_succeeded_by_one(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         first, second = self.locks(store)
         # No process has this number.
@@ -1406,25 +1561,6 @@ class TestReadBack:
         tables.adopt("r3")
         assert {entry[4] for entry in store.ledger(tables)} == {"r3"}
         assert plan(tables, "r4") == Planned(unchanged=6, invalid=3)
-
-    def test_an_adoption_that_died_is_ended(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
-        tables = store.tables(people())
-        plan(tables, "r1")
-        commit(tables, "r1", b=Outcome("rejected", "no"))
-        plan(tables, "r2", full_refresh=True)
-
-        def die(*_: object) -> None:
-            raise WarehouseError("the last step but one was the last")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(store.session, "rename", die)
-            with pytest.raises(WarehouseError, match="the last step"):
-                tables.adopt("r2")
-        again = store.tables(people())
-        assert again.plan(PlanOptions())[0].planned.to_send == 0
-        assert plan(again, "r3") == Planned(unchanged=2)
-        assert "people__compacted" not in store.session.tables(store.own_schema)
 
 
 class TestSnapshots:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
 from engine import Engine, Store, people, plan
@@ -194,3 +201,70 @@ def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, server:
         assert {result["status"] for result in inside.run("sync", "--published")["results"]} == {"success"}
         profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
         admin.execute(f"drop schema {inside.schema}, {inside.schema}_pendo cascade; drop role {role}")
+
+
+# A run that stops itself where it has looked at its lock for the last time, and one for which silence of a second is
+# long.
+STOPS = """
+import os, signal
+from dbt_pendo.cli import main
+from dbt_pendo.warehouse import ledger
+from dbt_pendo.warehouse.ledger_table import LedgerTable
+ledger.EXCEPTIONS_PER_STATEMENT = 1
+put_in_place = LedgerTable._put_in_place
+def stopped(*args):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    put_in_place(*args)
+LedgerTable._put_in_place = stopped
+main()
+"""
+HURRIES = """
+from dbt_pendo.cli import main
+from dbt_pendo.warehouse import lock
+lock.STALE_AFTER = 1.0
+main()
+"""
+
+
+def started(acme: Acme, script: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, "sync", "--json", "--select", "events"]
+    return subprocess.Popen(command, env=acme.env, cwd=acme.folder, stdout=subprocess.PIPE, text=True)
+
+
+def result_of(run: subprocess.Popen[str]) -> dict[str, Any]:
+    out, _ = run.communicate(timeout=120)
+    (result,) = json.loads(out)["results"]
+    return dict(result)
+
+
+def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> None:
+    acme.sync()
+    with open_session(Connection(acme.folder, acme.folder)) as session:
+        entries = session.relation(session.own_schema(None), "events__ledger")
+        for _ in range(2):
+            session.run(f"insert into {entries} select * from {entries}")
+    acme.seed({**acme.seats, "v60": 1})
+    acme.build()
+
+    asleep = started(acme, STOPS)
+    try:
+        _, status = os.waitpid(asleep.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        acme.seed({**acme.seats, "v61": 1})
+        acme.build()
+        time.sleep(2)
+        # By the warehouse's clock whole seconds have passed since its last sign of life.
+        hurried = result_of(started(acme, HURRIES))
+        assert (hurried["status"], hurried["delivered"]) == ("success", 1)
+    finally:
+        asleep.send_signal(signal.SIGCONT)
+        result = result_of(asleep)
+
+    assert (result["status"], result["delivered"]) == ("error", 1)
+    assert "The lock of events was broken while this run held it" in result["message"]
+    again = acme.sync()["events"]
+    assert (again["planned"]["added"], again["planned"]["unchanged"]) == (0, ROWS + 2)
+    assert set(Counter(event["properties"]["id"] for event in acme.sandbox.events).values()) == {1}
+    with open_session(Connection(acme.folder, acme.folder)) as session:
+        left = session.tables(session.own_schema(None))
+    assert not [name for name in left if name.startswith(("events__new", "events__old", "events__lock"))]

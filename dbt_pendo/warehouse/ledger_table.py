@@ -1,0 +1,130 @@
+"""The table of a sync's ledger: made once, found again after any crash, and replaced as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from dbt_pendo.warehouse.lock import SyncLock
+from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.session import Session, WarehouseError
+
+# A draft, and the ledger it replaces, have names of their own: no other run touches them by accident.
+DRAFT, OLD = "new", "old"
+# What earlier versions left in place of the ledger when they died.
+COMPACTED = "compacted"
+
+Row = tuple[Any, ...]
+
+
+class LedgerTable:
+    """The ledger of one sync, and how another table takes its place.
+
+    A replacement sets the ledger aside under a name of its own, where nobody else writes into it, and compares it with
+    what the draft was made of. If another run has written into it meanwhile, it is put back. Where a warehouse can, all
+    of this is one transaction. Elsewhere a crash leaves a ledger in place, or the old one set aside, which ``ensure``
+    puts back.
+    """
+
+    def __init__(self, session: Session, schema: str, sync: str, lock: SyncLock) -> None:
+        self._session = session
+        self._schema = schema
+        self._sync = sync
+        self._lock = lock
+        self._ledger = table_name(sync, "ledger")
+
+    @property
+    def relation(self) -> str:
+        """The ledger's relation."""
+        return self._session.relation(self._schema, self._ledger)
+
+    def find(self) -> str | None:
+        """Returns the name of the table that holds the ledger now, also after a crash; None when there is none."""
+        if self._session.exists(self._schema, self._ledger):
+            return self._ledger
+        return next(iter(self._left(OLD)), None)
+
+    def ensure(self) -> None:
+        """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
+        old, drafts = self._left(OLD), self._left(DRAFT)
+        there = self._session.exists(self._schema, self._ledger)
+        if there and old and self._version(self._ledger)[0][0] == 0:
+            # A first run that woke up late made one without an entry while the ledger was set aside.
+            self._session.drop(self._schema, self._ledger)
+            there = False
+        if not there and old:
+            self._session.rename(self._schema, old.pop(0), self._ledger)
+        elif not there:
+            # Never in place of one that is there after all: it is what keeps rows from being sent twice.
+            self._session.run(self._session.sql("pendo_create_ledger", ledger=self.relation))
+        for name in (*old, *drafts):
+            self._session.drop(self._schema, name)
+
+    def drop(self) -> None:
+        """Drops the ledger and what a dead run left of it."""
+        # The ledger last: what is set aside would come back in its place.
+        for name in (*self._left(OLD), *self._left(DRAFT), self._ledger):
+            self._session.drop(self._schema, name)
+
+    def replace(self, make: Callable[[str], bool]) -> bool:
+        """Replaces the ledger, unless another run has written into it meanwhile.
+
+        Args:
+            make: Creates the new ledger under the name that it is given, and returns whether that is to take the place
+                of the old one.
+
+        Returns:
+            Whether it has.
+
+        Raises:
+            LockLostError: If another run has taken the lock.
+            WarehouseError: If the warehouse refuses it; the ledger is as it was then.
+        """
+        mark = secrets.token_hex(3)
+        draft, old = (table_name(self._sync, f"{kind}_{mark}") for kind in (DRAFT, OLD))
+        before = self._version(self._ledger)
+        try:
+            with self._lock.alive():
+                wanted = make(self._session.relation(self._schema, draft))
+            if wanted:
+                self._lock.confirm()
+                self._put_in_place(draft, old, before)
+        except BaseException:
+            with contextlib.suppress(WarehouseError):
+                self._session.drop(self._schema, draft)
+            raise
+        if not wanted:
+            self._session.drop(self._schema, draft)
+        return wanted
+
+    def _put_in_place(self, draft: str, old: str, before: list[Row]) -> None:
+        session, schema = self._session, self._schema
+        try:
+            with session.transaction():
+                session.rename(schema, self._ledger, old)
+                if self._version(old) != before:
+                    raise WarehouseError(f"Another run has written into {self.relation} while it was replaced.")
+                session.rename(schema, draft, self._ledger)
+                session.drop(schema, old)
+        except WarehouseError:
+            # Where no transaction has done so.
+            with contextlib.suppress(WarehouseError):
+                if old in self._left(OLD) and not session.exists(schema, self._ledger):
+                    session.rename(schema, old, self._ledger)
+            raise
+
+    def _version(self, name: str) -> list[Row]:
+        """Returns what changes with every entry that is added: how many there are, and when the last one was made."""
+        relation = self._session.relation(self._schema, name)
+        return self._session.rows(f"select count(*) as entries, max(logged_at) as latest from {relation}")
+
+    def _left(self, kind: str) -> list[str]:
+        """Returns the tables of a kind that runs have left, or are at work on."""
+        stem = table_name(self._sync, "")
+        endings = f"{kind}_[0-9a-f]{{6}}" + (f"|{COMPACTED}" if kind == OLD else "")
+        pattern = re.compile(f"{re.escape(stem.lower())}({endings})")
+        found = (pattern.fullmatch(name) for name in sorted(self._session.tables(self._schema)))
+        return [stem + match[1] for match in found if match]
