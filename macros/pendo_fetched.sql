@@ -2,6 +2,9 @@
   A column as the driver has to fetch it, so that Python gets the value that is in the table. Most drivers need no help.
 #}
 {% macro pendo_fetched(expression, dtype) -%}
+    {%- if dbt_pendo.pendo_is_padded(dtype) -%}
+        {{ return(dbt_pendo.pendo_unpadded(expression)) }}
+    {%- endif -%}
     {{ return(adapter.dispatch('pendo_fetched', 'dbt_pendo')(expression, dtype)) }}
 {%- endmacro %}
 

@@ -45,6 +45,9 @@
 
 {# A column as text, the same text for the same value whatever the session's time zone. #}
 {% macro pendo_text(expression, dtype) -%}
+    {%- if dbt_pendo.pendo_is_padded(dtype) -%}
+        {{ return(dbt_pendo.pendo_unpadded(expression)) }}
+    {%- endif -%}
     {{ return(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype)) }}
 {%- endmacro %}
 
@@ -102,4 +105,25 @@
     {%- set lowered = dtype | lower -%}
     {{ return('with time zone' in lowered or 'timestamptz' in lowered or 'timestamp_tz' in lowered
         or 'timestamp_ltz' in lowered) }}
+{%- endmacro %}
+
+
+{# Whether a column holds text of a fixed width, which is filled up with blanks. #}
+{% macro pendo_is_padded(dtype) -%}
+    {{ return((dtype | lower).split('(')[0] | trim in ('character', 'char', 'nchar', 'bpchar')) }}
+{%- endmacro %}
+
+
+{# Text of a fixed width without the blanks at its end. Trino pads what it trims, unless it is cast first. #}
+{% macro pendo_unpadded(expression) -%}
+    {{ return(adapter.dispatch('pendo_unpadded', 'dbt_pendo')(expression)) }}
+{%- endmacro %}
+
+{% macro default__pendo_unpadded(expression) -%}
+    {{ return("trim(trailing ' ' from cast(" ~ expression ~ ' as ' ~ dbt.type_string() ~ '))') }}
+{%- endmacro %}
+
+{# Redshift may cut what is cast after 256 bytes. #}
+{% macro redshift__pendo_unpadded(expression) -%}
+    {{ return("trim(trailing ' ' from " ~ expression ~ ')') }}
 {%- endmacro %}

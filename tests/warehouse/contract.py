@@ -19,7 +19,7 @@ from dbt_pendo.records.held import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, render
 from dbt_pendo.records.written import body_layouts
 from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySizes
-from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.spec.sync import Column, Event, ParentChild, SyncSpec
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
@@ -592,6 +592,44 @@ class TestValues:
             turned = [*values[turn:], *values[:turn]]
             store.create("people", columns, list(zip(keys, turned, strict=True)))
             assert plan(tables, f"turned {turn}") == Planned(changed=len(values))
+
+    def test_text_of_a_fixed_width_has_no_blanks_at_its_end(self, store: Store) -> None:
+        """Wherever it is an id or a value: one who is a visitor in one sync is the same in another."""
+        text, moment = (store.engine.types[kind] for kind in ("text", "moment"))
+        names = ("id", "event", "person", "parent", "child", "note")
+        columns = ", ".join(f"{name} char(8)" for name in names)
+        store.session.create(
+            store.schema,
+            "clicks",
+            f"create table {store.relation('clicks')} ({columns}, wide {text}, {store.name('at')} {moment})",
+        )
+        store.session.run(
+            f"insert into {store.relation('clicks')} select 'e1', 'Seen', ' cu1', 'p', 'c', 'n', 'w ', "
+            f"cast('2026-01-02 03:04:05' as {moment})"
+        )
+        event = Event(
+            *(Column("event"), Column("person"), Column("at"), ParentChild("parent", "child")),
+            properties=(Field("note", Column("note")), Field("wide", Column("wide"))),
+        )
+        tables = store.tables(dataclasses.replace(clicks(), event=event))
+        assert plan(tables, "r1") == Planned(added=1)
+        (record,) = render(tables._spec, tables.read_page(EVERYTHING)).updates
+        (body,) = record.bodies
+        assert record.key == "e1"
+        assert isinstance(body, dict)
+        assert (body["event"], body["visitorId"], body["accountId"]) == ("Seen", " cu1", "p::c")
+        assert body["properties"] == {"note": "n", "wide": "w "}
+
+        spec = dataclasses.replace(people(fields=(Field("note", Column("note")),)), name="visitors", key="person")
+        visitors = store.tables(spec, "clicks")
+        assert plan(visitors, "r1") == Planned(added=1)
+        (record,) = check_written(visitors, spec, [PendoField("note", "string")])
+        assert record.bodies == ({"visitorId": " cu1", "values": {"note": "n"}},)
+        back = ReadBack(store.session, store.own_schema, spec, visitors._source)
+        back.create()
+        back.add([(" cu1", joined(["n"]))])
+        found = back.compare([HeldField("note", "text")])
+        assert (found.sound, found.missing, found.suspects, found.only_in_pendo) == (1, 0, 0, 0)
 
     def test_what_moves_from_one_column_to_the_next_is_a_change(self, store: Store) -> None:
         columns = {"id": "text", "one": "text", "two": "text"}
