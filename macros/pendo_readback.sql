@@ -99,8 +99,9 @@ where readback.record_key is null
     {%- if field.form == 'boolean' -%}
         {{ return("case when " ~ column ~ " then 'true' when not " ~ column ~ " then 'false' end") }}
     {%- elif field.form in ('integer', 'decimal') -%}
-        {#- A number too large for such a decimal, or for a double, would fail the statement. -#}
-        {%- set small = column ~ ' > -1e18 and ' ~ column ~ ' < 1e18' -%}
+        {#- A number too large for such a decimal, or for a double, would fail the statement; a double rounds from 2^53 on. -#}
+        {%- set most = '1e18' if field.form == 'integer' else '9007199254740992' -%}
+        {%- set small = column ~ ' > -' ~ most ~ ' and ' ~ column ~ ' < ' ~ most -%}
         {%- set number = column -%}
         {%- if field.form == 'decimal' -%}
             {#- By way of a double, for that is what Pendo is sent; and only what nine places tell. -#}

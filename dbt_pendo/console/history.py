@@ -10,6 +10,7 @@ from dbt_pendo.console.lines import Level, Lines, Tag, number
 from dbt_pendo.engine.call_log import LoggedCall
 from dbt_pendo.engine.history import CallSummary, GroupedReason, PastRun
 from dbt_pendo.engine.row import RowStory
+from dbt_pendo.records.values import WRITABLE
 from dbt_pendo.warehouse.history import FailedRow, LoggedSync
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP"}
@@ -270,7 +271,9 @@ def _attempt(attempts: int | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    if isinstance(value, int):
+        return value if value in WRITABLE else str(value)
+    return value if value is None or isinstance(value, str | float) else str(value)
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,10 @@ Convert = Callable[[Any], Json]
 INT64 = range(-(2**63), 2**63)
 # A number of more digits needs no look at all of them: `1E+999999999` has a billion.
 INT64_DIGITS = 19
+# Below this every whole number is a float, and from here on not each.
+LARGEST_EXACT = 2**53
+# The whole numbers that orjson writes.
+WRITABLE = range(-(2**63), 2**64)
 # An epoch below this is before March 1973 in milliseconds, and most likely meant in seconds.
 EARLIEST_EPOCH_MS = 100_000_000_000
 # Pendo wants strings under 1,500 characters (pendo-api.md 3).
@@ -85,7 +89,7 @@ def to_integer(value: Any) -> int:
 
 
 def to_float(value: Any) -> float:
-    """Returns a finite number."""
+    """Returns a finite number: a whole one with all its digits, a fraction as the nearest float."""
     if isinstance(value, str):
         value = _number(value, "a number")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -96,7 +100,12 @@ def to_float(value: Any) -> float:
         number = math.inf
     if math.isinf(number):
         raise InvalidValue(f"{_shown(value)} is too large for a number")
-    return number
+    # Pendo is sent the shortest digits that mean the float, which may be other digits than the warehouse's.
+    if abs(number) < LARGEST_EXACT or isinstance(value, float) or Decimal(repr(number)) == value:
+        return number
+    if (whole := int(value)) == value and whole in WRITABLE:
+        return whole
+    raise InvalidValue(f"{_shown(value)} has more digits than a number can carry; a string field keeps them all")
 
 
 def to_time(value: Any) -> str:

@@ -302,6 +302,38 @@ def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: 
     assert verify(project, status=1)["fields"] == {"score": 2}
 
 
+def test_whole_numbers_that_no_double_holds(project: SmallProject, sandbox: Sandbox) -> None:
+    for name in ("big", "round", "huge", "cents", "digits"):
+        sandbox.add_field("visitor", "custom", name, "float")
+    sandbox.add_visitors(["a", "b", "c"])
+    fields = {name: name for name in ("big", "round", "huge", "cents", "digits")}
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": fields},
+        "select 'a' as id, 9007199254740993 as big, 9007199254740993::decimal(38, 0) as round,"
+        " 18446744073709551615::hugeint as huge, 9007199254740993::decimal(38, 2) as cents,"
+        " '-9007199254740993' as digits"
+        " union all select 'b', 1, 2, 18446744073709551617::hugeint, 0.1, '3'"
+        " union all select 'c', 4, 5, 6, 9007199254740993.25, '7'",
+    )
+    assert project.sync().result()["planned"]["invalid"] == 2
+    digits = 9007199254740993
+    whole = {"big": digits, "round": digits, "huge": 18446744073709551615, "cents": digits, "digits": -digits}
+    assert custom(sandbox.visitors) == {"a": whole, "b": {}, "c": {}}
+    assert {entry["detail"] for entry in project.ledger("people") if entry["status"] == "invalid"} == {
+        f"{named} has more digits than a number can carry; a string field keeps them all"
+        for named in ("huge: 18446744073709551617", "cents: 9007199254740993.25")
+    }
+    verified = verify(project)
+    assert (counts(verified), verified["invalid"]) == ((1, 0, 0, 0), 2)
+    told = project.run("row", "people", "b", "--json").expect(0).json["results"][0]["values"]
+    assert [value["warehouse"] for value in told][2] == "18446744073709551617"
+    # What a double makes of them.
+    for name in whole:
+        write(sandbox, "visitor", "a", **{name: float(whole[name])})
+    assert verify(project, status=1)["fields"] == dict.fromkeys(whole, 1)
+
+
 def test_a_text_that_looks_like_the_value_is_told_apart(project: SmallProject, pendo: Sandbox) -> None:
     """A field of another type once, say: Pendo holds a text where the warehouse has a number, a boolean or a time."""
     project.model("people", mapping(mode="upsert"), ROWS)
