@@ -59,6 +59,16 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Lists of timestamps are written by the session's clock, too. #}
+{% macro duckdb__pendo_text(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.endswith('[]') and dbt_pendo.pendo_has_zone(kind[:-2]) -%}
+    cast(list_transform({{ expression }}, lambda moment: moment at time zone 'UTC') as {{ dbt.type_string() }})
+    {%- else -%}
+    {{ dbt_pendo.default__pendo_text(expression, dtype) }}
+    {%- endif -%}
+{%- endmacro %}
+
 {# A session's output formats reach its casts, and the usual ones cut a time to milliseconds. #}
 {% macro snowflake__pendo_text(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
@@ -103,8 +113,9 @@
 
 {% macro pendo_has_zone(dtype) -%}
     {%- set lowered = dtype | lower -%}
-    {{ return('with time zone' in lowered or 'timestamptz' in lowered or 'timestamp_tz' in lowered
-        or 'timestamp_ltz' in lowered) }}
+    {#- Not a list or structure of such. #}
+    {{ return(lowered.startswith('time') and not lowered.endswith(']') and ('with time zone' in lowered
+        or 'timestamptz' in lowered or 'timestamp_tz' in lowered or 'timestamp_ltz' in lowered)) }}
 {%- endmacro %}
 
 

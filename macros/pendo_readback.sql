@@ -127,7 +127,11 @@ where readback.record_key is null
 {%- endmacro %}
 
 {% macro duckdb__pendo_epoch_ms(column, dtype) -%}
-    {%- if dtype | lower == 'date' -%}{%- set column = 'cast(' ~ column ~ ' as timestamp)' -%}{%- endif -%}
+    {%- if dtype | lower == 'date' -%}
+        {#- Dates go further than timestamps. -#}
+        {{ return('case when ' ~ column ~ " < date '10000-01-01' and " ~ column ~ " >= date '0001-01-01' then "
+            ~ 'cast(epoch_ms(cast(' ~ column ~ ' as timestamp)) as varchar) when ' ~ column ~ " is not null then '?' end") }}
+    {%- endif -%}
     {{ return('cast(epoch_ms(' ~ column ~ ') as varchar)') }}
 {%- endmacro %}
 
@@ -167,7 +171,7 @@ select
     record_key,
     held
     {%- for column in columns %},
-    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
+    {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
 from {{ drift }} drift
 where change = '{{ change }}'

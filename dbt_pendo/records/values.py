@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from dbt_pendo.outcome import UNREADABLE
 from dbt_pendo.spec.sync import FieldType
 
 Json = str | int | float | bool | list[Any] | None
@@ -145,8 +146,10 @@ def to_identifier(value: Any) -> str:
         InvalidValue: If it is empty, or of a type whose text would depend on formatting.
     """
     # A decimal as the warehouse writes it: the same id may be another sync's key, which is text by then.
+    if value is None:
+        raise InvalidValue("is null")
     if isinstance(value, bool) or not isinstance(value, str | int | UUID | Decimal):
-        raise InvalidValue("is null" if value is None else f"{_shown(value)} is not an id")
+        raise _unfit(value, "an id")
     text = to_string(value)
     if not text.strip():
         raise InvalidValue("is empty")
@@ -270,6 +273,8 @@ def _finite(value: Any) -> Any:
 def _unfit(value: Any, wanted: str) -> InvalidValue:
     if isinstance(value, bytes | bytearray | memoryview):
         return InvalidValue("bytes cannot be sent")
+    if isinstance(value, Mapping) and value.keys() == {UNREADABLE}:
+        return InvalidValue(str(value[UNREADABLE]))
     if isinstance(value, Mapping | list | tuple | set):
         return InvalidValue(f"a nested value cannot be sent as {wanted}")
     return InvalidValue(f"{_shown(value)} is not {wanted}")

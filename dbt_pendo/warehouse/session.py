@@ -18,6 +18,7 @@ from typing import Any
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.warehouse.psycopg2_values import read_every_type
 
 
 class WarehouseError(DbtPendoError):
@@ -213,7 +214,7 @@ def open_session(connection: Connection) -> Iterator[Session]:
         with _readable_errors(WarehouseError, f"The warehouse ({adapter.type()}) cannot be reached"):
             # dbt connects at the first statement; ask for something now, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
-            adapter.connections.get_thread_connection().handle  # noqa: B018
+            read_every_type(adapter.connections.get_thread_connection().handle)
             if setting := session.sql("pendo_prepare_session"):
                 session.run(setting)
         yield session

@@ -283,6 +283,41 @@ def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project: SmallProject,
     assert project.statuses("people") == {"a": "delivered", "b": "invalid", "c": "invalid"}
 
 
+def test_moments_beyond_the_calendar_are_invalid(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, kind in (("born", "time"), ("seen", "time"), ("label", "string"), ("closes", "string")):
+        sandbox.add_field("visitor", "custom", name, kind)
+    sandbox.add_visitors(list("abcdef"))
+    project.model(
+        "people",
+        {
+            "object": "visitor",
+            "visitor_id": "id",
+            "fields": {"born": "born", "seen": "seen", "label": "born", "closes": "closes"},
+        },
+        "select * from (values ('a', '9999-12-31', '2026-01-02 00:00+00', '24:00:00'), ('b', 'infinity', null, null),"
+        " ('c', null, '-infinity', null), ('d', '0044-03-15 (BC)', null, null), ('e', '5881580-07-10', null, null),"
+        " ('f', null, '9999-12-31 23:59:59-12', null)) rows(id, born, seen, closes)",
+    )
+    types = "id, cast(born as date) as born, cast(seen as timestamptz) as seen, cast(closes as time) as closes"
+    project.sql(f"create or replace table main.people as select {types} from main.people")
+    assert project.sync().result()["planned"]["invalid"] == 5
+    assert custom(sandbox.visitors) == {
+        **{key: {} for key in "bcdef"},
+        "a": {"born": 253402214400000, "seen": 1767312000000, "label": "9999-12-31", "closes": "24:00:00"},
+    }
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("people") if entry["detail"]} == {
+        "b": "born: infinite",
+        "c": "seen: infinite",
+        "d": "born: 0044-03-15 (BC) is outside the years 1 to 9999",
+        "e": "born: 5881580-07-10 is outside the years 1 to 9999",
+        "f": "seen: 10000-01-01 11:59:59 is outside the years 1 to 9999",
+    }
+    verified = verify(project)
+    assert (counts(verified), verified["invalid"]) == ((1, 0, 0, 0), 5)
+    told = project.run("row", "people", "b", "--json").expect(0).json["results"][0]["values"]
+    assert [value["warehouse"] for value in told] == ["infinite", None, "infinite", None]
+
+
 def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: Sandbox) -> None:
     project.model(
         "people",

@@ -16,15 +16,15 @@ from engine import Store, clicks, everything, people, plan
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.held import held_text, joined
-from dbt_pendo.records.render import PendoField, Record, render
+from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.records.written import body_layouts
 from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySizes
-from dbt_pendo.spec.sync import Column, Event, ParentChild, SyncSpec
+from dbt_pendo.spec.sync import Column, Event, ParentChild, SyncSpec, Value
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -55,6 +55,7 @@ CLOCK_CHANGES = [
 ]
 
 __all__ = [
+    "TestBeyondPython",
     "TestBodies",
     "TestBuilds",
     "TestCommits",
@@ -81,12 +82,15 @@ def commit(tables: SyncTables, run_id: str, **others: Outcome) -> None:
 
 def check_written(tables: SyncTables, spec: SyncSpec, fields: Sequence[PendoField]) -> Sequence[Record]:
     """Compares the bodies that the warehouse writes, if it does, with Python's; returns Python's records."""
-    records = render(spec, tables.read_page(EVERYTHING), fields).updates
+    rows = tables.read_page(EVERYTHING)
+    records = {record.position: record for record in render(spec, rows, fields).updates}
     layouts = body_layouts(spec, fields)
     if tables.writes_bodies(layouts):
-        for bodies, record in zip(tables.read_bodies(EVERYTHING, layouts), records, strict=True):
-            assert None in bodies or [body.encode() for body in bodies] == [orjson.dumps(one) for one in record.bodies]
-    return records
+        for bodies, row in zip(tables.read_bodies(EVERYTHING, layouts), rows, strict=True):
+            record = records.get(row[:2])
+            wanted = record and [orjson.dumps(one) for one in record.bodies]
+            assert None in bodies or [body.encode() for body in bodies] == wanted
+    return list(records.values())
 
 
 class TestPlans:
@@ -644,6 +648,69 @@ class TestValues:
         assert int(hashes[0][0]) == len(rows)
 
 
+# What a column can hold and Python's calendar cannot; then what only PostgreSQL and DuckDB hold.
+BEYOND = {
+    "day": (["20000-01-01"], ["0044-03-15 BC", "infinity", "-infinity", "300000-01-01"]),
+    "moment": (["20000-01-01 00:00:00"], ["0044-03-15 00:00:00 BC", "infinity", "-infinity"]),
+    "zoned": (["9999-12-31 23:59:59-12:00"], ["0001-01-01 00:00:00+12:00", "infinity", "-infinity"]),
+}
+
+
+class TestBeyondPython:
+    """A value that Python has no word for costs its own row: its neighbours go out."""
+
+    @pytest.mark.parametrize("kind", BEYOND)
+    def test_moments_beyond_the_calendar(self, store: Store, kind: str) -> None:
+        if kind not in store.engine.types:
+            pytest.skip(f"{store.engine.name} has no such type")
+        anywhere, here = BEYOND[kind]
+        beyond = [*anywhere, *(here if store.engine.name in ("duckdb", "postgres") else [])]
+        if store.engine.name == "duckdb":
+            beyond = [value.replace(" 00:00:00 BC", " (BC) 00:00:00").replace(" BC", " (BC)") for value in beyond]
+        bad = {f"bad {at}": value for at, value in enumerate(beyond)}
+        # The last day that people write, and what Python makes of infinity.
+        good = {"now": "2026-01-02", "none": None, "end": "9999-12-31", "first": "0001-01-01"}
+        store.create("people", {"id": "text", "value": kind}, [*good.items(), *bad.items()])
+        spec = people(fields=(Field("value", Column("value")),))
+        tables = store.tables(spec)
+        assert plan(tables, "r1") == Planned(added=len(good) + len(bad))
+        types: list[Any] = ["time", "string", None]
+        for type_ in types:
+            fields = [PendoField("value", type_)]
+            assert {record.key for record in check_written(tables, spec, fields)} == set(good)
+            for rows in (tables.read_page(EVERYTHING), tables.preview(PlanOptions(), 100)):
+                self.check(rows, render(spec, rows, fields), set(bad))
+
+        # An event at such a time.
+        event = Event(Value("Seen"), Column("id"), Column("value"))
+        events = dataclasses.replace(clicks(), name="people", event=event)
+        seen = store.tables(events)
+        seen.count_events(NO_PROPERTIES, PlanOptions())
+        plan(seen, "r2")
+        rows = seen.read_page(EVERYTHING)
+        self.check(rows, render(events, rows), {*bad, "none"})
+
+        # What verify reads, and what `row` shows.
+        back = ReadBack(store.session, store.own_schema, spec, tables._source)
+        back.create()
+        back.add([(key, joined(["0"])) for key in (*good, *bad)])
+        back.compare([HeldField("value", "time")])
+        (page,) = back.suspects()
+        assert {row[1] for row in page} == {*good, *bad}
+        read = {row[3]: row[4] for row in tables.read_page(EVERYTHING)}
+        assert {row[1]: row[3] for row in page} == read
+        history = History(store.session, store.own_schema)
+        assert [history.model_rows(tables._source, key) for key in read] == [[(value,)] for value in read.values()]
+
+    def check(self, rows: Sequence[Row], rendered: Rendered, bad: set[str]) -> None:
+        keys = {row[:2]: row[3] for row in rows}
+        reasons = {keys[position]: outcome.detail for position, outcome in rendered.unsendable.items()}
+        assert reasons.keys() == bad
+        for reason in reasons.values():
+            assert reason is not None
+            assert reason.endswith((": infinite", " is outside the years 1 to 9999", ": is null"))
+
+
 GOLDEN: dict[str, tuple[list[str | None], str | None, list[bytes]]] = {
     # kind: values, the type of Pendo's field, their JSON
     "text": (["a", 'q"\\\n', "größe 🚀", None], "string", [b'"a"', b'"q\\"\\\\\\n"', '"größe 🚀"'.encode(), b"null"]),
@@ -1075,10 +1142,11 @@ class TestReadBack:
             (key, joined(held_text(value, form) for value, form in zip(theirs, forms, strict=True)))
             for key, (_, theirs) in self.HELD.items()
         ]
-        back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(AWKWARD))])
+        strangers = AWKWARD
+        back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(strangers))])
         found = back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
         assert (found.sound, found.missing, found.missing_example) == (6, 1, "absent")
-        assert found.only_in_pendo == len(AWKWARD)
+        assert found.only_in_pendo == len(strangers)
         assert found.only_example is not None
         assert found.only_example.startswith("stranger 0 ")
         return tables, back
