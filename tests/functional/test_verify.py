@@ -318,6 +318,35 @@ def test_moments_beyond_the_calendar_are_invalid(project: SmallProject, sandbox:
     assert [value["warehouse"] for value in told] == ["infinite", None, "infinite", None]
 
 
+def test_texts_are_told_apart_by_every_character(project: SmallProject, pendo: Sandbox) -> None:
+    """Also a NUL, which not every warehouse can hold, line ends of every kind, and the forms of one letter."""
+    odd = [
+        "nul \0",
+        "\0",
+        "\ufffd",
+        "\u2028\u2029\x85\x0b\r\n",
+        "\x01\x1f\x7f\ufeff\u200b",
+        "e\u0301",
+        "\u00e9",
+        " x ",
+        "\\0",
+    ]
+    project.model(
+        "people", {**ODD_MAPPING, "fields": {"name": "name"}, "mode": "upsert"}, "select 'x' as id, '' as name"
+    )
+    project.sql(
+        "create or replace table main.people as select 'v' || row_number() over () || chr(0) as id, name "
+        "from (select unnest(?::varchar[]) as name)",
+        [odd],
+    )
+    assert project.sync().result()["delivered"] == len(odd)
+    assert sorted(record["name"] for record in custom(pendo.visitors).values()) == sorted(odd)
+    assert counts(verify(project)) == (len(odd), 0, 0, 0)
+    write(pendo, "visitor", "v6\0", name="\u00e9")
+    write(pendo, "visitor", "v8\0", name=" x")
+    assert counts(verify(project, status=1)) == (len(odd) - 2, 2, 0, 0)
+
+
 def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: Sandbox) -> None:
     project.model(
         "people",

@@ -1142,7 +1142,7 @@ class TestReadBack:
             (key, joined(held_text(value, form) for value, form in zip(theirs, forms, strict=True)))
             for key, (_, theirs) in self.HELD.items()
         ]
-        strangers = AWKWARD
+        strangers = [*AWKWARD, "nul \0"]
         back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(strangers))])
         found = back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
         assert (found.sound, found.missing, found.missing_example) == (6, 1, "absent")
