@@ -126,9 +126,9 @@ def to_epoch_ms(value: Any) -> int:
 
 
 def to_list(value: Any) -> list[Json]:
-    """Returns a list of scalars; a scalar becomes a list of one."""
+    """Returns a list of scalars, without its nulls; a scalar becomes a list of one."""
     if isinstance(value, list | tuple):
-        return [_scalar(item) for item in value]
+        return [_scalar(item) for item in value if item is not None]
     return [_scalar(value)]
 
 
@@ -281,9 +281,12 @@ def _unfit(value: Any, wanted: str) -> InvalidValue:
 
 
 def _shown(value: Any) -> str:
+    """Returns a value as its owner would write it, without Python's words."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     try:
         text = repr(value) if isinstance(value, str) else str(value)
     except Exception:
         # Python refuses to write out an integer of more than 4,300 digits, and an object may have its own reasons.
-        text = f"this {type(value).__name__}"
+        text = "this number" if isinstance(value, int) else "this value"
     return text if len(text) <= 60 else f"{text[:57]}..."

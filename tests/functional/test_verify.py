@@ -198,6 +198,25 @@ def test_values_that_only_the_client_can_judge(project: SmallProject, sandbox: S
     assert counts(verify(project)) == (3, 0, 0, 0)
 
 
+def test_nulls_in_lists_are_left_out(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, kind in (("tags", "list"), ("loose", "")):
+        sandbox.add_field("visitor", "custom", name, kind)
+    sandbox.add_visitors(["a", "b"])
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": {"tags": "tags", "loose": "scores"}},
+        "select * from (values ('a', ['x', null, 'y'], [1.5, null]), ('b', [null], null)) rows(id, tags, scores)",
+    )
+    assert project.sync().result()["delivered"] == 2
+    assert custom(sandbox.visitors) == {"a": {"tags": ["x", "y"], "loose": [1.5]}, "b": {"tags": []}}
+    assert counts(verify(project)) == (2, 0, 0, 0)
+    told = project.run("row", "people", "a", "--json").expect(0).json["results"][0]["values"]
+    assert told[0]["warehouse"] == ["x", None, "y"]
+    printed = project.run("row", "people", "a").expect(0).stdout
+    assert '["x",null,"y"]' in printed
+    assert "Decimal" not in printed
+
+
 def test_a_repair_leaves_other_changes_to_the_sync(project: SmallProject, pendo: Sandbox) -> None:
     project.model("people", mapping(mode="upsert", on_removed="clear"), ROWS)
     project.sync()
