@@ -28,5 +28,19 @@ class Outcome:
 # The detail of a removed row whose deletion Pendo had not carried out yet; the id of Pendo's job follows.
 QUEUED_DELETION = "queued in Pendo as deletion "
 
+# The one key of what stands for a value that cannot be read, such as a day before the year 1; its value says why.
+UNREADABLE = "unreadable"
+LONGEST_SHOWN = 60
+
 DELIVERED = Outcome("delivered")
 UNSENT = Outcome("unsent")
+
+
+def unreadable(text: str, what: str) -> dict[str, str]:
+    """Returns what stands for a value that cannot be read.
+
+    Args:
+        text: The value, as the warehouse writes it.
+        what: What is wrong with it.
+    """
+    return {UNREADABLE: f"{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + '...'} {what}"}

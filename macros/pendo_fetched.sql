@@ -1,12 +1,61 @@
 {#
   A column as the driver has to fetch it, so that Python gets the value that is in the table. Most drivers need no help.
+  A value that Python has no word for comes as {'unreadable': why}.
 #}
 {% macro pendo_fetched(expression, dtype) -%}
+    {%- if dbt_pendo.pendo_is_padded(dtype) -%}
+        {{ return(dbt_pendo.pendo_unpadded(expression)) }}
+    {%- endif -%}
     {{ return(adapter.dispatch('pendo_fetched', 'dbt_pendo')(expression, dtype)) }}
 {%- endmacro %}
 
 {% macro default__pendo_fetched(expression, dtype) -%}
     {{ return(expression) }}
+{%- endmacro %}
+
+{#
+  psycopg2 reads a time with a zone as the session's clock shows it, and in the last hours of the year 9999 that may be
+  the year 10000. The rest is done by warehouse/psycopg2_values.py.
+#}
+{% macro postgres__pendo_fetched(expression, dtype) -%}
+    {%- set is_moment = (dtype | lower).startswith('timestamp') -%}
+    {{ return('(' ~ expression ~ " at time zone 'UTC')" if is_moment and dbt_pendo.pendo_has_zone(dtype) else expression) }}
+{%- endmacro %}
+
+{# Redshift would inherit PostgreSQL's. #}
+{% macro redshift__pendo_fetched(expression, dtype) -%}
+    {{ return(expression) }}
+{%- endmacro %}
+
+{# DuckDB's client takes infinity for the last day of the year 9999, and gives text for days beyond Python's calendar. #}
+{% macro duckdb__pendo_fetched(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.endswith('[]') and dbt_pendo.duckdb__pendo_is_moment(kind[:-2]) -%}
+        {{ return('list_transform(' ~ expression ~ ', lambda moment: '
+            ~ dbt_pendo.duckdb__pendo_moment('moment', kind[:-2]) ~ ')') }}
+    {%- endif -%}
+    {{ return(dbt_pendo.duckdb__pendo_moment(expression, kind) if dbt_pendo.duckdb__pendo_is_moment(kind)
+        else expression) }}
+{%- endmacro %}
+
+{% macro duckdb__pendo_is_moment(kind) -%}
+    {{ return(kind == 'date' or (kind.startswith('timestamp') and not kind.endswith(']'))) }}
+{%- endmacro %}
+
+{# A date or timestamp of the years 1 to 9999, in UTC; else what is wrong with it. #}
+{% macro duckdb__pendo_moment(expression, kind) -%}
+    {%- set type = 'date' if kind == 'date' else 'timestamp' -%}
+    {%- if dbt_pendo.pendo_has_zone(kind) -%}
+        {%- set moment = 'cast(' ~ expression ~ " at time zone 'UTC' as timestamp)" -%}
+    {%- else -%}
+        {%- set moment = expression if kind == type else 'cast(' ~ expression ~ ' as timestamp)' -%}
+    {%- endif -%}
+    {%- set either = ' as union(moment ' ~ type ~ ', reason struct(unreadable varchar)))' -%}
+    {{ return('case when ' ~ expression ~ ' is null then null'
+        ~ ' when ' ~ moment ~ ' >= ' ~ type ~ " '0001-01-01' and " ~ moment ~ ' < ' ~ type ~ " '10000-01-01'"
+        ~ ' then cast(' ~ moment ~ either
+        ~ " else cast({'unreadable': case when isfinite(" ~ expression ~ ') then cast(' ~ moment
+        ~ " as varchar) || ' is outside the years 1 to 9999' else 'infinite' end}" ~ either ~ ' end') }}
 {%- endmacro %}
 
 {# Spark's timestamps come as the clock of the machine that asks shows them, without saying which zone that is. #}
@@ -22,4 +71,12 @@
 {% macro spark__pendo_utc(expression) -%}
     {{ return("(timestamp_ntz '1970-01-01 00:00:00' + make_dt_interval(0, 0, 0, cast(unix_micros("
         ~ expression ~ ") as decimal(20, 0)) / 1000000))") }}
+{%- endmacro %}
+
+
+{# A column to read, {alias, dtype, as_text}: as the driver has to fetch it, or as text, which every driver can read. #}
+{% macro pendo_wanted(column) -%}
+    {%- set name = dbt_pendo.pendo_name(column.alias) -%}
+    {{ return((dbt_pendo.pendo_text(name, column.dtype) | trim) if column.as_text
+        else dbt_pendo.pendo_fetched(name, column.dtype)) }}
 {%- endmacro %}

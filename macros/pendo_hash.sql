@@ -47,7 +47,12 @@
   A column as text, the same text for the same value whatever the session's time zone; compared byte by byte.
 #}
 {% macro pendo_text(expression, dtype) -%}
-    {{ return(dbt_pendo.pendo_exact(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype) | trim)) }}
+    {%- if dbt_pendo.pendo_is_padded(dtype) -%}
+        {%- set text = dbt_pendo.pendo_unpadded(expression) -%}
+    {%- else -%}
+        {%- set text = adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype) -%}
+    {%- endif -%}
+    {{ return(dbt_pendo.pendo_exact(text | trim)) }}
 {%- endmacro %}
 
 {% macro default__pendo_text(expression, dtype) -%}
@@ -55,6 +60,16 @@
     cast({{ expression }} at time zone 'UTC' as {{ dbt.type_string() }})
     {%- else -%}
     cast({{ expression }} as {{ dbt.type_string() }})
+    {%- endif -%}
+{%- endmacro %}
+
+{# Lists of timestamps are written by the session's clock, too. #}
+{% macro duckdb__pendo_text(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.endswith('[]') and dbt_pendo.pendo_has_zone(kind[:-2]) -%}
+    cast(list_transform({{ expression }}, lambda moment: moment at time zone 'UTC') as {{ dbt.type_string() }})
+    {%- else -%}
+    {{ dbt_pendo.default__pendo_text(expression, dtype) }}
     {%- endif -%}
 {%- endmacro %}
 
@@ -102,6 +117,28 @@
 
 {% macro pendo_has_zone(dtype) -%}
     {%- set lowered = dtype | lower -%}
-    {{ return('with time zone' in lowered or 'timestamptz' in lowered or 'timestamp_tz' in lowered
-        or 'timestamp_ltz' in lowered) }}
+    {#- Not a list or structure of such. #}
+    {{ return(lowered.startswith('time') and not lowered.endswith(']') and ('with time zone' in lowered
+        or 'timestamptz' in lowered or 'timestamp_tz' in lowered or 'timestamp_ltz' in lowered)) }}
+{%- endmacro %}
+
+
+{# Whether a column holds text of a fixed width, which is filled up with blanks. #}
+{% macro pendo_is_padded(dtype) -%}
+    {{ return((dtype | lower).split('(')[0] | trim in ('character', 'char', 'nchar', 'bpchar')) }}
+{%- endmacro %}
+
+
+{# Text of a fixed width without the blanks at its end. Trino pads what it trims, unless it is cast first. #}
+{% macro pendo_unpadded(expression) -%}
+    {{ return(adapter.dispatch('pendo_unpadded', 'dbt_pendo')(expression)) }}
+{%- endmacro %}
+
+{% macro default__pendo_unpadded(expression) -%}
+    {{ return("trim(trailing ' ' from cast(" ~ expression ~ ' as ' ~ dbt.type_string() ~ '))') }}
+{%- endmacro %}
+
+{# Redshift may cut what is cast after 256 bytes. #}
+{% macro redshift__pendo_unpadded(expression) -%}
+    {{ return("trim(trailing ' ' from " ~ expression ~ ')') }}
 {%- endmacro %}

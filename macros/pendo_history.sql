@@ -92,13 +92,13 @@ limit {{ row_limit }}
 
   Arguments:
     key       the key column, or the two of `Parent::Child`: [{name, dtype}]
-    columns   the mapped columns: [{name, dtype}]
+    columns   the mapped columns: [{alias, dtype, as_text}], by their own names
 #}
 {% macro pendo_model_rows(model, key, columns, record_key) %}
 select
     {{ dbt_pendo.pendo_key(key) }}
     {%- for column in columns %},
-    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.name), column.dtype) }}
+    {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
 from {{ model }}
 where {{ dbt_pendo.pendo_key(key) }} = {{ dbt_pendo.pendo_literal(record_key) }}

@@ -13,6 +13,27 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Dates go further than timestamps on PostgreSQL and DuckDB. #}
+{% macro postgres__pendo_instant(expression, dtype) -%}
+    {%- if dtype | lower == 'date' -%}
+    case
+        when {{ expression }} > date '9999-12-31' then timestamp 'infinity'
+        when {{ expression }} < date '0001-01-01' then timestamp '-infinity'
+        else cast({{ expression }} as timestamp)
+    end
+    {%- else -%}
+    {{ dbt_pendo.default__pendo_instant(expression, dtype) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro duckdb__pendo_instant(expression, dtype) -%}
+    {{ dbt_pendo.postgres__pendo_instant(expression, dtype) }}
+{%- endmacro %}
+
+{% macro redshift__pendo_instant(expression, dtype) -%}
+    {{ dbt_pendo.default__pendo_instant(expression, dtype) }}
+{%- endmacro %}
+
 {% macro snowflake__pendo_instant(expression, dtype) -%}
     {%- if dbt_pendo.pendo_has_zone(dtype) -%}
     cast(convert_timezone('UTC', {{ expression }}) as timestamp_ntz)

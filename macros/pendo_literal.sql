@@ -11,6 +11,11 @@
     '{{ text | replace("'", "''") }}'
 {%- endmacro %}
 
+{# PostgreSQL has no NUL in a text, and Pendo may have one in an id. #}
+{% macro postgres__pendo_quote_text(text) -%}
+    {{ dbt_pendo.default__pendo_quote_text(text | replace("\0", "\ufffd")) }}
+{%- endmacro %}
+
 {# These dialects read a backslash in a literal as an escape; BigQuery allows no line break in one. #}
 {% macro bigquery__pendo_quote_text(text) -%}
     '{{ text | replace("\\", "\\\\") | replace("'", "\\'") | replace("\n", "\\n") | replace("\r", "\\r") }}'
@@ -31,6 +36,6 @@
   bytes, of which a character has four at most (dbt v2's Jinja cannot count them).
 #}
 {% macro redshift__pendo_quote_text(text) -%}
-    {%- set quoted = dbt_pendo.default__pendo_quote_text(text) | replace("\\", "' || chr(92) || '") -%}
+    {%- set quoted = dbt_pendo.postgres__pendo_quote_text(text) | replace("\\", "' || chr(92) || '") -%}
     cast({{ quoted }} as varchar({{ [[4 * text | length, 1] | max, 65535] | min }}))
 {%- endmacro %}

@@ -4,7 +4,7 @@
 
   Arguments:
     changes     the change set: its relation, or a plan in parentheses
-    columns     the mapped columns, in the order wanted: [{alias, dtype}]
+    columns     the mapped columns, in the order wanted: [{alias, dtype, as_text}]
     span        the rows of the page (see pendo_within)
     row_limit   at most so many rows; none for all of them
     removals    false to leave out those that left the model
@@ -16,7 +16,7 @@ select
     change,
     record_key
     {%- for column in columns %},
-    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
+    {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
 from {{ changes }} changes
 where change in ('added', 'changed'{{ ", 'removed'" if removals }})

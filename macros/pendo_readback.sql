@@ -99,8 +99,9 @@ where readback.record_key is null
     {%- if field.form == 'boolean' -%}
         {{ return("case when " ~ column ~ " then 'true' when not " ~ column ~ " then 'false' end") }}
     {%- elif field.form in ('integer', 'decimal') -%}
-        {#- A number too large for such a decimal, or for a double, would fail the statement. -#}
-        {%- set small = column ~ ' > -1e18 and ' ~ column ~ ' < 1e18' -%}
+        {#- A number too large for such a decimal, or for a double, would fail the statement; a double rounds from 2^53 on. -#}
+        {%- set most = '1e18' if field.form == 'integer' else '9007199254740992' -%}
+        {%- set small = column ~ ' > -' ~ most ~ ' and ' ~ column ~ ' < ' ~ most -%}
         {%- set number = column -%}
         {%- if field.form == 'decimal' -%}
             {#- By way of a double, for that is what Pendo is sent; and only what nine places tell. -#}
@@ -126,7 +127,11 @@ where readback.record_key is null
 {%- endmacro %}
 
 {% macro duckdb__pendo_epoch_ms(column, dtype) -%}
-    {%- if dtype | lower == 'date' -%}{%- set column = 'cast(' ~ column ~ ' as timestamp)' -%}{%- endif -%}
+    {%- if dtype | lower == 'date' -%}
+        {#- Dates go further than timestamps. -#}
+        {{ return('case when ' ~ column ~ " < date '10000-01-01' and " ~ column ~ " >= date '0001-01-01' then "
+            ~ 'cast(epoch_ms(cast(' ~ column ~ ' as timestamp)) as varchar) when ' ~ column ~ " is not null then '?' end") }}
+    {%- endif -%}
     {{ return('cast(epoch_ms(' ~ column ~ ') as varchar)') }}
 {%- endmacro %}
 
@@ -166,7 +171,7 @@ select
     record_key,
     held
     {%- for column in columns %},
-    {{ dbt_pendo.pendo_fetched(dbt_pendo.pendo_name(column.alias), column.dtype) }}
+    {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
 from {{ drift }} drift
 where change = '{{ change }}'

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import orjson
+
 from dbt_pendo.console.lines import Level, Lines, Tag, number
 from dbt_pendo.engine.call_log import LoggedCall
 from dbt_pendo.engine.history import CallSummary, GroupedReason, PastRun
 from dbt_pendo.engine.row import RowStory
+from dbt_pendo.records.values import WRITABLE
 from dbt_pendo.warehouse.history import FailedRow, LoggedSync
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP"}
@@ -276,13 +279,21 @@ def _attempt(attempts: int | None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    """Returns a value of the warehouse as JSON has it."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, int):
+        return value if value in WRITABLE else str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value if value is None or isinstance(value, str | float) else str(value)
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "null"
-    return _shortened(str(value).lower() if isinstance(value, bool) else str(value))
+    plain = _plain(value)
+    return _shortened(str(plain) if isinstance(plain, str | float) else orjson.dumps(plain).decode())
 
 
 def _shortened(text: str) -> str:

@@ -12,6 +12,7 @@ from dbt_pendo.engine.history import Past
 from dbt_pendo.engine.open_syncs import OpenSyncs
 from dbt_pendo.engine.prepare import Prepared
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.outcome import UNREADABLE
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.readback import READABLE, HeldRecord, read_record
 from dbt_pendo.records.held import FORMS, held_text, shown
@@ -114,7 +115,7 @@ def _story(past: Past, prepared: Prepared, key: str, client: PendoClient) -> Row
             RowValue(
                 mapping.name,
                 mapping.source.name if isinstance(mapping.source, Column) else "",
-                row.get(mapping.source.name) if isinstance(mapping.source, Column) else mapping.source.value,
+                _readable(row.get(mapping.source.name)) if isinstance(mapping.source, Column) else mapping.source.value,
                 _shown(record.metadata.get(mapping.group, {}).get(field.key), field) if record else None,
             )
             for mapping, field in _mapped(prepared)
@@ -128,6 +129,10 @@ def _mapped(prepared: Prepared) -> Iterator[tuple[Mapping, PendoField]]:
     if (event := prepared.spec.event) is not None:
         return ((mapping, PendoField(mapping.name, mapping.type)) for mapping in event.properties)
     return zip(prepared.spec.fields, prepared.fields, strict=True)
+
+
+def _readable(value: Any) -> Any:
+    return value[UNREADABLE] if isinstance(value, dict) and value.keys() == {UNREADABLE} else value
 
 
 def _shown(value: Any, field: PendoField) -> str | None:

@@ -177,8 +177,12 @@ def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
 
 def _held(record: HeldRecord, mapped: Sequence[Mapped], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:
     values = (record.metadata.get(one.group, {}).get(field.key) for one, field in zip(mapped, fields, strict=True))
+    return joined(_storable(held_text(value, form)) for value, form in zip(values, forms, strict=True))
+
+
+def _storable(text: str | None) -> str | None:
     # Some warehouses take no NUL in a text; it makes no two values alike that a person would tell apart.
-    return joined(held_text(value, form) for value, form in zip(values, forms, strict=True)).replace("\0", "\ufffd")
+    return text and text.replace("\0", "\ufffd")
 
 
 def _in_sql(prepared: Prepared, mapping: Mapped, at: int) -> HeldField:
@@ -217,7 +221,7 @@ def _judge(
         for at, (mapping, pendo_field) in enumerate(zip(spec.fields, prepared.fields, strict=True)):
             # What is not sent, a null that is to be skipped, is left to Pendo.
             if (mapping.group, pendo_field.key) in sent:
-                wanted = held_text(sent[mapping.group, pendo_field.key], forms[at])
+                wanted = _storable(held_text(sent[mapping.group, pendo_field.key], forms[at]))
                 if wanted != held[record.key][at]:
                     differing[mapping.name] = (shown(wanted, forms[at]), shown(held[record.key][at], forms[at]))
         if differing:

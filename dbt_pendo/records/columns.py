@@ -13,6 +13,7 @@ from typing import Any
 
 from dbt_pendo.records.values import (
     INT64,
+    LARGEST_EXACT,
     Convert,
     to_boolean,
     to_float,
@@ -67,9 +68,11 @@ def _if_finite(values: Sequence[float | None]) -> Sequence[float | None] | None:
 
 def _as_floats(values: Sequence[Any]) -> Sequence[float | None] | None:
     try:
-        return _if_finite([None if value is None else float(value) for value in values])
+        floats = [None if value is None else float(value) for value in values]
     except (ArithmeticError, ValueError):
         return None
+    exact = all(abs(number) < LARGEST_EXACT for number in floats if number is not None)
+    return floats if exact else None
 
 
 def _as_times(values: Sequence[datetime.datetime | None]) -> Sequence[str | None] | None:

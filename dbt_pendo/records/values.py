@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from dbt_pendo.outcome import UNREADABLE
 from dbt_pendo.spec.sync import FieldType
 
 Json = str | int | float | bool | list[Any] | None
@@ -19,6 +20,10 @@ Convert = Callable[[Any], Json]
 INT64 = range(-(2**63), 2**63)
 # A number of more digits needs no look at all of them: `1E+999999999` has a billion.
 INT64_DIGITS = 19
+# Below this every whole number is a float, and from here on not each.
+LARGEST_EXACT = 2**53
+# The whole numbers that orjson writes.
+WRITABLE = range(-(2**63), 2**64)
 # An epoch below this is before March 1973 in milliseconds, and most likely meant in seconds.
 EARLIEST_EPOCH_MS = 100_000_000_000
 # Pendo wants strings under 1,500 characters (pendo-api.md 3).
@@ -85,7 +90,7 @@ def to_integer(value: Any) -> int:
 
 
 def to_float(value: Any) -> float:
-    """Returns a finite number."""
+    """Returns a finite number: a whole one with all its digits, a fraction as the nearest float."""
     if isinstance(value, str):
         value = _number(value, "a number")
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -96,7 +101,12 @@ def to_float(value: Any) -> float:
         number = math.inf
     if math.isinf(number):
         raise InvalidValue(f"{_shown(value)} is too large for a number")
-    return number
+    # Pendo is sent the shortest digits that mean the float, which may be other digits than the warehouse's.
+    if abs(number) < LARGEST_EXACT or isinstance(value, float) or Decimal(repr(number)) == value:
+        return number
+    if (whole := int(value)) == value and whole in WRITABLE:
+        return whole
+    raise InvalidValue(f"{_shown(value)} has more digits than a number can carry; a string field keeps them all")
 
 
 def to_time(value: Any) -> str:
@@ -116,9 +126,9 @@ def to_epoch_ms(value: Any) -> int:
 
 
 def to_list(value: Any) -> list[Json]:
-    """Returns a list of scalars; a scalar becomes a list of one."""
+    """Returns a list of scalars, without its nulls; a scalar becomes a list of one."""
     if isinstance(value, list | tuple):
-        return [_scalar(item) for item in value]
+        return [_scalar(item) for item in value if item is not None]
     return [_scalar(value)]
 
 
@@ -136,8 +146,10 @@ def to_identifier(value: Any) -> str:
         InvalidValue: If it is empty, or of a type whose text would depend on formatting.
     """
     # A decimal as the warehouse writes it: the same id may be another sync's key, which is text by then.
+    if value is None:
+        raise InvalidValue("is null")
     if isinstance(value, bool) or not isinstance(value, str | int | UUID | Decimal):
-        raise InvalidValue("is null" if value is None else f"{_shown(value)} is not an id")
+        raise _unfit(value, "an id")
     text = to_string(value)
     if not text.strip():
         raise InvalidValue("is empty")
@@ -261,15 +273,20 @@ def _finite(value: Any) -> Any:
 def _unfit(value: Any, wanted: str) -> InvalidValue:
     if isinstance(value, bytes | bytearray | memoryview):
         return InvalidValue("bytes cannot be sent")
+    if isinstance(value, Mapping) and value.keys() == {UNREADABLE}:
+        return InvalidValue(str(value[UNREADABLE]))
     if isinstance(value, Mapping | list | tuple | set):
         return InvalidValue(f"a nested value cannot be sent as {wanted}")
     return InvalidValue(f"{_shown(value)} is not {wanted}")
 
 
 def _shown(value: Any) -> str:
+    """Returns a value as its owner would write it, without Python's words."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     try:
         text = repr(value) if isinstance(value, str) else str(value)
     except Exception:
         # Python refuses to write out an integer of more than 4,300 digits, and an object may have its own reasons.
-        text = f"this {type(value).__name__}"
+        text = "this number" if isinstance(value, int) else "this value"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dbt_pendo.warehouse.entries import ledger_entries
-from dbt_pendo.warehouse.ledger import Row, Source
+from dbt_pendo.warehouse.ledger import EVERYTHING, Row, Source
 from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.pages import Planned, Span
+from dbt_pendo.warehouse.reading import Wanted, read_span
 from dbt_pendo.warehouse.run_log import RUNS_TABLE
 from dbt_pendo.warehouse.session import Session
 
@@ -202,16 +203,22 @@ class History:
 
     def model_rows(self, source: Source, key: str) -> list[Row]:
         """Returns the model's rows of a key: its columns in the order of ``SyncSpec.columns``; two at most."""
-        rows = self._session.rows(
-            self._session.sql(
-                "pendo_model_rows",
-                model=source.relation,
-                key=[asdict(column) for column in (source.parent, source.key) if column],
-                columns=[asdict(column) for column in source.columns],
-                record_key=key,
+
+        def read(_: Span, columns: Sequence[Wanted]) -> list[Row]:
+            rows = self._session.rows(
+                self._session.sql(
+                    "pendo_model_rows",
+                    model=source.relation,
+                    key=[asdict(column) for column in (source.parent, source.key) if column],
+                    columns=[asdict(column) for column in columns],
+                    record_key=key,
+                )
             )
-        )
-        return [row[1:] for row in rows]
+            # What tells the two apart is their order.
+            return [(row[0], f"row {at}", *row[1:]) for at, row in enumerate(rows)]
+
+        wanted = [Wanted(column.name, column.dtype) for column in source.columns]
+        return [row[2:] for row in read_span(read, EVERYTHING, wanted)]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
         lock = SyncLock(self._session, self._schema, sync)

@@ -23,6 +23,7 @@ from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
+from dbt_pendo.warehouse.reading import Wanted, read_span
 from dbt_pendo.warehouse.segment_notes import SegmentNotes
 from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
 
@@ -488,17 +489,20 @@ class SyncTables:
     def _read(
         self, changes: str, span: Span, limit: int | None, with_columns: bool = True, removals: bool = True
     ) -> list[Row]:
-        columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
-        return self._session.rows(
-            self._session.sql(
-                "pendo_read_page",
-                changes=changes,
-                columns=[{"alias": alias, "dtype": column.dtype} for alias, column in columns],
-                span=asdict(span),
-                row_limit=limit,
-                removals=removals,
+        def read(part: Span, columns: Sequence[Wanted]) -> list[Row]:
+            return self._session.rows(
+                self._session.sql(
+                    "pendo_read_page",
+                    changes=changes,
+                    columns=[asdict(column) for column in columns],
+                    span=asdict(part),
+                    row_limit=limit,
+                    removals=removals,
+                )
             )
-        )
+
+        columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
+        return read_span(read, span, [Wanted(alias, column.dtype) for alias, column in columns])
 
 
 def _most_common(positions: Sequence[Position], outcomes: Mapping[Position, Outcome]) -> Outcome:

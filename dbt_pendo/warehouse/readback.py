@@ -9,6 +9,7 @@ from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.ledger import Row, Source
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages
+from dbt_pendo.warehouse.reading import Wanted, read_span
 from dbt_pendo.warehouse.session import Session
 
 # The shortest statement limit known is 1 MiB (Snowflake, BigQuery), and each byte may have to be escaped.
@@ -150,16 +151,19 @@ class ReadBack:
         return str(key)
 
     def _read(self, span: Span, change: str, limit: int | None) -> list[Row]:
-        return self._session.rows(
-            self._session.sql(
-                "pendo_read_drift",
-                drift=self.drift,
-                columns=self._columns(),
-                span=asdict(span),
-                change=change,
-                row_limit=limit,
+        def read(part: Span, columns: Sequence[Wanted]) -> list[Row]:
+            return self._session.rows(
+                self._session.sql(
+                    "pendo_read_drift",
+                    drift=self.drift,
+                    columns=[asdict(column) for column in columns],
+                    span=asdict(part),
+                    change=change,
+                    row_limit=limit,
+                )
             )
-        )
+
+        return read_span(read, span, [Wanted(column["alias"], column["dtype"]) for column in self._columns()])
 
     def _key(self) -> list[dict[str, str]]:
         return [asdict(column) for column in (self._source.parent, self._source.key) if column]

@@ -19,6 +19,7 @@ from typing import Any
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.warehouse.psycopg2_values import read_every_type
 
 
 class WarehouseError(DbtPendoError):
@@ -176,7 +177,7 @@ class Session:
             if relation is None:
                 return None
             return [
-                TableColumn(column.name, column.data_type) for column in self._adapter.get_columns_in_relation(relation)
+                TableColumn(column.name, _dtype(column)) for column in self._adapter.get_columns_in_relation(relation)
             ]
 
     def ensure_schema(self, schema: str) -> None:
@@ -271,7 +272,7 @@ class Session:
 
     def _connect(self) -> None:
         """Connects now, which dbt would do at the first statement, and sets what a session has to be set."""
-        self._adapter.connections.get_thread_connection().handle  # noqa: B018
+        read_every_type(self._adapter.connections.get_thread_connection().handle)
         if setting := self.sql("pendo_prepare_session"):
             self._adapter.execute(setting, auto_begin=True)
             self._commit()
@@ -358,6 +359,15 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
             adapter.set_macro_resolver(macros)
             adapter.set_macro_context_generator(generate_runtime_macro_context)
         yield Session(adapter, config.credentials)
+
+
+def _dtype(column: Any) -> str:
+    """Returns a column's type in the warehouse's words."""
+    dtype = str(column.dtype)
+    # dbt calls all text `character varying`, also text of a fixed width, which has blanks at its end.
+    if dtype.lower() not in ("character", "char", "nchar", "bpchar"):
+        return str(column.data_type)
+    return f"{dtype}({column.char_size})" if column.char_size else dtype
 
 
 def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:

@@ -198,6 +198,25 @@ def test_values_that_only_the_client_can_judge(project: SmallProject, sandbox: S
     assert counts(verify(project)) == (3, 0, 0, 0)
 
 
+def test_nulls_in_lists_are_left_out(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, kind in (("tags", "list"), ("loose", "")):
+        sandbox.add_field("visitor", "custom", name, kind)
+    sandbox.add_visitors(["a", "b"])
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": {"tags": "tags", "loose": "scores"}},
+        "select * from (values ('a', ['x', null, 'y'], [1.5, null]), ('b', [null], null)) rows(id, tags, scores)",
+    )
+    assert project.sync().result()["delivered"] == 2
+    assert custom(sandbox.visitors) == {"a": {"tags": ["x", "y"], "loose": [1.5]}, "b": {"tags": []}}
+    assert counts(verify(project)) == (2, 0, 0, 0)
+    told = project.run("row", "people", "a", "--json").expect(0).json["results"][0]["values"]
+    assert told[0]["warehouse"] == ["x", None, "y"]
+    printed = project.run("row", "people", "a").expect(0).stdout
+    assert '["x",null,"y"]' in printed
+    assert "Decimal" not in printed
+
+
 def test_a_repair_leaves_other_changes_to_the_sync(project: SmallProject, pendo: Sandbox) -> None:
     project.model("people", mapping(mode="upsert", on_removed="clear"), ROWS)
     project.sync()
@@ -283,6 +302,70 @@ def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project: SmallProject,
     assert project.statuses("people") == {"a": "delivered", "b": "invalid", "c": "invalid"}
 
 
+def test_moments_beyond_the_calendar_are_invalid(project: SmallProject, sandbox: Sandbox) -> None:
+    for name, kind in (("born", "time"), ("seen", "time"), ("label", "string"), ("closes", "string")):
+        sandbox.add_field("visitor", "custom", name, kind)
+    sandbox.add_visitors(list("abcdef"))
+    project.model(
+        "people",
+        {
+            "object": "visitor",
+            "visitor_id": "id",
+            "fields": {"born": "born", "seen": "seen", "label": "born", "closes": "closes"},
+        },
+        "select * from (values ('a', '9999-12-31', '2026-01-02 00:00+00', '24:00:00'), ('b', 'infinity', null, null),"
+        " ('c', null, '-infinity', null), ('d', '0044-03-15 (BC)', null, null), ('e', '5881580-07-10', null, null),"
+        " ('f', null, '9999-12-31 23:59:59-12', null)) rows(id, born, seen, closes)",
+    )
+    types = "id, cast(born as date) as born, cast(seen as timestamptz) as seen, cast(closes as time) as closes"
+    project.sql(f"create or replace table main.people as select {types} from main.people")
+    assert project.sync().result()["planned"]["invalid"] == 5
+    assert custom(sandbox.visitors) == {
+        **{key: {} for key in "bcdef"},
+        "a": {"born": 253402214400000, "seen": 1767312000000, "label": "9999-12-31", "closes": "24:00:00"},
+    }
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("people") if entry["detail"]} == {
+        "b": "born: infinite",
+        "c": "seen: infinite",
+        "d": "born: 0044-03-15 (BC) is outside the years 1 to 9999",
+        "e": "born: 5881580-07-10 is outside the years 1 to 9999",
+        "f": "seen: 10000-01-01 11:59:59 is outside the years 1 to 9999",
+    }
+    verified = verify(project)
+    assert (counts(verified), verified["invalid"]) == ((1, 0, 0, 0), 5)
+    told = project.run("row", "people", "b", "--json").expect(0).json["results"][0]["values"]
+    assert [value["warehouse"] for value in told] == ["infinite", None, "infinite", None]
+
+
+def test_texts_are_told_apart_by_every_character(project: SmallProject, pendo: Sandbox) -> None:
+    """Also a NUL, which not every warehouse can hold, line ends of every kind, and the forms of one letter."""
+    odd = [
+        "nul \0",
+        "\0",
+        "\ufffd",
+        "\u2028\u2029\x85\x0b\r\n",
+        "\x01\x1f\x7f\ufeff\u200b",
+        "e\u0301",
+        "\u00e9",
+        " x ",
+        "\\0",
+    ]
+    project.model(
+        "people", {**ODD_MAPPING, "fields": {"name": "name"}, "mode": "upsert"}, "select 'x' as id, '' as name"
+    )
+    project.sql(
+        "create or replace table main.people as select 'v' || row_number() over () || chr(0) as id, name "
+        "from (select unnest(?::varchar[]) as name)",
+        [odd],
+    )
+    assert project.sync().result()["delivered"] == len(odd)
+    assert sorted(record["name"] for record in custom(pendo.visitors).values()) == sorted(odd)
+    assert counts(verify(project)) == (len(odd), 0, 0, 0)
+    write(pendo, "visitor", "v6\0", name="\u00e9")
+    write(pendo, "visitor", "v8\0", name=" x")
+    assert counts(verify(project, status=1)) == (len(odd) - 2, 2, 0, 0)
+
+
 def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: Sandbox) -> None:
     project.model(
         "people",
@@ -300,6 +383,38 @@ def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: 
     assert result["fields"] == {"seats": 1, "score": 1}
     write(pendo, "visitor", "a", seats=9007199254740993, score=2e-10)
     assert verify(project, status=1)["fields"] == {"score": 2}
+
+
+def test_whole_numbers_that_no_double_holds(project: SmallProject, sandbox: Sandbox) -> None:
+    for name in ("big", "round", "huge", "cents", "digits"):
+        sandbox.add_field("visitor", "custom", name, "float")
+    sandbox.add_visitors(["a", "b", "c"])
+    fields = {name: name for name in ("big", "round", "huge", "cents", "digits")}
+    project.model(
+        "people",
+        {"object": "visitor", "visitor_id": "id", "fields": fields},
+        "select 'a' as id, 9007199254740993 as big, 9007199254740993::decimal(38, 0) as round,"
+        " 18446744073709551615::hugeint as huge, 9007199254740993::decimal(38, 2) as cents,"
+        " '-9007199254740993' as digits"
+        " union all select 'b', 1, 2, 18446744073709551617::hugeint, 0.1, '3'"
+        " union all select 'c', 4, 5, 6, 9007199254740993.25, '7'",
+    )
+    assert project.sync().result()["planned"]["invalid"] == 2
+    digits = 9007199254740993
+    whole = {"big": digits, "round": digits, "huge": 18446744073709551615, "cents": digits, "digits": -digits}
+    assert custom(sandbox.visitors) == {"a": whole, "b": {}, "c": {}}
+    assert {entry["detail"] for entry in project.ledger("people") if entry["status"] == "invalid"} == {
+        f"{named} has more digits than a number can carry; a string field keeps them all"
+        for named in ("huge: 18446744073709551617", "cents: 9007199254740993.25")
+    }
+    verified = verify(project)
+    assert (counts(verified), verified["invalid"]) == ((1, 0, 0, 0), 2)
+    told = project.run("row", "people", "b", "--json").expect(0).json["results"][0]["values"]
+    assert [value["warehouse"] for value in told][2] == "18446744073709551617"
+    # What a double makes of them.
+    for name in whole:
+        write(sandbox, "visitor", "a", **{name: float(whole[name])})
+    assert verify(project, status=1)["fields"] == dict.fromkeys(whole, 1)
 
 
 def test_a_text_that_looks_like_the_value_is_told_apart(project: SmallProject, pendo: Sandbox) -> None:

@@ -349,7 +349,7 @@ def test_visitor_and_account_may_be_constants():
             id="seconds",
         ),
         pytest.param("Ada", NOW, " ", "account_id: is empty", id="empty account"),
-        pytest.param("Ada", NOW, True, "account_id: True is not an id", id="boolean account"),
+        pytest.param("Ada", NOW, True, "account_id: true is not an id", id="boolean account"),
         pytest.param(None, None, "", "visitor_id: is null", id="everything: the first is told"),
     ],
 )

@@ -18,15 +18,15 @@ from engine import Store, clicks, everything, people, plan
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.held import held_text, joined
-from dbt_pendo.records.render import PendoField, Record, render
+from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.records.written import body_layouts
 from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySizes
-from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.spec.sync import Column, Event, ParentChild, SyncSpec, Value
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.history import History
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, Source, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -57,6 +57,7 @@ CLOCK_CHANGES = [
 ]
 
 __all__ = [
+    "TestBeyondPython",
     "TestBodies",
     "TestBuilds",
     "TestClock",
@@ -97,12 +98,15 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 
 def check_written(tables: SyncTables, spec: SyncSpec, fields: Sequence[PendoField]) -> Sequence[Record]:
     """Compares the bodies that the warehouse writes, if it does, with Python's; returns Python's records."""
-    records = render(spec, tables.read_page(EVERYTHING), fields).updates
+    rows = tables.read_page(EVERYTHING)
+    records = {record.position: record for record in render(spec, rows, fields).updates}
     layouts = body_layouts(spec, fields)
     if tables.writes_bodies(layouts):
-        for bodies, record in zip(tables.read_bodies(EVERYTHING, layouts), records, strict=True):
-            assert None in bodies or [body.encode() for body in bodies] == [orjson.dumps(one) for one in record.bodies]
-    return records
+        for bodies, row in zip(tables.read_bodies(EVERYTHING, layouts), rows, strict=True):
+            record = records.get(row[:2])
+            wanted = record and [orjson.dumps(one) for one in record.bodies]
+            assert None in bodies or [body.encode() for body in bodies] == wanted
+    return list(records.values())
 
 
 class TestPlans:
@@ -1063,6 +1067,44 @@ class TestValues:
             store.create("people", columns, list(zip(keys, turned, strict=True)))
             assert plan(tables, f"turned {turn}") == Planned(changed=len(values))
 
+    def test_text_of_a_fixed_width_has_no_blanks_at_its_end(self, store: Store) -> None:
+        """Wherever it is an id or a value: one who is a visitor in one sync is the same in another."""
+        text, moment = (store.engine.types[kind] for kind in ("text", "moment"))
+        names = ("id", "event", "person", "parent", "child", "note")
+        columns = ", ".join(f"{name} char(8)" for name in names)
+        store.session.create(
+            store.schema,
+            "clicks",
+            f"create table {store.relation('clicks')} ({columns}, wide {text}, {store.name('at')} {moment})",
+        )
+        store.session.run(
+            f"insert into {store.relation('clicks')} select 'e1', 'Seen', ' cu1', 'p', 'c', 'n', 'w ', "
+            f"cast('2026-01-02 03:04:05' as {moment})"
+        )
+        event = Event(
+            *(Column("event"), Column("person"), Column("at"), ParentChild("parent", "child")),
+            properties=(Field("note", Column("note")), Field("wide", Column("wide"))),
+        )
+        tables = store.tables(dataclasses.replace(clicks(), event=event))
+        assert plan(tables, "r1") == Planned(added=1)
+        (record,) = render(tables._spec, tables.read_page(EVERYTHING)).updates
+        (body,) = record.bodies
+        assert record.key == "e1"
+        assert isinstance(body, dict)
+        assert (body["event"], body["visitorId"], body["accountId"]) == ("Seen", " cu1", "p::c")
+        assert body["properties"] == {"note": "n", "wide": "w "}
+
+        spec = dataclasses.replace(people(fields=(Field("note", Column("note")),)), name="visitors", key="person")
+        visitors = store.tables(spec, "clicks")
+        assert plan(visitors, "r1") == Planned(added=1)
+        (record,) = check_written(visitors, spec, [PendoField("note", "string")])
+        assert record.bodies == ({"visitorId": " cu1", "values": {"note": "n"}},)
+        back = ReadBack(store.session, store.own_schema, spec, visitors._source)
+        back.create()
+        back.add([(" cu1", joined(["n"]))])
+        found = back.compare([HeldField("note", "text")])
+        assert (found.sound, found.missing, found.suspects, found.only_in_pendo) == (1, 0, 0, 0)
+
     def test_what_moves_from_one_column_to_the_next_is_a_change(self, store: Store) -> None:
         columns = {"id": "text", "one": "text", "two": "text"}
         spec = people(fields=(Field("one", Column("one")), Field("two", Column("two"))))
@@ -1074,6 +1116,69 @@ class TestValues:
             f"select count(distinct row_hash) from {store.relation('people__changes', store.own_schema)}"
         )
         assert int(hashes[0][0]) == len(rows)
+
+
+# What a column can hold and Python's calendar cannot; then what only PostgreSQL and DuckDB hold.
+BEYOND = {
+    "day": (["20000-01-01"], ["0044-03-15 BC", "infinity", "-infinity", "300000-01-01"]),
+    "moment": (["20000-01-01 00:00:00"], ["0044-03-15 00:00:00 BC", "infinity", "-infinity"]),
+    "zoned": (["9999-12-31 23:59:59-12:00"], ["0001-01-01 00:00:00+12:00", "infinity", "-infinity"]),
+}
+
+
+class TestBeyondPython:
+    """A value that Python has no word for costs its own row: its neighbours go out."""
+
+    @pytest.mark.parametrize("kind", BEYOND)
+    def test_moments_beyond_the_calendar(self, store: Store, kind: str) -> None:
+        if kind not in store.engine.types:
+            pytest.skip(f"{store.engine.name} has no such type")
+        anywhere, here = BEYOND[kind]
+        beyond = [*anywhere, *(here if store.engine.name in ("duckdb", "postgres") else [])]
+        if store.engine.name == "duckdb":
+            beyond = [value.replace(" 00:00:00 BC", " (BC) 00:00:00").replace(" BC", " (BC)") for value in beyond]
+        bad = {f"bad {at}": value for at, value in enumerate(beyond)}
+        # The last day that people write, and what Python makes of infinity.
+        good = {"now": "2026-01-02", "none": None, "end": "9999-12-31", "first": "0001-01-01"}
+        store.create("people", {"id": "text", "value": kind}, [*good.items(), *bad.items()])
+        spec = people(fields=(Field("value", Column("value")),))
+        tables = store.tables(spec)
+        assert plan(tables, "r1") == Planned(added=len(good) + len(bad))
+        types: list[Any] = ["time", "string", None]
+        for type_ in types:
+            fields = [PendoField("value", type_)]
+            assert {record.key for record in check_written(tables, spec, fields)} == set(good)
+            for rows in (tables.read_page(EVERYTHING), tables.preview(PlanOptions(), 100)):
+                self.check(rows, render(spec, rows, fields), set(bad))
+
+        # An event at such a time.
+        event = Event(Value("Seen"), Column("id"), Column("value"))
+        events = dataclasses.replace(clicks(), name="people", event=event)
+        seen = store.tables(events)
+        seen.count_events(NO_PROPERTIES, PlanOptions())
+        plan(seen, "r2")
+        rows = seen.read_page(EVERYTHING)
+        self.check(rows, render(events, rows), {*bad, "none"})
+
+        # What verify reads, and what `row` shows.
+        back = ReadBack(store.session, store.own_schema, spec, tables._source)
+        back.create()
+        back.add([(key, joined(["0"])) for key in (*good, *bad)])
+        back.compare([HeldField("value", "time")])
+        (page,) = back.suspects()
+        assert {row[1] for row in page} == {*good, *bad}
+        read = {row[3]: row[4] for row in tables.read_page(EVERYTHING)}
+        assert {row[1]: row[3] for row in page} == read
+        history = History(store.session, store.own_schema)
+        assert [history.model_rows(tables._source, key) for key in read] == [[(value,)] for value in read.values()]
+
+    def check(self, rows: Sequence[Row], rendered: Rendered, bad: set[str]) -> None:
+        keys = {row[:2]: row[3] for row in rows}
+        reasons = {keys[position]: outcome.detail for position, outcome in rendered.unsendable.items()}
+        assert reasons.keys() == bad
+        for reason in reasons.values():
+            assert reason is not None
+            assert reason.endswith((": infinite", " is outside the years 1 to 9999", ": is null"))
 
 
 GOLDEN: dict[str, tuple[list[str | None], str | None, list[bytes]]] = {
@@ -1122,6 +1227,18 @@ class TestBodies:
         records = check_written(tables, spec, fields)
         bodies = {record.key: orjson.dumps(record.bodies[0]) for record in records}
         assert bodies == {
+            f"k{at}": b'{"visitorId":"k%d","values":{"v":%s}}' % (at, json) for at, json in enumerate(wanted)
+        }
+
+    def test_whole_numbers_keep_their_digits_in_a_float_field(self, store: Store) -> None:
+        numbers = ["7", "9007199254740993", "-9007199254740993", "1000000000000000000", "9223372036854775807", None]
+        wanted = [b"7.0", b"9007199254740993", b"-9007199254740993", b"1e+18", b"9223372036854775807", b"null"]
+        store.create("people", {"id": "text", "value": "whole"}, [(f"k{at}", n) for at, n in enumerate(numbers)])
+        spec = people(fields=(Field("value", Column("value")),))
+        tables = store.tables(spec)
+        plan(tables, "r1")
+        records = check_written(tables, spec, [PendoField("v", "float")])
+        assert {record.key: orjson.dumps(record.bodies[0]) for record in records} == {
             f"k{at}": b'{"visitorId":"k%d","values":{"v":%s}}' % (at, json) for at, json in enumerate(wanted)
         }
 
@@ -1507,10 +1624,11 @@ class TestReadBack:
             (key, joined(held_text(value, form) for value, form in zip(theirs, forms, strict=True)))
             for key, (_, theirs) in self.HELD.items()
         ]
-        back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(AWKWARD))])
+        strangers = [*AWKWARD, "nul \0"]
+        back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(strangers))])
         found = back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
         assert (found.sound, found.missing, found.missing_example) == (6, 1, "absent")
-        assert found.only_in_pendo == len(AWKWARD)
+        assert found.only_in_pendo == len(strangers)
         assert found.only_example is not None
         assert found.only_example.startswith("stranger 0 ")
         return tables, back
@@ -1550,6 +1668,20 @@ class TestReadBack:
         back.add([("far", joined(["pro", "3.000000000", "1.250000000", "true", "0"]))])
         back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
         assert [row[1] for page in back.suspects() for row in page] == ["far"]
+
+    def test_numbers_that_no_double_holds_are_left_to_the_client(self, store: Store) -> None:
+        columns = {"id": "text", "seats": "whole", "mrr": "money"}
+        digits = "9007199254740993"
+        store.create("people", columns, [("same", digits, "2.50"), ("whole", digits, "1"), ("money", "1", digits)])
+        spec = people(fields=(Field("seats", Column("seats")), Field("mrr", Column("mrr"))))
+        back = ReadBack(store.session, store.own_schema, spec, store.tables(spec)._source)
+        back.create()
+        rounded = int(digits) - 1
+        held = {"same": (int(digits), 2.5), "whole": (rounded, 1), "money": (1, rounded)}
+        back.add([(key, joined(held_text(value, "decimal") for value in values)) for key, values in held.items()])
+        back.compare([HeldField("seats", "integer"), HeldField("mrr", "decimal")])
+        suspects = {row[1] for page in back.suspects() for row in page}
+        assert suspects - ({"same"} if not self.sure(store) else set()) == {"whole", "money"}
 
     def test_a_ledger_made_from_it(self, store: Store) -> None:
         tables, back = self.compared(store)

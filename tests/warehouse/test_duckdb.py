@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from engine import TYPES, Engine
+from engine import TYPES, Engine, Store, people, plan
 from published_path import *  # noqa: F403
 from whole_path import *  # noqa: F403
+
+from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.spec.sync import Column
+from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.warehouse.ledger import EVERYTHING
 
 
 @pytest.fixture
@@ -24,3 +29,39 @@ class TestFoldedKeys(ForEachEngine):
     @pytest.fixture
     def engine(self, engine: Engine) -> Engine:
         return replace(engine, output={**engine.output, "settings": {"default_collation": "nocase"}})
+
+
+def test_a_value_that_the_driver_cannot_read_costs_its_own_row(store: Store) -> None:
+    """Its client makes no interval of so many years, and fails with the page."""
+    store.session.create(
+        store.schema,
+        "people",
+        f"create table {store.relation('people')} as select 'v' || i as id, 'plan ' || i as plan, "
+        "case i when 3 then interval '178000000 years' when 5 then interval '177000000 years' end as age, "
+        "case when i > 9 then [timestamptz 'infinity', null] else [timestamptz '2026-01-02 00:00+00'] end as days, "
+        "'24:00:00'::time as midnight from range(12) r(i)",
+    )
+    spec = people(fields=tuple(Field(name, Column(name)) for name in ("plan", "age", "days", "midnight")))
+    tables = store.tables(spec)
+    plan(tables, "r1")
+    rows = tables.read_page(EVERYTHING)
+    keys = {row[:2]: row[3] for row in rows}
+    types = ("string", "string", "list", "string")
+    fields = [PendoField(mapping.name, type_) for mapping, type_ in zip(spec.fields, types, strict=True)]
+    rendered = render(spec, rows, fields)
+    assert {keys[position]: outcome.detail for position, outcome in rendered.unsendable.items()} == {
+        "v3": "age: 178000000 years cannot be read",
+        "v5": "age: 177000000 years cannot be read",
+        "v10": "days: infinite",
+        "v11": "days: infinite",
+    }
+    assert {record.key: record.bodies[0] for record in rendered.updates} == {
+        f"v{at}": {
+            "visitorId": f"v{at}",
+            "values": {
+                **{"plan": f"plan {at}", "age": None},
+                **{"days": ["2026-01-02T00:00:00.000+00:00"], "midnight": "24:00:00"},
+            },
+        }
+        for at in (0, 1, 2, 4, 6, 7, 8, 9)
+    }

@@ -28,6 +28,9 @@ from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
 
+from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.spec.sync import Column
+from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.ledger import EVERYTHING, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.session import Connection, WarehouseError, open_session
@@ -157,6 +160,111 @@ def test_a_materialized_view_has_the_columns_of_its_table(store: Store) -> None:
     assert found == store.session.columns(None, store.schema, "as_table")
     assert [column.name for column in found or ()][:3] == ["id", "plan", "Column 0"]
     assert plan(store.tables(people()), "r1").added == 1
+
+
+def delivered(store: Store, values: dict[str, str], type_: str) -> tuple[dict[str, Any], set[str]]:
+    """Of a value of each key, given in SQL: what a field is sent, and who is invalid."""
+    key, sent, invalid = "k", {}, set()
+    for name, value in values.items():
+        store.session.create(
+            store.schema, "people", f"create table {store.relation('people')} as select '{key}' as id, {value} as value"
+        )
+        spec = people(fields=(Field("value", Column("value")),))
+        tables = store.tables(spec)
+        assert plan(tables, "r1").added == 1
+        rendered = render(spec, tables.read_page(EVERYTHING), [PendoField("value", type_)])  # type: ignore[arg-type]
+        for record in rendered.updates:
+            assert isinstance(record.bodies[0], dict)
+            sent[name] = record.bodies[0]["values"]["value"]
+        invalid |= {name for _ in rendered.unsendable}
+    return sent, invalid
+
+
+@pytest.fixture
+def types(server: Path) -> Iterator[str]:
+    """A schema with types of a user's own, made before our session begins."""
+    schema = f"t{uuid.uuid4().hex[:12]}"
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        admin = connection.cursor()
+        admin.execute(
+            f"create schema {schema}; create type {schema}.mood as enum ('happy', 'sad', 'a, \"b\"', ''); "
+            f"create domain {schema}.birthday as date; create type {schema}.pair as (number int, name text); "
+            f"create table {schema}.points (x int)"
+        )
+        yield schema
+        admin.execute(f"drop schema {schema} cascade")
+
+
+def test_an_array_of_any_type_is_a_list(types: str, store: Store) -> None:
+    mood = f"{types}.mood[]"
+    sent, invalid = delivered(
+        store,
+        {
+            "enum": f"array['happy', 'sad', 'a, \"b\"', '']::{mood}",
+            "empty": f"array[]::{mood}",
+            "from zero": f"'[0:1]={{happy,sad}}'::{mood}",
+            "uuid": "array['00000000-0000-0000-0000-000000000001']::uuid[]",
+            "domain": f"array['2026-01-02']::{types}.birthday[]",
+            "fixed width": "array['a', 'b ']::char(8)[]",
+            "money": "array['1.5', '2']::money[]",
+            "composite": f"array[row(1, 'x, y')]::{types}.pair[]",
+            "rows": f"array[row(1)]::{types}.points[]",
+            "dates": "array['2026-01-02']::date[]",
+            "clock": "array['24:00', '01:02']::time[]",
+            "nested": f"array[['happy'], ['sad']]::{mood}",
+            "infinite": "array['infinity']::date[]",
+            "beyond": "array['20000-01-01']::timestamp[]",
+            "boxes": "array['(1,1),(0,0)']::box[]",
+        },
+        "list",
+    )
+    assert sent == {
+        "enum": ["happy", "sad", 'a, "b"', ""],
+        "empty": [],
+        "from zero": ["happy", "sad"],
+        "uuid": ["00000000-0000-0000-0000-000000000001"],
+        "domain": ["2026-01-02T00:00:00.000+00:00"],
+        "fixed width": ["a", "b"],
+        "money": ["$1.50", "$2.00"],
+        "composite": ['(1,"x, y")'],
+        "rows": ["(1)"],
+        "dates": ["2026-01-02T00:00:00.000+00:00"],
+        "clock": ["24:00:00", "01:02:00"],
+    }
+    assert invalid == {"nested", "infinite", "beyond", "boxes"}
+
+
+def test_a_value_that_psycopg2_cannot_read_is_invalid(store: Store) -> None:
+    sent, invalid = delivered(
+        store,
+        {
+            "midnight": "'24:00:00'::time",
+            "a clock": "'01:02:03.5'::time",
+            "the end of a day in Berlin": "'24:00:00+02'::timetz",
+            "money": "'1.5'::money",
+            "bits": "b'101'",
+            "xid": "'12'::xid",
+            "a year": "'1 year'::interval",
+            "an age of the universe": "'178000000 years'::interval",
+            "a range": "'[2020-01-01,20000-01-01)'::tsrange",
+            "a long number": "('1' || repeat('0', 5000))::jsonb",
+            "a deep list": "(repeat('[', 5000) || repeat(']', 5000))::json",
+            "half a character": """'"\\ud800"'::json""",
+        },
+        "string",
+    )
+    assert sent == {
+        "midnight": "24:00:00",
+        "a clock": "01:02:03.500000",
+        "the end of a day in Berlin": "24:00:00+02",
+        "money": "$1.50",
+        "bits": "101",
+        "xid": "12",
+    }
+    assert invalid == {
+        *("a year", "an age of the universe", "a range", "a long number", "a deep list", "half a character")
+    }
 
 
 def test_a_role_that_may_not_create_schemas(engine: Engine, server: Path, tmp_path: Path) -> None:

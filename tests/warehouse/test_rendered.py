@@ -45,7 +45,7 @@ class Dialect:
     quote: str = '"'
 
 
-TRINO_TYPES = ("varchar", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp(6)")
+TRINO_TYPES = ("varchar", "char(8)", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp(6)")
 DIALECTS = {
     "bigquery": Dialect(
         {"method": "oauth-secrets", "project": "project-1", "token": "none"},
@@ -55,13 +55,13 @@ DIALECTS = {
     "redshift": Dialect(
         {"host": "localhost", "user": "u", "password": "p", "port": 5439, "dbname": "db", "schema": "shop"},
         (
-            *("character varying(256)", "bigint", "numeric(18,2)", "double precision", "boolean", "date"),
-            *("timestamp without time zone", "timestamp with time zone"),
+            *("character varying(256)", "character(8)", "bigint", "numeric(18,2)", "double precision", "boolean"),
+            *("date", "timestamp without time zone", "timestamp with time zone"),
         ),
     ),
     "databricks": Dialect(
         {"host": "localhost", "http_path": "/sql", "token": "none", "catalog": "main", "schema": "shop"},
-        ("string", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp_ntz", "timestamp"),
+        ("string", "char(8)", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp_ntz", "timestamp"),
         "`",
     ),
     "trino": Dialect(

@@ -1,0 +1,111 @@
+"""Has psycopg2 read every value of every type: one that it cannot read would fail a whole page.
+
+What Python has no word for is ``unreadable``, and an array of any type a list. Adapters with another driver
+are left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from dbt_pendo.outcome import UNREADABLE, unreadable
+
+# Makes a value of PostgreSQL's text for it, which is None for null.
+Read: TypeAlias = Callable[[Any, Any], Any]
+
+_MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
+_CLOCKS = frozenset({"time", "timetz"})
+# Of these there are values of which psycopg2 can make nothing.
+_GUARDED = frozenset({"interval", "json", "jsonb"})
+_TYPES = "select oid, typname, typtype, typbasetype, typarray, typdelim from pg_catalog.pg_type"
+
+
+def read_every_type(connection: Any) -> None:
+    """Registers how values are read on a connection of psycopg2's; does nothing with one of another driver's.
+
+    Args:
+        connection: The driver's own connection.
+    """
+    psycopg2 = sys.modules.get("psycopg2")
+    if psycopg2 is None or not isinstance(connection, psycopg2.extensions.connection):
+        return
+    extensions = psycopg2.extensions
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_TYPES)
+            types = cursor.fetchall()
+    except psycopg2.Error:
+        # A server that is merely like PostgreSQL.
+        types = []
+    # dbt begins its transactions itself.
+    connection.rollback()
+    bases = {oid: base for oid, _, _, base, _, _ in types}
+    readers: dict[int, Any] = dict(extensions.string_types)
+    for oid, name, kind, *_ in types:
+        if (read := _reader(name, kind, readers.get(oid))) is not None:
+            readers[oid] = extensions.new_type((oid,), name, read)
+            extensions.register_type(readers[oid], connection)
+    for oid, name, _, _, array, delimiter in types:
+        # psycopg2 reads arrays of the commonest types as fast as it can.
+        if array and not (array in extensions.string_types and readers.get(oid) is extensions.string_types.get(oid)):
+            reader = readers.get(_base(oid, bases), extensions.UNICODE)
+            if delimiter == ",":
+                made = extensions.new_array_type((array,), f"{name}[]", reader)
+            else:
+                made = extensions.new_type((array,), f"{name}[]", _odd_array)
+            extensions.register_type(made, connection)
+
+
+def _base(oid: int, bases: dict[int, int]) -> int:
+    """Returns the type that a domain is made of."""
+    while bases.get(oid):
+        oid = bases[oid]
+    return oid
+
+
+def _reader(name: str, kind: str, usual: Read | None) -> Read | None:
+    """Returns how values of a type are read; None when psycopg2 needs no help."""
+    if name == "bpchar":
+        return lambda text, _: None if text is None else text.rstrip(" ")
+    if usual is None:
+        return None
+    if name in _MOMENTS:
+        return _moment(usual)
+    if name in _CLOCKS:
+        # The end of a day, which Python takes for its beginning.
+        return lambda text, cursor: text if text and text.startswith("24:") else usual(text, cursor)
+    if name in _GUARDED:
+        return _guarded(usual, "cannot be read")
+    if kind == "r":
+        return lambda text, _: None if text is None else unreadable(text, "is a range")
+    return None
+
+
+def _moment(usual: Read) -> Read:
+    guarded = _guarded(usual, "is outside the years 1 to 9999")
+
+    def read(text: Any, cursor: Any) -> Any:
+        return {UNREADABLE: "infinite"} if text in ("infinity", "-infinity") else guarded(text, cursor)
+
+    return read
+
+
+def _guarded(usual: Read, what: str) -> Read:
+    def read(text: Any, cursor: Any) -> Any:
+        try:
+            value = usual(text, cursor)
+            if isinstance(value, str):
+                # A text in JSON may be half a character, which cannot be written.
+                value.encode()
+            return value
+        except Exception:
+            return unreadable(text, what)
+
+    return read
+
+
+def _odd_array(text: Any, _: Any) -> Any:
+    """Boxes: their arrays have semicolons, which psycopg2 does not know."""
+    return None if text is None else {UNREADABLE: "an array of boxes cannot be sent"}
