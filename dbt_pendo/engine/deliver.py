@@ -299,14 +299,13 @@ class Deliverer:
             self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
             answer = deletion.delete_records(self._client, self._spec.object, batch.keys)
             self._last_deletion = time.monotonic()
-            if not answer.ok:
+            job = deletion.job_of(answer) if answer.ok else None
+            if job is None:
                 return Verdict(unplaced=[answer.message], whole=True)
-            return self._follow_deletion(batch, deletion.job_of(answer))
+            return self._follow_deletion(batch, job)
 
-    def _follow_deletion(self, batch: Batch, job: str | None) -> Verdict:
+    def _follow_deletion(self, batch: Batch, job: str) -> Verdict:
         """Waits for the end of a deletion as long as a run can: Pendo may take days, and has marked the ids by then."""
-        if job is None:
-            return Verdict()
         wait = 0.5
         outcome = Outcome("delivered", f"{QUEUED_DELETION}{job}")
         # It is queued, whatever Pendo says of the job; later runs ask again.

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import requests
@@ -91,6 +91,10 @@ class Answer:
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
 
 
+# Whether a 2xx says what was done.
+IsClear: TypeAlias = Callable[[Answer], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class _Fault:
     """Why an attempt has to be made again.
@@ -170,7 +174,7 @@ class PendoClient:
         method: str,
         path: str,
         body: bytes | None = None,
-        readable: bool = False,
+        is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
     ) -> Answer:
@@ -180,7 +184,8 @@ class PendoClient:
             method: GET, POST, ...
             path: Below ``/api/v1/``.
             body: What to send.
-            readable: Whether a 2xx whose body is no JSON object, a proxy's page say, is a fault that may pass.
+            is_clear: Whether a 2xx says what was done; one that does not, a proxy's page say, is a fault that may
+                pass. None where the caller judges every answer.
             repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
             keys: The records in the body, by their keys.
 
@@ -190,14 +195,15 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         key = self.settings.require_integration_key()
-        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, readable, repeatable, keys)
+        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys)
 
-    def track(self, app: str | None, body: bytes, keys: Sequence[str] = ()) -> Answer:
+    def track(self, app: str | None, body: bytes, is_clear: IsClear | None = None, keys: Sequence[str] = ()) -> Answer:
         """Posts events with the Track Event shared secret of an app.
 
         Args:
             app: The app; None for the only one.
             body: What to send.
+            is_clear: As for ``api``.
             keys: The events in it, by their keys.
 
         Raises:
@@ -206,7 +212,7 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         secret = self.settings.require_track_secret(app)
-        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, keys=keys)
+        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, is_clear, keys=keys)
 
     def key_refused(self, answer: Answer) -> KeyRefusedError:
         """Returns the error of an answer that says that Pendo does not know the integration key."""
@@ -244,7 +250,7 @@ class PendoClient:
         path: str,
         secret: Secret,
         body: bytes | None,
-        readable: bool = False,
+        is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
     ) -> Answer:
@@ -254,9 +260,9 @@ class PendoClient:
         while True:
             outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
             if isinstance(outcome, Answer):
-                if not readable or not outcome.ok or isinstance(outcome.json, dict):
+                if is_clear is None or not outcome.ok or is_clear(outcome):
                     return outcome
-                outcome = _Fault(f"an answer that cannot be read ({outcome.message})")
+                outcome = _Fault(f"an answer that does not say what was done ({outcome.message})")
             wait = outcome.wait
             if wait is None:
                 wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311

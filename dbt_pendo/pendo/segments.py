@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 
 # Visitors in one PATCH; of its 10 operations two are enough.
@@ -28,15 +29,18 @@ def list_segments(client: PendoClient) -> list[Segment]:
     Raises:
         PendoError: If Pendo does not list them.
     """
-    answer = client.api("GET", "segment")
-    document = answer.json
-    if not answer.ok or not isinstance(document, list):
+    answer = client.api("GET", "segment", is_clear=_is_list)
+    if not answer.ok:
         raise PendoError(f"Pendo does not list its segments ({answer.message}).")
     return [
         Segment(str(item.get("id")), str(item.get("name")), item.get("createdByApi") is True)
-        for item in document
+        for item in answer.json
         if isinstance(item, dict)
     ]
+
+
+def _is_list(answer: Answer) -> bool:
+    return isinstance(answer.json, list)
 
 
 def is_there(client: PendoClient, segment_id: str) -> bool:
@@ -45,10 +49,15 @@ def is_there(client: PendoClient, segment_id: str) -> bool:
     Raises:
         PendoError: If Pendo does not say.
     """
-    answer = client.api("GET", f"segment/{segment_id}")
+    answer = client.api("GET", f"segment/{segment_id}", is_clear=_is_segment)
     if not answer.ok and answer.status != 404:
         raise PendoError(f"Pendo does not say whether the segment {segment_id} exists ({answer.message}).")
     return answer.ok
+
+
+def _is_segment(answer: Answer) -> bool:
+    document = answer.json
+    return isinstance(document, dict) and bool(document.get("id"))
 
 
 def upload(client: PendoClient, name: str, visitors: Sequence[str]) -> Answer:
@@ -71,14 +80,14 @@ def uploaded_id(answer: Answer) -> str | None:
 def overwrite(client: PendoClient, segment_id: str, visitors: Sequence[str]) -> Answer:
     """Replaces all members."""
     body = orjson.dumps({"visitors": list(visitors)})
-    return client.api("PUT", f"segment/{segment_id}", body, keys=visitors)
+    return client.api("PUT", f"segment/{segment_id}", body, acknowledges, keys=visitors)
 
 
 def patch(client: PendoClient, segment_id: str, operations: Mapping[str, Sequence[str]]) -> Answer:
     """Adds and removes visitors: ``{"add": [id, …], "remove": [id, …]}``, at most ``LARGEST_PATCH`` of them."""
     body = orjson.dumps(patch_document(operations))
     keys = [visitor for ids in operations.values() for visitor in ids]
-    return client.api("PATCH", f"segment/{segment_id}/visitor", body, readable=True, keys=keys)
+    return client.api("PATCH", f"segment/{segment_id}/visitor", body, _tells, keys=keys)
 
 
 def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, object]]]:
@@ -89,6 +98,10 @@ def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[di
 def is_busy(answer: Answer) -> bool:
     """Returns whether a write was refused because another one is running: as a whole, or by an operation of it."""
     return answer.status == 409 or any(status == 409 for status, _ in told_of(answer) or ())
+
+
+def _tells(answer: Answer) -> bool:
+    return told_of(answer) is not None
 
 
 def told_of(answer: Answer) -> list[tuple[int, str]] | None:

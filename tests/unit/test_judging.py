@@ -339,7 +339,9 @@ def test_the_sandboxs_answers_tell_of_each_record(sandbox, client, error_items, 
     sandbox.switches = replace(sandbox.switches, error_items=error_items, omit_empty_lists=omit_empty_lists)
     values = {"v1": {"seats": 1}, "v2": {"seats": "many"}, "v9": {"seats": 1}}
     body = orjson.dumps([{"visitorId": key, "values": value} for key, value in values.items()])
-    verdict = judge_values(write_values(client, "visitor", "custom", body, create=False, keys=[]), list(values))
+    verdict = judge_values(
+        write_values(client, "visitor", "custom", body, create=False, keys=list(values)), list(values)
+    )
     told = {key: outcome.status for key, outcome in verdict.outcomes.items()} | dict.fromkeys(verdict.suspects, "named")
     assert told == {"v2": "rejected" if error_items == "object" else "named", "v9": "missing"}
     assert verdict.unplaced == []
@@ -349,7 +351,9 @@ def test_the_sandboxs_answers_tell_of_each_record(sandbox, client, error_items, 
 def test_the_sandboxs_unnamed_errors_are_unplaced(sandbox, client):
     sandbox.switches = replace(sandbox.switches, error_items="unnamed")
     body = orjson.dumps([{"visitorId": key, "values": {"seats": value}} for key, value in [("v1", 1), ("v2", "x")]])
-    verdict = judge_values(write_values(client, "visitor", "custom", body, create=False, keys=[]), ["v1", "v2"])
+    verdict = judge_values(
+        write_values(client, "visitor", "custom", body, create=False, keys=["v1", "v2"]), ["v1", "v2"]
+    )
     assert verdict.outcomes == verdict.suspects == {}
     assert len(verdict.unplaced) == 1
 
@@ -358,7 +362,8 @@ def test_the_sandboxs_unnamed_errors_are_unplaced(sandbox, client):
 def test_created_records_are_no_failures(sandbox, client, create):
     sandbox.switches = replace(sandbox.switches, created_counts_as_updated=False)
     body = orjson.dumps([{"visitorId": key, "values": {"plan": "x"}} for key in ("v1", "v9")])
-    verdict = judge_values(write_values(client, "visitor", "custom", body, create=create, keys=[]), ["v1", "v9"])
+    keys = ["v1", "v9"]
+    verdict = judge_values(write_values(client, "visitor", "custom", body, create=create, keys=keys), keys)
     assert verdict == (Verdict() if create else Verdict({"v9": MISSING}))
     assert ("v9" in sandbox.visitors) == create
 
