@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -87,7 +88,7 @@ def patch(client: PendoClient, segment_id: str, operations: Mapping[str, Sequenc
     """Adds and removes visitors: ``{"add": [id, …], "remove": [id, …]}``, at most ``LARGEST_PATCH`` of them."""
     body = orjson.dumps(patch_document(operations))
     keys = [visitor for ids in operations.values() for visitor in ids]
-    return client.api("PATCH", f"segment/{segment_id}/visitor", body, _tells, keys=keys)
+    return client.api("PATCH", f"segment/{segment_id}/visitor", body, partial(_tells, operations=operations), keys=keys)
 
 
 def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, object]]]:
@@ -97,23 +98,52 @@ def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[di
 
 def is_busy(answer: Answer) -> bool:
     """Returns whether a write was refused because another one is running: as a whole, or by an operation of it."""
-    return answer.status == 409 or any(status == 409 for status, _ in told_of(answer) or ())
+    return answer.status == 409 or any(status == 409 for _, status, _ in _entries(answer) or ())
 
 
-def _tells(answer: Answer) -> bool:
-    return told_of(answer) is not None
+def told_of(answer: Answer, operations: Collection[str]) -> dict[str, tuple[int, str]] | None:
+    """Returns what became of each operation of a ``patch``: status and message.
+
+    The entries may come in any order; each names its operation. An operation with several entries is as good as the
+    worst of them.
+
+    Returns:
+        None when the answer does not tell which entry is about which operation.
+    """
+    told: dict[str, tuple[int, str]] = {}
+    for name, status, message in _entries(answer) or ():
+        # An entry that names none can only be about the only one.
+        operation = next(iter(operations)) if name is None and len(operations) == 1 else name
+        if operation is None or operation not in operations:
+            return None
+        if operation not in told or is_done(told[operation][0]):
+            told[operation] = (status, message)
+    return told if told.keys() == set(operations) else None
 
 
-def told_of(answer: Answer) -> list[tuple[int, str]] | None:
-    """Returns what a ``patch`` did, an operation each: status and message; None when the answer does not tell."""
+def is_done(status: int) -> bool:
+    """Returns whether an operation was carried out: 200 for an addition, 202 for a removal (pendo-api.md 5)."""
+    return 200 <= status < 300
+
+
+def _tells(answer: Answer, operations: Collection[str]) -> bool:
+    # Of several operations each can be asked for alone, so their entries need not be told apart.
+    return bool(_entries(answer)) if len(operations) > 1 else told_of(answer, operations) is not None
+
+
+def _entries(answer: Answer) -> list[tuple[str | None, int, str]] | None:
+    """Returns the operation, status and message of each entry of an answer to ``patch``; None when it has no list."""
     document = answer.json if answer.ok else None
     entries = document.get("multistatus") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         return None
-    told = []
+    found = []
     for entry in entries:
         status = entry.get("status") if isinstance(entry, dict) else None
-        if not isinstance(status, int):
+        if type(status) is not int:
             return None
-        told.append((status, f"HTTP {status}: {entry.get('message', '')}"))
-    return told
+        # The word (SEG), or perhaps the operation as it was sent.
+        named = entry.get("operation")
+        word = named.get("op") if isinstance(named, dict) else named
+        found.append((str(word).lower() if word else None, status, f"HTTP {status}: {entry.get('message', '')}"))
+    return found
