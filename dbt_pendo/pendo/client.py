@@ -13,8 +13,18 @@ import orjson
 import requests
 
 from dbt_pendo import __version__
-from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.network import certificates, describe_fault, retry_after
+from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.network import (
+    FAULTS,
+    LARGEST_ANSWER,
+    BoundedAdapter,
+    bounded,
+    certificates,
+    describe_fault,
+    never,
+    proxies_for,
+    retry_after,
+)
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.secret import Secret
@@ -27,6 +37,8 @@ REFUSED = frozenset({401, 403})
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 SHOWN_BODY = 300
+# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
+LOOKED_AT = 64 * 2**10
 TRACK_PATH = "/data/track"
 
 
@@ -76,15 +88,15 @@ class Answer:
         """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
         try:
             document = orjson.loads(self.content)
-        except orjson.JSONDecodeError:
+            # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
+            return document if self.secret is None else _without(self.secret, document)
+        except (orjson.JSONDecodeError, RecursionError):
             return None
-        # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-        return document if self.secret is None else _without(self.secret, document)
 
     @property
     def message(self) -> str:
         """Pendo's own words, in one line."""
-        text = self.content.decode(errors="replace")
+        text = self.content[:LOOKED_AT].decode(errors="replace")
         if self.secret is not None:
             text = self.secret.hidden_in(text)
         text = " ".join(text.split())[:SHOWN_BODY]
@@ -130,6 +142,10 @@ class PendoClient:
         wait: How to wait some seconds.
         clock: The seconds of a clock that never goes back, which ``wait`` moves on.
         watch: Is told of each attempt at a request.
+        ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
+
+    Raises:
+        ConfigError: If no request can be made to the hosts, or by way of the proxy.
     """
 
     def __init__(
@@ -138,18 +154,22 @@ class PendoClient:
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         watch: Watcher | None = None,
+        ends_at: Callable[[], float] = never,
     ) -> None:
         self.settings = settings
         self._wait = wait
         self._clock = clock
         self._watch = watch
+        self._ends_at = ends_at
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
-        self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
+        for host, variable in zip(hosts, ("PENDO_API_URL", "PENDO_DATA_URL"), strict=True):
+            _require_sendable(host, variable)
+        self._proxies = {host: proxies_for(host) for host in hosts}
         self._certificates = certificates()
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._sessions: list[requests.Session] = []
+        self._adapters: list[BoundedAdapter] = []
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
@@ -159,9 +179,9 @@ class PendoClient:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
+            for adapter in self._adapters:
+                adapter.close()
+            self._adapters.clear()
 
     @property
     def traffic(self) -> Traffic:
@@ -177,6 +197,7 @@ class PendoClient:
         is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
+        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Calls the Engage API with the integration key.
 
@@ -188,6 +209,7 @@ class PendoClient:
                 pass. None where the caller judges every answer.
             repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
             keys: The records in the body, by their keys.
+            largest: Bytes of the answer.
 
         Raises:
             ConfigError: If no integration key is set.
@@ -195,7 +217,8 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         key = self.settings.require_integration_key()
-        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys)
+        url = self.settings.api_url
+        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys, largest)
 
     def track(self, app: str | None, body: bytes, is_clear: IsClear | None = None, keys: Sequence[str] = ()) -> Answer:
         """Posts events with the Track Event shared secret of an app.
@@ -253,12 +276,13 @@ class PendoClient:
         is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
+        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
         attempt = 0
         while True:
-            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
+            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys, largest)
             if isinstance(outcome, Answer):
                 if is_clear is None or not outcome.ok or is_clear(outcome):
                     return outcome
@@ -272,6 +296,9 @@ class PendoClient:
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
             may_repeat = repeatable or outcome.refused
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
+                if time.monotonic() >= self._ends_at():
+                    # It was cut short: whoever waits is told that the run ends.
+                    self._wait(0.0)
                 raise UnavailableError(
                     f"Pendo at {host} did not take {method} {path} in {attempt} attempt{'s' if attempt > 1 else ''}; "
                     f"the last: {outcome.reason}.",
@@ -289,6 +316,7 @@ class PendoClient:
         body: bytes | None,
         attempt: int,
         keys: Sequence[str],
+        largest: int,
     ) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
         asked = self._clock()
@@ -298,15 +326,12 @@ class PendoClient:
         at, started = time.time(), self._clock()
         status, content, fault = None, b"", ""
         try:
-            response = self._session().send(
-                self._request(method, f"{host}{path}", secret, body),
-                timeout=self.settings.timeout,
-                proxies=self._proxies[host],
-                verify=self._certificates,
-                allow_redirects=False,  # the key must not travel to another host
-            )
+            request = self._request(method, f"{host}{path}", secret, body)
+            # No session, which would follow redirects: the key must not travel to another host.
+            with bounded(self.settings.timeout, self._ends_at, largest):
+                response = self._adapter().send(request, verify=self._certificates, proxies=self._proxies[host])
             status, content = response.status_code, response.content
-        except requests.RequestException as error:
+        except FAULTS as error:
             self._pacer.strained(self._clock())
             fault = secret.hidden_in(describe_fault(error))
             return _Fault(fault)
@@ -338,28 +363,38 @@ class PendoClient:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.
         prepared = self._prepared.get((method, url, secret.variable))
         if prepared is None:
-            headers = {"x-pendo-integration-key": secret.reveal(), "Content-Type": "application/json"}
-            prepared = self._session().prepare_request(requests.Request(method, url, headers))
+            headers = {
+                "User-Agent": f"dbt-pendo/{__version__}",
+                "Accept": "*/*",
+                "x-pendo-integration-key": secret.reveal(),
+                "Content-Type": "application/json",
+            }
+            prepared = requests.Request(method, url, headers).prepare()
             self._prepared[method, url, secret.variable] = prepared
         request = prepared.copy()
         request.prepare_body(body, files=None)
         return request
 
-    def _session(self) -> requests.Session:
-        # A session a thread: requests' sessions are not made to be shared.
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.headers["User-Agent"] = f"dbt-pendo/{__version__}"
-            session.trust_env = False
+    def _adapter(self) -> BoundedAdapter:
+        # One a thread, so that each has a connection of its own.
+        adapter: BoundedAdapter | None = getattr(self._local, "adapter", None)
+        if adapter is None:
+            adapter = self._local.adapter = BoundedAdapter()
             with self._lock:
-                self._sessions.append(session)
-        return session
+                self._adapters.append(adapter)
+        return adapter
 
     def _count(self, body: bytes | None, retry: bool) -> None:
         with self._lock:
             before = self._traffic
             self._traffic = Traffic(before.requests + 1, before.retries + retry, before.bytes + len(body or b""))
+
+
+def _require_sendable(host: str, variable: str) -> None:
+    try:
+        requests.Request("GET", host).prepare()
+    except FAULTS:
+        raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None
 
 
 def _without(secret: Secret, document: Any) -> Any:

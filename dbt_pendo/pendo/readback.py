@@ -14,6 +14,7 @@ from dbt_pendo.spec.sync import Object
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
 RECORDS_PER_PAGE = 10_000
+LARGEST_PAGE = RECORDS_PER_PAGE * 50 * 2**10
 # Of each kind the source of the pipeline, and the key of the id. Anonymous visitors are nobody's row.
 _SOURCES: Mapping[Object, tuple[dict[str, Any], str]] = {
     "visitor": ({"visitors": {"identified": True}}, "visitorId"),
@@ -93,7 +94,7 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
         "request": {"requestId": "dbt-pendo", "pipeline": stages},
     }
     try:
-        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results)
+        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results, largest=LARGEST_PAGE)
     except KeyRefusedError as refused:
         # Asked before, Pendo has said that the key is good: it is its rights that do not do.
         raise KeyRefusedError(

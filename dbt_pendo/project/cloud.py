@@ -17,7 +17,16 @@ import requests
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import certificates, describe_fault, retry_after
+from dbt_pendo.network import (
+    FAULTS,
+    LARGEST_ANSWER,
+    BoundedAdapter,
+    bounded,
+    certificates,
+    describe_fault,
+    proxies_for,
+    retry_after,
+)
 from dbt_pendo.project.artifacts import as_mapping
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
 from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount
@@ -27,7 +36,9 @@ SUCCESS = 10
 ENDED_BADLY = {20: "which failed", 30: "which was cancelled"}
 
 ATTEMPTS = 4
-TIMEOUT = 60.0
+# Seconds and bytes of an answer; a large project's manifest takes more.
+TIMEOUT, ARTIFACT_TIMEOUT = 60.0, 300.0
+LARGEST_ARTIFACT = 2**30
 # Seconds.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -99,9 +110,11 @@ class DbtCloud:
         self._account = account
         self._api = f"{account.url}/api/v2/accounts/{account.account_id}"
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, BoundedAdapter())
         # No .netrc, which would replace the token. To another host requests forwards no Authorization header.
         self._session.trust_env = False
-        self._session.proxies.update(requests.utils.get_environ_proxies(account.url))
+        self._session.proxies.update(proxies_for(account.url))
         self._session.verify = certificates()
         self._session.headers["User-Agent"] = f"dbt-pendo/{__version__}"
 
@@ -198,10 +211,16 @@ class DbtCloud:
 
     def _artifact(self, run_id: int, step: int, name: str) -> dict[str, Any] | None:
         """Returns an artifact of a step; None if the step has none."""
-        return self._get(f"/runs/{run_id}/artifacts/{name}", {"step": str(step)})
+        path = f"/runs/{run_id}/artifacts/{name}"
+        return self._get(path, {"step": str(step)}, seconds=ARTIFACT_TIMEOUT, largest=LARGEST_ARTIFACT)
 
     def _get(
-        self, path: str, query: Mapping[str, str] | None = None, absent: Iterable[int] = (404,)
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        absent: Iterable[int] = (404,),
+        seconds: float = TIMEOUT,
+        largest: int = LARGEST_ANSWER,
     ) -> dict[str, Any] | None:
         """Asks until there is an answer, or the attempts are used up.
 
@@ -216,13 +235,13 @@ class DbtCloud:
         for attempt in range(1, ATTEMPTS + 1):
             wait = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
             try:
-                response = self._session.get(
-                    f"{self._api}{path}",
-                    params=query,
-                    headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
-                    timeout=TIMEOUT,
-                )
-            except requests.RequestException as error:
+                with bounded(seconds, largest=largest):
+                    response = self._session.get(
+                        f"{self._api}{path}",
+                        params=query,
+                        headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
+                    )
+            except FAULTS as error:
                 fault = token.hidden_in(describe_fault(error))
             else:
                 if response.status_code in absent:
