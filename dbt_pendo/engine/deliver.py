@@ -164,11 +164,11 @@ class Deliverer:
             # A row's own id and values make no other reason of it.
             reasons.add(_PARTICULARS.sub("…", (outcomes[record.position].detail or "").replace(record.key, "…")))
         if len(reasons) == 1 and all(outcome.status == "rejected" for outcome in outcomes.values()):
-            reason = next(iter(outcomes.values())).detail
-            raise EverythingRefusedError(
-                f"Pendo refuses every row for one reason: {reason}.",
-                "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo.",
-            )
+            reason = next(iter(outcomes.values())).detail or ""
+            hint = "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo."
+            if reason.startswith("HTTP 404"):
+                hint = "The host does not know such a call: look at PENDO_API_URL and PENDO_DATA_URL."
+            raise EverythingRefusedError(f"Pendo refuses every row for one reason: {reason}.", hint)
         return outcomes
 
     def _find_failures(self, suspects: Sequence[Record], told: Verdict, send: Send, settled: Settled) -> Outcomes:

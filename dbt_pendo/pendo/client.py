@@ -23,8 +23,10 @@ from dbt_pendo.network import (
     describe_fault,
     never,
     proxies_for,
+    proxy_login_advice,
     retry_after,
 )
+from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.secret import Secret
@@ -113,11 +115,13 @@ class _Fault:
 
     Attributes:
         reason: What went wrong.
+        status: The status of the answer; None when there was none.
         wait: How many seconds Pendo wants us to wait; None if it does not say.
         refused: Whether Pendo has surely not done what was asked.
     """
 
     reason: str
+    status: int | None = None
     wait: float | None = None
     refused: bool = False
 
@@ -237,12 +241,14 @@ class PendoClient:
         secret = self.settings.require_track_secret(app)
         return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, is_clear, keys=keys)
 
-    def key_refused(self, answer: Answer) -> KeyRefusedError:
-        """Returns the error of an answer that says that Pendo does not know the integration key."""
+    def key_refused(self, answer: Answer, path: str = "") -> KeyRefusedError:
+        """Returns the error of an answer that says that Pendo does not know the integration key, or not its right."""
+        # Of a segment a 403 may say this as well (pendo-api.md 5).
+        by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
             f"Pendo at {self.settings.api_url} refused the integration key ({answer.message}).",
             f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
-            f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.",
+            f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.{by_hand}",
             answer,
         )
 
@@ -262,8 +268,7 @@ class PendoClient:
             return (
                 f"PENDO_REGION, which is {settings.region}: a key of another region ({others}) looks like a wrong one"
             )
-        # Events follow PENDO_API_URL, unless they have a host of their own.
-        variable = "PENDO_API_URL" if host == settings.api_url else "PENDO_DATA_URL"
+        variable = advice.host_setting(settings, host)
         return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
 
     def _call(
@@ -299,11 +304,16 @@ class PendoClient:
                 if time.monotonic() >= self._ends_at():
                     # It was cut short: whoever waits is told that the run ends.
                     self._wait(0.0)
+                asks = ""
+                if outcome.wait is not None and outcome.wait > self.settings.retry_time:
+                    asks = (
+                        f" It wants to be asked again in {outcome.wait:,.0f} seconds, and PENDO_RETRY_TIME is "
+                        f"{self.settings.retry_time:,g}."
+                    )
                 raise UnavailableError(
                     f"Pendo at {host} did not take {method} {path} in {attempt} attempt{'s' if attempt > 1 else ''}; "
-                    f"the last: {outcome.reason}.",
-                    "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "
-                    "again.",
+                    f"the last: {outcome.reason}.{asks}",
+                    advice.of_fault(outcome.status, host, self._has_proxy(host)),
                 )
             self._wait(wait)
 
@@ -334,6 +344,8 @@ class PendoClient:
         except FAULTS as error:
             self._pacer.strained(self._clock())
             fault = secret.hidden_in(describe_fault(error))
+            if f"Tunnel connection failed: {advice.PROXY_LOGIN}" in fault:
+                raise self._proxy_refused(host) from None
             return _Fault(fault)
         finally:
             self._pacer.release()
@@ -345,19 +357,35 @@ class PendoClient:
                 )
         answer = Answer(status, content, secret)
         if answer.status in REFUSED:
-            raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer)
-        if 300 <= answer.status < 400:
-            variable = "PENDO_API_URL" if host == self.settings.api_url else "PENDO_DATA_URL"
-            raise PendoError(f"{host} answers {path} with a redirect.", f"Set {variable} to the host it points to.")
-        if answer.status == 429:
-            wait = retry_after(response.headers.get("Retry-After"))
-            self._pacer.throttled(now, wait)
-            return _Fault(answer.message, wait, refused=True)
+            raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer, path)
+        if 200 <= answer.status < 300:
+            self._pacer.taken(now, now - started)
+            return answer
+        if answer.status == advice.PROXY_LOGIN:
+            raise self._proxy_refused(host)
+        if answer.status < 400:
+            where, hint = advice.of_redirect(self.settings, host, path, response.headers.get("Location"))
+            raise PendoError(f"{host} answers {path} with a redirect {where} (HTTP {answer.status}).", hint)
+        refusal = advice.of_refusal(answer.status, self.settings, host, secret)
+        if refusal is not None:
+            raise PendoError(f"{host} does not take {method} {path} ({answer.message}).", refusal)
         if answer.status in RETRIED:
-            self._pacer.strained(now)
-            return _Fault(answer.message, retry_after(response.headers.get("Retry-After")))
+            wait = retry_after(response.headers.get("Retry-After"))
+            if answer.status == 429:
+                # A pause that is too long for this request is too long for the others.
+                is_short = wait is not None and wait <= self.settings.retry_time
+                self._pacer.throttled(now, wait if is_short else None)
+            else:
+                self._pacer.strained(now)
+            return _Fault(answer.message, answer.status, wait, refused=answer.status == 429)
         self._pacer.taken(now, now - started)
         return answer
+
+    def _proxy_refused(self, host: str) -> PendoError:
+        return PendoError(f"The proxy on the way to {host} wants a log-in (HTTP 407).", proxy_login_advice(host))
+
+    def _has_proxy(self, host: str) -> bool:
+        return bool(requests.utils.select_proxy(host, self._proxies[host]))
 
     def _request(self, method: str, url: str, secret: Secret, body: bytes | None) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.

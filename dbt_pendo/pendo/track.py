@@ -33,7 +33,7 @@ def verify_secret(client: PendoClient, app: str | None) -> None:
         PendoError: If the data host takes no events, or does not answer.
     """
     answer = client.track(app, _NO_EVENT, acknowledges)
-    if answer.status in (404, 405):
+    if answer.status == 404:
         raise PendoError(
             f"{client.settings.data_url} takes no track events ({answer.message}).",
             "Look at PENDO_DATA_URL and PENDO_API_URL.",

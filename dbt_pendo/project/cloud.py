@@ -25,6 +25,7 @@ from dbt_pendo.network import (
     certificates,
     describe_fault,
     proxies_for,
+    proxy_login_advice,
     retry_after,
 )
 from dbt_pendo.project.artifacts import as_mapping
@@ -211,16 +212,14 @@ class DbtCloud:
 
     def _artifact(self, run_id: int, step: int, name: str) -> dict[str, Any] | None:
         """Returns an artifact of a step; None if the step has none."""
-        path = f"/runs/{run_id}/artifacts/{name}"
-        return self._get(path, {"step": str(step)}, seconds=ARTIFACT_TIMEOUT, largest=LARGEST_ARTIFACT)
+        return self._get(f"/runs/{run_id}/artifacts/{name}", {"step": str(step)}, is_artifact=True)
 
     def _get(
         self,
         path: str,
         query: Mapping[str, str] | None = None,
         absent: Iterable[int] = (404,),
-        seconds: float = TIMEOUT,
-        largest: int = LARGEST_ANSWER,
+        is_artifact: bool = False,
     ) -> dict[str, Any] | None:
         """Asks until there is an answer, or the attempts are used up.
 
@@ -232,6 +231,7 @@ class DbtCloud:
             DbtCloudError: If there is no usable answer.
         """
         token, fault = self._account.token, ""
+        seconds, largest = (ARTIFACT_TIMEOUT, LARGEST_ARTIFACT) if is_artifact else (TIMEOUT, LARGEST_ANSWER)
         for attempt in range(1, ATTEMPTS + 1):
             wait = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
             try:
@@ -243,6 +243,8 @@ class DbtCloud:
                     )
             except FAULTS as error:
                 fault = token.hidden_in(describe_fault(error))
+                if "Tunnel connection failed: 407" in fault:
+                    raise self._proxy_refused() from None
             else:
                 if response.status_code in absent:
                     return None
@@ -251,6 +253,8 @@ class DbtCloud:
                 fault = self._message(response)
                 if response.status_code in (401, 403):
                     raise self._refused(response, fault)
+                if response.status_code == 407:
+                    raise self._proxy_refused()
                 if not response.ok and response.status_code != 429 and response.status_code < 500:
                     raise DbtCloudError(f"dbt Cloud at {self._account.url} refused {path} ({fault}).", _WHERE)
                 asked = retry_after(response.headers.get("Retry-After"))
@@ -260,6 +264,12 @@ class DbtCloud:
         raise DbtCloudError(
             f"dbt Cloud at {self._account.url} did not answer {path} in {ATTEMPTS} attempts; the last: {fault}.",
             f"Look at {DBT_CLOUD_HOST} and the network, then run it again; nothing was sent.",
+        )
+
+    def _proxy_refused(self) -> DbtCloudError:
+        return DbtCloudError(
+            f"The proxy on the way to dbt Cloud at {self._account.url} wants a log-in (HTTP 407).",
+            proxy_login_advice(self._account.url),
         )
 
     def _refused(self, response: requests.Response, told: str) -> ConfigError:
