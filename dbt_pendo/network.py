@@ -161,6 +161,9 @@ def _content(response: requests.Response, largest: int) -> bytes:
         size += len(part)
         if size > largest:
             raise _too_large(largest)
+    if missing := response.raw.length_remaining:
+        # Of urllib3 the versions from 2 on look themselves.
+        raise http.client.IncompleteRead(b"", missing)
     return b"".join(parts)
 
 

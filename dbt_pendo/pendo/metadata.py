@@ -94,8 +94,8 @@ class Verdict:
         suspects: By id, what a mere text says of records it seems to name; it may as well have meant a field or a
             value of that name.
         unplaced: Messages about records the answer does not name, one a record; empty when every record is judged.
-        whole: Whether the call was refused as a whole, or its answer cannot be read: then nothing is known of any
-            record, and ``unplaced`` holds why.
+        whole: Whether the call was refused as a whole: then nothing is known of any record, and ``unplaced`` holds
+            why.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -214,13 +214,12 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
     """Reads what a bulk call did to each record: a 2xx carries failures inside (pendo-api.md 3).
 
     Args:
-        answer: The answer to ``write_values``.
+        answer: The answer to ``write_values``, which adds up if it is a 2xx.
         ids: The ids of the records of the call.
     """
-    document = answer.json if answer.ok else None
-    if not isinstance(document, dict):
-        unread = answer.message if not answer.ok else f"an answer that cannot be read ({answer.message})"
-        return Verdict(unplaced=[unread], whole=True)
+    if not answer.ok:
+        return Verdict(unplaced=[answer.message], whole=True)
+    document = answer.json
     verdict = Verdict()
     known = set(ids)
     for missing in _items(document, "missing"):
@@ -236,7 +235,8 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
             verdict.suspects[named] = _text(error)
         else:
             verdict.unplaced.append(_text(error))
-    failed = min(_number(document.get("failed")), len(known))
+    # The same record may be told of twice.
+    failed = min(document.get("failed") or 0, len(known))
     told = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
     if failed > told:
         verdict.unplaced += [f"{failed - told} records failed without a reason"] * (failed - told)
@@ -273,14 +273,6 @@ def _items(document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key)
     # Of another form than documented, it still tells of failures.
     return found if isinstance(found, list) else [found] if found else []
-
-
-def _number(count: Any) -> int:
-    try:
-        return int(count or 0)
-    except (ValueError, TypeError, OverflowError):
-        # Of another form than documented, it still tells of failures.
-        return len(count) if isinstance(count, list | dict) else 1
 
 
 def _text(error: Any) -> str:
