@@ -1,32 +1,420 @@
-"""What every HTTP client needs: faults in words, how long to wait, which certificates to trust."""
+"""What every HTTP client needs: bounds of a request in time and size, faults in words, proxies, certificates.
+
+The timeout of `requests` is one between two bytes, so an answer of a byte a second never ends; and it reads whatever
+comes, however large. Here a deadline counts for the whole request, and its answer has a largest size.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import io
 import math
 import os
+import re
+import socket
+import threading
 import time
+from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from dbt_pendo.errors import ConfigError
+
+# Bytes of an answer, as it comes and decoded.
+LARGEST_ANSWER = 64 * 2**20
+# Seconds after which a wait for the network looks whether it has to end; a connection or a TLS handshake, which cannot
+# look, takes no longer than the second.
+LOOK_EVERY = 0.5
+LONGEST_STEP = 15.0
+# Bytes. Gzip makes at most a thousand times as much of them.
+_PART = 16 * 2**10
+_SHOWN = 300
+_MOST_INTERIM = 100
+_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
+_HOST_NAME = re.compile(r"[\w.:-]{1,253}", re.ASCII)
+
+# All that sending a request may raise: not every exception of requests and urllib3 is a RequestException.
+FAULTS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
+
+
+class UnfitAnswerError(http.client.HTTPException):
+    """An answer that is not read to its end: it is too large, or not what was asked for."""
+
+
+def never() -> float:
+    """Returns the end of a request that nobody cuts short."""
+    return math.inf
+
+
+class _Bounds:
+    """The bounds of the request that a thread is making."""
+
+    def __init__(self, seconds: float, ends_at: Callable[[], float], largest: int) -> None:
+        self.largest = largest
+        self._deadline = time.monotonic() + seconds
+        self._ends_at = ends_at
+
+    def left(self, most: float = math.inf) -> float:
+        """Returns the seconds that are left, but no more than some.
+
+        Raises:
+            TimeoutError: If there are none.
+        """
+        left = min(self._deadline, self._ends_at()) - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request took too long")
+        return min(left, most)
+
+
+_thread = threading.local()
+
+
+@contextlib.contextmanager
+def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int = LARGEST_ANSWER) -> Iterator[None]:
+    """Bounds the requests that a thread makes by a ``BoundedAdapter``, redirects among them.
+
+    Args:
+        seconds: How long they may take altogether, from the look for the host to the last byte of the answer.
+        ends_at: An earlier end, by ``time.monotonic``; asked again and again while the network is waited for.
+        largest: Bytes of an answer.
+    """
+    before = getattr(_thread, "bounds", None)
+    _thread.bounds = _Bounds(seconds, ends_at, largest)
+    try:
+        yield
+    finally:
+        _thread.bounds = before
+
+
+def _bounds() -> _Bounds:
+    return cast(_Bounds, _thread.bounds)
+
+
+class BoundedAdapter(HTTPAdapter):
+    """Sends requests of a thread within the bounds it has set by ``bounded``, and reads their answers."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Makes the connections bounded."""
+        super().init_poolmanager(*args, **kwargs)
+        _bound(self.poolmanager, _Connection)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Makes the connections by way of a proxy bounded."""
+        is_new = proxy not in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if is_new:
+            # A SOCKS proxy is connected to in another way.
+            _bound(manager, _Exchange if proxy.lower().startswith("socks") else _Connection)
+        return manager
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Sends a request, and reads its answer unless it is a stream.
+
+        Raises:
+            requests.RequestException: And others of ``FAULTS``.
+        """
+        bounds = _bounds()
+        response = super().send(request, True, bounds.left(), verify, cert, cast(Any, proxies))
+        if not stream:
+            with contextlib.closing(response):
+                # As requests does when the content is first asked for.
+                response._content = _content(response, bounds.largest)
+                response._content_consumed = True  # type: ignore[attr-defined]
+        return response
+
+    def add_headers(self, request: requests.PreparedRequest, **_: Any) -> None:
+        """Asks for no encoding but gzip, for others grow without a bound."""
+        request.headers["Accept-Encoding"] = "gzip"
+
+
+def _content(response: requests.Response, largest: int) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise UnfitAnswerError("the answer is in an encoding that was not asked for")
+    parts, size = [], 0
+    for part in response.iter_content(_PART):
+        parts.append(part)
+        size += len(part)
+        if size > largest:
+            raise _too_large(largest)
+    if missing := response.raw.length_remaining:
+        # Of urllib3 the versions from 2 on look themselves.
+        raise http.client.IncompleteRead(b"", missing)
+    return b"".join(parts)
+
+
+def _too_large(largest: int) -> UnfitAnswerError:
+    return UnfitAnswerError(f"the answer is larger than {largest // 2**20} MiB")
+
+
+class _Wire(io.RawIOBase):
+    """What comes over a connection in answer to one request, within its bounds."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # Keeps the socket open for as long as this is.
+        self._file = sock.makefile("rb", buffering=0)
+        self._bounds = _bounds()
+        self._size = 0
+        self._is_read = False
+
+    def makefile(self, *_: Any) -> io.BufferedReader:
+        """Returns a buffer before it, as http.client asks a socket for."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads some bytes, as soon as there are any.
+
+        Raises:
+            TimeoutError: If the time of the request is over.
+            UnfitAnswerError: If the answer is too large.
+        """
+        if self._is_read:
+            return 0
+        while True:
+            self._sock.settimeout(self._bounds.left(LOOK_EVERY))
+            try:
+                count = self._sock.recv_into(buffer)
+            except TimeoutError:
+                continue
+            self._size += count
+            if self._size > self._bounds.largest:
+                raise _too_large(self._bounds.largest)
+            return count
+
+    def end(self, buffered: io.BufferedReader) -> None:
+        """Sees to it that the connection is not used again when something is left of an answer that has ended."""
+        self._is_read = True
+        pending = getattr(self._sock, "pending", None)
+        if buffered.peek(1) or (pending is not None and pending()):
+            # The pool takes it for dropped then. A proxy's TLS inside TLS has no shutdown of its own.
+            with contextlib.suppress(OSError, AttributeError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Lets go of the socket."""
+        self._file.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer within the bounds of its request; interim ones (1xx) are passed over."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        self._wire = _Wire(sock)
+        super().__init__(cast(socket.socket, self._wire), *args, **kwargs)
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(_MOST_INTERIM):
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200:
+                return version, status, reason
+            if status == 101:
+                raise UnfitAnswerError("the answer is in a protocol that was not asked for")
+            http.client._read_headers(self.fp)  # type: ignore[attr-defined]
+        raise UnfitAnswerError("the answer never came to its end")
+
+    def begin(self) -> None:
+        """Reads the head of the answer."""
+        super().begin()
+        if self.chunked and self.headers.get("Content-Length") is not None:
+            # Of two lengths nobody knows which the other side means.
+            self.will_close = True
+
+    def _close_conn(self) -> None:
+        if self.fp is not None and not self.will_close:
+            self._wire.end(self.fp)
+        super()._close_conn()  # type: ignore[misc]
+
+
+class _Exchange(HTTPConnection):
+    """A connection whose requests and answers stay within their bounds."""
+
+    response_class = _Response
+
+    def send(self, data: Any) -> None:
+        """Sends bytes, however slowly they are taken."""
+        if self.sock is None:
+            self.connect()
+        bounds, sock = _bounds(), cast(socket.socket, self.sock)
+        left = memoryview(data)
+        while left:
+            sock.settimeout(bounds.left(LOOK_EVERY))
+            with contextlib.suppress(TimeoutError):
+                left = left[sock.send(left) :]
+
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        cast(socket.socket, self.sock).settimeout(_bounds().left(LONGEST_STEP))
+
+
+class _Connection(_Exchange):
+    """Makes the connection within the bounds as well, however many addresses the host has."""
+
+    def _new_conn(self) -> socket.socket:
+        bounds = _bounds()
+        try:
+            addresses = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise NewConnectionError(self, f"The host cannot be found: {error}") from error
+        fault: OSError = OSError("the host has no address")
+        for at, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                # One that is silent leaves time for the others.
+                sock.settimeout(min(bounds.left() / (len(addresses) - at), LONGEST_STEP))
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.connect(address)
+                # A TLS handshake may come next.
+                sock.settimeout(bounds.left(LONGEST_STEP))
+            except OSError as error:
+                sock.close()
+                fault = error
+            else:
+                return sock
+        if isinstance(fault, TimeoutError):
+            raise ConnectTimeoutError(self, "The host does not answer.") from fault
+        raise NewConnectionError(self, f"There is no connection: {fault}") from fault
+
+
+def _bound(manager: Any, kind: Any) -> None:
+    """Lets a pool manager make connections of a kind, with whatever else it gives to those of a scheme."""
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _bounded_pool(pool, kind) for scheme, pool in pools.items()}
+
+
+@cache
+def _bounded_pool(pool: Any, kind: Any) -> Any:
+    connection = type("BoundedConnection", (kind, pool.ConnectionCls), {})
+    return type("BoundedPool", (pool,), {"ConnectionCls": connection})
 
 
 def certificates() -> str | bool:
-    """Returns what requests is to check hosts against: the environment's bundle, else its own (True)."""
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    """Returns what requests is to check hosts against: the environment's bundle, else its own (True).
+
+    Raises:
+        ConfigError: If there is no such bundle.
+    """
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if bundle := os.environ.get(variable):
+            if not Path(bundle).exists():
+                raise ConfigError(f"{variable}: there is no {bundle}.", "Name a file or folder of CA certificates.")
+            return bundle
+    return True
 
 
-def describe_fault(error: requests.RequestException) -> str:
-    """Says what went wrong below HTTP, without the URL and the pool internals requests puts into its text."""
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    reason: BaseException = error
-    while (inner := reason.__cause__ or reason.__context__) is not None:
+def proxies_for(url: str) -> dict[str, str]:
+    """Returns the environment's proxies, of which a request to a URL uses one or none.
+
+    Raises:
+        ConfigError: If that one cannot be used; the URL of a proxy may hold a password, so it is not shown.
+    """
+    proxies = dict(requests.utils.get_environ_proxies(url))
+    proxy = requests.utils.select_proxy(url, proxies)
+    if proxy:
+        try:
+            proxy = str(requests.utils.prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
+            BoundedAdapter().proxy_manager_for(proxy)
+            is_usable = bool(urlsplit(proxy).hostname) and urlsplit(proxy).port != 0
+        except FAULTS:
+            is_usable = False
+        if not is_usable:
+            raise ConfigError(
+                f"No request can go by way of the proxy in {proxy_variable(url)}: what it holds is no proxy's URL.",
+                "Write it like http://user:password@proxy.example:3128: what is no Latin letter, digit or - . _ in the "
+                "user's name and password percent-encoded, and nothing in them outside Latin-1. A SOCKS proxy takes "
+                "the package PySocks.",
+            )
+    return proxies
+
+
+def proxy_variable(url: str) -> str:
+    """Returns which environment variable names the proxy of a URL."""
+    wanted = (f"{urlsplit(url).scheme}_proxy".lower(), "all_proxy")
+    # Of two spellings the small one counts.
+    named = [name for one in wanted for name in (one, one.upper()) if os.environ.get(name)]
+    return named[0] if named else "the system's proxy setting"
+
+
+def proxy_login_advice(url: str) -> str:
+    """Returns what to do about a proxy that wants a log-in (407): no key is to blame."""
+    return (
+        f"Look at {proxy_variable(url)}: user name and password belong into it, as in "
+        "http://user:password@proxy.example:3128, percent-encoded."
+    )
+
+
+def host_of(url: str, base: str = "") -> str | None:
+    """Returns scheme, host and port of a URL that somebody else sent; None when it names no host.
+
+    Args:
+        url: The URL.
+        base: What it counts from when it is a relative one.
+    """
+    try:
+        parts = urlsplit(urljoin(base, url))
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _HOST_NAME.fullmatch(host):
+        return None
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def describe_fault(error: BaseException) -> str:
+    """Says why there is no answer, in a line without the URLs and internals that requests puts into its text."""
+    reason = error
+    is_late = isinstance(error, requests.Timeout)
+    while not is_late and (inner := reason.__cause__ or reason.__context__) is not None:
         reason = inner
-    return f"{type(error).__name__} ({reason})" if str(reason) else type(error).__name__
+        is_late = isinstance(reason, TimeoutError)
+    if is_late or isinstance(reason, TimeoutError):
+        return "no answer in time"
+    if isinstance(reason, UnfitAnswerError):
+        return str(reason)
+    # What a ValueError quotes may be a URL with a password. Of a certificate that does not fit it says why.
+    quotes = isinstance(reason, ValueError) and not isinstance(reason, OSError)
+    text = "" if quotes else " ".join(str(reason).split())[:_SHOWN]
+    return f"{type(reason).__name__} ({text})" if text else type(reason).__name__
 
 
 def retry_after(header: str | None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3)."""
+    """Returns the seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3).
+
+    Returns:
+        None when it holds neither; a moment that is over is now.
+    """
     if not header:
         return None
     try:
@@ -34,6 +422,6 @@ def retry_after(header: str | None) -> float | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, OSError):
             return None
-    return None if math.isnan(seconds) else min(max(seconds, 0.0), 300.0)
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

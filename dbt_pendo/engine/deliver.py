@@ -164,11 +164,11 @@ class Deliverer:
             # A row's own id and values make no other reason of it.
             reasons.add(_PARTICULARS.sub("…", (outcomes[record.position].detail or "").replace(record.key, "…")))
         if len(reasons) == 1 and all(outcome.status == "rejected" for outcome in outcomes.values()):
-            reason = next(iter(outcomes.values())).detail
-            raise EverythingRefusedError(
-                f"Pendo refuses every row for one reason: {reason}.",
-                "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo.",
-            )
+            reason = next(iter(outcomes.values())).detail or ""
+            hint = "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo."
+            if reason.startswith("HTTP 404"):
+                hint = "The host does not know such a call: look at PENDO_API_URL and PENDO_DATA_URL."
+            raise EverythingRefusedError(f"Pendo refuses every row for one reason: {reason}.", hint)
         return outcomes
 
     def _find_failures(self, suspects: Sequence[Record], told: Verdict, send: Send, settled: Settled) -> Outcomes:
@@ -299,14 +299,13 @@ class Deliverer:
             self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
             answer = deletion.delete_records(self._client, self._spec.object, batch.keys)
             self._last_deletion = time.monotonic()
-            if not answer.ok:
+            job = deletion.job_of(answer) if answer.ok else None
+            if job is None:
                 return Verdict(unplaced=[answer.message], whole=True)
-            return self._follow_deletion(batch, deletion.job_of(answer))
+            return self._follow_deletion(batch, job)
 
-    def _follow_deletion(self, batch: Batch, job: str | None) -> Verdict:
+    def _follow_deletion(self, batch: Batch, job: str) -> Verdict:
         """Waits for the end of a deletion as long as a run can: Pendo may take days, and has marked the ids by then."""
-        if job is None:
-            return Verdict()
         wait = 0.5
         outcome = Outcome("delivered", f"{QUEUED_DELETION}{job}")
         # It is queued, whatever Pendo says of the job; later runs ask again.

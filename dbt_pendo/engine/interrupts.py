@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 from dbt_pendo.errors import DbtPendoError
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
+# Seconds in which requests in flight may finish; those who run containers give them 30 to end.
+PATIENCE = 20.0
 
 
 class InterruptedRunError(DbtPendoError):
@@ -24,11 +28,17 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._signal = ""
+        self._ends_at = math.inf
 
     def request(self, why: str) -> None:
         """Asks the run to end."""
         self._signal = why
+        self._ends_at = time.monotonic() + PATIENCE
         self._event.set()
+
+    def ends_at(self) -> float:
+        """Returns the end of requests in flight, by ``time.monotonic``; infinite while the run need not end."""
+        return self._ends_at
 
     @property
     def is_requested(self) -> bool:

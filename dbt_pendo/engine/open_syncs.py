@@ -168,7 +168,7 @@ def _opened(connection: Connection, settings: Settings) -> Iterator[tuple[Sessio
         stop_on_signals(stop),
         open_session(connection) as session,
         CallLog() as calls,
-        PendoClient(settings, wait=stop.wait, watch=calls.write) as client,
+        PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
         yield session, client, calls, stop
 

@@ -123,8 +123,8 @@ class SegmentWriter:
         """
         (last,) = self.replace([visitor or NOBODY])
         answer = self._patched({"remove": [last]})
-        told = segments.told_of(answer)
-        if not told or not all(_is_done(status) for status, _ in told):
+        told = segments.told_of(answer, ["remove"])
+        if told is None or not segments.is_done(told["remove"][0]):
             raise PendoError(
                 f"{self._where}: Pendo does not take {last} out of the segment {self._name} ({answer.message})."
             )
@@ -133,18 +133,23 @@ class SegmentWriter:
         """Adds and removes the visitors of a batch."""
         operations = operations_of(batch.records)
         answer = self._patched(operations)
-        told = segments.told_of(answer)
-        if told is None or len(told) != len(operations):
-            # Whoever was added by it is a member that the ledger does not tell.
-            self.answered &= not answer.ok
+        if not answer.ok:
             return Verdict(unplaced=[answer.message], whole=True)
-        wrong = [message for status, message in told if not _is_done(status)]
+        told = segments.told_of(answer, operations)
+        if told is None:
+            # It does not tell its entries apart; that of a call of one operation is about that one.
+            told = {op: self._told_alone(op, ids) for op, ids in operations.items()}
+        wrong = [message for status, message in told.values() if not segments.is_done(status)]
         if not wrong:
             return Verdict()
         # One answer an operation: what it says holds for each of its rows.
-        done = [ids for ids, (status, _) in zip(operations.values(), told, strict=True) if _is_done(status)]
-        taken = {key: DELIVERED for ids in done for key in ids}
+        taken = {key: DELIVERED for op, ids in operations.items() if segments.is_done(told[op][0]) for key in ids}
         return Verdict(outcomes=taken, unplaced=wrong, whole=True)
+
+    def _told_alone(self, op: str, ids: list[str]) -> tuple[int, str]:
+        answer = self._patched({op: ids})
+        told = segments.told_of(answer, [op])
+        return (answer.status, answer.message) if told is None else told[op]
 
     def _named(self) -> str | None:
         """Returns the id of the segment of that name that the API made; None when there is none of that name."""
@@ -224,8 +229,3 @@ class SegmentWriter:
                 )
             self._stop.wait(wait)
             wait = min(1.5 * wait, LONGEST_WAIT)
-
-
-def _is_done(status: int) -> bool:
-    # 200 for an addition, 202 for a removal (pendo-api.md 5).
-    return 200 <= status < 300

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -15,14 +16,15 @@ from dbt_pendo import __version__
 from dbt_pendo.channels import Channel
 from dbt_pendo.engine.alert_message import message_of
 from dbt_pendo.engine.alerts import Alert
-from dbt_pendo.network import certificates
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.network import BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import ENVIRONMENT, is_this_machine
 
 # Seconds.
 TIMEOUT = 10.0
 RETRY_AFTER = 1.0
-# An endpoint that answers a byte now and then never runs into a timeout.
+# Two attempts, and the look for a host, which nothing cuts short.
 DEADLINE = 25.0
 NO_ANSWER = "it does not answer in time"
 
@@ -93,6 +95,8 @@ def _tell(variable: str, url: Secret, body: bytes, faults: dict[str, str | None]
         if may_repeat:
             time.sleep(RETRY_AFTER)
             fault, _ = _post(url, body)
+    except ConfigError as error:
+        fault = error.message.rstrip(".")
     except Exception as error:
         # Whatever it is, the URL may be in its text.
         fault = f"it cannot be posted to ({type(error).__name__})"
@@ -106,19 +110,13 @@ def _post(url: Secret, body: bytes) -> tuple[str | None, bool]:
         Why it was not taken, None when it was; and whether it may be posted again, for it surely was not.
     """
     address = url.reveal()
-    with requests.Session() as session:
-        session.trust_env = False
-        session.headers.update({"User-Agent": f"dbt-pendo/{__version__}", "Content-Type": "application/json"})
+    headers = {"User-Agent": f"dbt-pendo/{__version__}", "Content-Type": "application/json"}
+    request = requests.Request("POST", address, headers, data=body).prepare()
+    # No session, which would follow redirects: the message is for this host.
+    with contextlib.closing(BoundedAdapter()) as adapter, bounded(TIMEOUT):
         try:
-            response = session.post(
-                address,
-                data=body,
-                timeout=TIMEOUT,
-                proxies=requests.utils.get_environ_proxies(address),
-                verify=certificates(),
-                allow_redirects=False,  # the message is for this host
-                stream=True,  # what it says is of no interest
-            )
+            # A stream, for what it says is of no interest.
+            response = adapter.send(request, stream=True, verify=certificates(), proxies=proxies_for(address))
         except requests.ConnectTimeout:
             return NO_ANSWER, True
         except requests.Timeout:
@@ -129,6 +127,8 @@ def _post(url: Secret, body: bytes) -> tuple[str | None, bool]:
         status = response.status_code
     if 200 <= status < 300:
         return None, False
+    if status == 407:
+        return f"the proxy in {proxy_variable(address)} wants a log-in (HTTP 407)", False
     if 300 <= status < 400:
         return f"it answers with a redirect (HTTP {status})", False
     return f"it answers HTTP {status}", status == 429 or status >= 500

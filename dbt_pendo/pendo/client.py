@@ -7,14 +7,26 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import requests
 
 from dbt_pendo import __version__
-from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.network import certificates, describe_fault, retry_after
+from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.network import (
+    FAULTS,
+    LARGEST_ANSWER,
+    BoundedAdapter,
+    bounded,
+    certificates,
+    describe_fault,
+    never,
+    proxies_for,
+    proxy_login_advice,
+    retry_after,
+)
+from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.secret import Secret
@@ -27,6 +39,8 @@ REFUSED = frozenset({401, 403})
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 SHOWN_BODY = 300
+# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
+LOOKED_AT = 64 * 2**10
 TRACK_PATH = "/data/track"
 
 
@@ -76,19 +90,23 @@ class Answer:
         """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
         try:
             document = orjson.loads(self.content)
-        except orjson.JSONDecodeError:
+            # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
+            return document if self.secret is None else _without(self.secret, document)
+        except (orjson.JSONDecodeError, RecursionError):
             return None
-        # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-        return document if self.secret is None else _without(self.secret, document)
 
     @property
     def message(self) -> str:
         """Pendo's own words, in one line."""
-        text = self.content.decode(errors="replace")
+        text = self.content[:LOOKED_AT].decode(errors="replace")
         if self.secret is not None:
             text = self.secret.hidden_in(text)
         text = " ".join(text.split())[:SHOWN_BODY]
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
+
+
+# Whether a 2xx says what was done.
+IsClear: TypeAlias = Callable[[Answer], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +115,13 @@ class _Fault:
 
     Attributes:
         reason: What went wrong.
+        status: The status of the answer; None when there was none.
         wait: How many seconds Pendo wants us to wait; None if it does not say.
         refused: Whether Pendo has surely not done what was asked.
     """
 
     reason: str
+    status: int | None = None
     wait: float | None = None
     refused: bool = False
 
@@ -126,6 +146,10 @@ class PendoClient:
         wait: How to wait some seconds.
         clock: The seconds of a clock that never goes back, which ``wait`` moves on.
         watch: Is told of each attempt at a request.
+        ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
+
+    Raises:
+        ConfigError: If no request can be made to the hosts, or by way of the proxy.
     """
 
     def __init__(
@@ -134,18 +158,22 @@ class PendoClient:
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         watch: Watcher | None = None,
+        ends_at: Callable[[], float] = never,
     ) -> None:
         self.settings = settings
         self._wait = wait
         self._clock = clock
         self._watch = watch
+        self._ends_at = ends_at
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
-        self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
+        for host, variable in zip(hosts, ("PENDO_API_URL", "PENDO_DATA_URL"), strict=True):
+            _require_sendable(host, variable)
+        self._proxies = {host: proxies_for(host) for host in hosts}
         self._certificates = certificates()
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._sessions: list[requests.Session] = []
+        self._adapters: list[BoundedAdapter] = []
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
@@ -155,9 +183,9 @@ class PendoClient:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            for session in self._sessions:
-                session.close()
-            self._sessions.clear()
+            for adapter in self._adapters:
+                adapter.close()
+            self._adapters.clear()
 
     @property
     def traffic(self) -> Traffic:
@@ -170,9 +198,10 @@ class PendoClient:
         method: str,
         path: str,
         body: bytes | None = None,
-        readable: bool = False,
+        is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
+        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Calls the Engage API with the integration key.
 
@@ -180,9 +209,11 @@ class PendoClient:
             method: GET, POST, ...
             path: Below ``/api/v1/``.
             body: What to send.
-            readable: Whether a 2xx whose body is no JSON object, a proxy's page say, is a fault that may pass.
+            is_clear: Whether a 2xx says what was done; one that does not, a proxy's page say, is a fault that may
+                pass. None where the caller judges every answer.
             repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
             keys: The records in the body, by their keys.
+            largest: Bytes of the answer.
 
         Raises:
             ConfigError: If no integration key is set.
@@ -190,14 +221,16 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         key = self.settings.require_integration_key()
-        return self._call(method, self.settings.api_url, f"/api/v1/{path}", key, body, readable, repeatable, keys)
+        url = self.settings.api_url
+        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys, largest)
 
-    def track(self, app: str | None, body: bytes, keys: Sequence[str] = ()) -> Answer:
+    def track(self, app: str | None, body: bytes, is_clear: IsClear | None = None, keys: Sequence[str] = ()) -> Answer:
         """Posts events with the Track Event shared secret of an app.
 
         Args:
             app: The app; None for the only one.
             body: What to send.
+            is_clear: As for ``api``.
             keys: The events in it, by their keys.
 
         Raises:
@@ -206,14 +239,16 @@ class PendoClient:
             UnavailableError: If retries did not help.
         """
         secret = self.settings.require_track_secret(app)
-        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, keys=keys)
+        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, is_clear, keys=keys)
 
-    def key_refused(self, answer: Answer) -> KeyRefusedError:
-        """Returns the error of an answer that says that Pendo does not know the integration key."""
+    def key_refused(self, answer: Answer, path: str = "") -> KeyRefusedError:
+        """Returns the error of an answer that says that Pendo does not know the integration key, or not its right."""
+        # Of a segment a 403 may say this as well (pendo-api.md 5).
+        by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
             f"Pendo at {self.settings.api_url} refused the integration key ({answer.message}).",
             f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
-            f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.",
+            f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.{by_hand}",
             answer,
         )
 
@@ -233,8 +268,7 @@ class PendoClient:
             return (
                 f"PENDO_REGION, which is {settings.region}: a key of another region ({others}) looks like a wrong one"
             )
-        # Events follow PENDO_API_URL, unless they have a host of their own.
-        variable = "PENDO_API_URL" if host == settings.api_url else "PENDO_DATA_URL"
+        variable = advice.host_setting(settings, host)
         return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
 
     def _call(
@@ -244,19 +278,20 @@ class PendoClient:
         path: str,
         secret: Secret,
         body: bytes | None,
-        readable: bool = False,
+        is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
+        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
         attempt = 0
         while True:
-            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
+            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys, largest)
             if isinstance(outcome, Answer):
-                if not readable or not outcome.ok or isinstance(outcome.json, dict):
+                if is_clear is None or not outcome.ok or is_clear(outcome):
                     return outcome
-                outcome = _Fault(f"an answer that cannot be read ({outcome.message})")
+                outcome = _Fault(f"an answer that does not say what was done ({outcome.message})")
             wait = outcome.wait
             if wait is None:
                 wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
@@ -266,11 +301,19 @@ class PendoClient:
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
             may_repeat = repeatable or outcome.refused
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
+                if time.monotonic() >= self._ends_at():
+                    # It was cut short: whoever waits is told that the run ends.
+                    self._wait(0.0)
+                asks = ""
+                if outcome.wait is not None and outcome.wait > self.settings.retry_time:
+                    asks = (
+                        f" It wants to be asked again in {outcome.wait:,.0f} seconds, and PENDO_RETRY_TIME is "
+                        f"{self.settings.retry_time:,g}."
+                    )
                 raise UnavailableError(
                     f"Pendo at {host} did not take {method} {path} in {attempt} attempt{'s' if attempt > 1 else ''}; "
-                    f"the last: {outcome.reason}.",
-                    "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "
-                    "again.",
+                    f"the last: {outcome.reason}.{asks}",
+                    advice.of_fault(outcome.status, host, self._has_proxy(host)),
                 )
             self._wait(wait)
 
@@ -283,6 +326,7 @@ class PendoClient:
         body: bytes | None,
         attempt: int,
         keys: Sequence[str],
+        largest: int,
     ) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
         asked = self._clock()
@@ -292,17 +336,16 @@ class PendoClient:
         at, started = time.time(), self._clock()
         status, content, fault = None, b"", ""
         try:
-            response = self._session().send(
-                self._request(method, f"{host}{path}", secret, body),
-                timeout=self.settings.timeout,
-                proxies=self._proxies[host],
-                verify=self._certificates,
-                allow_redirects=False,  # the key must not travel to another host
-            )
+            request = self._request(method, f"{host}{path}", secret, body)
+            # No session, which would follow redirects: the key must not travel to another host.
+            with bounded(self.settings.timeout, self._ends_at, largest):
+                response = self._adapter().send(request, verify=self._certificates, proxies=self._proxies[host])
             status, content = response.status_code, response.content
-        except requests.RequestException as error:
+        except FAULTS as error:
             self._pacer.strained(self._clock())
             fault = secret.hidden_in(describe_fault(error))
+            if f"Tunnel connection failed: {advice.PROXY_LOGIN}" in fault:
+                raise self._proxy_refused(host) from None
             return _Fault(fault)
         finally:
             self._pacer.release()
@@ -314,46 +357,72 @@ class PendoClient:
                 )
         answer = Answer(status, content, secret)
         if answer.status in REFUSED:
-            raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer)
-        if 300 <= answer.status < 400:
-            variable = "PENDO_API_URL" if host == self.settings.api_url else "PENDO_DATA_URL"
-            raise PendoError(f"{host} answers {path} with a redirect.", f"Set {variable} to the host it points to.")
-        if answer.status == 429:
-            wait = retry_after(response.headers.get("Retry-After"))
-            self._pacer.throttled(now, wait)
-            return _Fault(answer.message, wait, refused=True)
+            raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer, path)
+        if 200 <= answer.status < 300:
+            self._pacer.taken(now, now - started)
+            return answer
+        if answer.status == advice.PROXY_LOGIN:
+            raise self._proxy_refused(host)
+        if answer.status < 400:
+            where, hint = advice.of_redirect(self.settings, host, path, response.headers.get("Location"))
+            raise PendoError(f"{host} answers {path} with a redirect {where} (HTTP {answer.status}).", hint)
+        refusal = advice.of_refusal(answer.status, self.settings, host, secret)
+        if refusal is not None:
+            raise PendoError(f"{host} does not take {method} {path} ({answer.message}).", refusal)
         if answer.status in RETRIED:
-            self._pacer.strained(now)
-            return _Fault(answer.message, retry_after(response.headers.get("Retry-After")))
+            wait = retry_after(response.headers.get("Retry-After"))
+            if answer.status == 429:
+                # A pause that is too long for this request is too long for the others.
+                is_short = wait is not None and wait <= self.settings.retry_time
+                self._pacer.throttled(now, wait if is_short else None)
+            else:
+                self._pacer.strained(now)
+            return _Fault(answer.message, answer.status, wait, refused=answer.status == 429)
         self._pacer.taken(now, now - started)
         return answer
+
+    def _proxy_refused(self, host: str) -> PendoError:
+        return PendoError(f"The proxy on the way to {host} wants a log-in (HTTP 407).", proxy_login_advice(host))
+
+    def _has_proxy(self, host: str) -> bool:
+        return bool(requests.utils.select_proxy(host, self._proxies[host]))
 
     def _request(self, method: str, url: str, secret: Secret, body: bytes | None) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.
         prepared = self._prepared.get((method, url, secret.variable))
         if prepared is None:
-            headers = {"x-pendo-integration-key": secret.reveal(), "Content-Type": "application/json"}
-            prepared = self._session().prepare_request(requests.Request(method, url, headers))
+            headers = {
+                "User-Agent": f"dbt-pendo/{__version__}",
+                "Accept": "*/*",
+                "x-pendo-integration-key": secret.reveal(),
+                "Content-Type": "application/json",
+            }
+            prepared = requests.Request(method, url, headers).prepare()
             self._prepared[method, url, secret.variable] = prepared
         request = prepared.copy()
         request.prepare_body(body, files=None)
         return request
 
-    def _session(self) -> requests.Session:
-        # A session a thread: requests' sessions are not made to be shared.
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.headers["User-Agent"] = f"dbt-pendo/{__version__}"
-            session.trust_env = False
+    def _adapter(self) -> BoundedAdapter:
+        # One a thread, so that each has a connection of its own.
+        adapter: BoundedAdapter | None = getattr(self._local, "adapter", None)
+        if adapter is None:
+            adapter = self._local.adapter = BoundedAdapter()
             with self._lock:
-                self._sessions.append(session)
-        return session
+                self._adapters.append(adapter)
+        return adapter
 
     def _count(self, body: bytes | None, retry: bool) -> None:
         with self._lock:
             before = self._traffic
             self._traffic = Traffic(before.requests + 1, before.retries + retry, before.bytes + len(body or b""))
+
+
+def _require_sendable(host: str, variable: str) -> None:
+    try:
+        requests.Request("GET", host).prepare()
+    except FAULTS:
+        raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None
 
 
 def _without(secret: Secret, document: Any) -> Any:

@@ -23,14 +23,20 @@ _STATES: Mapping[JobState, tuple[str, ...]] = {
 
 def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> Answer:
     """Queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
-    return client.api("POST", f"bulkdelete/{object_}", orjson.dumps({f"{object_}s": list(ids)}), keys=ids)
+    return client.api("POST", f"bulkdelete/{object_}", orjson.dumps({f"{object_}s": list(ids)}), _names_job, keys=ids)
 
 
 def job_of(answer: Answer) -> str | None:
     """Returns the id of the job that a deletion was queued as; None when the answer does not tell."""
     document = answer.json
-    found = document.get("id") if isinstance(document, dict) else None
-    return str(found) if isinstance(found, str | int) and found != "" else None
+    # No source shows the answer itself.
+    names = ("id", "jobId") if isinstance(document, dict) else ()
+    found = next((document[name] for name in names if document.get(name)), None)
+    return str(found) if isinstance(found, str | int) else None
+
+
+def _names_job(answer: Answer) -> bool:
+    return job_of(answer) is not None
 
 
 def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:

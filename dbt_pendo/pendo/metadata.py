@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -93,8 +94,8 @@ class Verdict:
         suspects: By id, what a mere text says of records it seems to name; it may as well have meant a field or a
             value of that name.
         unplaced: Messages about records the answer does not name, one a record; empty when every record is judged.
-        whole: Whether the call was refused as a whole, or its answer cannot be read: then nothing is known of any
-            record, and ``unplaced`` holds why.
+        whole: Whether the call was refused as a whole: then nothing is known of any record, and ``unplaced`` holds
+            why.
     """
 
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -110,16 +111,21 @@ def verify_key(client: PendoClient) -> bool:
         KeyRefusedError: If Pendo does not know the key.
         UnavailableError: If Pendo does not answer.
     """
-    answer = client.api("GET", "token/verify")
-    document = answer.json if isinstance(answer.json, dict) else {}
+    answer = client.api("GET", "token/verify", is_clear=_says_whether_valid)
     if not answer.ok:
         raise PendoError(
             f"Pendo at {client.settings.api_url} does not say whether the integration key is good ({answer.message}).",
             "Look at PENDO_API_URL and PENDO_REGION.",
         )
-    if document.get("valid") is False:
+    document = answer.json
+    if not document["valid"]:
         raise client.key_refused(answer)
     return document.get("writeAccess") is not False
+
+
+def _says_whether_valid(answer: Answer) -> bool:
+    document = answer.json
+    return isinstance(document, dict) and isinstance(document.get("valid"), bool)
 
 
 def read_schema(client: PendoClient, object_: Object) -> Schema:
@@ -128,9 +134,8 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     Raises:
         PendoError: If the answer is no schema.
     """
-    answer = client.api("GET", f"metadata/schema/{KINDS[object_]}")
-    document = answer.json
-    if not answer.ok or not isinstance(document, dict):
+    answer = client.api("GET", f"metadata/schema/{KINDS[object_]}", is_clear=_is_schema)
+    if not answer.ok:
         raise PendoError(
             f"Pendo does not say which fields {object_}s have ({answer.message}).",
             "Look at PENDO_API_URL and PENDO_REGION.",
@@ -138,10 +143,16 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     return Schema(
         {
             group: {key: _schema_field(key, described) for key, described in fields.items() if _usable(described)}
-            for group, fields in document.items()
+            for group, fields in answer.json.items()
             if isinstance(fields, dict)
         }
     )
+
+
+def _is_schema(answer: Answer) -> bool:
+    document = answer.json
+    # Not even of a new subscription it is empty: the group `auto` is always there.
+    return isinstance(document, dict) and any(isinstance(fields, dict) for fields in document.values())
 
 
 def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType]) -> None:
@@ -168,26 +179,47 @@ def write_values(
     client: PendoClient, object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]
 ) -> Answer:
     """Writes the values of many records, those of the keys, to one group."""
-    return client.api("POST", values_path(object_, group, create), body, readable=True, keys=keys)
+    is_clear = partial(adds_up, sent=len(keys), create=create)
+    return client.api("POST", values_path(object_, group, create), body, is_clear, keys=keys)
+
+
+def adds_up(answer: Answer, sent: int, create: bool) -> bool:
+    """Returns whether the counts of a bulk answer are those of the call (pendo-api.md 3).
+
+    Args:
+        answer: A 2xx.
+        sent: How many records the call had.
+        create: Whether it was to create those that Pendo lacks, which may be counted in ``total`` only.
+    """
+    document = answer.json
+    if not isinstance(document, dict):
+        return False
+    told = len(_items(document, "missing")) + len(_items(document, "errors"))
+    failed = told if document.get("failed") is None else document["failed"]
+    counts: list[Any] = [document.get("total"), document.get("updated"), failed]
+    if not all(type(count) is int and count >= 0 for count in counts):
+        return False
+    total, updated, failed = counts
+    judged = updated + failed
+    return bool(total == sent and failed == told and (judged == sent or (create and judged < sent)))
 
 
 def took_all(answer: Answer) -> bool:
     """Returns whether a bulk call wrote every record, and says so without a word more."""
     document = answer.json if answer.ok else None
-    return isinstance(document, dict) and not any(document.get(key) for key in ("missing", "errors", "failed"))
+    return isinstance(document, dict) and not (document.get("missing") or document.get("errors"))
 
 
 def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
     """Reads what a bulk call did to each record: a 2xx carries failures inside (pendo-api.md 3).
 
     Args:
-        answer: The answer to ``write_values``.
+        answer: The answer to ``write_values``, which adds up if it is a 2xx.
         ids: The ids of the records of the call.
     """
-    document = answer.json if answer.ok else None
-    if not isinstance(document, dict):
-        unread = answer.message if not answer.ok else f"an answer that cannot be read ({answer.message})"
-        return Verdict(unplaced=[unread], whole=True)
+    if not answer.ok:
+        return Verdict(unplaced=[answer.message], whole=True)
+    document = answer.json
     verdict = Verdict()
     known = set(ids)
     for missing in _items(document, "missing"):
@@ -203,7 +235,8 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
             verdict.suspects[named] = _text(error)
         else:
             verdict.unplaced.append(_text(error))
-    failed = min(_number(document.get("failed")), len(known))
+    # The same record may be told of twice.
+    failed = min(document.get("failed") or 0, len(known))
     told = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
     if failed > told:
         verdict.unplaced += [f"{failed - told} records failed without a reason"] * (failed - told)
@@ -240,14 +273,6 @@ def _items(document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key)
     # Of another form than documented, it still tells of failures.
     return found if isinstance(found, list) else [found] if found else []
-
-
-def _number(count: Any) -> int:
-    try:
-        return int(count or 0)
-    except (ValueError, TypeError, OverflowError):
-        # Of another form than documented, it still tells of failures.
-        return len(count) if isinstance(count, list | dict) else 1
 
 
 def _text(error: Any) -> str:

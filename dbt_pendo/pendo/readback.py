@@ -8,11 +8,13 @@ from urllib.parse import quote
 
 import orjson
 
-from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
+from dbt_pendo.pendo.answers import tells_error
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError
 from dbt_pendo.spec.sync import Object
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
 RECORDS_PER_PAGE = 10_000
+LARGEST_PAGE = RECORDS_PER_PAGE * 50 * 2**10
 # Of each kind the source of the pipeline, and the key of the id. Anonymous visitors are nobody's row.
 _SOURCES: Mapping[Object, tuple[dict[str, Any], str]] = {
     "visitor": ({"visitors": {"identified": True}}, "visitorId"),
@@ -64,14 +66,26 @@ def read_record(client: PendoClient, object_: Object, key: str) -> HeldRecord | 
     Raises:
         PendoError: If Pendo does not answer with a record.
     """
-    answer = client.api("GET", f"{object_}/{quote(key, safe='')}")
+    answer = client.api("GET", f"{object_}/{quote(key, safe='')}", is_clear=_has_metadata)
     if answer.status == 404:
         return None
-    document = answer.json
-    if not answer.ok or not isinstance(document, dict):
+    if not answer.ok:
         raise PendoError(f"Pendo does not let the {object_} {key} be read ({answer.message}).")
     # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
-    return _record({_SOURCES[object_][1]: key, **document}, _SOURCES[object_][1])
+    return _record({_SOURCES[object_][1]: key, **answer.json}, _SOURCES[object_][1])
+
+
+def _has_metadata(answer: Answer) -> bool:
+    document = answer.json
+    return isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+
+
+def _has_results(answer: Answer) -> bool:
+    document = answer.json
+    if not isinstance(document, dict) or "results" not in document:
+        return False
+    results = document["results"]
+    return isinstance(results, list) or (results is None and not tells_error(document))
 
 
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:
@@ -80,7 +94,7 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
         "request": {"requestId": "dbt-pendo", "pipeline": stages},
     }
     try:
-        answer = client.api("POST", "aggregation", orjson.dumps(body), readable=True)
+        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results, largest=LARGEST_PAGE)
     except KeyRefusedError as refused:
         # Asked before, Pendo has said that the key is good: it is its rights that do not do.
         raise KeyRefusedError(
@@ -89,16 +103,12 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
             RIGHTS,
             refused.answer,
         ) from None
-    document = answer.json
-    results = document.get("results") if answer.ok and isinstance(document, dict) else None
-    if answer.ok and isinstance(document, dict) and results is None and "results" in document:
-        return []
-    if not isinstance(results, list):
+    if not answer.ok:
         raise PendoError(
             f"Pendo does not let {object_}s be read ({answer.message}).",
             RIGHTS,
         )
-    return results
+    return answer.json["results"] or []
 
 
 def _record(item: Any, id_key: str) -> HeldRecord:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
+from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 
 # Visitors in one PATCH; of its 10 operations two are enough.
@@ -28,15 +30,18 @@ def list_segments(client: PendoClient) -> list[Segment]:
     Raises:
         PendoError: If Pendo does not list them.
     """
-    answer = client.api("GET", "segment")
-    document = answer.json
-    if not answer.ok or not isinstance(document, list):
+    answer = client.api("GET", "segment", is_clear=_is_list)
+    if not answer.ok:
         raise PendoError(f"Pendo does not list its segments ({answer.message}).")
     return [
         Segment(str(item.get("id")), str(item.get("name")), item.get("createdByApi") is True)
-        for item in document
+        for item in answer.json
         if isinstance(item, dict)
     ]
+
+
+def _is_list(answer: Answer) -> bool:
+    return isinstance(answer.json, list)
 
 
 def is_there(client: PendoClient, segment_id: str) -> bool:
@@ -45,10 +50,15 @@ def is_there(client: PendoClient, segment_id: str) -> bool:
     Raises:
         PendoError: If Pendo does not say.
     """
-    answer = client.api("GET", f"segment/{segment_id}")
+    answer = client.api("GET", f"segment/{segment_id}", is_clear=_is_segment)
     if not answer.ok and answer.status != 404:
         raise PendoError(f"Pendo does not say whether the segment {segment_id} exists ({answer.message}).")
     return answer.ok
+
+
+def _is_segment(answer: Answer) -> bool:
+    document = answer.json
+    return isinstance(document, dict) and bool(document.get("id"))
 
 
 def upload(client: PendoClient, name: str, visitors: Sequence[str]) -> Answer:
@@ -71,14 +81,14 @@ def uploaded_id(answer: Answer) -> str | None:
 def overwrite(client: PendoClient, segment_id: str, visitors: Sequence[str]) -> Answer:
     """Replaces all members."""
     body = orjson.dumps({"visitors": list(visitors)})
-    return client.api("PUT", f"segment/{segment_id}", body, keys=visitors)
+    return client.api("PUT", f"segment/{segment_id}", body, acknowledges, keys=visitors)
 
 
 def patch(client: PendoClient, segment_id: str, operations: Mapping[str, Sequence[str]]) -> Answer:
     """Adds and removes visitors: ``{"add": [id, …], "remove": [id, …]}``, at most ``LARGEST_PATCH`` of them."""
     body = orjson.dumps(patch_document(operations))
     keys = [visitor for ids in operations.values() for visitor in ids]
-    return client.api("PATCH", f"segment/{segment_id}/visitor", body, readable=True, keys=keys)
+    return client.api("PATCH", f"segment/{segment_id}/visitor", body, partial(_tells, operations=operations), keys=keys)
 
 
 def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[dict[str, object]]]:
@@ -88,19 +98,52 @@ def patch_document(operations: Mapping[str, Sequence[str]]) -> dict[str, list[di
 
 def is_busy(answer: Answer) -> bool:
     """Returns whether a write was refused because another one is running: as a whole, or by an operation of it."""
-    return answer.status == 409 or any(status == 409 for status, _ in told_of(answer) or ())
+    return answer.status == 409 or any(status == 409 for _, status, _ in _entries(answer) or ())
 
 
-def told_of(answer: Answer) -> list[tuple[int, str]] | None:
-    """Returns what a ``patch`` did, an operation each: status and message; None when the answer does not tell."""
+def told_of(answer: Answer, operations: Collection[str]) -> dict[str, tuple[int, str]] | None:
+    """Returns what became of each operation of a ``patch``: status and message.
+
+    The entries may come in any order; each names its operation. An operation with several entries is as good as the
+    worst of them.
+
+    Returns:
+        None when the answer does not tell which entry is about which operation.
+    """
+    told: dict[str, tuple[int, str]] = {}
+    for name, status, message in _entries(answer) or ():
+        # An entry that names none can only be about the only one.
+        operation = next(iter(operations)) if name is None and len(operations) == 1 else name
+        if operation is None or operation not in operations:
+            return None
+        if operation not in told or is_done(told[operation][0]):
+            told[operation] = (status, message)
+    return told if told.keys() == set(operations) else None
+
+
+def is_done(status: int) -> bool:
+    """Returns whether an operation was carried out: 200 for an addition, 202 for a removal (pendo-api.md 5)."""
+    return 200 <= status < 300
+
+
+def _tells(answer: Answer, operations: Collection[str]) -> bool:
+    # Of several operations each can be asked for alone, so their entries need not be told apart.
+    return bool(_entries(answer)) if len(operations) > 1 else told_of(answer, operations) is not None
+
+
+def _entries(answer: Answer) -> list[tuple[str | None, int, str]] | None:
+    """Returns the operation, status and message of each entry of an answer to ``patch``; None when it has no list."""
     document = answer.json if answer.ok else None
     entries = document.get("multistatus") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         return None
-    told = []
+    found = []
     for entry in entries:
         status = entry.get("status") if isinstance(entry, dict) else None
-        if not isinstance(status, int):
+        if type(status) is not int:
             return None
-        told.append((status, f"HTTP {status}: {entry.get('message', '')}"))
-    return told
+        # The word (SEG), or perhaps the operation as it was sent.
+        named = entry.get("operation")
+        word = named.get("op") if isinstance(named, dict) else named
+        found.append((str(word).lower() if word else None, status, f"HTTP {status}: {entry.get('message', '')}"))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 
 # A body that is no event: whatever Pendo answers, there is nothing in it to keep.
@@ -11,11 +12,14 @@ _NO_EVENT = b"{}"
 
 
 def send_events(client: PendoClient, app: str | None, body: bytes, keys: Sequence[str]) -> Answer:
-    """Sends one event, or an array of them, those of the keys; any 2xx means that all were taken.
+    """Sends one event, or an array of them, those of the keys; a 2xx means that all were taken.
 
-    The body of a 2xx is not read: one source says it is empty, another that it is JSON.
+    One source says that its body is empty, another that it is JSON.
+
+    Raises:
+        UnavailableError: If Pendo does not answer; a page of HTML or an error is no answer, whatever its status.
     """
-    return client.track(app, body, keys)
+    return client.track(app, body, acknowledges, keys)
 
 
 def verify_secret(client: PendoClient, app: str | None) -> None:
@@ -28,8 +32,8 @@ def verify_secret(client: PendoClient, app: str | None) -> None:
         KeyRefusedError: If Pendo does not know it.
         PendoError: If the data host takes no events, or does not answer.
     """
-    answer = client.track(app, _NO_EVENT)
-    if answer.status in (404, 405):
+    answer = client.track(app, _NO_EVENT, acknowledges)
+    if answer.status == 404:
         raise PendoError(
             f"{client.settings.data_url} takes no track events ({answer.message}).",
             "Look at PENDO_DATA_URL and PENDO_API_URL.",

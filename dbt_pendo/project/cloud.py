@@ -17,7 +17,17 @@ import requests
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import certificates, describe_fault, retry_after
+from dbt_pendo.network import (
+    FAULTS,
+    LARGEST_ANSWER,
+    BoundedAdapter,
+    bounded,
+    certificates,
+    describe_fault,
+    proxies_for,
+    proxy_login_advice,
+    retry_after,
+)
 from dbt_pendo.project.artifacts import as_mapping
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
 from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount
@@ -27,7 +37,9 @@ SUCCESS = 10
 ENDED_BADLY = {20: "which failed", 30: "which was cancelled"}
 
 ATTEMPTS = 4
-TIMEOUT = 60.0
+# Seconds and bytes of an answer; a large project's manifest takes more.
+TIMEOUT, ARTIFACT_TIMEOUT = 60.0, 300.0
+LARGEST_ARTIFACT = 2**30
 # Seconds.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
@@ -99,9 +111,11 @@ class DbtCloud:
         self._account = account
         self._api = f"{account.url}/api/v2/accounts/{account.account_id}"
         self._session = requests.Session()
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, BoundedAdapter())
         # No .netrc, which would replace the token. To another host requests forwards no Authorization header.
         self._session.trust_env = False
-        self._session.proxies.update(requests.utils.get_environ_proxies(account.url))
+        self._session.proxies.update(proxies_for(account.url))
         self._session.verify = certificates()
         self._session.headers["User-Agent"] = f"dbt-pendo/{__version__}"
 
@@ -198,10 +212,14 @@ class DbtCloud:
 
     def _artifact(self, run_id: int, step: int, name: str) -> dict[str, Any] | None:
         """Returns an artifact of a step; None if the step has none."""
-        return self._get(f"/runs/{run_id}/artifacts/{name}", {"step": str(step)})
+        return self._get(f"/runs/{run_id}/artifacts/{name}", {"step": str(step)}, is_artifact=True)
 
     def _get(
-        self, path: str, query: Mapping[str, str] | None = None, absent: Iterable[int] = (404,)
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        absent: Iterable[int] = (404,),
+        is_artifact: bool = False,
     ) -> dict[str, Any] | None:
         """Asks until there is an answer, or the attempts are used up.
 
@@ -213,17 +231,20 @@ class DbtCloud:
             DbtCloudError: If there is no usable answer.
         """
         token, fault = self._account.token, ""
+        seconds, largest = (ARTIFACT_TIMEOUT, LARGEST_ARTIFACT) if is_artifact else (TIMEOUT, LARGEST_ANSWER)
         for attempt in range(1, ATTEMPTS + 1):
             wait = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
             try:
-                response = self._session.get(
-                    f"{self._api}{path}",
-                    params=query,
-                    headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
-                    timeout=TIMEOUT,
-                )
-            except requests.RequestException as error:
+                with bounded(seconds, largest=largest):
+                    response = self._session.get(
+                        f"{self._api}{path}",
+                        params=query,
+                        headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
+                    )
+            except FAULTS as error:
                 fault = token.hidden_in(describe_fault(error))
+                if "Tunnel connection failed: 407" in fault:
+                    raise self._proxy_refused() from None
             else:
                 if response.status_code in absent:
                     return None
@@ -232,6 +253,8 @@ class DbtCloud:
                 fault = self._message(response)
                 if response.status_code in (401, 403):
                     raise self._refused(response, fault)
+                if response.status_code == 407:
+                    raise self._proxy_refused()
                 if not response.ok and response.status_code != 429 and response.status_code < 500:
                     raise DbtCloudError(f"dbt Cloud at {self._account.url} refused {path} ({fault}).", _WHERE)
                 asked = retry_after(response.headers.get("Retry-After"))
@@ -241,6 +264,12 @@ class DbtCloud:
         raise DbtCloudError(
             f"dbt Cloud at {self._account.url} did not answer {path} in {ATTEMPTS} attempts; the last: {fault}.",
             f"Look at {DBT_CLOUD_HOST} and the network, then run it again; nothing was sent.",
+        )
+
+    def _proxy_refused(self) -> DbtCloudError:
+        return DbtCloudError(
+            f"The proxy on the way to dbt Cloud at {self._account.url} wants a log-in (HTTP 407).",
+            proxy_login_advice(self._account.url),
         )
 
     def _refused(self, response: requests.Response, told: str) -> ConfigError:

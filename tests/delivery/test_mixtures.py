@@ -34,7 +34,6 @@ FAULTS = (
 
 def draw(dice: random.Random, kind: Kind) -> list[Fault]:
     """Some faults, each of which hits some of the requests of a run."""
-    suitable = [fault for fault in FAULTS if not (kind.is_event and fault.action == "garbage")]
     return [
         at(
             kind,
@@ -47,7 +46,7 @@ def draw(dice: random.Random, kind: Kind) -> list[Fault]:
                 }
             ),
         )
-        for fault in dice.sample(suitable, dice.randint(2, 6))
+        for fault in dice.sample(FAULTS, dice.randint(2, 6))
     ]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -341,6 +343,40 @@ def test_a_receiver_that_drips_is_not_waited_for(
         monkeypatch.setenv("PENDO_ALERT_URL", url)
         ended = run_cli("sync").expect(1)
     assert "No alert to PENDO_ALERT_URL: it does not answer in time." in ended.stdout
+
+
+def test_an_answer_that_drips_ends_with_the_time_of_its_request(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "TIMEOUT", 0.3)
+    sandbox.fail(DISLIKED)
+    with dripping() as url:
+        monkeypatch.setenv("PENDO_ALERT_URL", url)
+        started = time.monotonic()
+        ended = run_cli("sync").expect(1)
+        assert time.monotonic() - started < webhooks.DEADLINE
+        # Nobody goes on listening to it.
+        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_tell)")]
+    assert "No alert to PENDO_ALERT_URL: it does not answer in time." in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("proxy", "told"),
+    [
+        ("http://user:hunter2%E2%82%AC@127.0.0.1:1", "proxy in HTTPS_PROXY: what it holds is no proxy's URL"),
+        ("http://user:hunter2@127.0.0.1:1", "the connection broke"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used(
+    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, proxy: str, told: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("PENDO_ALERT_URL", f"https://hooks.invalid/{TOKEN}")
+    sandbox.fail(DISLIKED)
+    ended = run_cli("sync").expect(1)
+    assert told in ended.stdout
+    assert "hunter2" not in ended.output
+    assert TOKEN not in ended.output
 
 
 def test_nobody_there(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from dbt_cloud import ACCOUNT, TOKEN, DbtCloud, Run, Step
 from harness import Ended, Project, custom, run_cli, writes
+from raw_server import Answer, RawServer, drip, flood, head, ok
 
+from dbt_pendo.project import cloud
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.sandbox.exchange import Reply
 
@@ -365,3 +367,38 @@ def test_nobody_is_there(in_cloud: Project, sandbox: Sandbox, monkeypatch: pytes
         monkeypatch.setenv("DBT_CLOUD_ACCOUNT_ID", str(ACCOUNT))
         monkeypatch.setenv("DBT_CLOUD_API_TOKEN", TOKEN)
         refused(in_cloud, sandbox, 1, "did not answer", "Connection refused")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(lambda _: drip(head("Content-Length: 1000"), b" "), "no answer in time", id="endless"),
+        pytest.param(lambda _: flood(head(), bytes(2**20)), "the answer is larger than 1 MiB", id="huge"),
+        pytest.param(lambda _: [head(status="103 Early Hints"), ok(b"", status="404 No")], "no run 123", id="interim"),
+        pytest.param(lambda _: [ok(b"", status="407 No")], "wants a log-in (HTTP 407)", id="proxy"),
+        pytest.param(lambda _: [ok(b"", "Location: https://[half/", status="302 No")], "did not answer", id="redirect"),
+    ],
+)
+def test_odd_answers(
+    in_cloud: Project, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, answer: Answer, told: str
+) -> None:
+    monkeypatch.setattr(cloud, "TIMEOUT", 0.3)
+    monkeypatch.setattr(cloud, "LARGEST_ANSWER", 2**20)
+    monkeypatch.setattr(cloud, "ATTEMPTS", 1)
+    with RawServer(answer) as server:
+        monkeypatch.setenv("DBT_CLOUD_HOST", server.url)
+        monkeypatch.setenv("DBT_CLOUD_ACCOUNT_ID", "1")
+        monkeypatch.setenv("DBT_CLOUD_API_TOKEN", TOKEN)
+        ended = run_cli("sync", "--dbt-cloud-run-id=123")
+    assert ended.status in (1, 2)
+    assert told in ended.output
+    assert TOKEN not in ended.output
+    assert writes(sandbox.requests) == []
+
+
+def test_a_proxy_that_cannot_be_used(in_cloud: Project, dbt_cloud: DbtCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBT_CLOUD_HOST", "cloud.invalid")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2%E2%82%AC@127.0.0.1:1")
+    ended = run_cli("sync", "--dbt-cloud-run-id=123").expect(2)
+    assert "by way of the proxy in HTTPS_PROXY" in ended.output
+    assert "hunter2" not in ended.output

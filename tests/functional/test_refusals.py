@@ -256,3 +256,12 @@ def test_a_hang_ends_by_the_timeout(people: SmallProject, sandbox: Sandbox, monk
     sandbox.fail(Fault("hang", seconds=20, path="/value", times=1))
     result = people.sync().result()
     assert (result["delivered"], result["retries"]) == (2, 1)
+
+
+def test_a_proxy_that_cannot_be_used(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2%E2%82%AC@127.0.0.1:1")
+    for command in ("check", "plan", "sync"):
+        ended = people.run(command).expect(2)
+        assert "by way of the proxy in HTTPS_PROXY" in ended.output
+        assert "hunter2" not in ended.output

@@ -80,11 +80,18 @@ def test_a_deletion_that_fails_in_the_end(synced: SmallProject, sandbox: Sandbox
     assert "Pendo's deletion delete-1 ended as failed" in result["message"]
 
 
-def test_an_answer_without_a_job_is_believed(synced: SmallProject, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', "<html>"])
+def test_a_deletion_without_a_job_is_none(synced: SmallProject, sandbox: Sandbox, body: str) -> None:
     synced.annotate("people", {**DELETING, "max_removals": 5})
     synced.build("people", people(1199))
-    sandbox.fail(Fault(status=200, body="", method="POST", path="/bulkdelete/"))
+    sandbox.fail(Fault(status=200, body=body, method="POST", path="/bulkdelete/", times=None))
+    result = synced.sync(status=1).result()
+    assert (result["status"], result["delivered"]) == ("error", 0)
+    assert "an answer that does not say what was done" in result["message"]
+    assert len(sandbox.visitors) == 1200
+    sandbox.clear_faults()
     assert synced.sync().result()["delivered"] == 1
+    assert len(sandbox.visitors) == 1199
 
 
 # Deletions that outlive the run that queued them.

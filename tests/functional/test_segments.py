@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -219,6 +220,75 @@ def test_one_bad_operation_does_not_sink_the_other(project: SmallProject, sandbo
     result = project.sync().result()
     assert (result["status"], result["rejected"]) == ("success", 0)
     assert {"v10", "v11", "v12"} <= set(members(sandbox))
+
+
+ADD = {"op": "add", "path": "/visitors", "value": ["v3"]}
+REMOVE = {"op": "remove", "path": "/visitors", "value": ["v2"]}
+
+
+@pytest.mark.parametrize(
+    ("add", "remove"),
+    [
+        pytest.param({"operation": "add"}, {"operation": "remove"}, id="words"),
+        pytest.param({"operation": "Add"}, {"operation": "Remove"}, id="words in another case"),
+        pytest.param({"operation": ADD}, {"operation": REMOVE}, id="objects"),
+    ],
+)
+@pytest.mark.parametrize("first", ["add", "remove"])
+def test_entries_of_a_patch_are_matched_by_their_operation(
+    project: SmallProject, sandbox: Sandbox, add: dict[str, Any], remove: dict[str, Any], first: str
+) -> None:
+    project.model("trial", TRIAL, "select unnest(['v1', 'v2']) as id")
+    project.sync()
+    project.build("trial", "select unnest(['v1', 'v3']) as id")
+    entries = [{**add, "status": 400, "message": "no"}, {**remove, "status": 202}]
+    body = json.dumps({"multistatus": entries if first == "add" else entries[::-1]})
+    sandbox.fail(Fault(status=200, body=body, method="PATCH", times=None))
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 1, 1)
+    assert project.statuses("trial") == {"v1": "delivered", "v2": "removed", "v3": "rejected"}
+    sandbox.clear_faults()
+    assert project.sync().result()["delivered"] == 1
+    assert "v3" in members(sandbox)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([{"status": 200}, {"status": 202}], id="no operations"),
+        pytest.param(
+            [{"status": 400, "operation": "add"}, {"status": 202, "operation": "add"}], id="one of them twice"
+        ),
+        pytest.param([{"status": 200, "operation": "add"}, {"status": 202, "operation": "swap"}], id="another one"),
+        pytest.param([{"status": 202, "operation": "remove"}], id="one of them"),
+    ],
+)
+def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_call(
+    project: SmallProject, sandbox: Sandbox, entries: list[dict[str, Any]]
+) -> None:
+    project.model("trial", TRIAL, "select unnest(['v1', 'v2']) as id")
+    project.sync()
+    project.build("trial", "select unnest(['v1', 'v3']) as id")
+    sandbox.fail(Fault(status=200, body=json.dumps({"multistatus": entries}), method="PATCH"))
+    sandbox.forget_requests()
+    assert project.sync().result()["delivered"] == 2
+    assert members(sandbox) == ["v1", "v3"]
+    sent = [[one["op"] for one in body["patch"]] for body in bodies(sandbox.requests, "/visitor")]
+    assert [len(operations) for operations in sent] == [2, 1, 1]
+
+
+def test_a_single_operation_is_not_judged_by_an_answer_about_another(project: SmallProject, sandbox: Sandbox) -> None:
+    project.model("trial", TRIAL, ids(10))
+    project.sync()
+    project.build("trial", ids(11))
+    body = '{"multistatus": [{"status": 202, "operation": "remove"}]}'
+    sandbox.fail(Fault(status=200, body=body, method="PATCH", times=None))
+    result = project.sync(status=1).result()
+    assert (result["status"], result["delivered"]) == ("error", 0)
+    assert "an answer that does not say what was done" in result["message"]
+    sandbox.clear_faults()
+    project.sync()
+    assert members(sandbox) == expected(project)
 
 
 def test_a_visitor_that_pendo_refuses_is_rejected_alone(project: SmallProject, sandbox: Sandbox) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from lab import Lab, Started
+from raw_server import RawServer, Step, drip, head
 
 from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
 
@@ -135,6 +137,26 @@ def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: st
     # What hung had been taken or not, which nobody could know; the same goes for the other request in flight.
     assert (sent - Counter(names)).total() <= 2
     assert sent["k5"] == (2 if when == "after" else 1)
+
+
+@pytest.mark.parametrize("answer", [drip(head(), b" "), drip(b"HTTP/1.1 200 OK\r\nX: ", b"x")], ids=["body", "header"])
+def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab: Lab, answer: Iterator[Step]) -> None:
+    lab.only("clicks")
+    names = fill_clicks(lab)
+    lab.shrink = {"dbt_pendo.engine.interrupts.PATIENCE": 0.5}
+    with RawServer(lambda request: answer) as server:
+        run = lab.start("sync", "--json", PENDO_DATA_URL=server.url, PENDO_TIMEOUT="500", PENDO_CONCURRENCY="1")
+        while not server.requests:
+            assert not run.has_ended()
+            threading.Event().wait(0.01)
+        run.send(signal.SIGTERM)
+        (result,) = run.wait().expect(1).json["results"]
+    assert result["status"] == "interrupted"
+    assert "SIGTERM" in result["message"]
+    assert len(server.requests) == 1
+    # What was cut short is open, so the next run sends it.
+    assert lab.sync()["clicks"]["delivered"] == len(names)
+    assert Counter(lab.sandbox_event_ids()) == Counter(names)
 
 
 def wait_for_hang(lab: Lab, run: Started) -> None:

@@ -15,12 +15,15 @@ from typing import Any
 
 import orjson
 import pytest
+from raw_server import RawServer, ok
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Traffic, UnavailableError
+from dbt_pendo.pendo.metadata import write_values
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET
+from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings
 
 VALUES = "metadata/visitor/custom/value"
 BODY = orjson.dumps([{"visitorId": "v1", "values": {"plan": "pro"}}])
@@ -163,7 +166,7 @@ def test_an_event_whose_answer_was_lost_is_sent_again(sandbox, client, when, cop
     assert sandbox.events == [EVENT] * copies
 
 
-@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422])
+@pytest.mark.parametrize("status", [400, 404, 409, 410, 413, 415, 422])
 def test_an_answer_about_the_body_is_the_callers_to_judge(sandbox, client, waits, status):
     sandbox.fail(Fault("status", status=status, body="not\nlike  this"))
     answer = write(client)
@@ -186,25 +189,26 @@ def test_a_200_that_is_no_json_is_not_tried_again(sandbox, client):
     assert len(sandbox.requests) == 1
 
 
-@pytest.mark.parametrize("body", ["<html>", "[]", "null", '{"total": 3, "upd', ""])
-def test_a_200_that_is_no_object_is_tried_again_where_one_has_to_be_read(sandbox, client, body):
+@pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"total": 3, "upd', ""])
+def test_a_200_that_does_not_say_what_was_done_is_tried_again(sandbox, client, body):
     sandbox.fail(Fault("status", status=200, body=body, times=2))
-    assert client.api("POST", VALUES, BODY, readable=True).json["updated"] == 1
+    assert write_values(client, "visitor", "custom", BODY, False, ["v1"]).json["updated"] == 1
     assert client.traffic.retries == 2
 
 
-def test_a_200_that_stays_unreadable_ends_the_sync(sandbox, connect):
+def test_a_200_that_stays_unclear_ends_the_sync(sandbox, connect):
     sandbox.fail(Fault("garbage", times=FOREVER))
     with pytest.raises(
-        UnavailableError, match=r"in 3 attempts; the last: an answer that cannot be read \(HTTP 200: <h"
+        UnavailableError,
+        match=r"in 3 attempts; the last: an answer that does not say what was done \(HTTP 200: <h",
     ):
-        connect(retries=2).api("POST", VALUES, BODY, readable=True)
+        write_values(connect(retries=2), "visitor", "custom", BODY, False, ["v1"])
 
 
 @pytest.mark.parametrize("status", [400, 404, 413])
-def test_a_refusal_needs_not_be_readable(sandbox, client, status):
+def test_a_refusal_needs_not_say_more(sandbox, client, status):
     sandbox.fail(Fault("status", status=status, body="no"))
-    assert client.api("POST", VALUES, BODY, readable=True).message == f"HTTP {status}: no"
+    assert write_values(client, "visitor", "custom", BODY, False, ["v1"]).message == f"HTTP {status}: no"
     assert client.traffic.retries == 0
 
 
@@ -227,7 +231,7 @@ def test_clients_that_fail_together_do_not_come_back_together(sandbox, connect, 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("1.5", 1.5), ("-3", 0.0), ("99999", 300.0), ("inf", 300.0)],
+    [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("1.5", 1.5), ("-3", 0.0), ("900", 900.0)],
 )
 def test_retry_after_in_seconds_is_honoured(sandbox, connect, fake_time, status, header, seconds):
     client = connect(retry_time=1000.0)
@@ -239,7 +243,7 @@ def test_retry_after_in_seconds_is_honoured(sandbox, connect, fake_time, status,
 
 
 @pytest.mark.parametrize(
-    ("hours", "least", "most"), [(0.05, 60, 180), (24, 300, 300), (-1, 0, 1)], ids=["soon", "tomorrow", "past"]
+    ("hours", "least", "most"), [(0.05, 60, 180), (0.25, 800, 900), (-1, 0, 1)], ids=["soon", "later", "past"]
 )
 def test_retry_after_as_a_date_is_honoured(sandbox, connect, fake_time, hours, least, most):
     moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=hours)
@@ -248,7 +252,9 @@ def test_retry_after_as_a_date_is_honoured(sandbox, connect, fake_time, hours, l
     assert least <= fake_time.waited <= most
 
 
-@pytest.mark.parametrize("header", ["", "soon", "Mon", "Wed, 32 Jan 2026 99:99:99 GMT", "1;2", "nan"])
+@pytest.mark.parametrize(
+    "header", ["", "soon", "Mon", "Wed, 32 Jan 2026 99:99:99 GMT", "1;2", "nan", "inf", "-inf", "1e999"]
+)
 def test_a_retry_after_that_makes_no_sense_is_passed_over(sandbox, client, waits, header):
     sandbox.fail(Fault("status", status=503, headers={"Retry-After": header}))
     assert write(client).ok
@@ -270,9 +276,20 @@ def test_retries_end_when_their_time_is_over_however_many_are_left(sandbox, conn
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_retry_after_beyond_the_time_for_retries_ends_the_sync_at_once(sandbox, connect, waits, status):
     sandbox.fail(Fault("status", status=status, headers={"Retry-After": "61"}))
-    with pytest.raises(UnavailableError, match="in 1 attempt;"):
+    with pytest.raises(UnavailableError, match="asked again in 61 seconds, and PENDO_RETRY_TIME is 60"):
         write(connect(retry_time=60.0))
     assert (len(sandbox.requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize("form", ["31536000", "Fri, 31 Dec 9999 23:59:59 GMT"], ids=["a year", "a date"])
+def test_a_retry_after_of_a_year_is_waited_for_by_nobody(sandbox, connect, fake_time, form):
+    client = connect(retry_time=3600.0)
+    sandbox.fail(Fault("status", status=429, headers={"Retry-After": form}))
+    with pytest.raises(UnavailableError, match="in 1 attempt;"):
+        write(client)
+    # Nor by a request that comes later.
+    assert client.track(None, orjson.dumps(EVENT)).ok
+    assert fake_time.waited <= 1.0
 
 
 # The pace.
@@ -451,11 +468,145 @@ def test_a_redirect_is_never_followed(sandbox, client, waits, status):
     with Sandbox() as elsewhere:
         for call in (write, lambda client: client.track(None, orjson.dumps(EVENT))):
             sandbox.fail(Fault("status", status=status, headers={"Location": f"{elsewhere.url}/api/v1/{VALUES}"}))
-            with pytest.raises(PendoError, match="with a redirect"):
+            with pytest.raises(PendoError, match="with a redirect") as caught:
                 call(client)
+            assert f"to {elsewhere.url} (HTTP {status})" in caught.value.message
+            assert "set PENDO_API_URL to it" in caught.value.hint
         assert elsewhere.requests == []
     assert (len(sandbox.requests), waits) == (2, [])
     assert plan(sandbox) is None
+
+
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://user:hunter2@proxy.example:8443/log/in?token=hunter2#hunter2", "to https://proxy.example:8443 ("),
+        ("//proxy.example/hunter2", "to http://proxy.example ("),
+        ("/log-in?next=hunter2", "to another page of http://127.0.0.1:"),
+        ("https://[::1]:8443/", "to https://[::1]:8443 ("),
+        ("https://[half/hunter2", "to no host it names"),
+        ("https://proxy.example:hunter2/", "to no host it names"),
+        ("https://pr\xf6xy\x1b[2J/hunter2", "to no host it names"),
+        ("ftp://proxy.example/hunter2", "to no host it names"),
+        ("", "to no host it names"),
+        (None, "to no host it names"),
+    ],
+)
+def test_a_redirect_says_where_to_and_no_more(sandbox, client, location, where):
+    sandbox.fail(Fault("status", status=302, headers={} if location is None else {"Location": location}))
+    with pytest.raises(PendoError) as caught:
+        write(client)
+    assert where in caught.value.message
+    assert "PENDO_API_URL" in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_redirect_to_another_region_names_it():
+    settings = Settings(region="us")
+    where, hint = advice.of_redirect(settings, settings.api_url, "/api/v1/segment", "https://app.eu.pendo.io/login")
+    assert (where, hint) == ("to https://app.eu.pendo.io", "Set PENDO_REGION to eu, where that host is.")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (402, "Look at|look at PENDO_INTEGRATION_KEY"),
+        (405, "PENDO_API_URL"),
+        (407, "HTTPS?_PROXY|proxy setting"),
+        (411, "proxy"),
+        (414, "proxy"),
+        (421, "PENDO_API_URL"),
+        (426, "https"),
+        (451, "legal"),
+        (511, "log in with a browser"),
+    ],
+)
+def test_what_no_row_is_to_blame_for_ends_the_sync_with_advice_that_fits(sandbox, client, waits, status, words):
+    sandbox.fail(Fault("status", status=status))
+    with pytest.raises(PendoError, match=f"HTTP {status}") as caught:
+        write(client)
+    assert re.search(words, caught.value.hint)
+    assert "PENDO_REGION" not in caught.value.hint
+    assert (len(sandbox.requests), waits) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(408, "smaller batch_size"), (429, "PENDO_CONCURRENCY"), (502, "gateway"), (504, "in time")]
+)
+def test_what_may_pass_and_does_not_has_advice_that_fits(sandbox, connect, status, words):
+    sandbox.fail(Fault("status", status=status, times=FOREVER))
+    with pytest.raises(UnavailableError) as caught:
+        write(connect(retries=1))
+    assert words in caught.value.hint
+
+
+# Proxies.
+
+
+@pytest.fixture
+def by_proxy(monkeypatch):
+    """Sets the proxy of the environment, for a host that is not on this machine."""
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_proxy(url):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, url)
+
+    return set_proxy
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_a_log_in_is_not_pendo(connect, by_proxy, scheme):
+    with RawServer(lambda request: [ok(b"", status="407 Proxy Authentication Required")]) as proxy:
+        by_proxy(proxy.url.replace("//", "//user:hunter2@"))
+        with pytest.raises(PendoError, match=r"proxy on the way to .* wants a log-in") as caught:
+            write(connect(api_url=f"{scheme}://pendo.invalid"))
+    assert f"{scheme.upper()}_PROXY" in caught.value.hint
+    assert "PENDO_REGION" not in caught.value.hint
+    assert "hunter2" not in everything_told(caught.value)
+    assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_does_not_let_one_through_is_named(connect, by_proxy):
+    with RawServer(lambda request: [ok(b"", status="403 Forbidden")]) as proxy:
+        by_proxy(proxy.url)
+        with pytest.raises(UnavailableError, match="Tunnel connection failed: 403") as caught:
+            write(connect(api_url="https://pendo.invalid", retries=1))
+    assert "HTTPS_PROXY" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://user:hunter2%E2%82%AC@proxy.example:3128",
+        "http://user:hunter2€@proxy.example:3128",
+        "http://us\u0119r:hunter2@proxy.example:3128",
+        "http://user:hunter2@:3128",
+        "http://user:hunter2@proxy.example:99999",
+        "http://user:hunter2@proxy.example:port",
+        "http://user:hunter2@[proxy.example",
+        "ftp://user:hunter2@proxy.example",
+        "http://",
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(sandbox, connect, by_proxy, proxy):
+    by_proxy(proxy)
+    with pytest.raises(ConfigError, match="HTTPS_PROXY: what it holds is no proxy's URL") as caught:
+        connect(api_url="https://pendo.invalid")
+    assert "hunter2" not in everything_told(caught.value)
+
+
+def test_a_bundle_of_certificates_that_is_not_there_is_found_before_anything_is_sent(connect, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(ConfigError, match=r"REQUESTS_CA_BUNDLE: there is no /nowhere/ca\.pem"):
+        connect()
+
+
+@pytest.mark.parametrize("host", ["https://*.pendo.io", f"https://\xfc{'x' * 70}.io"])
+def test_a_host_that_nothing_can_be_sent_to_is_found_before_anything_is_sent(connect, host):
+    with pytest.raises(ConfigError, match="PENDO_API_URL does not name a host"):
+        connect(api_url=host)
 
 
 # What is counted.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dbt_pendo.pendo.client import KeyRefusedError, PendoError
+from dbt_pendo.pendo.client import KeyRefusedError, PendoError, UnavailableError
 from dbt_pendo.pendo.metadata import (
     Schema,
     SchemaField,
@@ -86,10 +86,10 @@ def test_the_schema_is_read_as_pendo_tells_it(sandbox, client):
     assert schema.find("custom", "MRR") == SchemaField("mrr", "MRR", "float")
 
 
-@pytest.mark.parametrize("body", ["", "[]", "null", "<html>"])
+@pytest.mark.parametrize("body", ["", "[]", "null", "<html>", "{}", '{"error": "unavailable"}', '{"custom": null}'])
 def test_an_answer_that_is_no_schema_stops_the_sync(sandbox, client, body):
-    sandbox.fail(Fault("status", status=200, body=body))
-    with pytest.raises(PendoError, match="does not say which fields visitors have"):
+    sandbox.fail(Fault("status", status=200, body=body, times=None))
+    with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
         read_schema(client, "visitor")
 
 
@@ -102,8 +102,7 @@ def test_an_answer_that_is_no_schema_stops_the_sync(sandbox, client, body):
         pytest.param({"custom": {"a": {"Type": "blob"}}}, [("a", "a", None)], id="a type nobody knows"),
         pytest.param({"custom": {"a": {"Type": "string", "isDeleted": True}}}, [], id="deleted"),
         pytest.param({"custom": {"a": None, "b": "x"}}, [], id="no descriptions"),
-        pytest.param({"custom": None, "other": []}, [], id="no groups"),
-        pytest.param({}, [], id="nothing"),
+        pytest.param({"auto": {}, "custom": None, "other": []}, [], id="no fields"),
     ],
 )
 def test_schemas_in_other_spellings_are_read(sandbox, client, document, fields):
@@ -133,7 +132,6 @@ def test_fields_that_pendo_refuses_to_create_stop_the_sync(sandbox, client):
         ('{"valid":true,"writeAccess":true}', True),
         ('{"valid":true,"writeAccess":false}', False),
         ('{"valid":true}', True),
-        ("", True),
     ],
 )
 def test_only_a_key_that_is_told_to_be_read_only_is(sandbox, client, body, writable):
@@ -144,6 +142,16 @@ def test_only_a_key_that_is_told_to_be_read_only_is(sandbox, client, body, writa
 def test_a_key_that_is_told_to_be_invalid_is_refused(sandbox, client):
     sandbox.fail(Fault("status", status=200, body='{"valid":false}'))
     with pytest.raises(KeyRefusedError, match="refused the integration key"):
+        verify_key(client)
+
+
+@pytest.mark.parametrize("body", ["", "{}", "<html>", '{"valid":"yes"}', '{"writeAccess":true}', '{"error":"no"}'])
+def test_a_key_is_not_good_until_pendo_says_so(sandbox, client, body):
+    sandbox.fail(Fault("status", status=200, body=body))
+    assert verify_key(client)
+    assert client.traffic.retries == 1
+    sandbox.fail(Fault("status", status=200, body=body, times=None))
+    with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
         verify_key(client)
 
 

@@ -1,0 +1,135 @@
+"""What a 2xx has to say: of every call of Pendo's that this client makes, by real answers of a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from dbt_pendo.pendo import deletion, metadata, readback, segments, track
+from dbt_pendo.pendo.client import PendoClient, UnavailableError
+from dbt_pendo.sandbox import Fault, Sandbox
+
+IDS = ["v1", "v2", "v3"]
+VALUES = orjson.dumps([{"visitorId": key, "values": {"plan": "pro"}} for key in IDS])
+EVENT = orjson.dumps({"type": "track", "event": "Paid", "visitorId": "v1", "timestamp": 1680373680000})
+
+
+def answered(call: Callable[[PendoClient], Any], client: PendoClient, sandbox: Sandbox, body: str, **fault: Any) -> Any:
+    """What a call makes of an answer."""
+    sandbox.fail(Fault(**{"status": 200, "body": body, "times": None, **fault}))
+    try:
+        return call(client)
+    finally:
+        sandbox.clear_faults()
+
+
+def counts(**changed: Any) -> str:
+    document = {"total": 3, "updated": 3, "failed": 0} | changed
+    return orjson.dumps({name: value for name, value in document.items() if value != "absent"}).decode()
+
+
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize(
+    ("body", "clear", "clear_if_created"),
+    [
+        (counts(), True, True),
+        (counts(missing=None, errors=[]), True, True),
+        (counts(updated=1, failed=2, missing=["v1"], errors=["v2: no"]), True, True),
+        (counts(failed="absent", updated=2, missing=["v1"]), True, True),
+        (counts(updated=0), False, True),
+        (counts(updated=1, failed=1, errors=["v2: no"]), False, True),
+        (counts(updated=2, failed=1), False, False),
+        (counts(updated=3, errors=["no"]), False, False),
+        (counts(updated=3, failed=1, missing=["v1"]), False, False),
+        (counts(total=2, updated=2), False, False),
+        (counts(total=4, updated=4), False, False),
+        (counts(total="absent"), False, False),
+        (counts(updated="absent"), False, False),
+        (counts(updated=-1), False, False),
+        (counts(total="3", updated="3"), False, False),
+        (counts(total=True), False, False),
+        ("{}", False, False),
+        ("[]", False, False),
+        ("", False, False),
+        ('{"error": "service unavailable"}', False, False),
+        ("<html>", False, False),
+    ],
+)
+def test_a_bulk_answer_has_to_add_up(sandbox, connect, body, create, clear, clear_if_created):
+    def write(client: PendoClient) -> Any:
+        return metadata.write_values(client, "visitor", "custom", VALUES, create, IDS)
+
+    client = connect(retries=1)
+    if clear_if_created if create else clear:
+        assert answered(write, client, sandbox, body).ok
+        assert client.traffic.retries == 0
+    else:
+        with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
+            answered(write, client, sandbox, body)
+        assert client.traffic.retries == 1
+
+
+def overwrite(client: PendoClient) -> Any:
+    return segments.overwrite(client, "segment-1", ["v1"])
+
+
+def send_event(client: PendoClient) -> Any:
+    return track.send_events(client, None, EVENT, ["e1"])
+
+
+@pytest.mark.parametrize("call", [overwrite, send_event])
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize(
+    "body", ["", "\n", "{}", "[]", "null", "OK", '{"status": "ok"}', '{"errors": [], "failed": 0}']
+)
+def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(sandbox, client, call, status, body):
+    assert answered(call, client, sandbox, body, status=status).ok
+
+
+@pytest.mark.parametrize("call", [overwrite, send_event, lambda client: track.verify_secret(client, None)])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<!doctype html><title>Log in</title>",
+        "Service unavailable",
+        "{",
+        '"no"',
+        "3",
+        '{"error": "no"}',
+        '{"errors": ["no"]}',
+        '{"status": "error"}',
+        '{"status": 503}',
+        '{"success": false}',
+        '[{}, {"error": "no"}]',
+    ],
+)
+def test_a_page_or_an_error_is_no_success_whatever_its_status(sandbox, connect, call, body):
+    with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
+        answered(call, connect(retries=1), sandbox, body)
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', "<html>"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(segments.list_segments, id="segments"),
+        pytest.param(lambda client: segments.is_there(client, "segment-1"), id="segment"),
+        pytest.param(lambda client: segments.patch(client, "segment-1", {"add": ["v1"]}), id="patch"),
+        pytest.param(lambda client: deletion.delete_records(client, "visitor", ["v1"]), id="deletion"),
+        pytest.param(lambda client: readback.read_record(client, "visitor", "v1"), id="record"),
+        pytest.param(lambda client: list(readback.read_records(client, "visitor")), id="records"),
+        pytest.param(lambda client: metadata.read_schema(client, "visitor"), id="schema"),
+        pytest.param(metadata.verify_key, id="key"),
+    ],
+)
+def test_nothing_is_read_from_an_answer_that_says_nothing(sandbox, connect, call, body):
+    with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
+        answered(call, connect(retries=1), sandbox, body)
+
+
+def test_a_job_that_says_nothing_of_itself_is_still_queued(sandbox, client):
+    for body in ("", "{}", "<html>", '{"error": "done"}'):
+        assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body)[0] == "queued"

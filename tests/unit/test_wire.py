@@ -1,0 +1,264 @@
+"""What comes over the wire, against a server that sends any bytes: no answer is taken for another, and each ends."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import itertools
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+
+import orjson
+import pytest
+from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
+
+from dbt_pendo import network
+from dbt_pendo.pendo.client import UnavailableError
+
+PATH = "metadata/visitor/custom/value"
+
+
+def echo(request: RawRequest) -> bytes:
+    return ok(orjson.dumps({"to": request.body.decode()}))
+
+
+# Whose answer it is.
+
+INTERIM = head(status="103 Early Hints")
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        pytest.param(head("Link: </style.css>", status="103 Early Hints"), id="103"),
+        pytest.param(head(status="102 Processing"), id="102"),
+        pytest.param(head(status="100 Continue"), id="100"),
+        pytest.param(head(status="199 Odd"), id="199"),
+        pytest.param(INTERIM * 20 + head(status="100 Continue") + INTERIM, id="many"),
+    ],
+)
+@pytest.mark.parametrize("pause", [0.0, 0.01])
+def test_an_interim_answer_is_no_answer(connect, interim, pause):
+    def answer(request: RawRequest) -> Iterator[Step]:
+        yield interim
+        yield pause
+        yield echo(request)
+
+    with RawServer(answer) as server:
+        client = connect(api_url=server.url)
+        sent = [str(number) for number in range(7)]
+        assert [client.api("POST", PATH, body.encode()).json for body in sent] == [{"to": body} for body in sent]
+    assert client.traffic.retries == 0
+    assert set(server.connections) == {1}
+
+
+def test_a_protocol_that_nobody_asked_for_is_a_fault(connect):
+    def answer(request: RawRequest) -> Iterator[Step]:
+        yield head("Upgrade: h2c", status="101 Switching Protocols") if request.connection == 1 else echo(request)
+
+    with RawServer(answer) as server:
+        assert connect(api_url=server.url).api("POST", PATH, b"x").json == {"to": "x"}
+    assert server.connections == [1, 2]
+
+
+STRAY = ok(b'{"to": "nobody"}')
+
+
+def in_chunks(request: RawRequest, *headers: str) -> bytes:
+    body = b'{"to": "%s"}' % request.body
+    return head("Transfer-Encoding: chunked", *headers) + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda request: [echo(request) + STRAY], id="an answer to nobody"),
+        pytest.param(lambda request: [echo(request) + STRAY[:20], 0.1, STRAY[20:]], id="half of one at first"),
+        pytest.param(lambda request: [echo(request), 0.05, STRAY], id="an answer to nobody, later"),
+        pytest.param(lambda request: [echo(request) + b"!"], id="a body longer than its length"),
+        pytest.param(lambda request: [in_chunks(request) + STRAY], id="something after the last chunk"),
+        pytest.param(lambda request: [in_chunks(request, "Content-Length: 3")], id="two lengths"),
+    ],
+)
+def test_a_connection_with_something_left_is_not_used_again(connect, answer):
+    with RawServer(answer) as server:
+        client = connect(api_url=server.url)
+        for body in ("1", "2", "3"):
+            assert client.api("POST", PATH, body.encode()).json == {"to": body}
+            time.sleep(0.1)
+    assert server.connections == [1, 2, 3]
+    assert client.traffic.retries == 0
+
+
+def test_a_204_has_no_body_whatever_comes_after_it(connect):
+    with RawServer(lambda request: [ok(b"{}", status="204 No Content")]) as server:
+        client = connect(api_url=server.url)
+        assert [client.api("POST", PATH, b"x").status for _ in range(3)] == [204] * 3
+    assert server.connections == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda request: [head("Content-Length: 10", "Content-Length: 2") + b"{}"], id="two lengths"),
+        pytest.param(lambda request: [b"no HTTP at all\r\n\r\n"], id="no HTTP"),
+        pytest.param(lambda request: [b"HTTP/1.1 999999 What\r\n\r\n"], id="no status"),
+        pytest.param(lambda request: [ok(b"not gzip", "Content-Encoding: gzip")], id="not gzip"),
+        pytest.param(lambda request: [ok(b"{}", "Content-Encoding: br")], id="an encoding nobody asked for"),
+        pytest.param(lambda request: [ok(b"{}", "Content-Encoding: gzip, gzip")], id="encoded twice"),
+        pytest.param(lambda request: [head("Transfer-Encoding: chunked") + b"zz\r\n{}\r\n", None], id="no chunk"),
+        pytest.param(lambda request: [b"HTTP/1.1 200 " + b"x" * 70_000 + b"\r\n\r\n"], id="a long first line"),
+        pytest.param(lambda request: [head("X: " + "x" * 70_000)], id="a long header"),
+        pytest.param(lambda request: [head(*["X: x"] * 200)], id="many headers"),
+    ],
+)
+def test_an_answer_that_is_none_is_a_fault_in_a_line(connect, answer):
+    with RawServer(answer) as server, pytest.raises(UnavailableError, match="in 2 attempts; the last: ") as caught:
+        connect(api_url=server.url, retries=1).api("POST", PATH, b"x")
+    assert len(server.requests) == 2
+    assert len(caught.value.message) < 600
+    assert "\n" not in caught.value.message
+
+
+def test_gzip_is_read(connect):
+    body = orjson.dumps({"to": "x" * 100_000})
+    # Of two members, which is allowed.
+    parts = gzip.compress(body[:10]) + gzip.compress(body[10:])
+    with RawServer(lambda request: [ok(parts, "Content-Encoding: gzip")]) as server:
+        assert connect(api_url=server.url).api("POST", PATH, b"x").content == body
+    assert server.requests[0].headers["accept-encoding"] == "gzip"
+
+
+# How long it may take.
+
+
+def stalled(request: RawRequest) -> Iterator[Step]:
+    while True:
+        yield 0.05
+
+
+ENDLESS = {
+    "nothing": stalled,
+    "a body": lambda request: drip(head("Content-Length: 100000"), b" "),
+    "a body without a length": lambda request: drip(head(), b" "),
+    "chunks": lambda request: drip(head("Transfer-Encoding: chunked"), b"1\r\n \r\n"),
+    "a chunk's length": lambda request: drip(head("Transfer-Encoding: chunked"), b"0"),
+    "a trailer": lambda request: drip(head("Transfer-Encoding: chunked") + b"0\r\n", b"X: x\r\n"),
+    "a header": lambda request: drip(b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "headers": lambda request: drip(b"HTTP/1.1 200 OK\r\n", b"X: x\r\n", 0.02),
+    "a first line": lambda request: drip(b"HTTP/1.1 2", b"0"),
+    "interim answers": lambda request: drip(b"", INTERIM),
+}
+
+
+@pytest.mark.parametrize("answer", ENDLESS.values(), ids=ENDLESS)
+def test_a_request_has_its_time_as_a_whole(connect, answer):
+    with RawServer(answer) as server:
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="in 2 attempts; the last: no answer in time"):
+            connect(api_url=server.url, retries=1, timeout=0.4).api("POST", PATH, b"x")
+        assert 0.8 <= time.monotonic() - started < 5
+    assert server.connections == [1, 2]
+
+
+def test_a_host_that_does_not_read_what_it_is_sent(connect):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = connect(api_url=f"http://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=0.4)
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            client.api("POST", PATH, b"x" * 50_000_000)
+        assert time.monotonic() - started < 5
+
+
+def test_a_host_that_lets_nobody_in(connect):
+    """Its queue is full, so that another connection is neither made nor refused."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        address = listener.getsockname()
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            connect(api_url=f"http://127.0.0.1:{address[1]}", retries=0, timeout=0.4).api("POST", PATH, b"x")
+        assert time.monotonic() - started < 5
+
+
+def test_a_host_that_shakes_no_hands(connect):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = connect(api_url=f"https://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=0.4)
+        started = time.monotonic()
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            client.api("POST", PATH, b"x")
+        assert time.monotonic() - started < 5
+
+
+def test_an_address_that_is_silent_leaves_time_for_the_next(connect, sandbox, monkeypatch):
+    """The host's first address lets nobody in, as that of a broken IPv6 does."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        silent = listener.getsockname()
+        for _ in range(3):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(silent)
+        # The resolver's answer is the one thing here that cannot be had for real.
+        port = int(sandbox.url.rpartition(":")[2])
+        here = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*here[0][:4], silent), *here])
+        assert connect(timeout=4.0, retries=0).api("GET", "token/verify").ok
+
+
+# How large it may be.
+
+
+def bomb(size: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(bytes(2**20)) for _ in range(size // 2**20)) + packer.flush()
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_an_answer_has_a_largest_size(connect, encoded):
+    packed = bomb(256 * 2**20)
+
+    def answer(request: RawRequest) -> Iterator[Step]:
+        if encoded:
+            yield ok(packed, "Content-Encoding: gzip")
+        else:
+            yield from flood(head(), bytes(2**20))
+
+    with RawServer(answer) as server, pytest.raises(UnavailableError, match="the answer is larger than 64 MiB"):
+        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
+    # The rest was not read.
+    assert server.sent < 80 * 2**20
+
+
+def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
+    monkeypatch.setattr(network, "_PART", 1000)
+    body = b" " * (2**20 - 200)
+    with RawServer(lambda request: [ok(body)]) as server:
+        assert connect(api_url=server.url).api("GET", "segment", largest=2**20).content == body
+        with pytest.raises(UnavailableError, match="larger than 0 MiB"):
+            connect(api_url=server.url, retries=0).api("GET", "segment", largest=2**19)
+
+
+@pytest.mark.parametrize(
+    ("start", "wave"),
+    [
+        pytest.param(b"", INTERIM * 10_000, id="interim answers"),
+        pytest.param(head("Transfer-Encoding: chunked") + b"0\r\n", b"X: x\r\n" * 10_000, id="a trailer"),
+        pytest.param(head("Transfer-Encoding: chunked") + b"0\r\nX: ", b"x" * 2**20, id="a line of a trailer"),
+    ],
+)
+def test_what_is_no_body_counts_as_well(connect, start, wave):
+    with RawServer(lambda request: flood(start, wave)) as server, pytest.raises(UnavailableError, match="the last: "):
+        connect(api_url=server.url, retries=0).api("POST", PATH, b"x", largest=2**20)
+    assert server.sent < 16 * 2**20
+
+
+def test_what_is_read_is_json_of_any_depth(connect):
+    body = b"[" * 900 + b"]" * 900
+    with RawServer(lambda request: [ok(body)]) as server:
+        answer = connect(api_url=server.url).api("GET", "segment")
+    assert answer.json is None or list(itertools.chain(answer.json)) == answer.json
