@@ -21,6 +21,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import WarehouseError
@@ -110,7 +111,7 @@ def _done(syncs: OpenSyncs, results: Sequence[SyncResult], options: Options) -> 
 
 def _ready_or_result(syncs: OpenSyncs, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
     if not (verdict := syncs.gathered.verdicts[spec.unique_id]).may_run:
-        message, asked_for = f"skipped: {verdict.reason}", verdict.asked_for
+        message, asked_for = visible(f"skipped: {verdict.reason}"), verdict.asked_for
         return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
     try:
         return syncs.prepare(model, spec, may_create=True)

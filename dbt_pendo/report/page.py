@@ -16,12 +16,13 @@ import orjson
 from dbt_pendo.engine.review import Review
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.report.content import content
+from dbt_pendo.visible import json_escape, visible_json
 
 # One after the other they are the page's script.
 SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
 REPORT_FILE = "pendo_report.html"
 # With none of these characters, no text can end the element that the data stands in.
-_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPES = {character: json_escape(character) for character in "<>&"}
 
 
 def page(review: Review, made_at: datetime.datetime) -> str:
@@ -75,7 +76,7 @@ def _hash(text: str) -> str:
 
 
 def _json(document: Any) -> str:
-    text = orjson.dumps(document).decode()
+    text = visible_json(orjson.dumps(document).decode())
     for character, escaped in _ESCAPES.items():
         text = text.replace(character, escaped)
     return text
