@@ -19,6 +19,9 @@ def describe_fault(error: requests.RequestException) -> str:
     """Says what went wrong below HTTP, without the URL and the pool internals requests puts into its text."""
     if isinstance(error, requests.Timeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.InvalidURL):
+        # Its text quotes a part of the URL, which may be a part of a proxy's password.
+        return "the URL of the host, or of its proxy (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY), is malformed"
     reason: BaseException = error
     while (inner := reason.__cause__ or reason.__context__) is not None:
         reason = inner

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from dbt_pendo.console.documents import error_document
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import visible, visible_json
 
 Level: TypeAlias = Literal["info", "success", "warn", "error"]
@@ -40,10 +41,14 @@ class Lines:
         quiet: Print errors only.
         json_lines: Print each line as a JSON object in the shape of dbt's.
         colors: Whether to use colours; None decides by the terminal.
+        secrets: What no line may show, whoever wrote it.
     """
 
-    def __init__(self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None) -> None:
+    def __init__(
+        self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None, secrets: Secrets | None = None
+    ) -> None:
         self.as_json = as_json
+        self._secrets = secrets or Secrets()
         self._silent = quiet or as_json
         self._json_lines = json_lines
         self._console = Console(
@@ -90,7 +95,7 @@ class Lines:
         style = "" if note else {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
         time = f"{datetime.datetime.now():%H:%M:%S}  " if timed else ""
         # Never rich's markup: a name such as [/red] would end the command.
-        self._console.print(Text.assemble(time, (visible(text), style), (visible(note), note_style)))
+        self._console.print(Text.assemble(time, (self._shown(text), style), (self._shown(note), note_style)))
 
     def below(self, text: str, level: Level = "info", timed: bool = True) -> None:
         """Prints a line about the node above, indented; an empty text is none."""
@@ -114,7 +119,7 @@ class Lines:
         timed: bool = True,
     ) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
-        start = f"{index} of {total} {visible(text)} ".ljust(NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH, ".")
+        start = f"{index} of {total} {self._shown(text)} ".ljust(NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH, ".")
         self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag], timed)
 
     def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
@@ -125,7 +130,7 @@ class Lines:
             levels: How bad each row is.
             numbers: So many of the last columns hold numbers.
         """
-        rows = [[visible(cell) for cell in row] for row in rows]
+        rows = [[self._shown(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         for at, row in enumerate(rows):
             blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
@@ -140,8 +145,8 @@ class Lines:
         if self._json_lines:
             self._log(title, "info", "Body", {"body": body})
         elif not self._silent:
-            self._console.print(Text(visible(title)))
-            text = visible(body) if isinstance(body, str) else _json(body, indent=True)
+            self._console.print(Text(self._shown(title)))
+            text = self._shown(body) if isinstance(body, str) else self._json(body, indent=True)
             self._console.print(Text(text))
 
     def text(self, text: str, event: str, data: Mapping[str, Any]) -> None:
@@ -170,7 +175,7 @@ class Lines:
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
         if self.as_json:
-            sys.stdout.write(_json(document, indent=True) + "\n")
+            sys.stdout.write(self._json(document, indent=True) + "\n")
 
     def failed(self, error: DbtPendoError) -> None:
         """Prints the error that ended a command."""
@@ -178,9 +183,10 @@ class Lines:
         if self._json_lines:
             self._log(str(error), "error", "CommandFailed", {"message": error.message, "hint": error.hint})
             return
-        self._errors.print(Text.assemble(("Error:", "red"), f" {error.message}"))
+        # Its lines are visible text, and ours.
+        self._errors.print(Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}"))
         if error.hint:
-            self._errors.print(Text(error.hint))
+            self._errors.print(Text(self._secrets.hidden_in(error.hint)))
 
     def _log(self, text: str, level: Level, event: str, data: Mapping[str, Any]) -> None:
         info = {
@@ -195,12 +201,14 @@ class Lines:
             "ts": datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
         }
         stream = sys.stderr if self.as_json else sys.stdout
-        stream.write(_json({"data": data, "info": info}) + "\n")
+        stream.write(self._json({"data": data, "info": info}) + "\n")
 
+    def _shown(self, text: str) -> str:
+        return visible(self._secrets.hidden_in(text))
 
-def _json(document: Any, indent: bool = False) -> str:
-    option = orjson.OPT_INDENT_2 if indent else 0
-    return visible_json(orjson.dumps(document, option=option).decode())
+    def _json(self, document: Any, indent: bool = False) -> str:
+        option = orjson.OPT_INDENT_2 if indent else 0
+        return visible_json(orjson.dumps(without(self._secrets, document), option=option).decode())
 
 
 def number(count: int, what: str) -> str:

@@ -171,7 +171,7 @@ class CallLog:
         values: frozenset[str] = frozenset()
         bodies: dict[str, Any] = {}
         if call.body:
-            text = call.secret.hidden_in(call.body.decode(errors="replace"))
+            text = call.secrets.hidden_in(call.body.decode(errors="replace"))
             document = _read_json(text)
             if self._mask:
                 document, values = self._mask.hide(document)
@@ -179,7 +179,7 @@ class CallLog:
             bodies["request"] = _kept(text, document)
         # What is read back is whole records, with values that no mapping names.
         if call.keys or failed or call.method == "GET":
-            text = hide_quoted(call.secret.hidden_in(call.answer.decode(errors="replace")), values)
+            text = hide_quoted(call.secrets.hidden_in(call.answer.decode(errors="replace")), values)
             document = _read_json(text)
             if self._mask:
                 document, _ = self._mask.hide(document)

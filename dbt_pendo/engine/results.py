@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import orjson
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.client import Traffic
+from dbt_pendo.secret import Secrets
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.pages import Planned
 
@@ -54,6 +55,10 @@ class SyncResult:
     duration: float = 0.0
     misconfigured: bool = False
     asked_for: bool = False
+
+    def without(self, secrets: Secrets) -> SyncResult:
+        """Returns the same with no secret in its message, which may quote the warehouse."""
+        return self if self.message is None else replace(self, message=secrets.hidden_in(self.message))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""

@@ -42,7 +42,7 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
     Raises:
         DbtPendoError: If the results cannot be written.
     """
-    started = time.monotonic()
+    started, secrets = time.monotonic(), syncs.settings.secrets
     run_id = syncs.begin(target_path)
     ready: dict[str, Prepared | SyncResult] = {
         spec.name: _ready_or_result(syncs, model, spec) for model, spec in syncs.gathered.syncs
@@ -63,6 +63,7 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
             tables = syncs.tables(prepared)
             syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
             result = SyncRun(run_id, prepared, tables, syncs.client, options, target_path, syncs.stop, observer).run()
+        result = result.without(secrets)
         results.append(result)
         observer.sync_finished(index, len(syncs.gathered.syncs), result)
         # The run log is a convenience; a schema that cannot be written has failed the sync already.

@@ -17,8 +17,8 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.network import certificates, describe_fault, retry_after
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
-from dbt_pendo.secret import Secret
-from dbt_pendo.settings import REGIONS, Settings
+from dbt_pendo.secret import Secret, Secrets, without
+from dbt_pendo.settings import REGIONS, Settings, host_of
 
 # Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
 RETRIED = frozenset({408, 429, *range(500, 600)})
@@ -59,12 +59,12 @@ class Answer:
     Attributes:
         status: The HTTP status: 2xx, or a 4xx that concerns the body of the request.
         content: The body.
-        secret: The secret of the request, which Pendo may have echoed.
+        secret: What Pendo may have echoed, and nobody may see.
     """
 
     status: int
     content: bytes
-    secret: Secret | None = None
+    secret: Secret | Secrets | None = None
 
     @property
     def ok(self) -> bool:
@@ -79,7 +79,9 @@ class Answer:
         except orjson.JSONDecodeError:
             return None
         # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-        return document if self.secret is None else _without(self.secret, document)
+        if self.secret is None or self.secret.hidden_in(text := self.content.decode(errors="replace")) == text:
+            return document
+        return without(self.secret, document)
 
     @property
     def message(self) -> str:
@@ -139,6 +141,7 @@ class PendoClient:
         self._wait = wait
         self._clock = clock
         self._watch = watch
+        self._secrets = settings.secrets
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
         self._proxies = {host: requests.utils.get_environ_proxies(host) for host in hosts}
@@ -211,7 +214,7 @@ class PendoClient:
     def key_refused(self, answer: Answer) -> KeyRefusedError:
         """Returns the error of an answer that says that Pendo does not know the integration key."""
         return KeyRefusedError(
-            f"Pendo at {self.settings.api_url} refused the integration key ({answer.message}).",
+            f"Pendo at {host_of(self.settings.api_url)} refused the integration key ({answer.message}).",
             f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
             f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.",
             answer,
@@ -219,7 +222,7 @@ class PendoClient:
 
     def _secret_refused(self, answer: Answer, secret: Secret) -> KeyRefusedError:
         return KeyRefusedError(
-            f"Pendo at {self.settings.data_url} refused the Track Event shared secret ({answer.message}).",
+            f"Pendo at {host_of(self.settings.data_url)} refused the Track Event shared secret ({answer.message}).",
             f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
             f"Details), not the integration key; and at {self._what_names(self.settings.data_url)}.",
             answer,
@@ -267,8 +270,8 @@ class PendoClient:
             may_repeat = repeatable or outcome.refused
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
                 raise UnavailableError(
-                    f"Pendo at {host} did not take {method} {path} in {attempt} attempt{'s' if attempt > 1 else ''}; "
-                    f"the last: {outcome.reason}.",
+                    f"Pendo at {host_of(host)} did not take {method} {path} in {attempt} "
+                    f"attempt{'s' if attempt > 1 else ''}; the last: {outcome.reason}.",
                     "What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL and the network, then run it "
                     "again.",
                 )
@@ -302,7 +305,7 @@ class PendoClient:
             status, content = response.status_code, response.content
         except requests.RequestException as error:
             self._pacer.strained(self._clock())
-            fault = secret.hidden_in(describe_fault(error))
+            fault = self._secrets.hidden_in(describe_fault(error))
             return _Fault(fault)
         finally:
             self._pacer.release()
@@ -310,14 +313,16 @@ class PendoClient:
             if self._watch is not None:
                 waited, seconds = started - asked, now - started
                 self._watch(
-                    Call(at, method, path, body, keys, attempt, waited, seconds, status, content, fault, secret)
+                    Call(at, method, path, body, keys, attempt, waited, seconds, status, content, fault, self._secrets)
                 )
-        answer = Answer(status, content, secret)
+        answer = Answer(status, content, self._secrets)
         if answer.status in REFUSED:
             raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer)
         if 300 <= answer.status < 400:
             variable = "PENDO_API_URL" if host == self.settings.api_url else "PENDO_DATA_URL"
-            raise PendoError(f"{host} answers {path} with a redirect.", f"Set {variable} to the host it points to.")
+            raise PendoError(
+                f"{host_of(host)} answers {path} with a redirect.", f"Set {variable} to the host it points to."
+            )
         if answer.status == 429:
             wait = retry_after(response.headers.get("Retry-After"))
             self._pacer.throttled(now, wait)
@@ -354,14 +359,3 @@ class PendoClient:
         with self._lock:
             before = self._traffic
             self._traffic = Traffic(before.requests + 1, before.retries + retry, before.bytes + len(body or b""))
-
-
-def _without(secret: Secret, document: Any) -> Any:
-    """Returns a JSON document without a secret in any of its texts."""
-    if isinstance(document, str):
-        return secret.hidden_in(document)
-    if isinstance(document, list):
-        return [_without(secret, item) for item in document]
-    if isinstance(document, dict):
-        return {secret.hidden_in(key): _without(secret, value) for key, value in document.items()}
-    return document

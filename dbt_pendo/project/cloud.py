@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -20,7 +19,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import certificates, describe_fault, retry_after
 from dbt_pendo.project.artifacts import as_mapping
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
-from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount
+from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount, host_of
 
 SUCCESS = 10
 # dbt Cloud's numbers of the other statuses in which a run stays.
@@ -147,7 +146,7 @@ class DbtCloud:
         run = self._run(run_id)
         status = run.get("status")
         if status != SUCCESS and status not in ENDED_BADLY:
-            told = self._account.token.hidden_in(str(run.get("status_humanized") or f"status {status}"))
+            told = self._account.secrets.hidden_in(str(run.get("status_humanized") or f"status {status}"))
             raise DbtCloudError(
                 f"Run {run_id} of dbt Cloud has not ended ({told}).", "Sync it when it has; nothing was sent."
             )
@@ -223,7 +222,7 @@ class DbtCloud:
                     timeout=TIMEOUT,
                 )
             except requests.RequestException as error:
-                fault = token.hidden_in(describe_fault(error))
+                fault = self._account.secrets.hidden_in(describe_fault(error))
             else:
                 if response.status_code in absent:
                     return None
@@ -244,8 +243,8 @@ class DbtCloud:
         )
 
     def _refused(self, response: requests.Response, told: str) -> ConfigError:
-        host = urlsplit(response.url).netloc
-        if host != urlsplit(self._account.url).netloc:
+        host, asked = (host_of(url).partition("://")[2] for url in (response.url, self._account.url))
+        if host != asked:
             return ConfigError(
                 f"dbt Cloud at {self._account.url} answers with a redirect to {host}, where the token was not sent.",
                 f"If that is your dbt Cloud, set {DBT_CLOUD_HOST} to it.",
@@ -264,7 +263,7 @@ class DbtCloud:
         if response.ok:
             told = "an answer that is no JSON object"
         text = str(told or response.content[: 4 * SHOWN_BODY].decode(errors="replace"))
-        text = " ".join(self._account.token.hidden_in(text).split())[:SHOWN_BODY]
+        text = " ".join(self._account.secrets.hidden_in(text).split())[:SHOWN_BODY]
         return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
 
 

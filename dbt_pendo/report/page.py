@@ -16,6 +16,7 @@ import orjson
 from dbt_pendo.engine.review import Review
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.report.content import content
+from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import json_escape, visible_json
 
 # One after the other they are the page's script.
@@ -25,7 +26,7 @@ REPORT_FILE = "pendo_report.html"
 _ESCAPES = {character: json_escape(character) for character in "<>&"}
 
 
-def page(review: Review, made_at: datetime.datetime) -> str:
+def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
     """Returns the report.
 
     Values travel as data and become text in the page, never markup. Should one slip through all the same, the page's
@@ -35,8 +36,9 @@ def page(review: Review, made_at: datetime.datetime) -> str:
     Args:
         review: What is known of the past.
         made_at: Now, in UTC.
+        secrets: What it may not show, though an earlier version may have kept it in a ledger.
     """
-    data, bodies = content(review, made_at)
+    data, bodies = (without(secrets, part) for part in content(review, made_at))
     style, script = _part("page.css"), "".join(map(_part, SCRIPTS))
     return Template(_part("page.html")).substitute(
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
