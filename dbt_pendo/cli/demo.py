@@ -74,7 +74,7 @@ class _Steps:
 
     def run(self, program: str, *arguments: str) -> None:
         click.secho(f"\n$ {shlex.join((program, *arguments))}", bold=True)
-        entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.cli import main; main()"}
+        entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.__main__ import run; run()"}
         command = [sys.executable, "-c", entry[program], *arguments]
         status = subprocess.run(command, cwd=self._project, env=self._environment, check=False).returncode  # noqa: S603
         if status:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias
 
 import orjson
 from rich.cells import cell_len
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dbt_pendo.console.documents import error_document
+from dbt_pendo.console.streams import json_for
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import visible, visible_json
@@ -175,13 +177,17 @@ class Lines:
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
         if self.as_json:
-            sys.stdout.write(self._json(document, indent=True) + "\n")
+            self._write_json(sys.stdout, document, indent=True)
 
     def failed(self, error: DbtPendoError) -> None:
         """Prints the error that ended a command."""
         self.document(error_document(error))
+        self.error(error, "CommandFailed")
+
+    def error(self, error: DbtPendoError, event: str) -> None:
+        """Prints an error on stderr, or as a line of the log."""
         if self._json_lines:
-            self._log(str(error), "error", "CommandFailed", {"message": error.message, "hint": error.hint})
+            self._log(str(error), "error", event, {"message": error.message, "hint": error.hint})
             return
         # Its lines are visible text, and ours.
         self._errors.print(Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}"))
@@ -201,14 +207,22 @@ class Lines:
             "ts": datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
         }
         stream = sys.stderr if self.as_json else sys.stdout
-        stream.write(self._json({"data": data, "info": info}) + "\n")
+        self._write_json(stream, {"data": data, "info": info})
 
     def _shown(self, text: str) -> str:
         return visible(self._secrets.hidden_in(text))
 
     def _json(self, document: Any, indent: bool = False) -> str:
-        option = orjson.OPT_INDENT_2 if indent else 0
-        return visible_json(orjson.dumps(without(self._secrets, document), option=option).decode())
+        document = without(self._secrets, document)
+        try:
+            text = orjson.dumps(document, option=orjson.OPT_INDENT_2 if indent else 0).decode()
+        except orjson.JSONEncodeError:
+            # A number of more than 64 bits, or a file's name that is no text.
+            text = json.dumps(document, indent=2 if indent else None, ensure_ascii=False, default=str)
+        return visible_json(text)
+
+    def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
+        stream.write(json_for(stream, self._json(document, indent)) + "\n")
 
 
 def number(count: int, what: str) -> str:
