@@ -69,6 +69,8 @@ def show_results(lines: Lines, run: RunResults, built: LastRun | None = None) ->
         run: What the syncs did.
         built: What dbt did just before, where that was part of the command.
     """
+    if run.unwritten is not None:
+        lines.error(run.unwritten, "ResultsNotWritten")
     if not run.results:
         return
     tags = [tag_of(result) for result in run.results]

@@ -39,8 +39,6 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
         target_path: dbt's target folder.
         observer: Watches.
 
-    Raises:
-        DbtPendoError: If the results cannot be written.
     """
     started, secrets = time.monotonic(), syncs.settings.secrets
     run_id = syncs.begin(target_path)
@@ -77,7 +75,7 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
         now(),
         [*filter(None, [syncs.calls.fault]), *_masked_nowhere(syncs)],
     )
-    run.write(target_path)
+    run = _written(run, target_path)
     faults = alert(syncs, run, options)
     take_builds(syncs.session, syncs.schema, _done(syncs, results, options), run_id)
     return replace(run, notes=[*run.notes, *faults])
@@ -125,6 +123,13 @@ def _ready_or_result(syncs: OpenSyncs, model: Model, spec: SyncSpec) -> Prepared
 
 def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:
     """Writes and returns the results of a run whose selection is empty, without opening anything."""
-    run = RunResults(new_run_id(), gathered.invocation_id, (), 0.0, now())
-    run.write(target_path)
+    return _written(RunResults(new_run_id(), gathered.invocation_id, (), 0.0, now()), target_path)
+
+
+def _written(run: RunResults, target_path: Path) -> RunResults:
+    """Writes results; if that fails, whoever waits for them still hears of the run in all other ways."""
+    try:
+        run.write(target_path)
+    except DbtPendoError as error:
+        return replace(run, unwritten=error)
     return run

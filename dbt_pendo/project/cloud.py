@@ -17,6 +17,7 @@ import requests
 from dbt_pendo import __version__
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import certificates, describe_fault, retry_after
+from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.artifacts import as_mapping
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
 from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount, host_of
@@ -155,8 +156,8 @@ class DbtCloud:
         for step in reversed([step for step in steps if step.command in BUILDING_COMMANDS]):
             manifest = self._artifact(run_id, step.index, "manifest.json")
             if manifest and as_mapping(manifest.get("metadata")).get("invocation_id") == step.invocation_id:
-                folder = target_path / "dbt_pendo" / "dbt_cloud" / str(run_id)
-                _write(folder, {"manifest.json": manifest, "run_results.json": _merged(step, steps)})
+                merged = _merged(step, steps)
+                folder = _write(target_path, run_id, {"manifest.json": manifest, "run_results.json": merged})
                 return FetchedRun(folder, f"run {run_id} of dbt Cloud{how} ({', '.join(map(str, steps))})")
         raise ConfigError(
             f"Run {run_id} of dbt Cloud{how and f'{how},'} has no step that built models and left its artifacts.",
@@ -302,16 +303,17 @@ def _json(content: bytes) -> Any:
         return None
 
 
-def _write(folder: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes a run's artifacts, never half: another process may sync the same run."""
+def _write(target_path: Path, run_id: int, artifacts: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Writes a run's artifacts, never half: another process may sync the same run; returns their folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = private_folder(target_path, "dbt_cloud", str(run_id))
         for name, artifact in artifacts.items():
-            draft = folder / f"{name}.{random.getrandbits(64):x}.tmp"
-            draft.write_bytes(orjson.dumps(artifact))
-            draft.replace(folder / name)
+            replace_private(folder / name, orjson.dumps(artifact))
         for other in folder.parent.iterdir():
             if other.stat().st_mtime < time.time() - KEPT:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}.", "Name another --target-path.") from None
+        raise ConfigError(
+            f"{target_path} cannot be written: {error.strerror}.", "Name another --target-path."
+        ) from None
+    return folder

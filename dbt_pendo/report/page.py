@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import datetime
 import hashlib
 from importlib.resources import files
@@ -15,6 +14,7 @@ import orjson
 
 from dbt_pendo.engine.review import Review
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.private import replace_private
 from dbt_pendo.report.content import content
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import json_escape, visible_json
@@ -51,19 +51,15 @@ def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
 
 
 def write_page(text: str, path: Path) -> None:
-    """Writes the report in place of an older one, never half.
+    """Writes the report in place of an older one, never half, for its owner alone.
 
     Raises:
         DbtPendoError: If it cannot be written.
     """
-    draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(text.encode())
-        draft.replace(path)
+        replace_private(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
         raise DbtPendoError(
             f"{path} cannot be written: {error.strerror}.", "Name another file with --output."
         ) from None
