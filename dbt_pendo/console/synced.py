@@ -80,6 +80,8 @@ def show_results(lines: Lines, run: RunResults, built: LastRun | None = None) ->
     lines.line(f"Delivered {number(delivered, 'row')} in {number(requests, 'request')} and {run.elapsed:.2f}s.")
     if "ERROR" in tags:
         lines.line("Completed with errors. What was not delivered comes again with the next run.", "error")
+    elif run.unwritten is not None:
+        lines.line("Completed, but its results could not be written.", "error")
     elif run.has_warnings:
         lines.line("Completed with warnings.", "warn")
     else:

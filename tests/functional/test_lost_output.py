@@ -203,6 +203,7 @@ def test_results_that_cannot_be_written_though_nothing_was_sent(
     # The document is whole; the error is beside it.
     assert len(ended.json["results"]) == (0 if args else 1)
     assert "pendo_results.json cannot be written: Is a directory.\nNo row was sent.\n" in ended.stderr
+    assert "Completed successfully" not in run_cli("sync", *args).expect(1).stdout
 
 
 def test_a_journal_that_cannot_be_written_ends_a_sync_in_plain_words(shop: SmallProject, sandbox: Sandbox) -> None:
