@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from dbt_pendo.cli import main
+from dbt_pendo.console.streams import lost_output, steady_streams
 
 
 def run() -> None:
@@ -14,15 +14,14 @@ def run() -> None:
 
     At once: all is closed by then, and Python would take a quarter of a second to free all that dbt loaded, one by one.
     """
+    steady_streams()
     status = 0
     try:
         main()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    for stream in (sys.stdout, sys.stderr):
-        # Whoever read it may be gone.
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+    lost_output(is_silent_about_readers=True)
+    sys.stderr.flush()
     os._exit(status)
 
 

@@ -373,7 +373,7 @@ def proxy_login_advice(url: str) -> str:
     )
 
 
-def host_of(url: str, base: str = "") -> str | None:
+def other_host(url: str, base: str = "") -> str | None:
     """Returns scheme, host and port of a URL that somebody else sent; None when it names no host.
 
     Args:

@@ -1,23 +1,44 @@
-"""What is never shown: keys, tokens, and the URLs of webhooks."""
+"""What is never shown: keys, tokens, the URLs of webhooks, the passwords of proxies."""
 
 from __future__ import annotations
 
+import base64
 import html
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of this prefix in its logs
+HIDDEN = "***"
+# A shorter secret is hidden where it stands alone, not inside of other words.
+SHORTEST_INSIDE = 6
+# Characters of base64 that are enough to tell a secret by.
+SHORTEST_ENCODED = 6
+_BACKSLASHES = re.compile(r"\\+(?:u([0-9a-f]{4}))?")
+# Up to the last @, for a password may hold one, and a slash, where it should be written %40 and %2f.
+_USERINFO = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(.*)@")
 
 
 class Secret:
     """A key that never shows itself: only ``reveal`` gives it away."""
 
-    __slots__ = ("_lowered", "_pattern", "_text", "variable")
+    __slots__ = ("_encoded", "_is_odd", "_lowered", "_pattern", "_text", "variable")
 
     def __init__(self, text: str, variable: str) -> None:
         self._text = text
         self._lowered = text.lower()
-        self._pattern = re.compile("".join(map(_spellings, text)), re.IGNORECASE)
+        self._encoded = tuple(dict.fromkeys(_encoded(text)))
+        # To read a text may change how such a secret stands in it.
+        self._is_odd = not text.isascii() or any(mark in text for mark in "\\%&")
+        spelt = "".join(map(_spellings, text))
+        if len(text) < SHORTEST_INSIDE:
+            spelt = rf"(?<!\w){spelt}(?!\w)"
+        self._pattern = re.compile("|".join([f"(?i:{spelt})", *map(re.escape, self._encoded)]))
         self.variable = variable
+
+    def __len__(self) -> int:
+        return len(self._text)
 
     def reveal(self) -> str:
         """Returns the secret itself, for the request alone."""
@@ -25,13 +46,76 @@ class Secret:
 
     def hidden_in(self, text: str) -> str:
         """Returns a text without the secret, for messages made of what others said, however they spelt it."""
-        # Most texts hold neither the secret nor anything that might be one quoted: a quick look saves the slow one.
-        if "\\" in text or "%" in text or "&" in text or self._lowered in text.lower():
-            return self._pattern.sub("***", text)
+        return self.hidden_where_read(text, _read(text))
+
+    def hidden_where_read(self, text: str, read: str) -> str:
+        """Returns the same, given what ``_read`` makes of the text: most hold no secret, and a look costs little."""
+        if self._lowered in read or self._is_odd:
+            return self._pattern.sub(HIDDEN, text)
+        for encoded in self._encoded:
+            if encoded in text:
+                return self._pattern.sub(HIDDEN, text)
         return text
 
     def __repr__(self) -> str:
         return f"Secret({self.variable})"
+
+
+class Secrets:
+    """All secrets that somebody may quote."""
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        # The longest first: one may be a part of another.
+        self._secrets = sorted({one.reveal(): one for one in secrets if len(one)}.values(), key=len, reverse=True)
+        self._shortest = min(map(len, self._secrets), default=0)
+
+    def hidden_in(self, text: str) -> str:
+        """Returns a text without any of them."""
+        if not self._secrets or len(text) < self._shortest:
+            return text
+        read = _read(text)
+        for secret in self._secrets:
+            text = secret.hidden_where_read(text, read)
+        return text
+
+
+def without(secret: Secret | Secrets, document: Any) -> Any:
+    """Returns a JSON document without a secret, or any of several, in its texts."""
+    if isinstance(document, str):
+        return secret.hidden_in(document)
+    if isinstance(document, (list, tuple)):
+        return [without(secret, item) for item in document]
+    if isinstance(document, Mapping):
+        return {
+            secret.hidden_in(key) if isinstance(key, str) else key: without(secret, value)
+            for key, value in document.items()
+        }
+    return document
+
+
+def secrets_of_url(url: str, variable: str) -> Iterator[Secret]:
+    """Yields what is secret in a URL, well formed or not: the password before its host, the values of its query."""
+    if (found := _USERINFO.match(url)) is not None:
+        userinfo = found[1]
+        user, _, password = userinfo.partition(":")
+        # A name alone may be a token. Beside a password it is a name, and may be any word.
+        for text in (userinfo, password or user):
+            yield from (Secret(one, variable) for one in {text, unquote(text)} if one)
+    _, _, query = url.partition("?")
+    yield from (Secret(value, variable) for _, value in parse_qsl(query.partition("#")[0]))
+
+
+def _read(text: str) -> str:
+    """Returns a text in lower case, and beside it what is meant where it is JSON, a URL or HTML."""
+    lowered = text.lower()
+    meant = _BACKSLASHES.sub(_unescaped, lowered) if "\\" in lowered else lowered
+    meant = unquote(meant) if "%" in meant else meant
+    meant = html.unescape(meant).lower() if "&" in meant else meant
+    return lowered if meant is lowered else f"{lowered}\n{meant.lower()}"
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else ""
 
 
 def _spellings(character: str) -> str:
@@ -40,3 +124,15 @@ def _spellings(character: str) -> str:
     # No two of them may match the same text: that would take exponential time.
     named = f"|{named}" if (named := html.escape(character)) != character else ""
     return rf"(?:\\{{0,3}}(?:{plain}|u{code:04x})|%{code:02x}|&#0{{0,5}}{code};|&#x0{{0,5}}{code:x};{named})"
+
+
+def _encoded(text: str) -> Iterator[str]:
+    """Yields a secret as it is in base64, alone or after 1 or 2 bytes of others, in both alphabets."""
+    content = text.encode(errors="replace")
+    for before in range(3):
+        # Only the characters that are made of its own bytes alone.
+        own = slice((before * 8 + 5) // 6, (before + len(content)) * 8 // 6)
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            encoded = encode(bytes(before) + content).decode()[own]
+            if len(encoded) >= SHORTEST_ENCODED:
+                yield encoded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from dbt_pendo.channels import Channel, read_channels
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret
+from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, secrets_of_url
 
 # pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
 REGIONS: Mapping[str, tuple[str, str]] = {
@@ -56,6 +56,12 @@ TRACK_SECRET = "PENDO_TRACK_SECRET"  # noqa: S105 - the variable's name, not a s
 DBT_CLOUD_TOKEN = "DBT_CLOUD_API_TOKEN"  # noqa: S105 - the variable's name, not a secret
 DBT_CLOUD_ACCOUNT = "DBT_CLOUD_ACCOUNT_ID"
 DBT_CLOUD_HOST = "DBT_CLOUD_HOST"
+URLS = frozenset({ENVIRONMENT["api_url"][0], ENVIRONMENT["data_url"][0], DBT_CLOUD_HOST})
+PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+# A shorter variable of dbt's secret ones may hold any word, and no secret.
+SHORTEST_SECRET = 4
+# A longer value that makes no sense is not repeated: it may be a key that was pasted into the wrong place.
+LONGEST_REPEATED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ class Settings:
         alerts: Where to tell of what a run changed.
         integration_key: The key that writes metadata.
         track_secrets: Track Event shared secrets by app; the empty name is the only app's.
+        other_secrets: What else in the environment nobody may see.
     """
 
     region: str = "us"
@@ -105,6 +112,14 @@ class Settings:
     alerts: tuple[Channel, ...] = ()
     integration_key: Secret | None = None
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
+    other_secrets: tuple[Secret, ...] = ()
+
+    @property
+    def secrets(self) -> Secrets:
+        """All that no text from outside may show."""
+        key = () if self.integration_key is None else (self.integration_key,)
+        webhooks = (channel.url for channel in self.alerts if channel.url is not None)
+        return Secrets((*key, *self.track_secrets.values(), *webhooks, *self.other_secrets))
 
     def require_integration_key(self) -> Secret:
         """Returns the integration key.
@@ -143,11 +158,13 @@ class DbtCloudAccount:
         url: Base URL of its host, without a trailing slash; which host it is differs by account.
         account_id: dbt Cloud's number for it.
         token: A service token or a personal one.
+        secrets: All that no text from outside may show, the token among it.
     """
 
     url: str
     account_id: int
     token: Secret
+    secrets: Secrets
 
 
 def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
@@ -162,9 +179,10 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
     host = environ.get(DBT_CLOUD_HOST, "").strip() or "cloud.getdbt.com"
     url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, "cloud.getdbt.com")
     if urlsplit(url).path:
-        raise ConfigError(f"{DBT_CLOUD_HOST}: {url} is more than a host.", "Write it like cloud.getdbt.com.")
+        shown = f"{host_of(url)}/…"
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {shown} is more than a host.", "Write it like cloud.getdbt.com.")
     if urlsplit(url).scheme != "https" and not is_this_machine(urlsplit(url).hostname or ""):
-        raise ConfigError(f"{DBT_CLOUD_HOST}: {url} would send the token over plain http.", "Use https.")
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {host_of(url)} would send the token over plain http.", "Use https.")
     account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
     if not account:
         raise ConfigError(
@@ -174,7 +192,8 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
     account_id = int(_convert("account_id", account, int, DBT_CLOUD_ACCOUNT))
     for variable in (DBT_CLOUD_TOKEN, f"{SECRET_PREFIX}{DBT_CLOUD_TOKEN}"):
         if text := environ.get(variable, "").strip():
-            return DbtCloudAccount(url, account_id, Secret(_checked_secret(text, variable), variable))
+            token = Secret(_checked_secret(text, variable), variable)
+            return DbtCloudAccount(url, account_id, token, Secrets((token, *environment_secrets(environ))))
     raise ConfigError(
         f"No dbt Cloud token is set: {DBT_CLOUD_TOKEN} is empty.",
         "Create a service token that may read jobs (Account settings > Service tokens), and put it there.",
@@ -216,7 +235,7 @@ def load_settings(
         raise ConfigError(f"{ENVIRONMENT['max_error_share'][0]} is a share from 0 to 1.", "Write 0.2 for 20 %.")
     region = values.get("region", "us")
     if region not in REGIONS:
-        raise ConfigError(f"{region!r} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}.")
+        raise ConfigError(f"{repeated(region)} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}.")
     api_url, data_url = REGIONS[region]
     values["api_url"] = _checked_url(values.get("api_url", api_url), ENVIRONMENT["api_url"][0])
     if values["api_url"] != api_url:
@@ -226,7 +245,12 @@ def load_settings(
     for name in ("api_url", "data_url"):
         _refuse_open_http(values[name], ENVIRONMENT[name][0], values.get("allow_http", False))
 
-    return Settings(**values, **_secrets(environ), alerts=read_channels(project_vars.get(ALERTS), environ))
+    return Settings(
+        **values,
+        **_secrets(environ),
+        alerts=read_channels(project_vars.get(ALERTS), environ),
+        other_secrets=tuple(environment_secrets(environ)),
+    )
 
 
 def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
@@ -235,7 +259,7 @@ def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
     if kind is bool:
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if (word := str(value).strip().lower()) not in words:
-            raise ConfigError(f"{origin}: {value!r} is neither true nor false.")
+            raise ConfigError(f"{origin}: {repeated(value)} is neither true nor false.")
         return words[word]
     if kind is tuple:
         items = value if isinstance(value, list) else str(value).split(",")
@@ -244,10 +268,10 @@ def _convert(name: str, value: Any, kind: type, origin: str) -> Any:
         number = kind(str(value))
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"{origin}: {value!r} is not {wanted}.") from None
+        raise ConfigError(f"{origin}: {repeated(value)} is not {wanted}.") from None
     may_be_zero = name in MAY_BE_ZERO
     if not 0 <= number < float("inf") or (number == 0 and not may_be_zero):
-        raise ConfigError(f"{origin}: {value!r} must be {'zero or more' if may_be_zero else 'above zero'}.")
+        raise ConfigError(f"{origin}: {repeated(value)} must be {'zero or more' if may_be_zero else 'above zero'}.")
     return number
 
 
@@ -262,7 +286,7 @@ def _checked_url(url: str, variable: str, example: str = "https://app.pendo.io")
         # A port that is no number, half an IPv6 address.
         usable = False
     if not usable or not url.isprintable() or " " in url or "?" in url or "#" in url:
-        raise ConfigError(f"{variable}: {url!r} is not the URL of a host.", f"Write it like {example}.")
+        raise ConfigError(f"{variable}: {repeated(url)} is not the URL of a host.", f"Write it like {example}.")
     return url.rstrip("/")
 
 
@@ -271,9 +295,22 @@ def _refuse_open_http(url: str, variable: str, allowed: bool) -> None:
     if parts.scheme == "https" or allowed or is_this_machine(parts.hostname or ""):
         return
     raise ConfigError(
-        f"{variable}: {url} would send the key over plain http, for everyone on the way to read.",
+        f"{variable}: {host_of(url)} would send the key over plain http, for everyone on the way to read.",
         f"Use https; for a proxy you trust, set {ENVIRONMENT['allow_http'][0]}=true.",
     )
+
+
+def repeated(value: Any) -> str:
+    """Returns a value that makes no sense as a message shows it: not if it may be a secret."""
+    text = repr(value)
+    return text if len(str(value)) <= LONGEST_REPEATED else f"what it holds ({len(str(value))} characters)"
+
+
+def host_of(url: str) -> str:
+    """Returns a URL as it is shown: scheme, host and port, for the rest may be secret."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
 
 
 def is_this_machine(host: str) -> bool:
@@ -284,6 +321,17 @@ def is_this_machine(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:
+    """Yields all that is secret in the environment, whether or not it can be used."""
+    for variable, text in environ.items():
+        text, name = text.strip(), variable.removeprefix(SECRET_PREFIX)
+        is_key = name.startswith((INTEGRATION_KEY, TRACK_SECRET)) or name == DBT_CLOUD_TOKEN
+        if is_key or (variable.startswith(SECRET_PREFIX) and len(text) >= SHORTEST_SECRET):
+            yield Secret(text, variable)
+        elif variable.upper() in PROXIES or variable in URLS:
+            yield from secrets_of_url(text, variable)
 
 
 def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:

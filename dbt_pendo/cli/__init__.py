@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
+import os
 import sys
 
 import click
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.secret import Secrets
+from dbt_pendo.settings import environment_secrets
+from dbt_pendo.visible import visible
 
 # Where each command lives; a command's module is imported when it is called, so that --help answers at once.
 COMMANDS = {
@@ -63,11 +68,17 @@ def main() -> None:
     # new ones, as Python does, takes a tenth of the time of a sync.
     gc.set_threshold(200_000, 20, 100)
     try:
-        cli(prog_name="dbt-pendo")
+        # Not by itself, for what click says of a flag may quote it.
+        sys.exit(cli.main(prog_name="dbt-pendo", standalone_mode=False) or 0)
     except DbtPendoError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough.
-        sys.stderr.close()
+    except click.ClickException as error:
+        said = io.StringIO()
+        error.show(said)
+        text = Secrets(environment_secrets(os.environ)).hidden_in(said.getvalue())
+        click.echo("\n".join(map(visible, text.split("\n"))), err=True, nl=False)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("Aborted!", err=True)
         sys.exit(1)

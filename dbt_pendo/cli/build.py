@@ -59,6 +59,7 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
     def run(lines: Lines) -> int:
         from dbt_pendo.console.opening import show_found
         from dbt_pendo.console.step_summary import write_step_summary
+        from dbt_pendo.console.streams import lost_output
         from dbt_pendo.console.synced import SyncView, show_built_nothing, show_results
         from dbt_pendo.engine.gather import Selection, gather_syncs
         from dbt_pendo.engine.open_syncs import open_syncs
@@ -86,6 +87,7 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
         show_results(lines, results, gathered.last_run)
         write_step_summary(results)
         lines.document(results.to_dict())
+        lost_output()
         return max(results.exit_code(warn_error), int(status != 0))
 
     run_with_lines(run, flags)

@@ -16,6 +16,7 @@ import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.visible import visible
 
 # A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
@@ -48,7 +49,7 @@ def demo(keep: Path | None) -> None:
         steps.show_requests(sent)
         steps.show_pendo()
         if keep:
-            click.echo(f"The project is in {keep}.")
+            click.echo(f"The project is in {visible(str(keep))}.")
 
 
 class _Steps:
@@ -73,7 +74,7 @@ class _Steps:
 
     def run(self, program: str, *arguments: str) -> None:
         click.secho(f"\n$ {shlex.join((program, *arguments))}", bold=True)
-        entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.cli import main; main()"}
+        entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.__main__ import run; run()"}
         command = [sys.executable, "-c", entry[program], *arguments]
         status = subprocess.run(command, cwd=self._project, env=self._environment, check=False).returncode  # noqa: S603
         if status:

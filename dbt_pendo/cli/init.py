@@ -44,6 +44,7 @@ def init(model: str, object_: Object | None, output: Path | None, **flags: Any) 
 
     def run(lines: Lines) -> int:
         from dbt_pendo.console.documents import document, starter_entry
+        from dbt_pendo.console.streams import lost_output
         from dbt_pendo.engine.starter import start_mapping
         from dbt_pendo.engine.starter_yaml import as_yaml
         from dbt_pendo.project.described import find_model
@@ -60,7 +61,7 @@ def init(model: str, object_: Object | None, output: Path | None, **flags: Any) 
             said = f"Wrote {output}. Read it through, then `dbt parse` and `dbt-pendo check`."
             lines.line(said, "success", "MappingStarted", entry)
         lines.document(document([entry]))
-        return 0
+        return int(output is None and lost_output(is_silent_about_readers=True))
 
     run_with_lines(run, flags)
 

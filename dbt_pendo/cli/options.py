@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import click
 import yaml
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, load_settings
+from dbt_pendo.secret import Secrets
+from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, environment_secrets, load_settings
 
 if TYPE_CHECKING:
     from dbt_pendo.console.lines import Lines
@@ -244,6 +246,7 @@ def run_with_lines(run: Callable[[Lines], int], flags: dict[str, Any]) -> NoRetu
         quiet=flags.pop("quiet"),
         json_lines=flags.pop("log_format") == "json",
         colors=flags.pop("use_colors"),
+        secrets=Secrets(environment_secrets(os.environ)),
     )
     try:
         status = run(lines)
@@ -263,10 +266,17 @@ def _read_project(project_dir: Path, other_way: str) -> dict[str, Any]:
             f"Run this in a dbt project, or name one with --project-dir.{other_way}",
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path} is not YAML: {_yaml_fault(error)}") from None
     if not isinstance(project, dict):
         raise ConfigError(f"{path} is not a dbt project.")
     return project
+
+
+def _yaml_fault(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+    """Says what is wrong and where, without the line itself, which may hold a key."""
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
+    return f"{what}, line {mark.line + 1}, column {mark.column + 1}." if mark is not None else f"{what}."
 
 
 def _first_model_path(project: Mapping[str, Any]) -> str:

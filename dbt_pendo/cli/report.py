@@ -46,7 +46,7 @@ def report(output: Path | None, runs: int, **flags: Any) -> None:
         with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
             found = review(past, mapped, invocation.project_dir.name, invocation.settings.mask, runs)
         path = output or invocation.target_path / REPORT_FILE
-        write_page(page(found, datetime.datetime.now(datetime.timezone.utc)), path)
+        write_page(page(found, datetime.datetime.now(datetime.timezone.utc), invocation.settings.secrets), path)
         show_report(lines, found, path)
         lines.document(document([report_entry(found, path)]))
         return 0

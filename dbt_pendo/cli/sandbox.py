@@ -10,6 +10,7 @@ import click
 import yaml
 
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.visible import visible
 
 
 @click.command()
@@ -62,7 +63,8 @@ def sandbox(
     def show(request: Request) -> None:
         if not as_json:
             status = request.status or request.fault
-            click.echo(f"{request.method} {request.path} {request.records or ''} -> {status}".replace("  ", " "))
+            said = f"{request.method} {request.path} {request.records or ''} -> {status}"
+            click.echo(visible(said.replace("  ", " ")))
 
     serve(port, Switches().with_changes(_parse(switches)), show, apps=apps, on_start=set_scene)
 

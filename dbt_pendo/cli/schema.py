@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
+from dbt_pendo.console.streams import lost_output
 from dbt_pendo.spec.json_schema import json_schema
 
 
@@ -14,3 +16,6 @@ from dbt_pendo.spec.json_schema import json_schema
 def schema(as_json: bool) -> None:
     """Print the JSON Schema of `meta.pendo`, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
+    # There is nothing else to it.
+    if lost_output(is_silent_about_readers=True):
+        sys.exit(1)

@@ -118,6 +118,7 @@ def sync(
         if dry_run:
             return _plan(lines, full_refresh, 0, flags, retry_held)
         from dbt_pendo.console.step_summary import write_step_summary
+        from dbt_pendo.console.streams import lost_output
         from dbt_pendo.console.synced import SyncView, show_results
         from dbt_pendo.engine.run import nothing_to_sync, run_syncs
         from dbt_pendo.engine.sync import Options
@@ -133,6 +134,7 @@ def sync(
         show_results(lines, results)
         write_step_summary(results)
         lines.document(results.to_dict())
+        lost_output()
         return results.exit_code(warn_error)
 
     run_with_lines(run, flags)

@@ -16,7 +16,7 @@ def show_reset(lines: Lines, done: Sequence[Reset], adopt: bool) -> None:
         note = "" if one.error else f"{number(one.adopted, 'row')} adopted" if adopt or one.known else "forgotten"
         text = f"{'OK reset' if tag == 'OK' else 'ERROR resetting'} {one.spec.object} {one.spec.name}"
         lines.node(index, len(done), text, tag, note, "SyncReset", reset_entry(one))
-        lines.below(str(one.error or ""), "error")
+        lines.message_below(one.error, "error")
         if one.known is not None:
             lines.below(f"{one.known.drifted:,} drifted, {one.known.missing:,} missing in Pendo")
         if one.spec.object == "track_event" and not adopt and one.error is None:

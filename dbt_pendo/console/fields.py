@@ -30,7 +30,7 @@ def show_fields(lines: Lines, found: Sequence[SyncFields], unmapped: Sequence[Un
         notes = [] if one.error else [each.note for each in one.matched if each.note]
         for note in (*notes, *one.warnings):
             lines.below(note, "warn")
-        lines.below(str(one.error or ""), "error")
+        lines.message_below(one.error, "error")
     for object_ in dict.fromkeys(each.object for each in unmapped):
         left = [each for each in unmapped if each.object == object_]
         lines.line()

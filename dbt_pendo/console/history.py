@@ -205,7 +205,7 @@ def row_entry(story: RowStory) -> dict[str, Any]:
 def _why(lines: Lines, sync: LoggedSync, reasons: Sequence[GroupedReason]) -> None:
     # The ledger tells of the same rows, all of them, and puts like reasons together; it logs an invalid row once.
     told = tuple({f" {reason.status}: " for reason in reasons if reason.status != "invalid"})
-    for note in (sync.message or "").splitlines():
+    for note in (sync.message or "").split("\n"):
         if not any(word in note for word in told):
             lines.below(note, timed=False)
     reasons = [reason for reason in reasons if reason.status != "invalid"]

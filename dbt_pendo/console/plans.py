@@ -17,7 +17,7 @@ def show_plan(lines: Lines, planned: Sequence[Checked]) -> None:
         text = f"{'ERROR planning' if one.error else 'PLAN'} {one.spec.object} {one.spec.name}"
         note = "" if one.error else _planned(one.planned)
         lines.node(index, len(planned), text, tag, note, "SyncPlanned", planned_entry(one))
-        lines.below(str(one.error or ""), "error")
+        lines.message_below(one.error, "error")
         lines.below(one.note or "", "warn")
         if one.planned.removed and not one.spec.sends_removals:
             left = f"{one.planned.removed:,} left the model"
@@ -40,7 +40,7 @@ def show_checks(lines: Lines, checked: Sequence[Checked]) -> None:
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
         text = f"{tag} {one.spec.object} {one.spec.name}"
         lines.node(index, len(checked), text, tag, "", "SyncChecked", checked_entry(one))
-        lines.below(str(one.error or ""), "error")
+        lines.message_below(one.error, "error")
         _findings(lines, one)
     failed = sum(one.error is not None for one in checked)
     lines.line()

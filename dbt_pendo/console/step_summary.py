@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 from dbt_pendo.console.synced import tag_of
 from dbt_pendo.engine.results import RunResults, SyncResult
+from dbt_pendo.visible import visible
 
 # GitHub names the file a step may write Markdown to.
 VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -17,6 +19,8 @@ COUNTS = ("delivered", "missing", "rejected", "invalid", "held")
 _ESCAPES = str.maketrans(
     {**{character: f"\\{character}" for character in "\\`*_{}[]#|~"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
+
+_ADDRESSES = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def write_step_summary(run: RunResults) -> None:
@@ -40,7 +44,8 @@ def step_summary(run: RunResults) -> str:
         *(
             f"- **{_escaped(result.sync)}**: {_escaped(note)}"
             for result in run.results
-            for note in (result.message or "").splitlines()
+            for note in (result.message or "").split("\n")
+            if note
         ),
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
@@ -63,4 +68,5 @@ def _row(result: SyncResult) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.translate(_ESCAPES)
+    """Returns a text that is neither Markdown nor HTML, and no address that becomes a link."""
+    return _ADDRESSES.sub(r"\\\g<0>", visible(text).translate(_ESCAPES))

@@ -10,6 +10,7 @@ from dbt_pendo.console.lines import LEVELS, Lines, Tag, number
 from dbt_pendo.engine.results import RunResults, SyncResult
 from dbt_pendo.project.run_results import BUILT, LastRun
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.pages import Planned
 
 
@@ -36,7 +37,7 @@ class SyncView:
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """Starts the progress bar."""
         if self._bars is not None and planned.to_send:
-            self._bar = self._bars.add_task(spec.name, total=planned.to_send)
+            self._bar = self._bars.add_task(visible(spec.name), total=planned.to_send)
 
     def sync_progressed(self, spec: SyncSpec, rows: int) -> None:
         """Moves the progress bar."""
@@ -52,7 +53,7 @@ class SyncView:
         verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
         text = f"{verb} {result.object} {result.sync}"
         self._lines.node(index, total, text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
-        self._lines.below(result.message or "", LEVELS[tag])
+        self._lines.message_below(result.message, LEVELS[tag])
 
 
 def show_built_nothing(lines: Lines) -> None:
@@ -68,6 +69,8 @@ def show_results(lines: Lines, run: RunResults, built: LastRun | None = None) ->
         run: What the syncs did.
         built: What dbt did just before, where that was part of the command.
     """
+    if run.unwritten is not None:
+        lines.error(run.unwritten, "ResultsNotWritten")
     if not run.results:
         return
     tags = [tag_of(result) for result in run.results]
@@ -77,6 +80,8 @@ def show_results(lines: Lines, run: RunResults, built: LastRun | None = None) ->
     lines.line(f"Delivered {number(delivered, 'row')} in {number(requests, 'request')} and {run.elapsed:.2f}s.")
     if "ERROR" in tags:
         lines.line("Completed with errors. What was not delivered comes again with the next run.", "error")
+    elif run.unwritten is not None:
+        lines.line("Completed, but its results could not be written.", "error")
     elif run.has_warnings:
         lines.line("Completed with warnings.", "warn")
     else:

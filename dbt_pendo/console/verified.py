@@ -19,7 +19,7 @@ def show_verified(lines: Lines, verified: Sequence[Verified]) -> None:
         text = f"{'OK verified' if tag == 'OK' else tag} {one.spec.object} {one.spec.name}"
         note = "" if one.error or one.note else _verified(one)
         lines.node(index, len(verified), text, tag, note, "SyncVerified", verified_entry(one))
-        lines.below(str(one.error or one.note or ""), LEVELS[tag])
+        lines.message_below(one.error or one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
                 f"{name}: {_held(ours)} in the warehouse, {_held(theirs)} in Pendo"
@@ -34,7 +34,7 @@ def show_verified(lines: Lines, verified: Sequence[Verified]) -> None:
             lines.below(f"only in Pendo, e.g. {one.only_example}")
         if one.repaired is not None:
             lines.below(f"resent: {summary(one.repaired)}", LEVELS[tag])
-            lines.below(one.repaired.message or "", LEVELS[tag])
+            lines.message_below(one.repaired.message, LEVELS[tag])
     lines.line()
     if not verified:
         return

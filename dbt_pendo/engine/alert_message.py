@@ -10,6 +10,7 @@ from typing import Any
 from dbt_pendo import __version__
 from dbt_pendo.channels import Event, Format
 from dbt_pendo.engine.alerts import Alert, Change
+from dbt_pendo.visible import visible
 
 SYNCS_SHOWN = 20
 LONGEST_REASON = 300
@@ -126,6 +127,6 @@ def _reason(change: Change) -> str | None:
 
 
 def _code(text: str) -> str:
-    """Returns a text as it is, as code: nothing in it is a link, a mention or the end of the code."""
-    plain = " ".join(text.split()).replace("`", "'")
+    """Returns a text as code: nothing in it is a link, a mention or the end of the code."""
+    plain = visible(" ".join(text.split())).replace("`", "'")
     return f"`{plain.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')}`"

@@ -21,8 +21,9 @@ import orjson
 
 from dbt_pendo.engine.mask import BodyMask, hide_quoted
 from dbt_pendo.pendo.call import Call
+from dbt_pendo.private import FOLDER, narrow_folder, open_private, private_folder
 
-RUNS_FOLDER = Path("dbt_pendo") / "runs"
+RUNS_FOLDER = Path(FOLDER) / "runs"
 CALLS_FILE = "requests.jsonl"
 RUN_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
 # Of the calls that Pendo took as a whole, so many keep their bodies: of each sync and path the first.
@@ -117,11 +118,11 @@ class CallLog:
             run_id: The run.
             keep: How many runs keep their calls, this one among them.
         """
-        folder = target_path / RUNS_FOLDER / run_id
+        narrow_folder(target_path)
         with self._readable_fault():
-            folder.mkdir(parents=True, exist_ok=True)
+            folder = private_folder(target_path, "runs", run_id)
             # Unbuffered, as the journal is: what led to a crash is what one wants to see.
-            self._file = (folder / CALLS_FILE).open("wb", buffering=0)
+            self._file = open_private(folder / CALLS_FILE)
             for old in run_folders(target_path)[keep:]:
                 shutil.rmtree(old, ignore_errors=True)
 
@@ -171,7 +172,7 @@ class CallLog:
         values: frozenset[str] = frozenset()
         bodies: dict[str, Any] = {}
         if call.body:
-            text = call.secret.hidden_in(call.body.decode(errors="replace"))
+            text = call.secrets.hidden_in(call.body.decode(errors="replace"))
             document = _read_json(text)
             if self._mask:
                 document, values = self._mask.hide(document)
@@ -179,7 +180,7 @@ class CallLog:
             bodies["request"] = _kept(text, document)
         # What is read back is whole records, with values that no mapping names.
         if call.keys or failed or call.method == "GET":
-            text = hide_quoted(call.secret.hidden_in(call.answer.decode(errors="replace")), values)
+            text = hide_quoted(call.secrets.hidden_in(call.answer.decode(errors="replace")), values)
             document = _read_json(text)
             if self._mask:
                 document, _ = self._mask.hide(document)

@@ -14,7 +14,7 @@ import yaml
 from dbt_pendo.engine.gather import nothing_annotated, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.project.artifacts import Manifest, Model, read_manifest
-from dbt_pendo.settings import Settings
+from dbt_pendo.settings import Settings, host_of
 from dbt_pendo.spec.in_words import description, title
 from dbt_pendo.spec.sync import SyncSpec
 
@@ -128,7 +128,7 @@ def _exposure(model: Model, spec: SyncSpec, manifest: Manifest, settings: Settin
         "name": name if name.startswith(_PREFIX) else f"{_PREFIX}{name}",
         "label": _not_jinja(title(spec)),
         "type": "application",
-        "url": _not_jinja(settings.api_url),
+        "url": _not_jinja(host_of(settings.api_url)),
         "description": _not_jinja(description(spec)),
         "depends_on": [_ref(model, manifest.project)],
         "owner": {key: _not_jinja(text) for key, text in _owner(model, manifest, settings).items()},

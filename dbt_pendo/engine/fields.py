@@ -199,7 +199,7 @@ def unusable(spec: SyncSpec, matched: Iterable[MatchedField]) -> ConfigError | N
     if not wrong:
         return None
     return ConfigError(
-        "\n".join(f"{spec.file}: {spec.name}: {one.note}" for one in wrong),
+        [f"{spec.file}: {spec.name}: {one.note}" for one in wrong],
         " ".join(_ADVICE[state] for state in dict.fromkeys(one.state for one in wrong)),
     )
 

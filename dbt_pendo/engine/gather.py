@@ -23,7 +23,7 @@ class MappingError(ConfigError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         count = len(problems)
         super().__init__(
-            "\n".join(map(str, problems)),
+            [str(problem) for problem in problems],
             f"{count} problem{'s' if count > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo schema` prints "
             "what may stand there.",
         )

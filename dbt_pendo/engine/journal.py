@@ -20,9 +20,9 @@ import orjson
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcome import DELIVERED, Outcome, Position, Status
+from dbt_pendo.private import FOLDER, open_private, private_folder
 from dbt_pendo.warehouse.pages import Span
 
-FOLDER = "dbt_pendo"
 BUCKET = re.compile("[0-9a-f]{3}")
 
 
@@ -69,9 +69,9 @@ class Journal:
         self._path = path
         self._lock = threading.Lock()
         with self._readable_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent.parent)
             # Unbuffered: a line is with the operating system when write() returns, and outlives the process.
-            self._file = path.open("wb", buffering=0)
+            self._file = open_private(path)
         self._write({"run_id": run_id, "destination": destination})
 
     def begin_page(self, number: int, span: Span) -> None:

@@ -173,7 +173,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
             found[name] = column
     if missing:
         raise ConfigError(
-            "\n".join(f"{spec.file}: {spec.name}: {relation} {line}" for line in dict.fromkeys(missing)),
+            [f"{spec.file}: {spec.name}: {relation} {line}" for line in dict.fromkeys(missing)],
             f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
         )
     return Source(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,8 @@ import orjson
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.pendo.client import Traffic
+from dbt_pendo.private import replace_private
+from dbt_pendo.secret import Secrets
 from dbt_pendo.spec.sync import SyncSpec
 from dbt_pendo.warehouse.pages import Planned
 
@@ -55,6 +57,10 @@ class SyncResult:
     misconfigured: bool = False
     asked_for: bool = False
 
+    def without(self, secrets: Secrets) -> SyncResult:
+        """Returns the same with no secret in its message, which may quote the warehouse."""
+        return self if self.message is None else replace(self, message=secrets.hidden_in(self.message))
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
         return {
@@ -88,6 +94,7 @@ class RunResults:
         elapsed: Seconds.
         generated_at: When the run ended, in UTC.
         notes: What is worth a warning, and no sync's doing.
+        unwritten: Why ``pendo_results.json`` could not be written; None if it was.
     """
 
     run_id: str
@@ -96,9 +103,10 @@ class RunResults:
     elapsed: float
     generated_at: datetime.datetime
     notes: Sequence[str] = ()
+    unwritten: DbtPendoError | None = None
 
     def exit_code(self, warn_error: bool = False) -> int:
-        """Returns the exit status of the contract (design.md 2.3).
+        """Returns the exit status of the contract (design.md 2.3); results that cannot be written are a failure.
 
         2 is for a run in which no sync could start because all are configured wrongly; once another sync was
         able to deliver, a misconfigured one is a failed sync among others.
@@ -106,6 +114,8 @@ class RunResults:
         if self.results and all(result.misconfigured for result in self.results):
             return 2
         if any(result.status in ("partial", "error", "blocked", "interrupted") for result in self.results):
+            return 1
+        if self.unwritten is not None:
             return 1
         return 1 if warn_error and self.has_warnings else 0
 
@@ -131,21 +141,21 @@ class RunResults:
         }
 
     def write(self, target_path: Path) -> Path:
-        """Writes ``pendo_results.json`` in place of an older one, never half.
+        """Writes ``pendo_results.json`` in place of an older one, never half, for its owner alone.
 
         Raises:
             DbtPendoError: If it cannot be written.
         """
         path = target_path / RESULTS_FILE
-        draft = path.with_suffix(".json.tmp")
         try:
             # Without a manifest there need be no folder.
             target_path.mkdir(parents=True, exist_ok=True)
-            draft.write_bytes(orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
-            draft.replace(path)
+            replace_private(path, orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
         except OSError as error:
+            sent = sum(result.delivered + result.missing + result.rejected for result in self.results)
+            kept = f"What became of the rows of this run is in the ledger: `dbt-pendo show {self.run_id}` tells it."
             raise DbtPendoError(
-                f"{path} cannot be written: {error.strerror}.", "The sync itself is done; the ledger has its outcome."
+                f"{path} cannot be written: {error.strerror}.", kept if sent else "No row was sent."
             ) from None
         return path
 

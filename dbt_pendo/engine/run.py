@@ -21,6 +21,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.project.artifacts import Model
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.run_log import log_run
 from dbt_pendo.warehouse.session import WarehouseError
@@ -38,10 +39,8 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
         target_path: dbt's target folder.
         observer: Watches.
 
-    Raises:
-        DbtPendoError: If the results cannot be written.
     """
-    started = time.monotonic()
+    started, secrets = time.monotonic(), syncs.settings.secrets
     run_id = syncs.begin(target_path)
     ready: dict[str, Prepared | SyncResult] = {
         spec.name: _ready_or_result(syncs, model, spec) for model, spec in syncs.gathered.syncs
@@ -62,6 +61,7 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
             tables = syncs.tables(prepared)
             syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
             result = SyncRun(run_id, prepared, tables, syncs.client, options, target_path, syncs.stop, observer).run()
+        result = result.without(secrets)
         results.append(result)
         observer.sync_finished(index, len(syncs.gathered.syncs), result)
         # The run log is a convenience; a schema that cannot be written has failed the sync already.
@@ -75,7 +75,7 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
         now(),
         [*filter(None, [syncs.calls.fault]), *_masked_nowhere(syncs)],
     )
-    run.write(target_path)
+    run = _written(run, target_path)
     faults = alert(syncs, run, options)
     take_builds(syncs.session, syncs.schema, _done(syncs, results, options), run_id)
     return replace(run, notes=[*run.notes, *faults])
@@ -110,7 +110,7 @@ def _done(syncs: OpenSyncs, results: Sequence[SyncResult], options: Options) -> 
 
 def _ready_or_result(syncs: OpenSyncs, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
     if not (verdict := syncs.gathered.verdicts[spec.unique_id]).may_run:
-        message, asked_for = f"skipped: {verdict.reason}", verdict.asked_for
+        message, asked_for = visible(f"skipped: {verdict.reason}"), verdict.asked_for
         return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
     try:
         return syncs.prepare(model, spec, may_create=True)
@@ -123,6 +123,13 @@ def _ready_or_result(syncs: OpenSyncs, model: Model, spec: SyncSpec) -> Prepared
 
 def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:
     """Writes and returns the results of a run whose selection is empty, without opening anything."""
-    run = RunResults(new_run_id(), gathered.invocation_id, (), 0.0, now())
-    run.write(target_path)
+    return _written(RunResults(new_run_id(), gathered.invocation_id, (), 0.0, now()), target_path)
+
+
+def _written(run: RunResults, target_path: Path) -> RunResults:
+    """Writes results; if that fails, whoever waits for them still hears of the run in all other ways."""
+    try:
+        run.write(target_path)
+    except DbtPendoError as error:
+        return replace(run, unwritten=error)
     return run

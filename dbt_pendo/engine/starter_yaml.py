@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dbt_pendo.engine.starter import Draft, Entry, Starter
+from dbt_pendo.visible import visible
 
 _STEP = "  "
 
@@ -78,7 +79,7 @@ def _aligned(entries: Iterable[Entry]) -> Iterator[str]:
 
 def _comment(text: str) -> str:
     """Returns a comment; what Pendo and the warehouse say may hold characters that end one, or that no YAML has."""
-    return "# " + "".join(letter if letter.isprintable() else " " for letter in text)
+    return "# " + visible("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def _line(entry: Entry) -> str:
@@ -95,6 +96,7 @@ def _value(value: Any) -> str:
 
 def _scalar(value: Any, flow: bool = False) -> str:
     """Returns a scalar as YAML wants it, on one line."""
-    style = None if not isinstance(value, str) or value.isprintable() else '"'
+    # Quoted, it neither begins nor holds what a log would obey; in quotes YAML takes the same escapes.
+    style = None if not isinstance(value, str) or visible(value) == value else '"'
     written = yaml.safe_dump([value], default_style=style, default_flow_style=flow, allow_unicode=True, width=10**6)
-    return written.strip().removeprefix("[" if flow else "- ").removesuffix("]" if flow else "")
+    return visible(written.strip().removeprefix("[" if flow else "- ").removesuffix("]" if flow else ""))

@@ -26,6 +26,7 @@ from dbt_pendo.outcome import QUEUED_DELETION, UNSENT
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.spec.event_warnings import count_warnings, property_name_warnings
 from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Planned, limit_buckets
@@ -148,7 +149,7 @@ class SyncRun:
             notes.append(f"{tally.planned.removed:,} left the model: noted in the ledger, kept in Pendo")
         if self._segment is not None and self._segment.id is None:
             notes.append("no segment was made: a segment needs a visitor")
-        return ("partial" if tally.rejected else "success"), "\n".join(notes) or None
+        return ("partial" if tally.rejected else "success"), "\n".join(map(visible, notes)) or None
 
     def _plan(self) -> list[Bucket]:
         """Writes the change set, and counts what is in it."""

@@ -64,6 +64,7 @@ def _verify(
         result = SyncRun(
             run_id, part, syncs.tables(part), syncs.client, options, target_path, syncs.stop, observer
         ).run()
+        result = result.without(syncs.settings.secrets)
         with contextlib.suppress(WarehouseError):
             log_run(syncs.session, syncs.schema, result.to_row(run_id))
         return replace(verified, repaired=result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbt_pendo.network import host_of, proxy_variable
+from dbt_pendo.network import other_host, proxy_variable
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import REGIONS, Settings
 
@@ -42,12 +42,12 @@ def of_refusal(status: int, settings: Settings, host: str, secret: Secret) -> st
 
 def of_redirect(settings: Settings, host: str, path: str, location: str | None) -> tuple[str, str]:
     """Returns where a redirect points to, host only, and what to do about it."""
-    target = host_of(location, f"{host}{path}") if location else None
+    target = other_host(location, f"{host}{path}") if location else None
     setting = host_setting(settings, host)
     proxy = proxy_variable(host)
     if target is None:
         return "to no host it names", f"Look at {setting}, and at {proxy}."
-    if target == host_of(host):
+    if target == other_host(host):
         return (
             f"to another page of {target}",
             f"A proxy or a log-in may be in between: look at {setting}, and at {proxy}.",

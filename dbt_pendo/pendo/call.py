@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from dbt_pendo.secret import Secret
+from dbt_pendo.secret import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Call:
         status: The HTTP status; None when there was no answer.
         answer: The body of the answer.
         fault: Why there was no answer; empty when there was one.
-        secret: The key it was signed with, which either body may hold.
+        secrets: What either body may hold, and nobody may see.
     """
 
     at: float
@@ -39,7 +39,7 @@ class Call:
     status: int | None
     answer: bytes
     fault: str
-    secret: Secret
+    secrets: Secrets
 
 
 # Is told of each attempt by the thread that made it, before that thread makes another.

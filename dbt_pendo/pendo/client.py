@@ -29,8 +29,8 @@ from dbt_pendo.network import (
 from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
-from dbt_pendo.secret import Secret
-from dbt_pendo.settings import REGIONS, Settings
+from dbt_pendo.secret import Secret, Secrets, without
+from dbt_pendo.settings import REGIONS, Settings, host_of
 
 # Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
 RETRIED = frozenset({408, 429, *range(500, 600)})
@@ -73,12 +73,12 @@ class Answer:
     Attributes:
         status: The HTTP status: 2xx, or a 4xx that concerns the body of the request.
         content: The body.
-        secret: The secret of the request, which Pendo may have echoed.
+        secret: What Pendo may have echoed, and nobody may see.
     """
 
     status: int
     content: bytes
-    secret: Secret | None = None
+    secret: Secret | Secrets | None = None
 
     @property
     def ok(self) -> bool:
@@ -91,7 +91,9 @@ class Answer:
         try:
             document = orjson.loads(self.content)
             # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-            return document if self.secret is None else _without(self.secret, document)
+            if self.secret is None or self.secret.hidden_in(text := self.content.decode(errors="replace")) == text:
+                return document
+            return without(self.secret, document)
         except (orjson.JSONDecodeError, RecursionError):
             return None
 
@@ -165,6 +167,7 @@ class PendoClient:
         self._clock = clock
         self._watch = watch
         self._ends_at = ends_at
+        self._secrets = settings.secrets
         # Looked up once instead of at each request, which costs more than the request itself on loopback.
         hosts = (settings.api_url, settings.data_url)
         for host, variable in zip(hosts, ("PENDO_API_URL", "PENDO_DATA_URL"), strict=True):
@@ -246,7 +249,7 @@ class PendoClient:
         # Of a segment a 403 may say this as well (pendo-api.md 5).
         by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
-            f"Pendo at {self.settings.api_url} refused the integration key ({answer.message}).",
+            f"Pendo at {host_of(self.settings.api_url)} refused the integration key ({answer.message}).",
             f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
             f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.{by_hand}",
             answer,
@@ -254,7 +257,7 @@ class PendoClient:
 
     def _secret_refused(self, answer: Answer, secret: Secret) -> KeyRefusedError:
         return KeyRefusedError(
-            f"Pendo at {self.settings.data_url} refused the Track Event shared secret ({answer.message}).",
+            f"Pendo at {host_of(self.settings.data_url)} refused the Track Event shared secret ({answer.message}).",
             f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
             f"Details), not the integration key; and at {self._what_names(self.settings.data_url)}.",
             answer,
@@ -311,8 +314,8 @@ class PendoClient:
                         f"{self.settings.retry_time:,g}."
                     )
                 raise UnavailableError(
-                    f"Pendo at {host} did not take {method} {path} in {attempt} attempt{'s' if attempt > 1 else ''}; "
-                    f"the last: {outcome.reason}.{asks}",
+                    f"Pendo at {host_of(host)} did not take {method} {path} in {attempt} "
+                    f"attempt{'s' if attempt > 1 else ''}; the last: {outcome.reason}.{asks}",
                     advice.of_fault(outcome.status, host, self._has_proxy(host)),
                 )
             self._wait(wait)
@@ -343,7 +346,7 @@ class PendoClient:
             status, content = response.status_code, response.content
         except FAULTS as error:
             self._pacer.strained(self._clock())
-            fault = secret.hidden_in(describe_fault(error))
+            fault = self._secrets.hidden_in(describe_fault(error))
             if f"Tunnel connection failed: {advice.PROXY_LOGIN}" in fault:
                 raise self._proxy_refused(host) from None
             return _Fault(fault)
@@ -353,9 +356,9 @@ class PendoClient:
             if self._watch is not None:
                 waited, seconds = started - asked, now - started
                 self._watch(
-                    Call(at, method, path, body, keys, attempt, waited, seconds, status, content, fault, secret)
+                    Call(at, method, path, body, keys, attempt, waited, seconds, status, content, fault, self._secrets)
                 )
-        answer = Answer(status, content, secret)
+        answer = Answer(status, content, self._secrets)
         if answer.status in REFUSED:
             raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer, path)
         if 200 <= answer.status < 300:
@@ -365,10 +368,10 @@ class PendoClient:
             raise self._proxy_refused(host)
         if answer.status < 400:
             where, hint = advice.of_redirect(self.settings, host, path, response.headers.get("Location"))
-            raise PendoError(f"{host} answers {path} with a redirect {where} (HTTP {answer.status}).", hint)
+            raise PendoError(f"{host_of(host)} answers {path} with a redirect {where} (HTTP {answer.status}).", hint)
         refusal = advice.of_refusal(answer.status, self.settings, host, secret)
         if refusal is not None:
-            raise PendoError(f"{host} does not take {method} {path} ({answer.message}).", refusal)
+            raise PendoError(f"{host_of(host)} does not take {method} {path} ({answer.message}).", refusal)
         if answer.status in RETRIED:
             wait = retry_after(response.headers.get("Retry-After"))
             if answer.status == 429:
@@ -382,7 +385,9 @@ class PendoClient:
         return answer
 
     def _proxy_refused(self, host: str) -> PendoError:
-        return PendoError(f"The proxy on the way to {host} wants a log-in (HTTP 407).", proxy_login_advice(host))
+        return PendoError(
+            f"The proxy on the way to {host_of(host)} wants a log-in (HTTP 407).", proxy_login_advice(host)
+        )
 
     def _has_proxy(self, host: str) -> bool:
         return bool(requests.utils.select_proxy(host, self._proxies[host]))
@@ -423,14 +428,3 @@ def _require_sendable(host: str, variable: str) -> None:
         requests.Request("GET", host).prepare()
     except FAULTS:
         raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None
-
-
-def _without(secret: Secret, document: Any) -> Any:
-    """Returns a JSON document without a secret in any of its texts."""
-    if isinstance(document, str):
-        return secret.hidden_in(document)
-    if isinstance(document, list):
-        return [_without(secret, item) for item in document]
-    if isinstance(document, dict):
-        return {secret.hidden_in(key): _without(secret, value) for key, value in document.items()}
-    return document

@@ -12,6 +12,7 @@ import orjson
 
 from dbt_pendo.outcome import Outcome
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
+from dbt_pendo.settings import host_of
 from dbt_pendo.spec.sync import FieldType, Group, Object
 
 KINDS: Mapping[Object, str] = {"visitor": "visitor", "account": "account", "parent_account": "parentAccount"}
@@ -114,7 +115,8 @@ def verify_key(client: PendoClient) -> bool:
     answer = client.api("GET", "token/verify", is_clear=_says_whether_valid)
     if not answer.ok:
         raise PendoError(
-            f"Pendo at {client.settings.api_url} does not say whether the integration key is good ({answer.message}).",
+            f"Pendo at {host_of(client.settings.api_url)} does not say whether the integration key is good "
+            f"({answer.message}).",
             "Look at PENDO_API_URL and PENDO_REGION.",
         )
     document = answer.json

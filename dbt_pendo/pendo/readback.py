@@ -10,6 +10,7 @@ import orjson
 
 from dbt_pendo.pendo.answers import tells_error
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError
+from dbt_pendo.settings import host_of
 from dbt_pendo.spec.sync import Object
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
@@ -98,8 +99,8 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
     except KeyRefusedError as refused:
         # Asked before, Pendo has said that the key is good: it is its rights that do not do.
         raise KeyRefusedError(
-            f"Pendo at {client.settings.api_url} does not let {object_}s be read back ({refused.answer.message}), "
-            "though it knows the integration key.",
+            f"Pendo at {host_of(client.settings.api_url)} does not let {object_}s be read back "
+            f"({refused.answer.message}), though it knows the integration key.",
             RIGHTS,
             refused.answer,
         ) from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
+from dbt_pendo.settings import host_of
 
 # A body that is no event: whatever Pendo answers, there is nothing in it to keep.
 _NO_EVENT = b"{}"
@@ -35,6 +36,6 @@ def verify_secret(client: PendoClient, app: str | None) -> None:
     answer = client.track(app, _NO_EVENT, acknowledges)
     if answer.status == 404:
         raise PendoError(
-            f"{client.settings.data_url} takes no track events ({answer.message}).",
+            f"{host_of(client.settings.data_url)} takes no track events ({answer.message}).",
             "Look at PENDO_DATA_URL and PENDO_API_URL.",
         )

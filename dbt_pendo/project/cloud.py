@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -28,9 +27,10 @@ from dbt_pendo.network import (
     proxy_login_advice,
     retry_after,
 )
+from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.artifacts import as_mapping
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
-from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount
+from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount, host_of
 
 SUCCESS = 10
 # dbt Cloud's numbers of the other statuses in which a run stays.
@@ -161,7 +161,7 @@ class DbtCloud:
         run = self._run(run_id)
         status = run.get("status")
         if status != SUCCESS and status not in ENDED_BADLY:
-            told = self._account.token.hidden_in(str(run.get("status_humanized") or f"status {status}"))
+            told = self._account.secrets.hidden_in(str(run.get("status_humanized") or f"status {status}"))
             raise DbtCloudError(
                 f"Run {run_id} of dbt Cloud has not ended ({told}).", "Sync it when it has; nothing was sent."
             )
@@ -170,8 +170,8 @@ class DbtCloud:
         for step in reversed([step for step in steps if step.command in BUILDING_COMMANDS]):
             manifest = self._artifact(run_id, step.index, "manifest.json")
             if manifest and as_mapping(manifest.get("metadata")).get("invocation_id") == step.invocation_id:
-                folder = target_path / "dbt_pendo" / "dbt_cloud" / str(run_id)
-                _write(folder, {"manifest.json": manifest, "run_results.json": _merged(step, steps)})
+                merged = _merged(step, steps)
+                folder = _write(target_path, run_id, {"manifest.json": manifest, "run_results.json": merged})
                 return FetchedRun(folder, f"run {run_id} of dbt Cloud{how} ({', '.join(map(str, steps))})")
         raise ConfigError(
             f"Run {run_id} of dbt Cloud{how and f'{how},'} has no step that built models and left its artifacts.",
@@ -242,7 +242,7 @@ class DbtCloud:
                         headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
                     )
             except FAULTS as error:
-                fault = token.hidden_in(describe_fault(error))
+                fault = self._account.secrets.hidden_in(describe_fault(error))
                 if "Tunnel connection failed: 407" in fault:
                     raise self._proxy_refused() from None
             else:
@@ -273,8 +273,8 @@ class DbtCloud:
         )
 
     def _refused(self, response: requests.Response, told: str) -> ConfigError:
-        host = urlsplit(response.url).netloc
-        if host != urlsplit(self._account.url).netloc:
+        host, asked = (host_of(url).partition("://")[2] for url in (response.url, self._account.url))
+        if host != asked:
             return ConfigError(
                 f"dbt Cloud at {self._account.url} answers with a redirect to {host}, where the token was not sent.",
                 f"If that is your dbt Cloud, set {DBT_CLOUD_HOST} to it.",
@@ -293,7 +293,7 @@ class DbtCloud:
         if response.ok:
             told = "an answer that is no JSON object"
         text = str(told or response.content[: 4 * SHOWN_BODY].decode(errors="replace"))
-        text = " ".join(self._account.token.hidden_in(text).split())[:SHOWN_BODY]
+        text = " ".join(self._account.secrets.hidden_in(text).split())[:SHOWN_BODY]
         return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
 
 
@@ -332,16 +332,17 @@ def _json(content: bytes) -> Any:
         return None
 
 
-def _write(folder: Path, artifacts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes a run's artifacts, never half: another process may sync the same run."""
+def _write(target_path: Path, run_id: int, artifacts: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Writes a run's artifacts, never half: another process may sync the same run; returns their folder."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = private_folder(target_path, "dbt_cloud", str(run_id))
         for name, artifact in artifacts.items():
-            draft = folder / f"{name}.{random.getrandbits(64):x}.tmp"
-            draft.write_bytes(orjson.dumps(artifact))
-            draft.replace(folder / name)
+            replace_private(folder / name, orjson.dumps(artifact))
         for other in folder.parent.iterdir():
             if other.stat().st_mtime < time.time() - KEPT:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror}.", "Name another --target-path.") from None
+        raise ConfigError(
+            f"{target_path} cannot be written: {error.strerror}.", "Name another --target-path."
+        ) from None
+    return folder

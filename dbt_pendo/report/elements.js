@@ -79,7 +79,12 @@ const since = (text, now) => {
 };
 const madeAt = Date.parse(data.made_at);
 const age = (text) => (text ? `${since(text, madeAt)} ago` : "never");
-const clipped = (text) => (text.length > LONGEST_CELL ? `${text.slice(0, LONGEST_CELL)}…` : text);
+// What would not be seen, or would turn text around, becomes an escape; a line break stays one.
+const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\u00ad\u180e\u200b\u2060-\u2064\ufeff\u{e0000}-\u{e007f}]/gu;
+const escaped = (character) =>
+  character === "\n" ? character : `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`;
+const visible = (text) => text.replace(UNSEEN, escaped);
+const clipped = (text) => visible(text.length > LONGEST_CELL ? `${text.slice(0, LONGEST_CELL)}…` : text);
 // A short one stays in one piece, or narrow tables break it after every other letter.
 const value = (text, mono) =>
   el("span", { class: `value${mono ? " mono" : ""}${text.length <= 28 ? " nowrap" : ""}` }, clipped(text));

@@ -18,8 +18,8 @@ let showRows = null;
 let callsTable = null;
 
 function drawHead() {
-  document.getElementById("project").textContent = data.project;
-  document.title = `${data.project}: dbt-pendo report`;
+  document.getElementById("project").textContent = visible(data.project);
+  document.title = `${visible(data.project)}: dbt-pendo report`;
   const old = Date.now() - madeAt > 36 * 3600 * 1000;
   document
     .getElementById("made")
@@ -47,7 +47,7 @@ const tile = (title, big, ...below) =>
 
 function drawOverview() {
   const at = bodyOfSection("overview");
-  if (data.note) at.append(notice(data.note));
+  if (data.note) at.append(notice(visible(data.note)));
   if (!runs.length) at.append(notice("No run is logged yet. `dbt-pendo sync` makes the first."));
   const rows = data.rows.items;
   if (runs.length) {
@@ -233,7 +233,7 @@ const runDetail = (one) => [
   facts(
     one.syncs
       .filter((sync) => sync.message)
-      .map((sync) => [value(sync.sync), el("span", { class: "value" }, sync.message)]),
+      .map((sync) => [value(sync.sync), el("span", { class: "value" }, visible(sync.message))]),
   ),
 ];
 
@@ -319,7 +319,7 @@ function syncDetail(sync) {
     if (reasons.length > 20)
       parts.push(el("p", { class: "muted" }, `and ${count(reasons.length - 20, "more reason")}`));
   }
-  if (sync.last?.message) parts.push(el("h4", {}, "What the run said"), el("p", { class: "value" }, sync.last.message));
+  if (sync.last?.message) parts.push(el("h4", {}, "What the run said"), el("p", { class: "value" }, visible(sync.last.message)));
   if (sync.mapping) {
     const isRecord = sync.mapping.some((one) => one.group);
     parts.push(
@@ -509,11 +509,11 @@ function callDetail(call) {
       el("h4", {}, title),
       text === null || text === ""
         ? el("p", { class: "muted" }, text === null && (title === "Answer" || call.bytes) ? "not kept" : "empty")
-        : el("pre", { tabindex: "0", "aria-label": title }, pretty(text)),
+        : el("pre", { tabindex: "0", "aria-label": title }, visible(pretty(text))),
     );
   const [request, answer] = call.body === null ? [null, null] : bodyOf(call.body);
   const about = [["Run", value(call.run, true)]];
-  if (call.fault) about.push(["No answer", el("span", { class: "value" }, call.fault)]);
+  if (call.fault) about.push(["No answer", el("span", { class: "value" }, visible(call.fault))]);
   if (call.waited) about.push(["Waited", `${seconds(call.waited)} for its turn`]);
   return [
     facts(about),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import datetime
 import hashlib
 from importlib.resources import files
@@ -15,16 +14,19 @@ import orjson
 
 from dbt_pendo.engine.review import Review
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.private import replace_private
 from dbt_pendo.report.content import content
+from dbt_pendo.secret import Secrets, without
+from dbt_pendo.visible import json_escape, visible_json
 
 # One after the other they are the page's script.
 SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
 REPORT_FILE = "pendo_report.html"
 # With none of these characters, no text can end the element that the data stands in.
-_ESCAPES = {character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
+_ESCAPES = {character: json_escape(character) for character in "<>&"}
 
 
-def page(review: Review, made_at: datetime.datetime) -> str:
+def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
     """Returns the report.
 
     Values travel as data and become text in the page, never markup. Should one slip through all the same, the page's
@@ -34,8 +36,9 @@ def page(review: Review, made_at: datetime.datetime) -> str:
     Args:
         review: What is known of the past.
         made_at: Now, in UTC.
+        secrets: What it may not show, though an earlier version may have kept it in a ledger.
     """
-    data, bodies = content(review, made_at)
+    data, bodies = (without(secrets, part) for part in content(review, made_at))
     style, script = _part("page.css"), "".join(map(_part, SCRIPTS))
     return Template(_part("page.html")).substitute(
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
@@ -48,19 +51,15 @@ def page(review: Review, made_at: datetime.datetime) -> str:
 
 
 def write_page(text: str, path: Path) -> None:
-    """Writes the report in place of an older one, never half.
+    """Writes the report in place of an older one, never half, for its owner alone.
 
     Raises:
         DbtPendoError: If it cannot be written.
     """
-    draft = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(text.encode())
-        draft.replace(path)
+        replace_private(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
         raise DbtPendoError(
             f"{path} cannot be written: {error.strerror}.", "Name another file with --output."
         ) from None
@@ -75,7 +74,7 @@ def _hash(text: str) -> str:
 
 
 def _json(document: Any) -> str:
-    text = orjson.dumps(document).decode()
+    text = visible_json(orjson.dumps(document).decode())
     for character, escaped in _ESCAPES.items():
         text = text.replace(character, escaped)
     return text

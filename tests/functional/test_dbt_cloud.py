@@ -80,6 +80,9 @@ def test_a_failed_run_syncs_what_it_built_although_docs_came_last(
     ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
     assert "Found 3 syncs in run 123 of dbt Cloud, which failed (step 4: dbt build)" in ended.stdout
     assert held(sandbox) == {**PLANS, "d": {}}
+    fetched = in_cloud.target / "dbt_pendo" / "dbt_cloud" / "123"
+    assert fetched.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in fetched.iterdir()} == {0o600}
     document = in_cloud.results()
     results = {result["sync"]: result for result in document["results"]}
     assert results["broken"]["status"] == "skipped"

@@ -35,6 +35,8 @@ def kill_in_the_midst(lab: Lab) -> Path:
     assert run.wait().status == -signal.SIGKILL
     assert lab.ledger("clicks") == {}
     (journal,) = (lab.target / "dbt_pendo").glob("clicks.*.journal")
+    # It has keys, and Pendo's words about them.
+    assert (journal.stat().st_mode & 0o777, journal.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     return journal
 
 

@@ -1,0 +1,78 @@
+"""Files for their owner alone: ids, values and Pendo's answers are personal data."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, cast
+
+# What a file system that knows no such rights makes of it is no error.
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
+FOLDER = "dbt_pendo"
+
+
+def private_folder(target_path: Path, *parts: str) -> Path:
+    """Makes a folder of ours below dbt's target folder, which stays as it is.
+
+    Args:
+        target_path: dbt's target folder.
+        parts: The names of the folders below ours.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    target_path.mkdir(parents=True, exist_ok=True)
+    folder = target_path
+    for part in (FOLDER, *parts):
+        folder /= part
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        _narrow(folder, FOLDER_MODE)
+    return folder
+
+
+def narrow_folder(target_path: Path) -> None:
+    """Takes from everybody else what an earlier version left readable in our folder."""
+    for folder, _, files in os.walk(target_path / FOLDER):
+        _narrow(Path(folder), FOLDER_MODE)
+        for name in files:
+            _narrow(Path(folder, name), FILE_MODE)
+
+
+def open_private(path: Path) -> BinaryIO:
+    """Opens a file anew for writing, unbuffered: what is written is with the operating system at once.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+    file = open(path, "wb", buffering=0, opener=lambda name, flags: os.open(name, flags, FILE_MODE))  # noqa: SIM115
+    _narrow(path, FILE_MODE)
+    return cast(BinaryIO, file)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Writes a file in place of an older one, never half, whoever else writes it at the same time.
+
+    Raises:
+        OSError: If it cannot be written; the older one is left.
+    """
+    # The module makes files that nobody else may read.
+    handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    draft = Path(name)
+    try:
+        with open(handle, "wb") as file:  # noqa: PTH123 - a handle has no path
+            file.write(content)
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+
+
+def _narrow(path: Path, mode: int) -> None:
+    """Takes rights away, and never gives any; what a link leads to is not ours."""
+    with contextlib.suppress(OSError):
+        rights = path.lstat().st_mode & 0o777
+        if not path.is_symlink() and rights & ~mode:
+            path.chmod(rights & mode)

@@ -1,0 +1,172 @@
+"""No key, token or password is shown, wherever it was put and whoever quotes it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from endpoint import Endpoint
+from harness import PEOPLE, PEOPLE_ROWS, SmallProject, run_cli
+
+from dbt_pendo.sandbox import Fault, Sandbox
+
+KEY = "0f3a9c1e-5b7d/4e2a+9f6c-PASTED=="
+PIECES = ("p%40ss", "p@ss", "abc", KEY, quote(KEY, safe=""))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PENDO_API_URL", "http://user:p%40ss@127.0.0.1:1/?token=abc"),
+        ("PENDO_API_URL", "http://user:p%40ss/"),
+        ("PENDO_API_URL", "https://pendo.example/?token=abc"),
+        ("PENDO_API_URL", "https://pendo.example/#abc"),
+        ("PENDO_API_URL", "http://pendo.example/abc"),
+        ("PENDO_API_URL", "http://127.0.0.1:1/abc"),
+        ("PENDO_API_URL", KEY),
+        ("PENDO_API_URL", f"https://{quote(KEY, safe='')}:x"),
+        ("PENDO_DATA_URL", "http://user:p%40ss@127.0.0.1:1/?token=abc"),
+        ("PENDO_REGION", KEY),
+        ("PENDO_TIMEOUT", KEY),
+        ("PENDO_CONCURRENCY", KEY),
+        ("PENDO_ALLOW_HTTP", KEY),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_not_repeated(
+    people: SmallProject, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    for command in (("check",), ("check", "--json"), ("exposures",)):
+        ended = run_cli(*command)
+        assert "Traceback" not in ended.output
+        assert not [piece for piece in PIECES if piece in ended.output.replace(str(people.folder), "")], ended.output
+    assert run_cli("check").status
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--timeout", KEY),
+        ("--region", KEY),
+        ("--retries", f"-{KEY}"),
+        ("--vars", json.dumps({"dbt_pendo": {"region": KEY}})),
+        ("--vars", json.dumps({"dbt_pendo": {"integration_key": KEY}})),
+        ("--vars", f"{{{KEY}"),
+    ],
+)
+def test_nor_is_a_flag(people: SmallProject, args: tuple[str, ...]) -> None:
+    assert KEY not in run_cli("check", *args).expect(2).output
+
+
+def test_nor_is_the_project(people: SmallProject) -> None:
+    path = people.folder / "dbt_project.yml"
+    sound = path.read_text(encoding="utf-8")
+    for more in (
+        f"vars: {{dbt_pendo: {{retry_time: {KEY}}}}}\n",
+        f"vars: {{dbt_pendo: {{integration_key: {KEY}}}}}\n",
+        f"vars: dbt_pendo: {KEY}\n",
+        f"{{ {KEY}\n",
+    ):
+        path.write_text(sound + more, encoding="utf-8")
+        assert KEY not in run_cli("check").expect(2).output
+
+
+def _base64(key: str) -> str:
+    return base64.b64encode(f"x:{key}".encode()).decode()
+
+
+@pytest.mark.parametrize("spell", [str, lambda key: quote(key, safe=""), _base64], ids=["plain", "URL", "base64"])
+def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
+    project: SmallProject,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spell: Callable[[str], str],
+) -> None:
+    receiver = Endpoint()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    monkeypatch.setenv("DBT_CLOUD_API_TOKEN", "dbtc_0123456789abcdef")
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b"])
+    path = project.folder / "dbt_project.yml"
+    path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
+    keys = [sandbox.integration_key, *sandbox.track_secrets.values(), "dbtc_0123456789abcdef", receiver.url]
+    said = " and ".join(map(spell, keys))
+    # An answer that ends a sync, and one that ends up in the ledger.
+    sandbox.fail(Fault(status=403, body=f"not {said}", path="/data/track", times=None))
+    sandbox.fail(Fault(status=400, body=f"not {said}", path="/custom/value", body_contains='"b"', times=None))
+    project.model("people", PEOPLE, PEOPLE_ROWS)
+    event = {"object": "track_event", "event": "Paid", "event_id": "id", "visitor_id": "id", "timestamp": "paid_at"}
+    project.model("payments", event, "select 'e' as id, now() as paid_at")
+    try:
+        shown = "".join(
+            run_cli(*command).output
+            for command in (
+                ("check",),
+                ("sync",),
+                ("sync", "--full-refresh", "--json"),
+                ("sync", "--full-refresh", "--log-format", "json"),
+                ("show",),
+                ("show", "--failed"),
+                ("row", "people", "b"),
+                ("row", "people", "b", "--json"),
+                ("report",),
+            )
+        )
+        alerts = json.dumps(receiver.messages)
+    finally:
+        receiver.close()
+    files = {path: path.read_text(errors="replace") for path in project.target.rglob("*") if path.is_file()}
+    tables = repr(project.ledger("people") + project.rows("main_pendo.pendo_runs"))
+    written = {"shown": shown, "alerts": alerts, "tables": tables, "summary": (tmp_path / "summary.md").read_text()}
+    for place, text in {**files, **written}.items():
+        for key in keys:
+            assert key not in text, place
+            assert spell(key) not in text, place
+    # What is hidden was there.
+    for place, text in written.items():
+        assert "***" in text.replace("\\", ""), place
+    assert any("***" in text for path, text in files.items() if path.name == "requests.jsonl")
+
+
+@pytest.mark.parametrize("proxy", ["http://user:p%40ss-w0rd@127.0.0.1:1", "http://user:p/ss-w0rd@127.0.0.1:1"])
+def test_the_password_of_a_proxy_is_not_shown(
+    people: SmallProject, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("PENDO_API_URL", "http://pendo.example")
+    monkeypatch.setenv("PENDO_ALLOW_HTTP", "true")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.setenv("http_proxy", proxy)
+    ended = run_cli("check").expect(1)
+    assert "did not take" in ended.output
+    assert "user:p" not in ended.output
+    assert "ss-w0rd" not in ended.output
+
+
+def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBT_ENV_SECRET_FOLDER", "s3cret-folder")
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", "/nowhere/s3cret-folder/small.duckdb")
+    for output in ((), ("--json",), ("--log-format", "json")):
+        shown = run_cli("sync", *output).expect(1).output
+        assert "/nowhere/***/small.duckdb" in shown
+        assert "s3cret-folder" not in shown
+
+
+def test_a_ledger_of_an_earlier_version_may_hold_one(people: SmallProject, sandbox: Sandbox) -> None:
+    sandbox.fail(Fault(status=400, body="no", path="/custom/value", body_contains='"b"', times=None))
+    people.sync(status=1)
+    said = f"HTTP 400: not {sandbox.integration_key}"
+    people.sql("update main_pendo.people__ledger set detail = ? where status = 'rejected'", [said])
+    people.sql("update main_pendo.pendo_runs set message = ?", [said])
+    run_cli("report").expect(0)
+    shown = "".join(run_cli(*command).output for command in (("show",), ("show", "--json"), ("row", "people", "b")))
+    report = (people.target / "pendo_report.html").read_text(encoding="utf-8")
+    for text in (shown, report):
+        assert sandbox.integration_key not in text
+        assert "HTTP 400: not ***" in text
