@@ -143,8 +143,19 @@ class Session:
 
         Args:
             named: What the settings say; None leaves it to the target's schema.
+
+        Raises:
+            ConfigError: If that is too long for the warehouse, which would cut it without a word.
         """
-        return named or f"{self.schema}_pendo"
+        if not named:
+            return self.sql("pendo_schema_beside", schema=self.schema)
+        size, longest = len(named.encode()), int(self.sql("pendo_longest_name"))
+        if 0 < longest < size:
+            raise ConfigError(
+                f"The schema {named} for dbt-pendo's tables has a name of {size} bytes; the warehouse takes {longest}.",
+                "Choose a shorter one: DBT_PENDO_SCHEMA, `--schema`, or `schema` under `vars: dbt_pendo:`.",
+            )
+        return named
 
     def relation(self, schema: str, identifier: str) -> str:
         """Returns the rendered name of a table of ours."""
@@ -221,6 +232,14 @@ class Session:
             self._commit()
             # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
             return [relation for relation in found if self._is_name(relation.schema, schema)]
+
+    def _has_schema(self, schema: str) -> bool:
+        if not self._adapter.check_schema_exists(self.database, schema):
+            return False
+        # Redshift's looks by `like` as well.
+        return self._adapter.type() != "redshift" or any(
+            self._is_name(found, schema) for found in self._adapter.list_schemas(self.database)
+        )
 
     def _is_name(self, found: str, name: str) -> bool:
         """Returns whether a name is that of ours, as the warehouse tells names apart: most take no notice of case."""
