@@ -25,6 +25,10 @@ class WarehouseError(DbtPendoError):
     """The warehouse refused a statement, or could not be reached."""
 
 
+class UnreadableError(WarehouseError):
+    """A table is there, and may not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Where dbt finds the warehouse, in dbt's own words.
@@ -66,6 +70,7 @@ class Session:
         target: The target's name.
         database: The target's database.
         schema: The target's schema.
+        role: The role or user we are to the warehouse; None where the profile does not say.
     """
 
     def __init__(self, adapter: Any, credentials: Any) -> None:
@@ -76,6 +81,7 @@ class Session:
         self.target: str = str(adapter.config.target_name)
         self.database: str = credentials.database
         self.schema: str = credentials.schema
+        self.role: str | None = getattr(credentials, "role", None) or getattr(credentials, "user", None)
 
     def sql(self, macro: str, **arguments: Any) -> str:
         """Returns the SQL that a macro of the dbt_pendo package renders."""
@@ -174,26 +180,41 @@ class Session:
         return frozenset(relation.identifier.lower() for relation in self._relations(schema))
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
-        """Returns the columns of a table or view in their order, or None when it does not exist."""
+        """Returns the columns of a table or view in their order, or None when it does not exist.
+
+        Raises:
+            UnreadableError: If it exists, and the warehouse does not let us read it.
+        """
+        name = {"database": database or self.database, "schema": schema, "identifier": identifier}
         with self._connected():
-            relation = self._adapter.get_relation(database or self.database, schema, identifier)
-            if relation is None:
+            listed = self._adapter.get_relation(**name)
+            if listed is not None and (columns := self._adapter.get_columns_in_relation(listed)):
+                return [TableColumn(column.name, column.data_type) for column in columns]
+        # Not all that can be read is in the lists that dbt looks into: PostgreSQL's have no materialized views.
+        relation = listed or self._adapter.Relation.create(**name, quote_policy=self._adapter.config.quoting)
+        try:
+            self.rows(f"select * from {relation} where 1 = 0")
+        except WarehouseError as error:
+            if listed is None:
                 return None
-            return [
-                TableColumn(column.name, column.data_type) for column in self._adapter.get_columns_in_relation(relation)
-            ]
+            raise UnreadableError(str(error)) from None
+        if sql := self.sql("pendo_columns", relation=relation):
+            return [TableColumn(str(found), str(dtype)) for found, dtype in self.rows(sql)]
+        with self._connected():
+            columns = self._adapter.get_columns_in_relation(relation)
+            return [TableColumn(column.name, column.data_type) for column in columns] or None
 
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
         with self._connected():
-            if self._adapter.check_schema_exists(self.database, schema):
+            if self._has_schema(schema):
                 return
             try:
                 self._adapter.create_schema(self._relation(schema, None))
                 self._commit()
             except Exception:
                 # Another run may have done so this very moment.
-                if not self._adapter.check_schema_exists(self.database, schema):
+                if not self._has_schema(schema):
                     raise
 
     def create(self, schema: str, identifier: str, sql: str) -> None:
