@@ -1,40 +1,37 @@
 {#
-  The columns of a relation as dbt finds them, for dbt-pendo alone. dbt asks PostgreSQL's information schema, which keeps
-  materialized views out: theirs are read from the catalog, in the same words.
+  The columns of a relation that the adapter finds none of, though it can be read: name, type, in the information schema's
+  words. Empty where there is no such relation. PostgreSQL's information schema, which dbt asks, has no materialized views.
 #}
-{% macro postgres__get_columns_in_relation(relation) -%}
-    {%- set found = dbt.postgres__get_columns_in_relation(relation) -%}
-    {%- if found -%}
-        {{ return(found) }}
-    {%- endif -%}
-    {%- call statement('pendo_columns_of_view', fetch_result=true) -%}
+{% macro pendo_columns(relation) %}
+    {{ return(adapter.dispatch('pendo_columns', 'dbt_pendo')(relation)) }}
+{% endmacro %}
+
+{% macro default__pendo_columns(relation) %}{% endmacro %}
+
+{% macro postgres__pendo_columns(relation) %}
 select
-    attname as column_name,
+    columns.attname as column_name,
     case
-        when typelem <> 0 and typlen = -1 then 'ARRAY'
-        when typnamespace = 'pg_catalog'::regnamespace then format_type(type_id, null)
-        else 'USER-DEFINED'
-    end as data_type,
-    information_schema._pg_char_max_length(type_id, type_mod) as character_maximum_length,
-    information_schema._pg_numeric_precision(type_id, type_mod) as numeric_precision,
-    information_schema._pg_numeric_scale(type_id, type_mod) as numeric_scale
-from (
-    select
-        columns.attname,
-        columns.attnum,
-        base.typelem,
-        base.typlen,
-        base.typnamespace,
-        base.oid as type_id,
-        case when types.typbasetype = 0 then columns.atttypmod else types.typtypmod end as type_mod
-    from pg_catalog.pg_attribute columns
-    join pg_catalog.pg_type types on columns.atttypid = types.oid
-    join pg_catalog.pg_type base on base.oid = coalesce(nullif(types.typbasetype, 0), types.oid)
-    where columns.attrelid = to_regclass({{ dbt_pendo.pendo_literal(relation.include(database=false) ~ '') }})
-        and columns.attnum > 0
-        and not columns.attisdropped
-) named
-order by attnum
-    {%- endcall -%}
-    {{ return(sql_convert_columns_in_relation(load_result('pendo_columns_of_view').table)) }}
-{%- endmacro %}
+        when base.typelem <> 0 and base.typlen = -1 then 'ARRAY'
+        when base.typnamespace <> cast('pg_catalog' as regnamespace) then 'USER-DEFINED'
+        {#- Of a domain the type that it is made of. The digits of a time's seconds do not matter. #}
+        else format_type(
+            base.oid,
+            case
+                when base.typcategory = 'D' then null
+                when types.typbasetype <> 0 then types.typtypmod
+                else columns.atttypmod
+            end
+        )
+    end as data_type
+from pg_catalog.pg_attribute columns
+join pg_catalog.pg_type types on columns.atttypid = types.oid
+join pg_catalog.pg_type base on base.oid = coalesce(nullif(types.typbasetype, 0), types.oid)
+where columns.attrelid = cast({{ dbt_pendo.pendo_literal(relation.include(database=false) ~ '') }} as regclass)
+    and columns.attnum > 0
+    and not columns.attisdropped
+order by columns.attnum
+{% endmacro %}
+
+{# Redshift would inherit PostgreSQL's; its adapter knows late-binding views and external tables as well. #}
+{% macro redshift__pendo_columns(relation) %}{% endmacro %}

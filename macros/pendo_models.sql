@@ -77,12 +77,5 @@
 
 {# The name of a sync's ledger, as warehouse/names.py has it: one too long is cut and told apart by its hash. #}
 {% macro pendo_ledger_name(sync) %}
-    {%- set name = sync | replace('.', '__') -%}
-    {#- dbt v2 has no `encode`; there a name is taken to have no letters of several bytes. -#}
-    {%- set bytes = name.encode('utf-8') if name.encode is defined else name -%}
-    {%- if bytes | length > 50 -%}
-        {%- set start = bytes[:41].decode('utf-8', 'ignore') if name.encode is defined else name[:41] -%}
-        {%- set name = start ~ '_' ~ local_md5(name)[:8] -%}
-    {%- endif -%}
-    {{ return(name ~ '__ledger') }}
+    {{ return(dbt_pendo.pendo_cut(sync | replace('.', '__'), 50) ~ '__ledger') }}
 {% endmacro %}

@@ -40,7 +40,7 @@
 {# The schema of dbt-pendo's tables, found as dbt-pendo finds it. #}
 {% macro pendo_schema() %}
     {%- set settings = var('dbt_pendo', none) or {} -%}
-    {{ return(env_var('DBT_PENDO_SCHEMA', '') or settings.get('schema') or target.schema ~ '_pendo') }}
+    {{ return(env_var('DBT_PENDO_SCHEMA', '') or settings.get('schema') or dbt_pendo.pendo_schema_beside(target.schema)) }}
 {% endmacro %}
 
 

@@ -18,7 +18,7 @@ from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY
 from dbt_pendo.spec.sync import FieldType, Group, Object, SyncSpec
 from dbt_pendo.warehouse.ledger import Source
-from dbt_pendo.warehouse.session import Session, TableColumn
+from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 
 # The objects that carry fields.
 IDENTIFIED: frozenset[Object] = frozenset(KINDS)
@@ -140,10 +140,17 @@ def find_columns(session: Session, model: Model, last_run: LastRun | None = None
         last_run: What is known of dbt's last command, to say what can be done where there is no table.
 
     Raises:
-        ConfigError: If there is none, or the model was not built.
+        ConfigError: If there is none, the model was not built, or it may not be read.
     """
     relation = require_table(model)
-    columns = session.columns(model.database, model.schema, model.identifier)
+    try:
+        columns = session.columns(model.database, model.schema, model.identifier)
+    except UnreadableError as error:
+        role = session.role or "the role of dbt-pendo"
+        raise ConfigError(
+            f"{model.annotation.model}: {relation} is in the warehouse, but {role} may not read it ({error}).",
+            f"Grant `select` on it, and `usage` on its schema, to {role}.",
+        ) from None
     if not columns:
         message = f"{model.annotation.model}: {relation} is not in the warehouse."
         raise ConfigError(message, _build(model, last_run))

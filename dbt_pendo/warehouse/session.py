@@ -26,6 +26,10 @@ class WarehouseError(DbtPendoError):
     """The warehouse refused a statement, or could not be reached."""
 
 
+class UnreadableError(WarehouseError):
+    """A table is there, and may not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Where dbt finds the warehouse, in dbt's own words.
@@ -67,6 +71,7 @@ class Session:
         target: The target's name.
         database: The target's database.
         schema: The target's schema.
+        role: The role or user we are to the warehouse; None where the profile does not say.
     """
 
     def __init__(self, adapter: Any, credentials: Any) -> None:
@@ -77,6 +82,7 @@ class Session:
         self.target: str = str(adapter.config.target_name)
         self.database: str = credentials.database
         self.schema: str = credentials.schema
+        self.role: str | None = getattr(credentials, "role", None) or getattr(credentials, "user", None)
 
     def sql(self, macro: str, **arguments: Any) -> str:
         """Returns the SQL that a macro of the dbt_pendo package renders."""
@@ -144,8 +150,19 @@ class Session:
 
         Args:
             named: What the settings say; None leaves it to the target's schema.
+
+        Raises:
+            ConfigError: If that is too long for the warehouse, which would cut it without a word.
         """
-        return named or f"{self.schema}_pendo"
+        if not named:
+            return self.sql("pendo_schema_beside", schema=self.schema)
+        size, longest = len(named.encode()), int(self.sql("pendo_longest_name"))
+        if 0 < longest < size:
+            raise ConfigError(
+                f"The schema {named} for dbt-pendo's tables has a name of {size} bytes; the warehouse takes {longest}.",
+                "Choose a shorter one: DBT_PENDO_SCHEMA, `--schema`, or `schema` under `vars: dbt_pendo:`.",
+            )
+        return named
 
     def relation(self, schema: str, identifier: str) -> str:
         """Returns the rendered name of a table of ours."""
@@ -171,26 +188,41 @@ class Session:
         return frozenset(relation.identifier.lower() for relation in self._relations(schema))
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
-        """Returns the columns of a table or view in their order, or None when it does not exist."""
+        """Returns the columns of a table or view in their order, or None when it does not exist.
+
+        Raises:
+            UnreadableError: If it exists, and the warehouse does not let us read it.
+        """
+        name = {"database": database or self.database, "schema": schema, "identifier": identifier}
         with self._connected():
-            relation = self._adapter.get_relation(database or self.database, schema, identifier)
-            if relation is None:
+            listed = self._adapter.get_relation(**name)
+            if listed is not None and (columns := self._adapter.get_columns_in_relation(listed)):
+                return [TableColumn(column.name, _dtype(column)) for column in columns]
+        # Not all that can be read is in the lists that dbt looks into: PostgreSQL's have no materialized views.
+        relation = listed or self._adapter.Relation.create(**name, quote_policy=self._adapter.config.quoting)
+        try:
+            self.rows(f"select * from {relation} where 1 = 0")
+        except WarehouseError as error:
+            if listed is None:
                 return None
-            return [
-                TableColumn(column.name, _dtype(column)) for column in self._adapter.get_columns_in_relation(relation)
-            ]
+            raise UnreadableError(str(error)) from None
+        if sql := self.sql("pendo_columns", relation=relation):
+            return [TableColumn(str(found), str(dtype)) for found, dtype in self.rows(sql)]
+        with self._connected():
+            columns = self._adapter.get_columns_in_relation(relation)
+            return [TableColumn(column.name, _dtype(column)) for column in columns] or None
 
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
         with self._connected():
-            if self._adapter.check_schema_exists(self.database, schema):
+            if self._has_schema(schema):
                 return
             try:
                 self._adapter.create_schema(self._relation(schema, None))
                 self._commit()
             except Exception:
                 # Another run may have done so this very moment.
-                if not self._adapter.check_schema_exists(self.database, schema):
+                if not self._has_schema(schema):
                     raise
 
     def create(self, schema: str, identifier: str, sql: str) -> None:
@@ -229,6 +261,14 @@ class Session:
             self._commit()
             # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
             return [relation for relation in found if self._is_name(relation.schema, schema)]
+
+    def _has_schema(self, schema: str) -> bool:
+        if not self._adapter.check_schema_exists(self.database, schema):
+            return False
+        # Redshift's looks by `like` as well.
+        return self._adapter.type() != "redshift" or any(
+            self._is_name(found, schema) for found in self._adapter.list_schemas(self.database)
+        )
 
     def _is_name(self, found: str, name: str) -> bool:
         """Returns whether a name is that of ours, as the warehouse tells names apart: most take no notice of case."""

@@ -90,7 +90,10 @@ class Acme:
             project.write("vars: {dbt_pendo: {models: true, ledger: visitors}}\n")
 
     def build(self) -> None:
-        self._run(["-c", "from dbt.cli.main import cli; cli()", "build"])
+        self.dbt("build")
+
+    def dbt(self, *args: str) -> str:
+        return self._run(["-c", "from dbt.cli.main import cli; cli()", *args])
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -1540,6 +1540,20 @@ class TestSchemas:
                 store.session.run("insert into nowhere_at_all select 1")
             assert len(store.session.rows(f"select * from {store.relation('people')}")) == 1
 
+    def test_schemas_of_nearly_the_same_name(self, store: Store) -> None:
+        """`_` stands for any letter where an adapter looks by `like`."""
+        schemas = [f"{store.schema}{end}" for end in ("_1_2_pendo", "_112_pendo")]
+        try:
+            for schema in schemas:
+                store.session.ensure_schema(schema)
+            SyncLock(store.session, schemas[1], "people").acquire("r1")
+            assert [store.session.tables(schema) for schema in schemas] == [frozenset(), {"people__lock"}]
+            assert [store.session.exists(schema, "people__lock") for schema in schemas] == [False, True]
+            assert [bool(SyncLock(store.session, schema, "people").holder()) for schema in schemas] == [False, True]
+        finally:
+            for schema in schemas:
+                store.drop_schema(schema)
+
     def test_columns_of_what_is_not_there(self, store: Store) -> None:
         assert store.session.columns(None, store.schema, "nothing") is None
 

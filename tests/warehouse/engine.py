@@ -80,10 +80,12 @@ class Store:
         self._types: dict[str, dict[str, str]] = {}
 
     def drop_schemas(self) -> None:
-        adapter = self.session._adapter
         for schema in (self.schema, self.own_schema):
-            adapter.drop_schema(self.session._relation(schema, None))
-            self.session._commit()
+            self.drop_schema(schema)
+
+    def drop_schema(self, schema: str) -> None:
+        self.session._adapter.drop_schema(self.session._relation(schema, None))
+        self.session._commit()
 
     # The models.
 

