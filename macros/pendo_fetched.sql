@@ -31,8 +31,7 @@
 {% macro duckdb__pendo_fetched(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
     {%- if kind.endswith('[]') and dbt_pendo.duckdb__pendo_is_moment(kind[:-2]) -%}
-        {{ return('list_transform(' ~ expression ~ ', lambda moment: '
-            ~ dbt_pendo.duckdb__pendo_moment('moment', kind[:-2]) ~ ')') }}
+        {{ return('[' ~ dbt_pendo.duckdb__pendo_moment('moment', kind[:-2]) ~ ' for moment in ' ~ expression ~ ']') }}
     {%- endif -%}
     {{ return(dbt_pendo.duckdb__pendo_moment(expression, kind) if dbt_pendo.duckdb__pendo_is_moment(kind)
         else expression) }}
@@ -54,7 +53,7 @@
     {{ return('case when ' ~ expression ~ ' is null then null'
         ~ ' when ' ~ moment ~ ' >= ' ~ type ~ " '0001-01-01' and " ~ moment ~ ' < ' ~ type ~ " '10000-01-01'"
         ~ ' then cast(' ~ moment ~ either
-        ~ " else cast({'unreadable': case when isfinite(" ~ expression ~ ') then cast(' ~ moment
+        ~ " else cast({'unreadable': case when isfinite(" ~ moment ~ ') then cast(' ~ moment
         ~ " as varchar) || ' is outside the years 1 to 9999' else 'infinite' end}" ~ either ~ ' end') }}
 {%- endmacro %}
 

@@ -67,7 +67,7 @@
 {% macro duckdb__pendo_text(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
     {%- if kind.endswith('[]') and dbt_pendo.pendo_has_zone(kind[:-2]) -%}
-    cast(list_transform({{ expression }}, lambda moment: moment at time zone 'UTC') as {{ dbt.type_string() }})
+    cast([moment at time zone 'UTC' for moment in {{ expression }}] as {{ dbt.type_string() }})
     {%- else -%}
     {{ dbt_pendo.default__pendo_text(expression, dtype) }}
     {%- endif -%}

@@ -1139,7 +1139,8 @@ class TestBeyondPython:
             beyond = [value.replace(" 00:00:00 BC", " (BC) 00:00:00").replace(" BC", " (BC)") for value in beyond]
         bad = {f"bad {at}": value for at, value in enumerate(beyond)}
         # The last day that people write, and what Python makes of infinity.
-        good = {"now": "2026-01-02", "none": None, "end": "9999-12-31", "first": "0001-01-01"}
+        clock = " 00:00:00+00:00" if kind == "zoned" else ""
+        good = {"now": f"2026-01-02{clock}", "none": None, "end": f"9999-12-31{clock}", "first": f"0001-01-01{clock}"}
         store.create("people", {"id": "text", "value": kind}, [*good.items(), *bad.items()])
         spec = people(fields=(Field("value", Column("value")),))
         tables = store.tables(spec)
