@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,8 @@ PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 SHORTEST_SECRET = 4
 # A longer value that makes no sense is not repeated: it may be a key that was pasted into the wrong place.
 LONGEST_REPEATED = 8
+# The name of a host, perhaps with a scheme and a port: no key looks like it.
+_PLAIN_HOST = re.compile(r"(?:[a-z]+://)?(?:[a-z0-9-]{1,30}\.)+[a-z]{2,10}(?::\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +289,8 @@ def _checked_url(url: str, variable: str, example: str = "https://app.pendo.io")
         # A port that is no number, half an IPv6 address.
         usable = False
     if not usable or not url.isprintable() or " " in url or "?" in url or "#" in url:
-        raise ConfigError(f"{variable}: {repeated(url)} is not the URL of a host.", f"Write it like {example}.")
+        told = repr(url) if _PLAIN_HOST.fullmatch(url) else repeated(url)
+        raise ConfigError(f"{variable}: {told} is not the URL of a host.", f"Write it like {example}.")
     return url.rstrip("/")
 
 
