@@ -148,8 +148,9 @@ def find_columns(session: Session, model: Model, last_run: LastRun | None = None
     except UnreadableError as error:
         role = session.role or "the role of dbt-pendo"
         raise ConfigError(
-            f"{model.annotation.model}: {relation} is in the warehouse, but {role} may not read it ({error}).",
-            f"Grant `select` on it, and `usage` on its schema, to {role}.",
+            f"{model.annotation.model}: {relation} is in the warehouse, but {role} cannot read it ({error}).",
+            f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}. If not: "
+            f"{_build(model, last_run)}",
         ) from None
     if not columns:
         message = f"{model.annotation.model}: {relation} is not in the warehouse."

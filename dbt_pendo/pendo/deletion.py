@@ -29,9 +29,9 @@ def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> 
 def job_of(answer: Answer) -> str | None:
     """Returns the id of the job that a deletion was queued as; None when the answer does not tell."""
     document = answer.json
-    # No source shows the answer itself.
-    names = ("id", "jobId") if isinstance(document, dict) else ()
-    found = next((document[name] for name in names if document.get(name)), None)
+    # No source shows the answer itself, so any name that ends in `id` counts: id, jobId, bulkDeleteId.
+    named = document.items() if isinstance(document, dict) else ()
+    found = next((value for name, value in named if value and name.lower().endswith("id")), None)
     return str(found) if isinstance(found, str | int) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -269,6 +269,7 @@ class SyncTables:
             drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
         """
         changes = self._session.relation(self._schema, self._changes)
+        number = self._next_commit()
 
         def adopted(ledger: str) -> bool:
             self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
@@ -279,7 +280,7 @@ class SyncTables:
                     changes=changes,
                     run_id=run_id,
                     destination=self._spec.destination,
-                    commit_number=self._next_commit(),
+                    commit_number=number,
                     drift=drift,
                 )
             )
@@ -287,7 +288,7 @@ class SyncTables:
             self._session.run(self._session.sql("pendo_carry_on", ledger=ledger, entries=others))
             return True
 
-        self._ledger.replace(adopted)
+        self._replace(adopted)
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
@@ -338,7 +339,7 @@ class SyncTables:
             if entries <= 2 * known:
                 return
         try:
-            self._ledger.replace(partial(self._compacted, entries))
+            self._replace(partial(self._compacted, entries))
         except WarehouseError:
             self.lock.confirm()
             if not self._session.exists(self._schema, table_name(self._spec.name, "ledger")):
@@ -445,6 +446,12 @@ class SyncTables:
             self._read_commits()
         return self._commits.next()
 
+    def _replace(self, make: Callable[[str], bool]) -> None:
+        # Should this end in its midst, the ledger may have another name.
+        entries, self._commits.entries = self._commits.entries, None
+        self._ledger.replace(make)
+        self._commits.entries = entries
+
     def _carry_on(self, entries: str) -> None:
         """Rewrites a ledger with the columns it lacked."""
 
@@ -454,7 +461,7 @@ class SyncTables:
             return True
 
         try:
-            self._ledger.replace(carried)
+            self._replace(carried)
         except WarehouseError as error:
             self.lock.confirm()
             if not self._session.exists(self._schema, table_name(self._spec.name, "ledger")):

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from dbt_pendo.outcome import unreadable
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.session import TableColumn, WarehouseError
+from dbt_pendo.warehouse.session import ConnectionLostError, TableColumn, WarehouseError
 
 # So many parts of a page are tried again, in search of the rows at fault.
 MOST_TRIES = 200
@@ -52,6 +52,8 @@ def read_span(read: Read, span: Span, columns: Sequence[Wanted]) -> list[tuple[A
     """
     try:
         return read(span, columns)
+    except ConnectionLostError:
+        raise
     except WarehouseError:
         rows = read(span, ())
         if not rows or not columns:

@@ -26,6 +26,10 @@ class WarehouseError(DbtPendoError):
     """The warehouse refused a statement, or could not be reached."""
 
 
+class ConnectionLostError(WarehouseError):
+    """The connection to the warehouse was lost; the next statement opens it again."""
+
+
 class UnreadableError(WarehouseError):
     """A table is there, and may not be read."""
 
@@ -294,7 +298,7 @@ class Session:
             if self._answers():
                 raise
             self._state.is_lost = True
-            raise WarehouseError(f"The connection to the warehouse was lost: {error}") from None
+            raise ConnectionLostError(f"The connection to the warehouse was lost: {error}") from None
 
     def _answers(self) -> bool:
         try:

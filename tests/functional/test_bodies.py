@@ -139,6 +139,7 @@ def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
     assert found is not None
     tables = SyncTables(session, "bodies", spec, Source("main.odd_values", found[0], tuple(found[1:])))
     tables.ensure_schema()
+    tables.prepare()
     tables.write_changes("run", PlanOptions())
     rows = tables.read_page(EVERYTHING)
     assert len(rows) == ROWS

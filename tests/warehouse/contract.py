@@ -376,7 +376,7 @@ class TestReplacements:
         tables = store.tables(people())
         plan(tables, "r1")
         commit(tables, "r1")
-        columns = "record_key, row_hash, status, detail, attempts, run_id, logged_at"
+        columns = "record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number"
         for _ in range(2):
             store.session.run(f"insert into {tables.ledger} ({columns}) select {columns} from {tables.ledger}")
         return tables
@@ -1748,7 +1748,9 @@ class TestSnapshots:
             assert {key: row[4] for key, row in everything(tables).items()} == keys
             segment = SyncSpec("trial", "model.contract.people", "x.yml", "segment", "id", segment="Trial")
             members = dataclasses.replace(source, columns=())
-            assert plan(SyncTables(store.session, store.own_schema, segment, members), "r1").added == len(keys)
+            filled = SyncTables(store.session, store.own_schema, segment, members)
+            filled.prepare()
+            assert plan(filled, "r1").added == len(keys)
 
     def test_only_its_current_rows_are_compared_and_told(self, store: Store) -> None:
         source = self.current(store, self.sentinel(store), "is deleted")
