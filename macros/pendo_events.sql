@@ -55,7 +55,7 @@ cross join (
     {{ sizes.fixed }}
     {%- for column in sizes.columns %}
     {%- set name = dbt_pendo.pendo_name(column.alias) %}
-    {%- set bytes = dbt_pendo.pendo_bytes(dbt_pendo.pendo_text(name, column.dtype) | trim)
+    {%- set bytes = dbt_pendo.pendo_bytes(dbt_pendo.pendo_plain_text(name, column.dtype) | trim)
         if column.value is none else column.value %}
             + case when {{ name }} is null then 0 else {{ column.around }} + {{ bytes }} end
     {%- endfor %}

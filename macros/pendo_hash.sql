@@ -47,12 +47,15 @@
   A column as text, the same text for the same value whatever the session's time zone; compared byte by byte.
 #}
 {% macro pendo_text(expression, dtype) -%}
+    {{ return(dbt_pendo.pendo_exact(dbt_pendo.pendo_plain_text(expression, dtype) | trim)) }}
+{%- endmacro %}
+
+{# The same text, compared as the column's collation says. #}
+{% macro pendo_plain_text(expression, dtype) -%}
     {%- if dbt_pendo.pendo_is_padded(dtype) -%}
-        {%- set text = dbt_pendo.pendo_unpadded(expression) -%}
-    {%- else -%}
-        {%- set text = adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype) -%}
+        {{ return(dbt_pendo.pendo_unpadded(expression)) }}
     {%- endif -%}
-    {{ return(dbt_pendo.pendo_exact(text | trim)) }}
+    {{ return(adapter.dispatch('pendo_text', 'dbt_pendo')(expression, dtype)) }}
 {%- endmacro %}
 
 {% macro default__pendo_text(expression, dtype) -%}

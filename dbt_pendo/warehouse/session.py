@@ -122,7 +122,7 @@ class Session:
         Snowflake, BigQuery, Spark, Databricks and Trino commit each statement that creates, renames or drops a table.
         """
         with self._connected():
-            self._adapter.connections.begin()
+            self._begin()
             if self._adapter.type() in ("postgres", "redshift"):
                 # dbt leaves it to the driver to begin one, and psycopg2 does so only until dbt's first commit.
                 self._adapter.execute("begin")
@@ -250,8 +250,7 @@ class Session:
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         # dbt rolls back only what it has begun, and PostgreSQL refuses every statement after an error until then.
-        if not self._adapter.connections.get_thread_connection().transaction_open:
-            self._adapter.connections.begin()
+        self._begin()
         rows = _fetch_all(self._adapter.connections, sql)
         self._commit()
         return rows
@@ -277,6 +276,11 @@ class Session:
     def _is_name(self, found: str, name: str) -> bool:
         """Returns whether a name is that of ours, as the warehouse tells names apart: most take no notice of case."""
         return found == name or (self._adapter.type() != "postgres" and found.lower() == name.lower())
+
+    def _begin(self) -> None:
+        # dbt refuses to begin twice, and some adapters leave one open (Spark's rename does).
+        if not self._adapter.connections.get_thread_connection().transaction_open:
+            self._adapter.connections.begin()
 
     def _commit(self) -> None:
         # Some of dbt's macros commit on their own, and dbt refuses to commit twice.

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from acme import Acme
 from contract import *  # noqa: F403
+from contract import TestReplacements as ReplacementsForEachEngine
 from engine import Engine
 from whole_path import TestPath as ForEachEngine
 
@@ -54,6 +55,10 @@ def settings(folder: Path, catalog: str) -> dict[str, str]:
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
     }
+
+
+class TestReplacements(ReplacementsForEachEngine):
+    STEP = 7
 
 
 @pytest.fixture(scope="session")
