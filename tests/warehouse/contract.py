@@ -1073,11 +1073,12 @@ class TestValues:
         """Wherever it is an id or a value: one who is a visitor in one sync is the same in another."""
         text, moment = (store.engine.types[kind] for kind in ("text", "moment"))
         names = ("id", "event", "person", "parent", "child", "note")
-        columns = ", ".join(f"{name} char(8)" for name in names)
+        columns = ", ".join(f"{store.name(name)} char(8)" for name in names)
         store.session.create(
             store.schema,
             "clicks",
-            f"create table {store.relation('clicks')} ({columns}, wide {text}, {store.name('at')} {moment})",
+            f"create table {store.relation('clicks')} "
+            f"({columns}, {store.name('wide')} {text}, {store.name('at')} {moment})",
         )
         store.session.run(
             f"insert into {store.relation('clicks')} select 'e1', 'Seen', ' cu1', 'p', 'c', 'n', 'w ', "
