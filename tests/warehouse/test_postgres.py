@@ -474,13 +474,21 @@ def test_schemas_that_differ_by_case(store: Store) -> None:
 
 def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, server: Path) -> None:
     """The administrator ends the session of a run that waits for Pendo."""
-    acme.sandbox.switches = Switches(latency_ms=(50, 50))
+    profile = json.loads((acme.folder / "profiles.yml").read_text())
+    written = f"select 1 from pg_tables where schemaname = '{profile['contract']['outputs']['dev']['schema']}_pendo'"
+    acme.sandbox.switches = Switches(latency_ms=(1000, 1000))
     run = acme.start("sync", "--json")
     with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
         connection.autocommit = True
         admin = connection.cursor()
-        wait_until(lambda: bool(acme.sandbox.visitors["v0"]["custom"]))
+
+        def has_changes() -> bool:
+            admin.execute(f"{written} and tablename like '%changes'")
+            return admin.fetchone() is not None
+
+        wait_until(has_changes)
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
+    acme.sandbox.switches = Switches()
     out, _ = run.communicate()
     results = {result["sync"]: result for result in json.loads(out)["results"]}
     assert run.returncode == 1
