@@ -238,7 +238,10 @@ def load_settings(
         raise ConfigError(f"{ENVIRONMENT['max_error_share'][0]} is a share from 0 to 1.", "Write 0.2 for 20 %.")
     region = values.get("region", "us")
     if region not in REGIONS:
-        raise ConfigError(f"{repeated(region)} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}.")
+        raise ConfigError(
+            f"{ENVIRONMENT['region'][0]}: {repeated(region)} is not a Pendo region.",
+            f"Known regions: {', '.join(REGIONS)}.",
+        )
     api_url, data_url = REGIONS[region]
     values["api_url"] = _checked_url(values.get("api_url", api_url), ENVIRONMENT["api_url"][0])
     if values["api_url"] != api_url:

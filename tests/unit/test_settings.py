@@ -273,7 +273,7 @@ def test_this_machine_may_be_asked_over_plain_http(url):
         ),
         pytest.param(
             ({"region": "mars"}, {}, {}),
-            "'mars' is not a Pendo region.",
+            "PENDO_REGION: 'mars' is not a Pendo region.",
             "Known regions: us, us1, eu, jpn, au.",
             id="region",
         ),
