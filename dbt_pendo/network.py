@@ -30,6 +30,8 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from dbt_pendo.errors import ConfigError
 
+# The status by which a proxy wants a log-in; no key is to blame.
+PROXY_LOGIN = 407
 # Bytes of an answer, as it comes and decoded.
 LARGEST_ANSWER = 64 * 2**20
 # Seconds after which a wait for the network looks whether it has to end; a connection or a TLS handshake, which cannot
@@ -363,6 +365,11 @@ def proxy_variable(url: str) -> str:
     # Of two spellings the small one counts.
     named = [name for one in wanted for name in (one, one.upper()) if os.environ.get(name)]
     return named[0] if named else "the system's proxy setting"
+
+
+def wants_proxy_login(fault: str) -> bool:
+    """Returns whether a request failed for a proxy's log-in before the host itself was reached."""
+    return f"Tunnel connection failed: {PROXY_LOGIN}" in fault
 
 
 def proxy_login_advice(url: str) -> str:

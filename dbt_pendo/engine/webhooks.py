@@ -17,7 +17,7 @@ from dbt_pendo.channels import Channel
 from dbt_pendo.engine.alert_message import message_of
 from dbt_pendo.engine.alerts import Alert
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.network import BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
+from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import ENVIRONMENT, is_this_machine
 
@@ -127,7 +127,7 @@ def _post(url: Secret, body: bytes) -> tuple[str | None, bool]:
         status = response.status_code
     if 200 <= status < 300:
         return None, False
-    if status == 407:
+    if status == PROXY_LOGIN:
         return f"the proxy in {proxy_variable(address)} wants a log-in (HTTP 407)", False
     if 300 <= status < 400:
         return f"it answers with a redirect (HTTP {status})", False

@@ -6,7 +6,6 @@ from dbt_pendo.network import other_host, proxy_variable
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import REGIONS, Settings
 
-PROXY_LOGIN = 407
 # It may pass: what helps beside another run.
 _RETRIED = {
     408: "Pendo ends a call after five minutes: a smaller batch_size takes less. ",

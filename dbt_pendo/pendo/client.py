@@ -17,6 +17,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
+    PROXY_LOGIN,
     BoundedAdapter,
     bounded,
     certificates,
@@ -25,6 +26,7 @@ from dbt_pendo.network import (
     proxies_for,
     proxy_login_advice,
     retry_after,
+    wants_proxy_login,
 )
 from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
@@ -347,7 +349,7 @@ class PendoClient:
         except FAULTS as error:
             self._pacer.strained(self._clock())
             fault = self._secrets.hidden_in(describe_fault(error))
-            if f"Tunnel connection failed: {advice.PROXY_LOGIN}" in fault:
+            if wants_proxy_login(fault):
                 raise self._proxy_refused(host) from None
             return _Fault(fault)
         finally:
@@ -364,7 +366,7 @@ class PendoClient:
         if 200 <= answer.status < 300:
             self._pacer.taken(now, now - started)
             return answer
-        if answer.status == advice.PROXY_LOGIN:
+        if answer.status == PROXY_LOGIN:
             raise self._proxy_refused(host)
         if answer.status < 400:
             where, hint = advice.of_redirect(self.settings, host, path, response.headers.get("Location"))

@@ -19,6 +19,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
+    PROXY_LOGIN,
     BoundedAdapter,
     bounded,
     certificates,
@@ -26,6 +27,7 @@ from dbt_pendo.network import (
     proxies_for,
     proxy_login_advice,
     retry_after,
+    wants_proxy_login,
 )
 from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.artifacts import as_mapping
@@ -243,7 +245,7 @@ class DbtCloud:
                     )
             except FAULTS as error:
                 fault = self._account.secrets.hidden_in(describe_fault(error))
-                if "Tunnel connection failed: 407" in fault:
+                if wants_proxy_login(fault):
                     raise self._proxy_refused() from None
             else:
                 if response.status_code in absent:
@@ -253,7 +255,7 @@ class DbtCloud:
                 fault = self._message(response)
                 if response.status_code in (401, 403):
                     raise self._refused(response, fault)
-                if response.status_code == 407:
+                if response.status_code == PROXY_LOGIN:
                     raise self._proxy_refused()
                 if not response.ok and response.status_code != 429 and response.status_code < 500:
                     raise DbtCloudError(f"dbt Cloud at {self._account.url} refused {path} ({fault}).", _WHERE)

@@ -9,7 +9,6 @@ from typing import Any
 from dbt_pendo.warehouse.entries import ledger_entries
 from dbt_pendo.warehouse.ledger import EVERYTHING, Row, Source
 from dbt_pendo.warehouse.ledger_table import LedgerTable
-from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Planned, Span
 from dbt_pendo.warehouse.reading import Wanted, read_span
 from dbt_pendo.warehouse.run_log import RUNS_TABLE
@@ -221,8 +220,7 @@ class History:
         return [row[2:] for row in read_span(read, EVERYTHING, wanted)]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        lock = SyncLock(self._session, self._schema, sync)
-        found = LedgerTable(self._session, self._schema, sync, lock).find()
+        found = LedgerTable(self._session, self._schema, sync).find()
         ledger = ledger_entries(self._session, self._schema, found, NOT_NOTED) if found else None
         return [] if ledger is None else self._session.rows(self._session.sql(macro, ledger=ledger, **arguments))
 

@@ -88,7 +88,7 @@ class SyncTables:
         self._commits = Commits(session)
         # Of a run that has taken it; nothing is written that another run could have a right to once it is lost.
         self.lock = SyncLock(session, schema, spec.name)
-        self._ledger = LedgerTable(session, schema, spec.name, self.lock)
+        self._ledger = LedgerTable(session, schema, spec.name)
 
     @property
     def address(self) -> str:
@@ -342,7 +342,7 @@ class SyncTables:
             self._replace(partial(self._compacted, entries))
         except WarehouseError:
             self.lock.confirm()
-            if not self._session.exists(self._schema, table_name(self._spec.name, "ledger")):
+            if not self._ledger.is_there():
                 raise
             # A view of somebody's that reads it, on PostgreSQL say: better a long ledger than no view, or no sync.
 
@@ -434,8 +434,7 @@ class SyncTables:
         try:
             self._commits.read(self.ledger)
         except WarehouseError:
-            name = table_name(self._spec.name, "ledger")
-            entries = carried_entries(self._session, self._schema, name, self._spec.destination)
+            entries = carried_entries(self._session, self._schema, self._ledger.name, self._spec.destination)
             if entries is None:
                 raise
             self._carry_on(entries)
@@ -449,7 +448,7 @@ class SyncTables:
     def _replace(self, make: Callable[[str], bool]) -> None:
         # Should this end in its midst, the ledger may have another name.
         entries, self._commits.entries = self._commits.entries, None
-        self._ledger.replace(make)
+        self._ledger.replace(make, self.lock)
         self._commits.entries = entries
 
     def _carry_on(self, entries: str) -> None:
@@ -464,7 +463,7 @@ class SyncTables:
             self._replace(carried)
         except WarehouseError as error:
             self.lock.confirm()
-            if not self._session.exists(self._schema, table_name(self._spec.name, "ledger")):
+            if not self._ledger.is_there():
                 raise
             raise WarehouseError(
                 f"{self.ledger} is of an earlier version of dbt-pendo and has to be written anew: {error.message}",

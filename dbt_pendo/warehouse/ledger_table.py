@@ -27,36 +27,42 @@ class LedgerTable:
     what the draft was made of. If another run has written into it meanwhile, it is put back. Where a warehouse can, all
     of this is one transaction. Elsewhere a crash leaves a ledger in place, or the old one set aside, which ``ensure``
     puts back.
+
+    Attributes:
+        name: The ledger's own name.
     """
 
-    def __init__(self, session: Session, schema: str, sync: str, lock: SyncLock) -> None:
+    def __init__(self, session: Session, schema: str, sync: str) -> None:
         self._session = session
         self._schema = schema
         self._sync = sync
-        self._lock = lock
-        self._ledger = table_name(sync, "ledger")
+        self.name = table_name(sync, "ledger")
 
     @property
     def relation(self) -> str:
         """The ledger's relation."""
-        return self._session.relation(self._schema, self._ledger)
+        return self._session.relation(self._schema, self.name)
+
+    def is_there(self) -> bool:
+        """Returns whether the ledger exists under its own name."""
+        return self._session.exists(self._schema, self.name)
 
     def find(self) -> str | None:
         """Returns the name of the table that holds the ledger now, also after a crash; None when there is none."""
-        if self._session.exists(self._schema, self._ledger):
-            return self._ledger
+        if self.is_there():
+            return self.name
         return next(iter(self._left(OLD)), None)
 
     def ensure(self) -> None:
         """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
         old, drafts = self._left(OLD), self._left(DRAFT)
-        there = self._session.exists(self._schema, self._ledger)
-        if there and old and self._version(self._ledger)[0][0] == 0:
+        there = self.is_there()
+        if there and old and self._version(self.name)[0][0] == 0:
             # A first run that woke up late made one without an entry while the ledger was set aside.
-            self._session.drop(self._schema, self._ledger)
+            self._session.drop(self._schema, self.name)
             there = False
         if not there and old:
-            self._session.rename(self._schema, old.pop(0), self._ledger)
+            self._session.rename(self._schema, old.pop(0), self.name)
         elif not there:
             # Never in place of one that is there after all: it is what keeps rows from being sent twice.
             self._session.run(self._session.sql("pendo_create_ledger", ledger=self.relation))
@@ -66,15 +72,16 @@ class LedgerTable:
     def drop(self) -> None:
         """Drops the ledger and what a dead run left of it."""
         # The ledger last: what is set aside would come back in its place.
-        for name in (*self._left(OLD), *self._left(DRAFT), self._ledger):
+        for name in (*self._left(OLD), *self._left(DRAFT), self.name):
             self._session.drop(self._schema, name)
 
-    def replace(self, make: Callable[[str], bool]) -> bool:
+    def replace(self, make: Callable[[str], bool], lock: SyncLock) -> bool:
         """Replaces the ledger, unless another run has written into it meanwhile.
 
         Args:
             make: Creates the new ledger under the name that it is given, and returns whether that is to take the place
                 of the old one.
+            lock: The sync's lock, which is kept meanwhile.
 
         Returns:
             Whether it has.
@@ -85,12 +92,12 @@ class LedgerTable:
         """
         mark = secrets.token_hex(3)
         draft, old = (table_name(self._sync, f"{kind}_{mark}") for kind in (DRAFT, OLD))
-        before = self._version(self._ledger)
+        before = self._version(self.name)
         try:
-            with self._lock.alive():
+            with lock.alive():
                 wanted = make(self._session.relation(self._schema, draft))
             if wanted:
-                self._lock.confirm()
+                lock.confirm()
                 self._put_in_place(draft, old, before)
         except BaseException:
             with contextlib.suppress(WarehouseError):
@@ -104,16 +111,16 @@ class LedgerTable:
         session, schema = self._session, self._schema
         try:
             with session.transaction():
-                session.rename(schema, self._ledger, old)
+                session.rename(schema, self.name, old)
                 if self._version(old) != before:
                     raise WarehouseError(f"Another run has written into {self.relation} while it was replaced.")
-                session.rename(schema, draft, self._ledger)
+                session.rename(schema, draft, self.name)
                 session.drop(schema, old)
         except WarehouseError:
             # Where no transaction has done so.
             with contextlib.suppress(WarehouseError):
-                if old in self._left(OLD) and not session.exists(schema, self._ledger):
-                    session.rename(schema, old, self._ledger)
+                if old in self._left(OLD) and not self.is_there():
+                    session.rename(schema, old, self.name)
             raise
 
     def _version(self, name: str) -> list[Row]:

@@ -55,8 +55,10 @@ def read_span(read: Read, span: Span, columns: Sequence[Wanted]) -> list[tuple[A
     except ConnectionLostError:
         raise
     except WarehouseError:
+        if not columns:
+            raise
         rows = read(span, ())
-        if not rows or not columns:
+        if not rows:
             raise
     values = [_read_column(read, span, column, [row[:2] for row in rows]) for column in columns]
     return [(*row, *(found.get(row[:2]) for found in values)) for row in rows]
