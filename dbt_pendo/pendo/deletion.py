@@ -29,10 +29,11 @@ def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> 
 def job_of(answer: Answer) -> str | None:
     """Returns the id of the job that a deletion was queued as; None when the answer does not tell."""
     document = answer.json
-    # No source shows the answer itself, so any name that ends in `id` counts: id, jobId, bulkDeleteId.
+    # No source shows the answer itself, so the name of any id counts: id, jobId, job_id; `valid` is none.
     named = document.items() if isinstance(document, dict) else ()
-    found = next((value for name, value in named if value and name.lower().endswith("id")), None)
-    return str(found) if isinstance(found, str | int) else None
+    ids = (value for name, value in named if name == "id" or name.endswith(("Id", "ID", "_id")))
+    found = next((value for value in ids if value and isinstance(value, str | int)), None)
+    return None if found is None else str(found)
 
 
 def _names_job(answer: Answer) -> bool:
