@@ -21,7 +21,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.settings import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 # Flags that dbt does not know.
 OURS = {*ENVIRONMENT, "as_json"}
@@ -57,14 +57,13 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
     """
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.opening import show_found
-        from dbt_pendo.console.step_summary import write_step_summary
-        from dbt_pendo.console.streams import lost_output
-        from dbt_pendo.console.synced import SyncView, show_built_nothing, show_results
-        from dbt_pendo.engine.gather import Selection, gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
-        from dbt_pendo.engine.run import nothing_to_sync, run_syncs
-        from dbt_pendo.engine.sync import Options
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.select import Selection, gather_syncs
+        from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
+        from dbt_pendo.delivery.sync import Options
+        from dbt_pendo.output.github import write_step_summary
+        from dbt_pendo.output.streams import lost_output
+        from dbt_pendo.output.sync import SyncView, show_built_nothing, show_found, show_results
         from dbt_pendo.project.build import run_dbt_build
 
         invocation = read_invocation(flags)

@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command()
@@ -38,9 +38,9 @@ def exposures(output: Path | None, check: bool, **flags: Any) -> None:
     """
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document, exposure_entry
-        from dbt_pendo.console.lineage import show_exposures
-        from dbt_pendo.engine.exposures import FILE_NAME, write_exposures
+        from dbt_pendo.commands.exposures import FILE_NAME, write_exposures
+        from dbt_pendo.output.documents import document, exposure_entry
+        from dbt_pendo.output.exposures import show_exposures
 
         invocation = read_invocation(flags)
         file = output or invocation.models_path / FILE_NAME

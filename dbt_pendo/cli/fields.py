@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -28,13 +28,13 @@ def fields(create: bool, **flags: Any) -> None:
     """Show Pendo's fields beside the mapped ones."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document, fields_entry, unmapped_entry
-        from dbt_pendo.console.fields import show_fields
-        from dbt_pendo.console.opening import show_found
-        from dbt_pendo.engine.comparing_fields import compare_fields
-        from dbt_pendo.engine.fields import SyncFields, UnmappedField
-        from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.fields import compare_fields
+        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.delivery.fields import SyncFields, UnmappedField
+        from dbt_pendo.output.documents import document, fields_entry, unmapped_entry
+        from dbt_pendo.output.fields import show_fields
+        from dbt_pendo.output.sync import show_found
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)

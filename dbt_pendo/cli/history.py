@@ -18,7 +18,7 @@ from dbt_pendo.cli.options import (
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command()
@@ -30,9 +30,9 @@ def runs(limit: int, **flags: Any) -> None:
     """List the latest runs, from the warehouse."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document
-        from dbt_pendo.console.history import run_entry, show_runs
-        from dbt_pendo.engine.history import open_past
+        from dbt_pendo.history.runs import open_past
+        from dbt_pendo.output.documents import document
+        from dbt_pendo.output.runs import run_entry, show_runs
 
         invocation = read_invocation(flags)
         with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
@@ -60,16 +60,9 @@ def show(run_id: str, requests: bool, failed: bool, row: str | None, rows: int, 
     """
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document
-        from dbt_pendo.console.history import (
-            call_entry,
-            reason_entry,
-            rejected_entry,
-            run_entry,
-            show_calls,
-            show_run,
-        )
-        from dbt_pendo.engine.history import last_calls, open_past, summed
+        from dbt_pendo.history.runs import last_calls, open_past, summed
+        from dbt_pendo.output.documents import document
+        from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
 
         invocation = read_invocation(flags)
         with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
@@ -121,11 +114,11 @@ def row(sync: str, key: str, **flags: Any) -> None:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document
-        from dbt_pendo.console.history import row_entry, show_row
-        from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
-        from dbt_pendo.engine.row import tell_row
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.row import tell_row
+        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.output.documents import document
+        from dbt_pendo.output.runs import row_entry, show_row
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)

@@ -15,12 +15,12 @@ from dbt_pendo.cli.options import (
     settings_options,
 )
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.spec.definition import OBJECTS
+from dbt_pendo.mapping.keys import OBJECTS
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
-    from dbt_pendo.project.described import Described
-    from dbt_pendo.spec.sync import Object
+    from dbt_pendo.mapping.spec import Object
+    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.project.manifest import Described
 
 
 @click.command()
@@ -43,11 +43,10 @@ def init(model: str, object_: Object | None, output: Path | None, **flags: Any) 
     """
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document, starter_entry
-        from dbt_pendo.console.streams import lost_output
-        from dbt_pendo.engine.starter import start_mapping
-        from dbt_pendo.engine.starter_yaml import as_yaml
-        from dbt_pendo.project.described import find_model
+        from dbt_pendo.commands.init import as_yaml, start_mapping
+        from dbt_pendo.output.documents import document, starter_entry
+        from dbt_pendo.output.streams import lost_output
+        from dbt_pendo.project.manifest import find_model
 
         invocation = read_invocation(flags)
         described = find_model(invocation.target_path, model)

@@ -17,9 +17,8 @@ from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, environment_secrets, load_settings
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
-    from dbt_pendo.engine.gates import Gates
-    from dbt_pendo.engine.gather import Selection
+    from dbt_pendo.commands.select import Gates, Selection
+    from dbt_pendo.output.terminal import Lines
     from dbt_pendo.warehouse.session import Connection
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -210,8 +209,7 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     Raises:
         ConfigError: If there is no project, or a flag or setting makes no sense.
     """
-    from dbt_pendo.engine.gates import Gates
-    from dbt_pendo.engine.gather import Selection
+    from dbt_pendo.commands.select import Gates, Selection
     from dbt_pendo.warehouse.session import Connection
 
     project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
@@ -239,7 +237,7 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
 
 def run_with_lines(run: Callable[[Lines], int], flags: dict[str, Any]) -> NoReturn:
     """Runs a command with lines for its output, and ends the process with its exit status."""
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
     lines = Lines(
         as_json=flags.pop("as_json"),

@@ -17,7 +17,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command()
@@ -35,11 +35,10 @@ def report(output: Path | None, runs: int, **flags: Any) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document
-        from dbt_pendo.console.reported import report_entry, show_report
-        from dbt_pendo.engine.history import open_past
-        from dbt_pendo.engine.review import read_mapped, review
-        from dbt_pendo.report.page import REPORT_FILE, page, write_page
+        from dbt_pendo.history.report import read_mapped, review
+        from dbt_pendo.history.runs import open_past
+        from dbt_pendo.output.documents import document
+        from dbt_pendo.output.report import REPORT_FILE, page, report_entry, show_report, write_page
 
         invocation = read_invocation(flags)
         mapped = read_mapped(invocation.target_path)

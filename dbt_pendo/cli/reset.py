@@ -17,7 +17,7 @@ from dbt_pendo.cli.options import (
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -30,12 +30,12 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
     """Forget what was delivered, so that the next sync sends every row."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.bookkeeping import show_reset
-        from dbt_pendo.console.documents import document, reset_entry
-        from dbt_pendo.console.opening import show_found
-        from dbt_pendo.engine.bookkeeping import reset_syncs
-        from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.reset import reset_syncs
+        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.output.documents import document, reset_entry
+        from dbt_pendo.output.reset import show_reset
+        from dbt_pendo.output.sync import show_found
 
         if adopt and from_pendo:
             raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")

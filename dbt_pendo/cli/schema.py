@@ -7,8 +7,8 @@ import sys
 
 import click
 
-from dbt_pendo.console.streams import lost_output
-from dbt_pendo.spec.json_schema import json_schema
+from dbt_pendo.mapping.json_schema import json_schema
+from dbt_pendo.output.streams import lost_output
 
 
 @click.command()

@@ -24,9 +24,9 @@ from dbt_pendo.cli.options import (
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
-    from dbt_pendo.engine.gather import Gathered
-    from dbt_pendo.engine.open_syncs import OpenSyncs
+    from dbt_pendo.commands.context import OpenSyncs
+    from dbt_pendo.commands.select import Gathered
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -39,13 +39,13 @@ def check(offline: bool, warn_error: bool, **flags: Any) -> None:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import checked_entry, document
-        from dbt_pendo.console.opening import show_found
-        from dbt_pendo.console.plans import show_alert_faults, show_checks
-        from dbt_pendo.engine.checking import check_offline, check_syncs
-        from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
-        from dbt_pendo.engine.webhooks import unusable
+        from dbt_pendo.alerts.post import unusable
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.plan import check_offline, check_syncs
+        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.output.documents import checked_entry, document
+        from dbt_pendo.output.plan import show_alert_faults, show_checks
+        from dbt_pendo.output.sync import show_found
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
@@ -117,11 +117,11 @@ def sync(
     def run(lines: Lines) -> int:
         if dry_run:
             return _plan(lines, full_refresh, 0, flags, retry_held)
-        from dbt_pendo.console.step_summary import write_step_summary
-        from dbt_pendo.console.streams import lost_output
-        from dbt_pendo.console.synced import SyncView, show_results
-        from dbt_pendo.engine.run import nothing_to_sync, run_syncs
-        from dbt_pendo.engine.sync import Options
+        from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
+        from dbt_pendo.delivery.sync import Options
+        from dbt_pendo.output.github import write_step_summary
+        from dbt_pendo.output.streams import lost_output
+        from dbt_pendo.output.sync import SyncView, show_results
 
         invocation = read_invocation(flags)
         with _open(lines, invocation, flags) as (gathered, syncs):
@@ -141,10 +141,10 @@ def sync(
 
 
 def _plan(lines: Lines, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
-    from dbt_pendo.console.documents import document, planned_entry
-    from dbt_pendo.console.plans import show_plan
-    from dbt_pendo.engine.checking import plan_syncs
-    from dbt_pendo.engine.sync import Options
+    from dbt_pendo.commands.plan import plan_syncs
+    from dbt_pendo.delivery.sync import Options
+    from dbt_pendo.output.documents import document, planned_entry
+    from dbt_pendo.output.plan import show_plan
 
     with _open(lines, read_invocation(flags), flags) as (_, syncs):
         planned = [] if syncs is None else list(plan_syncs(syncs, Options(full_refresh, retry_held=retry_held), show))
@@ -158,9 +158,9 @@ def _open(
     lines: Lines, invocation: Invocation, flags: Mapping[str, Any]
 ) -> Iterator[tuple[Gathered, OpenSyncs | None]]:
     """Finds the syncs, says which, and opens what they run on; no run where there is no sync."""
-    from dbt_pendo.console.opening import show_found, show_nothing_new
-    from dbt_pendo.engine.gates import require_evidence
-    from dbt_pendo.engine.open_syncs import open_published, open_syncs
+    from dbt_pendo.commands.context import open_published, open_syncs
+    from dbt_pendo.commands.select import require_evidence
+    from dbt_pendo.output.sync import show_found, show_nothing_new
 
     if flags["published"]:
         if flags["dbt_cloud_run_id"] is not None or flags["dbt_cloud_job_id"] is not None:
@@ -185,7 +185,7 @@ def _open(
 
 def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Gathered:
     """Gathers from dbt's target folder, or from the run of dbt Cloud that the flags name."""
-    from dbt_pendo.engine.gather import gather_syncs
+    from dbt_pendo.commands.select import gather_syncs
 
     run_id, job_id = flags["dbt_cloud_run_id"], flags["dbt_cloud_job_id"]
     selection, gates = invocation.selection, invocation.gates

@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -28,11 +28,11 @@ def unlock(force: bool, **flags: Any) -> None:
     """Break the lock a dead run left."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.bookkeeping import show_unlocked
-        from dbt_pendo.console.documents import document, unlocked_entry
-        from dbt_pendo.engine.bookkeeping import unlock_syncs
-        from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.reset import unlock_syncs
+        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.output.documents import document, unlocked_entry
+        from dbt_pendo.output.reset import show_unlocked
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)

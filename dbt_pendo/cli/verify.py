@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.console.lines import Lines
+    from dbt_pendo.output.terminal import Lines
 
 
 @click.command(cls=DbtCommand)
@@ -28,13 +28,12 @@ def verify(repair: bool, **flags: Any) -> None:
     """Read Pendo back and compare it with the warehouse."""
 
     def run(lines: Lines) -> int:
-        from dbt_pendo.console.documents import document, verified_entry
-        from dbt_pendo.console.opening import show_found
-        from dbt_pendo.console.synced import SyncView
-        from dbt_pendo.console.verified import show_verified
-        from dbt_pendo.engine.gather import gather_syncs
-        from dbt_pendo.engine.open_syncs import open_syncs
-        from dbt_pendo.engine.verifying import verify_syncs
+        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.commands.verify import verify_syncs
+        from dbt_pendo.output.documents import document, verified_entry
+        from dbt_pendo.output.sync import SyncView, show_found
+        from dbt_pendo.output.verify import show_verified
 
         invocation = read_invocation(flags)
         gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 import orjson
 
+from dbt_pendo.mapping.spec import Object
 from dbt_pendo.pendo.client import Answer, PendoClient
-from dbt_pendo.spec.sync import Object
 
 LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0

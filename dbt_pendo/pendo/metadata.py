@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from dbt_pendo.outcome import Outcome
+from dbt_pendo.mapping.spec import FieldType, Group, Object
+from dbt_pendo.outcomes import Outcome
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.settings import host_of
-from dbt_pendo.spec.sync import FieldType, Group, Object
 
 KINDS: Mapping[Object, str] = {"visitor": "visitor", "account": "account", "parent_account": "parentAccount"}
 # What the id of a parent account may be called in a bulk call: named as its siblings are, or as the account it is.

@@ -30,7 +30,7 @@ from dbt_pendo.network import (
     wants_proxy_login,
 )
 from dbt_pendo.private import private_folder, replace_private
-from dbt_pendo.project.artifacts import as_mapping
+from dbt_pendo.project.manifest import as_mapping
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
 from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount, host_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import Manifest, as_mapping, read_artifact
+from dbt_pendo.project.manifest import Manifest, as_mapping, read_artifact
 
 BUILDING_COMMANDS = frozenset({"run", "build", "seed", "snapshot", "retry"})
 # Of dbt's statuses, those that leave a model's table as it should be.

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.spec.wording import shortened
+from dbt_pendo.wording import shortened
 
 
 def select_nodes(

@@ -13,19 +13,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
-from dbt_pendo.records.columns import convert_column
-from dbt_pendo.records.values import (
+from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, Group, ParentChild, Source, SyncSpec, Value
+from dbt_pendo.outcomes import DELIVERED, Outcome, Position
+from dbt_pendo.records.convert import (
     CONVERTERS,
     Convert,
     InvalidValue,
+    convert_column,
     to_epoch_ms,
     to_identifier,
     to_string,
     to_visitor_id,
 )
-from dbt_pendo.spec.sync import Column, Event, FieldType, Group, ParentChild, Source, SyncSpec, Value
-from dbt_pendo.spec.sync import Mapping as Mapped
 
 # The columns every row of a page begins with: bucket, seq, change, record key.
 LEADING_COLUMNS = 4
@@ -255,7 +254,7 @@ def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | No
     return [child and f"{parent}::{child}" for parent, child in zip(parents, children, strict=True)]
 
 
-def _event_dicts(page: _Page, part: str, mappings: Sequence[Mapped]) -> Iterable[dict[str, Any]]:
+def _event_dicts(page: _Page, part: str, mappings: Sequence[Field]) -> Iterable[dict[str, Any]]:
     """Returns one dict a row; a null is left out, for an event has no earlier value to clear."""
     columns = [
         page.converted(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type]) for mapping in mappings

@@ -8,23 +8,22 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, Outcome, Position
-from dbt_pendo.spec.body import BodyLayout
-from dbt_pendo.spec.event_warnings import (
+from dbt_pendo.mapping.event_limits import (
     FUTURE_SECONDS,
     LARGEST_PROPERTIES,
     OLDEST_SECONDS,
     EventCounts,
     PropertySizes,
 )
-from dbt_pendo.spec.sync import Column, SyncSpec
+from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
+from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.entries import Commits, carried_entries, ledger_entries
 from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
 from dbt_pendo.warehouse.reading import Wanted, read_span
-from dbt_pendo.warehouse.segment_notes import SegmentNotes
+from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
 
 # An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from dbt_pendo.outcome import Position
+from dbt_pendo.outcomes import Position
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from dbt_pendo.outcome import UNREADABLE, unreadable
+from dbt_pendo.outcomes import UNREADABLE, unreadable
 
 # Makes a value of PostgreSQL's text for it, which is None for null.
 Read: TypeAlias = Callable[[Any, Any], Any]

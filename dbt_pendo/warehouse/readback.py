@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.warehouse.ledger import Row, Source
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages

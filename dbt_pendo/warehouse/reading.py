@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from dbt_pendo.outcome import unreadable
+from dbt_pendo.outcomes import unreadable
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.session import ConnectionLostError, TableColumn, WarehouseError
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from shop import KINDS, STRANGERS, Kind, Shop, at
 
-from dbt_pendo.engine import deliver
+from dbt_pendo.delivery import send as deliver
 from dbt_pendo.pendo import deletion
 from dbt_pendo.sandbox import Fault, Sandbox
 

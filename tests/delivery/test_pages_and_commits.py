@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import KINDS, STRANGERS, Kind, Shop
 
-from dbt_pendo.engine import page_delivery
-from dbt_pendo.outcome import DELIVERED, UNSENT, Outcome
+from dbt_pendo.delivery import pages as page_delivery
+from dbt_pendo.mapping.spec import Column, Field, SyncSpec
+from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome
 from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.spec.sync import Column, Mapping, SyncSpec
 from dbt_pendo.warehouse import ledger
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import cut_pages
@@ -203,7 +203,7 @@ def test_a_commit_writes_each_row_once_with_its_outcome(
     session: Session, data: Any, rows_per_page: int, per_statement: int
 ) -> None:
     run_id = f"run {next(runs):04}"
-    spec = SyncSpec("users", "model.shop.users", "x.yml", "visitor", "user_id", (Mapping("plan", Column("plan")),))
+    spec = SyncSpec("users", "model.shop.users", "x.yml", "visitor", "user_id", (Field("plan", Column("plan")),))
     source = Source("main.users", TableColumn("user_id", "varchar"), (TableColumn("plan", "varchar"),))
     tables = SyncTables(session, "commits", spec, source)
     tables.ensure_schema()

@@ -14,18 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import KINDS, STRANGERS, Kind, Shop, at
 
-from dbt_pendo.engine import deliver
-from dbt_pendo.engine.deliver import Deliverer, EverythingRefusedError
-from dbt_pendo.engine.interrupts import Stop
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.delivery import send as deliver
+from dbt_pendo.delivery.send import Deliverer, EverythingRefusedError
+from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
+from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.records.batches import RecordBatch
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import Settings
-from dbt_pendo.spec.sync import Column, Event, SyncSpec
-from dbt_pendo.spec.sync import Mapping as Mapped
 
 FEW = 30
 
@@ -171,7 +170,7 @@ VISITORS = SyncSpec(
     "users.yml",
     "visitor",
     "id",
-    fields=(Mapped("seats", Column("seats")), Mapped("health", Column("health"), group="agent")),
+    fields=(Field("seats", Column("seats")), Field("health", Column("health"), group="agent")),
 )
 EVENTS = SyncSpec(
     "clicks",

@@ -15,7 +15,7 @@ import pytest
 from endpoint import TOKEN, Endpoint, dripping
 from harness import PEOPLE, SmallProject, run_cli
 
-from dbt_pendo.engine import webhooks
+from dbt_pendo.alerts import post as webhooks
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.sandbox.exchange import Reply
 

@@ -13,10 +13,9 @@ from typing import Any, get_args
 import pytest
 from harness import SmallProject
 
-from dbt_pendo.records.batches import metadata_body
+from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
+from dbt_pendo.records.batches import WrittenBatch, body_layouts, metadata_body
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.records.written import WrittenBatch, body_layouts
-from dbt_pendo.spec.sync import Column, FieldType, Mapping, SyncSpec
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
@@ -133,7 +132,7 @@ def session(project: SmallProject, values: dict[str, list[Any]]) -> Iterator[Ses
 def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
     spec = SyncSpec(
         *("odd", "model.small.odd", "x.yml", "visitor", "id"),
-        tuple(Mapping(name, Column(name)) for name in COLUMNS),
+        tuple(Field(name, Column(name)) for name in COLUMNS),
     )
     found = session.columns(None, "main", "odd_values")
     assert found is not None
@@ -146,7 +145,7 @@ def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
 
     written = set()
     for at, name in enumerate(COLUMNS, start=4):
-        alone = dataclasses.replace(spec, fields=(Mapping(name, Column(name)),))
+        alone = dataclasses.replace(spec, fields=(Field(name, Column(name)),))
         for type_ in TYPES:
             # A key that has to be quoted, in JSON and in SQL.
             field = PendoField('it\'s "key"', type_)

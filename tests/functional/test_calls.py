@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness import PEOPLE, SmallProject, sent_ids
 
-from dbt_pendo.engine import call_log
+from dbt_pendo.history import calls as call_log
 from dbt_pendo.sandbox import Fault, Sandbox
 
 PEOPLE_ROWS = """

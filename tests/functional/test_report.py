@@ -11,7 +11,7 @@ import pytest
 from harness import PEOPLE, Project, SmallProject
 from report_file import Report, read_report
 
-from dbt_pendo.engine import review
+from dbt_pendo.history import report as review
 from dbt_pendo.sandbox import Fault, Sandbox
 
 ROWS = "select 'u-' || range as id, 'plan ' || range as plan, 'user' || range || '@example.org' as email from range(12)"

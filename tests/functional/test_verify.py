@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness import SmallProject, custom, sent_ids
 
-from dbt_pendo.pendo import readback
+from dbt_pendo.pendo import records as readback
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 FIELDS = {

@@ -56,9 +56,9 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     lab.only("clicks")
     names = fill_clicks(lab)
     lab.shrink = {
-        "dbt_pendo.engine.page_delivery.SMALLEST_PAGE": page,
-        "dbt_pendo.engine.page_delivery.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.engine.page_delivery.WRITTEN_ROWS": 1,
+        "dbt_pendo.delivery.pages.SMALLEST_PAGE": page,
+        "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
+        "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
     }
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
@@ -143,7 +143,7 @@ def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: st
 def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab: Lab, answer: Iterator[Step]) -> None:
     lab.only("clicks")
     names = fill_clicks(lab)
-    lab.shrink = {"dbt_pendo.engine.interrupts.PATIENCE": 0.5}
+    lab.shrink = {"dbt_pendo.delivery.signals.PATIENCE": 0.5}
     with RawServer(lambda request: answer) as server:
         run = lab.start("sync", "--json", PENDO_DATA_URL=server.url, PENDO_TIMEOUT="500", PENDO_CONCURRENCY="1")
         while not server.requests:

@@ -11,9 +11,9 @@ from dbt_pendo.sandbox import Request
 
 ROWS = 60
 PAGES = {
-    "dbt_pendo.engine.page_delivery.SMALLEST_PAGE": 10,
-    "dbt_pendo.engine.page_delivery.BATCHES_PER_PAGE": 1,
-    "dbt_pendo.engine.page_delivery.WRITTEN_ROWS": 1,
+    "dbt_pendo.delivery.pages.SMALLEST_PAGE": 10,
+    "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
+    "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
 }
 
 

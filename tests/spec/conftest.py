@@ -5,9 +5,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from dbt_pendo.spec.annotation import Annotation, Problem
-from dbt_pendo.spec.parse import parse_syncs
-from dbt_pendo.spec.sync import SyncSpec
+from dbt_pendo.mapping.parse import parse_syncs
+from dbt_pendo.mapping.spec import Annotation, Problem, SyncSpec
 
 Parse: TypeAlias = Callable[..., tuple[list[SyncSpec], list[Problem]]]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.spec.field_names import field_name_spelling, is_field_name
+from dbt_pendo.mapping.objects import field_name_spelling, is_field_name
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dbt_pendo.spec.annotation import Annotation, Problem
-from dbt_pendo.spec.parse import parse_syncs
+from dbt_pendo.mapping.parse import parse_syncs
+from dbt_pendo.mapping.spec import Annotation, Problem
 
 OBJECTS = "`visitor`, `account`, `parent_account`, `track_event` or `segment`"
 VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dbt_pendo.spec.annotation import Annotation
-from dbt_pendo.spec.parse import parse_syncs
-from dbt_pendo.spec.sync import Column, Event, Limit, Mapping, SyncSpec, Value
+from dbt_pendo.mapping.parse import parse_syncs
+from dbt_pendo.mapping.spec import Annotation, Column, Event, Field, Limit, SyncSpec, Value
 
 USERS = {"name": "users", "unique_id": "model.shop.users", "file": "models/users.yml"}
 
@@ -35,11 +34,11 @@ def test_the_contracts_visitor_example(parse):
         object="visitor",
         key="user_id",
         fields=(
-            Mapping("plan", Column("plan_name")),
-            Mapping("mrr", Column("mrr_usd"), type="float", nulls="skip"),
-            Mapping("source", Value("warehouse")),
-            Mapping("admin", Column("is_admin")),
-            Mapping("city", Column("city")),
+            Field("plan", Column("plan_name")),
+            Field("mrr", Column("mrr_usd"), type="float", nulls="skip"),
+            Field("source", Value("warehouse")),
+            Field("admin", Column("is_admin")),
+            Field("city", Column("city")),
         ),
         mode="update",
         enabled=True,
@@ -72,15 +71,15 @@ def test_the_contracts_event_example(parse):
             timestamp=Column("paid_at"),
             account_id=Column("org_id"),
             properties=(
-                Mapping("amount", Column("amount_usd")),
-                Mapping("currency", Column("currency")),
-                Mapping("channel", Column("channel")),
+                Field("amount", Column("amount_usd")),
+                Field("currency", Column("currency")),
+                Field("channel", Column("channel")),
             ),
             context=(
-                Mapping("ip", Column("ip_address"), nulls="skip"),
-                Mapping("userAgent", Column("user_agent"), nulls="skip"),
-                Mapping("url", Column("page_url"), nulls="skip"),
-                Mapping("title", Column("page_title"), nulls="skip"),
+                Field("ip", Column("ip_address"), nulls="skip"),
+                Field("userAgent", Column("user_agent"), nulls="skip"),
+                Field("url", Column("page_url"), nulls="skip"),
+                Field("title", Column("page_title"), nulls="skip"),
             ),
             app="web",
         ),
@@ -109,8 +108,8 @@ def test_the_smallest_event_and_its_long_forms(parse):
             timestamp=Column("at"),
             account_id=Value("acme"),
             properties=(
-                Mapping("amount", Column("amount"), type="float", nulls="clear"),
-                Mapping("plan", Column("plan"), nulls="skip"),
+                Field("amount", Column("amount"), type="float", nulls="clear"),
+                Field("plan", Column("plan"), nulls="skip"),
             ),
         ),
         batch_size=1,
@@ -149,10 +148,10 @@ def test_every_setting_of_an_account(parse, kind):
         object=kind,
         key="org_id",
         fields=(
-            Mapping("_Tier2", Column("tier"), type="time", nulls="skip", group="agent"),
-            Mapping("seats", Column("seats"), nulls="clear", group="custom"),
+            Field("_Tier2", Column("tier"), type="time", nulls="skip", group="agent"),
+            Field("seats", Column("seats"), nulls="clear", group="custom"),
             # Pendo folds case, but this one is in another group.
-            Mapping("Seats", Column("seats"), nulls="skip", group="agent"),
+            Field("Seats", Column("seats"), nulls="skip", group="agent"),
         ),
         mode="upsert",
         enabled=False,
@@ -179,7 +178,7 @@ def test_every_setting_of_an_account(parse, kind):
 )
 def test_constants(parse, value, constant):
     spec = only(parse({"object": "visitor", "visitor_id": "id", "fields": {"tags": {"value": value}}}))
-    assert spec.fields == (Mapping("tags", Value(constant)),)
+    assert spec.fields == (Field("tags", Value(constant)),)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +197,7 @@ def test_constants(parse, value, constant):
 def test_types(parse, word, meaning):
     field = {"column": "c", "type": word}
     spec = only(parse({"object": "visitor", "visitor_id": "id", "fields": {"f": field}}))
-    assert spec.fields == (Mapping("f", Column("c"), type=meaning),)
+    assert spec.fields == (Field("f", Column("c"), type=meaning),)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +237,7 @@ def test_upsert_needs_no_fields(parse):
 def test_columns_alone_can_fill_the_fields(parse):
     meta = {"object": "visitor", "visitor_id": "id", "group": "agent", "nulls": "skip"}
     assert only(parse(meta, {"plan": True, "secret": False, "odd": None})).fields == (
-        Mapping("plan", Column("plan"), nulls="skip", group="agent"),
+        Field("plan", Column("plan"), nulls="skip", group="agent"),
     )
 
 

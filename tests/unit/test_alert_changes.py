@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from dbt_pendo.alerts.changes import RUNS_READ, Alert, Change, changes_of
+from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import EVENTS
-from dbt_pendo.engine.alert_message import message_of
-from dbt_pendo.engine.alerts import RUNS_READ, Alert, Change, changes_of
-from dbt_pendo.engine.results import SyncResult, SyncStatus
-from dbt_pendo.engine.sync import Options
-from dbt_pendo.warehouse.history import LoggedSync
+from dbt_pendo.delivery.results import SyncResult, SyncStatus
+from dbt_pendo.delivery.sync import Options
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.runs import LoggedSync
 
 CALM = Planned(unchanged=1000)
 RAN_THROUGH = ("success", "partial")

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from dbt_pendo.pendo import deletion, metadata, readback, segments, track
+from dbt_pendo.pendo import deletion, metadata, segments, track
+from dbt_pendo.pendo import records as readback
 from dbt_pendo.pendo.client import PendoClient, UnavailableError
 from dbt_pendo.sandbox import Fault, Sandbox
 

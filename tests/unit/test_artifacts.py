@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.project.artifacts import CurrentRows, Manifest, Model, read_manifest
+from dbt_pendo.mapping.spec import Annotation
+from dbt_pendo.project.manifest import CurrentRows, Manifest, Model, read_manifest
 from dbt_pendo.project.run_results import BUILDING_COMMANDS, BUILT, LastRun, read_last_run
-from dbt_pendo.spec.annotation import Annotation
 
 MAPPING = {"object": "visitor", "visitor_id": "user_id"}
 OTHER = {"object": "account", "account_id": "org_id"}

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dbt_pendo.engine.gates import Gates
-from dbt_pendo.engine.gather import Selection, gather_syncs
-from dbt_pendo.project.artifacts import CurrentRows
-from dbt_pendo.spec.sync import Column, Mapping
+from dbt_pendo.commands.select import Gates, Selection, gather_syncs
+from dbt_pendo.mapping.spec import Column, Field
+from dbt_pendo.project.manifest import CurrentRows
 
 PROJECT = Path(__file__).resolve().parents[1] / "projects" / "annotated"
 MANIFESTS = sorted((PROJECT / "manifests").glob("*.json"))
-PLAN = (Mapping("plan", Column("plan")),)
+PLAN = (Field("plan", Column("plan")),)
 
 
 def as_dbt_2(path: Path) -> str:
@@ -56,12 +55,12 @@ def test_the_same_syncs_come_from_every_version(target: Path) -> None:
     }
     fields = {spec.name: spec.fields for _, spec in syncs}
     assert fields["people.facts"] == fields["passing"] == fields["a_seed"] == fields["a_snapshot"] == PLAN
-    assert fields["people.agent"] == (Mapping("plan", Column("plan"), group="agent"),)
+    assert fields["people.agent"] == (Field("plan", Column("plan"), group="agent"),)
     # Mapped at the column, and inherited by each version of the model.
     assert fields["versioned_v1"] == fields["versioned_v2"] == PLAN
     clicks = next(spec for _, spec in syncs if spec.name == "clicks")
     assert clicks.event is not None
-    assert clicks.event.properties == (Mapping("Größe 🚀", Column("plan")),)
+    assert clicks.event.properties == (Field("Größe 🚀", Column("plan")),)
     assert {model.relation_name for model, _ in syncs} >= {None, '"memory"."main"."people"'}
     snapshots = {spec.name: model.current_rows for model, spec in syncs if model.current_rows}
     assert snapshots == {"a_snapshot": CurrentRows()}

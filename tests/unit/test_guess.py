@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.engine import guess
-from dbt_pendo.engine.starter_yaml import _scalar
+from dbt_pendo.commands import guesses as guess
+from dbt_pendo.commands.init import _scalar
 from dbt_pendo.warehouse.session import TableColumn
 
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.engine.deliver import Deliverer
-from dbt_pendo.engine.interrupts import Stop
-from dbt_pendo.outcome import DELIVERED, Outcome, Position
+from dbt_pendo.delivery.send import Deliverer
+from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.mapping.spec import Column, Field, SyncSpec
+from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import Answer, PendoClient
 from dbt_pendo.pendo.metadata import (
     Verdict,
@@ -22,8 +23,6 @@ from dbt_pendo.pendo.metadata import (
 )
 from dbt_pendo.records.batches import RecordBatch, metadata_body
 from dbt_pendo.records.render import PendoField, Record, render
-from dbt_pendo.spec.sync import Column, SyncSpec
-from dbt_pendo.spec.sync import Mapping as Field
 
 IDS = ["v1", "v2", "v3"]
 MISSING = Outcome("missing", "Pendo does not know this id")

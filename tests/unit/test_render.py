@@ -13,17 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import datetimes, decimals, integers, scalars, texts
 
-from dbt_pendo.outcome import DELIVERED, Outcome
+from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec, Value
+from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.records.batches import metadata_body, pack, track_body
+from dbt_pendo.records.convert import (
+    CONVERTERS,
+    InvalidValue,
+    to_epoch_ms,
+    to_identifier,
+    to_string,
+    to_visitor_id,
+)
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
-from dbt_pendo.records.values import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
-from dbt_pendo.spec.sync import Column, Event, Mapping, SyncSpec, Value
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
 NOW_MS = 1767323045000
 
 
-def a_sync(*fields: Mapping, **settings: Any) -> SyncSpec:
+def a_sync(*fields: Field, **settings: Any) -> SyncSpec:
     settings = {"object": "visitor", "key": "user_id", **settings}
     return SyncSpec(name="users", unique_id="model.shop.users", file="models/users.yml", fields=fields, **settings)
 
@@ -33,8 +40,8 @@ def some_events(**parts: Any) -> SyncSpec:
     return SyncSpec("events", "model.shop.events", "models/events.yml", "track_event", "event_id", event=event)
 
 
-def named(name: str, column: str | None = None, **more: Any) -> Mapping:
-    return Mapping(name, Column(column or name), **more)
+def named(name: str, column: str | None = None, **more: Any) -> Field:
+    return Field(name, Column(column or name), **more)
 
 
 def a_row(seq: int, *values: Any, change: str = "added", key: str | None = None) -> tuple[Any, ...]:
@@ -155,13 +162,13 @@ def test_an_upsert_without_fields_creates_the_records():
     ],
 )
 def test_a_constant_is_the_same_for_every_row(constant, field_type, sent):
-    spec = a_sync(Mapping("source", Value(constant), type=field_type), named("n"))
+    spec = a_sync(Field("source", Value(constant), type=field_type), named("n"))
     rendered = render(spec, [a_row(1, 1), a_row(2, 2)], plain(spec))
     assert [body["values"] for (body,) in bodies_of(rendered)] == [{"source": sent, "n": 1}, {"source": sent, "n": 2}]
 
 
 def test_a_constant_that_does_not_fit_makes_every_row_invalid():
-    spec = a_sync(Mapping("seats", Value("many"), type="integer"))
+    spec = a_sync(Field("seats", Value("many"), type="integer"))
     rendered = render(spec, [a_row(1), a_row(2)], plain(spec))
     reason = Outcome("invalid", "seats: 'many' is not a whole number")
     assert rendered == Rendered(unsendable={("000", 1): reason, ("000", 2): reason})
@@ -177,7 +184,7 @@ def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_th
     spec = a_sync(
         named("a"),
         named("b", nulls="skip"),
-        Mapping("c", Value("warehouse"), group="agent"),
+        Field("c", Value("warehouse"), group="agent"),
         on_removed="clear",
     )
     rows = [a_row(1, "x", None), a_row(2, None, None, change="removed")]
@@ -191,7 +198,7 @@ def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_th
 
 
 def test_a_row_that_left_the_model_is_deleted_whatever_its_columns_hold():
-    spec = a_sync(named("a", type="integer"), Mapping("c", Value("many"), type="integer"), on_removed="delete")
+    spec = a_sync(named("a", type="integer"), Field("c", Value("many"), type="integer"), on_removed="delete")
     rows = [a_row(1, 1), a_row(2, None, change="removed"), a_row(3, 3, change="changed")]
     rendered = render(spec, rows, plain(spec))
     assert rendered.deletions == [Record(("000", 2), "k2", ())]
@@ -252,8 +259,8 @@ def test_an_empty_page_renders_to_nothing(spec):
 def test_an_event_says_who_did_what_when_and_where():
     spec = some_events(
         account_id=Column("org_id"),
-        properties=(named("amount", "amount_usd", type="float"), Mapping("source", Value("warehouse"))),
-        context=(named("ip", "ip_address"), Mapping("url", Value("https://shop.example"))),
+        properties=(named("amount", "amount_usd", type="float"), Field("source", Value("warehouse"))),
+        context=(named("ip", "ip_address"), Field("url", Value("https://shop.example"))),
     )
     assert spec.columns == ("user_id", "at", "org_id", "amount_usd", "ip_address")
     rendered = render(spec, [("0ff", 9, "added", "evt-1", "Ada", NOW, "Acme", Decimal("9.50"), "10.0.0.1")])
@@ -437,7 +444,7 @@ def sources() -> st.SearchStrategy[Column | Value]:
 @st.composite
 def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tuple[Any, ...]]]:
     fields = [
-        Mapping(
+        Field(
             name,
             draw(sources()),
             nulls=draw(st.sampled_from(["clear", "skip"])),
@@ -457,9 +464,9 @@ def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tu
 
 @st.composite
 def event_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[tuple[Any, ...]]]:
-    def mapped(names: list[str]) -> tuple[Mapping, ...]:
+    def mapped(names: list[str]) -> tuple[Field, ...]:
         chosen = draw(st.lists(st.sampled_from(names), unique=True))
-        return tuple(Mapping(name, draw(sources()), type=draw(TYPES)) for name in chosen)
+        return tuple(Field(name, draw(sources()), type=draw(TYPES)) for name in chosen)
 
     spec = some_events(
         name=draw(sources()),

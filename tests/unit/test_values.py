@@ -16,7 +16,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from strategies import any_text, anything, datetimes, scalars
 
-from dbt_pendo.records.values import (
+from dbt_pendo.mapping.spec import FieldType
+from dbt_pendo.records.convert import (
     CONVERTERS,
     INT64,
     InvalidValue,
@@ -25,7 +26,6 @@ from dbt_pendo.records.values import (
     to_time,
     to_visitor_id,
 )
-from dbt_pendo.spec.sync import FieldType
 
 TYPES: tuple[FieldType | None, ...] = tuple(CONVERTERS)
 CONVERTS = [*CONVERTERS.values(), to_epoch_ms, to_identifier, to_visitor_id]

@@ -16,22 +16,20 @@ import pytest
 from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.outcome import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
-from dbt_pendo.records.held import held_text, joined
+from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySizes
+from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
+from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
+from dbt_pendo.records.batches import body_layouts
+from dbt_pendo.records.comparable import held_text, joined
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
-from dbt_pendo.records.written import body_layouts
-from dbt_pendo.spec.event_warnings import EventCounts, PropertySize, PropertySizes
-from dbt_pendo.spec.sync import Column, Event, ParentChild, SyncSpec, Value
-from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
-from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, Source, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
-from dbt_pendo.warehouse.run_log import log_run
-from dbt_pendo.warehouse.segment_notes import NotedSegment, SegmentNotes
+from dbt_pendo.warehouse.runs import History, log_run
+from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 PEOPLE = {"id": "text", "plan": "text"}

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dbt_pendo.spec.sync import Column, Event, SyncSpec
-from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, Source, SyncTables
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, open_session

@@ -12,9 +12,8 @@ from engine import TYPES, Engine, Store, people, plan
 from published_path import *  # noqa: F403
 from whole_path import *  # noqa: F403
 
+from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.spec.sync import Column
-from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.ledger import EVERYTHING
 
 

@@ -32,10 +32,9 @@ from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
 
+from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.sandbox import Sandbox, Switches
-from dbt_pendo.spec.sync import Column
-from dbt_pendo.spec.sync import Mapping as Field
 from dbt_pendo.warehouse.ledger import EVERYTHING, SyncTables
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span

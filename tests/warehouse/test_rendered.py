@@ -16,17 +16,15 @@ from acme import REPOSITORY
 from contract import AWKWARD
 from engine import Engine, clicks, people
 
-from dbt_pendo.outcome import UNSENT, Outcome
-from dbt_pendo.spec.event_warnings import PropertySize, PropertySizes
-from dbt_pendo.spec.sync import Column, SyncSpec
-from dbt_pendo.spec.sync import Mapping as Field
+from dbt_pendo.mapping.event_limits import PropertySize, PropertySizes
+from dbt_pendo.mapping.spec import Column, Field, SyncSpec
+from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
-from dbt_pendo.warehouse.history import History
 from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
-from dbt_pendo.warehouse.run_log import log_run
-from dbt_pendo.warehouse.segment_notes import NotedSegment
+from dbt_pendo.warehouse.runs import History, log_run
+from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, unconnected_session
 
 sqlglot = pytest.importorskip("sqlglot")

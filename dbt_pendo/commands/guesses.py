@@ -1,0 +1,168 @@
+"""What the names and types of columns suggest. A guess is told as one, with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from dbt_pendo.delivery.fields import kind_of
+from dbt_pendo.mapping.spec import Object
+from dbt_pendo.warehouse.session import TableColumn
+from dbt_pendo.wording import quoted
+
+Guessed = TypeVar("Guessed")
+
+# Names of columns with the id of a record, the likelier first.
+_IDS: Mapping[Object, Sequence[str]] = {
+    "visitor": ("visitor_id", "user_id", "member_id", "person_id", "contact_id", "customer_id"),
+    "account": (
+        *("account_id", "org_id", "organization_id", "organisation_id", "company_id"),
+        *("tenant_id", "workspace_id", "client_id"),
+    ),
+    "parent_account": (
+        *("parent_account_id", "parent_org_id", "parent_organization_id", "parent_organisation_id"),
+        *("parent_company_id", "parent_id"),
+    ),
+}
+_EVENT_IDS = ("event_id", "message_id")
+_EVENT_NAMES = ("event_name", "event", "event_type")
+_MOMENTS = ("occurred_at", "happened_at", "event_time", "event_timestamp", "event_at", "timestamp", "created_at")
+# What a model's name says its rows are, in the singular.
+_NOUNS: Mapping[Object, Collection[str]] = {
+    "visitor": {"visitor", "user", "member", "person", "people", "contact", "customer"},
+    "account": {"account", "org", "organization", "organisation", "company", "companie", "tenant", "workspace"},
+    "track_event": {"event", "click", "action", "activity", "activitie", "payment", "order", "login", "session"},
+    "segment": {"segment", "cohort", "audience"},
+}
+# A key made for joins, which no product knows.
+_SURROGATE = re.compile(r"(^|_)(key|sk|pk|hk|hash)$", re.IGNORECASE)
+# When a row was written rather than when something happened.
+_BOOKKEEPING = re.compile(
+    r"^_|^dbt_|(updated|modified|loaded|synced|inserted|ingested|deleted)_?(at|on)$", re.IGNORECASE
+)
+_TIMELY = re.compile(r"(_at|_on|_time|_date|_ts)$|^(date|time|timestamp)", re.IGNORECASE)
+_PERSONAL = re.compile(
+    r"e_?mail|phone|mobile|address|street|postcode|zip_?code|birth|passport|iban|password|secret|token"
+    r"|(first|last|middle|given|family|full|sur)_?name|(^|_)(ip|dob|ssn)($|_)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess(Generic[Guessed]):
+    """A guess, and why."""
+
+    value: Guessed
+    why: str
+
+
+def guess_object(model: str, key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[Object]:
+    """Guesses what the rows of a model become in Pendo.
+
+    Args:
+        model: The model's name.
+        key: The columns that dbt takes for its primary key.
+        columns: Its columns.
+    """
+    if len(columns) == 1 and guess_reference("visitor", columns):
+        return Guess("segment", "it has nothing but the ids of visitors")
+    if (identified := _identified_by(key, "its key is")) is not None:
+        return identified
+    noun = model.lower().rpartition("_")[2]
+    for object_, nouns in _NOUNS.items():
+        if noun in nouns or noun.removesuffix("s") in nouns:
+            return Guess(object_, "by the model's name")
+    visitor, moment = _named(_IDS["visitor"], columns), guess_moment(columns)
+    if visitor is not None and moment is not None:
+        return Guess("track_event", f"it has {quoted(visitor)} and {quoted(moment.value)}")
+    identified = _identified_by([column.name for column in columns], "it has")
+    return identified or Guess("visitor", "nothing says what its rows are")
+
+
+def guess_id(object_: Object, key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Guesses the column with the id of a visitor, an account or a parent account; None if no column looks like one."""
+    by_name = _named(_IDS.get(object_, _IDS["visitor"]), columns)
+    primary = _primary(key, columns)
+    if primary is not None and not (by_name is not None and _SURROGATE.search(primary)):
+        return Guess(primary, "the model's primary key")
+    return _by_name(by_name or _named(("id",), columns)) or _any_id(columns)
+
+
+def guess_event_id(key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Guesses the column that is unique for each event."""
+    primary = _primary(key, columns)
+    if primary is not None and len(key) == 1:
+        return Guess(primary, "the model's primary key")
+    whose = [name for ids in _IDS.values() for name in ids]
+    others = [column for column in columns if _bare(column.name) not in map(_bare, whose)]
+    return _by_name(_named((*_EVENT_IDS, "id"), columns)) or _any_id(others)
+
+
+def guess_reference(object_: Object, columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Guesses the column that says whose an event is, or of which account."""
+    return _by_name(_named(_IDS[object_], columns))
+
+
+def guess_event_name(columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Guesses the column with the name of each event."""
+    return _by_name(_named(_EVENT_NAMES, columns))
+
+
+def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Guesses the column that says when an event happened."""
+    timely = [column for column in columns if kind_of(column.dtype) == "time"]
+    timely = timely or [column for column in columns if _TIMELY.search(column.name)]
+    happened = [column for column in timely if not _BOOKKEEPING.search(column.name)] or timely
+    if named := _named(_MOMENTS, happened):
+        return Guess(named, "by its name")
+    # A date is the coarser word of the two.
+    happened.sort(key=lambda column: column.dtype.lower().startswith("date") or column.name.lower().endswith("_date"))
+    return Guess(happened[0].name, "it holds a time") if happened else None
+
+
+def is_personal(column: str) -> bool:
+    """Returns whether a column's name sounds like data about a person that should not travel by accident."""
+    return _PERSONAL.search(column) is not None
+
+
+def title_of(model: str) -> str:
+    """Returns a model's name as a person might write it: ``fct_invoice_payments`` is ``Invoice payments``."""
+    words = re.sub(r"^(fct|fact|dim|stg|int|mart|pendo)_", "", model.lower()).split("_")
+    return " ".join(filter(None, words)).capitalize() or model
+
+
+def _identified_by(names: Iterable[str], why: str) -> Guess[Object] | None:
+    """Returns the kind of record whose id one of the columns holds, by the first that sounds like one."""
+    for name in names:
+        for object_, ids in _IDS.items():
+            if _bare(name) in map(_bare, ids):
+                return Guess(object_, f"{why} {quoted(name)}")
+    return None
+
+
+def _primary(key: Sequence[str], columns: Sequence[TableColumn]) -> str | None:
+    """Returns the primary key's column; of several that are unique the likelier id."""
+    known = {_bare(column.name): column.name for column in columns}
+    present = [known[_bare(name)] for name in key if _bare(name) in known]
+    likely = [name for name in present if _identified_by([name], "")]
+    return next(iter(likely or present), None)
+
+
+def _named(names: Iterable[str], columns: Sequence[TableColumn]) -> str | None:
+    known = {_bare(column.name): column.name for column in reversed(columns)}
+    return next((known[_bare(name)] for name in names if _bare(name) in known), None)
+
+
+def _any_id(columns: Sequence[TableColumn]) -> Guess[str] | None:
+    found = next((column.name for column in columns if column.name.lower().endswith("id")), None)
+    return None if found is None else Guess(found, "its name ends like an id's; is it unique?")
+
+
+def _by_name(name: str | None) -> Guess[str] | None:
+    return None if name is None else Guess(name, "by its name")
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "")

@@ -1,0 +1,1 @@
+"""One sync, from its change set to its ledger."""

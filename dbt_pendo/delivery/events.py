@@ -1,0 +1,84 @@
+"""Counts events that Pendo accepts but drops or hides: too old, in the future, too large."""
+
+from __future__ import annotations
+
+import orjson
+
+from dbt_pendo.delivery.fields import kind_of
+from dbt_pendo.delivery.prepare import Prepared
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySizes
+from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
+from dbt_pendo.records.convert import CONVERTERS, InvalidValue
+from dbt_pendo.warehouse.ledger import PlanOptions, Source, SyncTables
+
+# The bytes of `"2026-01-02T03:04:05.999+00:00"`.
+_TIME_BYTES = 31
+_QUOTES = 2
+# A colon after the name, a comma after the value.
+_SEPARATORS = 2
+# Kinds of columns whose values JSON writes without quotes.
+_BARE = frozenset({"boolean", "integer", "float", "list", "nested"})
+
+
+def require_moment(spec: SyncSpec, source: Source) -> None:
+    """Makes sure that the warehouse can tell how old an event is, where ``max_age`` wants to know.
+
+    Raises:
+        ConfigError: If the timestamp is text or a number.
+    """
+    if spec.event is None or spec.max_age is None:
+        return
+    name = spec.event.timestamp.name
+    column = source.columns[spec.columns.index(name)]
+    if not column.is_moment:
+        raise ConfigError(
+            f"{spec.file}: {spec.name}: `max_age` needs a date or timestamp, but column {name} is "
+            f"{column.dtype.lower()}.",
+            "Cast the column in the model, or remove `max_age`.",
+        )
+
+
+def count_events(prepared: Prepared, tables: SyncTables, options: PlanOptions | None = None) -> EventCounts:
+    """Counts the events of which Pendo would make nothing: none in a sync of anything else.
+
+    Args:
+        prepared: The sync.
+        tables: Its tables.
+        options: The plan whose events are looked at; None looks at those of the change set.
+    """
+    event = prepared.spec.event
+    return tables.count_events(_property_sizes(event, prepared), options) if event else EventCounts()
+
+
+def _property_sizes(event: Event, prepared: Prepared) -> PropertySizes:
+    """Returns how many bytes the properties of an event take as JSON, about: a text's escapes are not counted."""
+    dtypes = dict(zip(prepared.spec.columns, (column.dtype for column in prepared.source.columns), strict=True))
+    # One brace; instead of the other, a comma is counted with each property.
+    fixed = 1
+    columns = []
+    for mapping in event.properties:
+        around = len(orjson.dumps(mapping.name)) + _SEPARATORS
+        if isinstance(mapping.source, Column):
+            columns.append(
+                _column_size(mapping.source.name, around, kind_of(dtypes[mapping.source.name]), mapping.type)
+            )
+        elif (value := _constant_bytes(mapping.source, mapping)) is not None:
+            fixed += around + value
+    return PropertySizes(fixed, columns)
+
+
+def _column_size(name: str, around: int, kind: str | None, type_: FieldType | None) -> PropertySize:
+    if type_ == "time" or (kind == "time" and type_ in (None, "string")):
+        return PropertySize(name, around, _TIME_BYTES)
+    is_text = type_ == "string" or (type_ is None and kind not in _BARE)
+    return PropertySize(name, around + (_QUOTES if is_text else 0), None)
+
+
+def _constant_bytes(source: Value, mapping: Field) -> int | None:
+    """Returns the bytes of a constant; None for one that is left out, or cannot be sent."""
+    value = list(source.value) if isinstance(source.value, tuple) else source.value
+    try:
+        return None if value is None else len(orjson.dumps(CONVERTERS[mapping.type](value)))
+    except InvalidValue:
+        return None

@@ -1,0 +1,181 @@
+"""What Pendo has acknowledged and the ledger does not know yet, on this machine's disk.
+
+One line a request, written before the next request is sent. A run that finds the journal of a dead run commits what it
+holds first, so that after a ``kill -9`` only what was in flight can be sent twice. A journal that cannot be read is
+worth nothing, and no error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+
+from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.outcomes import DELIVERED, Outcome, Position, Status
+from dbt_pendo.private import FOLDER, open_private, private_folder
+from dbt_pendo.warehouse.pages import Span
+
+BUCKET = re.compile("[0-9a-f]{3}")
+
+
+class JournalError(DbtPendoError):
+    """The journal cannot be written: going on would mean to send twice what a crash forgets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A page that a dead run did not commit.
+
+    Attributes:
+        span: The page.
+        outcomes: What Pendo said of its rows; rows that are not here were never acknowledged.
+    """
+
+    span: Span
+    outcomes: dict[Position, Outcome] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What a dead run left.
+
+    Attributes:
+        run_id: Its id.
+        destination: What it delivered its rows as, for the mapping may be another by now; None in an earlier version's.
+        pages: The pages it did not commit.
+    """
+
+    run_id: str
+    destination: str | None
+    pages: tuple[Acknowledged, ...]
+
+
+class Journal:
+    """The journal of one sync in one run; may be written from several threads at once.
+
+    Raises:
+        JournalError: Here and in every method, if the disk is full, or may not be written to.
+    """
+
+    def __init__(self, path: Path, run_id: str, destination: str) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._readable_errors():
+            private_folder(path.parent.parent)
+            # Unbuffered: a line is with the operating system when write() returns, and outlives the process.
+            self._file = open_private(path)
+        self._write({"run_id": run_id, "destination": destination})
+
+    def begin_page(self, number: int, span: Span) -> None:
+        """Notes a page before its first request."""
+        self._write({"page": number, "span": asdict(span)})
+
+    def note(self, number: int, positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
+        """Notes what Pendo said of some rows of a page: it took them, except for those with another outcome."""
+        delivered = [position for position in positions if position not in others] if others else positions
+        told = [(*position, outcome.status, outcome.detail) for position, outcome in others.items()]
+        self._write({"page": number, "delivered": delivered, "others": told})
+
+    def end_page(self, number: int) -> None:
+        """Notes that the ledger has a page."""
+        self._write({"page": number, "committed": True})
+
+    def close(self, keep: bool) -> None:
+        """Ends the journal, and removes it unless something in it still has to be committed."""
+        with self._readable_errors():
+            self._file.close()
+            if not keep:
+                self._path.unlink(missing_ok=True)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        rest = orjson.dumps(line) + b"\n"
+        with self._lock, self._readable_errors():
+            while rest:
+                rest = rest[self._file.write(rest) :]
+
+    @contextlib.contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise JournalError(
+                f"The journal {self._path} cannot be written: {error.strerror}.",
+                "It keeps what Pendo has acknowledged from being sent again after a crash; give it room.",
+            ) from None
+
+
+def journal_path(target_path: Path, sync: str, warehouse: str) -> Path:
+    """Returns where the journal of a sync lies.
+
+    Args:
+        target_path: dbt's target folder.
+        sync: The sync's name.
+        warehouse: Whatever tells one target's ledger from another's: they may share the folder.
+    """
+    digest = hashlib.md5(warehouse.encode(), usedforsecurity=False).hexdigest()[:8]
+    return target_path / FOLDER / f"{sync}.{digest}.journal"
+
+
+def read_remains(path: Path) -> Remains | None:
+    """Reads the journal of a dead run; None when there is none, or nothing in it can be used."""
+    try:
+        head, *lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return None
+    run_id, destination = _head(head)
+    if run_id is None:
+        return None
+    pages: dict[int, Acknowledged] = {}
+    for line in lines:
+        # The last line may be cut off: its request counts as in flight. So does what a damaged line tells of.
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            _take(orjson.loads(line), pages)
+    return Remains(run_id, destination, tuple(pages.values()))
+
+
+def _head(line: bytes) -> tuple[str | None, str | None]:
+    with contextlib.suppress(ValueError):
+        head = orjson.loads(line)
+        if isinstance(head, dict):
+            run_id, destination = (
+                value if isinstance(value := head.get(name), str) else None for name in ("run_id", "destination")
+            )
+            return run_id, destination
+    return None, None
+
+
+def _take(line: Any, pages: dict[int, Acknowledged]) -> None:
+    """Takes one line in, or raises before it has changed anything."""
+    number = line["page"]
+    if "span" in line:
+        span = Span(**line["span"])
+        for bucket, seq in ((span.first, span.first_seq), (span.last, span.last_seq)):
+            _position(bucket, 1 if seq is None else seq)
+        pages[number] = Acknowledged(span)
+    elif line.get("committed") is True:
+        pages.pop(number, None)
+    elif number in pages:
+        told = {_position(bucket, seq): DELIVERED for bucket, seq in line["delivered"]}
+        told |= {_position(bucket, seq): _outcome(status, detail) for bucket, seq, status, detail in line["others"]}
+        pages[number].outcomes.update(told)
+
+
+def _position(bucket: Any, seq: Any) -> Position:
+    # What is no bucket must not reach a statement.
+    if not (isinstance(bucket, str) and BUCKET.fullmatch(bucket) and type(seq) is int and seq > 0):
+        raise ValueError((bucket, seq))
+    return bucket, seq
+
+
+def _outcome(status: Any, detail: Any) -> Outcome:
+    if status not in get_args(Status) or not isinstance(detail, str | None):
+        raise ValueError((status, detail))
+    return Outcome(status, detail)

@@ -1,0 +1,318 @@
+"""Before the first row: does the mapping fit the model, the warehouse and Pendo?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from dbt_pendo.delivery.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.spec import FieldType, Group, Object, SyncSpec
+from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
+from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_fields, read_schema, verify_key
+from dbt_pendo.pendo.track import verify_secret
+from dbt_pendo.project.manifest import Model
+from dbt_pendo.project.run_results import LastRun
+from dbt_pendo.records.render import PendoField
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import INTEGRATION_KEY
+from dbt_pendo.warehouse.ledger import Source
+from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
+
+# The objects that carry fields.
+IDENTIFIED: frozenset[Object] = frozenset(KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A sync that may start.
+
+    Attributes:
+        spec: The mapping.
+        source: The model's table and columns.
+        fields: What Pendo knows of each of ``spec.fields``; by the columns' own types while Pendo was not asked.
+    """
+
+    spec: SyncSpec
+    source: Source
+    fields: tuple[PendoField, ...]
+
+
+class Pendo:
+    """Pendo's side of all preparations of a run, asked once for each thing."""
+
+    def __init__(self, client: PendoClient) -> None:
+        self.client = client
+        self._schemas: dict[Object, Schema] = {}
+        self._writable: bool | None = None
+        self._unavailable: PendoError | None = None
+        self._refusals: dict[Secret, PendoError | None] = {}
+
+    def require_key(self, writes: bool = True) -> None:
+        """Makes sure that the integration key is good, and may write if it has to.
+
+        Raises:
+            ConfigError: If it is not set, or read-only where that does not do.
+            KeyRefusedError: If Pendo does not know it.
+        """
+        self.client.settings.require_integration_key()
+        if self._unavailable is not None:
+            raise self._unavailable
+        if self._writable is None:
+            try:
+                self._writable = verify_key(self.client)
+            except PendoError as error:
+                # Each sync of the run needs the key; the others need not wait through all retries again.
+                self._unavailable = error
+                raise
+        if writes and not self._writable:
+            raise ConfigError(
+                "The integration key may only read.",
+                f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
+            )
+
+    def require_track_secret(self, app: str | None) -> None:
+        """Makes sure that Pendo knows the Track Event shared secret of an app.
+
+        Raises:
+            ConfigError: If it is not set.
+            KeyRefusedError: If Pendo does not know it.
+        """
+        settings = self.client.settings
+        secret = settings.require_track_secret(app)
+        if secret not in self._refusals:
+            try:
+                verify_secret(self.client, app)
+                self._refusals[secret] = None
+            except UnavailableError as error:
+                # Nor will it answer for another app's; they need not wait through all retries again.
+                self._refusals |= dict.fromkeys(settings.track_secrets.values(), error)
+            except PendoError as error:
+                self._refusals[secret] = error
+        if (refusal := self._refusals[secret]) is not None:
+            raise refusal
+
+    def schema(self, object_: Object) -> Schema:
+        """Returns the fields of a kind of object."""
+        if object_ not in self._schemas:
+            self._schemas[object_] = read_schema(self.client, object_)
+        return self._schemas[object_]
+
+    def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
+        """Creates fields, and forgets the schema that did not have them."""
+        self._schemas.pop(object_, None)
+        create_fields(self.client, object_, group, types)
+
+
+def refuse_unsupported(spec: SyncSpec) -> None:
+    """Refuses what a mapping may say, and this release or Pendo's API does not do.
+
+    Raises:
+        ConfigError: If the sync wants such a thing.
+    """
+    where = f"{spec.file}: {spec.name}"
+    if spec.object == "parent_account" and spec.on_removed == "delete":
+        raise ConfigError(f"{where}: Pendo's API deletes visitors and accounts only.", "Use `on_removed: clear`.")
+
+
+def require_table(model: Model) -> str:
+    """Returns a model's table or view, rendered.
+
+    Raises:
+        ConfigError: If it is to have none.
+    """
+    if model.materialized == "ephemeral" or not model.relation_name:
+        materialized = model.materialized or "not materialised"
+        raise ConfigError(
+            f"{model.annotation.file}: {model.annotation.model} is {materialized}: there is no table to read.",
+            "Give it `materialized: table` or `view`.",
+        )
+    return model.relation_name
+
+
+def find_columns(session: Session, model: Model, last_run: LastRun | None = None) -> Sequence[TableColumn]:
+    """Finds the columns of a model's table or view in the warehouse.
+
+    Args:
+        session: The warehouse.
+        model: The model.
+        last_run: What is known of dbt's last command, to say what can be done where there is no table.
+
+    Raises:
+        ConfigError: If there is none, the model was not built, or it may not be read.
+    """
+    relation = require_table(model)
+    try:
+        columns = session.columns(model.database, model.schema, model.identifier)
+    except UnreadableError as error:
+        role = session.role or "the role of dbt-pendo"
+        raise ConfigError(
+            f"{model.annotation.model}: {relation} is in the warehouse, but {role} cannot read it ({error}).",
+            f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}. If not: "
+            f"{_build(model, last_run)}",
+        ) from None
+    if not columns:
+        message = f"{model.annotation.model}: {relation} is not in the warehouse."
+        raise ConfigError(message, _build(model, last_run))
+    return columns
+
+
+def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRun) -> Source:
+    """Finds the model's table and the mapped columns in the warehouse.
+
+    Args:
+        session: The warehouse.
+        model: The model.
+        spec: The sync.
+        last_run: What is known of dbt's last command.
+
+    Raises:
+        ConfigError: If the model was not built, or a column is not there.
+    """
+    relation, columns = require_table(model), find_columns(session, model, last_run)
+    missing = []
+    found: dict[str, TableColumn] = {}
+    for name in (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns):
+        column = _find_column(name, columns)
+        if column is None:
+            missing.append(_missing_column(name, columns))
+        else:
+            found[name] = column
+    if missing:
+        raise ConfigError(
+            [f"{spec.file}: {spec.name}: {relation} {line}" for line in dict.fromkeys(missing)],
+            f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
+        )
+    return Source(
+        _rows_to_read(session, model, spec, columns),
+        found[spec.key],
+        tuple(found[name] for name in spec.columns),
+        found[spec.parent_key] if spec.parent_key else None,
+    )
+
+
+def _rows_to_read(session: Session, model: Model, spec: SyncSpec, columns: Sequence[TableColumn]) -> str:
+    """Returns what to select from: the model's table; of a snapshot's its current rows, unless each row is an event.
+
+    Raises:
+        ConfigError: If a snapshot's table does not say which rows are current.
+    """
+    relation, current = require_table(model), model.current_rows
+    if current is None or spec.event is not None:
+        return relation
+    valid_to = _find_column(current.valid_to, columns)
+    if valid_to is None:
+        raise ConfigError(
+            f"{spec.file}: {spec.name}: {relation} has no column `{current.valid_to}`, which says until when a row of "
+            "a snapshot was current.",
+            "Name it under `snapshot_meta_column_names` of the snapshot, or let dbt make the table: "
+            f"`dbt snapshot --select {model.name}`.",
+        )
+    is_deleted = _find_column(current.is_deleted, columns)
+    return session.sql(
+        "pendo_current_rows",
+        snapshot=relation,
+        valid_to=valid_to.name,
+        valid_to_current=current.valid_to_current,
+        is_deleted=is_deleted.name if is_deleted else None,
+    )
+
+
+def offline_fields(spec: SyncSpec) -> tuple[PendoField, ...]:
+    """Returns the mapped fields as the user named them, for plans made without asking Pendo."""
+    return tuple(PendoField(mapping.name, mapping.type) for mapping in spec.fields)
+
+
+def match_fields(pendo: Pendo, spec: SyncSpec, source: Source, may_create: bool) -> tuple[PendoField, ...]:
+    """Finds each mapped field in Pendo's schema, and creates those that ``create_fields`` allows.
+
+    Args:
+        pendo: Pendo.
+        spec: The sync.
+        source: The model's columns, whose types new fields take.
+        may_create: Whether missing fields are created now; else they are taken for created.
+
+    Raises:
+        ConfigError: If a field is not there, or cannot hold what the column has.
+    """
+    if spec.object not in IDENTIFIED:
+        return ()
+    matched = match(spec, source, pendo.schema(spec.object))
+    if spec.create_fields:
+        matched = allow_creation(matched)
+    # Before anything is created: a sync that cannot run anyway leaves nothing behind.
+    _require_usable(spec, matched)
+    if may_create:
+        matched = create_missing(pendo, spec, source, matched)
+        _require_usable(spec, matched)
+    return tuple(one.field for one in matched)
+
+
+def create_missing(
+    pendo: Pendo, spec: SyncSpec, source: Source, matched: tuple[MatchedField, ...]
+) -> tuple[MatchedField, ...]:
+    """Creates the fields that may be, and returns all of the sync under the keys that Pendo gave them.
+
+    Raises:
+        FieldsRefusedError: If Pendo refuses to.
+    """
+    now = matched
+    for group in GROUPS:
+        types = _to_create(group, matched)
+        while types:
+            refusal = None
+            try:
+                pendo.create_fields(spec.object, group, types)
+            except FieldsRefusedError as error:
+                refusal = error
+            now = after_creation(matched, match(spec, source, pendo.schema(spec.object)))
+            if refusal is None:
+                break
+            # One that exists by now, made by somebody else or by an attempt whose answer was lost, may have spoiled
+            # the call for all.
+            lacking = {one.mapping.name for one in now if one.state == "missing" and one.mapping.group == group}
+            left = {name: type_ for name, type_ in types.items() if name in lacking}
+            if left == types:
+                raise refusal
+            types = left
+    return now
+
+
+def _to_create(group: Group, matched: Iterable[MatchedField]) -> dict[str, FieldType]:
+    wanted = (one for one in matched if one.state == "to create" and one.mapping.group == group)
+    return {one.mapping.name: one.new_type for one in wanted}
+
+
+def _require_usable(spec: SyncSpec, matched: tuple[MatchedField, ...]) -> None:
+    if (error := unusable(spec, matched)) is not None:
+        raise error
+
+
+def _build(model: Model, last_run: LastRun | None = None) -> str:
+    command = f"`dbt build --select {model.annotation.model}`"
+    if last_run is None or not last_run.left_out(model.unique_id):
+        return f"Run {command}."
+    return (
+        f"The last `dbt {last_run.command}` did not build it, which is as it should be with `--defer`. Leave such "
+        f"models out with `--only-built` (of `sync` and `plan`) or `--exclude`, or run {command}."
+    )
+
+
+def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | None:
+    """Returns the column a user means: the exact name, else the only one that differs by case."""
+    exact = [column for column in columns if column.name == name]
+    folded = [column for column in columns if column.name.lower() == name.lower()]
+    for found in (exact, folded):
+        if len(found) == 1:
+            return found[0]
+    return None
+
+
+def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
+    names = [column.name for column in columns]
+    close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)
+    if close:
+        meant = next(known for known in names if known.lower() == close[0])
+        return f"has no column `{name}`. Did you mean `{meant}`?"
+    return f"has no column `{name}`. Its columns: {', '.join(names)}."

@@ -1,1 +1,0 @@
-"""One run: plan, pages, batches, send, commit."""

@@ -1,0 +1,246 @@
+"""The calls of a run, on this machine's disk: a line of JSON for each attempt at a request.
+
+They are for people to look at. A run does not need them: a disk that is full ends the log, never the sync. What a run
+needs is the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from dbt_pendo.pendo.call import Call
+from dbt_pendo.private import FOLDER, narrow_folder, open_private, private_folder
+from dbt_pendo.records.masking import BodyMask, hide_quoted
+
+RUNS_FOLDER = Path(FOLDER) / "runs"
+CALLS_FILE = "requests.jsonl"
+RUN_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
+# Of the calls that Pendo took as a whole, so many keep their bodies: of each sync and path the first.
+SAMPLES = 3
+# Bytes. A longer body is cut.
+LARGEST_BODY = 256 * 2**10
+# Bytes of a run's file: beyond the first, lines have neither bodies nor keys; beyond the second, only calls that
+# failed have lines.
+FULL_LINES, ALL_LINES = 64 * 2**20, 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A line of the log.
+
+    Attributes:
+        number: Its line, from 1.
+        at: When it was sent, in UTC, ISO 8601.
+        sync: The sync it was made for; empty for none.
+        method: GET, POST, ...
+        path: The path with its query.
+        status: The HTTP status; None when there was no answer.
+        fault: Why there was none.
+        failed: Whether Pendo did not do all that was asked; ids that it does not know are no failure.
+        seconds: How long Pendo took.
+        waited: Seconds for which it waited for its turn.
+        attempt: Which attempt it was, from 1.
+        rows: How many records it carried.
+        bytes: How long its body was.
+        keys: The records' keys; None where the log was too large to keep them.
+        request: The body: a JSON document, or a text that was cut; None where it was not kept.
+        answer: The same of the answer.
+    """
+
+    number: int
+    at: str
+    sync: str
+    method: str
+    path: str
+    status: int | None
+    fault: str
+    failed: bool
+    seconds: float
+    waited: float
+    attempt: int
+    rows: int
+    bytes: int
+    keys: tuple[str, ...] | None = None
+    request: Any = None
+    answer: Any = None
+
+    def carried(self, keys: Collection[str]) -> list[str]:
+        """Returns those of some records that were in it, by their keys."""
+        if not self.keys:
+            return []
+        # Of runs that hid ids, what the keys can be told by.
+        hidden = self.keys[0].startswith("#")
+        inside = frozenset(self.keys)
+        return [key for key in keys if key in inside or (hidden and BodyMask(ids=True).key(key) in inside)]
+
+
+class CallLog:
+    """Writes the calls of a run; may be used from several threads at once.
+
+    Attributes:
+        fault: Why calls are missing in it; empty when none are.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._sampled: Counter[tuple[str, str]] = Counter()
+        self._sync = ""
+        self._mask = BodyMask()
+        self.fault = ""
+
+    def __enter__(self) -> CallLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock, contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+            self._file = None
+
+    def begin(self, target_path: Path, run_id: str, keep: int) -> None:
+        """Begins to write; calls before it, and of commands that do not begin, leave no trace.
+
+        Args:
+            target_path: dbt's target folder.
+            run_id: The run.
+            keep: How many runs keep their calls, this one among them.
+        """
+        narrow_folder(target_path)
+        with self._readable_fault():
+            folder = private_folder(target_path, "runs", run_id)
+            # Unbuffered, as the journal is: what led to a crash is what one wants to see.
+            self._file = open_private(folder / CALLS_FILE)
+            for old in run_folders(target_path)[keep:]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def about(self, sync: str, mask: BodyMask) -> None:
+        """Says which sync the next calls are made for, and what of their bodies to hide."""
+        self._sync, self._mask = sync, mask
+
+    def write(self, call: Call) -> None:
+        """Writes a call down."""
+        if self._file is None:
+            return
+        document = _read_json(call.answer) if call.keys else None
+        failed = call.status is None or not 200 <= call.status < 300 or _tells_of_failures(document)
+        whole = not failed and not (isinstance(document, dict) and document.get("missing"))
+        line: dict[str, Any] = {
+            "at": datetime.datetime.fromtimestamp(call.at, datetime.timezone.utc).isoformat(timespec="milliseconds"),
+            "sync": self._sync,
+            "method": call.method,
+            "path": call.path,
+            "status": call.status,
+            "fault": call.fault,
+            "failed": failed,
+            "seconds": round(call.seconds, 4),
+            "waited": round(call.waited, 4),
+            "attempt": call.attempt,
+            "rows": len(call.keys),
+            "bytes": len(call.body or b""),
+        }
+        with self._lock:
+            file = self._file
+            if file is None or (self._size > ALL_LINES and not failed):
+                return
+            if self._size <= FULL_LINES:
+                line["keys"] = [self._mask.key(key) for key in call.keys] if self._mask.ids else call.keys
+                sample = (self._sync, f"{call.method} {call.path}")
+                self._sampled[sample] += whole
+                if not whole or self._sampled[sample] <= SAMPLES:
+                    line |= self._bodies(call, failed)
+            with self._readable_fault():
+                text = orjson.dumps(line) + b"\n"
+                while text:
+                    written = file.write(text)
+                    self._size += written
+                    text = text[written:]
+
+    def _bodies(self, call: Call, failed: bool) -> dict[str, Any]:
+        values: frozenset[str] = frozenset()
+        bodies: dict[str, Any] = {}
+        if call.body:
+            text = call.secrets.hidden_in(call.body.decode(errors="replace"))
+            document = _read_json(text)
+            if self._mask:
+                document, values = self._mask.hide(document)
+                text = orjson.dumps(document).decode()
+            bodies["request"] = _kept(text, document)
+        # What is read back is whole records, with values that no mapping names.
+        if call.keys or failed or call.method == "GET":
+            text = hide_quoted(call.secrets.hidden_in(call.answer.decode(errors="replace")), values)
+            document = _read_json(text)
+            if self._mask:
+                document, _ = self._mask.hide(document)
+            bodies["answer"] = _kept(text, document)
+        return bodies
+
+    @contextlib.contextmanager
+    def _readable_fault(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, orjson.JSONEncodeError) as error:
+            self._file = None
+            self.fault = f"the calls of this run are not kept: {getattr(error, 'strerror', None) or error}"
+
+
+def run_folders(target_path: Path) -> list[Path]:
+    """Returns the folders of the runs whose calls are kept, the latest first."""
+    folder = target_path / RUNS_FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted((one for one in folder.iterdir() if RUN_ID.fullmatch(one.name)), reverse=True)
+
+
+def read_calls(folder: Path) -> Iterator[LoggedCall]:
+    """Reads the calls of a run from its folder; a line that a crash has cut off is left out."""
+    try:
+        file = (folder / CALLS_FILE).open("rb")
+    except OSError:
+        return
+    with file:
+        for number, text in enumerate(file, start=1):
+            line = _read_json(text)
+            if isinstance(line, dict):
+                with contextlib.suppress(TypeError):
+                    keys = line.pop("keys", None)
+                    yield LoggedCall(number, **line, keys=None if keys is None else tuple(keys))
+
+
+def _tells_of_failures(document: Any) -> bool:
+    """Returns whether a 2xx says that something was not done (pendo-api.md 3 and 5); an unknown id is no failure."""
+    if not isinstance(document, dict):
+        return False
+    missing, told = document.get("missing"), document.get("multistatus")
+    count = document.get("failed")
+    more_failed = isinstance(count, int) and count > (len(missing) if isinstance(missing, list) else 0)
+    refused = isinstance(told, list) and any(
+        isinstance(entry, dict) and isinstance(status := entry.get("status"), int) and status >= 300 for entry in told
+    )
+    return bool(document.get("errors")) or more_failed or refused
+
+
+def _kept(text: str, document: Any) -> Any:
+    """Returns a body as it is kept: as JSON, or as a text that may be cut."""
+    if len(text) > LARGEST_BODY:
+        return f"{text[:LARGEST_BODY]}…"
+    return text if document is None else document
+
+
+def _read_json(text: str | bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

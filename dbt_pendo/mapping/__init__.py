@@ -1,0 +1,1 @@
+"""`meta.pendo` becomes a `SyncSpec` (pure)."""

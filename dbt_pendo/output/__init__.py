@@ -1,0 +1,1 @@
+"""What people, logs and scripts see; a file a command."""

@@ -1,0 +1,27 @@
+"""The exposures of all syncs."""
+
+from __future__ import annotations
+
+from dbt_pendo import __version__
+from dbt_pendo.commands.exposures import Lineage
+from dbt_pendo.output.documents import exposure_entry
+from dbt_pendo.output.terminal import Lines, Tag, number
+
+
+def show_exposures(lines: Lines, lineage: Lineage, check: bool) -> None:
+    """Prints the exposure of each sync, and what became of the file."""
+    lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
+    lines.line(f"Found {number(len(lineage.exposures), 'sync')} in manifest.json")
+    lines.line()
+    for index, one in enumerate(lineage.exposures, start=1):
+        tag: Tag = "SKIP" if one.left_out else "OK"
+        text = f"{tag} exposure {one.name}"
+        lines.node(index, len(lineage.exposures), text, tag, "", "ExposureShown", exposure_entry(one))
+        lines.below(one.left_out or "", "warn")
+    lines.line()
+    if not lineage.outdated:
+        lines.line(f"{lineage.place} is up to date.", "success")
+    elif check:
+        lines.line(f"{lineage.place} is not up to date. `dbt-pendo exposures` writes it.", "error")
+    else:
+        lines.line(f"Wrote {lineage.place}. `dbt parse` makes it part of the lineage.", "success")

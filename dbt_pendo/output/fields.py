@@ -1,0 +1,66 @@
+"""Pendo's fields beside the mapped ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import orjson
+
+from dbt_pendo.delivery.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
+from dbt_pendo.mapping.spec import Column
+from dbt_pendo.output.documents import fields_entry
+from dbt_pendo.output.terminal import Lines, Tag, number
+from dbt_pendo.pendo.metadata import SchemaField
+
+
+def show_fields(lines: Lines, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:
+    """Prints the mapped fields of each sync beside those of Pendo, then those of Pendo that no sync writes."""
+    for index, one in enumerate(found, start=1):
+        tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
+        text = f"{tag} {one.spec.object} {one.spec.name}"
+        states = Counter(each.state for each in one.matched)
+        note = ", ".join(f"{count:,} {state}" for state, count in states.items()) or ("" if one.error else "no fields")
+        lines.node(index, len(found), text, tag, note, "FieldsCompared", fields_entry(one))
+        lines.rows(
+            [_field_row(each) for each in one.matched],
+            ["info" if each.state in USABLE else "error" for each in one.matched],
+        )
+        # An error about the fields alone repeats their notes.
+        notes = [] if one.error else [each.note for each in one.matched if each.note]
+        for note in (*notes, *one.warnings):
+            lines.below(note, "warn")
+        lines.message_below(one.error, "error")
+    for object_ in dict.fromkeys(each.object for each in unmapped):
+        left = [each for each in unmapped if each.object == object_]
+        lines.line()
+        lines.line(f"{number(len(left), f'{object_} field')} of Pendo that no sync here maps")
+        lines.rows([_unmapped_row(each) for each in left])
+    lines.line()
+    if any(one.error for one in found):
+        lines.line("Not every mapped field can be written.", "error")
+    elif found:
+        lines.line("All mapped fields can be written.", "success")
+
+
+def _field_row(one: MatchedField) -> tuple[str, ...]:
+    source = one.mapping.source
+    if isinstance(source, Column):
+        filled_from = f"{source.name} {short_dtype(one.dtype or '')}"
+    else:
+        filled_from = orjson.dumps(source.value).decode()
+    shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else one.mapping.group
+    return one.mapping.name, _shortened(filled_from), shown, (one.found and one.found.type) or "-", one.state
+
+
+def _unmapped_row(one: UnmappedField) -> tuple[str, ...]:
+    return _pendos_name(one.group, one.field), one.field.type or "-", "unmapped"
+
+
+def _pendos_name(group: str, field: SchemaField, known_as: str = "") -> str:
+    name = f"{group}.{field.key}"
+    return name if field.display_name in (field.key, known_as) else f"{name} ({field.display_name})"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 32 else f"{text[:31]}…"

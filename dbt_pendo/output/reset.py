@@ -1,0 +1,38 @@
+"""What became of ledgers and locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbt_pendo.commands.reset import Reset, Unlocked
+from dbt_pendo.output.documents import reset_entry, unlocked_entry
+from dbt_pendo.output.terminal import Level, Lines, Tag, number
+
+
+def show_reset(lines: Lines, done: Sequence[Reset], adopt: bool) -> None:
+    """Prints what became of each sync's ledger."""
+    for index, one in enumerate(done, start=1):
+        tag: Tag = "ERROR" if one.error else "OK"
+        note = "" if one.error else f"{number(one.adopted, 'row')} adopted" if adopt or one.known else "forgotten"
+        text = f"{'OK reset' if tag == 'OK' else 'ERROR resetting'} {one.spec.object} {one.spec.name}"
+        lines.node(index, len(done), text, tag, note, "SyncReset", reset_entry(one))
+        lines.message_below(one.error, "error")
+        if one.known is not None:
+            lines.below(f"{one.known.drifted:,} drifted, {one.known.missing:,} missing in Pendo")
+        if one.spec.object == "track_event" and not adopt and one.error is None:
+            lines.below("The next sync sends every event of the model again: Pendo would have it twice.", "warn")
+    lines.line()
+    if done and not any(one.error for one in done):
+        lines.line("Nothing was sent. `dbt-pendo plan` shows what the next sync would do.")
+
+
+def show_unlocked(lines: Lines, unlocked: Sequence[Unlocked]) -> None:
+    """Prints what became of each sync's lock."""
+    for one in unlocked:
+        level: Level = "info"
+        text = f"{one.sync} is not locked."
+        if one.holder is not None and one.broken:
+            text, level = f"{one.sync} was locked by {one.holder}: the lock is broken.", "warn"
+        elif one.holder is not None:
+            text, level = f"{one.sync} is locked by {one.holder}, which seems alive; --force breaks it.", "error"
+        lines.line(text, level, "LockShown", unlocked_entry(one))

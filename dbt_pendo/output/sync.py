@@ -1,0 +1,159 @@
+"""Shows a run as it goes, and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.progress import Progress, TaskID
+
+from dbt_pendo import __version__
+from dbt_pendo.commands.select import Gathered
+from dbt_pendo.delivery.results import RunResults, SyncResult
+from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.output.terminal import LEVELS, Lines, Tag, number
+from dbt_pendo.project.run_results import BUILT, LastRun
+from dbt_pendo.visible import visible
+from dbt_pendo.warehouse.pages import Planned
+
+
+def show_found(lines: Lines, gathered: Gathered) -> None:
+    """Says what a command is about."""
+    lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
+    if not gathered.syncs:
+        lines.line("Nothing to do: the selection holds no enabled sync.", "warn", event="NothingToDo")
+        return
+    syncs = [spec.name for _, spec in gathered.syncs]
+    text = f"Found {number(len(syncs), 'sync')} in {gathered.origin}"
+    lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": gathered.origin})
+    if doubt := gathered.last_run.doubt:
+        lines.line(f"Tables are taken as they are: {doubt}.")
+    lines.line()
+
+
+def show_nothing_new(lines: Lines, gathered: Gathered) -> None:
+    """Says that no build waits to be synced; so it is between two runs of dbt."""
+    lines.line(f"Nothing to do: no build in {gathered.origin} waits to be synced.", event="NothingToDo")
+
+
+class SyncView:
+    """Shows a run as it goes: ``engine.observer.Observer``.
+
+    Args:
+        lines: Where to.
+        bars: Progress bars; None shows none.
+    """
+
+    def __init__(self, lines: Lines, bars: Progress | None = None) -> None:
+        self._lines = lines
+        self._bars = bars
+        self._bar: TaskID | None = None
+
+    def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
+        """Announces a sync, and why it may run."""
+        about = {"sync": spec.name, "reason": reason}
+        # What follows a colon holds for all syncs, and was said above them.
+        note = f"RUN, {reason.partition(':')[0]}"
+        self._lines.node(index, total, f"START sync {spec.object} {spec.name}", "RUN", note, "SyncStarted", about)
+
+    def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
+        """Starts the progress bar."""
+        if self._bars is not None and planned.to_send:
+            self._bar = self._bars.add_task(visible(spec.name), total=planned.to_send)
+
+    def sync_progressed(self, spec: SyncSpec, rows: int) -> None:
+        """Moves the progress bar."""
+        if self._bars is not None and self._bar is not None:
+            self._bars.advance(self._bar, rows)
+
+    def sync_finished(self, index: int, total: int, result: SyncResult) -> None:
+        """Prints a sync's line, and what went wrong below it."""
+        if self._bars is not None and self._bar is not None:
+            self._bars.remove_task(self._bar)
+            self._bar = None
+        tag = tag_of(result)
+        verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
+        text = f"{verb} {result.object} {result.sync}"
+        self._lines.node(index, total, text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
+        self._lines.message_below(result.message, LEVELS[tag])
+
+
+def show_built_nothing(lines: Lines) -> None:
+    """Says that dbt found nothing to build, and so there is nothing to sync."""
+    lines.line("`dbt build` built nothing; nothing was synced.", "warn", event="NothingToDo")
+
+
+def show_results(lines: Lines, run: RunResults, built: LastRun | None = None) -> None:
+    """Prints the summary of a run, and what to look at next.
+
+    Args:
+        lines: Where to.
+        run: What the syncs did.
+        built: What dbt did just before, where that was part of the command.
+    """
+    if run.unwritten is not None:
+        lines.error(run.unwritten, "ResultsNotWritten")
+    if not run.results:
+        return
+    tags = [tag_of(result) for result in run.results]
+    delivered = sum(result.delivered for result in run.results)
+    requests = sum(result.traffic.requests for result in run.results)
+    lines.line()
+    lines.line(f"Delivered {number(delivered, 'row')} in {number(requests, 'request')} and {run.elapsed:.2f}s.")
+    if "ERROR" in tags:
+        lines.line("Completed with errors. What was not delivered comes again with the next run.", "error")
+    elif run.unwritten is not None:
+        lines.line("Completed, but its results could not be written.", "error")
+    elif run.has_warnings:
+        lines.line("Completed with warnings.", "warn")
+    else:
+        lines.line("Completed successfully", "success")
+    lines.line()
+    if built is not None:
+        lines.line(f"Done. dbt: {_counts([_dbt_tag(status) for status in built.statuses.values()])}")
+    counts = f"Done. {'Pendo: ' if built else ''}{_counts(tags)}"
+    lines.line(counts, event="RunFinished", data={"run_id": run.run_id, "elapsed": round(run.elapsed, 3)})
+    for note in run.notes:
+        lines.line(note, "warn")
+    if any(result.missing or result.rejected or result.planned.invalid for result in run.results):
+        lines.line()
+        lines.line("`dbt-pendo show` has the rows that were not delivered, and the requests that carried them.")
+
+
+def tag_of(result: SyncResult) -> Tag:
+    """Returns what a sync is counted as, in dbt's words."""
+    if result.status == "skipped":
+        return "SKIP"
+    if result.status != "success":
+        return "ERROR"
+    return "WARN" if result.missing or result.planned.invalid else "OK"
+
+
+def _dbt_tag(status: str) -> str:
+    """Returns what dbt itself counts a node as."""
+    if status not in BUILT:
+        return "SKIP" if status == "skipped" else "ERROR"
+    return "WARN" if status == "warn" else "OK"
+
+
+def _counts(tags: Sequence[str]) -> str:
+    return f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
+
+
+def summary(result: SyncResult) -> str:
+    """Returns what a sync did, as it stands in brackets at the end of its line."""
+    if result.status == "skipped":
+        return "SKIP"
+    parts = [f"{result.delivered:,} delivered"]
+    parts += [
+        f"{count:,} {what}"
+        for count, what in (
+            (result.missing, "missing"),
+            (result.rejected, "rejected"),
+            (result.planned.invalid, "invalid"),
+            (result.planned.held, "held"),
+        )
+        if count
+    ]
+    if result.status in ("error", "blocked", "interrupted"):
+        parts.insert(0, result.status.upper())
+    return f"{', '.join(parts)} in {result.duration:.2f}s"

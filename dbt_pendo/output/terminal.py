@@ -1,0 +1,230 @@
+"""What people, logs and scripts see of a command: lines in dbt's manner, or one JSON document."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, TextIO, TypeAlias
+
+import orjson
+from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.output.documents import error_document
+from dbt_pendo.output.streams import json_for
+from dbt_pendo.secret import Secrets, without
+from dbt_pendo.visible import visible, visible_json
+
+Level: TypeAlias = Literal["info", "success", "warn", "error"]
+Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
+
+# Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
+LINE_WIDTH, NARROW_LINE_WIDTH = 72, 44
+WIDE = 120
+STYLES: Mapping[Tag, str] = {"OK": "green", "WARN": "yellow", "ERROR": "red", "SKIP": "yellow", "RUN": ""}
+LEVELS: Mapping[Tag, Level] = {"OK": "info", "WARN": "warn", "ERROR": "error", "SKIP": "warn", "RUN": "info"}
+
+
+class Lines:
+    """Prints lines, and keeps to what the user wants of them.
+
+    A text may hold what others wrote. On the terminal it is one line of visible characters; in JSON it is data.
+
+    Args:
+        as_json: Print one JSON document on stdout and nothing else; errors go to stderr as well.
+        quiet: Print errors only.
+        json_lines: Print each line as a JSON object in the shape of dbt's.
+        colors: Whether to use colours; None decides by the terminal.
+        secrets: What no line may show, whoever wrote it.
+    """
+
+    def __init__(
+        self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None, secrets: Secrets | None = None
+    ) -> None:
+        self.as_json = as_json
+        self._secrets = secrets or Secrets()
+        self._silent = quiet or as_json
+        self._json_lines = json_lines
+        self._console = Console(
+            highlight=False,
+            emoji=False,
+            soft_wrap=True,
+            no_color=colors is False,
+            force_terminal=True if colors else None,
+        )
+        self._errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether a terminal has no room for long lines and wide tables; a log has."""
+        return sys.stdout.isatty() and self._console.width < WIDE
+
+    def line(
+        self,
+        text: str = "",
+        level: Level = "info",
+        event: str = "Note",
+        data: Mapping[str, Any] | None = None,
+        note: str = "",
+        note_style: str = "",
+        timed: bool = True,
+    ) -> None:
+        """Prints a line.
+
+        Args:
+            text: The line.
+            level: How bad it is; errors are printed even under ``--quiet``.
+            event: The name of what has happened, for ``--log-format json``; names do not change.
+            data: What happened, for the same.
+            note: The end of the line, in a colour of its own; then the line has no other.
+            note_style: That colour.
+            timed: Whether the time stands before it.
+        """
+        if self._silent and not (level == "error" and not self.as_json):
+            return
+        if self._json_lines:
+            if text:
+                self._log(text + note, level, event, data or {})
+            return
+        style = "" if note else {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
+        time = f"{datetime.datetime.now():%H:%M:%S}  " if timed else ""
+        # Never rich's markup: a name such as [/red] would end the command.
+        self._console.print(Text.assemble(time, (self._shown(text), style), (self._shown(note), note_style)))
+
+    def below(self, text: str, level: Level = "info", timed: bool = True) -> None:
+        """Prints a line about the node above, indented; an empty text is none."""
+        if text:
+            self.line(f"    {text}", level, timed=timed)
+
+    def message_below(self, message: object, level: Level = "info", timed: bool = True) -> None:
+        """Prints a message of ours, which may have several lines, or an error; None is nothing to say."""
+        for line in str(message).split("\n") if message is not None else ():
+            self.below(line, level, timed)
+
+    def node(
+        self,
+        index: int,
+        total: int,
+        text: str,
+        tag: Tag,
+        note: str,
+        event: str = "Note",
+        data: Mapping[str, Any] | None = None,
+        timed: bool = True,
+    ) -> None:
+        """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
+        start = f"{index} of {total} {self._shown(text)} ".ljust(NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH, ".")
+        self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag], timed)
+
+    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
+        """Prints rows of cells in columns, without the time before each: they need the width.
+
+        Args:
+            rows: The cells.
+            levels: How bad each row is.
+            numbers: So many of the last columns hold numbers.
+        """
+        rows = [[self._shown(cell) for cell in row] for row in rows]
+        widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        for at, row in enumerate(rows):
+            blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
+            cells = (
+                blank + cell if column >= len(row) - numbers else cell + blank
+                for column, (cell, blank) in enumerate(zip(row, blanks, strict=True))
+            )
+            self.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info", timed=False)
+
+    def body(self, title: str, body: Any) -> None:
+        """Prints JSON so that it can be copied: without the time before each line."""
+        if self._json_lines:
+            self._log(title, "info", "Body", {"body": body})
+        elif not self._silent:
+            self._console.print(Text(self._shown(title)))
+            text = self._shown(body) if isinstance(body, str) else self._json(body, indent=True)
+            self._console.print(Text(text))
+
+    def text(self, text: str, event: str, data: Mapping[str, Any]) -> None:
+        """Prints a text of ours as it is, even under ``--quiet``, so that it can be piped."""
+        if self._json_lines:
+            self._log(text, "info", event, data)
+        elif not self.as_json:
+            sys.stdout.write(text)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress | None]:
+        """Gives progress bars to use inside the block; None unless somebody watches a terminal."""
+        # Not the console's own opinion: --use-colors makes it take a file for a terminal.
+        if self._silent or self._json_lines or not sys.stdout.isatty():
+            yield None
+            return
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bars:
+            yield bars
+
+    def document(self, document: Mapping[str, Any]) -> None:
+        """Prints the JSON document of ``--json``."""
+        if self.as_json:
+            self._write_json(sys.stdout, document, indent=True)
+
+    def failed(self, error: DbtPendoError) -> None:
+        """Prints the error that ended a command."""
+        self.document(error_document(error))
+        self.error(error, "CommandFailed")
+
+    def error(self, error: DbtPendoError, event: str) -> None:
+        """Prints an error on stderr, or as a line of the log."""
+        if self._json_lines:
+            self._log(str(error), "error", event, {"message": error.message, "hint": error.hint})
+            return
+        # Its lines are visible text, and ours.
+        self._errors.print(Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}"))
+        if error.hint:
+            self._errors.print(Text(self._secrets.hidden_in(error.hint)))
+
+    def _log(self, text: str, level: Level, event: str, data: Mapping[str, Any]) -> None:
+        info = {
+            "category": "",
+            "code": "",
+            "extra": {},
+            "level": "info" if level == "success" else level,
+            "msg": text,
+            "name": event,
+            "pid": os.getpid(),
+            "thread": threading.current_thread().name,
+            "ts": datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
+        }
+        stream = sys.stderr if self.as_json else sys.stdout
+        self._write_json(stream, {"data": data, "info": info})
+
+    def _shown(self, text: str) -> str:
+        return visible(self._secrets.hidden_in(text))
+
+    def _json(self, document: Any, indent: bool = False) -> str:
+        document = without(self._secrets, document)
+        try:
+            text = orjson.dumps(document, option=orjson.OPT_INDENT_2 if indent else 0).decode()
+        except orjson.JSONEncodeError:
+            # A number of more than 64 bits, or a file's name that is no text.
+            text = json.dumps(document, indent=2 if indent else None, ensure_ascii=False, default=str)
+        return visible_json(text)
+
+    def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
+        stream.write(json_for(stream, self._json(document, indent)) + "\n")
+
+
+def number(count: int, what: str) -> str:
+    """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,72 @@
+"""What Pendo holds beside what it should."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dbt_pendo.commands.verify import Verified
+from dbt_pendo.output.documents import verified_entry
+from dbt_pendo.output.sync import summary
+from dbt_pendo.output.terminal import LEVELS, Lines, Tag, number
+
+TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR", "error": "ERROR"}
+
+
+def show_verified(lines: Lines, verified: Sequence[Verified]) -> None:
+    """Prints what Pendo holds of each sync, beside what it should."""
+    for index, one in enumerate(verified, start=1):
+        tag = TAGS[one.status]
+        text = f"{'OK verified' if tag == 'OK' else tag} {one.spec.object} {one.spec.name}"
+        note = "" if one.error or one.note else _verified(one)
+        lines.node(index, len(verified), text, tag, note, "SyncVerified", verified_entry(one))
+        lines.message_below(one.error or one.note, LEVELS[tag])
+        for drift in one.examples:
+            shown = ", ".join(
+                f"{name}: {_held(ours)} in the warehouse, {_held(theirs)} in Pendo"
+                for name, (ours, theirs) in drift.fields.items()
+            )
+            lines.below(f"{drift.key}: {shown}", "warn")
+        if (more := one.drifted - len(one.examples)) > 0:
+            lines.below(f"and {number(more, 'more record')}", "warn")
+        if one.missing_example is not None:
+            lines.below(f"missing in Pendo, e.g. {one.missing_example}", "warn")
+        if one.only_example is not None:
+            lines.below(f"only in Pendo, e.g. {one.only_example}")
+        if one.repaired is not None:
+            lines.below(f"resent: {summary(one.repaired)}", LEVELS[tag])
+            lines.message_below(one.repaired.message, LEVELS[tag])
+    lines.line()
+    if not verified:
+        return
+    if any(one.error for one in verified):
+        lines.line("Not everything could be verified.", "error")
+    elif all(one.note for one in verified):
+        lines.line("There was nothing to verify.", "warn")
+    elif any(one.repaired and one.repaired.status != "success" for one in verified):
+        lines.line("Not everything that differs could be resent.", "error")
+    elif all(one.in_order for one in verified):
+        resent = any(one.repaired for one in verified)
+        # Pendo's answer is its word; only another look shows what it made of it.
+        lines.line(
+            "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
+            if resent
+            else "Pendo holds what the warehouse says.",
+            "success",
+        )
+    else:
+        lines.line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
+
+
+def _verified(one: Verified) -> str:
+    counts = (
+        (one.equal, "equal"),
+        (one.drifted, "drifted"),
+        (one.invalid, "invalid"),
+        (one.missing, "missing"),
+        (one.only_in_pendo, "only in Pendo"),
+    )
+    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no records"
+
+
+def _held(text: str | None) -> str:
+    return "nothing" if text is None else text

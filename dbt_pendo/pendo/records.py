@@ -1,0 +1,120 @@
+"""Reading visitors and accounts back, page by page (pendo-api.md 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import orjson
+
+from dbt_pendo.mapping.spec import Object
+from dbt_pendo.pendo.answers import tells_error
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError
+from dbt_pendo.settings import host_of
+
+# Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
+RECORDS_PER_PAGE = 10_000
+LARGEST_PAGE = RECORDS_PER_PAGE * 50 * 2**10
+# Of each kind the source of the pipeline, and the key of the id. Anonymous visitors are nobody's row.
+_SOURCES: Mapping[Object, tuple[dict[str, Any], str]] = {
+    "visitor": ({"visitors": {"identified": True}}, "visitorId"),
+    "account": ({"accounts": None}, "accountId"),
+}
+READABLE = frozenset(_SOURCES)
+# Sources disagree (pendo-api.md 2).
+RIGHTS = (
+    "Reading back goes by Pendo's aggregation API. Which rights that takes is not published: try a key with write "
+    "access, or ask Pendo whether your subscription has it."
+)
+
+
+class HeldRecord(NamedTuple):
+    """What Pendo holds of a record: its id, and its values by metadata group and key."""
+
+    key: str
+    metadata: Mapping[str, Mapping[str, Any]]
+
+
+def read_records(client: PendoClient, object_: Object) -> Iterator[list[HeldRecord]]:
+    """Yields all visitors or accounts, a page at a time, in the order of their ids.
+
+    There is no page token: each page asks for the ids after the last one.
+
+    Raises:
+        PendoError: If Pendo does not answer with records, or not in order.
+    """
+    source, id_key = _SOURCES[object_]
+    last: str | None = None
+    while True:
+        stages: list[dict[str, Any]] = [{"source": source}, {"sort": [id_key]}]
+        if last is not None:
+            stages.append({"filter": f"{id_key}>{orjson.dumps(last).decode()}"})
+        stages.append({"limit": RECORDS_PER_PAGE})
+        page = [_record(item, id_key) for item in _results(client, object_, stages)]
+        # Not at a page that is merely short: Pendo may have a lower limit of its own.
+        if not page:
+            return
+        if last is not None and page[-1].key == last:
+            raise PendoError(f"Pendo returns the {object_} {last} again and again, not those after it.")
+        yield page
+        last = page[-1].key
+
+
+def read_record(client: PendoClient, object_: Object, key: str) -> HeldRecord | None:
+    """Returns what Pendo holds of one visitor or account; None if it does not know the id.
+
+    Raises:
+        PendoError: If Pendo does not answer with a record.
+    """
+    answer = client.api("GET", f"{object_}/{quote(key, safe='')}", is_clear=_has_metadata)
+    if answer.status == 404:
+        return None
+    if not answer.ok:
+        raise PendoError(f"Pendo does not let the {object_} {key} be read ({answer.message}).")
+    # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
+    return _record({_SOURCES[object_][1]: key, **answer.json}, _SOURCES[object_][1])
+
+
+def _has_metadata(answer: Answer) -> bool:
+    document = answer.json
+    return isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+
+
+def _has_results(answer: Answer) -> bool:
+    document = answer.json
+    if not isinstance(document, dict) or "results" not in document:
+        return False
+    results = document["results"]
+    return isinstance(results, list) or (results is None and not tells_error(document))
+
+
+def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:
+    body = {
+        "response": {"mimeType": "application/json"},
+        "request": {"requestId": "dbt-pendo", "pipeline": stages},
+    }
+    try:
+        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results, largest=LARGEST_PAGE)
+    except KeyRefusedError as refused:
+        # Asked before, Pendo has said that the key is good: it is its rights that do not do.
+        raise KeyRefusedError(
+            f"Pendo at {host_of(client.settings.api_url)} does not let {object_}s be read back "
+            f"({refused.answer.message}), though it knows the integration key.",
+            RIGHTS,
+            refused.answer,
+        ) from None
+    if not answer.ok:
+        raise PendoError(
+            f"Pendo does not let {object_}s be read ({answer.message}).",
+            RIGHTS,
+        )
+    return answer.json["results"] or []
+
+
+def _record(item: Any, id_key: str) -> HeldRecord:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    key = item.get(id_key) if isinstance(item, dict) else None
+    if not isinstance(key, str) or not isinstance(metadata, dict):
+        raise PendoError(f"Pendo answers with a record that has no {id_key} or no metadata.")
+    return HeldRecord(key, {group: values for group, values in metadata.items() if isinstance(values, dict)})

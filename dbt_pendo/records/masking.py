@@ -1,0 +1,115 @@
+"""Personal values that are not to be kept: found in the bodies of requests and answers, and replaced."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dbt_pendo.mapping.spec import Column, ParentChild, Source, SyncSpec
+from dbt_pendo.records.render import PendoField
+
+HIDDEN = "***"
+# Where a body has ids: in fields of these names, or in lists of them (pendo-api.md 3, 5 and 6).
+ID_NAMES = frozenset({"visitorId", "accountId", "parentAccountId"})
+ID_LISTS = frozenset({"visitors", "accounts", "missing", "value"})
+# A shorter value is replaced where it stands alone, not inside of other words.
+SHORTEST_QUOTED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class BodyMask:
+    """What to hide in the bodies of one sync.
+
+    Attributes:
+        names: The names in a body whose values are hidden.
+        ids: Whether the records' ids are hidden as well.
+    """
+
+    names: frozenset[str] = frozenset()
+    ids: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.names) or self.ids
+
+    def hide(self, document: Any) -> tuple[Any, frozenset[str]]:
+        """Returns a body without the values, and the values, for what may quote them."""
+        values: set[str] = set()
+        hidden = self._hide(document, values)
+        return hidden, frozenset(values)
+
+    def key(self, key: str) -> str:
+        """Returns a record's key as it is kept: itself, or what it can still be told by where ids are hidden."""
+        return f"#{hashlib.blake2b(key.encode(errors='replace'), digest_size=8).hexdigest()}" if self.ids else key
+
+    def _hide(self, document: Any, values: set[str]) -> Any:
+        if isinstance(document, list):
+            return [self._hide(item, values) for item in document]
+        if not isinstance(document, dict):
+            return document
+        hidden: dict[str, Any] = {}
+        for name, value in document.items():
+            if name in self.names or (self.ids and name in ID_NAMES):
+                values.update(_texts(value))
+                hidden[name] = None if value is None else HIDDEN
+            elif self.ids and name in ID_LISTS and isinstance(value, list):
+                values.update(_texts(value))
+                hidden[name] = [HIDDEN] * len(value)
+            else:
+                hidden[name] = self._hide(value, values)
+        return hidden
+
+
+def body_mask(columns: Collection[str], spec: SyncSpec, fields: Sequence[PendoField] = ()) -> BodyMask:
+    """Returns what to hide in the bodies of a sync.
+
+    Args:
+        columns: The columns whose values are personal, in any case.
+        spec: The sync.
+        fields: Its mapped fields as Pendo's schema has them.
+    """
+    personal = {column.lower() for column in columns}
+
+    def is_personal(source: Source | ParentChild | None) -> bool:
+        if isinstance(source, ParentChild):
+            return bool({source.parent.lower(), source.child.lower()} & personal)
+        return isinstance(source, Column) and source.name.lower() in personal
+
+    names = {mapping.name for mapping in spec.fields if is_personal(mapping.source)}
+    names |= {
+        field.key for mapping, field in zip(spec.fields, fields, strict=bool(fields)) if is_personal(mapping.source)
+    }
+    if (event := spec.event) is not None:
+        names |= {mapping.name for mapping in (*event.properties, *event.context) if is_personal(mapping.source)}
+        for name, source in (
+            ("event", event.name),
+            ("visitorId", event.visitor_id),
+            ("accountId", event.account_id),
+            ("timestamp", event.timestamp),
+        ):
+            if is_personal(source):
+                names.add(name)
+    ids = bool({spec.key.lower(), (spec.parent_key or spec.key).lower()} & personal)
+    return BodyMask(frozenset(names), ids)
+
+
+def hide_quoted(text: str, values: Collection[str]) -> str:
+    """Returns a text, such as Pendo's answer, without the values it quotes of a request."""
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= SHORTEST_QUOTED:
+            text = text.replace(value, HIDDEN)
+        else:
+            for quote in "\"'`":
+                text = text.replace(f"{quote}{value}{quote}", f"{quote}{HIDDEN}{quote}")
+    return text
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

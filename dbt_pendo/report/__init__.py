@@ -1,1 +1,0 @@
-"""The report: what is known of the past, as one HTML file."""

@@ -1,1 +1,0 @@
-"""What the user declared: ``meta.pendo`` → frozen syncs, and its JSON Schema."""
