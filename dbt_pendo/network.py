@@ -46,13 +46,7 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 _HOST_NAME = re.compile(r"[\w.:-]{1,253}", re.ASCII)
 
 # All that sending a request may raise: not every exception of requests and urllib3 is a RequestException.
-FAULTS = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-    ValueError,
-)
+FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
 class UnfitAnswerError(http.client.HTTPException):

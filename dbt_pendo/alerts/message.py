@@ -22,12 +22,7 @@ TITLES: Mapping[Event, str] = {
     "full_resync": "sent in full again",
     "row_count": "with an unusual row count",
 }
-STATES: Mapping[str, str] = {
-    "success": "a success",
-    "partial": "partial",
-    "error": "an error",
-    "blocked": "blocked",
-}
+STATES: Mapping[str, str] = {"success": "a success", "partial": "partial", "error": "an error", "blocked": "blocked"}
 
 
 def message_of(alert: Alert, format_: Format) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.settings import ENVIRONMENT
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 # Flags that dbt does not know.
 OURS = {*ENVIRONMENT, "as_json"}
@@ -56,9 +56,9 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
     Takes all arguments of `dbt build`. It needs dbt on the PATH; that may be another dbt than the one dbt-pendo uses.
     """
 
-    def run(lines: Lines) -> int:
-        from dbt_pendo.commands.context import open_syncs
-        from dbt_pendo.commands.select import Selection, gather_syncs
+    def run(lines: Terminal) -> int:
+        from dbt_pendo.commands.context import open_context
+        from dbt_pendo.commands.select import Selection, select_syncs
         from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
         from dbt_pendo.delivery.sync import Options
         from dbt_pendo.output.github import write_step_summary
@@ -76,14 +76,14 @@ def build(ctx: click.Context, /, fail_fast: bool, warn_error: bool, **flags: Any
             return 0
         # What was selected is what was built.
         gates = replace(invocation.gates, only_built=True)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, Selection(), gates)
-        show_found(lines, gathered)
-        if gathered.syncs:
-            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs, lines.progress() as bars:
+        selected = select_syncs(invocation.project_dir, invocation.target_path, Selection(), gates)
+        show_found(lines, selected)
+        if selected.syncs:
+            with open_context(selected, invocation.connection, invocation.settings) as syncs, lines.progress() as bars:
                 results = run_syncs(syncs, Options(), fail_fast, invocation.target_path, SyncView(lines, bars))
         else:
-            results = nothing_to_sync(gathered, invocation.target_path)
-        show_results(lines, results, gathered.last_run)
+            results = nothing_to_sync(selected, invocation.target_path)
+        show_results(lines, results, selected.last_run)
         write_step_summary(results)
         lines.document(results.to_dict())
         lost_output()

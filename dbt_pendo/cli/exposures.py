@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbt_pendo.cli.options import (
-    connection_options,
-    lineage_options,
-    output_options,
-    read_invocation,
-    run_with_lines,
-)
+from dbt_pendo.cli.options import connection_options, lineage_options, output_options, read_invocation, run_with_lines
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command()
@@ -37,7 +31,7 @@ def exposures(output: Path | None, check: bool, **flags: Any) -> None:
     Reads the manifest alone, and writes a file of its own.
     """
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         from dbt_pendo.commands.exposures import FILE_NAME, write_exposures
         from dbt_pendo.output.documents import document, exposure_entry
         from dbt_pendo.output.exposures import show_exposures

@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command(cls=DbtCommand)
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 def fields(create: bool, **flags: Any) -> None:
     """Show Pendo's fields beside the mapped ones."""
 
-    def run(lines: Lines) -> int:
-        from dbt_pendo.commands.context import open_syncs
+    def run(lines: Terminal) -> int:
+        from dbt_pendo.commands.context import open_context
         from dbt_pendo.commands.fields import compare_fields
-        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.commands.select import select_syncs
         from dbt_pendo.delivery.fields import SyncFields, UnmappedField
         from dbt_pendo.output.documents import document, fields_entry, unmapped_entry
         from dbt_pendo.output.fields import show_fields
         from dbt_pendo.output.sync import show_found
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        show_found(lines, gathered)
+        selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        show_found(lines, selected)
         found: list[SyncFields] = []
         unmapped: list[UnmappedField] = []
-        if gathered.syncs:
-            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+        if selected.syncs:
+            with open_context(selected, invocation.connection, invocation.settings) as syncs:
                 found, unmapped = compare_fields(syncs, create)
         show_fields(lines, found, unmapped)
         lines.document(document(map(fields_entry, found), unmapped=[unmapped_entry(one) for one in unmapped]))

@@ -18,7 +18,7 @@ from dbt_pendo.cli.options import (
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command()
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def runs(limit: int, **flags: Any) -> None:
     """List the latest runs, from the warehouse."""
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         from dbt_pendo.history.runs import open_past
         from dbt_pendo.output.documents import document
         from dbt_pendo.output.runs import run_entry, show_runs
@@ -59,7 +59,7 @@ def show(run_id: str, requests: bool, failed: bool, row: str | None, rows: int, 
     RUN is a run's id, or how it begins or ends. Default: the last one.
     """
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         from dbt_pendo.history.runs import last_calls, open_past, summed
         from dbt_pendo.output.documents import document
         from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
@@ -113,17 +113,17 @@ def show(run_id: str, requests: bool, failed: bool, row: str | None, rows: int, 
 def row(sync: str, key: str, **flags: Any) -> None:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
 
-    def run(lines: Lines) -> int:
-        from dbt_pendo.commands.context import open_syncs
-        from dbt_pendo.commands.row import tell_row
-        from dbt_pendo.commands.select import gather_syncs
+    def run(lines: Terminal) -> int:
+        from dbt_pendo.commands.context import open_context
+        from dbt_pendo.commands.row import row_history
+        from dbt_pendo.commands.select import select_syncs
         from dbt_pendo.output.documents import document
         from dbt_pendo.output.runs import row_entry, show_row
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
-            story = tell_row(syncs, sync, key, invocation.target_path)
+        selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        with open_context(selected, invocation.connection, invocation.settings) as syncs:
+            story = row_history(syncs, sync, key, invocation.target_path)
         show_row(lines, story)
         lines.document(document([row_entry(story)]))
         return 0

@@ -7,20 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbt_pendo.cli.options import (
-    connection_options,
-    output_options,
-    read_invocation,
-    run_with_lines,
-    settings_options,
-)
+from dbt_pendo.cli.options import connection_options, output_options, read_invocation, run_with_lines, settings_options
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.keys import OBJECTS
 
 if TYPE_CHECKING:
     from dbt_pendo.mapping.spec import Object
-    from dbt_pendo.output.terminal import Lines
-    from dbt_pendo.project.manifest import Described
+    from dbt_pendo.output.terminal import Terminal
+    from dbt_pendo.project.manifest import ModelDescription
 
 
 @click.command()
@@ -28,11 +22,7 @@ if TYPE_CHECKING:
 @connection_options
 @click.option("--object", "object_", type=click.Choice(OBJECTS), help="What the rows become. Default: a guess.")
 @click.option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write to a new file instead of printing.",
+    "--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to a new file instead of printing."
 )
 @settings_options
 @output_options
@@ -42,7 +32,7 @@ def init(model: str, object_: Object | None, output: Path | None, **flags: Any) 
     Reads the model's columns and its primary key, and Pendo's fields if the integration key is set.
     """
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         from dbt_pendo.commands.init import as_yaml, start_mapping
         from dbt_pendo.output.documents import document, starter_entry
         from dbt_pendo.output.streams import lost_output
@@ -65,7 +55,7 @@ def init(model: str, object_: Object | None, output: Path | None, **flags: Any) 
     run_with_lines(run, flags)
 
 
-def _write(output: Path, text: str, described: Described) -> None:
+def _write(output: Path, text: str, described: ModelDescription) -> None:
     if described.entry is not None:
         raise ConfigError(
             f"{described.entry} has an entry of {described.model.name} already, and dbt takes one a model.",

@@ -18,7 +18,7 @@ from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, envir
 
 if TYPE_CHECKING:
     from dbt_pendo.commands.select import Gates, Selection
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
     from dbt_pendo.warehouse.session import Connection
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -235,11 +235,11 @@ def read_invocation(flags: Mapping[str, Any]) -> Invocation:
     )
 
 
-def run_with_lines(run: Callable[[Lines], int], flags: dict[str, Any]) -> NoReturn:
+def run_with_lines(run: Callable[[Terminal], int], flags: dict[str, Any]) -> NoReturn:
     """Runs a command with lines for its output, and ends the process with its exit status."""
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
-    lines = Lines(
+    lines = Terminal(
         as_json=flags.pop("as_json"),
         quiet=flags.pop("quiet"),
         json_lines=flags.pop("log_format") == "json",

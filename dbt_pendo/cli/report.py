@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbt_pendo.cli.options import (
-    connection_options,
-    output_options,
-    read_invocation,
-    run_with_lines,
-    settings_options,
-)
+from dbt_pendo.cli.options import connection_options, output_options, read_invocation, run_with_lines, settings_options
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command()
@@ -34,7 +28,7 @@ if TYPE_CHECKING:
 def report(output: Path | None, runs: int, **flags: Any) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         from dbt_pendo.history.report import read_mapped, review
         from dbt_pendo.history.runs import open_past
         from dbt_pendo.output.documents import document

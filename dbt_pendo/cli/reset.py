@@ -17,7 +17,7 @@ from dbt_pendo.cli.options import (
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command(cls=DbtCommand)
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
     """Forget what was delivered, so that the next sync sends every row."""
 
-    def run(lines: Lines) -> int:
-        from dbt_pendo.commands.context import open_syncs
+    def run(lines: Terminal) -> int:
+        from dbt_pendo.commands.context import open_context
         from dbt_pendo.commands.reset import reset_syncs
-        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.commands.select import select_syncs
         from dbt_pendo.output.documents import document, reset_entry
         from dbt_pendo.output.reset import show_reset
         from dbt_pendo.output.sync import show_found
@@ -40,11 +40,11 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
         if adopt and from_pendo:
             raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        show_found(lines, gathered)
+        selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        show_found(lines, selected)
         done = []
-        if gathered.syncs:
-            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+        if selected.syncs:
+            with open_context(selected, invocation.connection, invocation.settings) as syncs:
                 done = list(reset_syncs(syncs, adopt, from_pendo))
         show_reset(lines, done, adopt)
         lines.document(document(map(reset_entry, done)))

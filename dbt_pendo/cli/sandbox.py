@@ -16,9 +16,7 @@ from dbt_pendo.visible import visible
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes a free one.")
 @click.option(
-    "--load",
-    type=click.Path(path_type=Path),
-    help="A JSON file of what Pendo has at first: fields, records, segments.",
+    "--load", type=click.Path(path_type=Path), help="A JSON file of what Pendo has at first: fields, records, segments."
 )
 @click.option(
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="A variant of Pendo's behaviour; may be repeated."

@@ -24,9 +24,9 @@ from dbt_pendo.cli.options import (
 from dbt_pendo.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dbt_pendo.commands.context import OpenSyncs
-    from dbt_pendo.commands.select import Gathered
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.commands.context import Context
+    from dbt_pendo.commands.select import Selected
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command(cls=DbtCommand)
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
 def check(offline: bool, warn_error: bool, **flags: Any) -> None:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         from dbt_pendo.alerts.post import unusable
-        from dbt_pendo.commands.context import open_syncs
+        from dbt_pendo.commands.context import open_context
         from dbt_pendo.commands.plan import check_offline, check_syncs
-        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.commands.select import select_syncs
         from dbt_pendo.output.documents import checked_entry, document
         from dbt_pendo.output.plan import show_alert_faults, show_checks
         from dbt_pendo.output.sync import show_found
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        show_found(lines, gathered)
+        selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        show_found(lines, selected)
         checked = []
         if offline:
-            checked = list(check_offline(gathered))
-        elif gathered.syncs:
-            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+            checked = list(check_offline(selected))
+        elif selected.syncs:
+            with open_context(selected, invocation.connection, invocation.settings) as syncs:
                 checked = list(check_syncs(syncs))
         show_checks(lines, checked)
         if not offline:
@@ -114,7 +114,7 @@ def sync(
 ) -> None:
     """Bring Pendo to what the warehouse holds; only changes are sent."""
 
-    def run(lines: Lines) -> int:
+    def run(lines: Terminal) -> int:
         if dry_run:
             return _plan(lines, full_refresh, 0, flags, retry_held)
         from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
@@ -124,9 +124,9 @@ def sync(
         from dbt_pendo.output.sync import SyncView, show_results
 
         invocation = read_invocation(flags)
-        with _open(lines, invocation, flags) as (gathered, syncs):
+        with _open(lines, invocation, flags) as (selected, syncs):
             if syncs is None:
-                results = nothing_to_sync(gathered, invocation.target_path)
+                results = nothing_to_sync(selected, invocation.target_path)
             else:
                 options = Options(full_refresh, limit, force, retry_held)
                 with lines.progress() as bars:
@@ -140,7 +140,7 @@ def sync(
     run_with_lines(run, flags)
 
 
-def _plan(lines: Lines, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
+def _plan(lines: Terminal, full_refresh: bool, show: int, flags: dict[str, Any], retry_held: bool = False) -> int:
     from dbt_pendo.commands.plan import plan_syncs
     from dbt_pendo.delivery.sync import Options
     from dbt_pendo.output.documents import document, planned_entry
@@ -155,10 +155,10 @@ def _plan(lines: Lines, full_refresh: bool, show: int, flags: dict[str, Any], re
 
 @contextlib.contextmanager
 def _open(
-    lines: Lines, invocation: Invocation, flags: Mapping[str, Any]
-) -> Iterator[tuple[Gathered, OpenSyncs | None]]:
+    lines: Terminal, invocation: Invocation, flags: Mapping[str, Any]
+) -> Iterator[tuple[Selected, Context | None]]:
     """Finds the syncs, says which, and opens what they run on; no run where there is no sync."""
-    from dbt_pendo.commands.context import open_published, open_syncs
+    from dbt_pendo.commands.context import open_context, open_published
     from dbt_pendo.commands.select import require_evidence
     from dbt_pendo.output.sync import show_found, show_nothing_new
 
@@ -167,30 +167,30 @@ def _open(
             raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
         selection, gates = invocation.selection, invocation.gates
         with open_published(selection, gates, invocation.connection, invocation.settings) as syncs:
-            if syncs.gathered.syncs:
-                show_found(lines, syncs.gathered)
+            if syncs.selected.syncs:
+                show_found(lines, syncs.selected)
             else:
-                show_nothing_new(lines, syncs.gathered)
-            yield syncs.gathered, syncs if syncs.gathered.syncs else None
+                show_nothing_new(lines, syncs.selected)
+            yield syncs.selected, syncs if syncs.selected.syncs else None
         return
-    gathered = _gather(invocation, flags)
-    require_evidence(gathered.last_run, invocation.gates)
-    show_found(lines, gathered)
-    if not gathered.syncs:
-        yield gathered, None
+    selected = _gather(invocation, flags)
+    require_evidence(selected.last_run, invocation.gates)
+    show_found(lines, selected)
+    if not selected.syncs:
+        yield selected, None
         return
-    with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
-        yield gathered, syncs
+    with open_context(selected, invocation.connection, invocation.settings) as syncs:
+        yield selected, syncs
 
 
-def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Gathered:
+def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Selected:
     """Gathers from dbt's target folder, or from the run of dbt Cloud that the flags name."""
-    from dbt_pendo.commands.select import gather_syncs
+    from dbt_pendo.commands.select import select_syncs
 
     run_id, job_id = flags["dbt_cloud_run_id"], flags["dbt_cloud_job_id"]
     selection, gates = invocation.selection, invocation.gates
     if run_id is None and job_id is None:
-        return gather_syncs(invocation.project_dir, invocation.target_path, selection, gates)
+        return select_syncs(invocation.project_dir, invocation.target_path, selection, gates)
     if run_id is not None and job_id is not None:
         raise ConfigError("--dbt-cloud-run-id and --dbt-cloud-job-id name a run each.", "Give one of them.")
     from dbt_pendo.project.cloud import DbtCloud
@@ -198,7 +198,7 @@ def _gather(invocation: Invocation, flags: Mapping[str, Any]) -> Gathered:
 
     with DbtCloud(load_dbt_cloud()) as cloud:
         run = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), invocation.target_path)
-    return replace(gather_syncs(invocation.project_dir, run.folder, selection, gates), origin=run.origin)
+    return replace(select_syncs(invocation.project_dir, run.folder, selection, gates), origin=run.origin)
 
 
 def _exit_code(checked: list[Any], warned: bool) -> int:

@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command(cls=DbtCommand)
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 def unlock(force: bool, **flags: Any) -> None:
     """Break the lock a dead run left."""
 
-    def run(lines: Lines) -> int:
-        from dbt_pendo.commands.context import open_syncs
+    def run(lines: Terminal) -> int:
+        from dbt_pendo.commands.context import open_context
         from dbt_pendo.commands.reset import unlock_syncs
-        from dbt_pendo.commands.select import gather_syncs
+        from dbt_pendo.commands.select import select_syncs
         from dbt_pendo.output.documents import document, unlocked_entry
         from dbt_pendo.output.reset import show_unlocked
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+        selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        with open_context(selected, invocation.connection, invocation.settings) as syncs:
             unlocked = list(unlock_syncs(syncs, force))
         show_unlocked(lines, unlocked)
         lines.document(document(map(unlocked_entry, unlocked)))

@@ -16,7 +16,7 @@ from dbt_pendo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dbt_pendo.output.terminal import Lines
+    from dbt_pendo.output.terminal import Terminal
 
 
 @click.command(cls=DbtCommand)
@@ -27,26 +27,23 @@ if TYPE_CHECKING:
 def verify(repair: bool, **flags: Any) -> None:
     """Read Pendo back and compare it with the warehouse."""
 
-    def run(lines: Lines) -> int:
-        from dbt_pendo.commands.context import open_syncs
-        from dbt_pendo.commands.select import gather_syncs
+    def run(lines: Terminal) -> int:
+        from dbt_pendo.commands.context import open_context
+        from dbt_pendo.commands.select import select_syncs
         from dbt_pendo.commands.verify import verify_syncs
         from dbt_pendo.output.documents import document, verified_entry
         from dbt_pendo.output.sync import SyncView, show_found
         from dbt_pendo.output.verify import show_verified
 
         invocation = read_invocation(flags)
-        gathered = gather_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
-        show_found(lines, gathered)
+        selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)
+        show_found(lines, selected)
         verified = []
-        if gathered.syncs:
-            with open_syncs(gathered, invocation.connection, invocation.settings) as syncs:
+        if selected.syncs:
+            with open_context(selected, invocation.connection, invocation.settings) as syncs:
                 verified = list(verify_syncs(syncs, repair, invocation.target_path, SyncView(lines)))
         show_verified(lines, verified)
         lines.document(document(map(verified_entry, verified)))
-        return max(
-            (one.error.exit_code if one.error else int(not one.in_order) for one in verified),
-            default=0,
-        )
+        return max((one.error.exit_code if one.error else int(not one.in_order) for one in verified), default=0)
 
     run_with_lines(run, flags)

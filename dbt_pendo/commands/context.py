@@ -8,10 +8,10 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from dbt_pendo.commands.select import Gates, Gathered, Selection, gather_published
+from dbt_pendo.commands.select import Gates, Selected, Selection, select_published
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.prepare import (
-    Pendo,
+    PendoFacts,
     Prepared,
     find_source,
     match_fields,
@@ -33,7 +33,7 @@ from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
 
-class OpenSyncs:
+class Context:
     """The syncs of a command, with the warehouse and the Pendo between which they run.
 
     Attributes:
@@ -48,21 +48,15 @@ class OpenSyncs:
     """
 
     def __init__(
-        self,
-        gathered: Gathered,
-        session: Session,
-        settings: Settings,
-        client: PendoClient,
-        calls: CallLog,
-        stop: Stop,
+        self, selected: Selected, session: Session, settings: Settings, client: PendoClient, calls: CallLog, stop: Stop
     ) -> None:
-        self.gathered = gathered
+        self.selected = selected
         self.session = session
         self.settings = settings
         self.client = client
         self.calls = calls
         self.stop = stop
-        self.pendo = Pendo(client)
+        self.pendo = PendoFacts(client)
         self.schema = session.own_schema(settings.schema)
 
     def begin(self, target_path: Path) -> str:
@@ -88,7 +82,7 @@ class OpenSyncs:
         """
         self.calls.about(spec.name, body_mask(self.settings.mask, spec))
         refuse_unsupported(spec)
-        source = find_source(self.session, model, spec, self.gathered.last_run)
+        source = find_source(self.session, model, spec, self.selected.last_run)
         require_moment(spec, source)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))
@@ -133,7 +127,7 @@ class OpenSyncs:
 
 
 @contextlib.contextmanager
-def open_syncs(gathered: Gathered, connection: Connection, settings: Settings) -> Iterator[OpenSyncs]:
+def open_context(selected: Selected, connection: Connection, settings: Settings) -> Iterator[Context]:
     """Opens the warehouse and a client of Pendo for one command.
 
     Raises:
@@ -141,13 +135,11 @@ def open_syncs(gathered: Gathered, connection: Connection, settings: Settings) -
         WarehouseError: If the warehouse cannot be reached.
     """
     with _opened(connection, settings) as (session, client, calls, stop):
-        yield OpenSyncs(gathered, session, settings, client, calls, stop)
+        yield Context(selected, session, settings, client, calls, stop)
 
 
 @contextlib.contextmanager
-def open_published(
-    selection: Selection, gates: Gates, connection: Connection, settings: Settings
-) -> Iterator[OpenSyncs]:
+def open_published(selection: Selection, gates: Gates, connection: Connection, settings: Settings) -> Iterator[Context]:
     """Opens the same for the syncs of what dbt has published in the warehouse.
 
     Raises:
@@ -155,8 +147,8 @@ def open_published(
         WarehouseError: If the warehouse cannot be reached.
     """
     with _opened(connection, settings) as (session, client, calls, stop):
-        gathered = gather_published(session, session.own_schema(settings.schema), selection, gates)
-        yield OpenSyncs(gathered, session, settings, client, calls, stop)
+        selected = select_published(session, session.own_schema(settings.schema), selection, gates)
+        yield Context(selected, session, settings, client, calls, stop)
 
 
 @contextlib.contextmanager

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from dbt_pendo.commands.context import OpenSyncs
-from dbt_pendo.delivery.fields import (
-    MatchedField,
-    SyncFields,
-    UnmappedField,
-    allow_creation,
-    match,
-    unmapped,
-    unusable,
-)
+from dbt_pendo.commands.context import Context
+from dbt_pendo.delivery.fields import MatchedField, SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
 from dbt_pendo.delivery.prepare import IDENTIFIED, create_missing, find_source
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
@@ -19,7 +11,7 @@ from dbt_pendo.pendo.metadata import FieldsRefusedError
 from dbt_pendo.project.manifest import Model
 
 
-def compare_fields(syncs: OpenSyncs, create: bool) -> tuple[list[SyncFields], list[UnmappedField]]:
+def compare_fields(syncs: Context, create: bool) -> tuple[list[SyncFields], list[UnmappedField]]:
     """Puts the mapped fields beside those of Pendo.
 
     Args:
@@ -29,12 +21,12 @@ def compare_fields(syncs: OpenSyncs, create: bool) -> tuple[list[SyncFields], li
     Returns:
         The fields of each sync, and those of Pendo that no sync writes.
     """
-    found = [_fields(syncs, model, spec, create) for model, spec in syncs.gathered.syncs]
+    found = [_fields(syncs, model, spec, create) for model, spec in syncs.selected.syncs]
     # Mapped by name, so a sync whose table is not there counts as well; but not without an answer of Pendo's.
     asked = dict.fromkeys(
         one.spec.object for one in found if one.spec.object in IDENTIFIED and (one.matched or one.error is None)
     )
-    specs = [spec for _, spec in syncs.gathered.syncs]
+    specs = [spec for _, spec in syncs.selected.syncs]
     left = [
         field
         for object_ in asked
@@ -43,13 +35,13 @@ def compare_fields(syncs: OpenSyncs, create: bool) -> tuple[list[SyncFields], li
     return found, left
 
 
-def _fields(syncs: OpenSyncs, model: Model, spec: SyncSpec, create: bool) -> SyncFields:
+def _fields(syncs: Context, model: Model, spec: SyncSpec, create: bool) -> SyncFields:
     syncs.stop.check()
     matched: tuple[MatchedField, ...] = ()
     if spec.object not in IDENTIFIED:
         return SyncFields(spec)
     try:
-        source = find_source(syncs.session, model, spec, syncs.gathered.last_run)
+        source = find_source(syncs.session, model, spec, syncs.selected.last_run)
         syncs.pendo.require_key()
         matched = match(spec, source, syncs.pendo.schema(spec.object))
         if create or spec.create_fields:

@@ -28,10 +28,10 @@ from dbt_pendo.mapping.objects import field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Schema, read_schema
-from dbt_pendo.project.manifest import Described
+from dbt_pendo.project.manifest import ModelDescription
 from dbt_pendo.settings import INTEGRATION_KEY, Settings
 from dbt_pendo.visible import visible
-from dbt_pendo.warehouse.ledger import Source
+from dbt_pendo.warehouse.ledger import ModelTable
 from dbt_pendo.warehouse.session import Connection, TableColumn, open_session
 
 _STEP = "  "
@@ -184,12 +184,14 @@ class Starter:
         sources: What it was made from, as sentences.
     """
 
-    described: Described
+    described: ModelDescription
     draft: Draft
     sources: Sequence[str]
 
 
-def start_mapping(described: Described, connection: Connection, settings: Settings, object_: Object | None) -> Starter:
+def start_mapping(
+    described: ModelDescription, connection: Connection, settings: Settings, object_: Object | None
+) -> Starter:
     """Reads a model's columns and Pendo's fields, and drafts a mapping.
 
     Args:
@@ -223,7 +225,7 @@ def start_mapping(described: Described, connection: Connection, settings: Settin
     return Starter(described, _record(described, columns, object_guess, schema), [origin, asked])
 
 
-def _read_columns(described: Described, connection: Connection) -> tuple[Sequence[TableColumn], str]:
+def _read_columns(described: ModelDescription, connection: Connection) -> tuple[Sequence[TableColumn], str]:
     """Returns the columns as the project describes them; as the warehouse has them where it does not say all."""
     said = [TableColumn(column.name, column.dtype or "") for column in described.columns]
     if said and all(column.dtype for column in said):
@@ -241,13 +243,13 @@ def _read_columns(described: Described, connection: Connection) -> tuple[Sequenc
         )
 
 
-def _segment(described: Described, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
+def _segment(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
     name = Entry("segment", title_of(described.model.name), "guessed: by the model's name")
     visitor = _filled("visitor_id", guess_id("segment", described.key, columns))
     return Draft("segment", [_object(object_guess), name, visitor])
 
 
-def _event(described: Described, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
+def _event(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
     named = guess_event_name(columns)
     if named is not None:
         event = Entry("event", {"column": named.value}, f"guessed: {named.why}")
@@ -275,7 +277,7 @@ def _event(described: Described, columns: Sequence[TableColumn], object_guess: G
 
 
 def _record(
-    described: Described, columns: Sequence[TableColumn], object_guess: Guess[Object], schema: Schema | None
+    described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object], schema: Schema | None
 ) -> Draft:
     object_ = object_guess.value
     id_ = guess_id(object_, described.key, columns)
@@ -298,7 +300,7 @@ def _record(
 
 
 def _match(
-    described: Described, object_: Object, columns: Sequence[TableColumn], schema: Schema
+    described: ModelDescription, object_: Object, columns: Sequence[TableColumn], schema: Schema
 ) -> Sequence[MatchedField]:
     """Finds the field of Pendo's that each column may fill, or could fill if it were created."""
     names = {
@@ -314,7 +316,7 @@ def _match(
         key="",
         fields=tuple(Field(name, Column(column)) for column, name in names.items()),
     )
-    source = Source(require_table(model), TableColumn("", ""), tuple(columns))
+    source = ModelTable(require_table(model), TableColumn("", ""), tuple(columns))
     return allow_creation(match(spec, source, schema))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from dbt_pendo.commands.context import OpenSyncs
-from dbt_pendo.commands.select import Gathered
+from dbt_pendo.commands.context import Context
+from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.events import count_events
 from dbt_pendo.delivery.fields import agent_warnings
 from dbt_pendo.delivery.guards import blocked_by
@@ -43,9 +43,9 @@ class Checked:
     left_out: int = 0
 
 
-def check_syncs(syncs: OpenSyncs) -> Iterator[Checked]:
+def check_syncs(syncs: Context) -> Iterator[Checked]:
     """Compares each mapping with the warehouse and with Pendo."""
-    for model, spec in syncs.gathered.syncs:
+    for model, spec in syncs.selected.syncs:
         syncs.stop.check()
         warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
         try:
@@ -61,7 +61,7 @@ def check_syncs(syncs: OpenSyncs) -> Iterator[Checked]:
             yield Checked(spec, warnings=warnings, left_out=counts.left_out)
 
 
-def plan_syncs(syncs: OpenSyncs, options: Options, show: int) -> Iterator[Checked]:
+def plan_syncs(syncs: Context, options: Options, show: int) -> Iterator[Checked]:
     """Says what a sync would do; sends and stores nothing.
 
     Args:
@@ -69,10 +69,10 @@ def plan_syncs(syncs: OpenSyncs, options: Options, show: int) -> Iterator[Checke
         options: As for the sync.
         show: How many records to show as the requests they would be sent in.
     """
-    for model, spec in syncs.gathered.syncs:
+    for model, spec in syncs.selected.syncs:
         syncs.stop.check()
         warnings = property_name_warnings(spec)
-        if not (verdict := syncs.gathered.verdicts[spec.unique_id]).may_run:
+        if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
             yield Checked(spec, note=f"skipped: {verdict.reason}", warnings=warnings)
             continue
         try:
@@ -102,9 +102,9 @@ def plan_syncs(syncs: OpenSyncs, options: Options, show: int) -> Iterator[Checke
             yield Checked(spec, None, planned, note, requests, warnings, counts.left_out)
 
 
-def check_offline(gathered: Gathered) -> Iterator[Checked]:
+def check_offline(selected: Selected) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
-    for _, spec in gathered.syncs:
+    for _, spec in selected.syncs:
         warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
         try:
             refuse_unsupported(spec)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dbt_pendo.commands.context import OpenSyncs, new_run_id
+from dbt_pendo.commands.context import Context, new_run_id
 from dbt_pendo.commands.verify import Verified, compare, require_readable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -38,7 +38,7 @@ class Unlocked:
     broken: bool
 
 
-def reset_syncs(syncs: OpenSyncs, adopt: bool, from_pendo: bool) -> Iterator[Reset]:
+def reset_syncs(syncs: Context, adopt: bool, from_pendo: bool) -> Iterator[Reset]:
     """Forgets what was delivered.
 
     Args:
@@ -47,12 +47,12 @@ def reset_syncs(syncs: OpenSyncs, adopt: bool, from_pendo: bool) -> Iterator[Res
         from_pendo: Take those for delivered that Pendo holds as the warehouse says.
     """
     run_id = new_run_id()
-    for model, spec in syncs.gathered.syncs:
+    for model, spec in syncs.selected.syncs:
         syncs.stop.check()
         try:
             if from_pendo:
                 require_readable(spec)
-            verdict = syncs.gathered.verdicts[spec.unique_id]
+            verdict = syncs.selected.verdicts[spec.unique_id]
             if (adopt or from_pendo) and not verdict.may_run:
                 raise ConfigError(
                     f"{spec.name}: {verdict.reason}; its rows are not taken for delivered.", "Build it first."
@@ -67,7 +67,7 @@ def reset_syncs(syncs: OpenSyncs, adopt: bool, from_pendo: bool) -> Iterator[Res
             yield Reset(spec, error)
 
 
-def _reset(syncs: OpenSyncs, run_id: str, prepared: Prepared, adopt: bool, from_pendo: bool) -> Reset:
+def _reset(syncs: Context, run_id: str, prepared: Prepared, adopt: bool, from_pendo: bool) -> Reset:
     spec = prepared.spec
     tables = syncs.tables(prepared)
     readback = ReadBack(syncs.session, syncs.schema, spec, prepared.source)
@@ -97,14 +97,14 @@ def _reset(syncs: OpenSyncs, run_id: str, prepared: Prepared, adopt: bool, from_
                 readback.drop()
 
 
-def unlock_syncs(syncs: OpenSyncs, force: bool) -> Iterator[Unlocked]:
+def unlock_syncs(syncs: Context, force: bool) -> Iterator[Unlocked]:
     """Breaks the locks that dead runs left.
 
     Args:
         syncs: The syncs.
         force: Break those of living runs as well.
     """
-    for _, spec in syncs.gathered.syncs:
+    for _, spec in syncs.selected.syncs:
         lock = SyncLock(syncs.session, syncs.schema, spec.name)
         holder = lock.holder()
         broken = holder is not None and (force or holder.is_dead)

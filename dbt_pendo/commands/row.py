@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dbt_pendo.commands.context import OpenSyncs
+from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall
@@ -15,8 +15,8 @@ from dbt_pendo.history.runs import Past
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNREADABLE
 from dbt_pendo.pendo.client import PendoClient, PendoError
-from dbt_pendo.pendo.records import READABLE, HeldRecord, read_record
-from dbt_pendo.records.comparable import FORMS, held_text, shown
+from dbt_pendo.pendo.records import READABLE, PendoRecord, read_record
+from dbt_pendo.records.comparable import FORMS, comparable_text, shown
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.runs import Entry, History
 
@@ -39,7 +39,7 @@ class RowValue:
 
 
 @dataclass(frozen=True, slots=True)
-class RowStory:
+class RowHistory:
     """What happened to one row.
 
     Attributes:
@@ -65,7 +65,7 @@ class RowStory:
     note: str
 
 
-def tell_row(syncs: OpenSyncs, sync: str, key: str, target_path: Path) -> RowStory:
+def row_history(syncs: Context, sync: str, key: str, target_path: Path) -> RowHistory:
     """Finds out what happened to one row.
 
     Args:
@@ -78,9 +78,9 @@ def tell_row(syncs: OpenSyncs, sync: str, key: str, target_path: Path) -> RowSto
         ConfigError: If there is no such sync, or neither the model nor the ledger knows the key.
         WarehouseError: If the warehouse refuses to say.
     """
-    found = next(((model, spec) for model, spec in syncs.gathered.syncs if spec.name == sync), None)
+    found = next(((model, spec) for model, spec in syncs.selected.syncs if spec.name == sync), None)
     if found is None:
-        names = ", ".join(spec.name for _, spec in syncs.gathered.syncs)
+        names = ", ".join(spec.name for _, spec in syncs.selected.syncs)
         raise ConfigError(f"There is no sync {sync}.", f"Syncs: {names or 'none'}.")
     try:
         # Pendo's schema has the keys of fields that are mapped by their display names.
@@ -92,7 +92,7 @@ def tell_row(syncs: OpenSyncs, sync: str, key: str, target_path: Path) -> RowSto
     return _story(past, prepared, key, syncs.client)
 
 
-def _story(past: Past, prepared: Prepared, key: str, client: PendoClient) -> RowStory:
+def _story(past: Past, prepared: Prepared, key: str, client: PendoClient) -> RowHistory:
     spec = prepared.spec
     entries = past.history.entries(spec.name, key)
     rows = past.history.model_rows(prepared.source, key)
@@ -104,7 +104,7 @@ def _story(past: Past, prepared: Prepared, key: str, client: PendoClient) -> Row
         )
     record, note = _held(spec, key, client)
     row = dict(zip(spec.columns, rows[0], strict=True)) if rows else {}
-    return RowStory(
+    return RowHistory(
         spec,
         key,
         entries,
@@ -137,10 +137,10 @@ def _readable(value: Any) -> Any:
 
 def _shown(value: Any, field: PendoField) -> str | None:
     form = FORMS[field.type]
-    return value if isinstance(value, str) and form != "time" else shown(held_text(value, form), form)
+    return value if isinstance(value, str) and form != "time" else shown(comparable_text(value, form), form)
 
 
-def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[HeldRecord | None, str]:
+def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[PendoRecord | None, str]:
     if spec.object not in READABLE:
         return None, f"Pendo does not let a {spec.object.replace('_', ' ')} be read back"
     if client.settings.integration_key is None:

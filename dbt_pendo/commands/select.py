@@ -141,7 +141,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class Selected:
     """The syncs a command is about.
 
     Attributes:
@@ -161,7 +161,7 @@ class Gathered:
     builds: Sequence[Build] = ()
 
 
-def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gates: Gates) -> Gathered:
+def select_syncs(project_dir: Path, target_path: Path, selection: Selection, gates: Gates) -> Selected:
     """Reads the manifest, selects, and parses the mappings of the selected models.
 
     Args:
@@ -187,7 +187,7 @@ def gather_syncs(project_dir: Path, target_path: Path, selection: Selection, gat
     refuse_shared_segments({spec.name for spec in specs}, [spec for spec in all_specs if spec.enabled])
     last_run = read_last_run(target_path, manifest)
     by_id = {model.unique_id: model for model in models}
-    return Gathered(
+    return Selected(
         manifest.path.name,
         manifest.invocation_id,
         [(by_id[spec.unique_id], spec) for spec in specs if spec.enabled],
@@ -237,7 +237,7 @@ def refuse_shared_segments(selected: Container[str], specs: Sequence[SyncSpec]) 
             )
 
 
-def gather_published(session: Session, schema: str, selection: Selection, gates: Gates) -> Gathered:
+def select_published(session: Session, schema: str, selection: Selection, gates: Gates) -> Selected:
     """Reads what was published and not taken yet, and parses the mappings.
 
     Args:
@@ -261,7 +261,7 @@ def gather_published(session: Session, schema: str, selection: Selection, gates:
     models = {build.unique_id: _model(build) for build in builds}
     specs = read_specs(models.values())
     refuse_shared_segments({spec.name for spec in specs}, [spec for spec in specs if spec.enabled])
-    return Gathered(
+    return Selected(
         f"{schema}.{BUILDS_TABLE}",
         builds[-1].invocation_id if builds else "",
         [(models[spec.unique_id], spec) for spec in specs if spec.enabled],

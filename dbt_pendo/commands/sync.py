@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dbt_pendo.alerts import send_alerts
-from dbt_pendo.commands.context import OpenSyncs, new_run_id, now
-from dbt_pendo.commands.select import Gathered
+from dbt_pendo.commands.context import Context, new_run_id, now
+from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, RunResults, SyncResult, failed_before_start
 from dbt_pendo.delivery.signals import InterruptedRunError
@@ -26,7 +26,7 @@ from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 
 
-def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
+def run_syncs(syncs: Context, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
     """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
 
     All syncs are prepared before the first row is sent.
@@ -42,13 +42,13 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
     started, secrets = time.monotonic(), syncs.settings.secrets
     run_id = syncs.begin(target_path)
     ready: dict[str, Prepared | SyncResult] = {
-        spec.name: _ready_or_result(syncs, model, spec) for model, spec in syncs.gathered.syncs
+        spec.name: _ready_or_result(syncs, model, spec) for model, spec in syncs.selected.syncs
     }
     results: list[SyncResult] = []
-    for index, (_, spec) in enumerate(syncs.gathered.syncs, start=1):
-        verdict = syncs.gathered.verdicts[spec.unique_id]
+    for index, (_, spec) in enumerate(syncs.selected.syncs, start=1):
+        verdict = syncs.selected.verdicts[spec.unique_id]
         if verdict.may_run:
-            observer.sync_started(index, len(syncs.gathered.syncs), spec, verdict.reason)
+            observer.sync_started(index, len(syncs.selected.syncs), spec, verdict.reason)
         prepared = ready[spec.name]
         if fail_fast and any(result.status not in ("success", "skipped") for result in results):
             result = SyncResult(
@@ -62,30 +62,30 @@ def run_syncs(syncs: OpenSyncs, options: Options, fail_fast: bool, target_path: 
             result = SyncRun(run_id, prepared, tables, syncs.client, options, target_path, syncs.stop, observer).run()
         result = result.without(secrets)
         results.append(result)
-        observer.sync_finished(index, len(syncs.gathered.syncs), result)
+        observer.sync_finished(index, len(syncs.selected.syncs), result)
         # The run log is a convenience; a schema that cannot be written has failed the sync already.
         with contextlib.suppress(WarehouseError):
             log_run(syncs.session, syncs.schema, result.to_row(run_id))
     run = RunResults(
         run_id,
-        syncs.gathered.invocation_id,
+        syncs.selected.invocation_id,
         results,
         time.monotonic() - started,
         now(),
         [*filter(None, [syncs.calls.fault]), *_masked_nowhere(syncs)],
     )
     run = _written(run, target_path)
-    specs = [spec for _, spec in syncs.gathered.syncs]
+    specs = [spec for _, spec in syncs.selected.syncs]
     faults = send_alerts(syncs.session, syncs.schema, syncs.settings, specs, run, options)
     take_builds(syncs.session, syncs.schema, _done(syncs, results, options), run_id)
     return replace(run, notes=[*run.notes, *faults])
 
 
-def _masked_nowhere(syncs: OpenSyncs) -> list[str]:
+def _masked_nowhere(syncs: Context) -> list[str]:
     """Says which columns of ``mask`` no sync here has: a slip of the pen would keep what was to be hidden."""
     known = {
         name.lower()
-        for _, spec in syncs.gathered.syncs
+        for _, spec in syncs.selected.syncs
         for name in (spec.key, spec.parent_key, *spec.columns)
         if name is not None
     }
@@ -96,20 +96,20 @@ def _masked_nowhere(syncs: OpenSyncs) -> list[str]:
     ]
 
 
-def _done(syncs: OpenSyncs, results: Sequence[SyncResult], options: Options) -> list[Build]:
+def _done(syncs: Context, results: Sequence[SyncResult], options: Options) -> list[Build]:
     """Returns the published builds that nothing more will come of: synced, or held back as they were published."""
     if options.limit is not None:
         return []
     to_come = {
         result.unique_id
         for result in results
-        if result.status not in ("success", "partial") and syncs.gathered.verdicts[result.unique_id].may_run
+        if result.status not in ("success", "partial") and syncs.selected.verdicts[result.unique_id].may_run
     }
-    return [build for build in syncs.gathered.builds if build.unique_id not in to_come]
+    return [build for build in syncs.selected.builds if build.unique_id not in to_come]
 
 
-def _ready_or_result(syncs: OpenSyncs, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
-    if not (verdict := syncs.gathered.verdicts[spec.unique_id]).may_run:
+def _ready_or_result(syncs: Context, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
+    if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
         message, asked_for = visible(f"skipped: {verdict.reason}"), verdict.asked_for
         return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
     try:
@@ -121,9 +121,9 @@ def _ready_or_result(syncs: OpenSyncs, model: Model, spec: SyncSpec) -> Prepared
         return failed_before_start(spec, str(error), misconfigured)
 
 
-def nothing_to_sync(gathered: Gathered, target_path: Path) -> RunResults:
+def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:
     """Writes and returns the results of a run whose selection is empty, without opening anything."""
-    return _written(RunResults(new_run_id(), gathered.invocation_id, (), 0.0, now()), target_path)
+    return _written(RunResults(new_run_id(), selected.invocation_id, (), 0.0, now()), target_path)
 
 
 def _written(run: RunResults, target_path: Path) -> RunResults:

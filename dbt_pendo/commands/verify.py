@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from dbt_pendo.commands.context import OpenSyncs
+from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
@@ -17,8 +17,8 @@ from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.pendo.records import READABLE, HeldRecord, read_records
-from dbt_pendo.records.comparable import FORMS, Form, held_text, joined, shown, split
+from dbt_pendo.pendo.records import READABLE, PendoRecord, read_records
+from dbt_pendo.records.comparable import FORMS, Form, comparable_text, joined, shown, split
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField, render
@@ -181,9 +181,9 @@ def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
     return replace(prepared, source=tables.drifted_source(with_missing=prepared.spec.mode == "upsert"))
 
 
-def _held(record: HeldRecord, mapped: Sequence[Field], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:
+def _held(record: PendoRecord, mapped: Sequence[Field], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:
     values = (record.metadata.get(one.group, {}).get(field.key) for one, field in zip(mapped, fields, strict=True))
-    return joined(_storable(held_text(value, form)) for value, form in zip(values, forms, strict=True))
+    return joined(_storable(comparable_text(value, form)) for value, form in zip(values, forms, strict=True))
 
 
 def _storable(text: str | None) -> str | None:
@@ -200,7 +200,7 @@ def _in_sql(prepared: Prepared, mapping: Field, at: int) -> HeldField:
             sent = None if constant is None else CONVERTERS[field_type](_listed(constant))
         except InvalidValue:
             return HeldField(None, "constant")
-        return HeldField(None, "constant", held_text(sent, form))
+        return HeldField(None, "constant", comparable_text(sent, form))
     dtypes = dict(zip(prepared.spec.columns, prepared.source.columns, strict=True))
     return HeldField(mapping.source.name, _IN_SQL.get((kind_of(dtypes[mapping.source.name].dtype), form)))
 
@@ -227,7 +227,7 @@ def _judge(
         for at, (mapping, pendo_field) in enumerate(zip(spec.fields, prepared.fields, strict=True)):
             # What is not sent, a null that is to be skipped, is left to Pendo.
             if (mapping.group, pendo_field.key) in sent:
-                wanted = _storable(held_text(sent[mapping.group, pendo_field.key], forms[at]))
+                wanted = _storable(comparable_text(sent[mapping.group, pendo_field.key], forms[at]))
                 if wanted != held[record.key][at]:
                     differing[mapping.name] = (shown(wanted, forms[at]), shown(held[record.key][at], forms[at]))
         if differing:
@@ -236,7 +236,7 @@ def _judge(
     return drifts, invalid
 
 
-def verify_syncs(syncs: OpenSyncs, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
+def verify_syncs(syncs: Context, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
     """Compares what Pendo holds with what the warehouse says.
 
     Args:
@@ -246,12 +246,12 @@ def verify_syncs(syncs: OpenSyncs, repair: bool, target_path: Path, observer: Ob
         observer: Watches the resending.
     """
     run_id = syncs.begin(target_path)
-    for model, spec in syncs.gathered.syncs:
+    for model, spec in syncs.selected.syncs:
         syncs.stop.check()
         if (unreadable := why_unreadable(spec)) is not None:
             yield Verified(spec, note=unreadable)
             continue
-        if not (verdict := syncs.gathered.verdicts[spec.unique_id]).may_run:
+        if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
             # What its table holds is not what the model says.
             yield Verified(spec, note=verdict.reason)
             continue
@@ -263,7 +263,7 @@ def verify_syncs(syncs: OpenSyncs, repair: bool, target_path: Path, observer: Ob
 
 
 def _verify(
-    syncs: OpenSyncs, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer
+    syncs: Context, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer
 ) -> Verified:
     tables = syncs.tables(prepared)
     readback = ReadBack(syncs.session, syncs.schema, prepared.spec, prepared.source)

@@ -10,7 +10,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
-from dbt_pendo.warehouse.ledger import PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import ModelTable, PlanOptions, SyncTables
 
 # The bytes of `"2026-01-02T03:04:05.999+00:00"`.
 _TIME_BYTES = 31
@@ -21,7 +21,7 @@ _SEPARATORS = 2
 _BARE = frozenset({"boolean", "integer", "float", "list", "nested"})
 
 
-def require_moment(spec: SyncSpec, source: Source) -> None:
+def require_moment(spec: SyncSpec, source: ModelTable) -> None:
     """Makes sure that the warehouse can tell how old an event is, where ``max_age`` wants to know.
 
     Raises:

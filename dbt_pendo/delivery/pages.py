@@ -14,12 +14,12 @@ from typing import TypeAlias
 
 from dbt_pendo.delivery.journal import Journal
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.delivery.results import Observer, Tally
-from dbt_pendo.delivery.send import Deliverer, Settled
+from dbt_pendo.delivery.results import Counts, Observer
+from dbt_pendo.delivery.send import Sender, Settled
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcomes import UNSENT, Outcome, Position
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
-from dbt_pendo.records.batches import Batch, RecordBatch, WrittenBatch, body_layouts, pack
+from dbt_pendo.records.batches import Batch, RecordBatch, SqlBatch, body_layouts, pack
 from dbt_pendo.records.render import ID_KEYS, render
 from dbt_pendo.warehouse.ledger import Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, SyncLock
@@ -75,7 +75,7 @@ class _Page:
         return ((record.position, "changed", record.key) for batch, _ in self.sent for record in batch.records)
 
 
-class PageDelivery:
+class Pages:
     """Delivers a change set page by page; the next is read while one is under way.
 
     Args:
@@ -102,11 +102,11 @@ class PageDelivery:
         prepared: Prepared,
         tables: SyncTables,
         buckets: Sequence[Bucket],
-        deliverer: Deliverer,
+        deliverer: Sender,
         threads: int,
         journal_path: Path,
         lock: SyncLock,
-        tally: Tally,
+        tally: Counts,
         observer: Observer,
     ) -> None:
         self._run_id = run_id
@@ -202,7 +202,7 @@ class PageDelivery:
         if bodies and len(bodies) == len(positions) and not any(None in row for row in bodies):
             size, id_key = spec.batch_size, ID_KEYS[spec.object]
             return _Page(number, span, positions), [
-                (deliverer.deliver, WrittenBatch(positions[at : at + size], bodies[at : at + size], id_key))
+                (deliverer.deliver, SqlBatch(positions[at : at + size], bodies[at : at + size], id_key))
                 for at in range(0, len(bodies), size)
             ]
         rows = self._tables.read_page(span)

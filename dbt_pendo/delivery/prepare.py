@@ -17,7 +17,7 @@ from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY
-from dbt_pendo.warehouse.ledger import Source
+from dbt_pendo.warehouse.ledger import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 
 # The objects that carry fields.
@@ -35,11 +35,11 @@ class Prepared:
     """
 
     spec: SyncSpec
-    source: Source
+    source: ModelTable
     fields: tuple[PendoField, ...]
 
 
-class Pendo:
+class PendoFacts:
     """Pendo's side of all preparations of a run, asked once for each thing."""
 
     def __init__(self, client: PendoClient) -> None:
@@ -158,7 +158,7 @@ def find_columns(session: Session, model: Model, last_run: LastRun | None = None
     return columns
 
 
-def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRun) -> Source:
+def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRun) -> ModelTable:
     """Finds the model's table and the mapped columns in the warehouse.
 
     Args:
@@ -184,7 +184,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
             [f"{spec.file}: {spec.name}: {relation} {line}" for line in dict.fromkeys(missing)],
             f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
         )
-    return Source(
+    return ModelTable(
         _rows_to_read(session, model, spec, columns),
         found[spec.key],
         tuple(found[name] for name in spec.columns),
@@ -224,7 +224,7 @@ def offline_fields(spec: SyncSpec) -> tuple[PendoField, ...]:
     return tuple(PendoField(mapping.name, mapping.type) for mapping in spec.fields)
 
 
-def match_fields(pendo: Pendo, spec: SyncSpec, source: Source, may_create: bool) -> tuple[PendoField, ...]:
+def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_create: bool) -> tuple[PendoField, ...]:
     """Finds each mapped field in Pendo's schema, and creates those that ``create_fields`` allows.
 
     Args:
@@ -250,7 +250,7 @@ def match_fields(pendo: Pendo, spec: SyncSpec, source: Source, may_create: bool)
 
 
 def create_missing(
-    pendo: Pendo, spec: SyncSpec, source: Source, matched: tuple[MatchedField, ...]
+    pendo: PendoFacts, spec: SyncSpec, source: ModelTable, matched: tuple[MatchedField, ...]
 ) -> tuple[MatchedField, ...]:
     """Creates the fields that may be, and returns all of the sync under the keys that Pendo gave them.
 

@@ -188,7 +188,7 @@ REASONS_SHOWN = 3
 REASONS_KEPT = 1_000
 
 
-class Tally:
+class Counts:
     """Counts what became of a sync's rows, and why.
 
     Attributes:

@@ -13,7 +13,7 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED
 from dbt_pendo.pendo import segments
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, UnavailableError
-from dbt_pendo.pendo.metadata import Verdict
+from dbt_pendo.pendo.metadata import Judgement
 from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import operations_of
 from dbt_pendo.warehouse.ledger import SyncTables
@@ -129,22 +129,22 @@ class SegmentWriter:
                 f"{self._where}: Pendo does not take {last} out of the segment {self._name} ({answer.message})."
             )
 
-    def send(self, batch: Batch) -> Verdict:
+    def send(self, batch: Batch) -> Judgement:
         """Adds and removes the visitors of a batch."""
         operations = operations_of(batch.records)
         answer = self._patched(operations)
         if not answer.ok:
-            return Verdict(unplaced=[answer.message], whole=True)
+            return Judgement(unplaced=[answer.message], whole=True)
         told = segments.told_of(answer, operations)
         if told is None:
             # It does not tell its entries apart; that of a call of one operation is about that one.
             told = {op: self._told_alone(op, ids) for op, ids in operations.items()}
         wrong = [message for status, message in told.values() if not segments.is_done(status)]
         if not wrong:
-            return Verdict()
+            return Judgement()
         # One answer an operation: what it says holds for each of its rows.
         taken = {key: DELIVERED for op, ids in operations.items() if segments.is_done(told[op][0]) for key in ids}
-        return Verdict(outcomes=taken, unplaced=wrong, whole=True)
+        return Judgement(outcomes=taken, unplaced=wrong, whole=True)
 
     def _told_alone(self, op: str, ids: list[str]) -> tuple[int, str]:
         answer = self._patched({op: ids})

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
-from dbt_pendo.delivery.pages import PageDelivery
+from dbt_pendo.delivery.pages import Pages
 from dbt_pendo.delivery.segment_writer import SegmentWriter
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.warehouse.ledger import SyncTables
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def fill_segment(
-    segment: SegmentWriter, tables: SyncTables, pages: PageDelivery, spans: Sequence[Span], replaced: bool, whole: bool
+    segment: SegmentWriter, tables: SyncTables, pages: Pages, spans: Sequence[Span], replaced: bool, whole: bool
 ) -> None:
     """Changes or replaces the members of a segment, and notes for the next run whether the ledger tells them.
 
@@ -47,7 +47,7 @@ def fill_segment(
             notes.note(NotedSegment(segment.id, known=True))
 
 
-def _replaced(segment: SegmentWriter, tables: SyncTables, pages: PageDelivery, spans: Sequence[Span]) -> Sequence[str]:
+def _replaced(segment: SegmentWriter, tables: SyncTables, pages: Pages, spans: Sequence[Span]) -> Sequence[str]:
     """Makes or overwrites the segment in one call, and returns whom it took; the others are left for the pages."""
     members: list[str] = []
     removed: str | None = None
@@ -70,7 +70,7 @@ def _replaced(segment: SegmentWriter, tables: SyncTables, pages: PageDelivery, s
     return ()
 
 
-def _waited_for(call: Callable[[], T], pages: PageDelivery) -> T:
+def _waited_for(call: Callable[[], T], pages: Pages) -> T:
     """Calls Pendo for as long as it takes, while the lock is kept."""
     with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
         answer = pool.submit(call)

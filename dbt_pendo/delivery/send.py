@@ -22,7 +22,7 @@ from dbt_pendo.mapping.spec import Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
-from dbt_pendo.pendo.metadata import Verdict
+from dbt_pendo.pendo.metadata import Judgement
 from dbt_pendo.records.batches import Batch, RecordBatch, track_body, values_body
 from dbt_pendo.records.render import Record
 
@@ -37,7 +37,7 @@ _PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
 Outcomes = dict[Position, Outcome]
 # One call for one batch.
-Send = Callable[[Batch], Verdict]
+Send = Callable[[Batch], Judgement]
 # Is told of rows as soon as they are final, that they can be written down: which they are, and the outcome of those
 # that were not delivered.
 Settled = Callable[[Sequence[Position], Mapping[Position, Outcome]], None]
@@ -47,7 +47,7 @@ class EverythingRefusedError(DbtPendoError):
     """Pendo refuses row after row, so that the fault is more likely the mapping's than the rows'."""
 
 
-class Deliverer:
+class Sender:
     """Delivers the batches of one sync; may be used from several threads at once."""
 
     def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop, segment: SegmentWriter | None = None) -> None:
@@ -121,7 +121,7 @@ class Deliverer:
     def _deliver(self, batch: Batch, send: Send, settled: Settled) -> None:
         """Sends a batch, and takes it apart unless Pendo took all of it, as it mostly does."""
         verdict = self._sent(batch, send)
-        if verdict == Verdict():
+        if verdict == Judgement():
             settled(batch.positions, {})
             self._count(len(batch), {})
         else:
@@ -131,7 +131,7 @@ class Deliverer:
         """Sends a part of a batch, and parts of it again until every record is judged."""
         return self._judge_by(self._sent(batch, send), batch, send, settled)
 
-    def _judge_by(self, verdict: Verdict, batch: Batch, send: Send, settled: Settled) -> Outcomes:
+    def _judge_by(self, verdict: Judgement, batch: Batch, send: Send, settled: Settled) -> Outcomes:
         """Judges a batch by the answer to it, and by those to parts of it that have to be sent again."""
         outcomes = self._placed(batch, verdict, settled)
         if not verdict.unplaced:
@@ -171,7 +171,7 @@ class Deliverer:
             raise EverythingRefusedError(f"Pendo refuses every row for one reason: {reason}.", hint)
         return outcomes
 
-    def _find_failures(self, suspects: Sequence[Record], told: Verdict, send: Send, settled: Settled) -> Outcomes:
+    def _find_failures(self, suspects: Sequence[Record], told: Judgement, send: Send, settled: Settled) -> Outcomes:
         """Finds the records at fault where Pendo took all but some that it does not name.
 
         It says how many, so of each pair of halves one need not be sent again: what is not wrong with the one half is
@@ -200,10 +200,10 @@ class Deliverer:
             if not reasons:
                 outcomes |= self._take(half, settled)
             else:
-                outcomes |= self._find_failures(half, Verdict(unplaced=list(reasons)), send, settled)
+                outcomes |= self._find_failures(half, Judgement(unplaced=list(reasons)), send, settled)
         return outcomes
 
-    def _sent(self, batch: Batch, send: Send) -> Verdict:
+    def _sent(self, batch: Batch, send: Send) -> Judgement:
         """Sends a batch, and once more those of its records that only texts accuse: they may have meant others."""
         verdict = self._sent_once(batch, send)
         if not verdict.suspects:
@@ -217,7 +217,7 @@ class Deliverer:
         verdict.suspects = {}
         return verdict
 
-    def _sent_once(self, batch: Batch, send: Send) -> Verdict:
+    def _sent_once(self, batch: Batch, send: Send) -> Judgement:
         self._stop.check()
         try:
             return send(batch)
@@ -225,11 +225,11 @@ class Deliverer:
             # Text that is no Unicode, a lone surrogate say: no driver should hand it out, some do.
             unfit = {record.key: Outcome("invalid", reason) for record in batch.records if (reason := _unfit(record))}
             rest = [record for record in batch.records if record.key not in unfit]
-            verdict = send(RecordBatch(rest)) if rest else Verdict()
+            verdict = send(RecordBatch(rest)) if rest else Judgement()
             verdict.outcomes.update(unfit)
             return verdict
 
-    def _placed(self, batch: Batch, verdict: Verdict, settled: Settled) -> Outcomes:
+    def _placed(self, batch: Batch, verdict: Judgement, settled: Settled) -> Outcomes:
         """Returns the outcomes an answer leaves no doubt about."""
         outcomes: Outcomes = {}
         if not verdict.unplaced:
@@ -251,9 +251,9 @@ class Deliverer:
         self._count(len(outcomes), others)
 
     def _take(self, records: Sequence[Record], settled: Settled) -> Outcomes:
-        return self._placed(RecordBatch(records), Verdict(), settled)
+        return self._placed(RecordBatch(records), Judgement(), settled)
 
-    def _reject_alone(self, record: Record, verdict: Verdict, settled: Settled) -> Outcomes:
+    def _reject_alone(self, record: Record, verdict: Judgement, settled: Settled) -> Outcomes:
         reason = "; ".join(dict.fromkeys(verdict.unplaced))
         outcomes: Outcomes = {record.position: Outcome("rejected", reason)}
         self._settle(outcomes, settled)
@@ -263,14 +263,14 @@ class Deliverer:
         spec = self._spec
         name = spec.groups[group] if spec.groups else "custom"
 
-        def send(batch: Batch) -> Verdict:
+        def send(batch: Batch) -> Judgement:
             if spec.object == "parent_account":
                 answer = self._write_parents(batch, group, name, create)
             else:
                 body = batch.request(group)
                 answer = metadata.write_values(self._client, spec.object, name, body, create, batch.keys)
             if metadata.took_all(answer):
-                return Verdict()
+                return Judgement()
             return metadata.judge_values(answer, batch.keys)
 
         return send
@@ -288,12 +288,12 @@ class Deliverer:
         # Refused for another reason then, and the first answer is to the likeliest request.
         return answers[0]
 
-    def _send_events(self, batch: Batch) -> Verdict:
+    def _send_events(self, batch: Batch) -> Judgement:
         app = self._spec.event.app if self._spec.event else None
         answer = track.send_events(self._client, app, track_body(batch.records), batch.keys)
-        return Verdict() if answer.ok else Verdict(unplaced=[answer.message], whole=True)
+        return Judgement() if answer.ok else Judgement(unplaced=[answer.message], whole=True)
 
-    def _send_deletions(self, batch: Batch) -> Verdict:
+    def _send_deletions(self, batch: Batch) -> Judgement:
         with self._deleting:
             # More than a call a second is likely refused (pendo-api.md 6).
             self._stop.wait(max(0.0, self._last_deletion + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
@@ -301,10 +301,10 @@ class Deliverer:
             self._last_deletion = time.monotonic()
             job = deletion.job_of(answer) if answer.ok else None
             if job is None:
-                return Verdict(unplaced=[answer.message], whole=True)
+                return Judgement(unplaced=[answer.message], whole=True)
             return self._follow_deletion(batch, job)
 
-    def _follow_deletion(self, batch: Batch, job: str) -> Verdict:
+    def _follow_deletion(self, batch: Batch, job: str) -> Judgement:
         """Waits for the end of a deletion as long as a run can: Pendo may take days, and has marked the ids by then."""
         wait = 0.5
         outcome = Outcome("delivered", f"{QUEUED_DELETION}{job}")
@@ -313,7 +313,7 @@ class Deliverer:
             while True:
                 state, told = deletion.job_state(self._client, job)
                 if state == "done":
-                    return Verdict()
+                    return Judgement()
                 if state == "failed":
                     outcome = Outcome("rejected", f"Pendo's deletion {job} ended as {told}")
                     break
@@ -322,7 +322,7 @@ class Deliverer:
                 self._stop.wait(min(wait, self._deletion_patience))
                 self._deletion_patience -= wait
                 wait *= 1.5
-        return Verdict(outcomes=dict.fromkeys((record.key for record in batch.records), outcome))
+        return Judgement(outcomes=dict.fromkeys((record.key for record in batch.records), outcome))
 
     def _count(self, rows: int, others: Mapping[Position, Outcome]) -> None:
         """Counts judged rows, and stops the sync when too large a share of them is rejected."""

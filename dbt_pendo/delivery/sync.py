@@ -12,12 +12,12 @@ from dbt_pendo.delivery.deletions import follow_deletions
 from dbt_pendo.delivery.events import count_events
 from dbt_pendo.delivery.guards import blocked_by
 from dbt_pendo.delivery.journal import journal_path, read_remains
-from dbt_pendo.delivery.pages import PageDelivery
+from dbt_pendo.delivery.pages import Pages
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.delivery.results import Observer, SyncResult, SyncStatus, Tally
+from dbt_pendo.delivery.results import Counts, Observer, SyncResult, SyncStatus
 from dbt_pendo.delivery.segment_writer import SegmentWriter
 from dbt_pendo.delivery.segments import fill_segment
-from dbt_pendo.delivery.send import Deliverer
+from dbt_pendo.delivery.send import Sender
 from dbt_pendo.delivery.signals import InterruptedRunError, Stop
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.event_limits import count_warnings, property_name_warnings
@@ -71,7 +71,7 @@ class SyncRun:
         self._stop = stop
         self._observer = observer
         self._segment = SegmentWriter(client, prepared.spec, stop) if prepared.spec.segment is not None else None
-        self._tally = Tally()
+        self._tally = Counts()
 
     def run(self) -> SyncResult:
         """Delivers what there is to deliver; failures end up in the result."""
@@ -172,12 +172,12 @@ class SyncRun:
         Raises:
             DbtPendoError: If no further row can or shall be delivered; what was delivered is committed.
         """
-        pages = PageDelivery(
+        pages = Pages(
             self._run_id,
             self._prepared,
             self._tables,
             buckets,
-            Deliverer(self._client, self._spec, self._stop, self._segment),
+            Sender(self._client, self._spec, self._stop, self._segment),
             self._client.settings.concurrency,
             self._journal_path,
             lock,

@@ -29,11 +29,7 @@ from dbt_pendo.wording import article
 _COLUMN_NAME = {"type": "string", "pattern": NOT_BLANK, "description": "A column of the model."}
 _TEXT = {"type": "string", "pattern": NOT_BLANK, "description": "The same for every row."}
 _SCALAR = ["string", "number", "boolean"]
-_CONSTANT = {
-    "type": [*_SCALAR, "array", "null"],
-    "items": {"type": _SCALAR},
-    "description": "The same for every row.",
-}
+_CONSTANT = {"type": [*_SCALAR, "array", "null"], "items": {"type": _SCALAR}, "description": "The same for every row."}
 
 
 def json_schema() -> dict[str, Any]:
@@ -44,11 +40,7 @@ def json_schema() -> dict[str, Any]:
         "description": "Syncs the table dbt builds for this model to Pendo. The left side is Pendo's word, "
         "the right side is your column; {value: …} is a constant. null takes the model out of a mapping it inherits.",
         "if": {"type": "array"},
-        "then": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"$ref": "#/$defs/sync", "required": ["name"]},
-        },
+        "then": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/sync", "required": ["name"]}},
         "else": {"if": {"type": "null"}, "else": {"$ref": "#/$defs/sync"}},
         "$defs": {
             "sync": _sync(),
@@ -117,11 +109,7 @@ def _mappings(kind: Mappings) -> dict[str, Any]:
     options = {option.name: {"description": option.doc, **_value(option.kind)} for option in kind.options}
     entry = _short_or_long({"column": _COLUMN_NAME, "value": _CONSTANT}, options)
     if kind.names:
-        return {
-            "type": "object",
-            "properties": dict.fromkeys(kind.names, entry),
-            "additionalProperties": False,
-        }
+        return {"type": "object", "properties": dict.fromkeys(kind.names, entry), "additionalProperties": False}
     return {"type": "object", "propertyNames": {"pattern": NOT_BLANK}, "additionalProperties": entry}
 
 

@@ -136,9 +136,7 @@ _NULLS = Choice(get_args(Nulls))
 _GROUP = Choice(get_args(Group))
 
 _TYPE_OPTION = Option(
-    "type",
-    "The type to send; left out, Pendo's schema and the column decide.",
-    Choice(tuple(FIELD_TYPES)),
+    "type", "The type to send; left out, Pendo's schema and the column decide.", Choice(tuple(FIELD_TYPES))
 )
 _NULLS_OPTION = Option("nulls", "The sync's `nulls`, for this name alone.", _NULLS)
 _GROUP_OPTION = Option("group", "The sync's `group`, for this field alone.", _GROUP)
@@ -149,16 +147,8 @@ KEYS: tuple[Key, ...] = (
         "The kind of Pendo object the model's rows become.",
         {name: Use(Choice((name,)), required=True) for name in OBJECTS},
     ),
-    Key(
-        "name",
-        "Names the sync `model.name`; needed where a model has several syncs.",
-        _on(OBJECTS, NAME),
-    ),
-    Key(
-        "enabled",
-        "`false`: the mapping is checked but never synced.",
-        _on(OBJECTS, _FLAG, default=True),
-    ),
+    Key("name", "Names the sync `model.name`; needed where a model has several syncs.", _on(OBJECTS, NAME)),
+    Key("enabled", "`false`: the mapping is checked but never synced.", _on(OBJECTS, _FLAG, default=True)),
     Key(
         "visitor_id",
         "The column with the visitor's id, sent exactly as it is; a track_event also takes {value: …}.",
@@ -188,9 +178,7 @@ KEYS: tuple[Key, ...] = (
         _on(["track_event"], ColumnOnly(identifies=True), required=True),
     ),
     Key(
-        "timestamp",
-        "The column that says when the event happened.",
-        _on(["track_event"], ColumnOnly(), required=True),
+        "timestamp", "The column that says when the event happened.", _on(["track_event"], ColumnOnly(), required=True)
     ),
     Key(
         "max_age",
@@ -207,18 +195,11 @@ KEYS: tuple[Key, ...] = (
         "What becomes of ids that Pendo does not know: `update` skips them, `upsert` creates them.",
         _on(RECORDS, Choice(get_args(Mode)), default="update"),
     ),
-    Key(
-        "group",
-        "The metadata group the fields belong to.",
-        _on(RECORDS, _GROUP, default="custom"),
-    ),
+    Key("group", "The metadata group the fields belong to.", _on(RECORDS, _GROUP, default="custom")),
     Key(
         "fields",
         "Pendo's fields by key or display name, each with the column (or {value: …}) that fills it.",
-        _on(
-            RECORDS,
-            Mappings(options=(_TYPE_OPTION, _NULLS_OPTION, _GROUP_OPTION), from_columns=True),
-        ),
+        _on(RECORDS, Mappings(options=(_TYPE_OPTION, _NULLS_OPTION, _GROUP_OPTION), from_columns=True)),
     ),
     Key(
         "properties",
@@ -235,10 +216,7 @@ KEYS: tuple[Key, ...] = (
         "Which app's Track secret signs the events: `web` for PENDO_TRACK_SECRET_WEB.",
         _on(
             ["track_event"],
-            Text(
-                r"^[A-Za-z0-9_]+$",
-                "letters, digits and underscores, as it ends an environment variable's name",
-            ),
+            Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an environment variable's name"),
         ),
     ),
     Key(

@@ -58,10 +58,7 @@ def starter_entry(starter: Starter, text: str, written_to: Path | None) -> dict[
 
 def error_document(error: DbtPendoError) -> dict[str, Any]:
     """Returns an error that ended a command."""
-    return {
-        "metadata": {"dbt_pendo_version": __version__},
-        "error": {"message": error.message, "hint": error.hint},
-    }
+    return {"metadata": {"dbt_pendo_version": __version__}, "error": {"message": error.message, "hint": error.hint}}
 
 
 def checked_entry(one: Checked) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dbt_pendo import __version__
 from dbt_pendo.commands.exposures import Lineage
 from dbt_pendo.output.documents import exposure_entry
-from dbt_pendo.output.terminal import Lines, Tag, number
+from dbt_pendo.output.terminal import Tag, Terminal, number
 
 
-def show_exposures(lines: Lines, lineage: Lineage, check: bool) -> None:
+def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:
     """Prints the exposure of each sync, and what became of the file."""
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
     lines.line(f"Found {number(len(lineage.exposures), 'sync')} in manifest.json")

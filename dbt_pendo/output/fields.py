@@ -10,11 +10,11 @@ import orjson
 from dbt_pendo.delivery.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
 from dbt_pendo.mapping.spec import Column
 from dbt_pendo.output.documents import fields_entry
-from dbt_pendo.output.terminal import Lines, Tag, number
+from dbt_pendo.output.terminal import Tag, Terminal, number
 from dbt_pendo.pendo.metadata import SchemaField
 
 
-def show_fields(lines: Lines, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:
+def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:
     """Prints the mapped fields of each sync beside those of Pendo, then those of Pendo that no sync writes."""
     for index, one in enumerate(found, start=1):
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from dbt_pendo.commands.plan import Checked
 from dbt_pendo.output.documents import checked_entry, planned_entry
-from dbt_pendo.output.terminal import Lines, Tag, number
+from dbt_pendo.output.terminal import Tag, Terminal, number
 from dbt_pendo.warehouse.pages import Planned
 
 
-def show_plan(lines: Lines, planned: Sequence[Checked]) -> None:
+def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
     """Prints what each sync would do."""
     for index, one in enumerate(planned, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
@@ -34,7 +34,7 @@ def show_plan(lines: Lines, planned: Sequence[Checked]) -> None:
         lines.line("Nothing was sent. `dbt-pendo sync` does it.")
 
 
-def show_checks(lines: Lines, checked: Sequence[Checked]) -> None:
+def show_checks(lines: Terminal, checked: Sequence[Checked]) -> None:
     """Prints what was found about each mapping."""
     for index, one in enumerate(checked, start=1):
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
@@ -50,13 +50,13 @@ def show_checks(lines: Lines, checked: Sequence[Checked]) -> None:
         lines.line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
 
 
-def show_alert_faults(lines: Lines, faults: Sequence[str]) -> None:
+def show_alert_faults(lines: Terminal, faults: Sequence[str]) -> None:
     """Prints why nobody would be told of what a sync changes."""
     for fault in faults:
         lines.line(fault, "warn")
 
 
-def _findings(lines: Lines, one: Checked) -> None:
+def _findings(lines: Terminal, one: Checked) -> None:
     for warning in one.warnings:
         lines.below(warning, "warn")
     if one.left_out:

@@ -17,17 +17,10 @@ import orjson
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.history.calls import LoggedCall
-from dbt_pendo.history.report import (
-    CALLS_LISTED,
-    ROWS_LISTED,
-    Review,
-    ReviewedCalls,
-    ReviewedRow,
-    ReviewedSync,
-)
+from dbt_pendo.history.report import CALLS_LISTED, ROWS_LISTED, Review, ReviewedCalls, ReviewedRow, ReviewedSync
 from dbt_pendo.history.runs import PastRun
 from dbt_pendo.mapping.spec import Column, Field, Limit, ParentChild, Source, SyncSpec
-from dbt_pendo.output.terminal import Lines, number
+from dbt_pendo.output.terminal import Terminal, number
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import json_escape, visible_json
@@ -232,7 +225,7 @@ def _json(document: Any) -> str:
     return text
 
 
-def show_report(lines: Lines, review: Review, path: Path) -> None:
+def show_report(lines: Terminal, review: Review, path: Path) -> None:
     """Says where the report is, and what is in it."""
     entry = report_entry(review, path)
     counts = f"{number(entry['runs'], 'run')}, {number(entry['rows'], 'row')} not delivered"

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
 from dbt_pendo.output.documents import reset_entry, unlocked_entry
-from dbt_pendo.output.terminal import Level, Lines, Tag, number
+from dbt_pendo.output.terminal import Level, Tag, Terminal, number
 
 
-def show_reset(lines: Lines, done: Sequence[Reset], adopt: bool) -> None:
+def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
     """Prints what became of each sync's ledger."""
     for index, one in enumerate(done, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
@@ -26,7 +26,7 @@ def show_reset(lines: Lines, done: Sequence[Reset], adopt: bool) -> None:
         lines.line("Nothing was sent. `dbt-pendo plan` shows what the next sync would do.")
 
 
-def show_unlocked(lines: Lines, unlocked: Sequence[Unlocked]) -> None:
+def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
     """Prints what became of each sync's lock."""
     for one in unlocked:
         level: Level = "info"

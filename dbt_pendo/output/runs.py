@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from dbt_pendo.commands.row import RowStory
+from dbt_pendo.commands.row import RowHistory
 from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.runs import CallSummary, GroupedReason, PastRun
-from dbt_pendo.output.terminal import Level, Lines, Tag, number
+from dbt_pendo.output.terminal import Level, Tag, Terminal, number
 from dbt_pendo.records.convert import WRITABLE
 from dbt_pendo.warehouse.runs import FailedRow, LoggedSync
 
@@ -20,7 +20,7 @@ REASONS_SHOWN = 5
 LONGEST_CELL = 60
 
 
-def show_runs(lines: Lines, runs: Sequence[PastRun]) -> None:
+def show_runs(lines: Terminal, runs: Sequence[PastRun]) -> None:
     """Prints past runs, a line each, the latest first."""
     if not runs:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn", "NothingToDo")
@@ -45,7 +45,7 @@ def show_runs(lines: Lines, runs: Sequence[PastRun]) -> None:
 
 
 def show_run(
-    lines: Lines,
+    lines: Terminal,
     run: PastRun,
     reasons: Mapping[str, Sequence[GroupedReason]],
     rejected: Mapping[str, Sequence[FailedRow]],
@@ -85,7 +85,7 @@ def show_run(
         lines.line("`dbt-pendo show RUN --requests` lists them; --failed, --row KEY those you look for.", timed=False)
 
 
-def show_calls(lines: Lines, calls: Sequence[LoggedCall], with_bodies: bool) -> None:
+def show_calls(lines: Terminal, calls: Sequence[LoggedCall], with_bodies: bool) -> None:
     """Prints calls, a line each, with their bodies below it where they were kept: of many records the first."""
     if not calls:
         lines.line("No such call was kept.", "warn", timed=False)
@@ -111,7 +111,7 @@ def show_calls(lines: Lines, calls: Sequence[LoggedCall], with_bodies: bool) -> 
             lines.line("  Its bodies were not kept.", timed=False)
 
 
-def show_row(lines: Lines, story: RowStory) -> None:
+def show_row(lines: Terminal, story: RowHistory) -> None:
     """Prints what happened to one row."""
     lines.line(f"{story.spec.object} {story.key} of {story.spec.name}", timed=False)
     lines.line(timed=False)
@@ -135,12 +135,7 @@ def show_row(lines: Lines, story: RowStory) -> None:
     lines.line(timed=False)
     lines.line("Now", timed=False)
     compared = [
-        (
-            one.name,
-            one.column,
-            _text(one.warehouse) if story.rows else "",
-            _text(one.pendo) if story.is_held else "",
-        )
+        (one.name, one.column, _text(one.warehouse) if story.rows else "", _text(one.pendo) if story.is_held else "")
         for one in story.values
     ]
     lines.rows([("field", "column", "warehouse", "Pendo"), *compared])
@@ -186,7 +181,7 @@ def call_entry(call: LoggedCall) -> dict[str, Any]:
     return asdict(call)
 
 
-def row_entry(story: RowStory) -> dict[str, Any]:
+def row_entry(story: RowHistory) -> dict[str, Any]:
     """Returns the story of a row as ``--json`` has it."""
     return {
         "sync": story.spec.name,
@@ -202,7 +197,7 @@ def row_entry(story: RowStory) -> dict[str, Any]:
     }
 
 
-def _why(lines: Lines, sync: LoggedSync, reasons: Sequence[GroupedReason]) -> None:
+def _why(lines: Terminal, sync: LoggedSync, reasons: Sequence[GroupedReason]) -> None:
     # The ledger tells of the same rows, all of them, and puts like reasons together; it logs an invalid row once.
     told = tuple({f" {reason.status}: " for reason in reasons if reason.status != "invalid"})
     for note in (sync.message or "").split("\n"):
@@ -216,7 +211,7 @@ def _why(lines: Lines, sync: LoggedSync, reasons: Sequence[GroupedReason]) -> No
         lines.below(f"and {number(more, 'more reason')}", timed=False)
 
 
-def _show_summary(lines: Lines, calls: CallSummary) -> None:
+def _show_summary(lines: Terminal, calls: CallSummary) -> None:
     answers = ", ".join(f"{status or 'no answer'}: {count:,}" for status, count in calls.answers.items())
     text = f"{number(calls.calls, 'call')} ({answers}), {calls.failed:,} failed, {calls.retries:,} sent again"
     slowest = ", ".join(f"#{call.number} {call.seconds * 1000:.0f} ms" for call in calls.slowest)

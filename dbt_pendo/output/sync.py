@@ -7,32 +7,32 @@ from collections.abc import Sequence
 from rich.progress import Progress, TaskID
 
 from dbt_pendo import __version__
-from dbt_pendo.commands.select import Gathered
+from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.results import RunResults, SyncResult
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.output.terminal import LEVELS, Lines, Tag, number
+from dbt_pendo.output.terminal import LEVELS, Tag, Terminal, number
 from dbt_pendo.project.run_results import BUILT, LastRun
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.pages import Planned
 
 
-def show_found(lines: Lines, gathered: Gathered) -> None:
+def show_found(lines: Terminal, selected: Selected) -> None:
     """Says what a command is about."""
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
-    if not gathered.syncs:
+    if not selected.syncs:
         lines.line("Nothing to do: the selection holds no enabled sync.", "warn", event="NothingToDo")
         return
-    syncs = [spec.name for _, spec in gathered.syncs]
-    text = f"Found {number(len(syncs), 'sync')} in {gathered.origin}"
-    lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": gathered.origin})
-    if doubt := gathered.last_run.doubt:
+    syncs = [spec.name for _, spec in selected.syncs]
+    text = f"Found {number(len(syncs), 'sync')} in {selected.origin}"
+    lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": selected.origin})
+    if doubt := selected.last_run.doubt:
         lines.line(f"Tables are taken as they are: {doubt}.")
     lines.line()
 
 
-def show_nothing_new(lines: Lines, gathered: Gathered) -> None:
+def show_nothing_new(lines: Terminal, selected: Selected) -> None:
     """Says that no build waits to be synced; so it is between two runs of dbt."""
-    lines.line(f"Nothing to do: no build in {gathered.origin} waits to be synced.", event="NothingToDo")
+    lines.line(f"Nothing to do: no build in {selected.origin} waits to be synced.", event="NothingToDo")
 
 
 class SyncView:
@@ -43,7 +43,7 @@ class SyncView:
         bars: Progress bars; None shows none.
     """
 
-    def __init__(self, lines: Lines, bars: Progress | None = None) -> None:
+    def __init__(self, lines: Terminal, bars: Progress | None = None) -> None:
         self._lines = lines
         self._bars = bars
         self._bar: TaskID | None = None
@@ -77,12 +77,12 @@ class SyncView:
         self._lines.message_below(result.message, LEVELS[tag])
 
 
-def show_built_nothing(lines: Lines) -> None:
+def show_built_nothing(lines: Terminal) -> None:
     """Says that dbt found nothing to build, and so there is nothing to sync."""
     lines.line("`dbt build` built nothing; nothing was synced.", "warn", event="NothingToDo")
 
 
-def show_results(lines: Lines, run: RunResults, built: LastRun | None = None) -> None:
+def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None) -> None:
     """Prints the summary of a run, and what to look at next.
 
     Args:

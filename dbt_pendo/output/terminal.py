@@ -33,7 +33,7 @@ STYLES: Mapping[Tag, str] = {"OK": "green", "WARN": "yellow", "ERROR": "red", "S
 LEVELS: Mapping[Tag, Level] = {"OK": "info", "WARN": "warn", "ERROR": "error", "SKIP": "warn", "RUN": "info"}
 
 
-class Lines:
+class Terminal:
     """Prints lines, and keeps to what the user wants of them.
 
     A text may hold what others wrote. On the terminal it is one line of visible characters; in JSON it is data.

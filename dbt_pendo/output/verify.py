@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dbt_pendo.commands.verify import Verified
 from dbt_pendo.output.documents import verified_entry
 from dbt_pendo.output.sync import summary
-from dbt_pendo.output.terminal import LEVELS, Lines, Tag, number
+from dbt_pendo.output.terminal import LEVELS, Tag, Terminal, number
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR", "error": "ERROR"}
 
 
-def show_verified(lines: Lines, verified: Sequence[Verified]) -> None:
+def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
     """Prints what Pendo holds of each sync, beside what it should."""
     for index, one in enumerate(verified, start=1):
         tag = TAGS[one.status]

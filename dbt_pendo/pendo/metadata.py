@@ -87,7 +87,7 @@ class Schema:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Judgement:
     """What a bulk answer says of the records of a call.
 
     Attributes:
@@ -212,7 +212,7 @@ def took_all(answer: Answer) -> bool:
     return isinstance(document, dict) and not (document.get("missing") or document.get("errors"))
 
 
-def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
+def judge_values(answer: Answer, ids: Sequence[str]) -> Judgement:
     """Reads what a bulk call did to each record: a 2xx carries failures inside (pendo-api.md 3).
 
     Args:
@@ -220,9 +220,9 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Verdict:
         ids: The ids of the records of the call.
     """
     if not answer.ok:
-        return Verdict(unplaced=[answer.message], whole=True)
+        return Judgement(unplaced=[answer.message], whole=True)
     document = answer.json
-    verdict = Verdict()
+    verdict = Judgement()
     known = set(ids)
     for missing in _items(document, "missing"):
         if isinstance(missing, str) and missing in known:

@@ -29,14 +29,14 @@ RIGHTS = (
 )
 
 
-class HeldRecord(NamedTuple):
+class PendoRecord(NamedTuple):
     """What Pendo holds of a record: its id, and its values by metadata group and key."""
 
     key: str
     metadata: Mapping[str, Mapping[str, Any]]
 
 
-def read_records(client: PendoClient, object_: Object) -> Iterator[list[HeldRecord]]:
+def read_records(client: PendoClient, object_: Object) -> Iterator[list[PendoRecord]]:
     """Yields all visitors or accounts, a page at a time, in the order of their ids.
 
     There is no page token: each page asks for the ids after the last one.
@@ -61,7 +61,7 @@ def read_records(client: PendoClient, object_: Object) -> Iterator[list[HeldReco
         last = page[-1].key
 
 
-def read_record(client: PendoClient, object_: Object, key: str) -> HeldRecord | None:
+def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord | None:
     """Returns what Pendo holds of one visitor or account; None if it does not know the id.
 
     Raises:
@@ -90,10 +90,7 @@ def _has_results(answer: Answer) -> bool:
 
 
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:
-    body = {
-        "response": {"mimeType": "application/json"},
-        "request": {"requestId": "dbt-pendo", "pipeline": stages},
-    }
+    body = {"response": {"mimeType": "application/json"}, "request": {"requestId": "dbt-pendo", "pipeline": stages}}
     try:
         answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results, largest=LARGEST_PAGE)
     except KeyRefusedError as refused:
@@ -105,16 +102,13 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
             refused.answer,
         ) from None
     if not answer.ok:
-        raise PendoError(
-            f"Pendo does not let {object_}s be read ({answer.message}).",
-            RIGHTS,
-        )
+        raise PendoError(f"Pendo does not let {object_}s be read ({answer.message}).", RIGHTS)
     return answer.json["results"] or []
 
 
-def _record(item: Any, id_key: str) -> HeldRecord:
+def _record(item: Any, id_key: str) -> PendoRecord:
     metadata = item.get("metadata") if isinstance(item, dict) else None
     key = item.get(id_key) if isinstance(item, dict) else None
     if not isinstance(key, str) or not isinstance(metadata, dict):
         raise PendoError(f"Pendo answers with a record that has no {id_key} or no metadata.")
-    return HeldRecord(key, {group: values for group, values in metadata.items() if isinstance(values, dict)})
+    return PendoRecord(key, {group: values for group, values in metadata.items() if isinstance(values, dict)})

@@ -332,7 +332,7 @@ class DescribedColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class ModelDescription:
     """A model as the project describes it.
 
     Attributes:
@@ -352,7 +352,7 @@ class Described:
     columns: Sequence[DescribedColumn]
 
 
-def find_model(target_path: Path, name: str) -> Described:
+def find_model(target_path: Path, name: str) -> ModelDescription:
     """Finds a model, seed or snapshot in the manifest.
 
     Args:
@@ -399,12 +399,12 @@ def _preferred(found: Sequence[str], nodes: Mapping[str, Any], project: Any) -> 
     return latest or own
 
 
-def _described(document: Mapping[str, Any], unique_id: str) -> Described:
+def _described(document: Mapping[str, Any], unique_id: str) -> ModelDescription:
     node = document["nodes"][unique_id]
     config = as_mapping(node.get("config"))
     patch = node.get("patch_path")
     columns = [(name, as_mapping(column)) for name, column in as_mapping(node.get("columns")).items()]
-    return Described(
+    return ModelDescription(
         model=read_model(document, unique_id),
         kind=str(node.get("resource_type")),
         is_annotated=is_annotated(node),

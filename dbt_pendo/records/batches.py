@@ -107,7 +107,7 @@ def track_body(records: Sequence[Record]) -> bytes:
 
 
 @dataclass(frozen=True)
-class WrittenBatch:
+class SqlBatch:
     """A batch of rows whose bodies are there already; only when Pendo does not take all of them are they looked at.
 
     Attributes:
@@ -151,7 +151,7 @@ class WrittenBatch:
         """See ``Batch``."""
         return f"[{','.join([bodies[group] for bodies in self.bodies])}]".encode()
 
-    def part(self, group: int) -> WrittenBatch:
+    def part(self, group: int) -> SqlBatch:
         """See ``Batch``: every row has a value, if only null, for each group."""
         return self
 

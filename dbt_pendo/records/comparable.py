@@ -35,7 +35,7 @@ _LARGEST = Decimal(1).scaleb(18)
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
-def held_text(value: Any, form: Form) -> str | None:
+def comparable_text(value: Any, form: Form) -> str | None:
     """Returns a JSON value, sent or read back, as the text to compare; None for null."""
     if value is None:
         return None

@@ -104,9 +104,4 @@ def _time(value: Any, switches: Switches) -> int:
     raise ValueError("expected an ISO 8601 time with a zone")
 
 
-_PLAIN: dict[str, Convert] = {
-    "string": _string,
-    "boolean": _boolean,
-    "integer": _integer,
-    "float": _float,
-}
+_PLAIN: dict[str, Convert] = {"string": _string, "boolean": _boolean, "integer": _integer, "float": _float}

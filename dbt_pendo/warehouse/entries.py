@@ -62,10 +62,7 @@ def carried_entries(session: Session, schema: str, identifier: str, destination:
     if not lacking:
         return None
     return session.sql(
-        "pendo_carried_entries",
-        ledger=session.relation(schema, identifier),
-        lacking=lacking,
-        destination=destination,
+        "pendo_carried_entries", ledger=session.relation(schema, identifier), lacking=lacking, destination=destination
     )
 
 

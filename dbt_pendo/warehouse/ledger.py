@@ -52,7 +52,7 @@ class PlanOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModelTable:
     """The model's side of a sync: its relation, and its columns under the warehouse's own names.
 
     Attributes:
@@ -77,7 +77,7 @@ class SyncTables:
     ``SyncSpec.columns``.
     """
 
-    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: Source) -> None:
+    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: ModelTable) -> None:
         self._session = session
         self._schema = schema
         self._spec = spec
@@ -126,9 +126,7 @@ class SyncTables:
         self.lock.confirm()
         with self.lock.alive():
             self._session.create(
-                self._schema,
-                self._changes,
-                self._session.sql("pendo_create_changes", relation=changes, plan=plan),
+                self._schema, self._changes, self._session.sql("pendo_create_changes", relation=changes, plan=plan)
             )
             if index := self._session.sql("pendo_index_changes", changes=changes):
                 self._session.run(index)
@@ -235,12 +233,7 @@ class SyncTables:
                     status=usual.status,
                     detail=_shortened(usual.detail),
                     exceptions=[
-                        {
-                            "bucket": bucket,
-                            "seq": seq,
-                            "status": outcome.status,
-                            "detail": _shortened(outcome.detail),
-                        }
+                        {"bucket": bucket, "seq": seq, "status": outcome.status, "detail": _shortened(outcome.detail)}
                         for (bucket, seq), outcome in named
                     ],
                     span=asdict(part),
@@ -292,10 +285,7 @@ class SyncTables:
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
         sql = self._session.sql(
-            "pendo_queued_deletions",
-            ledger=self.ledger,
-            queued=QUEUED_DELETION,
-            destination=self._spec.destination,
+            "pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION, destination=self._spec.destination
         )
         return {str(detail).removeprefix(QUEUED_DELETION): int(rows) for detail, rows in self._session.rows(sql)}
 

@@ -119,13 +119,13 @@ def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
     """
     first: str | None = None
     last, last_seq = "", None
-    gathered = 0
+    selected = 0
     for bucket in buckets:
         if bucket.rows == 0:
             continue
-        if first is not None and gathered + bucket.rows > rows_per_page:
+        if first is not None and selected + bucket.rows > rows_per_page:
             yield Span(first, last)
-            first, gathered = None, 0
+            first, selected = None, 0
         if bucket.rows > rows_per_page:
             for start in range(1, bucket.rows + 1, rows_per_page):
                 end = min(start + rows_per_page - 1, bucket.rows)
@@ -133,7 +133,7 @@ def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
             continue
         first = first or bucket.name
         last, last_seq = bucket.name, bucket.last_seq
-        gathered += bucket.rows
+        selected += bucket.rows
     if first is not None:
         yield Span(first, last, last_seq=last_seq)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.warehouse.ledger import Row, Source
+from dbt_pendo.warehouse.ledger import ModelTable, Row
 from dbt_pendo.warehouse.names import aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Planned, Span, cut_pages
 from dbt_pendo.warehouse.reading import Wanted, read_span
@@ -57,7 +57,7 @@ class Comparison:
 class ReadBack:
     """What Pendo holds of one sync's records, beside the model; gone again with ``drop``."""
 
-    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: Source) -> None:
+    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: ModelTable) -> None:
         self._session = session
         self._schema = schema
         self._spec = spec
@@ -133,7 +133,7 @@ class ReadBack:
             sql = self._session.sql("pendo_add_equal", drift=self.drift, keys=[key for key, _ in part])
             self._session.run(sql)
 
-    def drifted_source(self, with_missing: bool) -> Source:
+    def drifted_source(self, with_missing: bool) -> ModelTable:
         """Returns the part of the model that has drifted, to plan with."""
         changes = ["drifted", "missing"] if with_missing else ["drifted"]
         relation = self._session.sql(

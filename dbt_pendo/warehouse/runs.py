@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dbt_pendo.warehouse.entries import ledger_entries
-from dbt_pendo.warehouse.ledger import EVERYTHING, Row, Source
+from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, Row
 from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.pages import Planned, Span
 from dbt_pendo.warehouse.reading import Wanted, read_span
@@ -226,7 +226,7 @@ class History:
             for status, detail, attempts, run_id, at, destination in found
         ]
 
-    def model_rows(self, source: Source, key: str) -> list[Row]:
+    def model_rows(self, source: ModelTable, key: str) -> list[Row]:
         """Returns the model's rows of a key: its columns in the order of ``SyncSpec.columns``; two at most."""
 
         def read(_: Span, columns: Sequence[Wanted]) -> list[Row]:

@@ -11,11 +11,7 @@ PROJECT = os.environ.get("DBT_PROJECT_DIR", "/opt/airflow/dbt/shop")
 VENV = os.environ.get("DBT_VENV", "/opt/airflow/dbt/venv")
 
 with DAG(
-    "dbt_pendo",
-    schedule="17 5 * * *",
-    start_date=pendulum.datetime(2026, 1, 1),
-    catchup=False,
-    max_active_runs=1,
+    "dbt_pendo", schedule="17 5 * * *", start_date=pendulum.datetime(2026, 1, 1), catchup=False, max_active_runs=1
 ):
     BashOperator(
         task_id="build_and_sync",

@@ -19,7 +19,7 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.warehouse import ledger
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, SyncTables
 from dbt_pendo.warehouse.pages import cut_pages
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, WarehouseError, open_session
 
@@ -181,9 +181,7 @@ def test_pendos_words_arrive_unharmed(shop: Shop, sandbox: Sandbox, kind: Kind) 
 
 texts = st.sampled_from([*AWKWARD, "nul \0 inside"]) | st.text(st.characters(exclude_categories=["Cs"]), max_size=600)
 outcomes = st.one_of(
-    st.just(DELIVERED),
-    st.just(UNSENT),
-    st.builds(Outcome, st.sampled_from(["missing", "rejected", "invalid"]), texts),
+    st.just(DELIVERED), st.just(UNSENT), st.builds(Outcome, st.sampled_from(["missing", "rejected", "invalid"]), texts)
 )
 runs = itertools.count(1)
 
@@ -204,7 +202,7 @@ def test_a_commit_writes_each_row_once_with_its_outcome(
 ) -> None:
     run_id = f"run {next(runs):04}"
     spec = SyncSpec("users", "model.shop.users", "x.yml", "visitor", "user_id", (Field("plan", Column("plan")),))
-    source = Source("main.users", TableColumn("user_id", "varchar"), (TableColumn("plan", "varchar"),))
+    source = ModelTable("main.users", TableColumn("user_id", "varchar"), (TableColumn("plan", "varchar"),))
     tables = SyncTables(session, "commits", spec, source)
     tables.ensure_schema()
     tables.prepare()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shop import KINDS, STRANGERS, Kind, Shop, at
 
 from dbt_pendo.delivery import send as deliver
-from dbt_pendo.delivery.send import Deliverer, EverythingRefusedError
+from dbt_pendo.delivery.send import EverythingRefusedError, Sender
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
@@ -219,7 +219,7 @@ def deliver_all(pendo: Sandbox, spec: SyncSpec, records: Sequence[Record], size:
     """Delivers records in batches; ``proven``: Pendo has taken one before, so that nothing looks hopeless."""
     settled = Settled()
     with PendoClient(Settings(api_url=pendo.url, data_url=pendo.url, retries=0, **SECRETS)) as client:
-        deliverer = Deliverer(client, spec, Stop())
+        deliverer = Sender(client, spec, Stop())
         if proven:
             good = {"type": "track", "event": "e", "visitorId": "v", "timestamp": 1, "context": {}}
             pendo.add_visitors(["proof"])

@@ -82,11 +82,7 @@ class DbtCloud:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            "DBT_CLOUD_HOST": self.url,
-            "DBT_CLOUD_ACCOUNT_ID": str(ACCOUNT),
-            "DBT_CLOUD_API_TOKEN": TOKEN,
-        }
+        return {"DBT_CLOUD_HOST": self.url, "DBT_CLOUD_ACCOUNT_ID": str(ACCOUNT), "DBT_CLOUD_API_TOKEN": TOKEN}
 
     def _answer(self, call: Call) -> Reply:
         with self._lock:

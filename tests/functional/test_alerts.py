@@ -70,10 +70,7 @@ def test_a_failure_is_told_once_and_so_is_the_recovery(
     (call,) = endpoint.calls
     assert (call.method, call.headers["content-type"]) == ("POST", "application/json")
     text = endpoint.told()
-    assert text.splitlines()[:2] == [
-        "*dbt-pendo*: 1 sync failed",
-        "Project `small`, target `dev`, schema `main`",
-    ]
+    assert text.splitlines()[:2] == ["*dbt-pendo*: 1 sync failed", "Project `small`, target `dev`, schema `main`"]
     assert "• `people` (visitor): failed; the run before was a success. 0 delivered" in text
     assert "did not take POST /api/v1/metadata/visitor/custom/value" in text
     assert text.endswith(f"\nLook further: `dbt-pendo show {run_id(people)}`")

@@ -10,28 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import (
-    PEOPLE,
-    PEOPLE_ROWS,
-    Ended,
-    Project,
-    SmallProject,
-    custom,
-    planned,
-    run_cli,
-    sent_ids,
-    writes,
-)
+from harness import PEOPLE, PEOPLE_ROWS, Ended, Project, SmallProject, custom, planned, run_cli, sent_ids, writes
 
 from dbt_pendo.sandbox import Sandbox
 
-CLICKS = {
-    "object": "track_event",
-    "event": "Clicked",
-    "event_id": "id",
-    "visitor_id": "id",
-    "timestamp": "done_at",
-}
+CLICKS = {"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "id", "timestamp": "done_at"}
 CLICK_ROWS = "select 'e' || i as id, timestamp '2026-05-01' as done_at from range(12) r(i)"
 SECRETS = ("sandbox-integration-key", "sandbox-track-secret", "sandbox-read-only-key")
 

@@ -14,9 +14,9 @@ import pytest
 from harness import SmallProject
 
 from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
-from dbt_pendo.records.batches import WrittenBatch, body_layouts, metadata_body
+from dbt_pendo.records.batches import SqlBatch, body_layouts, metadata_body
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, SyncTables
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
 ROWS = 2_000
@@ -131,12 +131,11 @@ def session(project: SmallProject, values: dict[str, list[Any]]) -> Iterator[Ses
 
 def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
     spec = SyncSpec(
-        *("odd", "model.small.odd", "x.yml", "visitor", "id"),
-        tuple(Field(name, Column(name)) for name in COLUMNS),
+        *("odd", "model.small.odd", "x.yml", "visitor", "id"), tuple(Field(name, Column(name)) for name in COLUMNS)
     )
     found = session.columns(None, "main", "odd_values")
     assert found is not None
-    tables = SyncTables(session, "bodies", spec, Source("main.odd_values", found[0], tuple(found[1:])))
+    tables = SyncTables(session, "bodies", spec, ModelTable("main.odd_values", found[0], tuple(found[1:])))
     tables.ensure_schema()
     tables.prepare()
     tables.write_changes("run", PlanOptions())
@@ -159,7 +158,7 @@ def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
             assert len(page) > ROWS * 0.2, (name, type_, len(page))
             wanted = render(alone, [(*row[:4], row[at]) for row, _ in page], [field])
             assert not wanted.unsendable
-            batch = WrittenBatch([row[:2] for row, _ in page], [body for _, body in page], "visitorId")
+            batch = SqlBatch([row[:2] for row, _ in page], [body for _, body in page], "visitorId")
             assert batch.positions == [record.position for record in wanted.updates]
             assert batch.request(0) == metadata_body(wanted.updates, 0), (name, type_)
             assert [record[:2] for record in batch.records] == [record[:2] for record in wanted.updates]

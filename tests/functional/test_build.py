@@ -109,10 +109,7 @@ def test_tables_built_without_rows_are_not_synced(gated: Gated, sandbox: Sandbox
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_one_that_is_told_to_stop_syncs_nothing(
-    gated: Gated,
-    sandbox: Sandbox,
-    asked: Path,
-    number: signal.Signals,
+    gated: Gated, sandbox: Sandbox, asked: Path, number: signal.Signals
 ) -> None:
     command = [sys.executable, "-m", "dbt_pendo", "build", "--select", "sound"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

@@ -240,11 +240,7 @@ def test_an_age_needs_a_moment(project: SmallProject, sandbox: Sandbox, at: str,
         {**CLICKS, "max_age": "7 days"},
         f"select 'a' as id, 'v1' as visitor, cast({at} as {type_}) as done_at",
     )
-    for result in (
-        project.check(status=2).result(),
-        project.plan(status=2).result(),
-        project.sync(status=2).result(),
-    ):
+    for result in (project.check(status=2).result(), project.plan(status=2).result(), project.sync(status=2).result()):
         assert result["status"] == "error"
         assert f"clicks: `max_age` needs a date or timestamp, but column done_at is {type_}" in result["message"]
         assert "Cast the column in the model" in result["message"]

@@ -6,15 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from harness import (
-    SmallProject,
-    bodies,
-    canonical,
-    epoch_ms,
-    planned,
-    sent_events,
-    writes,
-)
+from harness import SmallProject, bodies, canonical, epoch_ms, planned, sent_events, writes
 from test_objects import ODD_IDS, odd_rows
 
 from dbt_pendo.sandbox import Fault, Sandbox, Switches

@@ -120,14 +120,7 @@ def test_mapped_fields_beside_those_of_pendo(named: SmallProject, sandbox: Sandb
         },
     ]
     assert document["unmapped"] == [
-        {
-            "object": "visitor",
-            "group": group,
-            "key": key,
-            "display_name": shown,
-            "type": type_,
-            "state": "unmapped",
-        }
+        {"object": "visitor", "group": group, "key": key, "display_name": shown, "type": type_, "state": "unmapped"}
         for group, key, shown, type_ in (("custom", "age", "Age", "integer"), ("agent", "role", "role", "string"))
     ]
     # It looks, and touches nothing.

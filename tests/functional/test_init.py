@@ -78,7 +78,7 @@ YAML: dict[str, Any] = {
         {"name": "passing", "columns": [{"name": "user_id", "data_type": "varchar"}]},
         {"name": "versioned", "latest_version": 2, "versions": [{"v": 1}, {"v": 2}]},
         {"name": "done_at_column", "columns": [{"name": "plan_name", "config": {"meta": {"pendo": True}}}]},
-    ],
+    ]
 }
 
 

@@ -5,16 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness import (
-    PEOPLE,
-    SmallProject,
-    bodies,
-    custom,
-    epoch_ms,
-    planned,
-    sent_ids,
-    writes,
-)
+from harness import PEOPLE, SmallProject, bodies, custom, epoch_ms, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
@@ -569,11 +560,7 @@ def test_columns_whose_names_are_ours_or_odd(project: SmallProject, sandbox: San
         columns = ", ".join(f"'{text} {at}' as " + '"' + name.replace('"', '""') + '"' for at, name in enumerate(names))
         return f"select key as id, {columns} from (values ('a'), ('b')) keys(key)"
 
-    mapping = {
-        "object": "visitor",
-        "visitor_id": "id",
-        "fields": {f"f{at}": name for at, name in enumerate(names)},
-    }
+    mapping = {"object": "visitor", "visitor_id": "id", "fields": {f"f{at}": name for at, name in enumerate(names)}}
     project.model("people", mapping, rows("old"))
     project.sync()
     project.build("people", rows("new"))

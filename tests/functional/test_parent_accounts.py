@@ -11,11 +11,7 @@ from dbt_pendo.sandbox import Sandbox, Switches
 
 PARENTS = {"object": "parent_account", "parent_account_id": "id", "fields": {"plan": "plan"}}
 ROWS = "select * from (values ('acme', 'pro'), ('zeta', 'free')) rows(id, plan)"
-CHILDREN = {
-    "object": "account",
-    "account_id": {"parent": "org", "child": "id"},
-    "fields": {"plan": "plan"},
-}
+CHILDREN = {"object": "account", "account_id": {"parent": "org", "child": "id"}, "fields": {"plan": "plan"}}
 
 
 @pytest.fixture

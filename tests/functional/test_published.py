@@ -83,7 +83,7 @@ YAML: dict[str, Any] = {
         },
     ],
     "unit_tests": [
-        {"name": "plans", "model": "sound", "given": [], "expect": {"rows": [{"id": "sound", "plan": "new"}]}},
+        {"name": "plans", "model": "sound", "given": [], "expect": {"rows": [{"id": "sound", "plan": "new"}]}}
     ],
 }
 SNAPSHOT = """\

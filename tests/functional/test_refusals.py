@@ -8,13 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import (
-    PEOPLE,
-    PEOPLE_ROWS,
-    SmallProject,
-    custom,
-    writes,
-)
+from harness import PEOPLE, PEOPLE_ROWS, SmallProject, custom, writes
 from test_bad_input import CLICK_ROWS, CLICKS
 
 from dbt_pendo.sandbox import Fault, Sandbox

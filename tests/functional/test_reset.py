@@ -55,9 +55,7 @@ def test_adopted_events_are_never_sent(project: SmallProject, sandbox: Sandbox) 
 def test_from_pendo_sends_only_real_differences(project: SmallProject, plans: Sandbox) -> None:
     plans.add_visitors({"a": {"custom": {"plan": "pro"}}, "b": {"custom": {"plan": "old"}}, "z": {"custom": {}}})
     project.model(
-        "people",
-        {**PEOPLE, "mode": "upsert", "on_removed": "clear"},
-        f"{PEOPLE_ROWS} union all select 'new', 'free'",
+        "people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"}, f"{PEOPLE_ROWS} union all select 'new', 'free'"
     )
     result = project.run("reset", "--from-pendo", "--json").expect(0).result()
     assert result["adopted"] == 1

@@ -5,17 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness import (
-    bodies,
-    canonical,
-    custom,
-    epoch_ms,
-    held_fields,
-    planned,
-    sent_events,
-    sent_ids,
-    writes,
-)
+from harness import bodies, canonical, custom, epoch_ms, held_fields, planned, sent_events, sent_ids, writes
 
 from dbt_pendo.sandbox import Sandbox
 

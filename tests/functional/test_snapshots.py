@@ -188,10 +188,7 @@ def test_a_change_is_sent_and_who_was_deleted_has_left(snapped: Snapped, sandbox
     assert sorted(segment["visitors"]) == ["a", "b"]
     # And back again.
     snapped.take(2)
-    assert snapped.planned() == {
-        **dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (2, 0)),
-        "other.versions": (2, 0),
-    }
+    assert snapped.planned() == {**dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (2, 0)), "other.versions": (2, 0)}
 
 
 def test_what_dbt_publishes_says_which_rows_are_current(snapped: Snapped) -> None:

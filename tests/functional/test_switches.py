@@ -156,11 +156,7 @@ def test_rows_whose_value_pendo_does_not_take(
     sandbox.add_visitors(set(ids) - {"v5", "v18"})
     project.model(
         "visitors",
-        {
-            "object": "visitor",
-            "visitor_id": "id",
-            "fields": {"seats": {"column": "seats", "type": "string"}},
-        },
+        {"object": "visitor", "visitor_id": "id", "fields": {"seats": {"column": "seats", "type": "string"}}},
         "select 'v' || i as id, case when i in (3, 4, 17) then 'many' end as seats from range(20) r(i)",
     )
     result = project.sync(status=1).result()

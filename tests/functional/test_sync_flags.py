@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from harness import (
-    PEOPLE,
-    PEOPLE_ROWS,
-    SmallProject,
-    custom,
-    planned,
-    sent_events,
-    sent_ids,
-    writes,
-)
+from harness import PEOPLE, PEOPLE_ROWS, SmallProject, custom, planned, sent_events, sent_ids, writes
 from test_commands import CLICK_ROWS, CLICKS
 
 from dbt_pendo.sandbox import Sandbox

@@ -17,10 +17,7 @@ PASSWORD = "the-warehouse's-password"
 VISITORS = {"u-1": "pro", "u-2": "free"}
 ACCOUNTS = {"a-1": "pro"}
 # As users have them: programs on the PATH.
-PROGRAMS = {
-    "dbt": "exec python -c 'from dbt.cli.main import cli; cli()' \"$@\"",
-    "pip": 'exec python -m pip "$@"',
-}
+PROGRAMS = {"dbt": "exec python -c 'from dbt.cli.main import cli; cli()' \"$@\"", "pip": 'exec python -m pip "$@"'}
 
 
 @dataclass(frozen=True)

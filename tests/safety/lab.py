@@ -54,13 +54,7 @@ MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
         "select 'p0' as id, 'free' as plan, 1.5::double as mrr",
     ),
     "companies": (
-        {
-            "object": "account",
-            "account_id": "id",
-            "mode": "upsert",
-            "batch_size": 10,
-            "fields": {"name": "name"},
-        },
+        {"object": "account", "account_id": "id", "mode": "upsert", "batch_size": 10, "fields": {"name": "name"}},
         "select 'c0' as id, 'Acme' as name",
     ),
     "clicks": (

@@ -22,12 +22,7 @@ def test_a_problem_names_file_model_and_key():
 
 @pytest.mark.parametrize(
     ("meta", "found"),
-    [
-        ("visitor", 'the text "visitor"'),
-        (" ", "an empty text"),
-        (3, "the number 3"),
-        (True, "`true`"),
-    ],
+    [("visitor", 'the text "visitor"'), (" ", "an empty text"), (3, "the number 3"), (True, "`true`")],
 )
 def test_not_a_mapping(complain, meta, found):
     assert complain(meta) == [
@@ -37,13 +32,7 @@ def test_not_a_mapping(complain, meta, found):
 
 @pytest.mark.parametrize(
     ("meta", "found"),
-    [
-        (False, "`false`"),
-        (0, "the number 0"),
-        ("", "an empty text"),
-        ([], "an empty list"),
-        ({}, "an empty mapping"),
-    ],
+    [(False, "`false`"), (0, "the number 0"), ("", "an empty text"), ([], "an empty list"), ({}, "an empty mapping")],
 )
 def test_what_may_mean_no_sync_at_all(complain, meta, found):
     assert complain(meta) == [
@@ -214,11 +203,7 @@ def test_an_events_ids_and_name_are_text(complain):
 
 @pytest.mark.parametrize(
     ("value", "found"),
-    [
-        ([1, None], "a list with nothing (null)"),
-        ([["x"]], "a list with a list"),
-        (float("nan"), "the number nan"),
-    ],
+    [([1, None], "a list with nothing (null)"), ([["x"]], "a list with a list"), (float("nan"), "the number nan")],
 )
 def test_constants_pendo_cannot_hold(complain, value, found):
     assert complain({**VISITOR, "fields": {"a": {"value": value}}}) == [

@@ -201,8 +201,7 @@ def test_types(parse, word, meaning):
 
 
 @pytest.mark.parametrize(
-    ("written", "limit"),
-    [(1000, Limit(rows=1000)), ("20%", Limit(percent=20)), ("0.5%", Limit(percent=0.5))],
+    ("written", "limit"), [(1000, Limit(rows=1000)), ("20%", Limit(percent=20)), ("0.5%", Limit(percent=0.5))]
 )
 def test_guards(parse, written, limit):
     meta = {"object": "segment", "segment": "S", "visitor_id": "id", "max_changes": written}

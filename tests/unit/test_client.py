@@ -199,8 +199,7 @@ def test_a_200_that_does_not_say_what_was_done_is_tried_again(sandbox, client, b
 def test_a_200_that_stays_unclear_ends_the_sync(sandbox, connect):
     sandbox.fail(Fault("garbage", times=FOREVER))
     with pytest.raises(
-        UnavailableError,
-        match=r"in 3 attempts; the last: an answer that does not say what was done \(HTTP 200: <h",
+        UnavailableError, match=r"in 3 attempts; the last: an answer that does not say what was done \(HTTP 200: <h"
     ):
         write_values(connect(retries=2), "visitor", "custom", BODY, False, ["v1"])
 
@@ -230,8 +229,7 @@ def test_clients_that_fail_together_do_not_come_back_together(sandbox, connect, 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 @pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("1.5", 1.5), ("-3", 0.0), ("900", 900.0)],
+    ("header", "seconds"), [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("1.5", 1.5), ("-3", 0.0), ("900", 900.0)]
 )
 def test_retry_after_in_seconds_is_honoured(sandbox, connect, fake_time, status, header, seconds):
     client = connect(retry_time=1000.0)
@@ -621,10 +619,7 @@ def test_traffic_counts_requests_retries_and_bytes(sandbox, client):
     write(client)
     client.api("GET", "token/verify")
     assert client.traffic - before == Traffic(requests=4, retries=2, bytes=3 * len(BODY))
-    assert (client.traffic.requests, client.traffic.bytes) == (
-        sandbox.counters["requests"],
-        sandbox.counters["bytes"],
-    )
+    assert (client.traffic.requests, client.traffic.bytes) == (sandbox.counters["requests"], sandbox.counters["bytes"])
 
 
 def test_traffic_counts_what_failed_too(sandbox, connect):

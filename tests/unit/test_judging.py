@@ -11,16 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.delivery.send import Deliverer
+from dbt_pendo.delivery.send import Sender
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import Answer, PendoClient
-from dbt_pendo.pendo.metadata import (
-    Verdict,
-    judge_values,
-    write_values,
-)
+from dbt_pendo.pendo.metadata import Judgement, judge_values, write_values
 from dbt_pendo.records.batches import RecordBatch, metadata_body
 from dbt_pendo.records.render import PendoField, Record, render
 
@@ -32,13 +28,13 @@ def rejected(detail: str) -> Outcome:
     return Outcome("rejected", detail)
 
 
-def judged(document: Any, ids: list[str] = IDS, status: int = 200) -> Verdict:
+def judged(document: Any, ids: list[str] = IDS, status: int = 200) -> Judgement:
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return judge_values(Answer(status, body), ids)
 
 
-def whole(message: str) -> Verdict:
-    return Verdict(unplaced=[message], whole=True)
+def whole(message: str) -> Judgement:
+    return Judgement(unplaced=[message], whole=True)
 
 
 def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dict[Position, Outcome]:
@@ -48,7 +44,7 @@ def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dic
     def settled(positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
         outcomes.update({position: others.get(position, DELIVERED) for position in positions})
 
-    Deliverer(client, spec, Stop()).deliver(RecordBatch(records), settled)
+    Sender(client, spec, Stop()).deliver(RecordBatch(records), settled)
     return outcomes
 
 
@@ -69,12 +65,12 @@ def statuses(outcomes: dict[Position, Outcome]) -> dict[int, str]:
     ],
 )
 def test_an_answer_without_failures_delivers_everything(document):
-    assert judged(document) == Verdict()
+    assert judged(document) == Judgement()
 
 
 def test_missing_ids_are_missing_and_the_others_delivered():
     document = {"total": 3, "updated": 1, "failed": 2, "missing": ["v1", "v3"]}
-    assert judged(document) == Verdict({"v1": MISSING, "v3": MISSING})
+    assert judged(document) == Judgement({"v1": MISSING, "v3": MISSING})
 
 
 @pytest.mark.parametrize(
@@ -92,7 +88,7 @@ def test_missing_ids_are_missing_and_the_others_delivered():
 )
 def test_a_text_that_names_a_record_makes_it_a_suspect_with_pendos_words(error):
     document = {"total": 3, "updated": 2, "failed": 1, "errors": [error]}
-    assert judged(document) == Verdict(suspects={"v2": error})
+    assert judged(document) == Judgement(suspects={"v2": error})
 
 
 @pytest.mark.parametrize("key", ["visitorId", "accountId", "parentAccountId", "id"])
@@ -102,14 +98,14 @@ def test_an_error_may_be_an_object_with_the_id(key):
     assert list(verdict.outcomes) == ["v2"]
     assert verdict.outcomes["v2"].status == "rejected"
     assert orjson.loads(verdict.outcomes["v2"].detail) == error
-    assert verdict == Verdict(verdict.outcomes)
+    assert verdict == Judgement(verdict.outcomes)
 
 
 def test_missing_rejected_and_suspected_records_come_together():
     error = {"id": "v2", "error": "bad"}
     document = {"total": 3, "updated": 0, "failed": 3, "missing": ["v1"], "errors": ["v3: bad", error]}
     shown = '{"id":"v2","error":"bad"}'
-    assert judged(document) == Verdict({"v1": MISSING, "v2": rejected(shown)}, suspects={"v3": "v3: bad"})
+    assert judged(document) == Judgement({"v1": MISSING, "v2": rejected(shown)}, suspects={"v3": "v3: bad"})
 
 
 ODD_IDS = ["o'brien", "Zoë 🚀", "a b", "a: b", "{{ x }}", "new\nline", "A1", "a1", "1", "ada@example.com"]
@@ -118,16 +114,16 @@ ODD_IDS = ["o'brien", "Zoë 🚀", "a b", "a: b", "{{ x }}", "new\nline", "A1", 
 @pytest.mark.parametrize("odd", ODD_IDS)
 def test_odd_ids_are_found(odd):
     ids = [*ODD_IDS, "other"]
-    assert judged({"failed": 1, "missing": [odd]}, ids) == Verdict({odd: MISSING})
+    assert judged({"failed": 1, "missing": [odd]}, ids) == Judgement({odd: MISSING})
     by_object = judged({"failed": 1, "errors": [{"visitorId": odd, "error": "bad"}]}, ids)
     assert (list(by_object.outcomes), by_object.suspects, by_object.unplaced) == ([odd], {}, [])
     words = f'visitor "{odd}" is bad'
-    assert judged({"failed": 1, "errors": [words]}, ids) == Verdict(suspects={odd: words})
+    assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(suspects={odd: words})
 
 
 def test_ids_that_differ_only_in_case_are_two():
     assert list(judged({"failed": 1, "missing": ["A1"]}, ["a1", "A1"]).outcomes) == ["A1"]
-    assert judged({"failed": 1, "errors": ["a1: bad"]}, ["a1", "A1"]) == Verdict(suspects={"a1": "a1: bad"})
+    assert judged({"failed": 1, "errors": ["a1: bad"]}, ["a1", "A1"]) == Judgement(suspects={"a1": "a1: bad"})
 
 
 # Answers that leave something open: it must come out as unplaced, never as delivered.
@@ -148,12 +144,12 @@ def test_ids_that_differ_only_in_case_are_two():
     ],
 )
 def test_a_text_that_only_contains_an_id_is_not_about_that_record(error, ids):
-    assert judged({"failed": 1, "errors": [error]}, ids) == Verdict(unplaced=[error])
+    assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unplaced=[error])
 
 
 @given(st.lists(st.text("ab1 ", min_size=1), min_size=1, unique=True), st.text("ab1 -,."))
 def test_no_text_without_quotes_or_colon_is_about_any_record(ids, text):
-    assert judged({"failed": 1, "errors": [text]}, ids) == Verdict(unplaced=[text])
+    assert judged({"failed": 1, "errors": [text]}, ids) == Judgement(unplaced=[text])
 
 
 @pytest.mark.parametrize(
@@ -166,7 +162,7 @@ def test_no_text_without_quotes_or_colon_is_about_any_record(ids, text):
     ],
 )
 def test_an_error_that_names_no_single_record_is_unplaced(error):
-    assert judged({"failed": 1, "errors": [error]}) == Verdict(unplaced=[error])
+    assert judged({"failed": 1, "errors": [error]}) == Judgement(unplaced=[error])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +177,7 @@ def test_an_error_that_names_no_single_record_is_unplaced(error):
     ],
 )
 def test_an_error_of_another_form_is_unplaced(error, shown):
-    assert judged({"failed": 1, "errors": [error]}) == Verdict(unplaced=[shown])
+    assert judged({"failed": 1, "errors": [error]}) == Judgement(unplaced=[shown])
 
 
 @pytest.mark.parametrize(
@@ -208,18 +204,18 @@ def test_more_failures_than_records_are_as_many_as_there_are_records():
 
 def test_a_text_about_a_record_already_judged_leaves_one_failure_open():
     verdict = judged({"failed": 2, "missing": ["v1"], "errors": ["v1: bad"]})
-    assert verdict == Verdict({"v1": MISSING}, unplaced=["v1: bad"])
+    assert verdict == Judgement({"v1": MISSING}, unplaced=["v1: bad"])
 
 
 def test_a_second_text_about_a_suspect_leaves_one_failure_open():
     errors = ["v1: bad", "v1: worse"]
-    assert judged({"failed": 2, "errors": errors}) == Verdict(suspects={"v1": "v1: bad"}, unplaced=["v1: worse"])
+    assert judged({"failed": 2, "errors": errors}) == Judgement(suspects={"v1": "v1: bad"}, unplaced=["v1: worse"])
 
 
 @pytest.mark.parametrize("missing", ["v9", "V1", 1, 1.5, True, None], ids=str)
 def test_a_missing_id_that_was_not_sent_is_unplaced(missing):
     verdict = judged({"failed": 1, "missing": [missing]}, ["v1", "1", "True", "None"])
-    assert verdict == Verdict(unplaced=[f"an unknown id is missing: {missing}"])
+    assert verdict == Judgement(unplaced=[f"an unknown id is missing: {missing}"])
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
@@ -340,7 +336,7 @@ def test_created_records_are_no_failures(sandbox, client, create):
     body = orjson.dumps([{"visitorId": key, "values": {"plan": "x"}} for key in ("v1", "v9")])
     keys = ["v1", "v9"]
     verdict = judge_values(write_values(client, "visitor", "custom", body, create=create, keys=keys), keys)
-    assert verdict == (Verdict() if create else Verdict({"v9": MISSING}))
+    assert verdict == (Judgement() if create else Judgement({"v9": MISSING}))
     assert ("v9" in sandbox.visitors) == create
 
 

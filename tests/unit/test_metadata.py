@@ -8,13 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dbt_pendo.pendo.client import KeyRefusedError, PendoError, UnavailableError
-from dbt_pendo.pendo.metadata import (
-    Schema,
-    SchemaField,
-    create_fields,
-    read_schema,
-    verify_key,
-)
+from dbt_pendo.pendo.metadata import Schema, SchemaField, create_fields, read_schema, verify_key
 from dbt_pendo.sandbox import Fault
 
 

@@ -16,14 +16,7 @@ from strategies import datetimes, decimals, integers, scalars, texts
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.records.batches import metadata_body, pack, track_body
-from dbt_pendo.records.convert import (
-    CONVERTERS,
-    InvalidValue,
-    to_epoch_ms,
-    to_identifier,
-    to_string,
-    to_visitor_id,
-)
+from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 
 NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
@@ -61,8 +54,7 @@ def bodies_of(rendered: Rendered) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("object_", "id_key"),
-    [("visitor", "visitorId"), ("account", "accountId"), ("parent_account", "parentAccountId")],
+    ("object_", "id_key"), [("visitor", "visitorId"), ("account", "accountId"), ("parent_account", "parentAccountId")]
 )
 def test_a_row_becomes_its_id_and_the_values_of_its_fields_under_pendos_keys(object_, id_key):
     spec = a_sync(named("Plan", "plan_name"), named("seats"), object=object_)
@@ -81,10 +73,7 @@ def test_custom_and_agent_fields_of_one_sync_go_into_requests_of_their_own():
     rendered = render(spec, [a_row(1, "pro", "admin", 3)], plain(spec))
     assert spec.groups == ("custom", "agent")
     assert bodies_of(rendered) == [
-        (
-            {"visitorId": "k1", "values": {"plan": "pro", "seats": 3}},
-            {"visitorId": "k1", "values": {"role": "admin"}},
-        )
+        ({"visitorId": "k1", "values": {"plan": "pro", "seats": 3}}, {"visitorId": "k1", "values": {"role": "admin"}})
     ]
 
 
@@ -182,15 +171,12 @@ def test_a_list_column_arrives_as_a_list():
 
 def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_those_that_skip_nulls():
     spec = a_sync(
-        named("a"),
-        named("b", nulls="skip"),
-        Field("c", Value("warehouse"), group="agent"),
-        on_removed="clear",
+        named("a"), named("b", nulls="skip"), Field("c", Value("warehouse"), group="agent"), on_removed="clear"
     )
     rows = [a_row(1, "x", None), a_row(2, None, None, change="removed")]
     rendered = render(spec, rows, plain(spec))
     assert bodies_of(rendered) == [
-        ({"visitorId": "k1", "values": {"a": "x"}}, {"visitorId": "k1", "values": {"c": "warehouse"}}),
+        ({"visitorId": "k1", "values": {"a": "x"}}, {"visitorId": "k1", "values": {"c": "warehouse"}})
     ]
     cleared = ({"visitorId": "k2", "values": {"a": None, "b": None}}, {"visitorId": "k2", "values": {"c": None}})
     assert rendered.clearings == [Record(("000", 2), "k2", cleared)]
@@ -288,14 +274,7 @@ def test_an_event_says_who_did_what_when_and_where():
 def test_a_plain_event_has_empty_properties_and_context_and_no_account():
     (record,) = render(some_events(), [a_row(1, "Ada", NOW)]).updates
     assert record.bodies == (
-        {
-            "type": "track",
-            "event": "Paid",
-            "visitorId": "Ada",
-            "timestamp": NOW_MS,
-            "properties": {},
-            "context": {},
-        },
+        {"type": "track", "event": "Paid", "visitorId": "Ada", "timestamp": NOW_MS, "properties": {}, "context": {}},
     )
 
 

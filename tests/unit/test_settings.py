@@ -15,14 +15,7 @@ from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import (
-    ENVIRONMENT,
-    REGIONS,
-    Settings,
-    default_project_dir,
-    load_dbt_cloud,
-    load_settings,
-)
+from dbt_pendo.settings import ENVIRONMENT, REGIONS, Settings, default_project_dir, load_dbt_cloud, load_settings
 
 # Of each setting: as a flag gives it, in the environment, in vars, the default, and what the three mean.
 VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {

@@ -20,11 +20,11 @@ from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySi
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.batches import body_layouts
-from dbt_pendo.records.comparable import held_text, joined
+from dbt_pendo.records.comparable import comparable_text, joined
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
@@ -830,7 +830,7 @@ class TestEarlierVersions:
         self.ledger(store)
         found = store.session.columns(None, store.schema, "people")
         assert found is not None
-        source = Source(store.relation("people"), found[0], (found[1],))
+        source = ModelTable(store.relation("people"), found[0], (found[1],))
         unprepared = SyncTables(store.session, store.own_schema, people(), source)
         wanted = Planned(added=1, unchanged=1)
         assert sum((bucket.planned for bucket in unprepared.plan(PlanOptions())), Planned()) == wanted
@@ -1647,7 +1647,7 @@ class TestReadBack:
         back.create()
         forms = ("text", "decimal", "decimal", "boolean", "time")
         held = [
-            (key, joined(held_text(value, form) for value, form in zip(theirs, forms, strict=True)))
+            (key, joined(comparable_text(value, form) for value, form in zip(theirs, forms, strict=True)))
             for key, (_, theirs) in self.HELD.items()
         ]
         strangers = [*AWKWARD, "nul \0"]
@@ -1704,7 +1704,7 @@ class TestReadBack:
         back.create()
         rounded = int(digits) - 1
         held = {"same": (int(digits), 2.5), "whole": (rounded, 1), "money": (1, rounded)}
-        back.add([(key, joined(held_text(value, "decimal") for value in values)) for key, values in held.items()])
+        back.add([(key, joined(comparable_text(value, "decimal") for value in values)) for key, values in held.items()])
         back.compare([HeldField("seats", "integer"), HeldField("mrr", "decimal")])
         suspects = {row[1] for page in back.suspects() for row in page}
         assert suspects - ({"same"} if not self.sure(store) else set()) == {"whole", "money"}
@@ -1733,7 +1733,7 @@ class TestSnapshots:
         ("e", "old", "2026-01-05 09:00:00", "False"),
     ]
 
-    def current(self, store: Store, sentinel: str | None, is_deleted: str | None) -> Source:
+    def current(self, store: Store, sentinel: str | None, is_deleted: str | None) -> ModelTable:
         store.create("people", self.COLUMNS, self.ROWS)
         relation = store.session.sql(
             "pendo_current_rows",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Row, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, Row, SyncTables
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, open_session
 
@@ -124,7 +124,7 @@ class Store:
         found = self.session.columns(None, self.schema, table)
         assert found is not None
         by_name = {column.name: column for column in found}
-        source = Source(
+        source = ModelTable(
             self.relation(table),
             self._column(by_name, spec.key),
             tuple(self._column(by_name, name) for name in spec.columns),

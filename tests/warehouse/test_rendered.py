@@ -20,7 +20,7 @@ from dbt_pendo.mapping.event_limits import PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
-from dbt_pendo.warehouse.ledger import EVERYTHING, PlanOptions, Source, SyncTables
+from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.readback import HeldField, ReadBack
 from dbt_pendo.warehouse.runs import History, log_run
@@ -137,12 +137,12 @@ def recorder(loaded: Session) -> Recorder:
 NAMES = ("plain", "UPPER", "Mixed Case", "select", "bucket", "per-cent%", "it's", "größe 🚀", "{{ x }}")
 
 
-def people_of(dialect: str, **changes: Any) -> tuple[SyncSpec, Source]:
+def people_of(dialect: str, **changes: Any) -> tuple[SyncSpec, ModelTable]:
     """A sync of a column of each type, and of a column of each name."""
     types = [TableColumn(f"c{at}", type_) for at, type_ in enumerate(DIALECTS[dialect].types)]
     columns = (*types, *(TableColumn(name, types[0].dtype) for name in NAMES))
     fields = tuple(Field(f"f{at}", Column(column.name)) for at, column in enumerate(columns))
-    return people(fields=fields, **changes), Source(relation_of_model(dialect), columns[0], columns)
+    return people(fields=fields, **changes), ModelTable(relation_of_model(dialect), columns[0], columns)
 
 
 def relation_of_model(dialect: str) -> str:
@@ -180,7 +180,7 @@ def tables_of_events(recorder: Recorder, dialect: str, moment: str, max_age: int
     types = DIALECTS[dialect].types
     properties = tuple(TableColumn(f"c{at}", type_) for at, type_ in enumerate(types))
     ids = (TableColumn("event", types[0]), TableColumn("person", types[0]), TableColumn("at", moment))
-    source = Source(relation_of_model(dialect), TableColumn("id", types[0]), (*ids, *properties))
+    source = ModelTable(relation_of_model(dialect), TableColumn("id", types[0]), (*ids, *properties))
     spec = clicks()
     mapped = tuple(Field(column.name, Column(column.name)) for column in properties)
     assert spec.event is not None
