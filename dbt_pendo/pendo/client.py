@@ -31,7 +31,7 @@ from dbt_pendo.network import (
 from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
-from dbt_pendo.secret import Secret, Secrets, without
+from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, Settings, host_of
 
 # Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
@@ -89,15 +89,19 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
+        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7).
+
+        It is as Pendo wrote it, for a field or a visitor may have a name that is a secret elsewhere.
+        """
         try:
-            document = orjson.loads(self.content)
-            # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-            if self.secret is None or self.secret.hidden_in(text := self.content.decode(errors="replace")) == text:
-                return document
-            return without(self.secret, document)
+            return orjson.loads(self.content)
         except (orjson.JSONDecodeError, RecursionError):
             return None
+
+    def told(self, part: Any) -> str:
+        """Returns a part of the body's JSON as words for people, who see no secret that Pendo has quoted."""
+        text = part if isinstance(part, str) else orjson.dumps(part).decode()
+        return text if self.secret is None else self.secret.hidden_in(text)
 
     @property
     def message(self) -> str:

@@ -145,5 +145,6 @@ def _entries(answer: Answer) -> list[tuple[str | None, int, str]] | None:
         # The word (SEG), or perhaps the operation as it was sent.
         named = entry.get("operation")
         word = named.get("op") if isinstance(named, dict) else named
-        found.append((str(word).lower() if word else None, status, f"HTTP {status}: {entry.get('message', '')}"))
+        message = answer.told(entry.get("message", ""))
+        found.append((str(word).lower() if word else None, status, f"HTTP {status}: {message}"))
     return found

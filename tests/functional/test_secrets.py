@@ -176,3 +176,21 @@ def test_a_ledger_of_an_earlier_version_may_hold_one(people: SmallProject, sandb
     for text in (shown, report):
         assert sandbox.integration_key not in text
         assert "HTTP 400: not ***" in text
+
+
+def test_what_only_looks_like_a_secret_is_still_read(
+    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_ENV_SECRET_SCHEMA", "lifecycle")
+    monkeypatch.setenv("DBT_ENV_SECRET_USER", "admin")
+    sandbox.add_field("visitor", "custom", "lifecycle_stage", "string")
+    sandbox.add_visitors(["b"])
+    mapping = {"object": "visitor", "visitor_id": "id", "fields": {"lifecycle_stage": "stage"}}
+    project.model("people", mapping, "select * from (values ('admin', 'lifecycle'), ('b', 'new')) rows(id, stage)")
+    result = project.sync(status=0).result()
+    assert (result["delivered"], result["missing"], result["rejected"]) == (1, 1, 0)
+    assert project.statuses("people") == {"admin": "missing", "b": "delivered"}
+    sandbox.add_visitors(["admin"])
+    project.sync("--retry-held")
+    verified = run_cli("verify", "--json").expect(0)
+    assert json.loads(verified.stdout)["results"][0]["equal"] == 2

@@ -111,7 +111,7 @@ def test_a_page_or_an_error_is_no_success_whatever_its_status(sandbox, connect, 
         answered(call, connect(retries=1), sandbox, body)
 
 
-@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', "<html>"])
+@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', '{"error": {"message": "no"}}', "<html>"])
 @pytest.mark.parametrize(
     "call",
     [
@@ -133,3 +133,17 @@ def test_nothing_is_read_from_an_answer_that_says_nothing(sandbox, connect, call
 def test_a_job_that_says_nothing_of_itself_is_still_queued(sandbox, client):
     for body in ("", "{}", "<html>", '{"error": "done"}'):
         assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body)[0] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("body", "job"),
+    [
+        ('{"id": "job-1"}', "job-1"),
+        ('{"subscriptionId": "5", "id": "job-1"}', "job-1"),
+        ('{"requestId": "5", "id": "6", "jobId": "job-1"}', "job-1"),
+        ('{"requestId": 7}', "7"),
+    ],
+)
+def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client, body, job):
+    delete = lambda client: deletion.delete_records(client, "visitor", ["v1"])  # noqa: E731
+    assert deletion.job_of(answered(delete, client, sandbox, body)) == job

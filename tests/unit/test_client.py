@@ -724,7 +724,8 @@ def test_a_secret_is_hidden_however_an_answer_spells_it(spell):
     spelt = spell(ODD_SECRET)
     document = {"error": f"bad key {spelt}!", spelt: [{"missing": [spelt, 1, None]}]}
     answer = Answer(200, orjson.dumps(document), Secret(ODD_SECRET, INTEGRATION_KEY))
-    assert answer.json == {"error": "bad key ***!", "***": [{"missing": ["***", 1, None]}]}
+    assert answer.told(answer.json["error"]) == "bad key ***!"
+    assert answer.told(answer.json) == '{"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
     assert answer.message == 'HTTP 200: {"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
 
 
