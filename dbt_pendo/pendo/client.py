@@ -146,6 +146,19 @@ class Traffic:
         return Traffic(self.requests - other.requests, self.retries - other.retries, self.bytes - other.bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How requests get to a host.
+
+    Attributes:
+        proxies: Those of the environment, of which one or none is used.
+        certificates: What the host is checked against.
+    """
+
+    proxies: dict[str, str]
+    certificates: str | bool
+
+
 class PendoClient:
     """Sends requests to Pendo; may be used from several threads at once.
 
@@ -157,7 +170,7 @@ class PendoClient:
         ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
 
     Raises:
-        ConfigError: If no request can be made to the hosts, or by way of the proxy.
+        ConfigError: If no request can be made to the hosts.
     """
 
     def __init__(
@@ -174,12 +187,9 @@ class PendoClient:
         self._watch = watch
         self._ends_at = ends_at
         self._secrets = settings.secrets
-        # Looked up once instead of at each request, which costs more than the request itself on loopback.
-        hosts = (settings.api_url, settings.data_url)
-        for host, variable in zip(hosts, ("PENDO_API_URL", "PENDO_DATA_URL"), strict=True):
+        for host, variable in ((settings.api_url, "PENDO_API_URL"), (settings.data_url, "PENDO_DATA_URL")):
             _require_sendable(host, variable)
-        self._proxies = {host: proxies_for(host) for host in hosts}
-        self._certificates = certificates()
+        self._routes: dict[str, _Route] = {}
         self._local = threading.local()
         self._lock = threading.Lock()
         self._adapters: list[BoundedAdapter] = []
@@ -225,7 +235,7 @@ class PendoClient:
             largest: Bytes of the answer.
 
         Raises:
-            ConfigError: If no integration key is set.
+            ConfigError: If no integration key is set, or no request can go by way of the proxy.
             KeyRefusedError: On 401 and 403.
             UnavailableError: If retries did not help.
         """
@@ -295,6 +305,8 @@ class PendoClient:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
         attempt = 0
+        # What is wrong with a proxy no retry mends.
+        self._route(host)
         while True:
             outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys, largest)
             if isinstance(outcome, Answer):
@@ -348,7 +360,8 @@ class PendoClient:
             request = self._request(method, f"{host}{path}", secret, body)
             # No session, which would follow redirects: the key must not travel to another host.
             with bounded(self.settings.timeout, self._ends_at, largest):
-                response = self._adapter().send(request, verify=self._certificates, proxies=self._proxies[host])
+                route = self._route(host)
+                response = self._adapter().send(request, verify=route.certificates, proxies=route.proxies)
             status, content = response.status_code, response.content
         except FAULTS as error:
             self._pacer.strained(self._clock())
@@ -396,7 +409,15 @@ class PendoClient:
         )
 
     def _has_proxy(self, host: str) -> bool:
-        return bool(requests.utils.select_proxy(host, self._proxies[host]))
+        return bool(requests.utils.select_proxy(host, self._route(host).proxies))
+
+    def _route(self, host: str) -> _Route:
+        # Looked up once, for that costs more than a request itself on loopback; and not before one is made, for some
+        # commands make none.
+        route = self._routes.get(host)
+        if route is None:
+            route = self._routes[host] = _Route(proxies_for(host), certificates())
+        return route
 
     def _request(self, method: str, url: str, secret: Secret, body: bytes | None) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.

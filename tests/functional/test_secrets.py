@@ -155,6 +155,16 @@ def test_the_password_of_a_proxy_is_not_shown(
     assert "ss-w0rd" not in ended.output
 
 
+def test_a_proxy_is_of_no_concern_to_who_sends_nothing(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(variable, "nonsense://127.0.0.1")
+    monkeypatch.setenv("PENDO_API_URL", "https://pendo.example")
+    for command in ("plan", "unlock"):
+        run_cli(command).expect(0)
+
+
 def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBT_ENV_SECRET_FOLDER", "s3cret-folder")
     monkeypatch.setenv("SMALL_DUCKDB_PATH", "/nowhere/s3cret-folder/small.duckdb")
