@@ -56,7 +56,11 @@ FAULTS = (
 
 
 class UnfitAnswerError(http.client.HTTPException):
-    """An answer that is not read to its end: it is too large, or not what was asked for."""
+    """An answer that is not read to its end, because it is not what was asked for."""
+
+
+class LargeAnswerError(UnfitAnswerError):
+    """An answer that is not read to its end, because it is too large."""
 
 
 def never() -> float:
@@ -169,8 +173,8 @@ def _content(response: requests.Response, largest: int) -> bytes:
     return b"".join(parts)
 
 
-def _too_large(largest: int) -> UnfitAnswerError:
-    return UnfitAnswerError(f"the answer is larger than {largest // 2**20} MiB")
+def _too_large(largest: int) -> LargeAnswerError:
+    return LargeAnswerError(f"the answer is larger than {largest // 2**20} MiB")
 
 
 class _Wire(io.RawIOBase):
@@ -197,7 +201,7 @@ class _Wire(io.RawIOBase):
 
         Raises:
             TimeoutError: If the time of the request is over.
-            UnfitAnswerError: If the answer is too large.
+            LargeAnswerError: If the answer is too large.
         """
         if self._is_read:
             return 0
@@ -399,14 +403,17 @@ def other_host(url: str, base: str = "") -> str | None:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
+def cause_of(error: BaseException) -> BaseException:
+    """Returns what an error of requests began with; of a timeout the timeout."""
+    while not isinstance(error, requests.Timeout | TimeoutError) and (inner := error.__cause__ or error.__context__):
+        error = inner
+    return error
+
+
 def describe_fault(error: BaseException) -> str:
     """Says why there is no answer, in a line without the URLs and internals that requests puts into its text."""
-    reason = error
-    is_late = isinstance(error, requests.Timeout)
-    while not is_late and (inner := reason.__cause__ or reason.__context__) is not None:
-        reason = inner
-        is_late = isinstance(reason, TimeoutError)
-    if is_late or isinstance(reason, TimeoutError):
+    reason = cause_of(error)
+    if isinstance(reason, requests.Timeout | TimeoutError):
         return "no answer in time"
     if isinstance(reason, UnfitAnswerError):
         return str(reason)

@@ -7,13 +7,13 @@ from typing import Any
 from dbt_pendo.pendo.client import Answer
 
 # What a call whose answer has no documented body may say instead of JSON.
-_WORDS = frozenset({b"ok", b"success"})
+_WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
 
 
 def acknowledges(answer: Answer) -> bool:
     """Returns whether a 2xx without a documented body is Pendo's: empty, or JSON that tells of no error."""
     text = answer.content.strip()
-    if not text or text.lower() in _WORDS:
+    if not text or text.lower().strip(b'"') in _WORDS:
         return True
     document = answer.json
     items = document if isinstance(document, list) else [document]

@@ -19,7 +19,9 @@ from dbt_pendo.network import (
     LARGEST_ANSWER,
     PROXY_LOGIN,
     BoundedAdapter,
+    LargeAnswerError,
     bounded,
+    cause_of,
     certificates,
     describe_fault,
     never,
@@ -66,6 +68,10 @@ class KeyRefusedError(PendoError):
 
 class UnavailableError(PendoError):
     """Pendo did not answer, or not usefully, through all retries."""
+
+
+class LargeError(UnavailableError):
+    """Pendo's answer is too large to be read, and would be again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +226,6 @@ class PendoClient:
         is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
-        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Calls the Engage API with the integration key.
 
@@ -232,7 +237,6 @@ class PendoClient:
                 pass. None where the caller judges every answer.
             repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
             keys: The records in the body, by their keys.
-            largest: Bytes of the answer.
 
         Raises:
             ConfigError: If no integration key is set, or no request can go by way of the proxy.
@@ -241,7 +245,7 @@ class PendoClient:
         """
         key = self.settings.require_integration_key()
         url = self.settings.api_url
-        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys, largest)
+        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys)
 
     def track(self, app: str | None, body: bytes, is_clear: IsClear | None = None, keys: Sequence[str] = ()) -> Answer:
         """Posts events with the Track Event shared secret of an app.
@@ -300,7 +304,6 @@ class PendoClient:
         is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
-        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
@@ -308,7 +311,7 @@ class PendoClient:
         # What is wrong with a proxy no retry mends.
         self._route(host)
         while True:
-            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys, largest)
+            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
             if isinstance(outcome, Answer):
                 if is_clear is None or not outcome.ok or is_clear(outcome):
                     return outcome
@@ -347,7 +350,6 @@ class PendoClient:
         body: bytes | None,
         attempt: int,
         keys: Sequence[str],
-        largest: int,
     ) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
         asked = self._clock()
@@ -359,7 +361,7 @@ class PendoClient:
         try:
             request = self._request(method, f"{host}{path}", secret, body)
             # No session, which would follow redirects: the key must not travel to another host.
-            with bounded(self.settings.timeout, self._ends_at, largest):
+            with bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
                 route = self._route(host)
                 response = self._adapter().send(request, verify=route.certificates, proxies=route.proxies)
             status, content = response.status_code, response.content
@@ -368,6 +370,11 @@ class PendoClient:
             fault = self._secrets.hidden_in(describe_fault(error))
             if wants_proxy_login(fault):
                 raise self._proxy_refused(host) from None
+            if isinstance(cause_of(error), LargeAnswerError):
+                raise LargeError(
+                    f"Pendo at {host_of(host)} did not answer {method} {path}: {fault}.",
+                    advice.of_fault(None, host, self._has_proxy(host)),
+                ) from None
             return _Fault(fault)
         finally:
             self._pacer.release()

@@ -15,6 +15,7 @@ import pytest
 from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
 from dbt_pendo import network
+from dbt_pendo.pendo import client
 from dbt_pendo.pendo.client import UnavailableError
 
 PATH = "metadata/visitor/custom/value"
@@ -236,11 +237,15 @@ def test_an_answer_has_a_largest_size(connect, encoded):
 
 def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
     monkeypatch.setattr(network, "_PART", 1000)
-    body = b" " * (2**20 - 200)
+    body = b" " * (2**21 - 200)
     with RawServer(lambda request: [ok(body)]) as server:
-        assert connect(api_url=server.url).api("GET", "segment", largest=2**20).content == body
-        with pytest.raises(UnavailableError, match="larger than 0 MiB"):
-            connect(api_url=server.url, retries=0).api("GET", "segment", largest=2**19)
+        monkeypatch.setattr(client, "LARGEST_ANSWER", 2**21)
+        assert connect(api_url=server.url).api("GET", "segment").content == body
+        monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
+        with pytest.raises(UnavailableError, match="GET /api/v1/segment: the answer is larger than 1 MiB"):
+            connect(api_url=server.url).api("GET", "segment")
+    # It would be as large again.
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -251,9 +256,13 @@ def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
         pytest.param(head("Transfer-Encoding: chunked") + b"0\r\nX: ", b"x" * 2**20, id="a line of a trailer"),
     ],
 )
-def test_what_is_no_body_counts_as_well(connect, start, wave):
-    with RawServer(lambda request: flood(start, wave)) as server, pytest.raises(UnavailableError, match="the last: "):
-        connect(api_url=server.url, retries=0).api("POST", PATH, b"x", largest=2**20)
+def test_what_is_no_body_counts_as_well(connect, start, wave, monkeypatch):
+    monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
+    with (
+        RawServer(lambda request: flood(start, wave)) as server,
+        pytest.raises(UnavailableError, match=r"the answer|the last"),
+    ):
+        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
     assert server.sent < 16 * 2**20
 
 
