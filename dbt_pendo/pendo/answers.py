@@ -22,10 +22,16 @@ def acknowledges(answer: Answer) -> bool:
 
 def tells_error(document: dict[str, Any]) -> bool:
     """Returns whether an answer tells of an error under a usual name, whatever its status."""
-    status = document.get("status")
+    # Gateways spell these as they like: `Error`, `ok`, `statusCode`.
+    said = {key.lower(): value for key, value in document.items()}
     return (
-        any(document.get(key) for key in ("error", "errors", "failed"))
-        or document.get("success") is False
-        or (isinstance(status, str) and status.lower().startswith(("err", "fail")))
-        or (isinstance(status, int) and status >= 400)
+        any(said.get(key) for key in ("error", "errors", "failed", "fault"))
+        or any(said.get(key) is False for key in ("success", "ok"))
+        or any(_is_failure(said.get(key)) for key in ("status", "code", "statuscode"))
     )
+
+
+def _is_failure(status: Any) -> bool:
+    """Returns whether a status is that of a failure: an HTTP status, as a number or as text, or a word."""
+    text = str(status).lower()
+    return text.startswith(("err", "fail")) or (text.isdecimal() and int(text) >= 400)

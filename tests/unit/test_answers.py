@@ -84,7 +84,19 @@ def send_event(client: PendoClient) -> Any:
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
     "body",
-    ["", "\n", "{}", "[]", "null", "OK", '"ok"', "true", "Accepted", '{"status": "ok"}', '{"errors": [], "failed": 0}'],
+    [
+        "",
+        "\n",
+        "{}",
+        "[]",
+        "null",
+        "OK",
+        '"ok"',
+        "true",
+        "Accepted",
+        '{"status": "ok", "code": 200}',
+        '{"errors": [], "failed": 0}',
+    ],
 )
 def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(sandbox, client, call, status, body):
     assert answered(call, client, sandbox, body, status=status).ok
@@ -103,7 +115,13 @@ def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(
         '{"errors": ["no"]}',
         '{"status": "error"}',
         '{"status": 503}',
+        '{"status": "503"}',
         '{"success": false}',
+        '{"ok": false}',
+        '{"Error": "no"}',
+        '{"code": 500, "message": "Internal error"}',
+        '{"statusCode": 503}',
+        '{"fault": {"faultstring": "no"}}',
         '[{}, {"error": "no"}]',
     ],
 )
