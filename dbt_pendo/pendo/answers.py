@@ -8,6 +8,8 @@ from dbt_pendo.pendo.client import Answer
 
 # What a call whose answer has no documented body may say instead of JSON.
 _WORDS = frozenset({b"ok", b"success"})
+# How proxies and gateways call an error, in lower case.
+_ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
 
 
 def acknowledges(answer: Answer) -> bool:
@@ -22,10 +24,20 @@ def acknowledges(answer: Answer) -> bool:
 
 def tells_error(document: dict[str, Any]) -> bool:
     """Returns whether an answer tells of an error under a usual name, whatever its status."""
-    status = document.get("status")
+    told = {key.lower(): value for key, value in document.items()}
+    return any(told.get(key) for key in ("errors", "failed")) or contradicts(document)
+
+
+def contradicts(document: dict[str, Any]) -> bool:
+    """Returns whether an answer says that the call as a whole went wrong, whatever its status and its counts."""
+    told = {key.lower(): value for key, value in document.items()}
     return (
-        any(document.get(key) for key in ("error", "errors", "failed"))
-        or document.get("success") is False
-        or (isinstance(status, str) and status.lower().startswith(("err", "fail")))
-        or (isinstance(status, int) and status >= 400)
+        any(told.get(key) for key in _ERRORS)
+        or any(str(told.get(key)).lower() == "false" for key in ("success", "ok"))
+        or any(_is_bad(told.get(key)) for key in ("status", "statuscode", "code"))
     )
+
+
+def _is_bad(status: Any) -> bool:
+    word = str(status).lower()
+    return word.startswith(("err", "fail")) or (word.isdecimal() and int(word) >= 400)

@@ -55,6 +55,10 @@ def counts(**changed: Any) -> str:
         ("[]", False, False),
         ("", False, False),
         ('{"error": "service unavailable"}', False, False),
+        # Its sums fit.
+        ('{"total": 3, "updated": 3, "failed": 0, "error": "service unavailable"}', False, False),
+        ('{"total": 3, "updated": 3, "failed": 0, "success": false}', False, False),
+        ('{"total": 3, "updated": 3, "failed": 0, "status": "error"}', False, False),
         ("<html>", False, False),
     ],
 )
@@ -83,7 +87,18 @@ def send_event(client: PendoClient) -> Any:
 @pytest.mark.parametrize("call", [overwrite, send_event])
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
-    "body", ["", "\n", "{}", "[]", "null", "OK", '{"status": "ok"}', '{"errors": [], "failed": 0}']
+    "body",
+    [
+        "",
+        "\n",
+        "{}",
+        "[]",
+        "null",
+        "OK",
+        '{"status": "ok"}',
+        '{"errors": [], "failed": 0}',
+        '{"code": 0, "error": null}',
+    ],
 )
 def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(sandbox, client, call, status, body):
     assert answered(call, client, sandbox, body, status=status).ok
@@ -103,6 +118,12 @@ def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(
         '{"status": "error"}',
         '{"status": 503}',
         '{"success": false}',
+        '{"ok": "false"}',
+        '{"status": "503"}',
+        '{"statusCode": 403, "message": "no"}',
+        '{"Error": "no"}',
+        '{"errorMessage": "no"}',
+        '{"fault": {"faultstring": "no"}}',
         '[{}, {"error": "no"}]',
     ],
 )
