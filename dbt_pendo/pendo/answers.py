@@ -8,6 +8,10 @@ from dbt_pendo.pendo.client import Answer
 
 # What a call whose answer has no documented body may say instead of JSON.
 _WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
+# Bytes. Much JSON takes fifty times its size in memory, in each thread.
+LARGEST_ACKNOWLEDGEMENT = 2**20
+# How proxies and gateways call an error, in lower case.
+_ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
 
 
 def acknowledges(answer: Answer) -> bool:
@@ -15,6 +19,8 @@ def acknowledges(answer: Answer) -> bool:
     text = answer.content.strip()
     if not text or text.lower().strip(b'"') in _WORDS:
         return True
+    if len(text) > LARGEST_ACKNOWLEDGEMENT:
+        return False
     document = answer.json
     items = document if isinstance(document, list) else [document]
     return all(isinstance(item, dict) and not tells_error(item) for item in items) or text == b"null"
@@ -22,16 +28,20 @@ def acknowledges(answer: Answer) -> bool:
 
 def tells_error(document: dict[str, Any]) -> bool:
     """Returns whether an answer tells of an error under a usual name, whatever its status."""
-    # Gateways spell these as they like: `Error`, `ok`, `statusCode`.
-    said = {key.lower(): value for key, value in document.items()}
+    told = {key.lower(): value for key, value in document.items()}
+    return any(told.get(key) for key in ("errors", "failed")) or contradicts(document)
+
+
+def contradicts(document: dict[str, Any]) -> bool:
+    """Returns whether an answer says that the call as a whole went wrong, whatever its status and its counts."""
+    told = {key.lower(): value for key, value in document.items()}
     return (
-        any(said.get(key) for key in ("error", "errors", "failed", "fault"))
-        or any(said.get(key) is False for key in ("success", "ok"))
-        or any(_is_failure(said.get(key)) for key in ("status", "code", "statuscode"))
+        any(told.get(key) for key in _ERRORS)
+        or any(str(told.get(key)).lower() == "false" for key in ("success", "ok"))
+        or any(_is_bad(told.get(key)) for key in ("status", "statuscode", "code"))
     )
 
 
-def _is_failure(status: Any) -> bool:
-    """Returns whether a status is that of a failure: an HTTP status, as a number or as text, or a word."""
-    text = str(status).lower()
-    return text.startswith(("err", "fail")) or (text.isdecimal() and int(text) >= 400)
+def _is_bad(status: Any) -> bool:
+    word = str(status).lower()
+    return word.startswith(("err", "fail")) or (word.isdecimal() and int(word) >= 400)

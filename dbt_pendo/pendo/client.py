@@ -17,6 +17,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
+    LOOKED_AT,
     PROXY_LOGIN,
     BoundedAdapter,
     LargeAnswerError,
@@ -43,8 +44,6 @@ REFUSED = frozenset({401, 403})
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 SHOWN_BODY = 300
-# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
-LOOKED_AT = 64 * 2**10
 TRACK_PATH = "/data/track"
 
 
@@ -367,7 +366,7 @@ class PendoClient:
             status, content = response.status_code, response.content
         except FAULTS as error:
             self._pacer.strained(self._clock())
-            fault = self._secrets.hidden_in(describe_fault(error))
+            fault = describe_fault(error, self._secrets)
             if wants_proxy_login(fault):
                 raise self._proxy_refused(host) from None
             if isinstance(cause_of(error), LargeAnswerError):

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from dbt_pendo.outcome import Outcome
-from dbt_pendo.pendo.answers import tells_error
+from dbt_pendo.pendo.answers import contradicts, tells_error
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.settings import host_of
 from dbt_pendo.spec.sync import FieldType, Group, Object
@@ -197,7 +197,7 @@ def adds_up(answer: Answer, sent: int, create: bool) -> bool:
         create: Whether it was to create those that Pendo lacks, which may be counted in ``total`` only.
     """
     document = answer.json
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or contradicts(document):
         return False
     told = len(_items(document, "missing")) + len(_items(document, "errors"))
     failed = told if document.get("failed") is None else document["failed"]

@@ -55,6 +55,10 @@ def counts(**changed: Any) -> str:
         ("[]", False, False),
         ("", False, False),
         ('{"error": "service unavailable"}', False, False),
+        # Its sums fit.
+        ('{"total": 3, "updated": 3, "failed": 0, "error": "service unavailable"}', False, False),
+        ('{"total": 3, "updated": 3, "failed": 0, "success": false}', False, False),
+        ('{"total": 3, "updated": 3, "failed": 0, "status": "error"}', False, False),
         ("<html>", False, False),
     ],
 )
@@ -96,6 +100,7 @@ def send_event(client: PendoClient) -> Any:
         "Accepted",
         '{"status": "ok", "code": 200}',
         '{"errors": [], "failed": 0}',
+        '{"code": 0, "error": null}',
     ],
 )
 def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(sandbox, client, call, status, body):
@@ -121,6 +126,9 @@ def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(
         '{"Error": "no"}',
         '{"code": 500, "message": "Internal error"}',
         '{"statusCode": 503}',
+        '{"ok": "false"}',
+        '{"statusCode": 403, "message": "no"}',
+        '{"errorMessage": "no"}',
         '{"fault": {"faultstring": "no"}}',
         '[{}, {"error": "no"}]',
     ],

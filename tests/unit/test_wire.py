@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import itertools
+import logging
+import re
 import socket
 import time
 import zlib
@@ -81,6 +84,7 @@ def in_chunks(request: RawRequest, *headers: str) -> bytes:
         pytest.param(lambda request: [echo(request) + b"!"], id="a body longer than its length"),
         pytest.param(lambda request: [in_chunks(request) + STRAY], id="something after the last chunk"),
         pytest.param(lambda request: [in_chunks(request, "Content-Length: 3")], id="two lengths"),
+        pytest.param(lambda request: [in_chunks(request, "no header")], id="a header that is none"),
     ],
 )
 def test_a_connection_with_something_left_is_not_used_again(connect, answer):
@@ -121,6 +125,33 @@ def test_an_answer_that_is_none_is_a_fault_in_a_line(connect, answer):
     assert len(server.requests) == 2
     assert len(caught.value.message) < 600
     assert "\n" not in caught.value.message
+
+
+def test_what_comes_before_a_body_is_quoted_by_no_library(connect):
+    log = io.StringIO()
+    # dbt's libraries put one there.
+    handler = logging.StreamHandler(log)
+    logging.getLogger().addHandler(handler)
+
+    def answer(request: RawRequest) -> Iterator[Step]:
+        key = request.headers["x-pendo-integration-key"]
+        yield ok(b"{}", f"\x1b[2J no header, and the key {key}")
+
+    try:
+        with RawServer(answer) as server:
+            assert connect(api_url=server.url).api("POST", PATH, b"x").json == {}
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert log.getvalue() == ""
+
+
+def test_a_secret_that_a_fault_quotes_is_not_shown_even_in_part(connect):
+    def answer(request: RawRequest) -> Iterator[Step]:
+        yield b"x" * 290 + request.headers["x-pendo-integration-key"].encode() + b"\r\n\r\n"
+
+    with RawServer(answer) as server, pytest.raises(UnavailableError) as caught:
+        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
+    assert re.search(r"BadStatusLine \(x{290}\*\*\*\)", caught.value.message)
 
 
 def test_gzip_is_read(connect):
