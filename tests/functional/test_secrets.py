@@ -68,6 +68,10 @@ def test_nor_is_the_project(people: SmallProject) -> None:
     for more in (
         f"vars: {{dbt_pendo: {{retry_time: {KEY}}}}}\n",
         f"vars: {{dbt_pendo: {{integration_key: {KEY}}}}}\n",
+        f"vars: {{dbt_pendo: {{{KEY}: 1}}}}\n",
+        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, {KEY}: 1}}]}}}}\n",
+        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, format: {KEY}}}]}}}}\n",
+        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, events: [{KEY}]}}]}}}}\n",
         f"vars: dbt_pendo: {KEY}\n",
         f"{{ {KEY}\n",
     ):
