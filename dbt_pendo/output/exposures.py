@@ -1,15 +1,15 @@
-"""The exposures of all syncs."""
+"""Prints the exposures of all syncs."""
 
 from __future__ import annotations
 
 from dbt_pendo import __version__
 from dbt_pendo.commands.exposures import Lineage
-from dbt_pendo.output.documents import exposure_entry
+from dbt_pendo.output.documents import document, exposure_entry
 from dbt_pendo.output.terminal import Tag, Terminal, number
 
 
 def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:
-    """Prints the exposure of each sync, and what became of the file."""
+    """Prints the exposure of each sync, and whether the file was written."""
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
     lines.line(f"Found {number(len(lineage.exposures), 'sync')} in manifest.json")
     lines.line()
@@ -25,3 +25,5 @@ def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:
         lines.line(f"{lineage.place} is not up to date. `dbt-pendo exposures` writes it.", "error")
     else:
         lines.line(f"Wrote {lineage.place}. `dbt parse` makes it part of the lineage.", "success")
+    status = ("outdated" if check else "written") if lineage.outdated else "unchanged"
+    lines.document(document(map(exposure_entry, lineage.exposures), file=lineage.place, status=status))

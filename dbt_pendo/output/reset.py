@@ -1,16 +1,16 @@
-"""What became of ledgers and locks."""
+"""Prints what `reset` did with ledgers, and `unlock` with locks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
-from dbt_pendo.output.documents import reset_entry, unlocked_entry
+from dbt_pendo.output.documents import document, reset_entry, unlocked_entry
 from dbt_pendo.output.terminal import Level, Tag, Terminal, number
 
 
 def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
-    """Prints what became of each sync's ledger."""
+    """Prints what each sync's ledger holds now."""
     for index, one in enumerate(done, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
         note = "" if one.error else f"{number(one.adopted, 'row')} adopted" if adopt or one.known else "forgotten"
@@ -24,10 +24,11 @@ def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
     lines.line()
     if done and not any(one.error for one in done):
         lines.line("Nothing was sent. `dbt-pendo plan` shows what the next sync would do.")
+    lines.document(document(map(reset_entry, done)))
 
 
 def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
-    """Prints what became of each sync's lock."""
+    """Prints who held each sync's lock, and whether it was broken."""
     for one in unlocked:
         level: Level = "info"
         text = f"{one.sync} is not locked."
@@ -36,3 +37,4 @@ def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
         elif one.holder is not None:
             text, level = f"{one.sync} is locked by {one.holder}, which seems alive; --force breaks it.", "error"
         lines.line(text, level, "LockShown", unlocked_entry(one))
+    lines.document(document(map(unlocked_entry, unlocked)))

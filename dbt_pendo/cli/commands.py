@@ -1,0 +1,465 @@
+"""The commands that work on a dbt project: their flags, what they call, and their exit status.
+
+Each imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dbt_pendo.cli.options import (
+    DBT,
+    LINEAGE_SETTINGS,
+    PROFILE,
+    REQUIRE_TESTS,
+    SETTINGS,
+    SOURCES,
+    WARN_ERROR,
+    CommandLine,
+    DbtCommand,
+    command,
+    option,
+)
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.keys import OBJECTS
+from dbt_pendo.settings import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from dbt_pendo.delivery.sync import Options
+    from dbt_pendo.mapping.spec import Object
+
+DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
+
+
+@command(
+    click.Argument(["model"]),
+    *PROFILE,
+    option("--object", "object_", type=click.Choice(OBJECTS), help="What the rows become. Default: a guess."),
+    option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Write to a new file instead of printing.",
+    ),
+    *SETTINGS,
+)
+def init(cli: CommandLine, model: str, object_: Object | None, output: Path | None) -> int:
+    """Print a starter mapping for MODEL, with comments where it guesses.
+
+    Reads the model's columns and its primary key, and Pendo's fields if the integration key is set.
+    """
+    from dbt_pendo.commands.init import as_yaml, start_mapping
+    from dbt_pendo.output.documents import document, starter_entry
+    from dbt_pendo.output.streams import lost_output
+    from dbt_pendo.project.manifest import find_model
+
+    described = find_model(cli.invocation.target_path, model)
+    starter = start_mapping(described, cli.invocation.connection, cli.invocation.settings, object_)
+    text = as_yaml(starter)
+    entry = starter_entry(starter, text, output)
+    if output is None:
+        cli.lines.text(text, "MappingStarted", entry)
+    else:
+        if described.entry is not None:
+            raise ConfigError(
+                f"{described.entry} has an entry of {described.model.name} already, and dbt takes one a model.",
+                "Print the mapping without --output, and paste it there.",
+            )
+        _write_new(output, text)
+        said = f"Wrote {output}. Read it through, then `dbt parse` and `dbt-pendo check`."
+        cli.lines.line(said, "success", "MappingStarted", entry)
+    cli.lines.document(document([entry]))
+    return int(output is None and lost_output(is_silent_about_readers=True))
+
+
+def _write_new(file: Path, text: str) -> None:
+    if file.exists():
+        raise ConfigError(f"{file} exists, and is left as it is.", "Name another file.")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}.") from None
+
+
+@command(
+    *DBT,
+    option("--offline", is_flag=True, help="Ask neither the warehouse nor Pendo: validate the mappings alone."),
+    WARN_ERROR,
+    *SETTINGS,
+)
+def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
+    """Validate every mapping against the manifest, the warehouse and Pendo."""
+    from dbt_pendo.alerts.post import unusable
+    from dbt_pendo.commands.context import choose_syncs
+    from dbt_pendo.commands.plan import check_offline, check_syncs
+    from dbt_pendo.output.plan import show_checks
+    from dbt_pendo.output.sync import show_found
+
+    if offline:
+        selected = choose_syncs(cli.invocation)
+        show_found(cli.lines, selected)
+        checked, alert_faults = list(check_offline(selected)), []
+    else:
+        checked = cli.each_sync(check_syncs)
+        settings = cli.invocation.settings
+        alert_faults = unusable(settings.alerts, settings.allow_http)
+    show_checks(cli.lines, checked, alert_faults)
+    return _exit_status(checked) or int(warn_error and any(one.warnings for one in checked))
+
+
+@command(
+    *DBT,
+    option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again."),
+    option("--show", metavar="N", type=click.IntRange(min=0), default=0, help="Print the first N records' requests."),
+    *SOURCES,
+    *SETTINGS,
+)
+def plan(cli: CommandLine, full_refresh: bool, show: int) -> int:
+    """Show what a sync would do; send and store nothing."""
+    from dbt_pendo.delivery.sync import Options
+
+    return _plan(cli, Options(full_refresh), show)
+
+
+def _plan(cli: CommandLine, options: Options, show: int) -> int:
+    from dbt_pendo.commands.plan import plan_syncs
+    from dbt_pendo.output.plan import show_plan
+
+    planned = cli.each_sync(lambda context: plan_syncs(context, options, show))
+    show_plan(cli.lines, planned)
+    return _exit_status(planned)
+
+
+@command(
+    *DBT,
+    option("--full-refresh", "-f", envvar="DBT_FULL_REFRESH", is_flag=True, help="Send every row again."),
+    option("--limit", metavar="N", type=click.IntRange(min=0), help="Send at most N rows of each sync."),
+    option("--retry-held", is_flag=True, help="Try rows again that are held after too many attempts."),
+    option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow."),
+    option("--fail-fast", "-x", envvar="DBT_FAIL_FAST", is_flag=True, help="Stop after the first failed sync."),
+    option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`."),
+    WARN_ERROR,
+    *SOURCES,
+    *SETTINGS,
+)
+def sync(
+    cli: CommandLine,
+    full_refresh: bool,
+    limit: int | None,
+    retry_held: bool,
+    force: bool,
+    fail_fast: bool,
+    dry_run: bool,
+    warn_error: bool,
+) -> int:
+    """Bring Pendo to what the warehouse holds; only changes are sent."""
+    from dbt_pendo.delivery.sync import Options
+
+    if dry_run:
+        return _plan(cli, Options(full_refresh, retry_held=retry_held), show=0)
+    return _sync(cli, Options(full_refresh, limit, force, retry_held), fail_fast, warn_error)
+
+
+def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool, built: bool = False) -> int:
+    from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
+    from dbt_pendo.output.github import write_step_summary
+    from dbt_pendo.output.streams import lost_output
+    from dbt_pendo.output.sync import SyncView, show_results
+
+    target_path = cli.invocation.target_path
+    with cli.open_context() as (selected, context):
+        if context is None:
+            results = nothing_to_sync(selected, target_path)
+        else:
+            with cli.lines.progress() as bars:
+                results = run_syncs(context, options, fail_fast, target_path, SyncView(cli.lines, bars))
+    show_results(cli.lines, results, selected.last_run if built else None)
+    write_step_summary(results)
+    cli.lines.document(results.to_dict())
+    lost_output()
+    return results.exit_code(warn_error)
+
+
+class BuildCommand(DbtCommand):
+    """A command that takes every argument of ``dbt build``, beside flags of ours."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps for dbt all arguments but our own flags, as they were written."""
+        ours = {
+            flag: param.is_flag
+            for param in self.params
+            if isinstance(param, click.Option) and (param.name in ENVIRONMENT or param.name == "as_json")
+            for flag in (*param.opts, *param.secondary_opts)
+        }
+        ctx.meta[DBT_ARGUMENTS] = []
+        left = iter(args)
+        for arg in left:
+            name = arg.partition("=")[0]
+            if name not in ours or (ours[name] and name != arg):
+                ctx.meta[DBT_ARGUMENTS].append(arg)
+            elif name == arg and not ours[name]:
+                # The next argument is the flag's value.
+                next(left, None)
+        return super().parse_args(ctx, args)
+
+
+@command(
+    *DBT,
+    option("--fail-fast", "-x", envvar="DBT_FAIL_FAST", is_flag=True, help="Stop after the first failure."),
+    WARN_ERROR,
+    *REQUIRE_TESTS,
+    *SETTINGS,
+    cls=BuildCommand,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
+    """Run `dbt build`, then sync what it has built.
+
+    Takes all arguments of `dbt build`. It needs dbt on the PATH; that may be another dbt than the one dbt-pendo uses.
+    """
+    from dbt_pendo.commands.select import Selection
+    from dbt_pendo.delivery.sync import Options
+    from dbt_pendo.output.sync import show_built_nothing
+    from dbt_pendo.project.build import run_dbt_build
+
+    invocation = cli.invocation
+    arguments = click.get_current_context().meta[DBT_ARGUMENTS]
+    status, has_built = run_dbt_build(arguments, invocation.target_path, cli.lines.as_json)
+    if not has_built and status:
+        message = f"`dbt build` ended with exit status {status} before it built anything; nothing was synced."
+        raise ConfigError(message, "What went wrong is above, in dbt's words.")
+    if not has_built:
+        show_built_nothing(cli.lines)
+        return 0
+    # dbt has applied the selection: what it selected is what it built.
+    gates = replace(invocation.gates, only_built=True)
+    cli.invocation = replace(invocation, selection=Selection(), gates=gates)
+    return max(_sync(cli, Options(), fail_fast, warn_error, built=True), int(status != 0))
+
+
+@command(*DBT, option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."), *SETTINGS)
+def fields(cli: CommandLine, create: bool) -> int:
+    """Show Pendo's fields beside the mapped ones."""
+    from dbt_pendo.commands.fields import compare_fields
+    from dbt_pendo.output.fields import show_fields
+
+    with cli.open_context() as (_, context):
+        found, unmapped = ([], []) if context is None else compare_fields(context, create)
+    show_fields(cli.lines, found, unmapped)
+    return _exit_status(found)
+
+
+@command(*DBT, option("--repair", is_flag=True, help="Resend what has drifted."), *SETTINGS)
+def verify(cli: CommandLine, repair: bool) -> int:
+    """Read Pendo back and compare it with the warehouse."""
+    from dbt_pendo.commands.verify import verify_syncs
+    from dbt_pendo.output.documents import document, verified_entry
+    from dbt_pendo.output.sync import SyncView
+    from dbt_pendo.output.verify import show_verified
+
+    target_path = cli.invocation.target_path
+    verified = cli.each_sync(lambda context: verify_syncs(context, repair, target_path, SyncView(cli.lines)))
+    show_verified(cli.lines, verified)
+    cli.lines.document(document(map(verified_entry, verified)))
+    return _exit_status(verified) or int(not all(one.in_order for one in verified))
+
+
+@command(
+    *DBT,
+    option("--adopt", is_flag=True, help="Take all rows for delivered, without sending them."),
+    option("--from-pendo", is_flag=True, help="Take those rows for delivered that Pendo holds already."),
+    *SETTINGS,
+)
+def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
+    """Forget what was delivered, so that the next sync sends every row."""
+    from dbt_pendo.commands.reset import reset_syncs
+    from dbt_pendo.output.reset import show_reset
+
+    if adopt and from_pendo:
+        raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
+    done = cli.each_sync(lambda context: reset_syncs(context, adopt, from_pendo))
+    show_reset(cli.lines, done, adopt)
+    return _exit_status(done)
+
+
+@command(
+    *DBT,
+    option("--force", is_flag=True, help="Break the lock of a run that still gives signs of life, too."),
+    *SETTINGS,
+)
+def unlock(cli: CommandLine, force: bool) -> int:
+    """Break the lock a dead run left."""
+    from dbt_pendo.commands.reset import unlock_syncs
+    from dbt_pendo.output.reset import show_unlocked
+
+    unlocked = cli.each_sync(lambda context: unlock_syncs(context, force), announced=False)
+    show_unlocked(cli.lines, unlocked)
+    return int(any(one.holder and not one.broken for one in unlocked))
+
+
+@command(
+    *PROFILE,
+    option("--limit", metavar="N", type=click.IntRange(min=1), default=20, help="How many runs. Default: 20."),
+    *SETTINGS,
+)
+def runs(cli: CommandLine, limit: int) -> int:
+    """List the latest runs, from the warehouse."""
+    from dbt_pendo.history.runs import open_past
+    from dbt_pendo.output.documents import document
+    from dbt_pendo.output.runs import run_entry, show_runs
+
+    invocation = cli.invocation
+    with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
+        found = past.runs(limit)
+    show_runs(cli.lines, found)
+    cli.lines.document(document(map(run_entry, found)))
+    return 0
+
+
+@command(
+    click.Argument(["run_id"], metavar="[RUN]", default="last"),
+    *PROFILE,
+    option("--requests", is_flag=True, help="List the run's calls to Pendo."),
+    option("--failed", is_flag=True, help="Only calls that Pendo did not do as asked, with their bodies."),
+    option("--row", metavar="KEY", help="Only calls that carried this row, with their bodies."),
+    option("--rows", metavar="N", type=click.IntRange(min=0), default=20, help="Rejected rows to show. Default: 20."),
+    *SETTINGS,
+)
+def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> int:
+    """Show one run: its counts, the rows that were not delivered, and its calls.
+
+    RUN is a run's id, or how it begins or ends. Default: the last one.
+    """
+    from dbt_pendo.history.runs import last_calls, open_past, summed
+    from dbt_pendo.output.documents import document
+    from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
+
+    invocation = cli.invocation
+    with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
+        found = past.run(run_id)
+        calls = past.calls(found.run_id)
+        if requests or failed or row is not None:
+            if calls is None:
+                raise ConfigError(
+                    f"The calls of run {found.run_id} are not kept on this machine.",
+                    "They lie in dbt's target folder of the machine that ran it, under dbt_pendo/runs.",
+                )
+            calls = [call for call in calls if (call.failed or not failed) and (row is None or call.carried((row,)))]
+            show_calls(cli.lines, calls, with_bodies=failed or row is not None)
+            cli.lines.document(document(map(call_entry, calls)))
+            return 0
+        reasons = {sync.sync: past.reasons(sync) for sync in found.syncs}
+        rejected = {sync.sync: past.rejected_rows(sync, rows) for sync in found.syncs}
+    carried = {
+        sync: last_calls(calls or (), sync, {one.key for one in refused if one.key is not None})
+        for sync, refused in rejected.items()
+        if refused
+    }
+    show_run(cli.lines, found, reasons, rejected, carried, None if calls is None else summed(calls))
+    cli.lines.document(
+        document(
+            [run_entry(found)],
+            reasons=[reason_entry(sync, reason) for sync, found in reasons.items() for reason in found],
+            rejected=[
+                rejected_entry(sync, one, carried[sync].get(one.key or ""))
+                for sync, refused in rejected.items()
+                for one in refused
+            ],
+        )
+    )
+    return 0
+
+
+@command(click.Argument(["sync"]), click.Argument(["key"]), *DBT, *SETTINGS)
+def row(cli: CommandLine, sync: str, key: str) -> int:
+    """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
+    from dbt_pendo.commands.row import row_history
+    from dbt_pendo.output.documents import document
+    from dbt_pendo.output.runs import row_entry, show_row
+
+    with cli.open_context(announced=False) as (_, context):
+        if context is None:
+            raise ConfigError(f"There is no sync {sync}.", "Syncs: none.")
+        history = row_history(context, sync, key, cli.invocation.target_path)
+    show_row(cli.lines, history)
+    cli.lines.document(document([row_entry(history)]))
+    return 0
+
+
+@command(
+    *PROFILE,
+    option(
+        "--output",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where to write it. Default: pendo_report.html in dbt's target folder.",
+    ),
+    option("--runs", metavar="N", type=click.IntRange(min=1), default=50, help="How many runs. Default: 50."),
+    *SETTINGS,
+)
+def report(cli: CommandLine, output: Path | None, runs: int) -> int:
+    """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
+    from dbt_pendo.history.report import read_mapped, review
+    from dbt_pendo.history.runs import open_past
+    from dbt_pendo.output.documents import document
+    from dbt_pendo.output.report import REPORT_FILE, page, report_entry, show_report, write_page
+
+    invocation, settings = cli.invocation, cli.invocation.settings
+    mapped = read_mapped(invocation.target_path)
+    with open_past(invocation.connection, settings, invocation.target_path) as past:
+        found = review(past, mapped, invocation.project_dir.name, settings.mask, runs)
+    path = output or invocation.target_path / REPORT_FILE
+    write_page(page(found, datetime.datetime.now(datetime.timezone.utc), settings.secrets), path)
+    show_report(cli.lines, found, path)
+    cli.lines.document(document([report_entry(found, path)]))
+    return 0
+
+
+@command(
+    *PROFILE,
+    option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="The file to write. Default: pendo_exposures.yml in the first of the project's model-paths.",
+    ),
+    option("--check", is_flag=True, help="Write nothing; exit 1 if the file is not up to date."),
+    *LINEAGE_SETTINGS,
+)
+def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
+    """Write dbt exposures of all syncs, so that dbt's lineage shows Pendo.
+
+    Reads the manifest alone, and writes a file of its own.
+    """
+    from dbt_pendo.commands.exposures import write_exposures
+    from dbt_pendo.output.exposures import show_exposures
+
+    lineage = write_exposures(cli.invocation, output, check)
+    show_exposures(cli.lines, lineage, check)
+    return int(check and lineage.outdated)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="The same: the schema is JSON already.")
+def schema(as_json: bool) -> int:
+    """Print the JSON Schema of `meta.pendo`, for editors."""
+    from dbt_pendo.mapping.json_schema import json_schema
+    from dbt_pendo.output.streams import lost_output
+
+    click.echo(json.dumps(json_schema(), indent=2))
+    return int(lost_output(is_silent_about_readers=True))
+
+
+def _exit_status(findings: Iterable[Any]) -> int:
+    """Returns the highest exit status of the errors found: 2 for configuration, 1 for the rest."""
+    return max((one.error.exit_code for one in findings if one.error), default=0)
