@@ -16,39 +16,33 @@ import click
 
 from dbt_pendo.cli.options import (
     DBT,
+    DBT_ARGUMENTS,
     LINEAGE_SETTINGS,
     PROFILE,
     REQUIRE_TESTS,
     SETTINGS,
     SOURCES,
     WARN_ERROR,
+    BuildCommand,
     CommandLine,
-    DbtCommand,
     command,
+    file_option,
+    number_option,
     option,
 )
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.keys import OBJECTS
-from dbt_pendo.settings import ENVIRONMENT
 
 if TYPE_CHECKING:
     from dbt_pendo.delivery.sync import Options
     from dbt_pendo.mapping.spec import Object
-
-DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
 
 @command(
     click.Argument(["model"]),
     *PROFILE,
     option("--object", "object_", type=click.Choice(OBJECTS), help="What the rows become. Default: a guess."),
-    option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Write to a new file instead of printing.",
-    ),
+    file_option("--output", "-o", help="Write to a new file instead of printing."),
     *SETTINGS,
 )
 def init(cli: CommandLine, model: str, object_: Object | None, output: Path | None) -> int:
@@ -119,7 +113,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
 @command(
     *DBT,
     option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again."),
-    option("--show", metavar="N", type=click.IntRange(min=0), default=0, help="Print the first N records' requests."),
+    number_option("--show", least=0, default=0, help="Print the first N records' requests."),
     *SOURCES,
     *SETTINGS,
 )
@@ -142,7 +136,7 @@ def _plan(cli: CommandLine, options: Options, show: int) -> int:
 @command(
     *DBT,
     option("--full-refresh", "-f", envvar="DBT_FULL_REFRESH", is_flag=True, help="Send every row again."),
-    option("--limit", metavar="N", type=click.IntRange(min=0), help="Send at most N rows of each sync."),
+    number_option("--limit", least=0, help="Send at most N rows of each sync."),
     option("--retry-held", is_flag=True, help="Try rows again that are held after too many attempts."),
     option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow."),
     option("--fail-fast", "-x", envvar="DBT_FAIL_FAST", is_flag=True, help="Stop after the first failed sync."),
@@ -187,29 +181,6 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
     cli.lines.document(results.to_dict())
     lost_output()
     return results.exit_code(warn_error)
-
-
-class BuildCommand(DbtCommand):
-    """A command that takes every argument of ``dbt build``, beside flags of ours."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keeps for dbt all arguments but our own flags, as they were written."""
-        ours = {
-            flag: param.is_flag
-            for param in self.params
-            if isinstance(param, click.Option) and (param.name in ENVIRONMENT or param.name == "as_json")
-            for flag in (*param.opts, *param.secondary_opts)
-        }
-        ctx.meta[DBT_ARGUMENTS] = []
-        left = iter(args)
-        for arg in left:
-            name = arg.partition("=")[0]
-            if name not in ours or (ours[name] and name != arg):
-                ctx.meta[DBT_ARGUMENTS].append(arg)
-            elif name == arg and not ours[name]:
-                # The next argument is the flag's value.
-                next(left, None)
-        return super().parse_args(ctx, args)
 
 
 @command(
@@ -306,11 +277,7 @@ def unlock(cli: CommandLine, force: bool) -> int:
     return int(any(one.holder and not one.broken for one in unlocked))
 
 
-@command(
-    *PROFILE,
-    option("--limit", metavar="N", type=click.IntRange(min=1), default=20, help="How many runs. Default: 20."),
-    *SETTINGS,
-)
+@command(*PROFILE, number_option("--limit", default=20, help="How many runs. Default: 20."), *SETTINGS)
 def runs(cli: CommandLine, limit: int) -> int:
     """List the latest runs, from the warehouse."""
     from dbt_pendo.history.runs import open_past
@@ -331,7 +298,7 @@ def runs(cli: CommandLine, limit: int) -> int:
     option("--requests", is_flag=True, help="List the run's calls to Pendo."),
     option("--failed", is_flag=True, help="Only calls that Pendo did not do as asked, with their bodies."),
     option("--row", metavar="KEY", help="Only calls that carried this row, with their bodies."),
-    option("--rows", metavar="N", type=click.IntRange(min=0), default=20, help="Rejected rows to show. Default: 20."),
+    number_option("--rows", least=0, default=20, help="Rejected rows to show. Default: 20."),
     *SETTINGS,
 )
 def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> int:
@@ -397,13 +364,8 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
 
 @command(
     *PROFILE,
-    option(
-        "--output",
-        metavar="FILE",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="Where to write it. Default: pendo_report.html in dbt's target folder.",
-    ),
-    option("--runs", metavar="N", type=click.IntRange(min=1), default=50, help="How many runs. Default: 50."),
+    file_option("--output", help="Where to write it. Default: pendo_report.html in dbt's target folder."),
+    number_option("--runs", default=50, help="How many runs. Default: 50."),
     *SETTINGS,
 )
 def report(cli: CommandLine, output: Path | None, runs: int) -> int:
@@ -426,11 +388,9 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> int:
 
 @command(
     *PROFILE,
-    option(
+    file_option(
         "--output",
         "-o",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
         help="The file to write. Default: pendo_exposures.yml in the first of the project's model-paths.",
     ),
     option("--check", is_flag=True, help="Write nothing; exit 1 if the file is not up to date."),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 SELECTING = ("--select", "-s", "--exclude")
+DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 SETTINGS_HELP: Mapping[str, str] = {
     "region": "Pendo's region: us, us1, eu, jpn, au.",
     "api_url": "Any other host of Pendo's API: a custom domain, a proxy, the sandbox.",
@@ -47,6 +48,16 @@ SETTINGS_HELP: Mapping[str, str] = {
 def option(*names: str, **attributes: Any) -> click.Option:
     """Returns a flag as a value; its help shows the environment variable ``envvar``."""
     return click.Option(names, show_envvar=True, **attributes)
+
+
+def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
+    """Returns a flag that takes a whole number."""
+    return option(name, metavar="N", type=click.IntRange(min=least), **attributes)
+
+
+def file_option(*names: str, **attributes: Any) -> click.Option:
+    """Returns a flag that takes the file to write."""
+    return option(*names, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), **attributes)
 
 
 def _settings(*names: str) -> list[click.Option]:
@@ -94,12 +105,8 @@ REQUIRE_TESTS = _settings("require_tests")
 SOURCES = [
     option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
     *REQUIRE_TESTS,
-    option(
-        "--dbt-cloud-run-id", metavar="N", type=click.IntRange(min=1), help="Sync what this run of dbt Cloud built."
-    ),
-    option(
-        "--dbt-cloud-job-id", metavar="N", type=click.IntRange(min=1), help="The same of the job's latest good run."
-    ),
+    number_option("--dbt-cloud-run-id", help="Sync what this run of dbt Cloud built."),
+    number_option("--dbt-cloud-job-id", help="The same of the job's latest good run."),
     option(
         "--published",
         is_flag=True,
@@ -143,6 +150,29 @@ class DbtCommand(click.Command):
             else:
                 spread.append(arg)
         return super().parse_args(ctx, spread)
+
+
+class BuildCommand(DbtCommand):
+    """A command that takes every argument of ``dbt build``, beside flags of ours."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps for dbt all arguments but our own flags, as they were written."""
+        ours = {
+            flag: param.is_flag
+            for param in self.params
+            if isinstance(param, click.Option) and (param.name in ENVIRONMENT or param.name == "as_json")
+            for flag in (*param.opts, *param.secondary_opts)
+        }
+        ctx.meta[DBT_ARGUMENTS] = []
+        left = iter(args)
+        for arg in left:
+            name = arg.partition("=")[0]
+            if name not in ours or (ours[name] and name != arg):
+                ctx.meta[DBT_ARGUMENTS].append(arg)
+            elif name == arg and not ours[name]:
+                # The next argument is the flag's value.
+                next(left, None)
+        return super().parse_args(ctx, args)
 
 
 class CommandLine:
