@@ -22,6 +22,7 @@ from dbt_pendo.cli.options import (
     REQUIRE_TESTS,
     SETTINGS,
     SOURCES,
+    TABLE_OUTPUT,
     WARN_ERROR,
     BuildCommand,
     CommandLine,
@@ -217,15 +218,22 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
     return max(_sync(cli, Options(), fail_fast, warn_error, built=True), int(status != 0))
 
 
-@command(*DBT, option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."), *SETTINGS)
+@command(
+    *DBT, option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."), TABLE_OUTPUT, *SETTINGS
+)
 def fields(cli: CommandLine, create: bool) -> int:
     """Show Pendo's fields beside the mapped ones."""
     from dbt_pendo.commands.fields import compare_fields
+    from dbt_pendo.output.documents import fields_entry, unmapped_entry
     from dbt_pendo.output.fields import show_fields
+    from dbt_pendo.output.tables import field_rows
 
     with cli.open_context() as (_, context):
         found, unmapped = ([], []) if context is None else compare_fields(context, create)
-    show_fields(cli.lines, found, unmapped)
+    if cli.wants_table:
+        cli.print_table(field_rows(map(fields_entry, found), map(unmapped_entry, unmapped)))
+    else:
+        show_fields(cli.lines, found, unmapped)
     return _exit_status(found)
 
 
@@ -277,16 +285,20 @@ def unlock(cli: CommandLine, force: bool) -> int:
     return int(any(one.holder and not one.broken for one in unlocked))
 
 
-@command(*PROFILE, number_option("--limit", default=20, help="How many runs. Default: 20."), *SETTINGS)
+@command(*PROFILE, number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, *SETTINGS)
 def runs(cli: CommandLine, limit: int) -> int:
     """List the latest runs, from the warehouse."""
     from dbt_pendo.history.runs import open_past
     from dbt_pendo.output.documents import document
     from dbt_pendo.output.runs import run_entry, show_runs
+    from dbt_pendo.output.tables import run_row
 
     invocation = cli.invocation
     with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
         found = past.runs(limit)
+    if cli.wants_table:
+        cli.print_table(run_row(run_entry(run)) for run in found)
+        return 0
     show_runs(cli.lines, found)
     cli.lines.document(document(map(run_entry, found)))
     return 0
@@ -299,6 +311,7 @@ def runs(cli: CommandLine, limit: int) -> int:
     option("--failed", is_flag=True, help="Only calls that Pendo did not do as asked, with their bodies."),
     option("--row", metavar="KEY", help="Only calls that carried this row, with their bodies."),
     number_option("--rows", least=0, default=20, help="Rejected rows to show. Default: 20."),
+    TABLE_OUTPUT,
     *SETTINGS,
 )
 def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> int:
@@ -309,6 +322,7 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     from dbt_pendo.history.runs import last_calls, open_past, summed
     from dbt_pendo.output.documents import document
     from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
+    from dbt_pendo.output.tables import sync_row
 
     invocation = cli.invocation
     with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
@@ -321,8 +335,14 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
                     "They lie in dbt's target folder of the machine that ran it, under dbt_pendo/runs.",
                 )
             calls = [call for call in calls if (call.failed or not failed) and (row is None or call.carried((row,)))]
+            if cli.wants_table:
+                cli.print_table(map(call_entry, calls))
+                return 0
             show_calls(cli.lines, calls, with_bodies=failed or row is not None)
             cli.lines.document(document(map(call_entry, calls)))
+            return 0
+        if cli.wants_table:
+            cli.print_table(map(sync_row, run_entry(found)["syncs"]))
             return 0
         reasons = {sync.sync: past.reasons(sync) for sync in found.syncs}
         rejected = {sync.sync: past.rejected_rows(sync, rows) for sync in found.syncs}

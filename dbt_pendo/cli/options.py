@@ -131,6 +131,14 @@ OUTPUT = [
         help="Colours, or none. Default: colours on a terminal.",
     ),
 ]
+# Of commands whose answer is one small table.
+TABLE_OUTPUT = option(
+    "--output",
+    "table_format",
+    type=click.Choice(["text", "csv", "json"]),
+    default="text",
+    help="`csv` or `json` prints nothing but the table, for other programs.",
+)
 WARN_ERROR = option("--warn-error", envvar="DBT_WARN_ERROR", is_flag=True, help="Warnings exit 1.")
 
 
@@ -185,9 +193,14 @@ class CommandLine:
         from dbt_pendo.output.terminal import Terminal
 
         self._flags = flags
+        self._secrets = secrets
+        self.table_format = flags.get("table_format", "text")
+        self.wants_table = self.table_format != "text"
+        if self.wants_table and flags["as_json"]:
+            raise click.UsageError("--output and --json exclude each other.")
         self.lines = Terminal(
             as_json=flags["as_json"],
-            quiet=flags["quiet"],
+            quiet=flags["quiet"] or self.wants_table,
             json_lines=flags["log_format"] == "json",
             colors=flags["use_colors"],
             secrets=secrets,
@@ -201,6 +214,12 @@ class CommandLine:
             ConfigError: If there is no project, or a flag or setting makes no sense.
         """
         return _read_invocation(self._flags)
+
+    def print_table(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Prints rows as ``--output`` says."""
+        from dbt_pendo.output.tables import write_table
+
+        write_table(rows, self.table_format, self._secrets)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
         """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""
