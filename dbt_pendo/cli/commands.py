@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbt_pendo.cli.options import (
-    DBT,
     DBT_ARGUMENTS,
     LINEAGE_SETTINGS,
-    PROFILE,
     REQUIRE_TESTS,
-    SETTINGS,
     SOURCES,
     TABLE_OUTPUT,
     WARN_ERROR,
@@ -41,10 +38,9 @@ if TYPE_CHECKING:
 
 @command(
     click.Argument(["model"]),
-    *PROFILE,
     option("--object", "object_", type=click.Choice(OBJECTS), help="What the rows become. Default: a guess."),
     file_option("--output", "-o", help="Write to a new file instead of printing."),
-    *SETTINGS,
+    selects=False,
 )
 def init(cli: CommandLine, model: str, object_: Object | None, output: Path | None) -> int:
     """Print a starter mapping for MODEL, with comments where it guesses.
@@ -86,10 +82,8 @@ def _write_new(file: Path, text: str) -> None:
 
 
 @command(
-    *DBT,
     option("--offline", is_flag=True, help="Ask neither the warehouse nor Pendo: validate the mappings alone."),
     WARN_ERROR,
-    *SETTINGS,
 )
 def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
@@ -112,11 +106,9 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
 
 
 @command(
-    *DBT,
     option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again."),
     number_option("--show", least=0, default=0, help="Print the first N records' requests."),
     *SOURCES,
-    *SETTINGS,
 )
 def plan(cli: CommandLine, full_refresh: bool, show: int) -> int:
     """Show what a sync would do; send and store nothing."""
@@ -135,7 +127,6 @@ def _plan(cli: CommandLine, options: Options, show: int) -> int:
 
 
 @command(
-    *DBT,
     option("--full-refresh", "-f", envvar="DBT_FULL_REFRESH", is_flag=True, help="Send every row again."),
     number_option("--limit", least=0, help="Send at most N rows of each sync."),
     option("--retry-held", is_flag=True, help="Try rows again that are held after too many attempts."),
@@ -144,7 +135,6 @@ def _plan(cli: CommandLine, options: Options, show: int) -> int:
     option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`."),
     WARN_ERROR,
     *SOURCES,
-    *SETTINGS,
 )
 def sync(
     cli: CommandLine,
@@ -185,11 +175,9 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
 
 
 @command(
-    *DBT,
     option("--fail-fast", "-x", envvar="DBT_FAIL_FAST", is_flag=True, help="Stop after the first failure."),
     WARN_ERROR,
     *REQUIRE_TESTS,
-    *SETTINGS,
     cls=BuildCommand,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
@@ -218,9 +206,7 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
     return max(_sync(cli, Options(), fail_fast, warn_error, built=True), int(status != 0))
 
 
-@command(
-    *DBT, option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."), TABLE_OUTPUT, *SETTINGS
-)
+@command(option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."), TABLE_OUTPUT)
 def fields(cli: CommandLine, create: bool) -> int:
     """Show Pendo's fields beside the mapped ones."""
     from dbt_pendo.commands.fields import compare_fields
@@ -237,7 +223,7 @@ def fields(cli: CommandLine, create: bool) -> int:
     return _exit_status(found)
 
 
-@command(*DBT, option("--repair", is_flag=True, help="Resend what has drifted."), *SETTINGS)
+@command(option("--repair", is_flag=True, help="Resend what has drifted."))
 def verify(cli: CommandLine, repair: bool) -> int:
     """Read Pendo back and compare it with the warehouse."""
     from dbt_pendo.commands.verify import verify_syncs
@@ -253,10 +239,8 @@ def verify(cli: CommandLine, repair: bool) -> int:
 
 
 @command(
-    *DBT,
     option("--adopt", is_flag=True, help="Take all rows for delivered, without sending them."),
     option("--from-pendo", is_flag=True, help="Take those rows for delivered that Pendo holds already."),
-    *SETTINGS,
 )
 def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
     """Forget what was delivered, so that the next sync sends every row."""
@@ -270,11 +254,7 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
     return _exit_status(done)
 
 
-@command(
-    *DBT,
-    option("--force", is_flag=True, help="Break the lock of a run that still gives signs of life, too."),
-    *SETTINGS,
-)
+@command(option("--force", is_flag=True, help="Break the lock of a run that still gives signs of life, too."))
 def unlock(cli: CommandLine, force: bool) -> int:
     """Break the lock a dead run left."""
     from dbt_pendo.commands.reset import unlock_syncs
@@ -285,7 +265,7 @@ def unlock(cli: CommandLine, force: bool) -> int:
     return int(any(one.holder and not one.broken for one in unlocked))
 
 
-@command(*PROFILE, number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, *SETTINGS)
+@command(number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, selects=False)
 def runs(cli: CommandLine, limit: int) -> int:
     """List the latest runs, from the warehouse."""
     from dbt_pendo.history.runs import open_past
@@ -306,13 +286,12 @@ def runs(cli: CommandLine, limit: int) -> int:
 
 @command(
     click.Argument(["run_id"], metavar="[RUN]", default="last"),
-    *PROFILE,
     option("--requests", is_flag=True, help="List the run's calls to Pendo."),
     option("--failed", is_flag=True, help="Only calls that Pendo did not do as asked, with their bodies."),
     option("--row", metavar="KEY", help="Only calls that carried this row, with their bodies."),
     number_option("--rows", least=0, default=20, help="Rejected rows to show. Default: 20."),
     TABLE_OUTPUT,
-    *SETTINGS,
+    selects=False,
 )
 def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> int:
     """Show one run: its counts, the rows that were not delivered, and its calls.
@@ -366,7 +345,7 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     return 0
 
 
-@command(click.Argument(["sync"]), click.Argument(["key"]), *DBT, *SETTINGS)
+@command(click.Argument(["sync"]), click.Argument(["key"]))
 def row(cli: CommandLine, sync: str, key: str) -> int:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
     from dbt_pendo.commands.row import row_history
@@ -383,10 +362,9 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
 
 
 @command(
-    *PROFILE,
     file_option("--output", help="Where to write it. Default: pendo_report.html in dbt's target folder."),
     number_option("--runs", default=50, help="How many runs. Default: 50."),
-    *SETTINGS,
+    selects=False,
 )
 def report(cli: CommandLine, output: Path | None, runs: int) -> int:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
@@ -407,14 +385,14 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> int:
 
 
 @command(
-    *PROFILE,
     file_option(
         "--output",
         "-o",
         help="The file to write. Default: pendo_exposures.yml in the first of the project's model-paths.",
     ),
     option("--check", is_flag=True, help="Write nothing; exit 1 if the file is not up to date."),
-    *LINEAGE_SETTINGS,
+    selects=False,
+    settings=LINEAGE_SETTINGS,
 )
 def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
     """Write dbt exposures of all syncs, so that dbt's lineage shows Pendo.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -91,9 +91,7 @@ PROFILE = [
     option("--target-path", envvar="DBT_TARGET_PATH", type=click.Path(path_type=Path), help="dbt's target folder."),
     option("--vars", "dbt_vars", help="dbt variables, as YAML."),
 ]
-# The same, and dbt's selection.
-DBT = [
-    *PROFILE,
+SELECTION = [
     option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
     option("--exclude", multiple=True, help="Models to leave out."),
     option("--selector", help="A selector of selectors.yml."),
@@ -240,12 +238,23 @@ class CommandLine:
 
 
 def command(
-    *parameters: click.Parameter, cls: type[click.Command] = DbtCommand, **attributes: Any
+    *parameters: click.Parameter,
+    selects: bool = True,
+    settings: Sequence[click.Option] = SETTINGS,
+    cls: type[click.Command] = DbtCommand,
+    **attributes: Any,
 ) -> Callable[[Callable[..., int]], click.Command]:
     """Makes a click command of a function that returns the exit status; its first argument is a ``CommandLine``.
 
-    The parameters that the function does not name are flags for the ``CommandLine``. An error of ours is printed, and
-    its exit status returned.
+    Flags that the function has no argument for are the ``CommandLine``'s. An error of ours is printed, and its exit
+    status returned.
+
+    Args:
+        parameters: Those of the command, beside those that all commands have.
+        selects: Whether the command has dbt's selection flags.
+        settings: Flags of settings.
+        cls: How the arguments are read.
+        attributes: Others of ``click.Command``.
     """
 
     def decorate(function: Callable[..., int]) -> click.Command:
@@ -260,7 +269,7 @@ def command(
                 cli.lines.failed(error)
                 return error.exit_code
 
-        params = [*parameters, *OUTPUT]
+        params = [*PROFILE, *(SELECTION if selects else ()), *parameters, *settings, *OUTPUT]
         return cls(function.__name__, callback=run, params=params, help=inspect.getdoc(function), **attributes)
 
     return decorate
