@@ -16,7 +16,7 @@ import click
 
 from dbt_pendo.cli.options import (
     DBT_ARGUMENTS,
-    LINEAGE_SETTINGS,
+    LINEAGE_FLAGS,
     REQUIRE_TESTS,
     SOURCES,
     TABLE_OUTPUT,
@@ -167,10 +167,10 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
         else:
             with cli.lines.progress() as bars:
                 results = run_syncs(context, options, fail_fast, target_path, SyncView(cli.lines, bars))
-    show_results(cli.lines, results, selected.last_run if built else None)
-    write_step_summary(results)
-    cli.lines.document(results.to_dict())
-    lost_output()
+        show_results(cli.lines, results, selected.last_run if built else None)
+        write_step_summary(results)
+        cli.lines.document(results.to_dict())
+        lost_output()
     return results.exit_code(warn_error)
 
 
@@ -392,7 +392,7 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> int:
     ),
     option("--check", is_flag=True, help="Write nothing; exit 1 if the file is not up to date."),
     selects=False,
-    settings=LINEAGE_SETTINGS,
+    settings=LINEAGE_FLAGS,
 )
 def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
     """Write dbt exposures of all syncs, so that dbt's lineage shows Pendo.

@@ -60,7 +60,7 @@ def file_option(*names: str, **attributes: Any) -> click.Option:
     return option(*names, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), **attributes)
 
 
-def _settings(*names: str) -> list[click.Option]:
+def _setting_flags(*names: str) -> list[click.Option]:
     # The environment is read by load_settings, which knows the order of precedence.
     options = []
     for name in names:
@@ -96,9 +96,9 @@ SELECTION = [
     option("--exclude", multiple=True, help="Models to leave out."),
     option("--selector", help="A selector of selectors.yml."),
 ]
-SETTINGS = _settings(*(name for name in ENVIRONMENT if name not in ("require_tests", "owner")))
-LINEAGE_SETTINGS = _settings("region", "api_url", "owner")
-REQUIRE_TESTS = _settings("require_tests")
+SETTING_FLAGS = _setting_flags(*(name for name in ENVIRONMENT if name not in ("require_tests", "owner")))
+LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
+REQUIRE_TESTS = _setting_flags("require_tests")
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
 SOURCES = [
     option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
@@ -240,7 +240,7 @@ class CommandLine:
 def command(
     *parameters: click.Parameter,
     selects: bool = True,
-    settings: Sequence[click.Option] = SETTINGS,
+    settings: Sequence[click.Option] = SETTING_FLAGS,
     cls: type[click.Command] = DbtCommand,
     **attributes: Any,
 ) -> Callable[[Callable[..., int]], click.Command]:
