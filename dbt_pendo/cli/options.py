@@ -211,7 +211,37 @@ class CommandLine:
         Raises:
             ConfigError: If there is no project, or a flag or setting makes no sense.
         """
-        return _read_invocation(self._flags)
+        from dbt_pendo.commands.context import Invocation
+        from dbt_pendo.commands.select import Gates, Selection
+        from dbt_pendo.warehouse.session import Connection
+
+        flags = self._flags
+        project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
+        # Commands that select no models need no manifest; nor do those that take them from what was published.
+        works_without_project = flags.get("published", "select" not in flags)
+        if works_without_project and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
+            project = {}
+        else:
+            project = _read_project(
+                project_dir, " Or name the profile, with --profile." if works_without_project else ""
+            )
+        cli_vars = _read_vars(flags["dbt_vars"])
+        ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
+        settings = load_settings(flags, ours)
+        return Invocation(
+            project_dir,
+            # dbt, too, takes a relative target path from the project's folder.
+            target_path=project_dir / (flags["target_path"] or project.get("target-path") or "target"),
+            models_path=project_dir / _first_model_path(project),
+            connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
+            settings=settings,
+            selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
+            gates=Gates(flags.get("only_built", False), settings.require_tests),
+            needs_evidence="only_built" in flags,
+            published=flags.get("published", False),
+            dbt_cloud_run_id=flags.get("dbt_cloud_run_id") or 0,
+            dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
+        )
 
     def print_table(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Prints rows as ``--output`` says."""
@@ -273,37 +303,6 @@ def command(
         return cls(function.__name__, callback=run, params=params, help=inspect.getdoc(function), **attributes)
 
     return decorate
-
-
-def _read_invocation(flags: Mapping[str, Any]) -> Invocation:
-    from dbt_pendo.commands.context import Invocation
-    from dbt_pendo.commands.select import Gates, Selection
-    from dbt_pendo.warehouse.session import Connection
-
-    project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
-    # Commands that select no models need no manifest; nor do those that take them from what was published.
-    works_without_project = flags.get("published", "select" not in flags)
-    if works_without_project and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
-        project = {}
-    else:
-        project = _read_project(project_dir, " Or name the profile, with --profile." if works_without_project else "")
-    cli_vars = _read_vars(flags["dbt_vars"])
-    ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
-    settings = load_settings(flags, ours)
-    return Invocation(
-        project_dir,
-        # dbt, too, takes a relative target path from the project's folder.
-        target_path=project_dir / (flags["target_path"] or project.get("target-path") or "target"),
-        models_path=project_dir / _first_model_path(project),
-        connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
-        settings=settings,
-        selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
-        gates=Gates(flags.get("only_built", False), settings.require_tests),
-        needs_evidence="only_built" in flags,
-        published=flags.get("published", False),
-        dbt_cloud_run_id=flags.get("dbt_cloud_run_id") or 0,
-        dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
-    )
 
 
 def _read_project(project_dir: Path, other_way: str) -> dict[str, Any]:

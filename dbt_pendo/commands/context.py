@@ -209,24 +209,15 @@ def open_context(
         ConfigError: If the syncs cannot be read, or the profile cannot be used.
         WarehouseError: If the warehouse cannot be reached.
     """
-    if invocation.published:
-        if invocation.dbt_cloud_run_id or invocation.dbt_cloud_job_id:
-            raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
-        with _open(invocation) as context:
-            on_selected(context.selected)
-            yield context.selected, context if context.selected.syncs else None
-        return
-    selected = choose_syncs(invocation)
-    on_selected(selected)
-    if not selected.syncs:
-        yield selected, None
-        return
-    with _open(invocation, selected) as context:
-        yield selected, context
-
-
-@contextlib.contextmanager
-def _open(invocation: Invocation, selected: Selected | None = None) -> Iterator[Context]:
+    selected = None
+    if not invocation.published:
+        selected = choose_syncs(invocation)
+        on_selected(selected)
+        if not selected.syncs:
+            yield selected, None
+            return
+    elif invocation.dbt_cloud_run_id or invocation.dbt_cloud_job_id:
+        raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
     settings, stop = invocation.settings, Stop()
     with (
         stop_on_signals(stop),
@@ -237,7 +228,9 @@ def _open(invocation: Invocation, selected: Selected | None = None) -> Iterator[
         if selected is None:
             schema = session.own_schema(settings.schema)
             selected = select_published(session, schema, invocation.selection, invocation.gates)
-        yield Context(selected, session, settings, client, calls, stop)
+            on_selected(selected)
+        context = Context(selected, session, settings, client, calls, stop)
+        yield selected, context if selected.syncs else None
 
 
 def new_run_id() -> str:
