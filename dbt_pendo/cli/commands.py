@@ -48,7 +48,7 @@ def init(cli: CommandLine, model: str, object_: Object | None, output: Path | No
     Reads the model's columns and its primary key, and Pendo's fields if the integration key is set.
     """
     from dbt_pendo.commands.init import as_yaml, start_mapping
-    from dbt_pendo.output.documents import document, starter_entry
+    from dbt_pendo.output.documents import starter_entry
     from dbt_pendo.output.streams import lost_output
     from dbt_pendo.project.manifest import find_model
 
@@ -67,7 +67,7 @@ def init(cli: CommandLine, model: str, object_: Object | None, output: Path | No
         _write_new(output, text)
         said = f"Wrote {output}. Read it through, then `dbt parse` and `dbt-pendo check`."
         cli.lines.line(said, "success", "MappingStarted", entry)
-    cli.lines.document(document([entry]))
+    cli.print_document([entry])
     return int(output is None and lost_output(is_silent_about_readers=True))
 
 
@@ -90,6 +90,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     from dbt_pendo.alerts.post import unusable
     from dbt_pendo.commands.context import choose_syncs
     from dbt_pendo.commands.plan import check_offline, check_syncs
+    from dbt_pendo.output.documents import checked_entry
     from dbt_pendo.output.plan import show_checks
     from dbt_pendo.output.sync import show_found
 
@@ -102,6 +103,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
         settings = cli.invocation.settings
         alert_faults = unusable(settings.alerts, settings.allow_http)
     show_checks(cli.lines, checked, alert_faults)
+    cli.print_document(map(checked_entry, checked))
     return _exit_status(checked) or int(warn_error and any(one.warnings for one in checked))
 
 
@@ -119,10 +121,12 @@ def plan(cli: CommandLine, full_refresh: bool, show: int) -> int:
 
 def _plan(cli: CommandLine, options: Options, show: int) -> int:
     from dbt_pendo.commands.plan import plan_syncs
+    from dbt_pendo.output.documents import planned_entry
     from dbt_pendo.output.plan import show_plan
 
     planned = cli.each_sync(lambda context: plan_syncs(context, options, show))
     show_plan(cli.lines, planned)
+    cli.print_document(map(planned_entry, planned))
     return _exit_status(planned)
 
 
@@ -216,10 +220,9 @@ def fields(cli: CommandLine, create: bool) -> int:
 
     with cli.open_context() as (_, context):
         found, unmapped = ([], []) if context is None else compare_fields(context, create)
-    if cli.wants_table:
-        cli.print_table(field_rows(map(fields_entry, found), map(unmapped_entry, unmapped)))
-    else:
-        show_fields(cli.lines, found, unmapped)
+    show_fields(cli.lines, found, unmapped)
+    entries, left = list(map(fields_entry, found)), list(map(unmapped_entry, unmapped))
+    cli.print_document(entries, rows=field_rows(entries, left), unmapped=left)
     return _exit_status(found)
 
 
@@ -227,14 +230,14 @@ def fields(cli: CommandLine, create: bool) -> int:
 def verify(cli: CommandLine, repair: bool) -> int:
     """Read Pendo back and compare it with the warehouse."""
     from dbt_pendo.commands.verify import verify_syncs
-    from dbt_pendo.output.documents import document, verified_entry
+    from dbt_pendo.output.documents import verified_entry
     from dbt_pendo.output.sync import SyncView
     from dbt_pendo.output.verify import show_verified
 
     target_path = cli.invocation.target_path
     verified = cli.each_sync(lambda context: verify_syncs(context, repair, target_path, SyncView(cli.lines)))
     show_verified(cli.lines, verified)
-    cli.lines.document(document(map(verified_entry, verified)))
+    cli.print_document(map(verified_entry, verified))
     return _exit_status(verified) or int(not all(one.in_order for one in verified))
 
 
@@ -245,12 +248,14 @@ def verify(cli: CommandLine, repair: bool) -> int:
 def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
     """Forget what was delivered, so that the next sync sends every row."""
     from dbt_pendo.commands.reset import reset_syncs
+    from dbt_pendo.output.documents import reset_entry
     from dbt_pendo.output.reset import show_reset
 
     if adopt and from_pendo:
         raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
     done = cli.each_sync(lambda context: reset_syncs(context, adopt, from_pendo))
     show_reset(cli.lines, done, adopt)
+    cli.print_document(map(reset_entry, done))
     return _exit_status(done)
 
 
@@ -258,29 +263,26 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
 def unlock(cli: CommandLine, force: bool) -> int:
     """Break the lock a dead run left."""
     from dbt_pendo.commands.reset import unlock_syncs
+    from dbt_pendo.output.documents import unlocked_entry
     from dbt_pendo.output.reset import show_unlocked
 
     unlocked = cli.each_sync(lambda context: unlock_syncs(context, force), announced=False)
     show_unlocked(cli.lines, unlocked)
+    cli.print_document(map(unlocked_entry, unlocked))
     return int(any(one.holder and not one.broken for one in unlocked))
 
 
 @command(number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, selects=False)
 def runs(cli: CommandLine, limit: int) -> int:
     """List the latest runs, from the warehouse."""
-    from dbt_pendo.history.runs import open_past
-    from dbt_pendo.output.documents import document
     from dbt_pendo.output.runs import run_entry, show_runs
     from dbt_pendo.output.tables import run_row
 
-    invocation = cli.invocation
-    with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
+    with cli.open_past() as past:
         found = past.runs(limit)
-    if cli.wants_table:
-        cli.print_table(run_row(run_entry(run)) for run in found)
-        return 0
     show_runs(cli.lines, found)
-    cli.lines.document(document(map(run_entry, found)))
+    entries = list(map(run_entry, found))
+    cli.print_document(entries, rows=map(run_row, entries))
     return 0
 
 
@@ -298,13 +300,11 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
 
     RUN is a run's id, or how it begins or ends. Default: the last one.
     """
-    from dbt_pendo.history.runs import last_calls, open_past, summed
-    from dbt_pendo.output.documents import document
+    from dbt_pendo.history.runs import last_calls, summed
     from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
     from dbt_pendo.output.tables import sync_row
 
-    invocation = cli.invocation
-    with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
+    with cli.open_past() as past:
         found = past.run(run_id)
         calls = past.calls(found.run_id)
         if requests or failed or row is not None:
@@ -314,14 +314,9 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
                     "They lie in dbt's target folder of the machine that ran it, under dbt_pendo/runs.",
                 )
             calls = [call for call in calls if (call.failed or not failed) and (row is None or call.carried((row,)))]
-            if cli.wants_table:
-                cli.print_table(map(call_entry, calls))
-                return 0
             show_calls(cli.lines, calls, with_bodies=failed or row is not None)
-            cli.lines.document(document(map(call_entry, calls)))
-            return 0
-        if cli.wants_table:
-            cli.print_table(map(sync_row, run_entry(found)["syncs"]))
+            entries = list(map(call_entry, calls))
+            cli.print_document(entries, rows=entries)
             return 0
         reasons = {sync.sync: past.reasons(sync) for sync in found.syncs}
         rejected = {sync.sync: past.rejected_rows(sync, rows) for sync in found.syncs}
@@ -331,16 +326,16 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
         if refused
     }
     show_run(cli.lines, found, reasons, rejected, carried, None if calls is None else summed(calls))
-    cli.lines.document(
-        document(
-            [run_entry(found)],
-            reasons=[reason_entry(sync, reason) for sync, found in reasons.items() for reason in found],
-            rejected=[
-                rejected_entry(sync, one, carried[sync].get(one.key or ""))
-                for sync, refused in rejected.items()
-                for one in refused
-            ],
-        )
+    entry = run_entry(found)
+    cli.print_document(
+        [entry],
+        rows=map(sync_row, entry["syncs"]),
+        reasons=[reason_entry(sync, reason) for sync, found in reasons.items() for reason in found],
+        rejected=[
+            rejected_entry(sync, one, carried[sync].get(one.key or ""))
+            for sync, refused in rejected.items()
+            for one in refused
+        ],
     )
     return 0
 
@@ -349,7 +344,6 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
 def row(cli: CommandLine, sync: str, key: str) -> int:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
     from dbt_pendo.commands.row import row_history
-    from dbt_pendo.output.documents import document
     from dbt_pendo.output.runs import row_entry, show_row
 
     with cli.open_context(announced=False) as (_, context):
@@ -357,7 +351,7 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
             raise ConfigError(f"There is no sync {sync}.", "Syncs: none.")
         history = row_history(context, sync, key, cli.invocation.target_path)
     show_row(cli.lines, history)
-    cli.lines.document(document([row_entry(history)]))
+    cli.print_document([row_entry(history)])
     return 0
 
 
@@ -369,18 +363,16 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
 def report(cli: CommandLine, output: Path | None, runs: int) -> int:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
     from dbt_pendo.history.report import read_mapped, review
-    from dbt_pendo.history.runs import open_past
-    from dbt_pendo.output.documents import document
     from dbt_pendo.output.report import REPORT_FILE, page, report_entry, show_report, write_page
 
     invocation, settings = cli.invocation, cli.invocation.settings
     mapped = read_mapped(invocation.target_path)
-    with open_past(invocation.connection, settings, invocation.target_path) as past:
+    with cli.open_past() as past:
         found = review(past, mapped, invocation.project_dir.name, settings.mask, runs)
     path = output or invocation.target_path / REPORT_FILE
     write_page(page(found, datetime.datetime.now(datetime.timezone.utc), settings.secrets), path)
     show_report(cli.lines, found, path)
-    cli.lines.document(document([report_entry(found, path)]))
+    cli.print_document([report_entry(found, path)])
     return 0
 
 
@@ -400,10 +392,13 @@ def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
     Reads the manifest alone, and writes a file of its own.
     """
     from dbt_pendo.commands.exposures import write_exposures
+    from dbt_pendo.output.documents import exposure_entry
     from dbt_pendo.output.exposures import show_exposures
 
     lineage = write_exposures(cli.invocation, output, check)
     show_exposures(cli.lines, lineage, check)
+    status = ("outdated" if check else "written") if lineage.outdated else "unchanged"
+    cli.print_document(map(exposure_entry, lineage.exposures), file=lineage.place, status=status)
     return int(check and lineage.outdated)
 
 

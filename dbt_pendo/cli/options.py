@@ -19,6 +19,7 @@ from dbt_pendo.settings import ENVIRONMENT, default_project_dir, load_settings
 if TYPE_CHECKING:
     from dbt_pendo.commands.context import Context, Invocation
     from dbt_pendo.commands.select import Selected
+    from dbt_pendo.history.runs import Past
 
 Answer = TypeVar("Answer")
 
@@ -192,13 +193,12 @@ class CommandLine:
 
         self._flags = flags
         self._secrets = secrets
-        self.table_format = flags.get("table_format", "text")
-        self.wants_table = self.table_format != "text"
-        if self.wants_table and flags["as_json"]:
+        self._table_format = flags.get("table_format", "text")
+        if self._table_format != "text" and flags["as_json"]:
             raise click.UsageError("--output and --json exclude each other.")
         self.lines = Terminal(
-            as_json=flags["as_json"],
-            quiet=flags["quiet"] or self.wants_table,
+            as_json=flags["as_json"] or self._table_format != "text",
+            quiet=flags["quiet"],
             json_lines=flags["log_format"] == "json",
             colors=flags["use_colors"],
             secrets=secrets,
@@ -243,11 +243,37 @@ class CommandLine:
             dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
         )
 
-    def print_table(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Prints rows as ``--output`` says."""
-        from dbt_pendo.output.tables import write_table
+    def print_document(
+        self, entries: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any
+    ) -> None:
+        """Prints what ``--json`` or ``--output`` asks for.
 
-        write_table(rows, self.table_format, self._secrets)
+        Args:
+            entries: The results of the command's document.
+            rows: The same as a table.
+            more: What else the document has, by name.
+        """
+        if self._table_format == "text":
+            from dbt_pendo.output.documents import document
+
+            self.lines.document(document(entries, **more))
+        else:
+            from dbt_pendo.output.tables import write_table
+
+            write_table(rows, self._table_format, self._secrets)
+
+    def print_error(self, error: DbtPendoError) -> None:
+        """Prints the error that ended the command, on stderr if stdout is to be a table."""
+        if self._table_format == "text":
+            self.lines.failed(error)
+        else:
+            self.lines.error(error, "CommandFailed")
+
+    def open_past(self) -> AbstractContextManager[Past]:
+        """Opens the warehouse for a look at past runs."""
+        from dbt_pendo.history.runs import open_past
+
+        return open_past(self.invocation.connection, self.invocation.settings, self.invocation.target_path)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
         """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""
@@ -296,7 +322,7 @@ def command(
             try:
                 return function(cli, **arguments)
             except DbtPendoError as error:
-                cli.lines.failed(error)
+                cli.print_error(error)
                 return error.exit_code
 
         params = [*PROFILE, *(SELECTION if selects else ()), *parameters, *settings, *OUTPUT]

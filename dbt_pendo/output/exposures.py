@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dbt_pendo import __version__
 from dbt_pendo.commands.exposures import Lineage
-from dbt_pendo.output.documents import document, exposure_entry
+from dbt_pendo.output.documents import exposure_entry
 from dbt_pendo.output.terminal import Tag, Terminal, number
 
 
@@ -25,5 +25,3 @@ def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:
         lines.line(f"{lineage.place} is not up to date. `dbt-pendo exposures` writes it.", "error")
     else:
         lines.line(f"Wrote {lineage.place}. `dbt parse` makes it part of the lineage.", "success")
-    status = ("outdated" if check else "written") if lineage.outdated else "unchanged"
-    lines.document(document(map(exposure_entry, lineage.exposures), file=lineage.place, status=status))

@@ -9,7 +9,7 @@ import orjson
 
 from dbt_pendo.delivery.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
 from dbt_pendo.mapping.spec import Column
-from dbt_pendo.output.documents import document, fields_entry, unmapped_entry
+from dbt_pendo.output.documents import fields_entry
 from dbt_pendo.output.terminal import Tag, Terminal, number
 from dbt_pendo.pendo.metadata import SchemaField
 
@@ -41,7 +41,6 @@ def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence
         lines.line("Not every mapped field can be written.", "error")
     elif found:
         lines.line("All mapped fields can be written.", "success")
-    lines.document(document(map(fields_entry, found), unmapped=[unmapped_entry(one) for one in unmapped]))
 
 
 def _field_row(one: MatchedField) -> tuple[str, ...]:

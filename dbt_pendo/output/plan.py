@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbt_pendo.commands.plan import Checked
-from dbt_pendo.output.documents import checked_entry, document, planned_entry
+from dbt_pendo.output.documents import checked_entry, planned_entry
 from dbt_pendo.output.terminal import Tag, Terminal, number
 from dbt_pendo.warehouse.pages import Planned
 
@@ -25,7 +25,6 @@ def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
         _show_warnings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.body)
-    lines.document(document(map(planned_entry, planned)))
     if planned:
         lines.line()
     if any(one.error for one in planned):
@@ -42,7 +41,6 @@ def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Seque
         lines.node(index, len(checked), text, tag, "", "SyncChecked", checked_entry(one))
         lines.message_below(one.error, "error")
         _show_warnings(lines, one)
-    lines.document(document(map(checked_entry, checked)))
     lines.line()
     if failed := sum(one.error is not None for one in checked):
         lines.line(f"{failed} of {number(len(checked), 'mapping')} cannot be synced.", "error")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
-from dbt_pendo.output.documents import document, reset_entry, unlocked_entry
+from dbt_pendo.output.documents import reset_entry, unlocked_entry
 from dbt_pendo.output.terminal import Level, Tag, Terminal, number
 
 
@@ -24,7 +24,6 @@ def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
     lines.line()
     if done and not any(one.error for one in done):
         lines.line("Nothing was sent. `dbt-pendo plan` shows what the next sync would do.")
-    lines.document(document(map(reset_entry, done)))
 
 
 def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
@@ -37,4 +36,3 @@ def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
         elif one.holder is not None:
             text, level = f"{one.sync} is locked by {one.holder}, which seems alive; --force breaks it.", "error"
         lines.line(text, level, "LockShown", unlocked_entry(one))
-    lines.document(document(map(unlocked_entry, unlocked)))
