@@ -65,11 +65,9 @@ def _setting_flags(*names: str) -> list[click.Option]:
     # The environment is read by load_settings, which knows the order of precedence.
     options = []
     for name in names:
-        variable, kind = ENVIRONMENT[name]
-        flag = f"--{name.replace('_', '-')}"
-        if kind is bool:
-            flag += f"/--no-{name.replace('_', '-')}"
-        options.append(click.Option([flag, name], default=None, help=f"{SETTINGS_HELP[name]}  [env var: {variable}]"))
+        (variable, kind), flag = ENVIRONMENT[name], name.replace("_", "-")
+        flags = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
+        options.append(click.Option([flags, name], default=None, help=f"{SETTINGS_HELP[name]}  [env var: {variable}]"))
     return options
 
 
@@ -151,11 +149,9 @@ class DbtCommand(click.Command):
         for arg in args:
             if arg.startswith("-"):
                 flag = arg if arg in SELECTING else None
-                spread.append(arg)
             elif flag is not None and spread[-1] != flag:
-                spread += [flag, arg]
-            else:
-                spread.append(arg)
+                spread.append(flag)
+            spread.append(arg)
         return super().parse_args(ctx, spread)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,8 @@ def write_exposures(invocation: Invocation, output: Path | None, check: bool) ->
                 f"{elsewhere} has an exposure {one.name} already, and dbt takes one of a name.",
                 "Rename or remove it there, then run `dbt parse`.",
             )
-    text = _as_yaml(written)
+    document = {"exposures": [one.properties for one in written]}
+    text = _HEADER + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     if text != before and not check:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -170,8 +171,3 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)
-
-
-def _as_yaml(exposures: Iterable[Exposure]) -> str:
-    document = {"exposures": [one.properties for one in exposures]}
-    return _HEADER + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
