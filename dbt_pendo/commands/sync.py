@@ -41,8 +41,7 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: 
     run_id = context.begin(target_path)
     ready = [_prepare(context, model, spec) for model, spec in syncs]
     results: list[SyncResult] = []
-    for index, prepared in enumerate(ready, start=1):
-        _, spec = syncs[index - 1]
+    for index, ((_, spec), prepared) in enumerate(zip(syncs, ready, strict=True), start=1):
         verdict = context.selected.verdicts[spec.unique_id]
         if verdict.may_run:
             observer.sync_started(index, len(syncs), spec, verdict.reason)
