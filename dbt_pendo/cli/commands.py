@@ -356,7 +356,9 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
 
 
 @command(
-    file_option("--output", help="Where to write it. Default: pendo_report.html in dbt's target folder."),
+    file_option(
+        "--output", dir_okay=False, help="Where to write it. Default: pendo_report.html in dbt's target folder."
+    ),
     number_option("--runs", default=50, help="How many runs. Default: 50."),
     selects=False,
 )

@@ -56,9 +56,9 @@ def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
     return option(name, metavar="N", type=click.IntRange(min=least), **attributes)
 
 
-def file_option(*names: str, **attributes: Any) -> click.Option:
-    """Returns a flag that takes the file to write."""
-    return option(*names, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), **attributes)
+def file_option(*names: str, dir_okay: bool = True, **attributes: Any) -> click.Option:
+    """Returns a flag that takes the file to write; ``dir_okay`` leaves it to the command to refuse a folder."""
+    return option(*names, metavar="FILE", type=click.Path(path_type=Path, dir_okay=dir_okay), **attributes)
 
 
 def _setting_flags(*names: str) -> list[click.Option]:
