@@ -9,10 +9,17 @@ MATRIX := 1.8 1.10 1.11 1.12
 
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
+# Installs a package of Debian's; one at a time, for targets may run side by side.
+INSTALL_DEBIAN = flock Makefile $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive sh -c \
+	'apt-get update -qq && apt-get install -y -qq $(1)' >/dev/null
+
 # The oldest PostgreSQL that Debian 12 has.
 POSTGRES_15 := /usr/lib/postgresql/15/bin
 
-.PHONY: help demo test test-postgres-15 test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
+# What CI has beside `make test`, the longest first.
+ENGINES := spark snowflake postgres-15 rendered recipes report
+
+.PHONY: help demo environments test test-engines test-postgres-15 test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
 	test-dbt-2 soak lint format bench clean
 
 help: ## Show this help.
@@ -89,8 +96,12 @@ export DUCKDB_DRIVER
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
+environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15,$(ENGINES)),.venv-$(name)/.installed)
+
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
+
+test-engines: $(ENGINES:%=test-%) ## Run the tests on the other engines, and those of recipes and report; -j2 halves the time.
 
 test-matrix: $(MATRIX:%=test-dbt-%) ## Run the DuckDB path with each version of dbt-core that is claimed to work.
 
@@ -110,9 +121,7 @@ test-dbt-2: $(INSTALLED) .venv-dbt-2/.installed ## Run what touches dbt v2 with 
 		$(BIN)/python -m pytest -q tests/functional/test_dbt_2.py
 
 test-postgres-15: $(INSTALLED) ## Run the warehouse's tests on PostgreSQL 15, installed from Debian if it is missing.
-	[ -x $(POSTGRES_15)/initdb ] || { $(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15; } \
-		>/dev/null
+	[ -x $(POSTGRES_15)/initdb ] || $(call INSTALL_DEBIAN,--no-install-recommends postgresql-15)
 	POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest -n auto -q tests/warehouse/test_postgres.py
 
 test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs Java 17 or newer.
@@ -129,8 +138,8 @@ test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagste
 		tests/recipes/test_workflow_schema.py
 
 test-report: .venv-report/.installed ## Look at the report in Chromium, which is installed from Debian if it is missing.
-	command -v chromium >/dev/null && command -v chromedriver >/dev/null || { $(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium chromium-driver; } >/dev/null
+	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		$(call INSTALL_DEBIAN,chromium chromium-driver)
 	.venv-report/bin/python -m pytest -q tests/functional/test_report_page.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
