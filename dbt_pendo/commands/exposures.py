@@ -14,8 +14,8 @@ import yaml
 from dbt_pendo.commands.select import nothing_annotated, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
-from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.project.manifest import Manifest, Model, read_manifest
+from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.project.manifest import Manifest, read_manifest
 from dbt_pendo.settings import Settings, host_of
 
 FILE_NAME = "pendo_exposures.yml"
@@ -73,9 +73,8 @@ def write_exposures(project_dir: Path, target_path: Path, file: Path, settings: 
         check: Only look whether it is up to date.
 
     Raises:
-        ConfigError: If there is no usable manifest, nothing is annotated, the file is somebody else's, or another one
-            has an exposure of the same name.
-        MappingError: If a mapping is wrong.
+        ConfigError: If there is no usable manifest, nothing is annotated, a mapping is wrong, the file is somebody
+            else's, or another one has an exposure of the same name.
     """
     manifest = read_manifest(target_path)
     place = str(file.relative_to(project_dir) if file.is_relative_to(project_dir) else file)
@@ -94,8 +93,7 @@ def make_exposures(manifest: Manifest, settings: Settings) -> list[Exposure]:
     """Returns the exposure of each enabled sync, by name: in an order that no other change of the project changes.
 
     Raises:
-        ConfigError: If two syncs would have the same.
-        MappingError: If a mapping is wrong.
+        ConfigError: If two syncs would have the same, or a mapping is wrong.
     """
     models = {model.unique_id: model for model in manifest.models}
     specs = [spec for spec in read_specs(manifest.models) if spec.enabled]

@@ -27,6 +27,52 @@ class Annotation:
     meta: Any
     columns: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it maps nothing: there is no ``meta.pendo``, or null."""
+        return self.meta is None and not self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRows:
+    """How to tell the current rows of a snapshot's table from older versions of them."""
+
+    # The column with the end of a row's validity: null for a current row, or the value of the SQL below.
+    valid_to: str = "dbt_valid_to"
+    # SQL (dbt's ``dbt_valid_to_current``).
+    valid_to_current: str | None = None
+    # The column that is 'True' for a deleted record; dbt makes it for ``hard_deletes: new_record``.
+    is_deleted: str = "dbt_is_deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model, seed or snapshot of dbt's."""
+
+    unique_id: str
+    name: str
+    # The table or view, quoted for the adapter; None when nothing is materialised.
+    relation_name: str | None
+    database: str | None
+    schema: str
+    # The name of the table or view.
+    identifier: str
+    materialized: str
+    annotation: Annotation
+    # The dbt project or package; empty for a published build.
+    package: str = ""
+    version: str | float | None = None
+    # The ids of all nodes that it is made of, near and far.
+    ancestors: frozenset[str] = frozenset()
+    # The ids of its tests, unit tests among them.
+    tests: frozenset[str] = frozenset()
+    # The owner of its group, as dbt's YAML has it; empty if there is none.
+    owner: Mapping[str, Any] = field(default_factory=dict)
+    # Whether only its own group may refer to it.
+    is_private: bool = False
+    # None for models and seeds: each of their rows is current.
+    current_rows: CurrentRows | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
