@@ -204,7 +204,7 @@ def start_mapping(
         ConfigError: If the model is annotated already, or its columns cannot be had.
         PendoError: If Pendo refuses the key, or does not answer.
     """
-    if not described.model.annotation.is_empty:
+    if described.model.is_annotated:
         raise ConfigError(
             f"{described.model.annotation.file}: {described.model.annotation.model} carries meta.pendo already.",
             "`dbt-pendo fields` shows what it maps beside Pendo's fields.",

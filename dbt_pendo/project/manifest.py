@@ -69,7 +69,7 @@ def read_manifest(target_path: Path) -> Manifest:
         models=tuple(
             replace(model, ancestors=_ancestors(unique_id, parents), tests=frozenset(tests.get(unique_id, ())))
             for unique_id in _build_order(parents)
-            if (model := models.get(unique_id)) and not model.annotation.is_empty
+            if (model := models.get(unique_id)) and model.is_annotated
         ),
         exposures={
             str(exposure.get("name")): str(exposure.get("original_file_path"))
