@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret
+from dbt_pendo.secret import SECRET_PREFIX, Secret, shown_word
 
 Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
 Format: TypeAlias = Literal["slack", "json"]
@@ -68,7 +68,7 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
     for key in declared:
         if key not in KEYS:
             written = "on" if key is True else str(key)
-            raise ConfigError(f"{where}: unknown key `{written}`.", _advice(written, KEYS, "keys"))
+            raise ConfigError(f"{where}: unknown key `{shown_word(written)}`.", _advice(written, KEYS, "keys"))
     variable = declared["url"]
     if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
         raise ConfigError(
@@ -77,7 +77,8 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
         )
     format_ = declared.get("format") or FORMATS[0]
     if format_ not in FORMATS:
-        raise ConfigError(f"{where}.format: unknown format `{format_}`.", _advice(str(format_), FORMATS, "formats"))
+        message = f"{where}.format: unknown format `{shown_word(format_)}`."
+        raise ConfigError(message, _advice(str(format_), FORMATS, "formats"))
     return Channel(variable, _url_of(variable, environ), format_, _read_events(declared.get("events"), where))
 
 
@@ -87,7 +88,8 @@ def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
     events = declared if isinstance(declared, list) else [declared]
     for event in events:
         if event not in EVENTS:
-            raise ConfigError(f"{where}.events: unknown event `{event}`.", _advice(str(event), EVENTS, "events"))
+            message = f"{where}.events: unknown event `{shown_word(event)}`."
+            raise ConfigError(message, _advice(str(event), EVENTS, "events"))
     return tuple(cast("Event", event) for event in dict.fromkeys(events))
 
 

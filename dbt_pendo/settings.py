@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from dbt_pendo.channels import Channel, read_channels
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, secrets_of_url
+from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, secrets_of_url, shown_word
 
 # pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
 REGIONS: Mapping[str, tuple[str, str]] = {
@@ -221,7 +221,7 @@ def load_settings(
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             advice = f"Did you mean `{close[0]}`?" if close else f"Known settings: {', '.join(known)}."
-            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.", advice)
+            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{shown_word(name)}: unknown setting.", advice)
 
     values: dict[str, Any] = {}
     for name, (variable, kind) in ENVIRONMENT.items():

@@ -18,6 +18,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
+    LOOKED_AT,
     PROXY_LOGIN,
     BoundedAdapter,
     bounded,
@@ -213,7 +214,7 @@ class DbtCloud:
                 with bounded(seconds, largest=largest):
                     response = self._session.get(f"{self._api}{path}", params=query)
             except FAULTS as error:
-                status, fault = 0, self._account.secrets.hidden_in(describe_fault(error))
+                status, fault = 0, describe_fault(error, self._account.secrets)
             else:
                 status, document = response.status_code, _json(response.content)
                 if status in absent:
@@ -259,7 +260,7 @@ class DbtCloud:
             text = "an answer that is no JSON object"
         else:
             told = as_mapping(as_mapping(document).get("status")).get("user_message")
-            text = str(told or response.content[: 4 * SHOWN_BODY].decode(errors="replace"))
+            text = str(told or response.content[:LOOKED_AT].decode(errors="replace"))
         text = " ".join(self._account.secrets.hidden_in(text).split())[:SHOWN_BODY]
         return f"HTTP {response.status_code}: {text}".removesuffix(": ")
 
