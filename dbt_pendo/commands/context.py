@@ -25,9 +25,8 @@ from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, plan_options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
-from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.project.manifest import Model
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings

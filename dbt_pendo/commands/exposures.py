@@ -15,8 +15,8 @@ from dbt_pendo.commands.context import Invocation
 from dbt_pendo.commands.select import nothing_annotated, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
-from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.project.manifest import Manifest, Model, read_manifest
+from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.project.manifest import Manifest, read_manifest
 from dbt_pendo.settings import Settings, host_of
 
 FILE_NAME = "pendo_exposures.yml"
@@ -59,9 +59,8 @@ def write_exposures(invocation: Invocation, output: Path | None, check: bool) ->
         check: Only look whether it is up to date.
 
     Raises:
-        ConfigError: If there is no usable manifest, nothing is annotated, the file was not written by us, or another
-            file has an exposure of the same name.
-        MappingError: If a mapping is wrong.
+        ConfigError: If there is no usable manifest, nothing is annotated, a mapping is wrong, the file was not written
+            by us, or another file has an exposure of the same name.
     """
     project_dir, file = invocation.project_dir, output or invocation.models_path / FILE_NAME
     manifest = read_manifest(invocation.target_path)

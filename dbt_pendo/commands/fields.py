@@ -6,9 +6,8 @@ from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.fields import SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
 from dbt_pendo.delivery.prepare import IDENTIFIED, create_missing, find_source
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.metadata import FieldsRefusedError
-from dbt_pendo.project.manifest import Model
 
 
 def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], list[UnmappedField]]:

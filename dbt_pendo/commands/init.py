@@ -204,7 +204,7 @@ def start_mapping(
         ConfigError: If the model is annotated already, or its columns cannot be had.
         PendoError: If Pendo refuses the key, or does not answer.
     """
-    if described.is_annotated:
+    if described.model.is_annotated:
         raise ConfigError(
             f"{described.model.annotation.file}: {described.model.annotation.model} carries meta.pendo already.",
             "`dbt-pendo fields` shows what it maps beside Pendo's fields.",
@@ -227,7 +227,7 @@ def start_mapping(
 
 def _read_columns(described: ModelDescription, connection: Connection) -> tuple[Sequence[TableColumn], str]:
     """Returns the columns as the project describes them; as the warehouse has them where it does not say all."""
-    said = [TableColumn(column.name, column.dtype or "") for column in described.columns]
+    said = [TableColumn(name, dtype) for name, dtype in described.columns.items()]
     if said and all(column.dtype for column in said):
         return said, f"Its columns are those that {described.entry} describes."
     try:

@@ -15,8 +15,7 @@ from dbt_pendo.delivery.preview import PreviewedRequest, preview_requests
 from dbt_pendo.delivery.sync import Options, another_destination
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.event_limits import count_warnings, property_name_warnings
-from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.project.manifest import Model
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.pages import Planned
 

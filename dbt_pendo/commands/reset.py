@@ -10,8 +10,7 @@ from dbt_pendo.commands.context import Context, SyncFinding, new_run_id
 from dbt_pendo.commands.verify import Verified, compare, require_readable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.project.manifest import Model
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.warehouse.ledger import PlanOptions
 from dbt_pendo.warehouse.lock import Holder, SyncLock
 from dbt_pendo.warehouse.pages import Planned

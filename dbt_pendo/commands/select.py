@@ -1,131 +1,22 @@
-"""Chooses the syncs of a command, and holds back what dbt did not build."""
+"""Chooses the syncs of a command, and judges which of them may run after what dbt did."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.parse import parse_syncs
-from dbt_pendo.mapping.spec import Annotation, Problem, SyncSpec
-from dbt_pendo.project.manifest import Manifest, Model, as_mapping, read_current_rows, read_manifest
+from dbt_pendo.mapping.spec import Annotation, Model, SyncSpec
+from dbt_pendo.project.manifest import Manifest, as_mapping, read_current_rows, read_manifest
 from dbt_pendo.project.run_results import BUILT, LastRun, read_last_run
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.session import Session
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What has to be so for a model to be synced, beside that dbt did not fail to build it.
-
-    Attributes:
-        only_built: The last dbt command built it.
-        require_tests: No test of it failed there.
-    """
-
-    only_built: bool = False
-    require_tests: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a sync may run.
-
-    Attributes:
-        may_run: Whether it may.
-        reason: Why or why not, as half a sentence.
-        asked_for: Whether the user wanted it left out; else that it is, is worth a warning.
-    """
-
-    may_run: bool
-    reason: str
-    asked_for: bool = False
-
-
-def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
-    """Says whether a model's syncs may run.
-
-    Args:
-        model: The model.
-        last_run: What is known of dbt's last command.
-        gates: What the user asks for.
-    """
-    if last_run.doubt:
-        return Verdict(True, f"its table as it is: {last_run.doubt}")
-    status = last_run.statuses.get(model.unique_id)
-    if status is not None and status not in BUILT:
-        return Verdict(False, f"the last dbt run left the model in status {status!r}")
-    if status is not None and last_run.partial:
-        return Verdict(False, f"`dbt {last_run.command} {last_run.partial}` built it without all its rows")
-    if status is None and (parent := _unbuilt(sorted(model.ancestors), last_run)) is not None:
-        # Its table may be whole, and is older than what dbt has just failed to bring up to date.
-        return Verdict(
-            False,
-            f"stale: `dbt {last_run.command}` left {_name(parent)}, which it is made of, in status "
-            f"{last_run.statuses[parent]!r}",
-        )
-    if status is None and gates.only_built:
-        return Verdict(False, f"the last `dbt {last_run.command}` did not build it (--only-built)", asked_for=True)
-    ran = [test for test in sorted(model.tests) if test in last_run.statuses]
-    failed = [test for test in ran if last_run.statuses[test] not in BUILT | {"skipped"}]
-    if failed and gates.require_tests:
-        names = ", ".join(_name(test) for test in failed)
-        return Verdict(False, f"{len(failed)} of its tests failed (--require-tests): {names}")
-    built = "built" if status else "its table as it is, not built"
-    return Verdict(True, f"{built} by `dbt {last_run.command}`{_tested(ran, failed, last_run)}")
-
-
-def require_evidence(last_run: LastRun, gates: Gates) -> None:
-    """Refuses gates that nothing can be said about: to open them unseen, or to sync nothing, would be a guess.
-
-    Raises:
-        ConfigError: If a gate asks for what is not known.
-    """
-    nothing_built = (
-        "" if last_run.builds else f"the last dbt command was `dbt {last_run.command}`, which builds nothing"
-    )
-    for flag, asked, doubt in (
-        ("--only-built", gates.only_built, last_run.doubt or nothing_built),
-        ("--require-tests", gates.require_tests, last_run.doubt),
-    ):
-        if asked and doubt:
-            raise ConfigError(f"{flag}: {doubt}.", "Run dbt-pendo right after `dbt build`, before other dbt commands.")
-
-
-def _unbuilt(nodes: Iterable[str], last_run: LastRun) -> str | None:
-    return next((node for node in nodes if last_run.statuses.get(node, "success") not in BUILT), None)
-
-
-def _tested(ran: list[str], failed: list[str], last_run: LastRun) -> str:
-    if failed:
-        return f", {len(failed)} of {len(ran)} tests failed"
-    passed = sum(last_run.statuses[test] in BUILT for test in ran)
-    return f", {passed} test{'s' if passed > 1 else ''} passed" if passed else ""
-
-
-def _name(unique_id: str) -> str:
-    """Returns what people call a node: the part that is the name in ``test.shop.unique_users_id.1f2e`` and the like."""
-    parts = unique_id.split(".")
-    at = {"test": slice(2, 3), "unit_test": slice(-1, None)}.get(parts[0], slice(2, None))
-    return ".".join(parts[at]) or unique_id
-
-
-class MappingError(ConfigError):
-    """Mappings are wrong; carries every problem of every model."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        count = len(problems)
-        super().__init__(
-            [str(problem) for problem in problems],
-            f"{count} problem{'s' if count > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo schema` prints "
-            "what may stand there.",
-        )
-        self.problems = problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,70 +32,104 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Gates:
+    """What a model must have passed to be synced, apart from a build that did not fail."""
+
+    # The last dbt command built it.
+    only_built: bool = False
+    # None of its tests failed there.
+    require_tests: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a sync may run."""
+
+    may_run: bool
+    # Why or why not, as half a sentence.
+    reason: str
+    # Whether the user asked to leave it out; if not, leaving it out is worth a warning.
+    asked_for: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
-    """The syncs a command is about.
+    """The syncs of a command."""
 
-    Attributes:
-        origin: Where they were found, in the words of a message.
-        invocation_id: The dbt invocation that built their models.
-        syncs: Each with its model, parents before children.
-        last_run: What is known of dbt's last command.
-        verdicts: Whether each may run, by the model's id.
-        builds: The published builds they were read from, for the run to take; none where they come from a manifest.
-    """
-
+    # Where they were found, in the words of a message.
     origin: str
+    # The dbt command that built their models.
     invocation_id: str
+    # Each with its model, parents before children.
     syncs: Sequence[tuple[Model, SyncSpec]]
     last_run: LastRun
+    # By the model's id.
     verdicts: Mapping[str, Verdict]
+    # The published builds they were read from; empty if they come from a manifest.
     builds: Sequence[Build] = ()
 
 
 def select_syncs(project_dir: Path, target_path: Path, selection: Selection, gates: Gates) -> Selected:
-    """Reads the manifest, selects, and parses the mappings of the selected models.
-
-    Args:
-        project_dir: The dbt project.
-        target_path: dbt's target folder.
-        selection: Which models.
-        gates: What dbt's last command must have done to them.
+    """Returns the syncs of the selected models in dbt's manifest.
 
     Raises:
-        ConfigError: If there is no usable manifest, nothing is annotated, or the selection is not understood.
-        MappingError: If a mapping of a selected model is wrong.
+        ConfigError: If there is no usable manifest, nothing is annotated, the selection is not understood, or a mapping
+            of a selected model is wrong.
     """
     manifest = read_manifest(target_path)
     if not manifest.models:
         raise nothing_annotated(manifest)
-    models = list(manifest.models)
+    chosen = {model.unique_id for model in manifest.models}
     if selection:
-        selected = select_nodes(manifest.path, project_dir, selection.select, selection.exclude, selection.selector)
-        models = [model for model in models if model.unique_id in selected]
-    specs = read_specs(models)
-    # Of those that are not selected as well, as far as they can be read: they are for other runs.
-    all_specs, _ = parse_syncs(model.annotation for model in manifest.models)
-    refuse_shared_segments({spec.name for spec in specs}, [spec for spec in all_specs if spec.enabled])
+        chosen = select_nodes(manifest.path, project_dir, selection.select, selection.exclude, selection.selector)
+    models = [model for model in manifest.models if model.unique_id in chosen]
+    syncs = _pair(models, [model for model in manifest.models if model.unique_id not in chosen])
     last_run = read_last_run(target_path, manifest)
-    by_id = {model.unique_id: model for model in models}
-    return Selected(
-        manifest.path.name,
-        manifest.invocation_id,
-        [(by_id[spec.unique_id], spec) for spec in specs if spec.enabled],
-        last_run,
-        {model.unique_id: judge(model, last_run, gates) for model in models},
-    )
+    verdicts = {model.unique_id: judge(model, last_run, gates) for model in models}
+    return Selected(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts)
+
+
+def select_published(session: Session, schema: str, selection: Selection, gates: Gates) -> Selected:
+    """Returns the syncs of the published builds that no run has taken yet.
+
+    Args:
+        session: The warehouse.
+        schema: The schema of our tables.
+        selection: Which models, by name.
+        gates: What dbt must have done to them.
+
+    Raises:
+        ConfigError: If dbt has published nothing at all, the selection is more than names, or a mapping is wrong.
+    """
+    names, left_out = _model_names(selection.select), _model_names(selection.exclude)
+    if selection.selector:
+        raise ConfigError(f"--selector {selection.selector}: {_NO_GRAPH}", _NAMES_ONLY)
+    builds = []
+    for build in read_builds(session, schema):
+        # A versioned model has a name with its version and one without.
+        names_of_build = {build.model, *build.unique_id.split(".")[2:3]}
+        if (not names or names & names_of_build) and not left_out & names_of_build:
+            builds.append(build)
+    published = [_published(build) for build in builds]
+    syncs = _pair([model for model, _ in published])
+    verdicts = {model.unique_id: judge(model, last_run, gates) for model, last_run in published}
+    invocation_id = builds[-1].invocation_id if builds else ""
+    return Selected(f"{schema}.{BUILDS_TABLE}", invocation_id, syncs, LastRun(), verdicts, builds)
 
 
 def read_specs(models: Iterable[Model]) -> list[SyncSpec]:
     """Parses the mappings of models.
 
     Raises:
-        MappingError: If one is wrong.
+        ConfigError: If some are wrong; its message lists every mistake.
     """
     specs, problems = parse_syncs(model.annotation for model in models)
     if problems:
-        raise MappingError(problems)
+        raise ConfigError(
+            list(map(str, problems)),
+            f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo "
+            "schema` prints what may stand there.",
+        )
     return specs
 
 
@@ -216,66 +141,97 @@ def nothing_annotated(manifest: Manifest) -> ConfigError:
     )
 
 
-def refuse_shared_segments(selected: Container[str], specs: Sequence[SyncSpec]) -> None:
-    """Refuses two syncs of one segment: each would take the other's members out.
+def _pair(models: Sequence[Model], others: Sequence[Model] = ()) -> list[tuple[Model, SyncSpec]]:
+    """Returns the enabled syncs of models, each with its model.
 
     Args:
-        selected: The names of the syncs of which one has to be among the two.
-        specs: All syncs.
+        models: The models.
+        others: Models that are not selected: their mistakes are not reported, but they may fill the same segment.
 
     Raises:
-        ConfigError: If there are such syncs.
+        ConfigError: If a mapping is wrong, or two syncs fill one segment: each would remove the other's members.
     """
-    filled: dict[str, SyncSpec] = {}
-    for spec in specs:
-        if spec.segment is None or (other := filled.setdefault(spec.segment, spec)) is spec:
-            continue
-        if spec.name in selected or other.name in selected:
+    by_id = {model.unique_id: model for model in models}
+    specs = [spec for spec in read_specs(models) if spec.enabled]
+    filled: dict[str | None, SyncSpec] = {}
+    for spec in (*specs, *parse_syncs(model.annotation for model in others)[0]):
+        if (other := filled.get(spec.segment)) and spec.enabled:
             raise ConfigError(
                 f"{other.file}: {other.name} and {spec.file}: {spec.name} both fill the segment {spec.segment}.",
                 "A segment holds one model's visitors: give one of them another name, or make one model of the two.",
             )
+        if spec.segment and spec.unique_id in by_id:
+            filled[spec.segment] = spec
+    return [(by_id[spec.unique_id], spec) for spec in specs]
 
 
-def select_published(session: Session, schema: str, selection: Selection, gates: Gates) -> Selected:
-    """Reads what was published and not taken yet, and parses the mappings.
+def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
+    """Decides whether a model's syncs may run after dbt's last command, or the one that published the model."""
+    command, statuses = f"`dbt {last_run.command}`", last_run.statuses
+    if model.unique_id.startswith("snapshot.") and model.current_rows is None:
+        older = "an older release of the dbt package published it, and did not say which rows of a snapshot are current"
+        return Verdict(False, f"{older}: upgrade the package in packages.yml")
+    if last_run.published_as_is:
+        unknown = f"published by {command}, which does not say"
+        if gates.only_built:
+            return Verdict(False, f"{unknown} whether it was built (--only-built)", asked_for=True)
+        if gates.require_tests:
+            return Verdict(False, f"{unknown} what its tests said (--require-tests)")
+        return Verdict(True, f"its table as it is, published by {command}")
+    if last_run.unreliable_because:
+        return Verdict(True, f"its table as it is: {last_run.unreliable_because}")
+    status = statuses.get(model.unique_id)
+    if status is not None and status not in BUILT:
+        return Verdict(False, f"the last dbt run left the model in status {status!r}")
+    if status is not None and last_run.partial:
+        return Verdict(False, f"`dbt {last_run.command} {last_run.partial}` built it without all its rows")
+    if status is None:
+        for parent in sorted(model.ancestors):
+            if statuses.get(parent, "success") not in BUILT:
+                # The model's table may be whole, but it is older than the data that dbt just failed to build.
+                left = f"{command} left {_name(parent)}, which it is made of, in status {statuses[parent]!r}"
+                return Verdict(False, f"stale: {left}")
+        if gates.only_built:
+            return Verdict(False, f"the last {command} did not build it (--only-built)", asked_for=True)
+    ran = [test for test in sorted(model.tests) if test in statuses]
+    failed = [test for test in ran if statuses[test] not in BUILT | {"skipped"}]
+    if failed and gates.require_tests:
+        names = ", ".join(map(_name, failed))
+        return Verdict(False, f"{len(failed)} of its tests failed (--require-tests): {names}")
+    tested = ""
+    if failed:
+        tested = f", {len(failed)} of {len(ran)} tests failed"
+    elif passed := sum(statuses[test] in BUILT for test in ran):
+        tested = f", {passed} test{'s' if passed > 1 else ''} passed"
+    return Verdict(True, f"{'built' if status else 'its table as it is, not built'} by {command}{tested}")
 
-    Args:
-        session: The warehouse.
-        schema: The schema of the bookkeeping.
-        selection: Which models, by name.
-        gates: What dbt must have done to them.
+
+def require_evidence(last_run: LastRun, gates: Gates) -> None:
+    """Refuses gates if nothing is known of what dbt did: to open or to close them would be a guess.
 
     Raises:
-        ConfigError: If dbt has published nothing at all, or the selection is more than names.
-        MappingError: If a mapping is wrong.
+        ConfigError: If a gate asks for what is not known.
     """
-    names, left_out = _names(selection.select), _names(selection.exclude)
-    if selection.selector:
-        raise ConfigError(f"--selector {selection.selector}: {_NO_GRAPH}", _NAMES_ONLY)
-    builds = [
-        build
-        for build in read_builds(session, schema)
-        if (not names or names & _names_of(build)) and not left_out & _names_of(build)
-    ]
-    models = {build.unique_id: _model(build) for build in builds}
-    specs = read_specs(models.values())
-    refuse_shared_segments({spec.name for spec in specs}, [spec for spec in specs if spec.enabled])
-    return Selected(
-        f"{schema}.{BUILDS_TABLE}",
-        builds[-1].invocation_id if builds else "",
-        [(models[spec.unique_id], spec) for spec in specs if spec.enabled],
-        LastRun(),
-        {build.unique_id: _verdict(build, models[build.unique_id], gates) for build in builds},
-        builds,
-    )
+    unknown = last_run.unreliable_because
+    if gates.only_built and not unknown and not last_run.builds:
+        unknown = f"the last dbt command was `dbt {last_run.command}`, which builds nothing"
+    if unknown and (gates.only_built or gates.require_tests):
+        flag = "--only-built" if gates.only_built else "--require-tests"
+        raise ConfigError(f"{flag}: {unknown}.", "Run dbt-pendo right after `dbt build`, before other dbt commands.")
+
+
+def _name(unique_id: str) -> str:
+    """Returns what people call a node: the part that is the name in ``test.shop.unique_users_id.1f2e`` and the like."""
+    parts = unique_id.split(".")
+    at = {"test": slice(2, 3), "unit_test": slice(-1, None)}.get(parts[0], slice(2, None))
+    return ".".join(parts[at]) or unique_id
 
 
 _NO_GRAPH = "what was published does not say how models hang together."
 _NAMES_ONLY = "With --published, name models alone: --select dim_users dim_accounts."
 
 
-def _names(selected: Sequence[str]) -> set[str]:
+def _model_names(selected: Sequence[str]) -> set[str]:
     """Returns the models' names of a selection; dbt, too, takes several in one value."""
     names = {name for value in selected for name in value.split()}
     for name in sorted(names):
@@ -284,20 +240,14 @@ def _names(selected: Sequence[str]) -> set[str]:
     return names
 
 
-def _names_of(build: Build) -> set[str]:
-    """Returns what a model goes by: its name, and that with its version."""
-    return {build.model, *build.unique_id.split(".")[2:3]}
-
-
-def _model(build: Build) -> Model:
-    mapping, columns, tests = (_decoded(text, build) for text in (build.mapping, build.column_mappings, build.tests))
-    _, package, name = f"{build.unique_id}..".split(".")[:3]
-    return Model(
+def _published(build: Build) -> tuple[Model, LastRun]:
+    """Returns the model of a build, and the dbt command that published it."""
+    mapping, columns, tests, snapshot = (
+        _decoded(text, build) for text in (build.mapping, build.column_mappings, build.tests, build.snapshot)
+    )
+    model = Model(
         unique_id=build.unique_id,
-        package=package,
-        name=name,
-        # Only what refers to a model in SQL or YAML has to know it.
-        version=None,
+        name=build.model,
         relation_name=build.relation_name,
         database=build.database,
         schema=build.schema,
@@ -305,8 +255,11 @@ def _model(build: Build) -> Model:
         materialized=build.materialized,
         annotation=Annotation(build.unique_id, build.model, build.file, mapping, as_mapping(columns)),
         tests=frozenset(as_mapping(tests)),
-        current_rows=read_current_rows(as_mapping(_decoded(build.snapshot, build))) if build.snapshot else None,
+        current_rows=read_current_rows(as_mapping(snapshot)) if build.snapshot else None,
     )
+    if build.status is None:
+        return model, LastRun(build.command, published_as_is=True)
+    return model, LastRun(build.command, {build.unique_id: build.status, **as_mapping(tests)}, build.partial or "")
 
 
 def _decoded(text: str | None, build: Build) -> Any:
@@ -317,18 +270,3 @@ def _decoded(text: str | None, build: Build) -> Any:
             f"{BUILDS_TABLE}: {build.unique_id} in dbt invocation {build.invocation_id} holds what is no JSON: {text}",
             "Somebody has changed it; build the model again.",
         ) from None
-
-
-def _verdict(build: Build, model: Model, gates: Gates) -> Verdict:
-    if build.unique_id.startswith("snapshot.") and model.current_rows is None:
-        older = "an older release of the dbt package published it, and did not say which rows of a snapshot are current"
-        return Verdict(False, f"{older}: upgrade the package in packages.yml")
-    if build.status is not None:
-        statuses = {build.unique_id: build.status, **as_mapping(_decoded(build.tests, build))}
-        return judge(model, LastRun(build.command, statuses, build.partial or ""), gates)
-    unknown = f"published by `dbt {build.command}`, which does not say"
-    if gates.only_built:
-        return Verdict(False, f"{unknown} whether it was built (--only-built)", asked_for=True)
-    if gates.require_tests:
-        return Verdict(False, f"{unknown} what its tests said (--require-tests)")
-    return Verdict(True, f"its table as it is, published by `dbt {build.command}`")

@@ -16,9 +16,8 @@ from dbt_pendo.delivery.results import Observer, RunResults, SyncResult, SyncSta
 from dbt_pendo.delivery.signals import InterruptedRunError
 from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import KeyRefusedError
-from dbt_pendo.project.manifest import Model
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.runs import log_run

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 from dbt_pendo.delivery.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import FieldType, Group, Object, SyncSpec
+from dbt_pendo.mapping.spec import FieldType, Group, Model, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_fields, read_schema, verify_key
 from dbt_pendo.pendo.track import verify_secret
-from dbt_pendo.project.manifest import Model
 from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret

@@ -255,3 +255,38 @@ class SyncSpec:
         }
         canonical = json.dumps(mapped, sort_keys=True, default=str)
         return hashlib.md5(canonical.encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentRows:
+    """How to tell the current rows of a snapshot's table from older versions of them."""
+
+    valid_to: str = "dbt_valid_to"  # the column with the end of a version; null, or the SQL below, for a current row
+    valid_to_current: str | None = None  # SQL: dbt's `dbt_valid_to_current`
+    is_deleted: str = "dbt_is_deleted"  # the column that is 'True' for a deleted record (`hard_deletes: new_record`)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model, seed or snapshot of dbt's."""
+
+    unique_id: str
+    name: str
+    relation_name: str | None  # the table or view, quoted for the adapter; None when nothing is materialised
+    database: str | None
+    schema: str
+    identifier: str  # the name of the table or view
+    materialized: str
+    annotation: Annotation
+    package: str = ""  # the dbt project or package; empty for a published build
+    version: str | float | None = None
+    ancestors: frozenset[str] = frozenset()  # the ids of all nodes that it is made of, near and far
+    tests: frozenset[str] = frozenset()  # the ids of its tests, unit tests among them
+    owner: Mapping[str, Any] = field(default_factory=dict)  # of its group, as dbt's YAML has it
+    is_private: bool = False  # whether only its own group may refer to it
+    current_rows: CurrentRows | None = None  # None for models and seeds: each of their rows is current
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether the model or one of its columns carries ``meta.pendo``; null there carries none."""
+        return self.annotation.meta is not None or bool(self.annotation.columns)

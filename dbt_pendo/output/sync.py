@@ -25,8 +25,8 @@ def show_found(lines: Terminal, selected: Selected) -> None:
     syncs = [spec.name for _, spec in selected.syncs]
     text = f"Found {number(len(syncs), 'sync')} in {selected.origin}"
     lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": selected.origin})
-    if doubt := selected.last_run.doubt:
-        lines.line(f"Tables are taken as they are: {doubt}.")
+    if why := selected.last_run.unreliable_because:
+        lines.line(f"Tables are taken as they are: {why}.")
     lines.line()
 
 

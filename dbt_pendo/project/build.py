@@ -1,4 +1,4 @@
-"""``dbt build`` in a process of its own, by whichever dbt the user has."""
+"""Runs `dbt build` in a process of its own, with the dbt that the user has."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
     Args:
         arguments: What follows ``build``.
         target_path: dbt's target folder.
-        stdout_is_ours: Keep dbt from writing to stdout; its lines go to stderr.
+        stdout_is_ours: Whether dbt's lines go to stderr.
 
     Returns:
-        dbt's exit status, and whether it has left results of its own: it leaves those of an earlier run when it does
-        not get as far as to build (a project that does not parse, a flag that is wrong).
+        dbt's exit status, and whether it wrote new results: if it fails before it builds (a project that does not
+        parse, a wrong flag), it leaves those of an earlier run.
 
     Raises:
         ConfigError: If there is no dbt.
-        DbtPendoError: If we were told to stop meanwhile.
+        DbtPendoError: If a signal asked us to stop.
     """
     before = _invocation(target_path)
-    command = [_dbt(), "build", *arguments]
+    # The dbt of the PATH, which may be v2; else the one that was installed with us.
+    dbt_path = shutil.which("dbt") or shutil.which("dbt", path=str(Path(sys.executable).parent))
+    if dbt_path is None:
+        raise ConfigError("There is no `dbt` on the PATH.", "Install dbt, or activate its environment.")
     signals: list[int] = []
-    with subprocess.Popen(command, stdout=sys.stderr if stdout_is_ours else None) as dbt:  # noqa: S603
+    with subprocess.Popen([dbt_path, "build", *arguments], stdout=sys.stderr if stdout_is_ours else None) as dbt:  # noqa: S603
 
         def stop(number: int, _: FrameType | None) -> None:
             signals.append(number)
             if number == signal.SIGTERM:
-                # A terminal tells dbt of Ctrl-C itself; of this only we know.
+                # A terminal sends Ctrl-C to dbt as well; this signal only came to us.
                 dbt.send_signal(number)
 
-        # dbt needs a moment to cancel its queries, so it is waited for.
+        # dbt needs a moment to cancel its queries, so we wait for it.
         handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             status = dbt.wait()
@@ -53,16 +56,8 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
     return status, _invocation(target_path) not in (None, before)
 
 
-def _dbt() -> str:
-    """Returns the dbt of the PATH, which may be v2; else the one that was installed with us."""
-    found = shutil.which("dbt") or shutil.which("dbt", path=str(Path(sys.executable).parent))
-    if found is None:
-        raise ConfigError("There is no `dbt` on the PATH.", "Install dbt, or activate its environment.")
-    return found
-
-
 def _invocation(target_path: Path) -> str | None:
-    """Returns which invocation left ``run_results.json``; None when there is none."""
+    """Returns the invocation that wrote ``run_results.json``; None if there is no such file."""
     try:
         metadata = as_mapping(read_artifact(target_path / "run_results.json").get("metadata"))
     except ConfigError:

@@ -1,11 +1,10 @@
-"""``--select``, ``--exclude`` and ``--selector``, answered by dbt's own selector engine on the manifest."""
+"""Applies ``--select``, ``--exclude`` and ``--selector`` to the manifest, by dbt's own selector engine."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,16 @@ from dbt_pendo.wording import shortened
 
 
 def select_nodes(
-    manifest_path: Path,
-    project_dir: Path,
-    select: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    selector: str | None = None,
+    manifest_path: Path, project_dir: Path, select: Sequence[str], exclude: Sequence[str], selector: str | None
 ) -> set[str]:
     """Returns the ids of the nodes that dbt would select.
 
     Args:
         manifest_path: The manifest to select from.
         project_dir: Where ``selectors.yml`` would be.
-        select: dbt selection syntax, one or several specifiers in each.
+        select: dbt's selection syntax, one or several specifiers in each text.
         exclude: The same, to leave out.
-        selector: The name of a selector in ``selectors.yml``; used instead of the two above.
+        selector: The name of a selector in ``selectors.yml``, to use instead of the two above.
 
     Raises:
         ConfigError: If dbt does not understand the selection, or cannot read the manifest.
@@ -60,15 +55,19 @@ def select_nodes(
             f"{manifest_path}: dbt {dbt_version} cannot select from it: {why}",
             "Run `dbt build` to write it anew, or leave out --select and the like.",
         ) from None
+    before = Path.cwd()
     try:
         if selector:
             spec = _named_selector(project_dir, selector)
         else:
             spec = parse_difference(list(select) or None, list(exclude) or None)
-        with _working_directory(project_dir):  # the method `path:` looks from where dbt would be: in the project
-            return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
+        # The method `path:` searches the working directory, which for dbt is the project.
+        os.chdir(project_dir)
+        return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
     except (DbtBaseException, ValueError, KeyError) as error:
         raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}") from None
+    finally:
+        os.chdir(before)
 
 
 def _with_metas(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -79,16 +78,6 @@ def _with_metas(manifest: dict[str, Any]) -> dict[str, Any]:
             if isinstance(holder, dict) and holder.get("meta", {}) is None:
                 holder["meta"] = {}
     return manifest
-
-
-@contextlib.contextmanager
-def _working_directory(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
 
 
 def _named_selector(project_dir: Path, name: str) -> object:

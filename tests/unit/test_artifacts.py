@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import Annotation
-from dbt_pendo.project.manifest import CurrentRows, Manifest, Model, read_manifest
+from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model
+from dbt_pendo.project.manifest import Manifest, read_manifest
 from dbt_pendo.project.run_results import BUILDING_COMMANDS, BUILT, LastRun, read_last_run
 
 MAPPING = {"object": "visitor", "visitor_id": "user_id"}
@@ -72,7 +72,6 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path):
         path=tmp_path / "manifest.json",
         project="shop",
         invocation_id="inv-1",
-        adapter_type="duckdb",
         models=(
             Model(
                 unique_id="model.shop.users",
@@ -87,6 +86,7 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path):
                 annotation=Annotation("model.shop.users", "users", "models/users.yml", MAPPING),
             ),
         ),
+        exposures={},
     )
 
 
@@ -392,7 +392,7 @@ def last_run(folder: Path, results: Any, **metadata: Any) -> LastRun:
 def unbuilt(folder: Path, results: Any, **metadata: Any) -> dict[str, str]:
     """What was not brought up to date; nothing is either believed, or doubted with a reason."""
     found = last_run(folder, results, **metadata)
-    assert bool(found.doubt) is not bool(found.command)
+    assert bool(found.unreliable_because) is not bool(found.command)
     return {node: status for node, status in found.statuses.items() if status not in BUILT}
 
 
@@ -414,14 +414,14 @@ def test_the_results_of_a_command_that_builds_are_believed(tmp_path, which):
 def test_the_results_of_other_commands_are_not(tmp_path, which):
     found = last_run(tmp_path, changed("args", {"which": which}))
     assert (found.statuses, found.command, found.builds) == ({}, "", False)
-    assert "run_results.json was written by" in found.doubt
+    assert "run_results.json was written by" in found.unreliable_because
 
 
 def test_those_of_dbt_test_are_believed_and_build_nothing(tmp_path):
     tested = changed("args", {"which": "test"})
     tested["results"] = [{"unique_id": "test.shop.unique_users_id.1f", "status": "fail"}]
     found = last_run(tmp_path, tested)
-    assert (found.command, found.builds, found.doubt) == ("test", False, "")
+    assert (found.command, found.builds, found.unreliable_because) == ("test", False, "")
     assert found.statuses == {"test.shop.unique_users_id.1f": "fail"}
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from dbt_pendo.commands.select import Gates, Selection, select_syncs
-from dbt_pendo.mapping.spec import Column, Field
-from dbt_pendo.project.manifest import CurrentRows
+from dbt_pendo.mapping.spec import Column, CurrentRows, Field
 
 PROJECT = Path(__file__).resolve().parents[1] / "projects" / "annotated"
 MANIFESTS = sorted((PROJECT / "manifests").glob("*.json"))
