@@ -9,7 +9,7 @@ import click
 
 from dbt_pendo.cli.options import connection_options, output_options, read_invocation, run_with_lines, settings_options
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.keys import OBJECTS
+from dbt_pendo.mapping.objects import OBJECTS
 
 if TYPE_CHECKING:
     from dbt_pendo.mapping.spec import Object
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @connection_options
-@click.option("--object", "object_", type=click.Choice(OBJECTS), help="What the rows become. Default: a guess.")
+@click.option("--object", "object_", type=click.Choice(tuple(OBJECTS)), help="What the rows become. Default: a guess.")
 @click.option(
     "--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to a new file instead of printing."
 )

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from dbt_pendo.mapping.json_schema import json_schema
+from dbt_pendo.mapping.keys import json_schema
 from dbt_pendo.output.streams import lost_output
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.fields import MatchedField, SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
-from dbt_pendo.delivery.prepare import IDENTIFIED, create_missing, find_source
+from dbt_pendo.delivery.prepare import create_missing, find_source
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo.metadata import FieldsRefusedError
 from dbt_pendo.project.manifest import Model
@@ -24,7 +25,7 @@ def compare_fields(syncs: Context, create: bool) -> tuple[list[SyncFields], list
     found = [_fields(syncs, model, spec, create) for model, spec in syncs.selected.syncs]
     # Mapped by name, so a sync whose table is not there counts as well; but not without an answer of Pendo's.
     asked = dict.fromkeys(
-        one.spec.object for one in found if one.spec.object in IDENTIFIED and (one.matched or one.error is None)
+        one.spec.object for one in found if OBJECTS[one.spec.object].has_fields and (one.matched or one.error is None)
     )
     specs = [spec for _, spec in syncs.selected.syncs]
     left = [
@@ -38,7 +39,7 @@ def compare_fields(syncs: Context, create: bool) -> tuple[list[SyncFields], list
 def _fields(syncs: Context, model: Model, spec: SyncSpec, create: bool) -> SyncFields:
     syncs.stop.check()
     matched: tuple[MatchedField, ...] = ()
-    if spec.object not in IDENTIFIED:
+    if not OBJECTS[spec.object].has_fields:
         return SyncFields(spec)
     try:
         source = find_source(syncs.session, model, spec, syncs.selected.last_run)

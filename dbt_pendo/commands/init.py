@@ -170,8 +170,7 @@ class Draft:
     @property
     def section(self) -> str | None:
         """What columns are mapped under: ``fields`` or ``properties``; None where the object has neither."""
-        target = column_target(self.object)
-        return target[0] if target else None
+        return column_target(self.object)
 
 
 @dataclass(frozen=True, slots=True)

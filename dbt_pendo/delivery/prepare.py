@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from dbt_pendo.delivery.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
-from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_fields, read_schema, verify_key
+from dbt_pendo.pendo.metadata import FieldsRefusedError, Schema, create_fields, read_schema, verify_key
 from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.project.manifest import Model
 from dbt_pendo.project.run_results import LastRun
@@ -21,7 +22,6 @@ from dbt_pendo.warehouse.ledger import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 
 # The objects that carry fields.
-IDENTIFIED: frozenset[Object] = frozenset(KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def refuse_unsupported(spec: SyncSpec) -> None:
         ConfigError: If the sync wants such a thing.
     """
     where = f"{spec.file}: {spec.name}"
-    if spec.object == "parent_account" and spec.on_removed == "delete":
+    if spec.on_removed == "delete" and not OBJECTS[spec.object].is_deletable:
         raise ConfigError(f"{where}: Pendo's API deletes visitors and accounts only.", "Use `on_removed: clear`.")
 
 
@@ -236,7 +236,7 @@ def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_crea
     Raises:
         ConfigError: If a field is not there, or cannot hold what the column has.
     """
-    if spec.object not in IDENTIFIED:
+    if not OBJECTS[spec.object].has_fields:
         return ()
     matched = match(spec, source, pendo.schema(spec.object))
     if spec.create_fields:

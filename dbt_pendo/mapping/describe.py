@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, Source, SyncSpec
 from dbt_pendo.wording import quoted
-
-_RECORDS = {"visitor": "visitors", "account": "accounts", "parent_account": "parent accounts"}
 
 
 def title(spec: SyncSpec) -> str:
@@ -19,7 +18,7 @@ def title(spec: SyncSpec) -> str:
     elif spec.segment is not None:
         what = f"segment {spec.segment}"
     else:
-        what = _RECORDS[spec.object]
+        what = OBJECTS[spec.object].plural
     return f"Pendo {what} ({spec.name})"
 
 
@@ -38,7 +37,7 @@ def description(spec: SyncSpec) -> str:
 def _records(spec: SyncSpec) -> Iterator[str]:
     key = f"{quoted(spec.parent_key)} and {quoted(spec.key)}" if spec.parent_key else quoted(spec.key)
     unknown = "skipped" if spec.mode == "update" else "created"
-    yield f"Pendo {_RECORDS[spec.object]} by the id in {key}; ids that Pendo does not know are {unknown}."
+    yield f"Pendo {OBJECTS[spec.object].plural} by the id in {key}; ids that Pendo does not know are {unknown}."
     if spec.on_removed == "clear":
         yield "Of those that leave the model the fields are emptied."
     elif spec.on_removed == "delete":

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import BodyField, BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
-from dbt_pendo.records.render import ID_KEYS, PendoField, Record
+from dbt_pendo.records.render import PendoField, Record
 
 
 class Batch(Protocol):
@@ -165,7 +166,7 @@ def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayo
         return ()
     return tuple(
         BodyLayout(
-            ID_KEYS[spec.object],
+            OBJECTS[spec.object].id_key,
             tuple(
                 BodyField(field.key, mapping.source.name, field.type)
                 for mapping, field in zip(spec.fields, fields, strict=True)

@@ -6,13 +6,14 @@ their Python types tells: that is what makes a million rows a matter of seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, Group, ParentChild, Source, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.records.convert import (
@@ -28,14 +29,6 @@ from dbt_pendo.records.convert import (
 
 # The columns every row of a page begins with: bucket, seq, change, record key.
 LEADING_COLUMNS = 4
-
-ID_KEYS: Mapping[str, str] = {
-    "visitor": "visitorId",
-    "account": "accountId",
-    # Not documented (pendo-api.md 3); named as its siblings are.
-    "parent_account": "parentAccountId",
-}
-
 
 # A JSON object, or the text of one that the warehouse has written.
 Body: TypeAlias = dict[str, Any] | orjson.Fragment
@@ -151,7 +144,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
     groups: list[Sequence[Body | None]] = [_group_bodies(page, spec, group, fields) for group in spec.groups]
     if not groups:
         # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
-        groups = [[{ID_KEYS[spec.object]: key, "values": {}} for key in page.keys]]
+        groups = [[{OBJECTS[spec.object].id_key: key, "values": {}} for key in page.keys]]
     records = map(Record, page.positions, page.keys, zip(*groups, strict=True))
     skips = any(mapping.nulls == "skip" for mapping in spec.fields)
     if not (page.invalid or skips or "removed" in page.changes):
@@ -172,7 +165,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         elif any(record.bodies):
             rendered.updates.append(record)
         elif spec.mode == "upsert":
-            empty = {ID_KEYS[spec.object]: record.key, "values": {}}
+            empty = {OBJECTS[spec.object].id_key: record.key, "values": {}}
             rendered.updates.append(record._replace(bodies=(empty, *record.bodies[1:])))
         else:
             rendered.unsendable[record.position] = DELIVERED
@@ -203,7 +196,7 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
 
     None where it has nothing to say: Pendo refuses a call without values (pendo-api.md 3, "missing field mappings").
     """
-    id_key = ID_KEYS[spec.object]
+    id_key = OBJECTS[spec.object].id_key
     mapped = [(mapping, field) for mapping, field in zip(spec.fields, fields, strict=True) if mapping.group == group]
     names = [field.key for _, field in mapped]
     columns = [page.converted(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]

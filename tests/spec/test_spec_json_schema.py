@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from dbt_pendo.mapping.json_schema import json_schema
-from dbt_pendo.mapping.keys import KEYS, OBJECTS, keys_of
+from dbt_pendo.mapping.keys import KEYS, json_schema, keys_of
+from dbt_pendo.mapping.objects import OBJECTS
 
 SCHEMA = json_schema()
 MODEL = Draft202012Validator(SCHEMA)
