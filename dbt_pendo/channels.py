@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import SECRET_PREFIX, Secret
+from dbt_pendo.wording import did_you_mean
 
 Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
 Format: TypeAlias = Literal["slack", "json"]
@@ -100,8 +100,7 @@ def _url_of(variable: str, environ: Mapping[str, str]) -> Secret | None:
 
 
 def _advice(word: str, known: Sequence[str], what: str) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean `{close[0]}`?" if close else f"Known {what}: {', '.join(known)}."
+    return did_you_mean(word, known) or f"Known {what}: {', '.join(known)}."
 
 
 def _where(at: int | None = None) -> str:

@@ -11,7 +11,6 @@ import http.client
 import io
 import math
 import os
-import re
 import socket
 import threading
 import time
@@ -20,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -43,7 +42,6 @@ _PART = 16 * 2**10
 _SHOWN = 300
 _MOST_INTERIM = 100
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
-_HOST_NAME = re.compile(r"[\w.:-]{1,253}", re.ASCII)
 
 # All that sending a request may raise: not every exception of requests and urllib3 is a RequestException.
 FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
@@ -372,25 +370,6 @@ def proxy_login_advice(url: str) -> str:
         f"Look at {proxy_variable(url)}: user name and password belong into it, as in "
         "http://user:password@proxy.example:3128, percent-encoded."
     )
-
-
-def other_host(url: str, base: str = "") -> str | None:
-    """Returns scheme, host and port of a URL that somebody else sent; None when it names no host.
-
-    Args:
-        url: The URL.
-        base: What it counts from when it is a relative one.
-    """
-    try:
-        parts = urlsplit(urljoin(base, url))
-        port = parts.port
-    except ValueError:
-        return None
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not _HOST_NAME.fullmatch(host):
-        return None
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
 def describe_fault(error: BaseException) -> str:

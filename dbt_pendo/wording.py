@@ -1,10 +1,19 @@
-"""The turns of phrase that problems share."""
+"""Words that messages share: counts, lists, quotes, "did you mean", the host of a URL."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+_HOST_NAME = re.compile(r"[\w.:%-]{1,253}")
+
+
+def number(count: int, noun: str) -> str:
+    """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def quoted(value: str | bool) -> str:
@@ -28,11 +37,17 @@ def article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def closest(word: str, candidates: Sequence[str]) -> str | None:
+def closest(word: str, candidates: Iterable[str]) -> str | None:
     """The candidate the user most likely meant; case, as in ``visitorId``, hardly matters."""
     folded = {candidate.lower(): candidate for candidate in candidates}
     matches = difflib.get_close_matches(word.lower(), folded, n=1)
     return folded[matches[0]] if matches else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Returns ``Did you mean `region`?``; an empty text when nothing is close to the word."""
+    meant = closest(word, candidates)
+    return f"Did you mean {quoted(meant)}?" if meant else ""
 
 
 def found(value: Any) -> str:
@@ -51,3 +66,22 @@ def found(value: Any) -> str:
 def shortened(text: str, length: int = 60) -> str:
     """Enough of a text to recognise it."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def host_of(url: str, base: str = "") -> str:
+    """Returns scheme, host and port of a URL, as the rest of it may be secret; an empty text when it names no host.
+
+    Args:
+        url: The URL, perhaps sent by somebody else.
+        base: What a relative one counts from.
+    """
+    try:
+        parts = urlsplit(urljoin(base, url))
+        port = parts.port
+    except ValueError:
+        return ""
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _HOST_NAME.fullmatch(host):
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")

@@ -19,7 +19,7 @@ from dbt_pendo.channels import Channel
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import ENVIRONMENT, is_this_machine
+from dbt_pendo.settings import is_this_machine
 
 # Seconds.
 TIMEOUT = 10.0
@@ -85,7 +85,7 @@ def _fault_of(channel: Channel, allow_http: bool) -> str | None:
     if not usable:
         return "what it holds is no URL"
     if parts.scheme == "http" and not allow_http and not is_this_machine(parts.hostname or ""):
-        return f"its URL would travel over plain http; use https, or set {ENVIRONMENT['allow_http'][0]}=true"
+        return "its URL would travel over plain http; use https, or set PENDO_ALLOW_HTTP=true"
     return None
 
 

@@ -18,13 +18,13 @@ from dbt_pendo.cli.options import (
     tests_option,
 )
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.settings import ENVIRONMENT
+from dbt_pendo.settings import SETTINGS
 
 if TYPE_CHECKING:
     from dbt_pendo.output.terminal import Terminal
 
 # Flags that dbt does not know.
-OURS = {*ENVIRONMENT, "as_json"}
+OURS = {*SETTINGS, "as_json"}
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
 

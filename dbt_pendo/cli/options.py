@@ -14,7 +14,7 @@ import yaml
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.secret import Secrets
-from dbt_pendo.settings import ENVIRONMENT, Settings, default_project_dir, environment_secrets, load_settings
+from dbt_pendo.settings import SETTINGS, Settings, default_project_dir, environment_secrets, load_settings
 
 if TYPE_CHECKING:
     from dbt_pendo.commands.select import Gates, Selection
@@ -24,25 +24,6 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 SELECTING = ("--select", "-s", "--exclude")
-SETTINGS_HELP: Mapping[str, str] = {
-    "region": "Pendo's region: us, us1, eu, jpn, au.",
-    "api_url": "Any other host of Pendo's API: a custom domain, a proxy, the sandbox.",
-    "data_url": "Any other host for track events.",
-    "concurrency": "Requests in flight at most.",
-    "requests_per_second": "Never more requests a second than this.",
-    "timeout": "Seconds one request may take.",
-    "retries": "How often a request is sent again after a fault that may pass.",
-    "retry_time": "Seconds after its first fault in which a request may be sent again.",
-    "max_attempts": "Hold a missing or rejected row after so many attempts.",
-    "missing_retry": "Hours after which a row whose id Pendo does not know is tried again.",
-    "max_error_share": "Stop a sync when a larger share of its rows than this is rejected.",
-    "allow_http": "Let keys travel over plain http to other machines.",
-    "schema": "Warehouse schema of ledger, change sets and run log.",
-    "require_tests": "Hold back models of which a test failed.",
-    "mask": "Columns, with commas between them, whose values are left out of the calls that a run keeps.",
-    "keep_runs": "How many runs keep their calls.",
-    "owner": "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.",
-}
 # Settings whose flags belong to some commands only.
 GATES = ("require_tests",)
 LINEAGE = ("region", "api_url", "owner")
@@ -134,7 +115,7 @@ def connection_options(command: Decorated) -> Decorated:
 
 def settings_options(command: Decorated) -> Decorated:
     """Adds a flag for each setting."""
-    return _apply(command, *_settings(name for name in ENVIRONMENT if name not in (*GATES, "owner")))
+    return _apply(command, *_settings(name for name in SETTINGS if name not in (*GATES, "owner")))
 
 
 def lineage_options(command: Decorated) -> Decorated:
@@ -303,16 +284,13 @@ def _section(variables: Any, where: str) -> Mapping[str, Any]:
 
 def _settings(names: Iterable[str]) -> list[Callable[[Decorated], Decorated]]:
     # The environment is read by load_settings, which knows the order of precedence.
-    return [
-        click.option(_flag(name, kind), name, default=None, help=f"{SETTINGS_HELP[name]}  [env var: {variable}]")
-        for name in names
-        for variable, kind in [ENVIRONMENT[name]]
-    ]
-
-
-def _flag(setting: str, kind: type) -> str:
-    name = setting.replace("_", "-")
-    return f"--{name}/--no-{name}" if kind is bool else f"--{name}"
+    options = []
+    for name in names:
+        setting, flag = SETTINGS[name], name.replace("_", "-")
+        flags = f"--{flag}/--no-{flag}" if setting.kind is bool else f"--{flag}"
+        help_ = f"{setting.help}  [env var: {setting.variable}]"
+        options.append(click.option(flags, name, default=None, help=help_))
+    return options
 
 
 def _apply(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:

@@ -16,7 +16,8 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.project.manifest import Manifest, Model, read_manifest
-from dbt_pendo.settings import Settings, host_of
+from dbt_pendo.settings import Settings
+from dbt_pendo.wording import host_of
 
 FILE_NAME = "pendo_exposures.yml"
 _PREFIX = "pendo_"

@@ -17,6 +17,7 @@ from dbt_pendo.project.run_results import BUILT, LastRun, read_last_run
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.session import Session
+from dbt_pendo.wording import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _tested(ran: list[str], failed: list[str], last_run: LastRun) -> str:
     if failed:
         return f", {len(failed)} of {len(ran)} tests failed"
     passed = sum(last_run.statuses[test] in BUILT for test in ran)
-    return f", {passed} test{'s' if passed > 1 else ''} passed" if passed else ""
+    return f", {number(passed, 'test')} passed" if passed else ""
 
 
 def _name(unique_id: str) -> str:
@@ -122,7 +123,7 @@ class MappingError(ConfigError):
         count = len(problems)
         super().__init__(
             [str(problem) for problem in problems],
-            f"{count} problem{'s' if count > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo schema` prints "
+            f"{number(count, 'problem')} in meta.pendo; nothing was sent. `dbt-pendo schema` prints "
             "what may stand there.",
         )
         self.problems = problems

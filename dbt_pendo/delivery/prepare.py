@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY
 from dbt_pendo.warehouse.ledger import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
+from dbt_pendo.wording import did_you_mean
 
 # The objects that carry fields.
 
@@ -311,8 +311,5 @@ def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | Non
 
 def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
     names = [column.name for column in columns]
-    close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)
-    if close:
-        meant = next(known for known in names if known.lower() == close[0])
-        return f"has no column `{name}`. Did you mean `{meant}`?"
-    return f"has no column `{name}`. Its columns: {', '.join(names)}."
+    advice = did_you_mean(name, names) or f"Its columns: {', '.join(names)}."
+    return f"has no column `{name}`. {advice}"

@@ -21,11 +21,12 @@ from dbt_pendo.history.report import CALLS_LISTED, ROWS_LISTED, Review, Reviewed
 from dbt_pendo.history.runs import PastRun
 from dbt_pendo.mapping.keys import id_key
 from dbt_pendo.mapping.spec import Column, Field, Limit, ParentChild, Source, SyncSpec
-from dbt_pendo.output.terminal import Terminal, number
+from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import json_escape, visible_json
 from dbt_pendo.warehouse.runs import LoggedSync
+from dbt_pendo.wording import number
 
 
 def content(review: Review, made_at: datetime.datetime) -> tuple[dict[str, Any], list[list[str | None]]]:

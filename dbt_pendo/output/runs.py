@@ -11,9 +11,10 @@ import orjson
 from dbt_pendo.commands.row import RowHistory
 from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.runs import CallSummary, GroupedReason, PastRun
-from dbt_pendo.output.terminal import Level, Tag, Terminal, number
+from dbt_pendo.output.terminal import Level, Tag, Terminal
 from dbt_pendo.records.convert import WRITABLE
 from dbt_pendo.warehouse.runs import FailedRow, LoggedSync
+from dbt_pendo.wording import number, shortened
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP"}
 REASONS_SHOWN = 5
@@ -292,5 +293,4 @@ def _text(value: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+    return shortened(" ".join(text.split()), LONGEST_CELL)

@@ -10,10 +10,11 @@ from dbt_pendo import __version__
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.results import RunResults, SyncResult
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal, number
+from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.project.run_results import BUILT, LastRun
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.wording import number
 
 
 def show_found(lines: Terminal, selected: Selected) -> None:

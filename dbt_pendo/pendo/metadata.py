@@ -14,7 +14,7 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
-from dbt_pendo.settings import host_of
+from dbt_pendo.wording import host_of
 
 TYPES: Mapping[str, FieldType | None] = {
     "string": "string",

@@ -12,7 +12,7 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.pendo.answers import tells_error
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError
-from dbt_pendo.settings import host_of
+from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
 RECORDS_PER_PAGE = 10_000

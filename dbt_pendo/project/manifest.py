@@ -13,7 +13,7 @@ import orjson
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Annotation
-from dbt_pendo.wording import closest, listing, quoted
+from dbt_pendo.wording import did_you_mean, listing, quoted
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
 SUPPORTED_MANIFESTS = (12, 20)
@@ -370,11 +370,10 @@ def find_model(target_path: Path, name: str) -> ModelDescription:
         found = _preferred(found, nodes, as_mapping(document["metadata"]).get("project_name"))
     if not found:
         names = sorted({str(node.get("name")) for node in nodes.values()})
-        meant = closest(name.rpartition(".")[2], names)
-        hint = f"Did you mean {quoted(meant)}? " if meant else ""
+        advice = did_you_mean(name.rpartition(".")[2], names)
         raise ConfigError(
             f"There is no model {quoted(name)} in {target_path / MANIFEST}.",
-            f"{hint}If it is new, run `dbt parse` first.",
+            f"{advice} If it is new, run `dbt parse` first.".lstrip(),
         )
     if len(found) > 1:
         raise ConfigError(f"{quoted(name)} may mean {listing(found, last='or')}.", "Write one of these ids instead.")

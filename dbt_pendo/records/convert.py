@@ -139,6 +139,20 @@ def to_natural(value: Any) -> Json:
     return _scalar(value)
 
 
+def to_filled_string(value: Any) -> str:
+    """Returns a value as text.
+
+    Raises:
+        InvalidValue: If it is null or empty.
+    """
+    if value is None:
+        raise InvalidValue("is null")
+    text = to_string(value)
+    if not text.strip():
+        raise InvalidValue("is empty")
+    return text
+
+
 def to_identifier(value: Any) -> str:
     """Returns a visitor or account id exactly as it is: ids are case sensitive (pendo-api.md 8).
 
@@ -146,14 +160,9 @@ def to_identifier(value: Any) -> str:
         InvalidValue: If it is empty, or of a type whose text would depend on formatting.
     """
     # A decimal as the warehouse writes it: the same id may be another sync's key, which is text by then.
-    if value is None:
-        raise InvalidValue("is null")
-    if isinstance(value, bool) or not isinstance(value, str | int | UUID | Decimal):
+    if isinstance(value, bool) or not isinstance(value, str | int | UUID | Decimal | None):
         raise _unfit(value, "an id")
-    text = to_string(value)
-    if not text.strip():
-        raise InvalidValue("is empty")
-    return text
+    return to_filled_string(value)
 
 
 def to_visitor_id(value: Any) -> str:
@@ -212,7 +221,10 @@ def _in_utc(value: Any) -> datetime.datetime:
     if isinstance(value, str):
         return _in_utc(_parsed(value))
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return EPOCH + datetime.timedelta(milliseconds=_checked_epoch(to_integer(value)))
+        milliseconds = to_integer(value)
+        if 0 < milliseconds < EARLIEST_EPOCH_MS:
+            raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
+        return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     raise _unfit(value, "a time")
 
 
@@ -224,12 +236,6 @@ def _parsed(text: str) -> datetime.datetime:
         with contextlib.suppress(ValueError):
             return datetime.datetime.fromisoformat(f"{date}T{clock}{zone}")
     raise InvalidValue(f"{_shown(text)} is not an ISO 8601 time")
-
-
-def _checked_epoch(milliseconds: int) -> int:
-    if 0 < milliseconds < EARLIEST_EPOCH_MS:
-        raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
-    return milliseconds
 
 
 def _number(text: str, wanted: str) -> Decimal:
@@ -292,7 +298,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-_NULL = type(None)
 # Types that JSON and Pendo take as they are.
 _UNTOUCHED = frozenset({(str, to_string), (str, to_natural), (bool, to_boolean), (bool, to_natural)})
 
@@ -307,19 +312,17 @@ def convert_column(values: Sequence[Any], convert: Convert) -> Sequence[Any] | N
     Returns:
         The converted column, or None when there is no shortcut for it, or a value in it may be invalid.
     """
-    types = set(map(type, values)) - {_NULL}
-    if not types:
-        return values
+    types = set(map(type, values)) - {type(None)}
     if len(types) > 1:
         return None
-    (kind,) = types
-    if (kind, convert) in _UNTOUCHED:
+    kind = next(iter(types), None)
+    if kind is None or (kind, convert) in _UNTOUCHED:
         return values
     if kind is int and convert in (to_integer, to_natural):
         present = [value for value in values if value is not None]
         return values if min(present) in INT64 and max(present) in INT64 else None
     if kind is float and convert in (to_float, to_natural):
-        return _if_finite(values)
+        return values if all(map(math.isfinite, [value for value in values if value is not None])) else None
     if kind in (int, Decimal) and convert is to_float:
         return _as_floats(values)
     if kind is datetime.datetime and convert in (to_time, to_natural):
@@ -329,10 +332,6 @@ def convert_column(values: Sequence[Any], convert: Convert) -> Sequence[Any] | N
         texts = {date: to_time(date) for date in set(values) if date is not None}
         return [texts.get(date) for date in values]
     return None
-
-
-def _if_finite(values: Sequence[float | None]) -> Sequence[float | None] | None:
-    return values if all(map(math.isfinite, [value for value in values if value is not None])) else None
 
 
 def _as_floats(values: Sequence[Any]) -> Sequence[float | None] | None:

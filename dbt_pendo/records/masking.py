@@ -76,22 +76,15 @@ def body_mask(columns: Collection[str], spec: SyncSpec, fields: Sequence[PendoFi
             return bool({source.parent.lower(), source.child.lower()} & personal)
         return isinstance(source, Column) and source.name.lower() in personal
 
-    names = {mapping.name for mapping in spec.fields if is_personal(mapping.source)}
-    names |= {
-        field.key for mapping, field in zip(spec.fields, fields, strict=bool(fields)) if is_personal(mapping.source)
-    }
+    named = [(mapping.name, mapping.source) for mapping in spec.fields]
+    named += [(field.key, mapping.source) for mapping, field in zip(spec.fields, fields, strict=bool(fields))]
+    sources: dict[str, Source | ParentChild | None] = {}
     if (event := spec.event) is not None:
-        names |= {mapping.name for mapping in (*event.properties, *event.context) if is_personal(mapping.source)}
-        for name, source in (
-            ("event", event.name),
-            ("visitorId", event.visitor_id),
-            ("accountId", event.account_id),
-            ("timestamp", event.timestamp),
-        ):
-            if is_personal(source):
-                names.add(name)
-    ids = bool({spec.key.lower(), (spec.parent_key or spec.key).lower()} & personal)
-    return BodyMask(frozenset(names), ids)
+        named += [(mapping.name, mapping.source) for mapping in (*event.properties, *event.context)]
+        sources = {"event": event.name, "visitorId": event.visitor_id, "timestamp": event.timestamp}
+        sources["accountId"] = event.account_id
+    names = frozenset(name for name, source in (*named, *sources.items()) if is_personal(source))
+    return BodyMask(names, is_personal(ParentChild(spec.parent_key or spec.key, spec.key)))
 
 
 def hide_quoted(text: str, values: Collection[str]) -> str:

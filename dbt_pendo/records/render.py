@@ -22,8 +22,8 @@ from dbt_pendo.records.convert import (
     InvalidValue,
     convert_column,
     to_epoch_ms,
+    to_filled_string,
     to_identifier,
-    to_string,
     to_visitor_id,
 )
 
@@ -213,7 +213,7 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
 
 
 def _render_events(page: _Page, event: Event) -> Rendered:
-    names = page.converted("event", event.name, _to_event_name, required=True)
+    names = page.converted("event", event.name, to_filled_string, required=True)
     visitors = page.converted("visitor_id", event.visitor_id, to_visitor_id, required=True)
     times = page.converted("timestamp", event.timestamp, to_epoch_ms, required=True)
     accounts = _account_ids(page, event.account_id) if event.account_id else None
@@ -259,12 +259,3 @@ def _event_dicts(page: _Page, part: str, mappings: Sequence[Field]) -> Iterable[
         {name: value for name, value in zip(names, row, strict=True) if value is not None}
         for row in zip(*columns, strict=True)
     )
-
-
-def _to_event_name(value: Any) -> str:
-    if value is None:
-        raise InvalidValue("is null")
-    text = to_string(value)
-    if not text.strip():
-        raise InvalidValue("is empty")
-    return text
