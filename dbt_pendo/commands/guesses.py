@@ -95,8 +95,7 @@ def guess_event_id(key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[
     primary = _primary(key, columns)
     if primary is not None and len(key) == 1:
         return Guess(primary, "the model's primary key")
-    whose = [name for ids in _IDS.values() for name in ids]
-    others = [column for column in columns if _bare(column.name) not in map(_bare, whose)]
+    others = [column for column in columns if _identified_by([column.name], "") is None]
     return _by_name(_named((*_EVENT_IDS, "id"), columns)) or _any_id(others)
 
 
@@ -144,8 +143,7 @@ def _identified_by(names: Iterable[str], why: str) -> Guess[Object] | None:
 
 def _primary(key: Sequence[str], columns: Sequence[TableColumn]) -> str | None:
     """Returns the primary key's column; of several that are unique the likelier id."""
-    known = {_bare(column.name): column.name for column in columns}
-    present = [known[_bare(name)] for name in key if _bare(name) in known]
+    present = list(filter(None, (_named([name], columns) for name in key)))
     likely = [name for name in present if _identified_by([name], "")]
     return next(iter(likely or present), None)
 
