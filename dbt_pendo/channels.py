@@ -66,9 +66,7 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
     if not isinstance(declared, dict) or "url" not in declared:
         raise ConfigError(f"{where} needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`.")
     for key in declared:
-        if key not in KEYS:
-            written = "on" if key is True else str(key)
-            raise ConfigError(f"{where}: unknown key `{written}`.", _advice(written, KEYS, "keys"))
+        _require_known("on" if key is True else key, KEYS, where, "key")
     variable = declared["url"]
     if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
         raise ConfigError(
@@ -76,8 +74,7 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
             "Whoever knows the URL can write there: put it into PENDO_ALERT_URL, say, and that name here.",
         )
     format_ = declared.get("format") or FORMATS[0]
-    if format_ not in FORMATS:
-        raise ConfigError(f"{where}.format: unknown format `{format_}`.", _advice(str(format_), FORMATS, "formats"))
+    _require_known(format_, FORMATS, f"{where}.format", "format")
     return Channel(variable, _url_of(variable, environ), format_, _read_events(declared.get("events"), where))
 
 
@@ -86,8 +83,7 @@ def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
         return EVENTS
     events = declared if isinstance(declared, list) else [declared]
     for event in events:
-        if event not in EVENTS:
-            raise ConfigError(f"{where}.events: unknown event `{event}`.", _advice(str(event), EVENTS, "events"))
+        _require_known(event, EVENTS, f"{where}.events", "event")
     return tuple(cast("Event", event) for event in dict.fromkeys(events))
 
 
@@ -99,8 +95,9 @@ def _url_of(variable: str, environ: Mapping[str, str]) -> Secret | None:
     return None
 
 
-def _advice(word: str, known: Sequence[str], what: str) -> str:
-    return did_you_mean(word, known) or f"Known {what}: {', '.join(known)}."
+def _require_known(word: Any, known: Sequence[str], where: str, what: str) -> None:
+    if word not in known:
+        raise ConfigError(f"{where}: unknown {what} `{word}`.", did_you_mean(str(word), known, f"Known {what}s"))
 
 
 def _where(at: int | None = None) -> str:

@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
@@ -118,13 +118,7 @@ class BoundedAdapter(HTTPAdapter):
         return manager
 
     def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: bool | str = True,
-        cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
+        self, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any
     ) -> requests.Response:
         """Sends a request, and reads its answer unless it is a stream.
 
@@ -132,7 +126,7 @@ class BoundedAdapter(HTTPAdapter):
             requests.RequestException: And others of ``FAULTS``.
         """
         bounds = _bounds()
-        response = super().send(request, True, bounds.left(), verify, cert, cast(Any, proxies))
+        response = super().send(request, True, bounds.left(), *args, **kwargs)
         if not stream:
             with contextlib.closing(response):
                 # As requests does when the content is first asked for.

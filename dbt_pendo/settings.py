@@ -212,7 +212,7 @@ def load_settings(
     known = (*SETTINGS, ALERTS, *PACKAGE_VARS)
     for name in map(str, project_vars):
         if name not in known:
-            advice = did_you_mean(name, known) or f"Known settings: {', '.join(known)}."
+            advice = did_you_mean(name, known, "Known settings")
             raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.", advice)
 
     values: dict[str, Any] = {}

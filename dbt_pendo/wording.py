@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -44,10 +44,11 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     return folded[matches[0]] if matches else None
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """Returns ``Did you mean `region`?``; an empty text when nothing is close to the word."""
-    meant = closest(word, candidates)
-    return f"Did you mean {quoted(meant)}?" if meant else ""
+def did_you_mean(word: str, candidates: Collection[str], title: str = "") -> str:
+    """Returns ``Did you mean `region`?``; when nothing is close, all candidates under a title, or an empty text."""
+    if meant := closest(word, candidates):
+        return f"Did you mean {quoted(meant)}?"
+    return f"{title}: {', '.join(candidates)}." if title else ""
 
 
 def found(value: Any) -> str:

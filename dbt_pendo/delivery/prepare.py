@@ -311,5 +311,4 @@ def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | Non
 
 def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
     names = [column.name for column in columns]
-    advice = did_you_mean(name, names) or f"Its columns: {', '.join(names)}."
-    return f"has no column `{name}`. {advice}"
+    return f"has no column `{name}`. {did_you_mean(name, names, 'Its columns')}"
