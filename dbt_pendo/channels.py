@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret
+from dbt_pendo.secret import Secret, find_secret
 from dbt_pendo.wording import did_you_mean
 
 Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
@@ -75,7 +75,7 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
         )
     format_ = declared.get("format") or FORMATS[0]
     _require_known(format_, FORMATS, f"{where}.format", "format")
-    return Channel(variable, _url_of(variable, environ), format_, _read_events(declared.get("events"), where))
+    return Channel(variable, find_secret(environ, variable), format_, _read_events(declared.get("events"), where))
 
 
 def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
@@ -85,14 +85,6 @@ def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
     for event in events:
         _require_known(event, EVENTS, f"{where}.events", "event")
     return tuple(cast("Event", event) for event in dict.fromkeys(events))
-
-
-def _url_of(variable: str, environ: Mapping[str, str]) -> Secret | None:
-    """Finds a URL under its name, or under the one that dbt Cloud wants."""
-    for name in (variable, f"{SECRET_PREFIX}{variable}"):
-        if text := environ.get(name, "").strip():
-            return Secret(text, name)
-    return None
 
 
 def _require_known(word: Any, known: Sequence[str], where: str, what: str) -> None:

@@ -79,6 +79,14 @@ class Secrets:
         return text
 
 
+def find_secret(environ: Mapping[str, str], variable: str) -> Secret | None:
+    """Returns the secret of a variable, or of the one of that name that dbt Cloud wants; None if both are empty."""
+    for name in (variable, f"{SECRET_PREFIX}{variable}"):
+        if text := environ.get(name, "").strip():
+            return Secret(text, name)
+    return None
+
+
 def without(secret: Secret | Secrets, document: Any) -> Any:
     """Returns a JSON document without a secret, or any of several, in its texts."""
     if isinstance(document, str):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from dbt_pendo.channels import Channel, read_channels
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, secrets_of_url
+from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, find_secret, secrets_of_url
 from dbt_pendo.wording import did_you_mean, host_of
 
 # pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
@@ -177,7 +177,7 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
     if urlsplit(url).path:
         shown = f"{host_of(url)}/…"
         raise ConfigError(f"{DBT_CLOUD_HOST}: {shown} is more than a host.", "Write it like cloud.getdbt.com.")
-    if urlsplit(url).scheme != "https" and not is_this_machine(urlsplit(url).hostname or ""):
+    if is_open_http(url):
         raise ConfigError(f"{DBT_CLOUD_HOST}: {host_of(url)} would send the token over plain http.", "Use https.")
     account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
     if not account:
@@ -186,14 +186,12 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
             "Copy its number from the address of any page of dbt Cloud: …/deploy/<account>/…",
         )
     account_id = int(_convert(account, int, DBT_CLOUD_ACCOUNT))
-    for variable in (DBT_CLOUD_TOKEN, f"{SECRET_PREFIX}{DBT_CLOUD_TOKEN}"):
-        if text := environ.get(variable, "").strip():
-            token = Secret(_checked_secret(text, variable), variable)
-            return DbtCloudAccount(url, account_id, token, Secrets((token, *environment_secrets(environ))))
-    raise ConfigError(
-        f"No dbt Cloud token is set: {DBT_CLOUD_TOKEN} is empty.",
-        "Create a service token that may read jobs (Account settings > Service tokens), and put it there.",
-    )
+    if (token := _find_key(environ, DBT_CLOUD_TOKEN)) is None:
+        raise ConfigError(
+            f"No dbt Cloud token is set: {DBT_CLOUD_TOKEN} is empty.",
+            "Create a service token that may read jobs (Account settings > Service tokens), and put it there.",
+        )
+    return DbtCloudAccount(url, account_id, token, Secrets((token, *environment_secrets(environ))))
 
 
 def load_settings(
@@ -240,8 +238,7 @@ def load_settings(
         data_url = values["api_url"]
     values["data_url"] = _checked_url(values.get("data_url", data_url), "PENDO_DATA_URL")
     for name in ("api_url", "data_url"):
-        url = urlsplit(values[name])
-        if url.scheme != "https" and not values.get("allow_http") and not is_this_machine(url.hostname or ""):
+        if is_open_http(values[name]) and not values.get("allow_http"):
             shown = f"{SETTINGS[name].variable}: {host_of(values[name])}"
             raise ConfigError(
                 f"{shown} would send the key over plain http, for everyone on the way to read.",
@@ -250,7 +247,8 @@ def load_settings(
 
     return Settings(
         **values,
-        **_secrets(environ),
+        integration_key=_find_key(environ, INTEGRATION_KEY),
+        track_secrets=_track_secrets(environ),
         alerts=read_channels(project_vars.get(ALERTS), environ),
         other_secrets=tuple(environment_secrets(environ)),
     )
@@ -281,13 +279,7 @@ def _checked_url(url: str, variable: str, example: str = "https://app.pendo.io")
     url = url.strip()
     if "@" in url:
         raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        # A port that is no number, half an IPv6 address.
-        usable = False
-    if not usable or not url.isprintable() or " " in url or "?" in url or "#" in url:
+    if not is_url(url) or not url.isprintable() or any(mark in url for mark in " ?#"):
         told = repr(url) if _PLAIN_HOST.fullmatch(url) else repeated(url)
         raise ConfigError(f"{variable}: {told} is not the URL of a host.", f"Write it like {example}.")
     return url.rstrip("/")
@@ -299,14 +291,26 @@ def repeated(value: Any) -> str:
     return text if len(str(value)) <= LONGEST_REPEATED else f"what it holds ({len(str(value))} characters)"
 
 
-def is_this_machine(host: str) -> bool:
-    """Returns whether a host is the machine that asks."""
-    if host == "localhost":
-        return True
+def is_url(text: str) -> bool:
+    """Returns whether a text is a URL that requests can be sent to."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
+        # A port that is no number, half an IPv6 address.
         return False
+
+
+def is_open_http(url: str) -> bool:
+    """Returns whether everyone on the way can read a request: plain http to another machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost":
+        return False
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:
@@ -320,30 +324,25 @@ def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:
             yield from secrets_of_url(text, variable)
 
 
-def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Finds the integration key and the track secrets; the plain name wins over the one dbt Cloud wants."""
-    found: dict[str, Secret] = {}
-    for prefix in (SECRET_PREFIX, ""):
-        for variable, text in environ.items():
-            name = variable.removeprefix(prefix)
-            if variable.startswith(prefix) and name.startswith((INTEGRATION_KEY, TRACK_SECRET)) and text.strip():
-                found[name] = Secret(_checked_secret(text.strip(), variable), variable)
-    track = {
-        name.removeprefix(TRACK_SECRET).removeprefix("_").upper(): secret
-        for name, secret in found.items()
-        if name == TRACK_SECRET or name.startswith(f"{TRACK_SECRET}_")
-    }
-    return {"integration_key": found.get(INTEGRATION_KEY), "track_secrets": track}
+def _track_secrets(environ: Mapping[str, str]) -> dict[str, Secret]:
+    found = {}
+    for name in sorted({variable.removeprefix(SECRET_PREFIX) for variable in environ}):
+        if name == TRACK_SECRET or name.startswith(f"{TRACK_SECRET}_"):
+            app = name.removeprefix(TRACK_SECRET).removeprefix("_").upper()
+            if secret := _find_key(environ, name):
+                found[app] = secret
+    return found
 
 
-def _checked_secret(text: str, variable: str) -> str:
-    """Refuses what no HTTP header can carry: the HTTP library's own error would show it."""
-    if not (text.isascii() and text.isprintable()):
+def _find_key(environ: Mapping[str, str], variable: str) -> Secret | None:
+    """Finds a key, and refuses one that no HTTP header can carry: the HTTP library's own error would show it."""
+    key = find_secret(environ, variable)
+    if key and not (key.reveal().isascii() and key.reveal().isprintable()):
         raise ConfigError(
-            f"{variable} holds a character that is in no key, such as a line break or a typographic quote.",
+            f"{key.variable} holds a character that is in no key, such as a line break or a typographic quote.",
             "Copy the key alone.",
         )
-    return text
+    return key
 
 
 def default_project_dir() -> Path:
