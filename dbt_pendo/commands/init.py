@@ -23,8 +23,7 @@ from dbt_pendo.commands.guesses import (
 from dbt_pendo.delivery.fields import MatchedField, allow_creation, kind_of, match, short_dtype
 from dbt_pendo.delivery.prepare import find_columns, require_table
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.mapping.keys import column_target, id_key
-from dbt_pendo.mapping.objects import field_name_spelling
+from dbt_pendo.mapping.objects import OBJECTS, field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Schema, read_schema
@@ -168,7 +167,7 @@ def _record(
     elif not knows_some and mapped:
         # A mapping without fields is none; one may as well see what it would look like.
         creates = True
-    id_entry = _guessed(id_key(object_), id_, "must be the id that your product gives to Pendo")
+    id_entry = _guessed(OBJECTS[object_].key, id_, "must be the id that your product gives to Pendo")
     return Draft(object_, [_guessed("object", object_guess), id_entry], mapped, left_out, creates)
 
 
@@ -277,7 +276,7 @@ def _mapping(draft: Draft) -> Iterator[str]:
         yield "create_fields: true  # Pendo has none of these fields yet: the first sync creates them"
     elif draft.creates is False:
         yield "# create_fields: true  # creates fields that Pendo lacks, with the first sync"
-    section = column_target(draft.object)
+    section = OBJECTS[draft.object].section
     if section is None or not (draft.mapped or draft.left_out):
         return
     # Nothing below it is an empty value to YAML, which no section can be.

@@ -67,20 +67,20 @@ KEYS: tuple[Key, ...] = (
     Key(
         "visitor_id",
         "The column with the visitor's id, sent exactly as it is; a track_event also takes {value: …}.",
-        _on(["visitor", "segment"], RowValue(identifies=True), required=True)
+        _on(["visitor", "segment"], RowValue(), required=True)
         | _on(["track_event"], RowValue(takes_text=True), required=True),
     ),
     Key(
         "account_id",
         "The column with the account's id, sent exactly as it is; {parent: …, child: …} makes `Parent::Child` of two "
         "columns; a track_event also takes {value: …}.",
-        _on(["account"], RowValue(identifies=True, joined=True), required=True)
+        _on(["account"], RowValue(joined=True), required=True)
         | _on(["track_event"], RowValue(takes_text=True, joined=True)),
     ),
     Key(
         "parent_account_id",
         "The column with the parent account's id, sent exactly as it is.",
-        _on(["parent_account"], RowValue(identifies=True), required=True),
+        _on(["parent_account"], RowValue(), required=True),
     ),
     Key(
         "event",
@@ -90,7 +90,7 @@ KEYS: tuple[Key, ...] = (
     Key(
         "event_id",
         "The column that is unique for each event; it decides what has been sent and is never sent itself.",
-        _on(["track_event"], RowValue(identifies=True), required=True),
+        _on(["track_event"], RowValue(), required=True),
     ),
     Key("timestamp", "The column that says when the event happened.", _on(["track_event"], RowValue(), required=True)),
     Key(
@@ -112,12 +112,12 @@ KEYS: tuple[Key, ...] = (
     Key(
         "fields",
         "Pendo's fields by key or display name, each with the column (or {value: …}) that fills it.",
-        _on(RECORDS, Entries(_FIELD_OPTIONS, from_columns=True)),
+        _on(RECORDS, Entries(_FIELD_OPTIONS)),
     ),
     Key(
         "properties",
         "The event's properties, each with the column (or {value: …}) that fills it.",
-        _on(["track_event"], Entries(_VALUE_OPTIONS, from_columns=True)),
+        _on(["track_event"], Entries(_VALUE_OPTIONS)),
     ),
     Key(
         "context",
@@ -176,29 +176,11 @@ def keys_of(name: Object) -> dict[str, Use]:
     return {key.name: key.uses[name] for key in KEYS if name in key.uses}
 
 
-def id_key(name: Object) -> str:
-    """Returns the key whose column identifies a record: ``visitor_id`` of a visitor."""
-    return next(key for key, use in keys_of(name).items() if _identifies(use))
-
-
-def column_target(name: Object) -> str | None:
-    """Returns the key that column-level ``meta.pendo`` adds to, if there is one: ``fields`` or ``properties``."""
-    return next((key for key, use in keys_of(name).items() if _is_from_columns(use)), None)
-
-
-def instead_of(key: Key, name: Object) -> str | None:
+def instead_of(key: str, name: Object) -> str | None:
     """Returns what a kind of object has in place of a key that it does not take."""
-    if any(map(_identifies, key.uses.values())):
-        return id_key(name)
-    return column_target(name) if any(map(_is_from_columns, key.uses.values())) else None
-
-
-def _identifies(use: Use) -> bool:
-    return isinstance(use.kind, RowValue) and use.kind.identifies
-
-
-def _is_from_columns(use: Use) -> bool:
-    return isinstance(use.kind, Entries) and use.kind.from_columns
+    if any(key == kind.key for kind in OBJECTS.values()):
+        return OBJECTS[name].key
+    return OBJECTS[name].section if any(key == kind.section for kind in OBJECTS.values()) else None
 
 
 def json_schema() -> dict[str, Any]:

@@ -176,7 +176,6 @@ class RowValue(Kind):
 
     takes_text: bool = False  # whether `{value: text}` may stand in place of a column
     plain: str = "column"  # what a plain string is: "column" or "value"
-    identifies: bool = False  # whether it is the key of the record
     joined: bool = False  # whether it may be made of two columns, `{parent: name, child: name}`
 
     def read(self, place: Place, value: Any) -> Source | ParentChild | None:
@@ -228,7 +227,6 @@ class Entries(Kind):
 
     options: Mapping[str, Option] = field(default_factory=dict)
     names: tuple[str, ...] = ()  # the only names; none for any, as only Pendo knows its fields' display names
-    from_columns: bool = False  # whether the columns' own `meta.pendo` adds to it
 
     def read(self, place: Place, value: Any) -> tuple[Entry, ...] | None:
         """Returns the entries without a problem."""

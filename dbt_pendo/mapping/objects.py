@@ -18,8 +18,9 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class ObjectKind:
     """What is true of all objects of a kind."""
 
-    name: Object
     plural: str  # in messages; of visitors and accounts also Pendo's word in bodies
+    key: str  # the key of a mapping whose column identifies a record
+    section: str | None = None  # the key of a mapping that the columns' own `meta.pendo` adds to
     metadata_kind: str = ""  # Pendo's word in the paths of the metadata API; empty for objects without fields
     id_keys: tuple[str, ...] = ()  # what Pendo may call the id in a body, the likeliest first
     is_readable: bool = False
@@ -37,15 +38,18 @@ class ObjectKind:
 
 
 OBJECTS: Mapping[Object, ObjectKind] = {
-    kind.name: kind
-    for kind in (
-        ObjectKind("visitor", "visitors", "visitor", ("visitorId",), is_readable=True, is_deletable=True),
-        ObjectKind("account", "accounts", "account", ("accountId",), is_readable=True, is_deletable=True),
-        # No source says what the id of a parent account is called (pendo-api.md 3): its siblings' names are tried.
-        ObjectKind("parent_account", "parent accounts", "parentAccount", ("parentAccountId", "accountId")),
-        ObjectKind("track_event", "events"),
-        ObjectKind("segment", "the members of a segment"),
-    )
+    "visitor": ObjectKind(
+        "visitors", "visitor_id", "fields", "visitor", ("visitorId",), is_readable=True, is_deletable=True
+    ),
+    "account": ObjectKind(
+        "accounts", "account_id", "fields", "account", ("accountId",), is_readable=True, is_deletable=True
+    ),
+    # No source says what the id of a parent account is called (pendo-api.md 3): its siblings' names are tried.
+    "parent_account": ObjectKind(
+        "parent accounts", "parent_account_id", "fields", "parentAccount", ("parentAccountId", "accountId")
+    ),
+    "track_event": ObjectKind("events", "event_id", "properties"),
+    "segment": ObjectKind("the members of a segment", "visitor_id"),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dbt_pendo.mapping.keys import FIELD_TYPES, KEYS, NAME, RECORDS, Use, column_target, id_key, instead_of, keys_of
+from dbt_pendo.mapping.keys import FIELD_TYPES, KEYS, NAME, RECORDS, Use, instead_of, keys_of
 from dbt_pendo.mapping.kinds import Choice, Entry, Place, matches
 from dbt_pendo.mapping.objects import OBJECTS, is_field_name
 from dbt_pendo.mapping.spec import (
@@ -126,7 +126,7 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
     for key, use in uses.items():
         if use.required and key not in meta and key not in meant:
             place.at(key).wrong(f"missing; {article(kind)} needs it")
-    if target := column_target(kind):
+    if target := OBJECTS[kind].section:
         given[target] = (*(given[target] or ()), *by_column)
         _check_twice(given[target], kind, given.get("group"))
     if kind in RECORDS and not columns:
@@ -157,7 +157,7 @@ def _read_keys(
             meant.add(at.unknown_key(key, known, f"{owner} {listing(map(quoted, known))}"))
         elif kind:
             # A key of other objects.
-            instead = instead_of(_KEYS[key], kind)
+            instead = instead_of(key, kind)
             hint = f"; {article(kind)} has {quoted(instead)}" if instead else f", not to {article(kind)}"
             at.wrong(f"{quoted(key)} belongs to {listing(_KEYS[key].uses)}{hint}")
             meant.add(instead)
@@ -185,8 +185,8 @@ def _column_entries(columns: Mapping[str, Any], kind: Object | None, place: Plac
             at.wrong(
                 f"expected the Pendo name this column fills, or `true` to keep the column's name, found {found(name)}"
             )
-        elif kind and column_target(kind) is None:
-            at.wrong(f"{article(kind)} takes nothing from a column but {quoted(id_key(kind))}; remove this")
+        elif kind and OBJECTS[kind].section is None:
+            at.wrong(f"{article(kind)} takes nothing from a column but {quoted(OBJECTS[kind].key)}; remove this")
         elif kind:
             entries.append(Entry(name, Column(column), {}, at))
     return entries
@@ -215,7 +215,7 @@ def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) ->
 def _spec(given: dict[str, Any], kind: Object, unique_id: str, place: Place) -> SyncSpec:
     # Some keys of `meta.pendo` are fields of the same name.
     same = {key: value for key, value in given.items() if key in _SPEC_FIELDS}
-    key = given[id_key(kind)]
+    key = given[OBJECTS[kind].key]
     built = {
         "name": place.sync,
         "unique_id": unique_id,

@@ -19,7 +19,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.report import CALLS_LISTED, ROWS_LISTED, Review, ReviewedCalls, ReviewedRow, ReviewedSync
 from dbt_pendo.history.runs import PastRun
-from dbt_pendo.mapping.keys import id_key
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Field, Limit, ParentChild, Source, SyncSpec
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
@@ -79,7 +79,7 @@ def _sync(sync: ReviewedSync) -> dict[str, Any]:
 
 def _mapping(spec: SyncSpec) -> Iterator[dict[str, Any]]:
     """Yields what fills each of Pendo's words."""
-    yield _id(id_key(spec.object), ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
+    yield _id(OBJECTS[spec.object].key, ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
     yield from (_named(field, with_group=True) for field in spec.fields)
     if (event := spec.event) is not None:
         ids = {"event": event.name, "visitor_id": event.visitor_id, "account_id": event.account_id}
