@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -14,6 +14,11 @@ _HOST_NAME = re.compile(r"[\w.:%-]{1,253}")
 def number(count: int, noun: str) -> str:
     """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def counts(rows: Mapping[str, int]) -> list[str]:
+    """Returns how many there are of each kind, ``2 added``, without those there are none of."""
+    return [f"{count:,} {kind}" for kind, count in rows.items() if count]
 
 
 def quoted(value: str | bool) -> str:

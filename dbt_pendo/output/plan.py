@@ -8,7 +8,7 @@ from dbt_pendo.commands.plan import Checked
 from dbt_pendo.output.documents import checked_entry, planned_entry
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.wording import number
+from dbt_pendo.wording import counts, number
 
 
 def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
@@ -65,12 +65,12 @@ def _findings(lines: Terminal, one: Checked) -> None:
 
 
 def _planned(planned: Planned) -> str:
-    counts = (
-        (planned.added, "added"),
-        (planned.changed, "changed"),
-        (planned.removed, "removed"),
-        (planned.unchanged, "unchanged"),
-        (planned.invalid, "invalid"),
-        (planned.held, "held back"),
-    )
-    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no rows"
+    rows = {
+        "added": planned.added,
+        "changed": planned.changed,
+        "removed": planned.removed,
+        "unchanged": planned.unchanged,
+        "invalid": planned.invalid,
+        "held back": planned.held,
+    }
+    return ", ".join(counts(rows)) or "no rows"
