@@ -12,9 +12,9 @@ import io
 import math
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
@@ -76,7 +76,8 @@ class _Bounds:
         return min(left, most)
 
 
-_thread = threading.local()
+# A thread starts without any.
+_bounds: ContextVar[_Bounds] = ContextVar("bounds")
 
 
 @contextlib.contextmanager
@@ -88,16 +89,11 @@ def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int =
         ends_at: An earlier end, by ``time.monotonic``; asked again and again while the network is waited for.
         largest: Bytes of an answer.
     """
-    before = getattr(_thread, "bounds", None)
-    _thread.bounds = _Bounds(seconds, ends_at, largest)
+    token = _bounds.set(_Bounds(seconds, ends_at, largest))
     try:
         yield
     finally:
-        _thread.bounds = before
-
-
-def _bounds() -> _Bounds:
-    return cast(_Bounds, _thread.bounds)
+        _bounds.reset(token)
 
 
 class BoundedAdapter(HTTPAdapter):
@@ -125,7 +121,7 @@ class BoundedAdapter(HTTPAdapter):
         Raises:
             requests.RequestException: And others of ``FAULTS``.
         """
-        bounds = _bounds()
+        bounds = _bounds.get()
         response = super().send(request, True, bounds.left(), *args, **kwargs)
         if not stream:
             with contextlib.closing(response):
@@ -166,7 +162,7 @@ class _Wire(io.RawIOBase):
         self._sock = sock
         # Keeps the socket open for as long as this is.
         self._file = sock.makefile("rb", buffering=0)
-        self._bounds = _bounds()
+        self._bounds = _bounds.get()
         self._size = 0
         self._is_read = False
 
@@ -252,7 +248,7 @@ class _Exchange(HTTPConnection):
         """Sends bytes, however slowly they are taken."""
         if self.sock is None:
             self.connect()
-        bounds, sock = _bounds(), cast(socket.socket, self.sock)
+        bounds, sock = _bounds.get(), cast(socket.socket, self.sock)
         left = memoryview(data)
         while left:
             sock.settimeout(bounds.left(LOOK_EVERY))
@@ -261,14 +257,14 @@ class _Exchange(HTTPConnection):
 
     def _tunnel(self) -> None:
         super()._tunnel()
-        cast(socket.socket, self.sock).settimeout(_bounds().left(LONGEST_STEP))
+        cast(socket.socket, self.sock).settimeout(_bounds.get().left(LONGEST_STEP))
 
 
 class _Connection(_Exchange):
     """Makes the connection within the bounds as well, however many addresses the host has."""
 
     def _new_conn(self) -> socket.socket:
-        bounds = _bounds()
+        bounds = _bounds.get()
         try:
             addresses = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
