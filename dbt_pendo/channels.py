@@ -1,4 +1,4 @@
-"""Where to tell of what a run changed: ``alerts:`` under ``vars: dbt_pendo:``."""
+"""Reads where alerts go: ``alerts:`` under ``vars: dbt_pendo:``."""
 
 from __future__ import annotations
 
@@ -22,30 +22,18 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """An HTTP endpoint that is told.
+    """An HTTP endpoint that gets alerts."""
 
-    Attributes:
-        variable: The environment variable that holds its URL.
-        url: The URL, which lets whoever knows it write there; None when the variable is not set.
-        format: ``slack`` for Slack-compatible webhooks, ``json`` for the whole of it.
-        events: What it is told of.
-    """
-
-    variable: str
-    url: Secret | None
-    format: Format = "slack"
+    variable: str  # the environment variable that holds its URL
+    url: Secret | None  # anyone who knows it can write there; None when the variable is not set
+    format: Format = "slack"  # `slack` for Slack-compatible webhooks, `json` for everything
     events: tuple[Event, ...] = EVENTS
 
 
 def read_channels(declared: Any, environ: Mapping[str, str]) -> tuple[Channel, ...]:
     """Reads ``alerts``.
 
-    What is wrong with the environment is no mistake here: a variable that only production has must not end a run
-    anywhere else.
-
-    Args:
-        declared: What the project says; None for nothing.
-        environ: The environment.
+    A variable that is not set is no mistake here: one that only production has must not end a run anywhere else.
 
     Raises:
         ConfigError: If it is not a list of channels.

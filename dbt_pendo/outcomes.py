@@ -14,15 +14,12 @@ Status: TypeAlias = Literal["delivered", "missing", "rejected", "invalid", "unse
 class Outcome:
     """What happened to a row.
 
-    Attributes:
-        status: ``delivered``; ``missing``, Pendo does not know the id; ``rejected`` by Pendo; or ``invalid``,
-            never sent; or ``unsent``, when the sync ended before its turn. An unsent row leaves no trace in the
-            ledger, so it comes again.
-        detail: Why, in Pendo's words or ours; None for unsent rows, and for delivered ones unless a deletion is queued.
+    It was ``delivered``; or is ``missing`` (Pendo does not know the id), ``rejected`` by Pendo, ``invalid`` (never
+    sent), or ``unsent`` (the sync ended before its turn; it leaves no trace in the ledger, so it comes again).
     """
 
     status: Status
-    detail: str | None = None
+    detail: str | None = None  # why, in Pendo's words or ours; of delivered rows only that a deletion is queued
 
 
 # The detail of a removed row whose deletion Pendo had not carried out yet; the id of Pendo's job follows.
@@ -37,10 +34,5 @@ UNSENT = Outcome("unsent")
 
 
 def unreadable(text: str, what: str) -> dict[str, str]:
-    """Returns what stands for a value that cannot be read.
-
-    Args:
-        text: The value, as the warehouse writes it.
-        what: What is wrong with it.
-    """
+    """Returns what stands for a value that cannot be read: its text in the warehouse, and what is wrong with it."""
     return {UNREADABLE: f"{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + '...'} {what}"}
