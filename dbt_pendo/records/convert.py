@@ -66,20 +66,15 @@ def to_boolean(value: Any) -> bool:
         return value
     if isinstance(value, int | float | Decimal) and _finite(value) in (0, 1):
         return bool(value)
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in TRUE or word in FALSE:
-            return word in TRUE
+    if isinstance(value, str) and (word := value.strip().lower()) in TRUE | FALSE:
+        return word in TRUE
     raise _unfit(value, "a boolean")
 
 
 def to_integer(value: Any) -> int:
     """Returns a whole number of 64 bits."""
-    if isinstance(value, str):
-        value = _number(value, "a whole number")
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise _unfit(value, "a whole number")
-    if isinstance(_finite(value), Decimal) and value and value.adjusted() >= INT64_DIGITS:
+    value = _number(value, "a whole number")
+    if isinstance(value, Decimal) and value and value.adjusted() >= INT64_DIGITS:
         raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
     whole = int(value)
     if whole != value:
@@ -91,12 +86,9 @@ def to_integer(value: Any) -> int:
 
 def to_float(value: Any) -> float:
     """Returns a finite number: a whole one with all its digits, a fraction as the nearest float."""
-    if isinstance(value, str):
-        value = _number(value, "a number")
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise _unfit(value, "a number")
+    value = _number(value, "a number")
     try:
-        number = float(_finite(value))
+        number = float(value)
     except OverflowError:
         number = math.inf
     if math.isinf(number):
@@ -238,7 +230,16 @@ def _parsed(text: str) -> datetime.datetime:
     raise InvalidValue(f"{_shown(text)} is not an ISO 8601 time")
 
 
-def _number(text: str, wanted: str) -> Decimal:
+def _number(value: Any, wanted: str) -> Any:
+    """Returns a finite number, also one that is written as text."""
+    if isinstance(value, str):
+        value = _number_in(value, wanted)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise _unfit(value, wanted)
+    return _finite(value)
+
+
+def _number_in(text: str, wanted: str) -> Decimal:
     # Python takes 1_000 for a number.
     if "_" not in text:
         with contextlib.suppress(ArithmeticError):

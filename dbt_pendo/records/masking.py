@@ -1,4 +1,4 @@
-"""Personal values that are not to be kept: found in the bodies of requests and answers, and replaced."""
+"""Replaces personal values in the bodies of requests and answers that are kept."""
 
 from __future__ import annotations
 
@@ -20,15 +20,10 @@ SHORTEST_QUOTED = 3
 
 @dataclass(frozen=True, slots=True)
 class BodyMask:
-    """What to hide in the bodies of one sync.
+    """What to hide in the bodies of one sync."""
 
-    Attributes:
-        names: The names in a body whose values are hidden.
-        ids: Whether the records' ids are hidden as well.
-    """
-
-    names: frozenset[str] = frozenset()
-    ids: bool = False
+    names: frozenset[str] = frozenset()  # the names in a body whose values are hidden
+    ids: bool = False  # whether the records' ids are hidden as well
 
     def __bool__(self) -> bool:
         return bool(self.names) or self.ids

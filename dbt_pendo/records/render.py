@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
@@ -35,49 +34,32 @@ Body: TypeAlias = dict[str, Any] | orjson.Fragment
 
 
 class Record(NamedTuple):
-    """What is sent for one row.
-
-    Attributes:
-        position: Where the row stands in the change set.
-        key: The visitor id, account id or event id.
-        bodies: One JSON object a request: for visitors and accounts one a metadata group (None where a row has
-            nothing to say to a group), for events the event alone, for members of a segment the operation, for
-            deletions none.
-    """
+    """What is sent for one row."""
 
     position: Position
-    key: str
+    key: str  # the visitor id, account id or event id
+    # One JSON object a request. Of visitors and accounts one a metadata group, None where a row has nothing to say to
+    # a group; of events the event alone; of members of a segment the operation; of deletions none.
     bodies: tuple[Body | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PendoField:
-    """A mapped field as Pendo knows it.
-
-    Attributes:
-        key: The field's key in Pendo's schema.
-        type: What the value has to become; None leaves it as the column has it.
-    """
+    """A mapped field as Pendo knows it."""
 
     key: str
-    type: FieldType | None
+    type: FieldType | None  # what the value has to become; None leaves it as the column has it
 
 
 @dataclass(slots=True)
 class Rendered:
-    """A page, ready to be packed into batches.
-
-    Attributes:
-        updates: Records to write.
-        clearings: Records that left the model, whose fields are to be emptied.
-        deletions: Records that left the model, to be deleted from Pendo; without bodies.
-        unsendable: The outcome of every row for which there is no request: invalid ones, those that have nothing to
-            say, and those that left the model and are kept.
-    """
+    """A page, ready to be packed into batches."""
 
     updates: list[Record] = field(default_factory=list)
-    clearings: list[Record] = field(default_factory=list)
-    deletions: list[Record] = field(default_factory=list)
+    clearings: list[Record] = field(default_factory=list)  # they left the model, and their fields are emptied
+    deletions: list[Record] = field(default_factory=list)  # they left the model, and are deleted; without bodies
+    # The outcome of every row without a request: invalid rows, rows that have nothing to say, and rows that left the
+    # model and are kept.
     unsendable: dict[Position, Outcome] = field(default_factory=dict)
 
 
@@ -88,9 +70,6 @@ def render(spec: SyncSpec, rows: Sequence[tuple[Any, ...]], fields: Sequence[Pen
         spec: The sync.
         rows: Tuples of bucket, seq, change, record key and the columns of ``spec.columns``.
         fields: For visitors and accounts, what Pendo knows of each of ``spec.fields``.
-
-    Returns:
-        The records, and why some rows have none.
     """
     if not rows:
         return Rendered()
@@ -101,7 +80,7 @@ def render(spec: SyncSpec, rows: Sequence[tuple[Any, ...]], fields: Sequence[Pen
 
 
 class _Page:
-    """The columns of a page, and the reason of each of its rows that turned out invalid."""
+    """The columns of a page, and for each invalid row the reason."""
 
     def __init__(self, spec: SyncSpec, rows: Sequence[tuple[Any, ...]]) -> None:
         self._columns = list(zip(*rows, strict=True))
@@ -112,15 +91,13 @@ class _Page:
         self.keys: Sequence[str] = self._columns[3]
         self.invalid: dict[int, str] = {}
 
-    def values(self, source: Source) -> Sequence[Any]:
-        if isinstance(source, Value):
-            constant = list(source.value) if isinstance(source.value, tuple) else source.value
-            return list(repeat(constant, self.size))
-        return self._columns[self._indexes[source.name]]
-
     def converted(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
-        """Converts a column; rows that cannot be are noted as invalid, and hold None."""
-        values = self.values(source)
+        """Converts a column; notes values that cannot be converted as invalid, and puts None in their place."""
+        values: Sequence[Any]
+        if isinstance(source, Value):
+            values = [list(source.value) if isinstance(source.value, tuple) else source.value] * self.size
+        else:
+            values = self._columns[self._indexes[source.name]]
         if not required and (column := convert_column(values, convert)) is not None:
             return column
         results: list[Any] = []
@@ -173,7 +150,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
 
 
 def _render_members(page: _Page) -> Rendered:
-    """Returns what becomes of each visitor: both kinds are updates, for one call takes both."""
+    """Returns an operation for each visitor; additions and removals are both updates, as one call takes both."""
     return Rendered(
         updates=[
             Record(position, key, ({"op": "remove" if change == "removed" else "add", "value": [key]},))
@@ -216,19 +193,19 @@ def _render_events(page: _Page, event: Event) -> Rendered:
     names = page.converted("event", event.name, to_filled_string, required=True)
     visitors = page.converted("visitor_id", event.visitor_id, to_visitor_id, required=True)
     times = page.converted("timestamp", event.timestamp, to_epoch_ms, required=True)
-    accounts = _account_ids(page, event.account_id) if event.account_id else None
+    accounts = _account_ids(page, event.account_id) if event.account_id else [None] * page.size
     properties = _event_dicts(page, "properties", event.properties)
     contexts = _event_dicts(page, "context", event.context)
     rendered = Rendered(unsendable=page.outcomes())
-    for at, body_parts in enumerate(zip(names, visitors, times, properties, contexts, strict=True)):
+    parts = zip(names, visitors, times, accounts, properties, contexts, strict=True)
+    for at, (name, visitor, time, account, row_properties, context) in enumerate(parts):
         if at in page.invalid:
             continue
-        name, visitor, time, row_properties, context = body_parts
         body: dict[str, Any] = {"type": "track", "event": name, "visitorId": visitor, "timestamp": time}
-        if accounts is not None and accounts[at] is not None:
-            body["accountId"] = accounts[at]
+        if account is not None:
+            body["accountId"] = account
+        # Both are "required but may be {}" in Pendo's older documentation (pendo-api.md 4).
         body["properties"] = row_properties
-        # "Required but may be {}" in Pendo's older documentation (pendo-api.md 4).
         body["context"] = context
         rendered.updates.append(Record(page.positions[at], page.keys[at], (body,)))
     return rendered
