@@ -1,7 +1,7 @@
-"""What every HTTP client needs: bounds of a request in time and size, faults in words, proxies, certificates.
+"""What every HTTP client needs: limits of a request in time and size, faults in words, proxies, certificates.
 
-The timeout of `requests` is one between two bytes, so an answer of a byte a second never ends; and it reads whatever
-comes, however large. Here a deadline counts for the whole request, and its answer has a largest size.
+The timeout of `requests` counts between two bytes, so an answer of a byte a second never ends; and it reads an answer
+of any size. Here a deadline counts for the whole request, and its answer has a largest size.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from dbt_pendo.errors import ConfigError
 
-# The status by which a proxy wants a log-in; no key is to blame.
+# The status of a proxy that wants a log-in; no key is to blame.
 PROXY_LOGIN = 407
-# Bytes of an answer, as it comes and decoded.
+# Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
-# Seconds after which a wait for the network looks whether it has to end; a connection or a TLS handshake, which cannot
-# look, takes no longer than the second.
+# Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
+# and takes at most the second number.
 LOOK_EVERY = 0.5
 LONGEST_STEP = 15.0
 # Bytes. Gzip makes at most a thousand times as much of them.
@@ -48,11 +48,11 @@ FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.H
 
 
 class UnfitAnswerError(http.client.HTTPException):
-    """An answer that is not read to its end: it is too large, or not what was asked for."""
+    """An answer that is not read to its end, because it is too large or not what was asked for."""
 
 
 def never() -> float:
-    """Returns the end of a request that nobody cuts short."""
+    """Returns the end of a request that nothing ends early."""
     return math.inf
 
 
@@ -65,7 +65,7 @@ class _Bounds:
         self._ends_at = ends_at
 
     def left(self, most: float = math.inf) -> float:
-        """Returns the seconds that are left, but no more than some.
+        """Returns the seconds that are left, at most ``most``.
 
         Raises:
             TimeoutError: If there are none.
@@ -85,8 +85,8 @@ def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int =
     """Bounds the requests that a thread makes by a ``BoundedAdapter``, redirects among them.
 
     Args:
-        seconds: How long they may take altogether, from the look for the host to the last byte of the answer.
-        ends_at: An earlier end, by ``time.monotonic``; asked again and again while the network is waited for.
+        seconds: How long they may take in all, from the search for the host to the last byte of the answer.
+        ends_at: Returns an earlier end, by ``time.monotonic``; called again and again during waits.
         largest: Bytes of an answer.
     """
     token = _bounds.set(_Bounds(seconds, ends_at, largest))
@@ -97,7 +97,7 @@ def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int =
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests of a thread within the bounds it has set by ``bounded``, and reads their answers."""
+    """Sends requests within the bounds that ``bounded`` has set for the thread, and reads their answers."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Makes the connections bounded."""
@@ -105,7 +105,7 @@ class BoundedAdapter(HTTPAdapter):
         _bound(self.poolmanager, _Connection)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Makes the connections by way of a proxy bounded."""
+        """Makes the connections through a proxy bounded."""
         is_new = proxy not in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
         if is_new:
@@ -131,7 +131,7 @@ class BoundedAdapter(HTTPAdapter):
         return response
 
     def add_headers(self, request: requests.PreparedRequest, **_: Any) -> None:
-        """Asks for no encoding but gzip, for others grow without a bound."""
+        """Asks for gzip only, as other encodings grow without a limit."""
         request.headers["Accept-Encoding"] = "gzip"
 
 
@@ -146,7 +146,7 @@ def _content(response: requests.Response, largest: int) -> bytes:
         if size > largest:
             raise _too_large(largest)
     if missing := response.raw.length_remaining:
-        # Of urllib3 the versions from 2 on look themselves.
+        # Versions 2 and later of urllib3 check this themselves.
         raise http.client.IncompleteRead(b"", missing)
     return b"".join(parts)
 
@@ -156,18 +156,18 @@ def _too_large(largest: int) -> UnfitAnswerError:
 
 
 class _Wire(io.RawIOBase):
-    """What comes over a connection in answer to one request, within its bounds."""
+    """The bytes of the answer to one request, read from its connection within its bounds."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # Keeps the socket open for as long as this is.
+        # Keeps the socket open as long as this object is.
         self._file = sock.makefile("rb", buffering=0)
         self._bounds = _bounds.get()
         self._size = 0
         self._is_read = False
 
     def makefile(self, *_: Any) -> io.BufferedReader:
-        """Returns a buffer before it, as http.client asks a socket for."""
+        """Returns a buffered reader, which http.client asks a socket for."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -195,22 +195,22 @@ class _Wire(io.RawIOBase):
             return count
 
     def end(self, buffered: io.BufferedReader) -> None:
-        """Sees to it that the connection is not used again when something is left of an answer that has ended."""
+        """Shuts the connection down if bytes are left after the end of the answer, so that it is not used again."""
         self._is_read = True
         pending = getattr(self._sock, "pending", None)
         if buffered.peek(1) or (pending is not None and pending()):
-            # The pool takes it for dropped then. A proxy's TLS inside TLS has no shutdown of its own.
+            # The pool then drops it. A proxy's TLS inside TLS has no shutdown of its own.
             with contextlib.suppress(OSError, AttributeError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Lets go of the socket."""
+        """Closes the file that keeps the socket open."""
         self._file.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer within the bounds of its request; interim ones (1xx) are passed over."""
+    """An answer within the bounds of its request; skips interim ones (1xx)."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._wire = _Wire(sock)
@@ -230,7 +230,7 @@ class _Response(http.client.HTTPResponse):
         """Reads the head of the answer."""
         super().begin()
         if self.chunked and self.headers.get("Content-Length") is not None:
-            # Of two lengths nobody knows which the other side means.
+            # Nobody knows which of two lengths the other side means.
             self.will_close = True
 
     def _close_conn(self) -> None:
@@ -245,7 +245,7 @@ class _Exchange(HTTPConnection):
     response_class = _Response
 
     def send(self, data: Any) -> None:
-        """Sends bytes, however slowly they are taken."""
+        """Sends bytes, however slowly the other side reads them."""
         if self.sock is None:
             self.connect()
         bounds, sock = _bounds.get(), cast(socket.socket, self.sock)
@@ -261,7 +261,7 @@ class _Exchange(HTTPConnection):
 
 
 class _Connection(_Exchange):
-    """Makes the connection within the bounds as well, however many addresses the host has."""
+    """Also connects within the bounds, however many addresses the host has."""
 
     def _new_conn(self) -> socket.socket:
         bounds = _bounds.get()
@@ -273,7 +273,7 @@ class _Connection(_Exchange):
         for at, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
             try:
-                # One that is silent leaves time for the others.
+                # An address that does not answer leaves time for the others.
                 sock.settimeout(min(bounds.left() / (len(addresses) - at), LONGEST_STEP))
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
@@ -291,7 +291,7 @@ class _Connection(_Exchange):
 
 
 def _bound(manager: Any, kind: Any) -> None:
-    """Lets a pool manager make connections of a kind, with whatever else it gives to those of a scheme."""
+    """Makes a pool manager use connections of a kind, on top of its own of each scheme."""
     pools = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _bounded_pool(pool, kind) for scheme, pool in pools.items()}
 
@@ -303,7 +303,7 @@ def _bounded_pool(pool: Any, kind: Any) -> Any:
 
 
 def certificates() -> str | bool:
-    """Returns what requests is to check hosts against: the environment's bundle, else its own (True).
+    """Returns the certificates to check hosts against: the environment's bundle, else that of requests (True).
 
     Raises:
         ConfigError: If there is no such bundle.
@@ -317,10 +317,10 @@ def certificates() -> str | bool:
 
 
 def proxies_for(url: str) -> dict[str, str]:
-    """Returns the environment's proxies, of which a request to a URL uses one or none.
+    """Returns the environment's proxies; a request to a URL uses one of them or none.
 
     Raises:
-        ConfigError: If that one cannot be used; the URL of a proxy may hold a password, so it is not shown.
+        ConfigError: If that one cannot be used. Its URL is not shown, as it may hold a password.
     """
     proxies = dict(requests.utils.get_environ_proxies(url))
     proxy = requests.utils.select_proxy(url, proxies)
@@ -344,13 +344,13 @@ def proxies_for(url: str) -> dict[str, str]:
 def proxy_variable(url: str) -> str:
     """Returns which environment variable names the proxy of a URL."""
     wanted = (f"{urlsplit(url).scheme}_proxy".lower(), "all_proxy")
-    # Of two spellings the small one counts.
+    # The lower-case spelling wins.
     named = [name for one in wanted for name in (one, one.upper()) if os.environ.get(name)]
     return named[0] if named else "the system's proxy setting"
 
 
 def wants_proxy_login(fault: str) -> bool:
-    """Returns whether a request failed for a proxy's log-in before the host itself was reached."""
+    """Returns whether a request failed because a proxy wants a log-in, before it reached the host."""
     return f"Tunnel connection failed: {PROXY_LOGIN}" in fault
 
 
@@ -363,7 +363,7 @@ def proxy_login_advice(url: str) -> str:
 
 
 def describe_fault(error: BaseException) -> str:
-    """Says why there is no answer, in a line without the URLs and internals that requests puts into its text."""
+    """Returns why there is no answer, in a line without the URLs and internals that requests puts into its text."""
     reason = error
     is_late = isinstance(error, requests.Timeout)
     while not is_late and (inner := reason.__cause__ or reason.__context__) is not None:
@@ -373,18 +373,14 @@ def describe_fault(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(reason, UnfitAnswerError):
         return str(reason)
-    # What a ValueError quotes may be a URL with a password. Of a certificate that does not fit it says why.
+    # A ValueError may quote a URL with a password. One about a certificate says what is wrong with it.
     quotes = isinstance(reason, ValueError) and not isinstance(reason, OSError)
     text = "" if quotes else " ".join(str(reason).split())[:_SHOWN]
     return f"{type(reason).__name__} ({text})" if text else type(reason).__name__
 
 
 def retry_after(header: str | None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3).
-
-    Returns:
-        None when it holds neither; a moment that is over is now.
-    """
+    """Returns the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None for neither."""
     if not header:
         return None
     try:

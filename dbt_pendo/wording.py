@@ -22,28 +22,28 @@ def counts(rows: Mapping[str, int]) -> list[str]:
 
 
 def quoted(value: str | bool) -> str:
-    """A word as the user would write it in YAML, in backticks."""
+    """Returns a word in backticks, as the user would write it in YAML."""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def listing(words: Iterable[str], last: str = "and") -> str:
-    """``a, b and c``."""
+    """Returns ``a, b and c``."""
     *most, final = words
     return f"{', '.join(most)} {last} {final}" if most else final
 
 
 def choices(values: Iterable[str | bool]) -> str:
-    """```a`, `b` or `c```."""
+    """Returns ```a`, `b` or `c```."""
     return listing(map(quoted, values), last="or")
 
 
 def article(noun: str) -> str:
-    """The noun with ``a`` or ``an``."""
+    """Returns a noun with ``a`` or ``an``."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate the user most likely meant; case, as in ``visitorId``, hardly matters."""
+    """Returns the candidate that the user most likely meant, in any case (``visitorId``); None if none is close."""
     folded = {candidate.lower(): candidate for candidate in candidates}
     matches = difflib.get_close_matches(word.lower(), folded, n=1)
     return folded[matches[0]] if matches else None
@@ -57,7 +57,7 @@ def did_you_mean(word: str, candidates: Collection[str], title: str = "") -> str
 
 
 def found(value: Any) -> str:
-    """What the user wrote, by its YAML type."""
+    """Returns what the user wrote, with its YAML type."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -70,7 +70,7 @@ def found(value: Any) -> str:
 
 
 def shortened(text: str, length: int = 60) -> str:
-    """Enough of a text to recognise it."""
+    """Returns the start of a text, enough to recognise it."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 

@@ -1,4 +1,4 @@
-"""A sync in words, for people who never see its mapping."""
+"""Describes a sync in words, for people who never see its mapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dbt_pendo.wording import quoted
 
 
 def title(spec: SyncSpec) -> str:
-    """What a sync brings to Pendo, in a few words."""
+    """Returns what a sync brings to Pendo, in a few words."""
     if spec.event is not None:
         name = spec.event.name
         what = "events" if isinstance(name, Column) else f"event {name.value}"
@@ -23,7 +23,7 @@ def title(spec: SyncSpec) -> str:
 
 
 def description(spec: SyncSpec) -> str:
-    """What a sync does, and what it fills from where, as Markdown."""
+    """Returns what a sync does, and which columns it takes, as Markdown."""
     if spec.event is not None:
         parts = [_event(spec, spec.event), _list("Properties", spec.event.properties)]
         parts.append(_list("Context", spec.event.context))
