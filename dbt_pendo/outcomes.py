@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dbt_pendo.wording import shortened
+
 # Where a row stands in its change set: its bucket and its seq there.
 Position: TypeAlias = tuple[str, int]
 Status: TypeAlias = Literal["delivered", "missing", "rejected", "invalid", "unsent"]
@@ -27,7 +29,6 @@ QUEUED_DELETION = "queued in Pendo as deletion "
 
 # The one key of what stands for a value that cannot be read, such as a day before the year 1; its value says why.
 UNREADABLE = "unreadable"
-LONGEST_SHOWN = 60
 
 DELIVERED = Outcome("delivered")
 UNSENT = Outcome("unsent")
@@ -35,4 +36,4 @@ UNSENT = Outcome("unsent")
 
 def unreadable(text: str, what: str) -> dict[str, str]:
     """Returns what stands for a value that cannot be read: its text in the warehouse, and what is wrong with it."""
-    return {UNREADABLE: f"{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + '...'} {what}"}
+    return {UNREADABLE: f"{shortened(text, mark='...')} {what}"}

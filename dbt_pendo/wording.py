@@ -69,9 +69,9 @@ def found(value: Any) -> str:
     return "a list" if isinstance(value, list) else "a mapping"
 
 
-def shortened(text: str, length: int = 60) -> str:
+def shortened(text: str, length: int = 60, mark: str = "…") -> str:
     """Returns the start of a text, enough to recognise it."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return text if len(text) <= length else f"{text[: length - len(mark)]}{mark}"
 
 
 def host_of(url: str, base: str = "") -> str:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from dbt_pendo.mapping.spec import FieldType
 from dbt_pendo.outcomes import UNREADABLE
+from dbt_pendo.wording import shortened
 
 Json = str | int | float | bool | list[Any] | None
 Convert = Callable[[Any], Json]
@@ -296,7 +297,7 @@ def _shown(value: Any) -> str:
     except Exception:
         # Python refuses to write out an integer of more than 4,300 digits, and an object may have its own reasons.
         text = "this number" if isinstance(value, int) else "this value"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(text, mark="...")
 
 
 # Types that JSON and Pendo take as they are.

@@ -9,8 +9,8 @@ from typing import Any
 
 from dbt_pendo.mapping.spec import Column, ParentChild, Source, SyncSpec
 from dbt_pendo.records.render import PendoField
+from dbt_pendo.secret import HIDDEN
 
-HIDDEN = "***"
 # Where a body has ids: in fields of these names, or in lists of them (pendo-api.md 3, 5 and 6).
 ID_NAMES = frozenset({"visitorId", "accountId", "parentAccountId"})
 ID_LISTS = frozenset({"visitors", "accounts", "missing", "value"})
