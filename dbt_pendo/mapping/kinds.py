@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from dbt_pendo.mapping.spec import Column, Limit, ParentChild, Problem, Source, Value
 from dbt_pendo.wording import choices, closest, found, listing, quoted
@@ -104,7 +104,7 @@ class Text(Kind):
 
     def read(self, place: Place, value: Any) -> str | None:
         """Returns the string itself."""
-        if isinstance(value, str) and matches(self.pattern, value):
+        if matches(value, self.pattern):
             return value
         place.wrong(f"expected {self.rule}, found {found(value)}{_quote_hint(value)}")
         return None
@@ -141,7 +141,7 @@ class Guard(Kind):
         """Returns a limit of rows or of percent."""
         if _is_whole(value) and value >= 0:
             return Limit(rows=value)
-        if isinstance(value, str) and matches(self.PATTERN, value):
+        if matches(value, self.PATTERN):
             return Limit(percent=float(value.rstrip("% ")))
         expected = "expected a count such as `1000` or a percentage such as `20%`"
         place.wrong(f"{expected}, found {found(value)}{_unquote_hint(value)}")
@@ -159,7 +159,7 @@ class Age(Kind):
 
     def read(self, place: Place, value: Any) -> int | None:
         """Returns the span in seconds."""
-        if isinstance(value, str) and matches(self.PATTERN, value):
+        if matches(value, self.PATTERN):
             number, unit = re.findall("[0-9]+|[a-z]+", value)
             return int(number) * _SECONDS[unit.rstrip("s")]
         place.wrong(f"expected an age such as `7 days`, `36 hours` or `30 minutes`, found {found(value)}")
@@ -253,7 +253,7 @@ class Entries(Kind):
         if self.names and name not in self.names:
             place.unknown_key(name, self.names, f"expected {choices(self.names)}")
             return False
-        if not matches(NOT_BLANK, name):
+        if not matches(name, NOT_BLANK):
             place.wrong("Pendo's name is empty")
             return False
         return True
@@ -270,9 +270,9 @@ class Entries(Kind):
 Reader = Callable[[Place, Any], Source | None]
 
 
-def matches(pattern: str, text: str) -> bool:
-    """Returns whether a text fits a pattern as JSON Schema means it: no newline may follow ``$``."""
-    return re.search(pattern.replace("$", r"\Z"), text) is not None
+def matches(value: Any, pattern: str) -> TypeGuard[str]:
+    """Returns whether a value is a text that fits a pattern as JSON Schema means it: no newline may follow ``$``."""
+    return isinstance(value, str) and re.search(pattern.replace("$", r"\Z"), value) is not None
 
 
 def _quote_hint(value: Any) -> str:
@@ -281,7 +281,7 @@ def _quote_hint(value: Any) -> str:
 
 
 def _unquote_hint(value: Any) -> str:
-    return "; drop the quotes" if isinstance(value, str) and matches("^[0-9]+$", value) else ""
+    return "; drop the quotes" if matches(value, "^[0-9]+$") else ""
 
 
 def _is_whole(value: Any) -> bool:
@@ -293,7 +293,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _read_column(place: Place, value: Any) -> Column | None:
-    if isinstance(value, str) and value.strip():
+    if matches(value, NOT_BLANK):
         return Column(value)
     place.wrong(f"expected a column's name, found {found(value)}{_quote_hint(value)}")
     return None

@@ -100,7 +100,7 @@ def _read_item(model: _Model, meta: Any, place: Place) -> None:
 
 def _read_mapping(model: _Model, meta: dict[str, Any], columns: dict[str, Any], place: Place) -> None:
     name = meta.get("name")
-    if isinstance(name, str) and matches(NAME.pattern, name):
+    if matches(name, NAME.pattern):
         # Its name says better than its index which sync of a list it is.
         place = replace(place, sync=f"{place.sync}.{name}", key="")
     # An item of a list without a name has that problem already, and must not collide with its neighbour as well.
