@@ -76,7 +76,7 @@ def guess_object(model: str, key: Sequence[str], columns: Sequence[TableColumn])
             return Guess(object_, "by the model's name")
     visitor, moment = _named(_IDS["visitor"], columns), guess_moment(columns)
     if visitor is not None and moment is not None:
-        return Guess("track_event", f"it has {quoted(visitor)} and {quoted(moment.value)}")
+        return Guess("track_event", f"it has {quoted(visitor.value)} and {quoted(moment.value)}")
     identified = _identified_by([column.name for column in columns], "it has")
     return identified or Guess("visitor", "nothing says what its rows are")
 
@@ -87,7 +87,7 @@ def guess_id(object_: Object, key: Sequence[str], columns: Sequence[TableColumn]
     primary = _primary(key, columns)
     if primary is not None and not (by_name is not None and _SURROGATE.search(primary)):
         return Guess(primary, "the model's primary key")
-    return _by_name(by_name or _named(("id",), columns)) or _any_id(columns)
+    return by_name or _named(("id",), columns) or _any_id(columns)
 
 
 def guess_event_id(key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
@@ -96,17 +96,17 @@ def guess_event_id(key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[
     if primary is not None and len(key) == 1:
         return Guess(primary, "the model's primary key")
     others = [column for column in columns if _identified_by([column.name], "") is None]
-    return _by_name(_named((*_EVENT_IDS, "id"), columns)) or _any_id(others)
+    return _named((*_EVENT_IDS, "id"), columns) or _any_id(others)
 
 
 def guess_reference(object_: Object, columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column that says whose an event is, or of which account."""
-    return _by_name(_named(_IDS[object_], columns))
+    return _named(_IDS[object_], columns)
 
 
 def guess_event_name(columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column with the name of each event."""
-    return _by_name(_named(_EVENT_NAMES, columns))
+    return _named(_EVENT_NAMES, columns)
 
 
 def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
@@ -115,7 +115,7 @@ def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
     timely = timely or [column for column in columns if _TIMELY.search(column.name)]
     happened = [column for column in timely if not _BOOKKEEPING.search(column.name)] or timely
     if named := _named(_MOMENTS, happened):
-        return Guess(named, "by its name")
+        return named
     # A date is the coarser word of the two.
     happened.sort(key=lambda column: column.dtype.lower().startswith("date") or column.name.lower().endswith("_date"))
     return Guess(happened[0].name, "it holds a time") if happened else None
@@ -143,23 +143,20 @@ def _identified_by(names: Iterable[str], why: str) -> Guess[Object] | None:
 
 def _primary(key: Sequence[str], columns: Sequence[TableColumn]) -> str | None:
     """Returns the primary key's column; of several that are unique the likelier id."""
-    present = list(filter(None, (_named([name], columns) for name in key)))
+    present = [found.value for name in key if (found := _named([name], columns))]
     likely = [name for name in present if _identified_by([name], "")]
     return next(iter(likely or present), None)
 
 
-def _named(names: Iterable[str], columns: Sequence[TableColumn]) -> str | None:
+def _named(names: Iterable[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Returns the first column that has one of some names, the likelier names first."""
     known = {_bare(column.name): column.name for column in reversed(columns)}
-    return next((known[_bare(name)] for name in names if _bare(name) in known), None)
+    return next((Guess(known[_bare(name)], "by its name") for name in names if _bare(name) in known), None)
 
 
 def _any_id(columns: Sequence[TableColumn]) -> Guess[str] | None:
     found = next((column.name for column in columns if column.name.lower().endswith("id")), None)
     return None if found is None else Guess(found, "its name ends like an id's; is it unique?")
-
-
-def _by_name(name: str | None) -> Guess[str] | None:
-    return None if name is None else Guess(name, "by its name")
 
 
 def _bare(name: str) -> str:
