@@ -66,7 +66,7 @@ def found(value: Any) -> str:
         return f"the number {shortened(str(value))}"
     if isinstance(value, str):
         return f'the text "{shortened(value)}"' if value.strip() else "an empty text"
-    return "a list" if isinstance(value, list) else "a mapping"
+    return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
 
 
 def shortened(text: str, length: int = 60, mark: str = "…") -> str:

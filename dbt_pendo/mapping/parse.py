@@ -79,9 +79,8 @@ def _read_model(annotation: Annotation) -> _Model:
             place.wrong(f"missing, though {_named(columns)} {verb} mapped; write `object` and its id on the model")
             _column_entries(columns, None, place)
     else:
-        seen = found(meta).replace("a ", "an empty ") if isinstance(meta, dict | list) else found(meta)
         advice = "" if meta else f". {_TO_LEAVE_OUT}"
-        place.wrong(f"{_EXPECTED}, or a list of such mappings; found {seen}{advice}")
+        place.wrong(f"{_EXPECTED}, or a list of such mappings; found {found(meta)}{advice}")
     return model
 
 
