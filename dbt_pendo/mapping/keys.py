@@ -36,7 +36,6 @@ class Use:
 class Key:
     """One key of ``meta.pendo``."""
 
-    name: str
     doc: str  # shown by editors
     uses: Mapping[Object, Use]
 
@@ -56,124 +55,105 @@ _VALUE_OPTIONS = {
 }
 _FIELD_OPTIONS = _VALUE_OPTIONS | {"group": Option("The sync's `group`, for this field alone.", _GROUP)}
 
-KEYS: tuple[Key, ...] = (
-    Key(
-        "object",
+KEYS: Mapping[str, Key] = {
+    "object": Key(
         "The kind of Pendo object the model's rows become.",
         {name: Use(Choice((name,)), required=True) for name in OBJECTS},
     ),
-    Key("name", "Names the sync `model.name`; needed where a model has several syncs.", _on(OBJECTS, NAME)),
-    Key("enabled", "`false`: the mapping is checked but never synced.", _on(OBJECTS, _FLAG, default=True)),
-    Key(
-        "visitor_id",
+    "name": Key("Names the sync `model.name`; needed where a model has several syncs.", _on(OBJECTS, NAME)),
+    "enabled": Key("`false`: the mapping is checked but never synced.", _on(OBJECTS, _FLAG, default=True)),
+    "visitor_id": Key(
         "The column with the visitor's id, sent exactly as it is; a track_event also takes {value: …}.",
         _on(["visitor", "segment"], RowValue(), required=True)
         | _on(["track_event"], RowValue(takes_text=True), required=True),
     ),
-    Key(
-        "account_id",
+    "account_id": Key(
         "The column with the account's id, sent exactly as it is; {parent: …, child: …} makes `Parent::Child` of two "
         "columns; a track_event also takes {value: …}.",
         _on(["account"], RowValue(joined=True), required=True)
         | _on(["track_event"], RowValue(takes_text=True, joined=True)),
     ),
-    Key(
-        "parent_account_id",
+    "parent_account_id": Key(
         "The column with the parent account's id, sent exactly as it is.",
         _on(["parent_account"], RowValue(), required=True),
     ),
-    Key(
-        "event",
+    "event": Key(
         "The event's name, literally; {column: …} takes it from a column.",
         _on(["track_event"], RowValue(takes_text=True, plain="value"), required=True),
     ),
-    Key(
-        "event_id",
+    "event_id": Key(
         "The column that is unique for each event; it decides what has been sent and is never sent itself.",
         _on(["track_event"], RowValue(), required=True),
     ),
-    Key("timestamp", "The column that says when the event happened.", _on(["track_event"], RowValue(), required=True)),
-    Key(
-        "max_age",
+    "timestamp": Key("The column that says when the event happened.", _on(["track_event"], RowValue(), required=True)),
+    "max_age": Key(
         "Events older than this (`7 days`, `36 hours`) are left out, and in time the ledger forgets their keys.",
         _on(["track_event"], Age()),
     ),
-    Key(
-        "segment",
+    "segment": Key(
         "The name of the Pendo segment, which will hold exactly the model's visitors.",
         _on(["segment"], Text(), required=True),
     ),
-    Key(
-        "mode",
+    "mode": Key(
         "What becomes of ids that Pendo does not know: `update` skips them, `upsert` creates them.",
         _on(RECORDS, Choice(get_args(Mode)), default="update"),
     ),
-    Key("group", "The metadata group the fields belong to.", _on(RECORDS, _GROUP, default="custom")),
-    Key(
-        "fields",
+    "group": Key("The metadata group the fields belong to.", _on(RECORDS, _GROUP, default="custom")),
+    "fields": Key(
         "Pendo's fields by key or display name, each with the column (or {value: …}) that fills it.",
         _on(RECORDS, Entries(_FIELD_OPTIONS)),
     ),
-    Key(
-        "properties",
+    "properties": Key(
         "The event's properties, each with the column (or {value: …}) that fills it.",
         _on(["track_event"], Entries(_VALUE_OPTIONS)),
     ),
-    Key(
-        "context",
+    "context": Key(
         "Where the event happened, each entry with the column (or {value: …}) that fills it.",
         _on(["track_event"], Entries(names=("ip", "userAgent", "url", "title"))),
     ),
-    Key(
-        "app",
+    "app": Key(
         "Which app's Track secret signs the events: `web` for PENDO_TRACK_SECRET_WEB.",
         _on(
             ["track_event"],
             Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an environment variable's name"),
         ),
     ),
-    Key(
-        "nulls",
+    "nulls": Key(
         "What a null does: `clear` empties the field, `skip` leaves it alone. An event leaves a null out either way.",
         _on(OBJECTS, _NULLS, default="clear"),
     ),
-    Key(
-        "on_removed",
+    "on_removed": Key(
         "What happens in Pendo to records that left the model: nothing (the ledger notes that they left), their "
         "mapped fields are cleared, or they are deleted.",
         _on(RECORDS, Choice(get_args(OnRemoved)), default="keep") | _on(OTHERS, Choice(("keep",)), default="keep"),
     ),
-    Key(
-        "create_fields",
+    "create_fields": Key(
         "Whether fields that Pendo lacks are created before the first row is sent.",
         _on(RECORDS, _FLAG, default=False) | _on(OTHERS, Choice((False,)), default=False),
     ),
-    Key(
-        "batch_size",
+    "batch_size": Key(
         "Records in one request.",
         _on(RECORDS, Count(10_000), default=500)
         | _on(["track_event"], Count(1_000), default=1)
         # Pendo takes at most 1,000 visitors in one PATCH of a segment.
         | _on(["segment"], Count(1_000), default=1_000),
     ),
-    Key(
-        "max_changes",
+    "max_changes": Key(
         "More added and changed rows than this (a count, or a percentage of the rows already delivered) "
         "block the sync until --force.",
         _on(OBJECTS, Guard()),
     ),
-    Key(
-        "max_removals",
+    "max_removals": Key(
         "More removed rows than this (a count, or a percentage of the rows already delivered) block the "
         "sync until --force.",
         _on(OBJECTS, Guard()),
     ),
-)
+}
 
 
-def keys_of(name: Object) -> dict[str, Use]:
+def keys_of(kind: Object) -> dict[str, Use]:
     """Returns the keys that one kind of object takes, in the order of the definition."""
-    return {key.name: key.uses[name] for key in KEYS if name in key.uses}
+    return {name: key.uses[kind] for name, key in KEYS.items() if kind in key.uses}
 
 
 def instead_of(key: str, name: Object) -> str | None:
@@ -206,7 +186,7 @@ def json_schema() -> dict[str, Any]:
             "sync": {
                 "type": "object",
                 "required": ["object"],
-                "properties": {"object": {"enum": list(OBJECTS), "description": KEYS[0].doc}},
+                "properties": {"object": {"enum": list(OBJECTS), "description": KEYS["object"].doc}},
                 "allOf": by_object,
             },
             **{name: _object_schema(name) for name in OBJECTS},
@@ -220,13 +200,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def _object_schema(name: Object) -> dict[str, Any]:
-    docs = {key.name: key.doc for key in KEYS}
     uses = keys_of(name)
     return {
         "description": f"Makes each row {article(name)}.",
         "type": "object",
         "properties": {
-            key: {"description": docs[key], **use.kind.schema()}
+            key: {"description": KEYS[key].doc, **use.kind.schema()}
             | ({} if use.default is None else {"default": use.default})
             for key, use in uses.items()
         },

@@ -24,7 +24,6 @@ from dbt_pendo.mapping.spec import (
 )
 from dbt_pendo.wording import article, choices, found, listing, quoted
 
-_KEYS = {key.name: key for key in KEYS}
 _SPEC_FIELDS = frozenset(field.name for field in dataclasses.fields(SyncSpec))
 _EXPECTED = "expected a mapping with `object` and its id"
 _TO_LEAVE_OUT = (
@@ -135,7 +134,7 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
 
 def _undisputed() -> dict[str, Use]:
     """Returns the keys that mean the same whatever the object is: those to read when it is not known."""
-    uses = {key.name: list(key.uses.values()) for key in KEYS}
+    uses = {name: list(key.uses.values()) for name, key in KEYS.items()}
     return {name: first for name, (first, *others) in uses.items() if all(use == first for use in others)}
 
 
@@ -150,22 +149,22 @@ def _read_keys(
         if key in uses:
             read_value = _read_key(key, kind, uses[key], value, at)
             given[key] = uses[key].default if read_value is None else read_value
-        elif key not in _KEYS:
-            known = tuple(uses) if kind else tuple(_KEYS)
+        elif key not in KEYS:
+            known = tuple(uses) if kind else tuple(KEYS)
             owner = f"{article(kind)} takes" if kind else "the keys are"
             meant.add(at.unknown_key(key, known, f"{owner} {listing(map(quoted, known))}"))
         elif kind:
             # A key of other objects.
             instead = instead_of(key, kind)
             hint = f"; {article(kind)} has {quoted(instead)}" if instead else f", not to {article(kind)}"
-            at.wrong(f"{quoted(key)} belongs to {listing(_KEYS[key].uses)}{hint}")
+            at.wrong(f"{quoted(key)} belongs to {listing(KEYS[key].uses)}{hint}")
             meant.add(instead)
     return given, meant
 
 
 def _read_key(key: str, kind: Object | None, use: Use, value: Any, place: Place) -> Any:
     if kind and isinstance(use.kind, Choice) and not use.kind.has(value):
-        others = _KEYS[key].uses.items()
+        others = KEYS[key].uses.items()
         elsewhere = [name for name, other in others if isinstance(other.kind, Choice) and other.kind.has(value)]
         if elsewhere:
             only = choices(use.kind.values)
