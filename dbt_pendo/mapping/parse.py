@@ -72,7 +72,13 @@ def _read_model(annotation: Annotation) -> _Model:
                 "map under `fields` or `properties` of the sync you mean"
             )
         for index, item in enumerate(meta):
-            _read_item(model, item, place.at(f"[{index}]"))
+            at = place.at(f"[{index}]")
+            if not isinstance(item, dict):
+                at.wrong(f"{_EXPECTED}, found {found(item)}")
+                continue
+            if "name" not in item:
+                at.at("name").wrong("missing; each sync of a list needs one")
+            _read_mapping(model, item, {}, at)
     elif meta is None:
         if columns:
             place.wrong(f"missing, though {_named(columns)} {verb} mapped; write `object` and its id on the model")
@@ -85,15 +91,6 @@ def _read_model(annotation: Annotation) -> _Model:
 
 def _named(columns: dict[str, Any]) -> str:
     return f"{'column' if len(columns) == 1 else 'columns'} {listing(map(quoted, columns))}"
-
-
-def _read_item(model: _Model, meta: Any, place: Place) -> None:
-    if not isinstance(meta, dict):
-        place.wrong(f"{_EXPECTED}, found {found(meta)}")
-        return
-    if "name" not in meta:
-        place.at("name").wrong("missing; each sync of a list needs one")
-    _read_mapping(model, meta, {}, place)
 
 
 def _read_mapping(model: _Model, meta: dict[str, Any], columns: dict[str, Any], place: Place) -> None:
