@@ -176,7 +176,8 @@ CONVERTERS: Mapping[FieldType | None, Convert] = {
     None: to_natural,
 }
 
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+UTC = datetime.timezone.utc
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _scalar(value: Any) -> Json:
@@ -197,27 +198,20 @@ def _scalar(value: Any) -> Json:
 
 
 def _instant(value: Any) -> datetime.datetime:
+    moment = _parsed(value) if isinstance(value, str) else value
     try:
-        return _in_utc(value)
+        if isinstance(moment, datetime.datetime):
+            # Not `tzinfo is None`: a zone may not know its offset, and then Python takes the machine's.
+            return moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment.astimezone(UTC)
+        if isinstance(moment, datetime.date):
+            return datetime.datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+        if isinstance(moment, int | float | Decimal) and not isinstance(moment, bool):
+            milliseconds = to_integer(moment)
+            if 0 < milliseconds < EARLIEST_EPOCH_MS:
+                raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
+            return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     except OverflowError:
         raise InvalidValue(f"{_shown(value)} is outside the years 1 to 9999") from None
-
-
-def _in_utc(value: Any) -> datetime.datetime:
-    if isinstance(value, datetime.datetime):
-        # Not `tzinfo is None`: a zone may not know its offset, and then Python takes the machine's.
-        if value.utcoffset() is None:
-            return value.replace(tzinfo=datetime.timezone.utc)
-        return value.astimezone(datetime.timezone.utc)
-    if isinstance(value, datetime.date):
-        return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
-    if isinstance(value, str):
-        return _in_utc(_parsed(value))
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        milliseconds = to_integer(value)
-        if 0 < milliseconds < EARLIEST_EPOCH_MS:
-            raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
-        return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     raise _unfit(value, "a time")
 
 
