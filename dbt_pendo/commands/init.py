@@ -126,7 +126,7 @@ def _read_columns(described: ModelDescription, connection: Connection) -> tuple[
 def _segment(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
     name = Guess(title_of(described.model.name), "by the model's name")
     visitor = guess_id("segment", described.key, columns)
-    head = [_guessed("object", object_guess), _guessed("segment", name), _guessed("visitor_id", visitor)]
+    head = [_entry_of("object", object_guess), _entry_of("segment", name), _entry_of("visitor_id", visitor)]
     return Draft("segment", head)
 
 
@@ -140,11 +140,11 @@ def _event(described: ModelDescription, columns: Sequence[TableColumn], object_g
         "account_id": guess_reference("account", columns),
         "timestamp": guess_moment(columns),
     }
-    head = [_guessed("object", object_guess), _guessed("event", event)]
+    head = [_entry_of("object", object_guess), _entry_of("event", event)]
     # An event may do without an account.
-    head += [_guessed(key, guess) for key, guess in found.items() if guess or key != "account_id"]
+    head += [_entry_of(key, guess) for key, guess in found.items() if guess or key != "account_id"]
     used = {guess.value for guess in (named, *found.values()) if guess}
-    mapped, left_out = _sorted_out(
+    mapped, left_out = _sort_out(
         (_why_unfit(column), Entry(_pendos_name(column.name), column.name, short_dtype(column.dtype)))
         for column in columns
         if column.name not in used
@@ -160,15 +160,15 @@ def _record(
     others = [column for column in columns if id_ is None or column.name != id_.value]
     matched = list(zip(others, _match(described, object_, others, schema or Schema({})), strict=True))
     knows_some = any(one.state == "ok" and not is_personal(column.name) for column, one in matched)
-    mapped, left_out = _sorted_out(_judged(column, one, schema, knows_some) for column, one in matched)
+    mapped, left_out = _sort_out(_judge(column, one, schema, knows_some) for column, one in matched)
     creates = None
     if schema is None or LACKING in left_out:
         creates = False
     elif not knows_some and mapped:
         # A mapping without fields is none; one may as well see what it would look like.
         creates = True
-    id_entry = _guessed(OBJECTS[object_].key, id_, "must be the id that your product gives to Pendo")
-    return Draft(object_, [_guessed("object", object_guess), id_entry], mapped, left_out, creates)
+    id_entry = _entry_of(OBJECTS[object_].key, id_, "must be the id that your product gives to Pendo")
+    return Draft(object_, [_entry_of("object", object_guess), id_entry], mapped, left_out, creates)
 
 
 def _match(
@@ -192,9 +192,7 @@ def _match(
     return allow_creation(match(spec, source, schema))
 
 
-def _judged(
-    column: TableColumn, one: MatchedField, schema: Schema | None, knows_some: bool
-) -> tuple[str | None, Entry]:
+def _judge(column: TableColumn, one: MatchedField, schema: Schema | None, knows_some: bool) -> tuple[str | None, Entry]:
     """Returns why a column is not mapped (None: it is), and its line."""
     dtype = short_dtype(column.dtype)
     if one.found is not None and one.state == "ok":
@@ -218,7 +216,7 @@ def _why_unfit(column: TableColumn) -> str | None:
     return UNFIT if kind_of(column.dtype) in ("list", "nested", "bytes") else None
 
 
-def _sorted_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], dict[str, list[Entry]]]:
+def _sort_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], dict[str, list[Entry]]]:
     """Parts the lines that are mapped from those that are not, by the reason."""
     mapped: dict[str, Entry] = {}
     left_out: dict[str, list[Entry]] = {reason: [] for reason in REASONS}
@@ -230,7 +228,7 @@ def _sorted_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry]
     return list(mapped.values()), {reason: entries for reason, entries in left_out.items() if entries}
 
 
-def _guessed(key: str, guess: Guess[Any] | None, rule: str = "") -> Entry:
+def _entry_of(key: str, guess: Guess[Any] | None, rule: str = "") -> Entry:
     if guess is None:
         return Entry(key, None, "no column looks like it; name one")
     return Entry(key, guess.value, "; ".join(filter(None, (guess.why and f"guessed: {guess.why}", rule))))

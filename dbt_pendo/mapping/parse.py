@@ -61,14 +61,13 @@ def _read_model(annotation: Annotation) -> _Model:
     place = Place(annotation.file, annotation.model, problems=model.problems)
     # `false` and null map nothing.
     columns = {name: meta for name, meta in annotation.columns.items() if meta is not None and meta is not False}
-    verb = "is" if len(columns) == 1 else "are"
     meta = annotation.meta
     if isinstance(meta, dict) and meta:
         _read_mapping(model, meta, columns, place)
     elif isinstance(meta, list) and meta:
         if columns:
             place.wrong(
-                f"is a list, so which sync {_named(columns)} {verb} mapped for is not clear; "
+                f"is a list, so which sync {_name_columns(columns)} mapped for is not clear; "
                 "map under `fields` or `properties` of the sync you mean"
             )
         for index, item in enumerate(meta):
@@ -81,7 +80,7 @@ def _read_model(annotation: Annotation) -> _Model:
             _read_mapping(model, item, {}, at)
     elif meta is None:
         if columns:
-            place.wrong(f"missing, though {_named(columns)} {verb} mapped; write `object` and its id on the model")
+            place.wrong(f"missing, though {_name_columns(columns)} mapped; write `object` and its id on the model")
             _column_entries(columns, None, place)
     else:
         advice = "" if meta else f". {_TO_LEAVE_OUT}"
@@ -89,8 +88,9 @@ def _read_model(annotation: Annotation) -> _Model:
     return model
 
 
-def _named(columns: dict[str, Any]) -> str:
-    return f"{'column' if len(columns) == 1 else 'columns'} {listing(map(quoted, columns))}"
+def _name_columns(columns: dict[str, Any]) -> str:
+    noun, verb = ("column", "is") if len(columns) == 1 else ("columns", "are")
+    return f"{noun} {listing(map(quoted, columns))} {verb}"
 
 
 def _read_mapping(model: _Model, meta: dict[str, Any], columns: dict[str, Any], place: Place) -> None:

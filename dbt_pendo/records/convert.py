@@ -76,12 +76,12 @@ def to_integer(value: Any) -> int:
     """Returns a whole number of 64 bits."""
     value = _number(value, "a whole number")
     if isinstance(value, Decimal) and value and value.adjusted() >= INT64_DIGITS:
-        raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
+        raise InvalidValue(f"{_readable(value)} does not fit into 64 bits")
     whole = int(value)
     if whole != value:
-        raise InvalidValue(f"{_shown(value)} is not a whole number")
+        raise InvalidValue(f"{_readable(value)} is not a whole number")
     if whole not in INT64:
-        raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
+        raise InvalidValue(f"{_readable(value)} does not fit into 64 bits")
     return whole
 
 
@@ -93,13 +93,13 @@ def to_float(value: Any) -> float:
     except OverflowError:
         number = math.inf
     if math.isinf(number):
-        raise InvalidValue(f"{_shown(value)} is too large for a number")
+        raise InvalidValue(f"{_readable(value)} is too large for a number")
     # Pendo is sent the shortest digits that mean the float, which may be other digits than the warehouse's.
     if abs(number) < LARGEST_EXACT or isinstance(value, float) or Decimal(repr(number)) == value:
         return number
     if (whole := int(value)) == value and whole in WRITABLE:
         return whole
-    raise InvalidValue(f"{_shown(value)} has more digits than a number can carry; a string field keeps them all")
+    raise InvalidValue(f"{_readable(value)} has more digits than a number can carry; a string field keeps them all")
 
 
 def to_time(value: Any) -> str:
@@ -198,7 +198,7 @@ def _scalar(value: Any) -> Json:
 
 
 def _instant(value: Any) -> datetime.datetime:
-    moment = _parsed(value) if isinstance(value, str) else value
+    moment = _parse_time(value) if isinstance(value, str) else value
     try:
         if isinstance(moment, datetime.datetime):
             # Not `tzinfo is None`: a zone may not know its offset, and then Python takes the machine's.
@@ -211,18 +211,18 @@ def _instant(value: Any) -> datetime.datetime:
                 raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
             return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     except OverflowError:
-        raise InvalidValue(f"{_shown(value)} is outside the years 1 to 9999") from None
+        raise InvalidValue(f"{_readable(value)} is outside the years 1 to 9999") from None
     raise _unfit(value, "a time")
 
 
-def _parsed(text: str) -> datetime.datetime:
+def _parse_time(text: str) -> datetime.datetime:
     if found := ISO_TIME.fullmatch(text.strip()):
         date, minutes, seconds, fraction, zulu, hour, minute, second = found.groups()
         clock = f"{minutes or '00:00'}:{seconds or '00'}.{(fraction or '')[:6]:0<6}"
         zone = "+00:00" if zulu else f"{hour}:{minute or '00'}:{second or '00'}" if hour else ""
         with contextlib.suppress(ValueError):
             return datetime.datetime.fromisoformat(f"{date}T{clock}{zone}")
-    raise InvalidValue(f"{_shown(text)} is not an ISO 8601 time")
+    raise InvalidValue(f"{_readable(text)} is not an ISO 8601 time")
 
 
 def _number(value: Any, wanted: str) -> Any:
@@ -239,7 +239,7 @@ def _number_in(text: str, wanted: str) -> Decimal:
     if "_" not in text:
         with contextlib.suppress(ArithmeticError):
             return Decimal(text.strip())
-    raise InvalidValue(f"{_shown(text)} is not {wanted}")
+    raise InvalidValue(f"{_readable(text)} is not {wanted}")
 
 
 def _unicode(text: str) -> str:
@@ -247,7 +247,7 @@ def _unicode(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidValue(f"{_shown(text)} is not Unicode") from None
+        raise InvalidValue(f"{_readable(text)} is not Unicode") from None
     return text
 
 
@@ -279,10 +279,10 @@ def _unfit(value: Any, wanted: str) -> InvalidValue:
         return InvalidValue(str(value[UNREADABLE]))
     if isinstance(value, Mapping | list | tuple | set):
         return InvalidValue(f"a nested value cannot be sent as {wanted}")
-    return InvalidValue(f"{_shown(value)} is not {wanted}")
+    return InvalidValue(f"{_readable(value)} is not {wanted}")
 
 
-def _shown(value: Any) -> str:
+def _readable(value: Any) -> str:
     """Returns a value as its owner would write it, without Python's words."""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -91,7 +91,7 @@ class _Page:
         self.keys: Sequence[str] = self._columns[3]
         self.invalid: dict[int, str] = {}
 
-    def converted(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
+    def convert(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
         """Converts a column; notes values that cannot be converted as invalid, and puts None in their place."""
         values: Sequence[Any]
         if isinstance(source, Value):
@@ -176,7 +176,7 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
     id_key = OBJECTS[spec.object].id_key
     mapped = [(mapping, field) for mapping, field in zip(spec.fields, fields, strict=True) if mapping.group == group]
     names = [field.key for _, field in mapped]
-    columns = [page.converted(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]
+    columns = [page.convert(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]
     rows = [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905 - strict costs as much as the dict
     skipped = frozenset(field.key for mapping, field in mapped if mapping.nulls == "skip")
     if skipped:
@@ -190,9 +190,9 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
 
 
 def _render_events(page: _Page, event: Event) -> Rendered:
-    names = page.converted("event", event.name, to_filled_string, required=True)
-    visitors = page.converted("visitor_id", event.visitor_id, to_visitor_id, required=True)
-    times = page.converted("timestamp", event.timestamp, to_epoch_ms, required=True)
+    names = page.convert("event", event.name, to_filled_string, required=True)
+    visitors = page.convert("visitor_id", event.visitor_id, to_visitor_id, required=True)
+    times = page.convert("timestamp", event.timestamp, to_epoch_ms, required=True)
     accounts = _account_ids(page, event.account_id) if event.account_id else [None] * page.size
     properties = _event_dicts(page, "properties", event.properties)
     contexts = _event_dicts(page, "context", event.context)
@@ -214,9 +214,9 @@ def _render_events(page: _Page, event: Event) -> Rendered:
 def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | None]:
     """Returns the account of each event; None where it has none."""
     if not isinstance(source, ParentChild):
-        return page.converted("account_id", source, to_identifier)
-    children = page.converted("account_id.child", Column(source.child), to_identifier)
-    parents = page.converted("account_id.parent", Column(source.parent), to_identifier)
+        return page.convert("account_id", source, to_identifier)
+    children = page.convert("account_id.child", Column(source.child), to_identifier)
+    parents = page.convert("account_id.parent", Column(source.parent), to_identifier)
     for at, (parent, child) in enumerate(zip(parents, children, strict=True)):
         if parent is None and child is not None:
             page.invalid.setdefault(at, f"account_id.parent: is null, though {child} is given")
@@ -226,9 +226,7 @@ def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | No
 
 def _event_dicts(page: _Page, part: str, mappings: Sequence[Field]) -> Iterable[dict[str, Any]]:
     """Returns one dict a row; a null is left out, for an event has no earlier value to clear."""
-    columns = [
-        page.converted(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type]) for mapping in mappings
-    ]
+    columns = [page.convert(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type]) for mapping in mappings]
     if not columns:
         return [{} for _ in range(page.size)]
     names = [mapping.name for mapping in mappings]
