@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +23,11 @@ from dbt_pendo.mapping.spec import (
 )
 from dbt_pendo.wording import article, choices, found, listing, quoted
 
-_SPEC_FIELDS = frozenset(field.name for field in dataclasses.fields(SyncSpec))
+# Keys whose value is a field of the same name in SyncSpec. Each kind of object takes some of them.
+_SPEC_KEYS = (
+    *("object", "segment", "mode", "enabled", "on_removed", "create_fields"),
+    *("batch_size", "max_changes", "max_removals", "max_age"),
+)
 _EXPECTED = "expected a mapping with `object` and its id"
 _TO_LEAVE_OUT = (
     "Write null to take the model out of a mapping that it inherits, or `enabled: false` inside a mapping to check it "
@@ -208,8 +211,7 @@ def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) ->
 
 
 def _spec(given: dict[str, Any], kind: Object, unique_id: str, place: Place) -> SyncSpec:
-    # Some keys of `meta.pendo` are fields of the same name.
-    same = {key: value for key, value in given.items() if key in _SPEC_FIELDS}
+    same = {key: given[key] for key in _SPEC_KEYS if key in given}
     key = given[OBJECTS[kind].key]
     built = {
         "name": place.sync,
