@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import Secret, find_secret
+from dbt_pendo.secret import Secret, find_secret, shown_word
 from dbt_pendo.wording import did_you_mean
 
 Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
@@ -77,7 +77,8 @@ def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
 
 def _require_known(word: Any, known: Sequence[str], where: str, what: str) -> None:
     if word not in known:
-        raise ConfigError(f"{where}: unknown {what} `{word}`.", did_you_mean(str(word), known, f"Known {what}s"))
+        message = f"{where}: unknown {what} `{shown_word(word)}`."
+        raise ConfigError(message, did_you_mean(str(word), known, f"Known {what}s"))
 
 
 def _where(at: int | None = None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import logging
 import math
 import os
 import socket
@@ -28,11 +29,14 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.secret import Secrets
 
 # The status of a proxy that wants a log-in; no key is to blame.
 PROXY_LOGIN = 407
 # Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
+# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
+LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
 # and takes at most the second number.
 LOOK_EVERY = 0.5
@@ -43,12 +47,19 @@ _SHOWN = 300
 _MOST_INTERIM = 100
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 
+# What it warns of quotes headers and certificates as they came, with a traceback; it is no line of ours.
+logging.getLogger("urllib3").propagate = False
+
 # All that sending a request may raise: not every exception of requests and urllib3 is a RequestException.
 FAULTS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError)
 
 
 class UnfitAnswerError(http.client.HTTPException):
-    """An answer that is not read to its end, because it is too large or not what was asked for."""
+    """An answer that is not read to its end, because it is not what was asked for."""
+
+
+class LargeAnswerError(UnfitAnswerError):
+    """An answer that is not read to its end, because it is too large."""
 
 
 def never() -> float:
@@ -151,8 +162,8 @@ def _content(response: requests.Response, largest: int) -> bytes:
     return b"".join(parts)
 
 
-def _too_large(largest: int) -> UnfitAnswerError:
-    return UnfitAnswerError(f"the answer is larger than {largest // 2**20} MiB")
+def _too_large(largest: int) -> LargeAnswerError:
+    return LargeAnswerError(f"the answer is larger than {largest // 2**20} MiB")
 
 
 class _Wire(io.RawIOBase):
@@ -179,7 +190,7 @@ class _Wire(io.RawIOBase):
 
         Raises:
             TimeoutError: If the time of the request is over.
-            UnfitAnswerError: If the answer is too large.
+            LargeAnswerError: If the answer is too large.
         """
         if self._is_read:
             return 0
@@ -229,8 +240,9 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         """Reads the head of the answer."""
         super().begin()
-        if self.chunked and self.headers.get("Content-Length") is not None:
-            # Nobody knows which of two lengths the other side means.
+        two_lengths = self.chunked and self.headers.get("Content-Length") is not None
+        if two_lengths or self.headers.defects:
+            # Nobody knows where the other side means it to end.
             self.will_close = True
 
     def _close_conn(self) -> None:
@@ -362,20 +374,24 @@ def proxy_login_advice(url: str) -> str:
     )
 
 
-def describe_fault(error: BaseException) -> str:
-    """Returns why there is no answer, in a line without the URLs and internals that requests puts into its text."""
-    reason = error
-    is_late = isinstance(error, requests.Timeout)
-    while not is_late and (inner := reason.__cause__ or reason.__context__) is not None:
-        reason = inner
-        is_late = isinstance(reason, TimeoutError)
-    if is_late or isinstance(reason, TimeoutError):
+def cause_of(error: BaseException) -> BaseException:
+    """Returns what an error of requests began with; of a timeout the timeout."""
+    while not isinstance(error, requests.Timeout | TimeoutError) and (inner := error.__cause__ or error.__context__):
+        error = inner
+    return error
+
+
+def describe_fault(error: BaseException, secrets: Secrets) -> str:
+    """Returns why there is no answer, in a line without secrets, and the URLs and internals that requests puts in."""
+    reason = cause_of(error)
+    if isinstance(reason, requests.Timeout | TimeoutError):
         return "no answer in time"
     if isinstance(reason, UnfitAnswerError):
         return str(reason)
     # A ValueError may quote a URL with a password. One about a certificate says what is wrong with it.
     quotes = isinstance(reason, ValueError) and not isinstance(reason, OSError)
-    text = "" if quotes else " ".join(str(reason).split())[:_SHOWN]
+    # Hidden before it is cut, for a part of a secret would not be known.
+    text = "" if quotes else " ".join(secrets.hidden_in(str(reason)).split())[:_SHOWN]
     return f"{type(reason).__name__} ({text})" if text else type(reason).__name__
 
 

@@ -50,9 +50,15 @@ def open_private(path: Path) -> BinaryIO:
 def replace_private(path: Path, content: bytes) -> None:
     """Writes a file in place of an older one, never half, even if others write it at the same time.
 
+    What is no file, `/dev/stdout` say or a pipe, is written into: root could replace it.
+
     Raises:
         OSError: If it cannot be written; the older one is left.
     """
+    # /dev/stdout leads to a file where that is redirected to one.
+    if path.exists() and (path.parent == Path(os.devnull).parent or not (path.is_file() or path.is_dir())):
+        path.write_bytes(content)
+        return
     # The module makes files that nobody else may read.
     handle, name = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
     draft = Path(name)

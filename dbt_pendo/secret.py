@@ -18,6 +18,8 @@ SHORTEST_ENCODED = 6
 _BACKSLASHES = re.compile(r"\\+(?:u([0-9a-f]{4}))?")
 # Up to the last @, for a password may hold one, and a slash, where it should be written %40 and %2f.
 _USERINFO = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(.*)@")
+# What is surely no secret: no key, token or URL is so short, or made of few letters alone.
+_WORD = re.compile(r"[A-Za-z_-]{1,20}|.{0,8}")
 
 
 class Secret:
@@ -85,6 +87,12 @@ def find_secret(environ: Mapping[str, str], variable: str) -> Secret | None:
         if text := environ.get(name, "").strip():
             return Secret(text, name)
     return None
+
+
+def shown_word(word: Any) -> str:
+    """Returns a word that somebody wrote in a wrong place as a message shows it: not if it may be a key or a URL."""
+    text = str(word)
+    return text if _WORD.fullmatch(text) else f"({len(text)} characters, which may be a secret)"
 
 
 def without(secret: Secret | Secrets, document: Any) -> Any:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from dbt_pendo.channels import Channel, read_channels
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, find_secret, secrets_of_url
+from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, find_secret, secrets_of_url, shown_word
 from dbt_pendo.wording import did_you_mean, host_of
 
 # pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
@@ -211,7 +211,7 @@ def load_settings(
     for name in map(str, project_vars):
         if name not in known:
             advice = did_you_mean(name, known, "Known settings")
-            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.", advice)
+            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{shown_word(name)}: unknown setting.", advice)
 
     values: dict[str, Any] = {}
     for name, setting in SETTINGS.items():

@@ -1,4 +1,4 @@
-"""The command line: click commands, one file a family."""
+"""The command line: click commands that read flags and call `commands/` and `output/`."""
 
 from __future__ import annotations
 
@@ -16,40 +16,46 @@ from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import environment_secrets
 from dbt_pendo.visible import visible
 
-# Where each command lives; a command's module is imported when it is called, so that --help answers at once.
+# Each command with its short help, so that --help imports none of them.
 COMMANDS = {
-    "init": "dbt_pendo.cli.init",
-    "check": "dbt_pendo.cli.syncs",
-    "plan": "dbt_pendo.cli.syncs",
-    "sync": "dbt_pendo.cli.syncs",
-    "build": "dbt_pendo.cli.build",
-    "fields": "dbt_pendo.cli.fields",
-    "verify": "dbt_pendo.cli.verify",
-    "reset": "dbt_pendo.cli.reset",
-    "runs": "dbt_pendo.cli.history",
-    "show": "dbt_pendo.cli.history",
-    "row": "dbt_pendo.cli.history",
-    "report": "dbt_pendo.cli.report",
-    "unlock": "dbt_pendo.cli.unlock",
-    "exposures": "dbt_pendo.cli.exposures",
-    "schema": "dbt_pendo.cli.schema",
-    "sandbox": "dbt_pendo.cli.sandbox",
-    "demo": "dbt_pendo.cli.demo",
+    "init": "Print a starter mapping for MODEL, with comments where it guesses.",
+    "check": "Validate every mapping against the manifest, the warehouse and Pendo.",
+    "plan": "Show what a sync would do; send and store nothing.",
+    "sync": "Bring Pendo to what the warehouse holds; only changes are sent.",
+    "build": "Run `dbt build`, then sync what it has built.",
+    "fields": "Show Pendo's fields beside the mapped ones.",
+    "verify": "Read Pendo back and compare it with the warehouse.",
+    "reset": "Forget what was delivered, so that the next sync sends every row.",
+    "runs": "List the latest runs, from the warehouse.",
+    "show": "Show one run: its counts, the rows that were not delivered, and its calls.",
+    "row": "Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo.",
+    "report": "Write past runs, rows that were not delivered and calls to Pendo as one HTML file.",
+    "unlock": "Break the lock a dead run left.",
+    "exposures": "Write dbt exposures of all syncs, so that dbt's lineage shows Pendo.",
+    "schema": "Print the JSON Schema of `meta.pendo`, for editors.",
+    "sandbox": "Run a local stand-in for Pendo, to try mappings on.",
+    "demo": "Build the sample project and sync it to a local stand-in for Pendo, twice.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the commands in the order in which one meets them."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands for ``--help``."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imports a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name]), cmd_name)
+        module = "sandbox" if cmd_name in ("sandbox", "demo") else "commands"
+        command: click.Command = getattr(importlib.import_module(f"dbt_pendo.cli.{module}"), cmd_name)
         return command
 
 
@@ -64,19 +70,20 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line; every error ends as a message and an exit status, never as a traceback."""
-    # dbt loads a million objects that stay, and a page holds as many: to look among them for garbage after every 700
-    # new ones, as Python does, takes a tenth of the time of a sync.
+    # dbt loads a million objects that stay, and a page of rows holds as many. Python would look through them for
+    # garbage after every 700 new ones, which takes a tenth of the time of a sync.
     gc.set_threshold(200_000, 20, 100)
+    secrets = Secrets(environment_secrets(os.environ))
     try:
-        # Not by itself, for what click says of a flag may quote it.
-        sys.exit(cli.main(prog_name="dbt-pendo", standalone_mode=False) or 0)
+        sys.exit(cli.main(prog_name="dbt-pendo", standalone_mode=False, obj=secrets) or 0)
     except DbtPendoError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        # Not shown by click, for it may quote a flag with a secret in it.
         said = io.StringIO()
         error.show(said)
-        text = Secrets(environment_secrets(os.environ)).hidden_in(said.getvalue())
+        text = secrets.hidden_in(said.getvalue())
         click.echo("\n".join(map(visible, text.split("\n"))), err=True, nl=False)
         sys.exit(error.exit_code)
     except click.Abort:

@@ -1,32 +1,124 @@
-"""The flags every command shares: dbt's own, and the settings."""
+"""The flags that commands share, and `@command`, which makes a click command of a function."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import yaml
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.secret import Secrets
-from dbt_pendo.settings import SETTINGS, Settings, default_project_dir, environment_secrets, load_settings
+from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
 
 if TYPE_CHECKING:
-    from dbt_pendo.commands.select import Gates, Selection
-    from dbt_pendo.output.terminal import Terminal
-    from dbt_pendo.warehouse.session import Connection
+    from dbt_pendo.commands.context import Context, Invocation
+    from dbt_pendo.commands.select import Selected
+    from dbt_pendo.history.runs import Past
 
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Answer = TypeVar("Answer")
 
 SELECTING = ("--select", "-s", "--exclude")
-# Settings whose flags belong to some commands only.
-GATES = ("require_tests",)
-LINEAGE = ("region", "api_url", "owner")
+DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
+
+
+def option(*names: str, **attributes: Any) -> click.Option:
+    """Returns a flag as a value; its help shows the environment variable ``envvar``."""
+    return click.Option(names, show_envvar=True, **attributes)
+
+
+def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
+    """Returns a flag that takes a whole number."""
+    return option(name, metavar="N", type=click.IntRange(min=least), **attributes)
+
+
+def file_option(*names: str, dir_okay: bool = True, **attributes: Any) -> click.Option:
+    """Returns a flag that takes the file to write; ``dir_okay`` leaves it to the command to refuse a folder."""
+    return option(*names, metavar="FILE", type=click.Path(path_type=Path, dir_okay=dir_okay), **attributes)
+
+
+def _setting_flags(*names: str) -> list[click.Option]:
+    # The environment is read by load_settings, which knows the order of precedence.
+    options = []
+    for name in names:
+        setting, flag = SETTINGS[name], name.replace("_", "-")
+        flags = f"--{flag}/--no-{flag}" if setting.kind is bool else f"--{flag}"
+        help_ = f"{setting.help}  [env var: {setting.variable}]"
+        options.append(click.Option([flags, name], default=None, help=help_))
+    return options
+
+
+# dbt's flags of project and profile.
+PROFILE = [
+    option(
+        "--project-dir",
+        envvar="DBT_PROJECT_DIR",
+        type=click.Path(path_type=Path),
+        help="The dbt project. Default: this folder or the nearest one above that is a project.",
+    ),
+    option(
+        "--profiles-dir",
+        envvar="DBT_PROFILES_DIR",
+        type=click.Path(path_type=Path),
+        help="The folder of profiles.yml. Default: this folder, the project, ~/.dbt.",
+    ),
+    option("--profile", envvar="DBT_PROFILE", help="A profile other than the project's."),
+    option("--target", "-t", envvar="DBT_TARGET", help="A target of the profile."),
+    option("--target-path", envvar="DBT_TARGET_PATH", type=click.Path(path_type=Path), help="dbt's target folder."),
+    option("--vars", "dbt_vars", help="dbt variables, as YAML."),
+]
+SELECTION = [
+    option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
+    option("--exclude", multiple=True, help="Models to leave out."),
+    option("--selector", help="A selector of selectors.yml."),
+]
+SETTING_FLAGS = _setting_flags(*(name for name in SETTINGS if name not in ("require_tests", "owner")))
+LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
+REQUIRE_TESTS = _setting_flags("require_tests")
+# Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
+SOURCES = [
+    option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
+    *REQUIRE_TESTS,
+    number_option("--dbt-cloud-run-id", help="Sync what this run of dbt Cloud built."),
+    number_option("--dbt-cloud-job-id", help="The same of the job's latest good run."),
+    option(
+        "--published",
+        is_flag=True,
+        help="Sync what dbt published in the warehouse (dbt_pendo.publish), each build once; needs no manifest.",
+    ),
+]
+OUTPUT = [
+    option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
+    option("--quiet", "-q", envvar="DBT_QUIET", is_flag=True, help="Print errors only."),
+    option(
+        "--log-format",
+        envvar="DBT_LOG_FORMAT",
+        # dbt's third format has its text format's content.
+        type=click.Choice(["text", "debug", "default", "json"]),
+        default="text",
+        help="`json` prints each line as a JSON object.",
+    ),
+    option(
+        "--use-colors/--no-use-colors",
+        envvar="DBT_USE_COLORS",
+        default=None,
+        help="Colours, or none. Default: colours on a terminal.",
+    ),
+]
+# Of commands whose answer is one small table.
+TABLE_OUTPUT = option(
+    "--output",
+    "table_format",
+    type=click.Choice(["text", "csv", "json"]),
+    default="text",
+    help="`csv` or `json` prints nothing but the table, for other programs.",
+)
+WARN_ERROR = option("--warn-error", envvar="DBT_WARN_ERROR", is_flag=True, help="Warnings exit 1.")
 
 
 class DbtCommand(click.Command):
@@ -39,200 +131,182 @@ class DbtCommand(click.Command):
         for arg in args:
             if arg.startswith("-"):
                 flag = arg if arg in SELECTING else None
-                spread.append(arg)
             elif flag is not None and spread[-1] != flag:
-                spread += [flag, arg]
-            else:
-                spread.append(arg)
+                spread.append(flag)
+            spread.append(arg)
         return super().parse_args(ctx, spread)
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """Where a command works, from its flags.
+class BuildCommand(DbtCommand):
+    """A command that takes every argument of ``dbt build``, beside flags of ours."""
 
-    Attributes:
-        project_dir: The dbt project.
-        target_path: dbt's target folder, where the manifest is and our results go.
-        models_path: The first folder in which dbt looks for models.
-        selection: Which models.
-        gates: What dbt's last command must have done to them.
-        connection: Where the warehouse is.
-        settings: How to reach Pendo.
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keeps for dbt all arguments but our own flags, as they were written."""
+        ours = {
+            flag: param.is_flag
+            for param in self.params
+            if isinstance(param, click.Option) and (param.name in SETTINGS or param.name == "as_json")
+            for flag in (*param.opts, *param.secondary_opts)
+        }
+        ctx.meta[DBT_ARGUMENTS] = []
+        left = iter(args)
+        for arg in left:
+            name = arg.partition("=")[0]
+            if name not in ours or (ours[name] and name != arg):
+                ctx.meta[DBT_ARGUMENTS].append(arg)
+            elif name == arg and not ours[name]:
+                # The next argument is the flag's value.
+                next(left, None)
+        return super().parse_args(ctx, args)
+
+
+class CommandLine:
+    """One call of a command: its flags, where it prints, and the way to its syncs.
+
+    What takes long to import is imported when it is asked for.
     """
 
-    project_dir: Path
-    target_path: Path
-    models_path: Path
-    selection: Selection
-    gates: Gates
-    connection: Connection
-    settings: Settings
+    def __init__(self, flags: Mapping[str, Any], secrets: Secrets) -> None:
+        from dbt_pendo.output.terminal import Terminal
 
-
-def dbt_options(command: Decorated) -> Decorated:
-    """Adds dbt's flags: project, profile, selection."""
-    return connection_options(
-        _apply(
-            command,
-            click.option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
-            click.option("--exclude", multiple=True, help="Models to leave out."),
-            click.option("--selector", help="A selector of selectors.yml."),
+        self._flags = flags
+        self._secrets = secrets
+        self._table_format = flags.get("table_format", "text")
+        if self._table_format != "text" and flags["as_json"]:
+            raise click.UsageError("--output and --json exclude each other.")
+        self.lines = Terminal(
+            as_json=flags["as_json"] or self._table_format != "text",
+            quiet=flags["quiet"],
+            json_lines=flags["log_format"] == "json",
+            colors=flags["use_colors"],
+            secrets=secrets,
         )
-    )
+
+    @functools.cached_property
+    def invocation(self) -> Invocation:
+        """The flags of dbt and of settings, resolved against the project.
+
+        Raises:
+            ConfigError: If there is no project, or a flag or setting makes no sense.
+        """
+        from dbt_pendo.commands.context import Invocation
+        from dbt_pendo.commands.select import Gates, Selection
+        from dbt_pendo.warehouse.session import Connection
+
+        flags = self._flags
+        project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
+        # Commands that select no models need no manifest; nor do those that take them from what was published.
+        works_without_project = flags.get("published", "select" not in flags)
+        if works_without_project and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
+            project = {}
+        else:
+            project = _read_project(
+                project_dir, " Or name the profile, with --profile." if works_without_project else ""
+            )
+        cli_vars = _read_vars(flags["dbt_vars"])
+        ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
+        settings = load_settings(flags, ours)
+        return Invocation(
+            project_dir,
+            # dbt, too, takes a relative target path from the project's folder.
+            target_path=project_dir / (flags["target_path"] or project.get("target-path") or "target"),
+            models_path=project_dir / _first_model_path(project),
+            connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
+            settings=settings,
+            selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
+            gates=Gates(flags.get("only_built", False), settings.require_tests),
+            needs_evidence="only_built" in flags,
+            published=flags.get("published", False),
+            dbt_cloud_run_id=flags.get("dbt_cloud_run_id") or 0,
+            dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
+        )
+
+    def print_document(
+        self, entries: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any
+    ) -> None:
+        """Prints what ``--json`` or ``--output`` asks for.
+
+        Args:
+            entries: The results of the command's document.
+            rows: The same as a table.
+            more: What else the document has, by name.
+        """
+        if self._table_format == "text":
+            from dbt_pendo.output.documents import document
+
+            self.lines.document(document(entries, **more))
+        else:
+            from dbt_pendo.output.tables import write_table
+
+            write_table(rows, self._table_format, self._secrets)
+
+    def print_error(self, error: DbtPendoError) -> None:
+        """Prints the error that ended the command, on stderr if stdout is to be a table."""
+        if self._table_format == "text":
+            self.lines.failed(error)
+        else:
+            self.lines.error(error, "CommandFailed")
+
+    def open_past(self) -> AbstractContextManager[Past]:
+        """Opens the warehouse for a look at past runs."""
+        from dbt_pendo.history.runs import open_past
+
+        return open_past(self.invocation.connection, self.invocation.settings, self.invocation.target_path)
+
+    def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
+        """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""
+        from dbt_pendo.commands.context import open_context
+        from dbt_pendo.output.sync import show_found, show_nothing_new
+
+        def announce(selected: Selected) -> None:
+            if announced:
+                show = show_nothing_new if self.invocation.published and not selected.syncs else show_found
+                show(self.lines, selected)
+
+        return open_context(self.invocation, announce)
+
+    def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
+        """Returns what a function says of each selected sync."""
+        with self.open_context(announced) as (_, context):
+            return [] if context is None else list(work(context))
 
 
-def connection_options(command: Decorated) -> Decorated:
-    """Adds dbt's flags of project and profile."""
-    return _apply(
-        command,
-        click.option(
-            "--project-dir",
-            envvar="DBT_PROJECT_DIR",
-            show_envvar=True,
-            type=click.Path(path_type=Path),
-            help="The dbt project. Default: this folder or the nearest one above that is a project.",
-        ),
-        click.option(
-            "--profiles-dir",
-            envvar="DBT_PROFILES_DIR",
-            show_envvar=True,
-            type=click.Path(path_type=Path),
-            help="The folder of profiles.yml. Default: this folder, the project, ~/.dbt.",
-        ),
-        click.option("--profile", envvar="DBT_PROFILE", show_envvar=True, help="A profile other than the project's."),
-        click.option("--target", "-t", envvar="DBT_TARGET", show_envvar=True, help="A target of the profile."),
-        click.option(
-            "--target-path",
-            envvar="DBT_TARGET_PATH",
-            show_envvar=True,
-            type=click.Path(path_type=Path),
-            help="dbt's target folder.",
-        ),
-        click.option("--vars", "dbt_vars", help="dbt variables, as YAML."),
-    )
+def command(
+    *parameters: click.Parameter,
+    selects: bool = True,
+    settings: Sequence[click.Option] = SETTING_FLAGS,
+    cls: type[click.Command] = DbtCommand,
+    **attributes: Any,
+) -> Callable[[Callable[..., int]], click.Command]:
+    """Makes a click command of a function that returns the exit status; its first argument is a ``CommandLine``.
 
+    Flags that the function has no argument for are the ``CommandLine``'s. An error of ours is printed, and its exit
+    status returned.
 
-def settings_options(command: Decorated) -> Decorated:
-    """Adds a flag for each setting."""
-    return _apply(command, *_settings(name for name in SETTINGS if name not in (*GATES, "owner")))
-
-
-def lineage_options(command: Decorated) -> Decorated:
-    """Adds the flags of settings that exposures tell of."""
-    return _apply(command, *_settings(LINEAGE))
-
-
-def gate_options(command: Decorated) -> Decorated:
-    """Adds the flags that hold syncs back by what dbt's last command did."""
-    return _apply(
-        command,
-        click.option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
-        *_settings(GATES),
-    )
-
-
-def tests_option(command: Decorated) -> Decorated:
-    """Adds the one flag of ``gate_options`` that is a setting."""
-    return _apply(command, *_settings(GATES))
-
-
-def dbt_cloud_options(command: Decorated) -> Decorated:
-    """Adds the flags that name a run of dbt Cloud, in place of dbt's last run here."""
-    number = click.IntRange(min=1)
-    return _apply(
-        command,
-        click.option("--dbt-cloud-run-id", metavar="N", type=number, help="Sync what this run of dbt Cloud built."),
-        click.option("--dbt-cloud-job-id", metavar="N", type=number, help="The same of the job's latest good run."),
-    )
-
-
-def published_option(command: Decorated) -> Decorated:
-    """Adds the flag that takes the syncs from the warehouse."""
-    return _apply(
-        command,
-        click.option(
-            "--published",
-            is_flag=True,
-            help="Sync what dbt published in the warehouse (dbt_pendo.publish), each build once; needs no manifest.",
-        ),
-    )
-
-
-def output_options(command: Decorated) -> Decorated:
-    """Adds the flags that say what is printed."""
-    return _apply(
-        command,
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
-        click.option("--quiet", "-q", envvar="DBT_QUIET", show_envvar=True, is_flag=True, help="Print errors only."),
-        click.option(
-            "--log-format",
-            envvar="DBT_LOG_FORMAT",
-            show_envvar=True,
-            # dbt's third format has its text format's content.
-            type=click.Choice(["text", "debug", "default", "json"]),
-            default="text",
-            help="`json` prints each line as a JSON object.",
-        ),
-        click.option(
-            "--use-colors/--no-use-colors",
-            envvar="DBT_USE_COLORS",
-            show_envvar=True,
-            default=None,
-            help="Colours, or none. Default: colours on a terminal.",
-        ),
-    )
-
-
-def read_invocation(flags: Mapping[str, Any]) -> Invocation:
-    """Resolves the flags of ``dbt_options`` and ``settings_options`` against the project.
-
-    Raises:
-        ConfigError: If there is no project, or a flag or setting makes no sense.
+    Args:
+        parameters: Those of the command, beside those that all commands have.
+        selects: Whether the command has dbt's selection flags.
+        settings: Flags of settings.
+        cls: How the arguments are read.
+        attributes: Others of ``click.Command``.
     """
-    from dbt_pendo.commands.select import Gates, Selection
-    from dbt_pendo.warehouse.session import Connection
 
-    project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
-    # Commands that select no models need no manifest; nor do those that take them from what was published.
-    needs_profile_alone = flags.get("published", "select" not in flags)
-    if needs_profile_alone and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
-        project = {}
-    else:
-        project = _read_project(project_dir, " Or name the profile, with --profile." if needs_profile_alone else "")
-    cli_vars = _read_vars(flags["dbt_vars"])
-    ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
-    # dbt, too, takes a relative target path from the project's folder.
-    target_path = project_dir / (flags["target_path"] or project.get("target-path") or "target")
-    settings = load_settings(flags, ours)
-    return Invocation(
-        project_dir=project_dir,
-        target_path=target_path,
-        models_path=project_dir / _first_model_path(project),
-        selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
-        gates=Gates(flags.get("only_built", False), settings.require_tests),
-        connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
-        settings=settings,
-    )
+    def decorate(function: Callable[..., int]) -> click.Command:
+        _, *own = inspect.signature(function).parameters
 
+        def run(**flags: Any) -> int:
+            arguments = {name: flags.pop(name) for name in own}
+            cli = CommandLine(flags, click.get_current_context().obj)
+            try:
+                return function(cli, **arguments)
+            except DbtPendoError as error:
+                cli.print_error(error)
+                return error.exit_code
 
-def run_with_lines(run: Callable[[Terminal], int], flags: dict[str, Any]) -> NoReturn:
-    """Runs a command with lines for its output, and ends the process with its exit status."""
-    from dbt_pendo.output.terminal import Terminal
+        params = [*PROFILE, *(SELECTION if selects else ()), *parameters, *settings, *OUTPUT]
+        return cls(function.__name__, callback=run, params=params, help=inspect.getdoc(function), **attributes)
 
-    lines = Terminal(
-        as_json=flags.pop("as_json"),
-        quiet=flags.pop("quiet"),
-        json_lines=flags.pop("log_format") == "json",
-        colors=flags.pop("use_colors"),
-        secrets=Secrets(environment_secrets(os.environ)),
-    )
-    try:
-        status = run(lines)
-    except DbtPendoError as error:
-        lines.failed(error)
-        status = error.exit_code
-    sys.exit(status)
+    return decorate
 
 
 def _read_project(project_dir: Path, other_way: str) -> dict[str, Any]:
@@ -280,21 +354,3 @@ def _section(variables: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(section, dict):
         raise ConfigError(f"{where}: dbt_pendo is not a mapping of settings.")
     return section
-
-
-def _settings(names: Iterable[str]) -> list[Callable[[Decorated], Decorated]]:
-    # The environment is read by load_settings, which knows the order of precedence.
-    options = []
-    for name in names:
-        setting, flag = SETTINGS[name], name.replace("_", "-")
-        flags = f"--{flag}/--no-{flag}" if setting.kind is bool else f"--{flag}"
-        help_ = f"{setting.help}  [env var: {setting.variable}]"
-        options.append(click.option(flags, name, default=None, help=help_))
-    return options
-
-
-def _apply(command: Decorated, *decorators: Callable[[Decorated], Decorated]) -> Decorated:
-    # Decorators apply from the inside out; this way --help lists them as written.
-    for decorator in reversed(decorators):
-        command = decorator(command)
-    return command

@@ -1,16 +1,28 @@
-"""``dbt-pendo sandbox``."""
+"""The local stand-in for Pendo (`sandbox`), and the sample project run against it (`demo`)."""
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from dbt_pendo.errors import ConfigError
+import dbt_pendo
+from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.sandbox import Request, Sandbox, Switches, serve
+from dbt_pendo.sandbox.subscription import load_subscription
 from dbt_pendo.visible import visible
+
+# A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
+WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 
 
 @click.command()
@@ -31,25 +43,14 @@ def sandbox(
 
     It listens on 127.0.0.1 alone, keeps everything in memory, and shows what it holds under /_sandbox/state.
     """
-    from dbt_pendo.sandbox import Request, Sandbox, Switches, serve
-    from dbt_pendo.sandbox.subscription import load_subscription
-
     if list_switches:
         click.echo(Switches.__doc__)
         return
 
-    def set_scene(started: Sandbox) -> None:
+    def start(started: Sandbox) -> None:
         if load is not None:
             load_subscription(started, load)
-        environment = {
-            "PENDO_API_URL": started.url,
-            "PENDO_DATA_URL": started.url,
-            "PENDO_INTEGRATION_KEY": started.integration_key,
-            **{
-                f"PENDO_TRACK_SECRET{f'_{app.upper()}' if app else ''}": secret
-                for app, secret in started.track_secrets.items()
-            },
-        }
+        environment = _environment(started)
         if as_json:
             click.echo(json.dumps({"url": started.url, "environment": environment}))
             return
@@ -64,11 +65,53 @@ def sandbox(
             said = f"{request.method} {request.path} {request.records or ''} -> {status}"
             click.echo(visible(said.replace("  ", " ")))
 
-    serve(port, Switches().with_changes(_parse(switches)), show, apps=apps, on_start=set_scene)
+    serve(port, Switches().with_changes(_read_switches(switches)), show, apps=apps, on_start=start)
 
 
-def _parse(switches: tuple[str, ...]) -> dict[str, Any]:
-    """Reads ``name=value`` pairs; values are YAML, so that ``true``, ``3`` and ``null`` are what they say."""
+@click.command()
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the project, its DuckDB file and its results in this folder.",
+)
+def demo(keep: Path | None) -> None:
+    """Build the sample project and sync it to a local stand-in for Pendo, twice."""
+    with tempfile.TemporaryDirectory(prefix="dbt-pendo-demo-") as scratch, Sandbox() as pendo:
+        # Absolute, for the commands run inside it.
+        project = _copy_sample_project((keep or Path(scratch) / "sample_project").absolute())
+        load_subscription(pendo, project / "pendo_subscription.json")
+
+        _title("Day 1: dbt builds the models, dbt-pendo brings them to Pendo")
+        _run(project, pendo, "dbt", "build", "--quiet")
+        _run(project, pendo, "dbt-pendo", "plan")
+        _run(project, pendo, "dbt-pendo", "sync")
+        _show_pendo(pendo)
+
+        _title("Day 2: some rows have changed; only those are sent")
+        _run(project, pendo, "dbt", "build", "--quiet", "--vars", "demo_day: 2")
+        sent = len(pendo.requests)
+        _run(project, pendo, "dbt-pendo", "sync")
+        _show_requests(pendo.requests[sent:])
+        _show_pendo(pendo)
+        if keep:
+            click.echo(f"The project is in {visible(str(keep))}.")
+
+
+def _environment(started: Sandbox) -> dict[str, str]:
+    """Returns the variables that make a client use a sandbox."""
+    return {
+        "PENDO_API_URL": started.url,
+        "PENDO_DATA_URL": started.url,
+        "PENDO_INTEGRATION_KEY": started.integration_key,
+        **{
+            f"PENDO_TRACK_SECRET{f'_{app.upper()}' if app else ''}": secret
+            for app, secret in started.track_secrets.items()
+        },
+    }
+
+
+def _read_switches(switches: tuple[str, ...]) -> dict[str, Any]:
+    """Reads ``name=value`` pairs; values are YAML, so that ``true``, ``3`` and ``null`` have their types."""
     values = {}
     for switch in switches:
         name, separator, value = switch.partition("=")
@@ -76,3 +119,58 @@ def _parse(switches: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--switch {switch}: expected NAME=VALUE.")
         values[name.strip()] = yaml.safe_load(value)
     return values
+
+
+def _title(text: str) -> None:
+    click.secho(f"\n== {text}", bold=True)
+
+
+def _run(project: Path, pendo: Sandbox, program: str, *arguments: str) -> None:
+    """Runs a command in the sample project, and shows it as one would type it."""
+    click.secho(f"\n$ {shlex.join((program, *arguments))}", bold=True)
+    entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.__main__ import run; run()"}
+    command = [sys.executable, "-c", entry[program], *arguments]
+    environment = {
+        **os.environ,
+        "SAMPLE_DUCKDB_PATH": str(project / "sample.duckdb"),
+        "DBT_PROJECT_DIR": str(project),
+        "DBT_PROFILES_DIR": str(project),
+        **_environment(pendo),
+    }
+    status = subprocess.run(command, cwd=project, env=environment, check=False).returncode  # noqa: S603
+    if status:
+        raise DbtPendoError(f"{program} {arguments[0]} ended with exit status {status}.")
+
+
+def _show_requests(requests: list[Request]) -> None:
+    """Shows requests, counted by path."""
+    click.secho("\nRequests of this sync:", bold=True)
+    totals: dict[str, tuple[int, int]] = {}
+    for request in requests:
+        calls, records = totals.get(path := f"{request.method} {request.path}", (0, 0))
+        totals[path] = (calls + 1, records + (request.records or 0))
+    for path, (calls, records) in totals.items():
+        click.echo(f"  {path:<48} {calls:>4} calls {records:>6} records")
+
+
+def _show_pendo(pendo: Sandbox) -> None:
+    """Shows what the sandbox holds now."""
+    visitors = pendo.visitors
+    written = sum(bool(visitor["custom"]) for visitor in visitors.values())
+    click.secho("\nWhat Pendo holds now:", bold=True)
+    click.echo(f"  {len(visitors)} visitors ({written} with fields of the warehouse), {len(pendo.accounts)} accounts,")
+    click.echo(f"  {len(pendo.events)} track events; for example:")
+    for visitor_id in WATCHED_VISITORS:
+        fields = visitors[visitor_id]["custom"]
+        shown = ", ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        click.echo(f"  visitor {visitor_id}: {shown or 'known to Pendo, not in the warehouse yet'}")
+
+
+def _copy_sample_project(folder: Path) -> Path:
+    """Copies the sample project: the installed one may be read-only."""
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty.", "Name another folder with --keep.")
+    module = Path(dbt_pendo.__file__).resolve().parent
+    source = next(place for place in (module / "sample_project", module.parent / "sample_project") if place.is_dir())
+    unwanted = shutil.ignore_patterns("target", "logs", "*.duckdb*", ".user.yml")
+    return shutil.copytree(source, folder, ignore=unwanted, dirs_exist_ok=True)

@@ -1,14 +1,16 @@
-"""The syncs of a command, and what they run between."""
+"""What a command works with: its syncs, the warehouse and Pendo."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from dbt_pendo.commands.select import Gates, Selected, Selection, select_published
+from dbt_pendo.commands.select import Gates, Selected, Selection, require_evidence, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.prepare import (
     PendoFacts,
@@ -21,31 +23,52 @@ from dbt_pendo.delivery.prepare import (
 from dbt_pendo.delivery.segment_writer import SegmentWriter
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, plan_options
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.project.manifest import Model
 from dbt_pendo.records.masking import body_mask
+from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """Where a command works, and on what, as its flags say."""
+
+    project_dir: Path
+    # dbt's target folder, where the manifest is and our results go.
+    target_path: Path
+    # The first folder in which dbt looks for models.
+    models_path: Path
+    connection: Connection
+    settings: Settings
+    selection: Selection
+    gates: Gates
+    # Whether to refuse gates of which nothing is known.
+    needs_evidence: bool = False
+    # Where the syncs come from, if not from dbt's target folder; no run and no job of dbt Cloud has the id 0.
+    published: bool = False
+    dbt_cloud_run_id: int = 0
+    dbt_cloud_job_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFinding:
+    """What a command says of one sync; ``error`` is why it could not do its work."""
+
+    spec: SyncSpec
+    error: DbtPendoError | None = None
+
 
 class Context:
-    """The syncs of a command, with the warehouse and the Pendo between which they run.
-
-    Attributes:
-        gathered: The syncs.
-        session: The warehouse.
-        settings: How to reach Pendo.
-        client: Pendo, as requests.
-        calls: Keeps the requests of a run.
-        stop: Whether the command has to end.
-        pendo: Pendo's side of all preparations.
-        schema: The schema of the bookkeeping.
-    """
+    """The syncs of a command, the warehouse they read and the Pendo they write."""
 
     def __init__(
         self, selected: Selected, session: Session, settings: Settings, client: PendoClient, calls: CallLog, stop: Stop
@@ -59,11 +82,31 @@ class Context:
         self.pendo = PendoFacts(client)
         self.schema = session.own_schema(settings.schema)
 
+    def each_sync(
+        self, work: Callable[[Model, SyncSpec], Answer], failed: Callable[[SyncSpec, DbtPendoError], Answer]
+    ) -> Iterator[Answer]:
+        """Yields what ``work`` returns for each sync, or what ``failed`` makes of its error.
+
+        Raises:
+            InterruptedRunError: Between two syncs, if the command has to end.
+        """
+        for model, spec in self.selected.syncs:
+            self.stop.check()
+            try:
+                answer = work(model, spec)
+            except DbtPendoError as error:
+                answer = failed(spec, error)
+            yield answer
+
     def begin(self, target_path: Path) -> str:
         """Begins a run whose calls are kept, and returns its id."""
         run_id = new_run_id()
         self.calls.begin(target_path, run_id, self.settings.keep_runs)
         return run_id
+
+    def log_calls_of(self, spec: SyncSpec, fields: tuple[PendoField, ...] = ()) -> None:
+        """Tells the call log which sync the next calls are for; fields, once known, may have to be masked."""
+        self.calls.about(spec.name, body_mask(self.settings.mask, spec, fields))
 
     def prepare(
         self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True, writes: bool = True
@@ -80,7 +123,7 @@ class Context:
         Raises:
             DbtPendoError: If it may not.
         """
-        self.calls.about(spec.name, body_mask(self.settings.mask, spec))
+        self.log_calls_of(spec)
         refuse_unsupported(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
         require_moment(spec, source)
@@ -93,11 +136,11 @@ class Context:
         return Prepared(spec, source, match_fields(self.pendo, spec, source, may_create))
 
     def find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> SegmentWriter | None:
-        """Finds the segment that a sync fills; None for other syncs.
+        """Finds the segment that a sync fills, if it fills one.
 
         Args:
             prepared: The sync.
-            is_taken_over: Whether it may be one that another sync fills.
+            is_taken_over: Whether it may be a segment that another sync fills.
         """
         if prepared.spec.segment is None:
             return None
@@ -105,7 +148,7 @@ class Context:
         segment.find(self.tables(prepared), is_taken_over)
         return segment
 
-    def how(self, options: Options) -> PlanOptions:
+    def plan_options(self, options: Options) -> PlanOptions:
         """Returns how a plan compares."""
         return plan_options(options, self.settings.max_attempts, self.settings.missing_retry)
 
@@ -126,41 +169,68 @@ class Context:
                 lock.release()
 
 
-@contextlib.contextmanager
-def open_context(selected: Selected, connection: Connection, settings: Settings) -> Iterator[Context]:
-    """Opens the warehouse and a client of Pendo for one command.
+def choose_syncs(invocation: Invocation) -> Selected:
+    """Returns the syncs in dbt's target folder, or in the artifacts of a run of dbt Cloud.
 
     Raises:
-        ConfigError: If the profile cannot be used.
-        WarehouseError: If the warehouse cannot be reached.
+        ConfigError: If the flags contradict each other, artifacts are missing, or a mapping is wrong.
     """
-    with _opened(connection, settings) as (session, client, calls, stop):
-        yield Context(selected, session, settings, client, calls, stop)
+    run_id, job_id = invocation.dbt_cloud_run_id, invocation.dbt_cloud_job_id
+    folder, origin = invocation.target_path, ""
+    if run_id and job_id:
+        raise ConfigError("--dbt-cloud-run-id and --dbt-cloud-job-id name a run each.", "Give one of them.")
+    if run_id or job_id:
+        from dbt_pendo.project.cloud import DbtCloud
+        from dbt_pendo.settings import load_dbt_cloud
+
+        with DbtCloud(load_dbt_cloud()) as cloud:
+            run = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), folder)
+        folder, origin = run.folder, run.origin
+    selected = select_syncs(invocation.project_dir, folder, invocation.selection, invocation.gates)
+    if invocation.needs_evidence:
+        require_evidence(selected.last_run, invocation.gates)
+    return replace(selected, origin=origin or selected.origin)
 
 
 @contextlib.contextmanager
-def open_published(selection: Selection, gates: Gates, connection: Connection, settings: Settings) -> Iterator[Context]:
-    """Opens the same for the syncs of what dbt has published in the warehouse.
+def open_context(
+    invocation: Invocation, on_selected: Callable[[Selected], None]
+) -> Iterator[tuple[Selected, Context | None]]:
+    """Chooses the syncs of a command, and opens the warehouse and Pendo for them.
+
+    Args:
+        invocation: Where to find the syncs: in artifacts, or published in the warehouse.
+        on_selected: Called with the syncs, before the warehouse is opened if they are known by then.
+
+    Yields:
+        The syncs, and what to run them with: None if there are none.
 
     Raises:
-        ConfigError: If the profile cannot be used, dbt has published nothing, or a mapping is wrong.
+        ConfigError: If the syncs cannot be read, or the profile cannot be used.
         WarehouseError: If the warehouse cannot be reached.
     """
-    with _opened(connection, settings) as (session, client, calls, stop):
-        selected = select_published(session, session.own_schema(settings.schema), selection, gates)
-        yield Context(selected, session, settings, client, calls, stop)
-
-
-@contextlib.contextmanager
-def _opened(connection: Connection, settings: Settings) -> Iterator[tuple[Session, PendoClient, CallLog, Stop]]:
-    stop = Stop()
+    selected = None
+    if not invocation.published:
+        selected = choose_syncs(invocation)
+        on_selected(selected)
+        if not selected.syncs:
+            yield selected, None
+            return
+    elif invocation.dbt_cloud_run_id or invocation.dbt_cloud_job_id:
+        raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
+    settings, stop = invocation.settings, Stop()
     with (
         stop_on_signals(stop),
-        open_session(connection) as session,
+        open_session(invocation.connection) as session,
         CallLog() as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
-        yield session, client, calls, stop
+        if selected is None:
+            schema = session.own_schema(settings.schema)
+            selected = select_published(session, schema, invocation.selection, invocation.gates)
+            on_selected(selected)
+        context = Context(selected, session, settings, client, calls, stop)
+        yield selected, context if selected.syncs else None
 
 
 def new_run_id() -> str:

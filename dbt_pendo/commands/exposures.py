@@ -1,16 +1,17 @@
-"""The syncs as dbt exposures, in a file of our own, so that dbt's lineage ends where the rows do: in Pendo."""
+"""Writes dbt exposures of all syncs, so that dbt's lineage shows Pendo."""
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from dbt_pendo.commands.context import Invocation
 from dbt_pendo.commands.select import nothing_annotated, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
@@ -20,7 +21,6 @@ from dbt_pendo.settings import Settings
 from dbt_pendo.wording import host_of
 
 FILE_NAME = "pendo_exposures.yml"
-_PREFIX = "pendo_"
 _MARK = "# Written by `dbt-pendo exposures`"
 _HEADER = f"""\
 {_MARK}, anew each time: put exposures of your own into another file.
@@ -30,77 +30,72 @@ _HEADER = f"""\
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """One sync as dbt is told of it.
-
-    Attributes:
-        spec: The sync.
-        properties: The exposure, as it stands in dbt's YAML.
-        left_out: Why dbt cannot be told of it; None when it can.
-    """
+    """The exposure of one sync."""
 
     spec: SyncSpec
+    name: str
+    # What dbt's YAML says of it.
     properties: Mapping[str, Any]
+    # Why it is not in the file; None if it is.
     left_out: str | None
-
-    @property
-    def name(self) -> str:
-        """The exposure's name: letters, digits and underscores."""
-        return str(self.properties["name"])
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """The file of exposures.
+    """The file of exposures."""
 
-    Attributes:
-        place: Where it is, seen from the project if it is inside.
-        exposures: The exposure of each sync, in the file's order.
-        outdated: Whether the file was not there, or said something else.
-    """
-
+    # Relative to the project, if the file is inside.
     place: str
     exposures: Sequence[Exposure]
+    # Whether the file was missing or different.
     outdated: bool
 
 
-def write_exposures(project_dir: Path, target_path: Path, file: Path, settings: Settings, check: bool) -> Lineage:
+def write_exposures(invocation: Invocation, output: Path | None, check: bool) -> Lineage:
     """Brings the file of exposures up to date with the manifest.
 
     Args:
-        project_dir: The dbt project.
-        target_path: dbt's target folder.
-        file: The file.
-        settings: Where the Pendo app is, and who owns the exposures.
+        invocation: The project.
+        output: The file; None for the default one.
         check: Only look whether it is up to date.
 
     Raises:
-        ConfigError: If there is no usable manifest, nothing is annotated, the file is somebody else's, or another one
-            has an exposure of the same name.
+        ConfigError: If there is no usable manifest, nothing is annotated, the file was not written by us, or another
+            file has an exposure of the same name.
         MappingError: If a mapping is wrong.
     """
-    manifest = read_manifest(target_path)
+    project_dir, file = invocation.project_dir, output or invocation.models_path / FILE_NAME
+    manifest = read_manifest(invocation.target_path)
     place = str(file.relative_to(project_dir) if file.is_relative_to(project_dir) else file)
     before = _read(file, place)
     if not manifest.models and before is None:
         raise nothing_annotated(manifest)
-    exposures = make_exposures(manifest, settings)
-    _refuse_taken_names(exposures, manifest, project_dir, file)
-    text = as_yaml(exposures)
+    exposures = _exposures(manifest, invocation.settings)
+    written = [one for one in exposures if one.left_out is None]
+    for one in written:
+        elsewhere = manifest.exposures.get(one.name)
+        if elsewhere is not None and (project_dir / elsewhere).resolve() != file.resolve():
+            raise ConfigError(
+                f"{elsewhere} has an exposure {one.name} already, and dbt takes one of a name.",
+                "Rename or remove it there, then run `dbt parse`.",
+            )
+    document = {"exposures": [one.properties for one in written]}
+    text = _HEADER + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     if text != before and not check:
-        _write(file, text, place)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise ConfigError(f"{place} cannot be written: {error.strerror}.") from None
     return Lineage(place, exposures, text != before)
 
 
-def make_exposures(manifest: Manifest, settings: Settings) -> list[Exposure]:
-    """Returns the exposure of each enabled sync, by name: in an order that no other change of the project changes.
-
-    Raises:
-        ConfigError: If two syncs would have the same.
-        MappingError: If a mapping is wrong.
-    """
+def _exposures(manifest: Manifest, settings: Settings) -> list[Exposure]:
+    """Returns the exposure of each enabled sync, ordered by name, so that other changes do not move it in the file."""
     models = {model.unique_id: model for model in manifest.models}
     specs = [spec for spec in read_specs(manifest.models) if spec.enabled]
-    exposures = sorted((_exposure(models[spec.unique_id], spec, manifest, settings) for spec in specs), key=_name)
+    exposures = [_exposure(models[spec.unique_id], spec, manifest, settings) for spec in specs]
+    exposures.sort(key=lambda one: one.name)
     for one, other in itertools.pairwise(exposures):
         if one.name == other.name:
             raise ConfigError(
@@ -111,35 +106,23 @@ def make_exposures(manifest: Manifest, settings: Settings) -> list[Exposure]:
     return exposures
 
 
-def as_yaml(exposures: Iterable[Exposure]) -> str:
-    """Returns the file that tells dbt of exposures."""
-    document = {"exposures": [one.properties for one in exposures if one.left_out is None]}
-    return _HEADER + yaml.dump(
-        document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=float("inf")
-    )
-
-
-def _name(exposure: Exposure) -> str:
-    return exposure.name
-
-
 def _exposure(model: Model, spec: SyncSpec, manifest: Manifest, settings: Settings) -> Exposure:
-    name = re.sub(r"\W", "_", spec.name.replace(".", "__"))
+    name = "pendo_" + re.sub(r"\W", "_", spec.name.replace(".", "__")).removeprefix("pendo_")
     properties = {
-        "name": name if name.startswith(_PREFIX) else f"{_PREFIX}{name}",
-        "label": _not_jinja(title(spec)),
+        "name": name,
+        "label": _escaped(title(spec)),
         "type": "application",
-        "url": _not_jinja(host_of(settings.api_url)),
-        "description": _not_jinja(description(spec)),
+        "url": _escaped(host_of(settings.api_url)),
+        "description": _escaped(description(spec)),
         "depends_on": [_ref(model, manifest.project)],
-        "owner": {key: _not_jinja(text) for key, text in _owner(model, manifest, settings).items()},
+        "owner": {key: _escaped(text) for key, text in _owner(model, manifest, settings).items()},
     }
     private = "dbt lets nothing outside its group refer to a private model" if model.is_private else None
-    return Exposure(spec, properties, private)
+    return Exposure(spec, name, properties, private)
 
 
 def _ref(model: Model, project: str) -> str:
-    """Returns the call that means a model in dbt's YAML."""
+    """Returns the call of dbt's ``ref`` that means a model."""
     arguments = [repr(model.name)] if model.package == project else [repr(model.package), repr(model.name)]
     if model.version is not None:
         arguments.append(f"v={model.version!r}")
@@ -147,7 +130,7 @@ def _ref(model: Model, project: str) -> str:
 
 
 def _owner(model: Model, manifest: Manifest, settings: Settings) -> dict[str, str]:
-    """Returns the owner of the model's group, else the one that is set, else the project: dbt wants one."""
+    """Returns the owner of the model's group, else the one of the settings, else the project: dbt needs one."""
     of_group = {key: text for key in ("name", "email") if isinstance(text := model.owner.get(key), str) and text}
     if of_group:
         return of_group
@@ -159,27 +142,12 @@ def _owner(model: Model, manifest: Manifest, settings: Settings) -> dict[str, st
     return {"name": owner or manifest.project}
 
 
-def _not_jinja(text: str) -> str:
-    """Returns a text that is still the same when dbt has rendered it."""
+def _escaped(text: str) -> str:
+    """Returns a text that dbt's Jinja renders as it is."""
     return re.sub(r"\{(?=[{%#])", "{{ '{' }}", text)
 
 
-def _refuse_taken_names(exposures: Iterable[Exposure], manifest: Manifest, project_dir: Path, file: Path) -> None:
-    for one in exposures:
-        elsewhere = manifest.exposures.get(one.name) if one.left_out is None else None
-        if elsewhere is not None and (project_dir / elsewhere).resolve() != file.resolve():
-            raise ConfigError(
-                f"{elsewhere} has an exposure {one.name} already, and dbt takes one of a name.",
-                "Rename or remove it there, then run `dbt parse`.",
-            )
-
-
 def _read(file: Path, place: str) -> str | None:
-    """Returns what the file says; None if it is not there.
-
-    Raises:
-        ConfigError: If it is not ours, or cannot be read.
-    """
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -193,23 +161,14 @@ def _read(file: Path, place: str) -> str | None:
     return text
 
 
-def _write(file: Path, text: str, place: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise ConfigError(f"{place} cannot be written: {error.strerror}.") from None
-
-
 class _Dumper(yaml.SafeDumper):
-    """YAML as people write it for dbt: lists indented, texts of several lines as blocks."""
+    """Writes YAML as people write it for dbt, which PyYAML cannot: lists indented, long texts as blocks."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
+    def represent_text(self, text: str) -> yaml.Node:
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
-def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
-
-_Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(str, _Dumper.represent_text)

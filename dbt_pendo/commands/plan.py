@@ -1,11 +1,11 @@
-"""What ``check`` and ``plan`` say of each sync."""
+"""Checks mappings, and plans what a sync would do (`check`, `plan`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from dbt_pendo.commands.context import Context
+from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.events import count_events
 from dbt_pendo.delivery.fields import agent_warnings
@@ -16,99 +16,98 @@ from dbt_pendo.delivery.sync import Options, another_destination
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.event_limits import count_warnings, property_name_warnings
 from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.project.manifest import Model
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.pages import Planned
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What a check or a plan says of one sync.
+class Checked(SyncFinding):
+    """What a check or a plan says of one sync."""
 
-    Attributes:
-        spec: The sync.
-        error: Why it cannot run; None when it can.
-        planned: What a sync would do; zeros for a mere check.
-        note: Why a sync would hold it back all the same; None when it would not.
-        requests: The first requests a sync would send.
-        warnings: What Pendo would take and then not use.
-        left_out: Events that are older than the sync's ``max_age``.
-    """
-
-    spec: SyncSpec
-    error: DbtPendoError | None = None
+    # Zeros for a check.
     planned: Planned = field(default_factory=Planned)
+    # Why a sync would hold its rows back.
     note: str | None = None
+    # The first requests a sync would send.
     requests: Sequence[PreviewedRequest] = ()
+    # What Pendo would accept and not use.
     warnings: Sequence[str] = ()
+    # Events older than the sync's `max_age`.
     left_out: int = 0
 
 
-def check_syncs(syncs: Context) -> Iterator[Checked]:
+def check_syncs(context: Context) -> Iterator[Checked]:
     """Compares each mapping with the warehouse and with Pendo."""
-    for model, spec in syncs.selected.syncs:
-        syncs.stop.check()
-        warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
-        try:
-            prepared = syncs.prepare(model, spec, may_create=False)
-            syncs.find_segment(prepared)
-            counts = count_events(prepared, syncs.tables(prepared), syncs.how(Options()))
-            if spec.event is not None:
-                syncs.pendo.require_track_secret(spec.event.app)
-        except DbtPendoError as error:
-            yield Checked(spec, error, warnings=warnings)
-        else:
-            warnings += count_warnings(counts)
-            yield Checked(spec, warnings=warnings, left_out=counts.left_out)
 
+    def check(model: Model, spec: SyncSpec) -> Checked:
+        prepared = context.prepare(model, spec, may_create=False)
+        context.find_segment(prepared)
+        counts = count_events(prepared, context.tables(prepared), context.plan_options(Options()))
+        if spec.event is not None:
+            context.pendo.require_track_secret(spec.event.app)
+        warnings = [*_mapping_warnings(spec), *count_warnings(counts)]
+        return Checked(spec, warnings=warnings, left_out=counts.left_out)
 
-def plan_syncs(syncs: Context, options: Options, show: int) -> Iterator[Checked]:
-    """Says what a sync would do; sends and stores nothing.
-
-    Args:
-        syncs: The syncs.
-        options: As for the sync.
-        show: How many records to show as the requests they would be sent in.
-    """
-    for model, spec in syncs.selected.syncs:
-        syncs.stop.check()
-        warnings = property_name_warnings(spec)
-        if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
-            yield Checked(spec, note=f"skipped: {verdict.reason}", warnings=warnings)
-            continue
-        try:
-            prepared = syncs.prepare(
-                model, spec, may_create=False, ask_pendo=syncs.settings.integration_key is not None
-            )
-            tables = syncs.tables(prepared)
-            segment = syncs.find_segment(prepared) if syncs.settings.integration_key else None
-            whole = options.full_refresh or (segment is not None and not segment.known)
-            how = syncs.how(replace(options, full_refresh=whole))
-            buckets = tables.plan(how)
-            counts = count_events(prepared, tables, how)
-            if earlier := tables.earlier_destination():
-                warnings.insert(0, another_destination(earlier, spec))
-            rows = tables.preview(how, show) if show else []
-            planned = sum((bucket.planned for bucket in buckets), Planned())
-            rendered = render(spec, rows, prepared.fields)
-            segment_id, replaced = None, False
-            if segment is not None:
-                segment_id, replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
-            requests = list(preview_requests(spec, rendered, segment_id, replaced))
-            note = None if options.force else blocked_by(spec, planned)
-        except DbtPendoError as error:
-            yield Checked(spec, error, warnings=warnings)
-        else:
-            warnings += count_warnings(counts)
-            yield Checked(spec, None, planned, note, requests, warnings, counts.left_out)
+    return context.each_sync(check, _checked)
 
 
 def check_offline(selected: Selected) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
     for _, spec in selected.syncs:
-        warnings = [*agent_warnings(spec), *property_name_warnings(spec)]
         try:
             refuse_unsupported(spec)
+            yield _checked(spec)
         except ConfigError as error:
-            yield Checked(spec, error, warnings=warnings)
-        else:
-            yield Checked(spec, warnings=warnings)
+            yield _checked(spec, error)
+
+
+def plan_syncs(context: Context, options: Options, show: int) -> Iterator[Checked]:
+    """Says what a sync would do; sends and stores nothing.
+
+    Args:
+        context: The syncs.
+        options: As for the sync.
+        show: How many records to show, in the requests they would be sent in.
+    """
+
+    def plan(model: Model, spec: SyncSpec) -> Checked:
+        verdict = context.selected.verdicts[spec.unique_id]
+        if not verdict.may_run:
+            return Checked(spec, note=f"skipped: {verdict.reason}", warnings=property_name_warnings(spec))
+        return _plan(context, model, spec, options, show)
+
+    def failed(spec: SyncSpec, error: DbtPendoError) -> Checked:
+        return Checked(spec, error, warnings=property_name_warnings(spec))
+
+    return context.each_sync(plan, failed)
+
+
+def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show: int) -> Checked:
+    has_key = context.settings.integration_key is not None
+    prepared = context.prepare(model, spec, may_create=False, ask_pendo=has_key)
+    tables = context.tables(prepared)
+    segment = context.find_segment(prepared) if has_key else None
+    if segment is not None and not segment.known:
+        options = replace(options, full_refresh=True)
+    compared = context.plan_options(options)
+    planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
+    counts = count_events(prepared, tables, compared)
+    warnings = [*property_name_warnings(spec), *count_warnings(counts)]
+    if earlier := tables.earlier_destination():
+        warnings.insert(0, another_destination(earlier, spec))
+    rendered = render(spec, tables.preview(compared, show) if show else [], prepared.fields)
+    segment_id, is_replaced = None, False
+    if segment is not None:
+        segment_id, is_replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
+    requests = list(preview_requests(spec, rendered, segment_id, is_replaced))
+    note = None if options.force else blocked_by(spec, planned)
+    return Checked(spec, None, planned, note, requests, warnings, counts.left_out)
+
+
+def _checked(spec: SyncSpec, error: DbtPendoError | None = None) -> Checked:
+    return Checked(spec, error, warnings=_mapping_warnings(spec))
+
+
+def _mapping_warnings(spec: SyncSpec) -> list[str]:
+    return [*agent_warnings(spec), *property_name_warnings(spec)]

@@ -1,4 +1,4 @@
-"""A run: all syncs of a command, one after the other."""
+"""Runs all syncs of a command, one after the other (`sync`, `build`)."""
 
 from __future__ import annotations
 
@@ -12,122 +12,111 @@ from dbt_pendo.alerts import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.delivery.results import Observer, RunResults, SyncResult, failed_before_start
+from dbt_pendo.delivery.results import Observer, RunResults, SyncResult, SyncStatus, failed_before_start
 from dbt_pendo.delivery.signals import InterruptedRunError
 from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.project.manifest import Model
-from dbt_pendo.records.masking import body_mask
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 
 
-def run_syncs(syncs: Context, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
+def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
     """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
 
     All syncs are prepared before the first row is sent.
 
     Args:
-        syncs: The syncs.
+        context: The syncs.
         options: How to run each.
-        fail_fast: Whether those after one that failed are skipped.
+        fail_fast: Whether to skip the syncs after one that failed.
         target_path: dbt's target folder.
-        observer: Watches.
-
+        observer: Watches the run.
     """
-    started, secrets = time.monotonic(), syncs.settings.secrets
-    run_id = syncs.begin(target_path)
-    ready: dict[str, Prepared | SyncResult] = {
-        spec.name: _ready_or_result(syncs, model, spec) for model, spec in syncs.selected.syncs
-    }
+    started, syncs = time.monotonic(), context.selected.syncs
+    run_id = context.begin(target_path)
+    ready = [_prepare(context, model, spec) for model, spec in syncs]
     results: list[SyncResult] = []
-    for index, (_, spec) in enumerate(syncs.selected.syncs, start=1):
-        verdict = syncs.selected.verdicts[spec.unique_id]
+    for index, ((_, spec), prepared) in enumerate(zip(syncs, ready, strict=True), start=1):
+        verdict = context.selected.verdicts[spec.unique_id]
         if verdict.may_run:
-            observer.sync_started(index, len(syncs.selected.syncs), spec, verdict.reason)
-        prepared = ready[spec.name]
+            observer.sync_started(index, len(syncs), spec, verdict.reason)
         if fail_fast and any(result.status not in ("success", "skipped") for result in results):
-            result = SyncResult(
-                spec.name, spec.unique_id, spec.object, "skipped", "an earlier sync failed (--fail-fast)"
-            )
+            result = _not_run(spec, "skipped", "an earlier sync failed (--fail-fast)")
         elif isinstance(prepared, SyncResult):
             result = prepared
         else:
-            tables = syncs.tables(prepared)
-            syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
-            result = SyncRun(run_id, prepared, tables, syncs.client, options, target_path, syncs.stop, observer).run()
-        result = result.without(secrets)
+            context.log_calls_of(spec, prepared.fields)
+            tables = context.tables(prepared)
+            result = SyncRun(
+                run_id, prepared, tables, context.client, options, target_path, context.stop, observer
+            ).run()
+        result = result.without(context.settings.secrets)
         results.append(result)
-        observer.sync_finished(index, len(syncs.selected.syncs), result)
+        observer.sync_finished(index, len(syncs), result)
         # The run log is a convenience; a schema that cannot be written has failed the sync already.
         with contextlib.suppress(WarehouseError):
-            log_run(syncs.session, syncs.schema, result.to_row(run_id))
-    run = RunResults(
-        run_id,
-        syncs.selected.invocation_id,
-        results,
-        time.monotonic() - started,
-        now(),
-        [*filter(None, [syncs.calls.fault]), *_masked_nowhere(syncs)],
-    )
-    run = _written(run, target_path)
-    specs = [spec for _, spec in syncs.selected.syncs]
-    faults = send_alerts(syncs.session, syncs.schema, syncs.settings, specs, run, options)
-    take_builds(syncs.session, syncs.schema, _done(syncs, results, options), run_id)
+            log_run(context.session, context.schema, result.to_row(run_id))
+    notes = [*filter(None, [context.calls.fault]), *_unknown_mask_columns(context)]
+    elapsed = time.monotonic() - started
+    run = _written(RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), notes), target_path)
+    specs = [spec for _, spec in syncs]
+    faults = send_alerts(context.session, context.schema, context.settings, specs, run, options)
+    take_builds(context.session, context.schema, _done(context, results, options), run_id)
     return replace(run, notes=[*run.notes, *faults])
 
 
-def _masked_nowhere(syncs: Context) -> list[str]:
-    """Says which columns of ``mask`` no sync here has: a slip of the pen would keep what was to be hidden."""
-    known = {
-        name.lower()
-        for _, spec in syncs.selected.syncs
-        for name in (spec.key, spec.parent_key, *spec.columns)
-        if name is not None
-    }
+def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:
+    """Writes and returns the results of a run without syncs."""
+    return _written(RunResults(new_run_id(), selected.invocation_id, (), 0.0, now()), target_path)
+
+
+def _prepare(context: Context, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
+    verdict = context.selected.verdicts[spec.unique_id]
+    if not verdict.may_run:
+        return replace(_not_run(spec, "skipped", visible(f"skipped: {verdict.reason}")), asked_for=verdict.asked_for)
+    try:
+        return context.prepare(model, spec, may_create=True)
+    except InterruptedRunError as error:
+        return _not_run(spec, "interrupted", str(error))
+    except DbtPendoError as error:
+        return failed_before_start(spec, str(error), isinstance(error, ConfigError | KeyRefusedError))
+
+
+def _not_run(spec: SyncSpec, status: SyncStatus, message: str) -> SyncResult:
+    return SyncResult(spec.name, spec.unique_id, spec.object, status, message)
+
+
+def _unknown_mask_columns(context: Context) -> list[str]:
+    """Returns a warning for each column of ``mask`` that no sync has: the values of a misspelt column stay visible."""
+    known = set()
+    for _, spec in context.selected.syncs:
+        known |= {name.lower() for name in (spec.key, spec.parent_key or "", *spec.columns)}
     return [
         f"mask: no sync of this run has a column `{column}`"
-        for column in syncs.settings.mask
+        for column in context.settings.mask
         if column.lower() not in known
     ]
 
 
-def _done(syncs: Context, results: Sequence[SyncResult], options: Options) -> list[Build]:
-    """Returns the published builds that nothing more will come of: synced, or held back as they were published."""
+def _done(context: Context, results: Sequence[SyncResult], options: Options) -> list[Build]:
+    """Returns the published builds that need no other run: synced, or held back by their gate."""
     if options.limit is not None:
         return []
     to_come = {
         result.unique_id
         for result in results
-        if result.status not in ("success", "partial") and syncs.selected.verdicts[result.unique_id].may_run
+        if result.status not in ("success", "partial") and context.selected.verdicts[result.unique_id].may_run
     }
-    return [build for build in syncs.selected.builds if build.unique_id not in to_come]
-
-
-def _ready_or_result(syncs: Context, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
-    if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
-        message, asked_for = visible(f"skipped: {verdict.reason}"), verdict.asked_for
-        return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
-    try:
-        return syncs.prepare(model, spec, may_create=True)
-    except InterruptedRunError as error:
-        return SyncResult(spec.name, spec.unique_id, spec.object, "interrupted", str(error))
-    except DbtPendoError as error:
-        misconfigured = isinstance(error, ConfigError | KeyRefusedError)
-        return failed_before_start(spec, str(error), misconfigured)
-
-
-def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:
-    """Writes and returns the results of a run whose selection is empty, without opening anything."""
-    return _written(RunResults(new_run_id(), selected.invocation_id, (), 0.0, now()), target_path)
+    return [build for build in context.selected.builds if build.unique_id not in to_come]
 
 
 def _written(run: RunResults, target_path: Path) -> RunResults:
-    """Writes results; if that fails, whoever waits for them still hears of the run in all other ways."""
+    """Writes results; if that fails, the run still shows and announces them in all other ways."""
     try:
         run.write(target_path)
     except DbtPendoError as error:

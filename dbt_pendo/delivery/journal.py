@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,9 @@ class Journal:
         self._lock = threading.Lock()
         with self._readable_errors():
             private_folder(path.parent.parent)
+            # Never into the file of a run that was taken for dead and may come back.
+            with contextlib.suppress(OSError):
+                path.unlink()
             # Unbuffered: a line is with the operating system when write() returns, and outlives the process.
             self._file = open_private(path)
         self._write({"run_id": run_id, "destination": destination})
@@ -91,9 +95,16 @@ class Journal:
     def close(self, keep: bool) -> None:
         """Ends the journal, and removes it unless something in it still has to be committed."""
         with self._readable_errors():
+            is_ours = self._is_in_place()
             self._file.close()
-            if not keep:
+            if is_ours and not keep:
                 self._path.unlink(missing_ok=True)
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _write(self, line: Mapping[str, Any]) -> None:
         rest = orjson.dumps(line) + b"\n"

@@ -173,13 +173,22 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
     relation, columns = require_table(model), find_columns(session, model, last_run)
     missing = []
     found: dict[str, TableColumn] = {}
-    for name in (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns):
+    names = (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns)
+    for name in names:
         column = _find_column(name, columns)
         if column is None:
             missing.append(_missing_column(name, columns))
         else:
             found[name] = column
     if missing:
+        # PostgreSQL lists only the columns that a role may read.
+        there = session.all_column_names(model.database, model.schema, model.identifier)
+        if hidden := [name for name in dict.fromkeys(names) if name not in found and name in there]:
+            role = session.role or "the role of dbt-pendo"
+            raise ConfigError(
+                [f"{spec.file}: {spec.name}: {role} cannot read the column `{name}` of {relation}." for name in hidden],
+                f"Grant `select` on it to {role}.",
+            )
         raise ConfigError(
             [f"{spec.file}: {spec.name}: {relation} {line}" for line in dict.fromkeys(missing)],
             f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",

@@ -30,6 +30,8 @@ RUN_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
 SAMPLES = 3
 # Bytes. A longer body is cut.
 LARGEST_BODY = 256 * 2**10
+# Bytes of an answer in which failures are looked for: more than any bulk call's; JSON takes many times as much memory.
+LARGEST_READ = 8 * 2**20
 # Bytes of a run's file: beyond the first, lines have neither bodies nor keys; beyond the second, only calls that
 # failed have lines.
 FULL_LINES, ALL_LINES = 64 * 2**20, 256 * 2**20
@@ -134,7 +136,7 @@ class CallLog:
         """Writes a call down."""
         if self._file is None:
             return
-        document = _read_json(call.answer) if call.keys else None
+        document = _read_json(call.answer) if call.keys and len(call.answer) <= LARGEST_READ else None
         failed = call.status is None or not 200 <= call.status < 300 or _tells_of_failures(document)
         whole = not failed and not (isinstance(document, dict) and document.get("missing"))
         line: dict[str, Any] = {
@@ -180,7 +182,9 @@ class CallLog:
             bodies["request"] = _kept(text, document)
         # What is read back is whole records, with values that no mapping names.
         if call.keys or failed or call.method == "GET":
-            text = hide_quoted(call.secrets.hidden_in(call.answer.decode(errors="replace")), values)
+            # To look for secrets in more than is kept of it would take minutes.
+            answer = call.answer[: 2 * LARGEST_BODY].decode(errors="replace")
+            text = hide_quoted(call.secrets.hidden_in(answer), values)
             document = _read_json(text)
             if self._mask:
                 document, _ = self._mask.hide(document)

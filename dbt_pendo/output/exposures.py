@@ -1,4 +1,4 @@
-"""The exposures of all syncs."""
+"""Prints the exposures of all syncs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dbt_pendo.wording import number
 
 
 def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:
-    """Prints the exposure of each sync, and what became of the file."""
+    """Prints the exposure of each sync, and whether the file was written."""
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
     lines.line(f"Found {number(len(lineage.exposures), 'sync')} in manifest.json")
     lines.line()

@@ -1,4 +1,4 @@
-"""Pendo's fields beside the mapped ones."""
+"""Prints the mapped fields beside those of Pendo (`fields`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``check`` and ``plan`` found."""
+"""Prints what `check` and `plan` found."""
 
 from __future__ import annotations
 
@@ -16,55 +16,49 @@ def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
     for index, one in enumerate(planned, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
         text = f"{'ERROR planning' if one.error else 'PLAN'} {one.spec.object} {one.spec.name}"
-        note = "" if one.error else _planned(one.planned)
+        note = "" if one.error else _counts(one.planned)
         lines.node(index, len(planned), text, tag, note, "SyncPlanned", planned_entry(one))
         lines.message_below(one.error, "error")
         lines.below(one.note or "", "warn")
         if one.planned.removed and not one.spec.sends_removals:
             left = f"{one.planned.removed:,} left the model"
             lines.below(f"{left}: to be noted in the ledger, kept in Pendo (on_removed: keep)")
-        _findings(lines, one)
+        _show_warnings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.body)
-    if not planned:
-        return
-    lines.line()
+    if planned:
+        lines.line()
     if any(one.error for one in planned):
         lines.line("Nothing was sent. Fix what is wrong above, then plan again.", "error")
-    else:
+    elif planned:
         lines.line("Nothing was sent. `dbt-pendo sync` does it.")
 
 
-def show_checks(lines: Terminal, checked: Sequence[Checked]) -> None:
-    """Prints what was found about each mapping."""
+def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Sequence[str]) -> None:
+    """Prints what was found about each mapping, and why alerts could not be sent."""
     for index, one in enumerate(checked, start=1):
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
         text = f"{tag} {one.spec.object} {one.spec.name}"
         lines.node(index, len(checked), text, tag, "", "SyncChecked", checked_entry(one))
         lines.message_below(one.error, "error")
-        _findings(lines, one)
-    failed = sum(one.error is not None for one in checked)
+        _show_warnings(lines, one)
     lines.line()
-    if failed:
+    if failed := sum(one.error is not None for one in checked):
         lines.line(f"{failed} of {number(len(checked), 'mapping')} cannot be synced.", "error")
     elif checked:
         lines.line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
-
-
-def show_alert_faults(lines: Terminal, faults: Sequence[str]) -> None:
-    """Prints why nobody would be told of what a sync changes."""
-    for fault in faults:
+    for fault in alert_faults:
         lines.line(fault, "warn")
 
 
-def _findings(lines: Terminal, one: Checked) -> None:
+def _show_warnings(lines: Terminal, one: Checked) -> None:
     for warning in one.warnings:
         lines.below(warning, "warn")
     if one.left_out:
         lines.below(f"{number(one.left_out, 'event')} left out: older than max_age")
 
 
-def _planned(planned: Planned) -> str:
+def _counts(planned: Planned) -> str:
     rows = {
         "added": planned.added,
         "changed": planned.changed,

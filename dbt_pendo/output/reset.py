@@ -1,4 +1,4 @@
-"""What became of ledgers and locks."""
+"""Prints what `reset` did with ledgers, and `unlock` with locks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dbt_pendo.wording import number
 
 
 def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
-    """Prints what became of each sync's ledger."""
+    """Prints what each sync's ledger holds now."""
     for index, one in enumerate(done, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
         note = "" if one.error else f"{number(one.adopted, 'row')} adopted" if adopt or one.known else "forgotten"
@@ -28,7 +28,7 @@ def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
 
 
 def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
-    """Prints what became of each sync's lock."""
+    """Prints who held each sync's lock, and whether it was broken."""
     for one in unlocked:
         level: Level = "info"
         text = f"{one.sync} is not locked."

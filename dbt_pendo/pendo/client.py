@@ -17,9 +17,12 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
+    LOOKED_AT,
     PROXY_LOGIN,
     BoundedAdapter,
+    LargeAnswerError,
     bounded,
+    cause_of,
     certificates,
     describe_fault,
     never,
@@ -31,7 +34,7 @@ from dbt_pendo.network import (
 from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
-from dbt_pendo.secret import Secret, Secrets, without
+from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, Settings
 from dbt_pendo.wording import host_of, number
 
@@ -42,8 +45,6 @@ REFUSED = frozenset({401, 403})
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 SHOWN_BODY = 300
-# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
-LOOKED_AT = 64 * 2**10
 TRACK_PATH = "/data/track"
 
 
@@ -69,6 +70,10 @@ class UnavailableError(PendoError):
     """Pendo did not answer, or not usefully, through all retries."""
 
 
+class LargeError(UnavailableError):
+    """Pendo's answer is too large to be read, and would be again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Pendo's answer to one call.
@@ -90,15 +95,19 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7)."""
+        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7).
+
+        It is as Pendo wrote it, for a field or a visitor may have a name that is a secret elsewhere.
+        """
         try:
-            document = orjson.loads(self.content)
-            # Some answer quotes what it was sent: what it says of rows ends up in the ledger.
-            if self.secret is None or self.secret.hidden_in(text := self.content.decode(errors="replace")) == text:
-                return document
-            return without(self.secret, document)
+            return orjson.loads(self.content)
         except (orjson.JSONDecodeError, RecursionError):
             return None
+
+    def told(self, part: Any) -> str:
+        """Returns a part of the body's JSON as words for people, who see no secret that Pendo has quoted."""
+        text = part if isinstance(part, str) else orjson.dumps(part).decode()
+        return text if self.secret is None else self.secret.hidden_in(text)
 
     @property
     def message(self) -> str:
@@ -143,6 +152,19 @@ class Traffic:
         return Traffic(self.requests - other.requests, self.retries - other.retries, self.bytes - other.bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """How requests get to a host.
+
+    Attributes:
+        proxies: Those of the environment, of which one or none is used.
+        certificates: What the host is checked against.
+    """
+
+    proxies: dict[str, str]
+    certificates: str | bool
+
+
 class PendoClient:
     """Sends requests to Pendo; may be used from several threads at once.
 
@@ -154,7 +176,7 @@ class PendoClient:
         ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
 
     Raises:
-        ConfigError: If no request can be made to the hosts, or by way of the proxy.
+        ConfigError: If no request can be made to the hosts.
     """
 
     def __init__(
@@ -171,12 +193,9 @@ class PendoClient:
         self._watch = watch
         self._ends_at = ends_at
         self._secrets = settings.secrets
-        # Looked up once instead of at each request, which costs more than the request itself on loopback.
-        hosts = (settings.api_url, settings.data_url)
-        for host, variable in zip(hosts, ("PENDO_API_URL", "PENDO_DATA_URL"), strict=True):
+        for host, variable in ((settings.api_url, "PENDO_API_URL"), (settings.data_url, "PENDO_DATA_URL")):
             _require_sendable(host, variable)
-        self._proxies = {host: proxies_for(host) for host in hosts}
-        self._certificates = certificates()
+        self._routes: dict[str, _Route] = {}
         self._local = threading.local()
         self._lock = threading.Lock()
         self._adapters: list[BoundedAdapter] = []
@@ -207,7 +226,6 @@ class PendoClient:
         is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
-        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Calls the Engage API with the integration key.
 
@@ -219,16 +237,15 @@ class PendoClient:
                 pass. None where the caller judges every answer.
             repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
             keys: The records in the body, by their keys.
-            largest: Bytes of the answer.
 
         Raises:
-            ConfigError: If no integration key is set.
+            ConfigError: If no integration key is set, or no request can go by way of the proxy.
             KeyRefusedError: On 401 and 403.
             UnavailableError: If retries did not help.
         """
         key = self.settings.require_integration_key()
         url = self.settings.api_url
-        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys, largest)
+        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys)
 
     def track(self, app: str | None, body: bytes, is_clear: IsClear | None = None, keys: Sequence[str] = ()) -> Answer:
         """Posts events with the Track Event shared secret of an app.
@@ -287,13 +304,14 @@ class PendoClient:
         is_clear: IsClear | None = None,
         repeatable: bool = True,
         keys: Sequence[str] = (),
-        largest: int = LARGEST_ANSWER,
     ) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over."""
         give_up_at: float | None = None
         attempt = 0
+        # What is wrong with a proxy no retry mends.
+        self._route(host)
         while True:
-            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys, largest)
+            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
             if isinstance(outcome, Answer):
                 if is_clear is None or not outcome.ok or is_clear(outcome):
                     return outcome
@@ -324,15 +342,7 @@ class PendoClient:
             self._wait(wait)
 
     def _attempt(
-        self,
-        method: str,
-        host: str,
-        path: str,
-        secret: Secret,
-        body: bytes | None,
-        attempt: int,
-        keys: Sequence[str],
-        largest: int,
+        self, method: str, host: str, path: str, secret: Secret, body: bytes | None, attempt: int, keys: Sequence[str]
     ) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
         asked = self._clock()
@@ -344,14 +354,20 @@ class PendoClient:
         try:
             request = self._request(method, f"{host}{path}", secret, body)
             # No session, which would follow redirects: the key must not travel to another host.
-            with bounded(self.settings.timeout, self._ends_at, largest):
-                response = self._adapter().send(request, verify=self._certificates, proxies=self._proxies[host])
+            with bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
+                route = self._route(host)
+                response = self._adapter().send(request, verify=route.certificates, proxies=route.proxies)
             status, content = response.status_code, response.content
         except FAULTS as error:
             self._pacer.strained(self._clock())
-            fault = self._secrets.hidden_in(describe_fault(error))
+            fault = describe_fault(error, self._secrets)
             if wants_proxy_login(fault):
                 raise self._proxy_refused(host) from None
+            if isinstance(cause_of(error), LargeAnswerError):
+                raise LargeError(
+                    f"Pendo at {host_of(host)} did not answer {method} {path}: {fault}.",
+                    advice.of_fault(None, host, self._has_proxy(host)),
+                ) from None
             return _Fault(fault)
         finally:
             self._pacer.release()
@@ -393,7 +409,15 @@ class PendoClient:
         )
 
     def _has_proxy(self, host: str) -> bool:
-        return bool(requests.utils.select_proxy(host, self._proxies[host]))
+        return bool(requests.utils.select_proxy(host, self._route(host).proxies))
+
+    def _route(self, host: str) -> _Route:
+        # Looked up once, for that costs more than a request itself on loopback; and not before one is made, for some
+        # commands make none.
+        route = self._routes.get(host)
+        if route is None:
+            route = self._routes[host] = _Route(proxies_for(host), certificates())
+        return route
 
     def _request(self, method: str, url: str, secret: Secret, body: bytes | None) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.

@@ -31,11 +31,15 @@ def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> 
 def job_of(answer: Answer) -> str | None:
     """Returns the id of the job that a deletion was queued as; None when the answer does not tell."""
     document = answer.json
-    # No source shows the answer itself, so the name of any id counts: id, jobId, job_id; `valid` is none.
+    # No source shows the answer itself, so the name of any id counts: id, jobId, job_id; `valid` is none. Beside the
+    # job's there may be others, of the subscription say.
     named = document.items() if isinstance(document, dict) else ()
-    ids = (value for name, value in named if name == "id" or name.endswith(("Id", "ID", "_id")))
-    found = next((value for value in ids if value and isinstance(value, str | int)), None)
-    return None if found is None else str(found)
+    ids = {
+        name: str(value)
+        for name, value in named
+        if (name == "id" or name.endswith(("Id", "ID", "_id"))) and value and isinstance(value, str | int)
+    }
+    return ids[min(ids, key=lambda name: (not name.lower().startswith("job"), name != "id"))] if ids else None
 
 
 def _names_job(answer: Answer) -> bool:
@@ -52,7 +56,7 @@ def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:
     if answer.status == 404:
         return "unknown", answer.message
     document = answer.json if answer.ok else None
-    told = str(document.get("status") or document.get("state") or "") if isinstance(document, dict) else ""
+    told = answer.told(document.get("status") or document.get("state") or "") if isinstance(document, dict) else ""
     for state, words in _STATES.items():
         if told.lower().startswith(words):
             return state, told

@@ -13,6 +13,7 @@ import orjson
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.outcomes import Outcome
+from dbt_pendo.pendo.answers import contradicts, tells_error
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.wording import host_of
 
@@ -151,8 +152,10 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
 
 def _is_schema(answer: Answer) -> bool:
     document = answer.json
+    if not isinstance(document, dict) or tells_error(document):
+        return False
     # Not even of a new subscription it is empty: the group `auto` is always there.
-    return isinstance(document, dict) and any(isinstance(fields, dict) for fields in document.values())
+    return any(isinstance(fields, dict) for fields in document.values())
 
 
 def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType]) -> None:
@@ -193,7 +196,7 @@ def adds_up(answer: Answer, sent: int, create: bool) -> bool:
         create: Whether it was to create those that Pendo lacks, which may be counted in ``total`` only.
     """
     document = answer.json
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or contradicts(document):
         return False
     told = len(_items(document, "missing")) + len(_items(document, "errors"))
     failed = told if document.get("failed") is None else document["failed"]
@@ -227,15 +230,15 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Judgement:
         if isinstance(missing, str) and missing in known:
             verdict.outcomes[missing] = Outcome("missing", "Pendo does not know this id")
         else:
-            verdict.unplaced.append(f"an unknown id is missing: {missing}")
+            verdict.unplaced.append(f"an unknown id is missing: {answer.told(missing)}")
     for error in _items(document, "errors"):
         named = _named_in(error, known)
         if (identified := _identified_by(error, known)) is not None:
-            verdict.outcomes[identified] = Outcome("rejected", _text(error))
+            verdict.outcomes[identified] = Outcome("rejected", answer.told(error))
         elif named is not None and named not in verdict.outcomes and named not in verdict.suspects:
-            verdict.suspects[named] = _text(error)
+            verdict.suspects[named] = answer.told(error)
         else:
-            verdict.unplaced.append(_text(error))
+            verdict.unplaced.append(answer.told(error))
     # The same record may be told of twice.
     failed = min(document.get("failed") or 0, len(known))
     told = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
@@ -274,10 +277,6 @@ def _items(document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key)
     # Of another form than documented, it still tells of failures.
     return found if isinstance(found, list) else [found] if found else []
-
-
-def _text(error: Any) -> str:
-    return error if isinstance(error, str) else orjson.dumps(error).decode()
 
 
 def _usable(described: Any) -> bool:

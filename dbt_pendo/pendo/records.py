@@ -11,12 +11,11 @@ import orjson
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.pendo.answers import tells_error
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError
 from dbt_pendo.wording import host_of
 
-# Far under Pendo's cap of 5 minutes or 4 GB a call, and little memory here.
+# Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.
 RECORDS_PER_PAGE = 10_000
-LARGEST_PAGE = RECORDS_PER_PAGE * 50 * 2**10
 # The source of the pipeline. Anonymous visitors are nobody's row.
 _SOURCES: Mapping[Object, dict[str, Any]] = {
     "visitor": {"visitors": {"identified": True}},
@@ -46,12 +45,19 @@ def read_records(client: PendoClient, object_: Object) -> Iterator[list[PendoRec
     """
     source, id_key = _SOURCES[object_], OBJECTS[object_].id_key
     last: str | None = None
+    limit = RECORDS_PER_PAGE
     while True:
         stages: list[dict[str, Any]] = [{"source": source}, {"sort": [id_key]}]
         if last is not None:
             stages.append({"filter": f"{id_key}>{orjson.dumps(last).decode()}"})
-        stages.append({"limit": RECORDS_PER_PAGE})
-        page = [_record(item, id_key) for item in _results(client, object_, stages)]
+        stages.append({"limit": limit})
+        try:
+            page = [_record(item, id_key) for item in _results(client, object_, stages)]
+        except LargeError:
+            if limit == 1:
+                raise
+            limit = max(limit // 4, 1)
+            continue
         # Not at a page that is merely short: Pendo may have a lower limit of its own.
         if not page:
             return
@@ -93,7 +99,7 @@ def _has_results(answer: Answer) -> bool:
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:
     body = {"response": {"mimeType": "application/json"}, "request": {"requestId": "dbt-pendo", "pipeline": stages}}
     try:
-        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results, largest=LARGEST_PAGE)
+        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results)
     except KeyRefusedError as refused:
         # Asked before, Pendo has said that the key is good: it is its rights that do not do.
         raise KeyRefusedError(

@@ -13,6 +13,8 @@ from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 
 # Visitors in one PATCH; of its 10 operations two are enough.
 LARGEST_PATCH = 1_000
+# What a patch may do.
+OPERATIONS = frozenset({"add", "remove"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,8 @@ def told_of(answer: Answer, operations: Collection[str]) -> dict[str, tuple[int,
     """
     told: dict[str, tuple[int, str]] = {}
     for name, status, message in _entries(answer) or ():
-        # An entry that names none can only be about the only one.
-        operation = next(iter(operations)) if name is None and len(operations) == 1 else name
+        # An entry that names neither can only be about the only one.
+        operation = next(iter(operations)) if name not in OPERATIONS and len(operations) == 1 else name
         if operation is None or operation not in operations:
             return None
         if operation not in told or is_done(told[operation][0]):
@@ -145,5 +147,6 @@ def _entries(answer: Answer) -> list[tuple[str | None, int, str]] | None:
         # The word (SEG), or perhaps the operation as it was sent.
         named = entry.get("operation")
         word = named.get("op") if isinstance(named, dict) else named
-        found.append((str(word).lower() if word else None, status, f"HTTP {status}: {entry.get('message', '')}"))
+        message = answer.told(entry.get("message", ""))
+        found.append((str(word).lower() if word else None, status, f"HTTP {status}: {message}"))
     return found

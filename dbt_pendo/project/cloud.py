@@ -19,6 +19,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
+    LOOKED_AT,
     PROXY_LOGIN,
     BoundedAdapter,
     bounded,
@@ -245,7 +246,7 @@ class DbtCloud:
                         headers={"Authorization": f"Bearer {token.reveal()}", "Accept": "application/json"},
                     )
             except FAULTS as error:
-                fault = self._account.secrets.hidden_in(describe_fault(error))
+                fault = describe_fault(error, self._account.secrets)
                 if wants_proxy_login(fault):
                     raise self._proxy_refused() from None
             else:
@@ -295,7 +296,7 @@ class DbtCloud:
         told = as_mapping(document.get("status")).get("user_message")
         if response.ok:
             told = "an answer that is no JSON object"
-        text = str(told or response.content[: 4 * SHOWN_BODY].decode(errors="replace"))
+        text = str(told or response.content[:LOOKED_AT].decode(errors="replace"))
         text = " ".join(self._account.secrets.hidden_in(text).split())[:SHOWN_BODY]
         return f"HTTP {response.status_code}: {text}" if text else f"HTTP {response.status_code}"
 

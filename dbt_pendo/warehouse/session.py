@@ -216,6 +216,16 @@ class Session:
             columns = self._adapter.get_columns_in_relation(relation)
             return [TableColumn(column.name, _dtype(column)) for column in columns] or None
 
+    def all_column_names(self, database: str | None, schema: str, identifier: str) -> frozenset[str]:
+        """Returns the names of a table's columns, with those that we may not read; empty where nothing tells them."""
+        name = {"database": database or self.database, "schema": schema, "identifier": identifier}
+        relation = self._adapter.Relation.create(**name, quote_policy=self._adapter.config.quoting)
+        try:
+            sql = self.sql("pendo_columns", relation=relation)
+            return frozenset(str(column) for column, _ in self.rows(sql)) if sql else frozenset()
+        except WarehouseError:
+            return frozenset()
+
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
         with self._connected():

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from dbt_pendo import __version__
+from dbt_pendo.cli import COMMANDS, cli
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,21 @@ def test_a_reader_that_has_seen_enough_is_no_error_worth_a_traceback(tmp_path: P
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode in (0, 1)
+
+
+def test_the_group_lists_its_commands_without_importing_them(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom dbt_pendo.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"
+        "print([name for name in sys.modules if name.startswith(('dbt_pendo.cli.', 'dbt_pendo.commands', 'dbt.'))])"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert ended.stdout.endswith("\n[]\n")
+    assert all(f"  {name} " in ended.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_has_the_short_help_of_each_command(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.name == name
+    assert command.get_short_help_str(limit=200) == COMMANDS[name]

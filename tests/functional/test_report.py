@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PEOPLE, Project, SmallProject
+from harness import PEOPLE, Project, SmallProject, run_cli
 from report_file import Report, read_report
 
 from dbt_pendo.history import report as review
@@ -204,6 +206,18 @@ HOSTILE = (
     "' onmouseover='alert(1)",
     "&lt;b&gt; \u2028 \u2029 \u202e ${x} $data",
 )
+
+
+def test_a_pipe_is_written_into(people: SmallProject, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        try:
+            run_cli("report", "--output", str(pipe)).expect(0)
+            assert pipe.is_fifo()
+            assert reader.communicate()[0].endswith(b"</html>\n")
+        finally:
+            reader.kill()
 
 
 def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> None:

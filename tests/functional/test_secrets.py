@@ -68,6 +68,10 @@ def test_nor_is_the_project(people: SmallProject) -> None:
     for more in (
         f"vars: {{dbt_pendo: {{retry_time: {KEY}}}}}\n",
         f"vars: {{dbt_pendo: {{integration_key: {KEY}}}}}\n",
+        f"vars: {{dbt_pendo: {{{KEY}: 1}}}}\n",
+        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, {KEY}: 1}}]}}}}\n",
+        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, format: {KEY}}}]}}}}\n",
+        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, events: [{KEY}]}}]}}}}\n",
         f"vars: dbt_pendo: {KEY}\n",
         f"{{ {KEY}\n",
     ):
@@ -155,6 +159,16 @@ def test_the_password_of_a_proxy_is_not_shown(
     assert "ss-w0rd" not in ended.output
 
 
+def test_a_proxy_is_of_no_concern_to_who_sends_nothing(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(variable, "nonsense://127.0.0.1")
+    monkeypatch.setenv("PENDO_API_URL", "https://pendo.example")
+    for command in ("plan", "unlock"):
+        run_cli(command).expect(0)
+
+
 def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBT_ENV_SECRET_FOLDER", "s3cret-folder")
     monkeypatch.setenv("SMALL_DUCKDB_PATH", "/nowhere/s3cret-folder/small.duckdb")
@@ -176,3 +190,21 @@ def test_a_ledger_of_an_earlier_version_may_hold_one(people: SmallProject, sandb
     for text in (shown, report):
         assert sandbox.integration_key not in text
         assert "HTTP 400: not ***" in text
+
+
+def test_what_only_looks_like_a_secret_is_still_read(
+    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DBT_ENV_SECRET_SCHEMA", "lifecycle")
+    monkeypatch.setenv("DBT_ENV_SECRET_USER", "admin")
+    sandbox.add_field("visitor", "custom", "lifecycle_stage", "string")
+    sandbox.add_visitors(["b"])
+    mapping = {"object": "visitor", "visitor_id": "id", "fields": {"lifecycle_stage": "stage"}}
+    project.model("people", mapping, "select * from (values ('admin', 'lifecycle'), ('b', 'new')) rows(id, stage)")
+    result = project.sync(status=0).result()
+    assert (result["delivered"], result["missing"], result["rejected"]) == (1, 1, 0)
+    assert project.statuses("people") == {"admin": "missing", "b": "delivered"}
+    sandbox.add_visitors(["admin"])
+    project.sync("--retry-held")
+    verified = run_cli("verify", "--json").expect(0)
+    assert json.loads(verified.stdout)["results"][0]["equal"] == 2

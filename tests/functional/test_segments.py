@@ -277,6 +277,17 @@ def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_c
     assert [len(operations) for operations in sent] == [2, 1, 1]
 
 
+@pytest.mark.parametrize("word", ["", ', "operation": "added"', ', "operation": 1'])
+def test_the_entry_of_a_single_operation_needs_no_name_that_we_know(
+    project: SmallProject, sandbox: Sandbox, word: str
+) -> None:
+    project.model("trial", TRIAL, ids(10))
+    project.sync()
+    project.build("trial", ids(11))
+    sandbox.fail(Fault(status=200, body=f'{{"multistatus": [{{"status": 200{word}}}]}}', method="PATCH", times=None))
+    assert project.sync().result()["delivered"] == 1
+
+
 def test_a_single_operation_is_not_judged_by_an_answer_about_another(project: SmallProject, sandbox: Sandbox) -> None:
     project.model("trial", TRIAL, ids(10))
     project.sync()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from harness import SmallProject, custom, sent_ids
 
+from dbt_pendo.pendo import client
 from dbt_pendo.pendo import records as readback
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
@@ -84,6 +85,18 @@ def test_what_was_just_synced_is_equal(
     paths = [request.path for request in pendo.requests[before:] if request.method != "GET"]
     assert paths == ["/api/v1/aggregation"] * 10
     assert not {name for name in project.tables() if name.endswith(("__readback", "__drift"))}
+
+
+def test_a_page_that_is_too_large_is_asked_for_in_parts(
+    project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.model("people", mapping(mode="upsert"), ROWS)
+    project.sync()
+    monkeypatch.setattr(client, "LARGEST_ANSWER", 4_000)
+    assert counts(verify(project)) == (60, 0, 0, 0)
+    write(pendo, "visitor", "v3", name="x" * 4_000)
+    refused = project.run("verify").expect(1).output
+    assert "did not answer POST /api/v1/aggregation: the answer is larger than" in refused
 
 
 def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: Sandbox) -> None:

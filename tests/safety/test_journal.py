@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from lab import Lab
 
+from dbt_pendo.delivery.journal import Journal, journal_path, read_remains
 from dbt_pendo.sandbox import Switches
+from dbt_pendo.warehouse.pages import Span
 
 EVENTS = 60
 ENOUGH = 20
@@ -170,3 +172,20 @@ def test_without_room_for_a_journal_nothing_is_sent(lab: Lab) -> None:
     assert "The journal" in result["message"]
     assert lab.sandbox.events == []
     assert not any(table.endswith("__lock") for table in lab.tables())
+
+
+def test_a_run_that_was_taken_for_dead_and_comes_back_leaves_the_next_ones_journal_alone(tmp_path: Path) -> None:
+    path = journal_path(tmp_path, "clicks", "warehouse")
+    sleeper = Journal(path, "sleeper", "track_event")
+    sleeper.begin_page(0, Span("000", "fff"))
+    other = Journal(path, "other", "track_event")
+    other.begin_page(0, Span("000", "fff"))
+    sleeper.note(0, [("001", 1)], {})
+    sleeper.close(keep=False)
+    other.note(0, [("002", 2)], {})
+    remains = read_remains(path)
+    assert remains is not None
+    assert remains.run_id == "other"
+    assert [set(page.outcomes) for page in remains.pages] == [{("002", 2)}]
+    other.close(keep=False)
+    assert not path.exists()

@@ -56,6 +56,10 @@ def counts(**changed: Any) -> str:
         ("[]", False, False),
         ("", False, False),
         ('{"error": "service unavailable"}', False, False),
+        # Its sums fit.
+        ('{"total": 3, "updated": 3, "failed": 0, "error": "service unavailable"}', False, False),
+        ('{"total": 3, "updated": 3, "failed": 0, "success": false}', False, False),
+        ('{"total": 3, "updated": 3, "failed": 0, "status": "error"}', False, False),
         ("<html>", False, False),
     ],
 )
@@ -84,7 +88,21 @@ def send_event(client: PendoClient) -> Any:
 @pytest.mark.parametrize("call", [overwrite, send_event])
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
-    "body", ["", "\n", "{}", "[]", "null", "OK", '{"status": "ok"}', '{"errors": [], "failed": 0}']
+    "body",
+    [
+        "",
+        "\n",
+        "{}",
+        "[]",
+        "null",
+        "OK",
+        '"ok"',
+        "true",
+        "Accepted",
+        '{"status": "ok", "code": 200}',
+        '{"errors": [], "failed": 0}',
+        '{"code": 0, "error": null}',
+    ],
 )
 def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(sandbox, client, call, status, body):
     assert answered(call, client, sandbox, body, status=status).ok
@@ -103,7 +121,16 @@ def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(
         '{"errors": ["no"]}',
         '{"status": "error"}',
         '{"status": 503}',
+        '{"status": "503"}',
         '{"success": false}',
+        '{"ok": false}',
+        '{"Error": "no"}',
+        '{"code": 500, "message": "Internal error"}',
+        '{"statusCode": 503}',
+        '{"ok": "false"}',
+        '{"statusCode": 403, "message": "no"}',
+        '{"errorMessage": "no"}',
+        '{"fault": {"faultstring": "no"}}',
         '[{}, {"error": "no"}]',
     ],
 )
@@ -112,7 +139,7 @@ def test_a_page_or_an_error_is_no_success_whatever_its_status(sandbox, connect, 
         answered(call, connect(retries=1), sandbox, body)
 
 
-@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', "<html>"])
+@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', '{"error": {"message": "no"}}', "<html>"])
 @pytest.mark.parametrize(
     "call",
     [
@@ -134,3 +161,17 @@ def test_nothing_is_read_from_an_answer_that_says_nothing(sandbox, connect, call
 def test_a_job_that_says_nothing_of_itself_is_still_queued(sandbox, client):
     for body in ("", "{}", "<html>", '{"error": "done"}'):
         assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body)[0] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("body", "job"),
+    [
+        ('{"id": "job-1"}', "job-1"),
+        ('{"subscriptionId": "5", "id": "job-1"}', "job-1"),
+        ('{"requestId": "5", "id": "6", "jobId": "job-1"}', "job-1"),
+        ('{"requestId": 7}', "7"),
+    ],
+)
+def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client, body, job):
+    delete = lambda client: deletion.delete_records(client, "visitor", ["v1"])  # noqa: E731
+    assert deletion.job_of(answered(delete, client, sandbox, body)) == job

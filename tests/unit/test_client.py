@@ -591,14 +591,14 @@ def test_a_proxy_that_does_not_let_one_through_is_named(connect, by_proxy):
 def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(sandbox, connect, by_proxy, proxy):
     by_proxy(proxy)
     with pytest.raises(ConfigError, match="HTTPS_PROXY: what it holds is no proxy's URL") as caught:
-        connect(api_url="https://pendo.invalid")
+        write(connect(api_url="https://pendo.invalid"))
     assert "hunter2" not in everything_told(caught.value)
 
 
 def test_a_bundle_of_certificates_that_is_not_there_is_found_before_anything_is_sent(connect, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with pytest.raises(ConfigError, match=r"REQUESTS_CA_BUNDLE: there is no /nowhere/ca\.pem"):
-        connect()
+        write(connect())
 
 
 @pytest.mark.parametrize("host", ["https://*.pendo.io", f"https://\xfc{'x' * 70}.io"])
@@ -719,7 +719,8 @@ def test_a_secret_is_hidden_however_an_answer_spells_it(spell):
     spelt = spell(ODD_SECRET)
     document = {"error": f"bad key {spelt}!", spelt: [{"missing": [spelt, 1, None]}]}
     answer = Answer(200, orjson.dumps(document), Secret(ODD_SECRET, INTEGRATION_KEY))
-    assert answer.json == {"error": "bad key ***!", "***": [{"missing": ["***", 1, None]}]}
+    assert answer.told(answer.json["error"]) == "bad key ***!"
+    assert answer.told(answer.json) == '{"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
     assert answer.message == 'HTTP 200: {"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
 
 

@@ -215,7 +215,8 @@ def test_a_second_text_about_a_suspect_leaves_one_failure_open():
 @pytest.mark.parametrize("missing", ["v9", "V1", 1, 1.5, True, None], ids=str)
 def test_a_missing_id_that_was_not_sent_is_unplaced(missing):
     verdict = judged({"failed": 1, "missing": [missing]}, ["v1", "1", "True", "None"])
-    assert verdict == Judgement(unplaced=[f"an unknown id is missing: {missing}"])
+    told = missing if isinstance(missing, str) else orjson.dumps(missing).decode()
+    assert verdict == Judgement(unplaced=[f"an unknown id is missing: {told}"])
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import itertools
+import logging
+import re
 import socket
 import time
 import zlib
@@ -15,6 +18,7 @@ import pytest
 from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
 from dbt_pendo import network
+from dbt_pendo.pendo import client
 from dbt_pendo.pendo.client import UnavailableError
 
 PATH = "metadata/visitor/custom/value"
@@ -80,6 +84,7 @@ def in_chunks(request: RawRequest, *headers: str) -> bytes:
         pytest.param(lambda request: [echo(request) + b"!"], id="a body longer than its length"),
         pytest.param(lambda request: [in_chunks(request) + STRAY], id="something after the last chunk"),
         pytest.param(lambda request: [in_chunks(request, "Content-Length: 3")], id="two lengths"),
+        pytest.param(lambda request: [in_chunks(request, "no header")], id="a header that is none"),
     ],
 )
 def test_a_connection_with_something_left_is_not_used_again(connect, answer):
@@ -120,6 +125,33 @@ def test_an_answer_that_is_none_is_a_fault_in_a_line(connect, answer):
     assert len(server.requests) == 2
     assert len(caught.value.message) < 600
     assert "\n" not in caught.value.message
+
+
+def test_what_comes_before_a_body_is_quoted_by_no_library(connect):
+    log = io.StringIO()
+    # dbt's libraries put one there.
+    handler = logging.StreamHandler(log)
+    logging.getLogger().addHandler(handler)
+
+    def answer(request: RawRequest) -> Iterator[Step]:
+        key = request.headers["x-pendo-integration-key"]
+        yield ok(b"{}", f"\x1b[2J no header, and the key {key}")
+
+    try:
+        with RawServer(answer) as server:
+            assert connect(api_url=server.url).api("POST", PATH, b"x").json == {}
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert log.getvalue() == ""
+
+
+def test_a_secret_that_a_fault_quotes_is_not_shown_even_in_part(connect):
+    def answer(request: RawRequest) -> Iterator[Step]:
+        yield b"x" * 290 + request.headers["x-pendo-integration-key"].encode() + b"\r\n\r\n"
+
+    with RawServer(answer) as server, pytest.raises(UnavailableError) as caught:
+        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
+    assert re.search(r"BadStatusLine \(x{290}\*\*\*\)", caught.value.message)
 
 
 def test_gzip_is_read(connect):
@@ -236,11 +268,15 @@ def test_an_answer_has_a_largest_size(connect, encoded):
 
 def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
     monkeypatch.setattr(network, "_PART", 1000)
-    body = b" " * (2**20 - 200)
+    body = b" " * (2**21 - 200)
     with RawServer(lambda request: [ok(body)]) as server:
-        assert connect(api_url=server.url).api("GET", "segment", largest=2**20).content == body
-        with pytest.raises(UnavailableError, match="larger than 0 MiB"):
-            connect(api_url=server.url, retries=0).api("GET", "segment", largest=2**19)
+        monkeypatch.setattr(client, "LARGEST_ANSWER", 2**21)
+        assert connect(api_url=server.url).api("GET", "segment").content == body
+        monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
+        with pytest.raises(UnavailableError, match="GET /api/v1/segment: the answer is larger than 1 MiB"):
+            connect(api_url=server.url).api("GET", "segment")
+    # It would be as large again.
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -251,9 +287,13 @@ def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
         pytest.param(head("Transfer-Encoding: chunked") + b"0\r\nX: ", b"x" * 2**20, id="a line of a trailer"),
     ],
 )
-def test_what_is_no_body_counts_as_well(connect, start, wave):
-    with RawServer(lambda request: flood(start, wave)) as server, pytest.raises(UnavailableError, match="the last: "):
-        connect(api_url=server.url, retries=0).api("POST", PATH, b"x", largest=2**20)
+def test_what_is_no_body_counts_as_well(connect, start, wave, monkeypatch):
+    monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
+    with (
+        RawServer(lambda request: flood(start, wave)) as server,
+        pytest.raises(UnavailableError, match=r"the answer|the last"),
+    ):
+        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
     assert server.sent < 16 * 2**20
 
 

@@ -523,3 +523,27 @@ def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, s
     assert f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}" in out
     statuses = {result["sync"]: result["status"] for result in json.loads(out)["results"]}
     assert statuses == {"visitors": "error", "events": "success"}
+
+
+def test_a_column_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
+    profile = acme.folder / "profiles.yml"
+    schema = json.loads(profile.read_text())["contract"]["outputs"]["dev"]["schema"]
+    role = f"{schema}_reader"
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        admin = connection.cursor()
+        admin.execute(f"create role {role} login; grant usage on schema {schema} to {role}")
+        admin.execute(
+            f"grant select on {schema}.events to {role}; grant select (id, plan) on {schema}.visitors to {role}"
+        )
+        profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
+        check = acme.start("check", "--json")
+        out, _ = check.communicate()
+        profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
+        admin.execute(f"drop owned by {role}; drop role {role}")
+    assert check.returncode == 2
+    results = {result["sync"]: result for result in json.loads(out)["results"]}
+    assert results["events"]["status"] == "success"
+    assert f"{role} cannot read the column `seats`" in out
+    assert f"Grant `select` on it to {role}." in out
+    assert "older than the model" not in out

@@ -79,8 +79,9 @@ const since = (text, now) => {
 };
 const madeAt = Date.parse(data.made_at);
 const age = (text) => (text ? `${since(text, madeAt)} ago` : "never");
-// What would not be seen, or would turn text around, becomes an escape; a line break stays one.
-const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\u00ad\u180e\u200b\u2060-\u2064\ufeff\u{e0000}-\u{e007f}]/gu;
+// What would not be seen, or would turn text around, becomes an escape, as in visible.py; a line break stays one.
+const UNSEEN =
+  /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\u00ad\u115f\u1160\u180e\u200b\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
 const escaped = (character) =>
   character === "\n" ? character : `\\u${character.codePointAt(0).toString(16).padStart(4, "0")}`;
 const visible = (text) => text.replace(UNSEEN, escaped);

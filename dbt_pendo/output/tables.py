@@ -1,0 +1,78 @@
+"""Writes small answers as tables for other programs (`--output csv`, `--output json`)."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import agate
+from dbt_common.clients.agate_helper import Integer
+
+from dbt_pendo.output.streams import json_for
+from dbt_pendo.secret import Secrets, without
+from dbt_pendo.visible import visible, visible_json
+
+
+def write_table(rows: Iterable[Mapping[str, Any]], table_format: str, secrets: Secrets) -> None:
+    """Writes rows to stdout; what is a list or a mapping becomes JSON in one cell.
+
+    Args:
+        rows: The rows, which need not all have the same columns.
+        table_format: ``csv`` or ``json``.
+        secrets: What no cell may show.
+    """
+    records = [without(secrets, row) for row in rows]
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    # No row spans several lines of a CSV file; JSON has escapes of its own.
+    show = visible if table_format == "csv" else str
+    cells = [[_cell(record.get(name), show) for name in columns] for record in records]
+    types = [_type([row[at] for row in cells]) for at in range(len(columns))]
+    table, text = agate.Table(cells, columns, types), io.StringIO()
+    if table_format == "csv":
+        table.to_csv(text)
+        sys.stdout.write(text.getvalue())
+    else:
+        table.to_json(text, indent=2)
+        sys.stdout.write(json_for(sys.stdout, visible_json(text.getvalue())) + "\n")
+
+
+def run_row(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a run's entry as one row: its syncs are counted, and their rows summed up."""
+    syncs: Sequence[Mapping[str, Any]] = run["syncs"]
+    return {
+        **{name: run[name] for name in ("run_id", "began_at", "status")},
+        **{name: sum(sync[name] for sync in syncs) for name in ("delivered", "missing", "rejected")},
+        "invalid": sum(sync["planned"]["invalid"] for sync in syncs),
+        "syncs": len(syncs),
+        "duration": run["duration"],
+    }
+
+
+def sync_row(sync: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the entry of a past sync as one row, with what was planned in columns of their own."""
+    planned = {f"planned_{name}": count for name, count in sync["planned"].items()}
+    return {**{name: value for name, value in sync.items() if name != "planned"}, **planned}
+
+
+def field_rows(found: Iterable[Mapping[str, Any]], unmapped: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns a row for each mapped field of each sync, then one for each field of Pendo that no sync maps."""
+    mapped = [{"sync": one["sync"], "object": one["object"], **field} for one in found for field in one["fields"]]
+    return [*mapped, *unmapped]
+
+
+def _cell(value: Any, show: Any) -> Any:
+    if isinstance(value, str):
+        return show(value)
+    return show(json.dumps(value, ensure_ascii=False)) if isinstance(value, list | tuple | dict) else value
+
+
+def _type(column: Sequence[Any]) -> agate.data_types.DataType:
+    kinds = {type(value) for value in column if value is not None}
+    if kinds == {bool}:
+        return agate.Boolean()
+    if kinds == {int}:
+        return Integer()
+    return agate.Number() if kinds and kinds <= {int, float} else agate.Text(cast_nulls=False)
