@@ -1,15 +1,15 @@
-"""Where to tell of what a run changed: ``alerts:`` under ``vars: dbt_pendo:``."""
+"""Reads where alerts go: ``alerts:`` under ``vars: dbt_pendo:``."""
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import SECRET_PREFIX, Secret, shown_word
+from dbt_pendo.secret import Secret, find_secret, shown_word
+from dbt_pendo.wording import did_you_mean
 
 Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
 Format: TypeAlias = Literal["slack", "json"]
@@ -22,30 +22,18 @@ _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """An HTTP endpoint that is told.
+    """An HTTP endpoint that gets alerts."""
 
-    Attributes:
-        variable: The environment variable that holds its URL.
-        url: The URL, which lets whoever knows it write there; None when the variable is not set.
-        format: ``slack`` for Slack-compatible webhooks, ``json`` for the whole of it.
-        events: What it is told of.
-    """
-
-    variable: str
-    url: Secret | None
-    format: Format = "slack"
+    variable: str  # the environment variable that holds its URL
+    url: Secret | None  # anyone who knows it can write there; None when the variable is not set
+    format: Format = "slack"  # `slack` for Slack-compatible webhooks, `json` for everything
     events: tuple[Event, ...] = EVENTS
 
 
 def read_channels(declared: Any, environ: Mapping[str, str]) -> tuple[Channel, ...]:
     """Reads ``alerts``.
 
-    What is wrong with the environment is no mistake here: a variable that only production has must not end a run
-    anywhere else.
-
-    Args:
-        declared: What the project says; None for nothing.
-        environ: The environment.
+    A variable that is not set is no mistake here: one that only production has must not end a run anywhere else.
 
     Raises:
         ConfigError: If it is not a list of channels.
@@ -66,9 +54,7 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
     if not isinstance(declared, dict) or "url" not in declared:
         raise ConfigError(f"{where} needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`.")
     for key in declared:
-        if key not in KEYS:
-            written = "on" if key is True else str(key)
-            raise ConfigError(f"{where}: unknown key `{shown_word(written)}`.", _advice(written, KEYS, "keys"))
+        _require_known("on" if key is True else key, KEYS, where, "key")
     variable = declared["url"]
     if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
         raise ConfigError(
@@ -76,10 +62,8 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
             "Whoever knows the URL can write there: put it into PENDO_ALERT_URL, say, and that name here.",
         )
     format_ = declared.get("format") or FORMATS[0]
-    if format_ not in FORMATS:
-        message = f"{where}.format: unknown format `{shown_word(format_)}`."
-        raise ConfigError(message, _advice(str(format_), FORMATS, "formats"))
-    return Channel(variable, _url_of(variable, environ), format_, _read_events(declared.get("events"), where))
+    _require_known(format_, FORMATS, f"{where}.format", "format")
+    return Channel(variable, find_secret(environ, variable), format_, _read_events(declared.get("events"), where))
 
 
 def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
@@ -87,23 +71,14 @@ def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
         return EVENTS
     events = declared if isinstance(declared, list) else [declared]
     for event in events:
-        if event not in EVENTS:
-            message = f"{where}.events: unknown event `{shown_word(event)}`."
-            raise ConfigError(message, _advice(str(event), EVENTS, "events"))
+        _require_known(event, EVENTS, f"{where}.events", "event")
     return tuple(cast("Event", event) for event in dict.fromkeys(events))
 
 
-def _url_of(variable: str, environ: Mapping[str, str]) -> Secret | None:
-    """Finds a URL under its name, or under the one that dbt Cloud wants."""
-    for name in (variable, f"{SECRET_PREFIX}{variable}"):
-        if text := environ.get(name, "").strip():
-            return Secret(text, name)
-    return None
-
-
-def _advice(word: str, known: Sequence[str], what: str) -> str:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"Did you mean `{close[0]}`?" if close else f"Known {what}: {', '.join(known)}."
+def _require_known(word: Any, known: Sequence[str], where: str, what: str) -> None:
+    if word not in known:
+        message = f"{where}: unknown {what} `{shown_word(word)}`."
+        raise ConfigError(message, did_you_mean(str(word), known, f"Known {what}s"))
 
 
 def _where(at: int | None = None) -> str:

@@ -1,7 +1,7 @@
-"""What every HTTP client needs: bounds of a request in time and size, faults in words, proxies, certificates.
+"""What every HTTP client needs: limits of a request in time and size, faults in words, proxies, certificates.
 
-The timeout of `requests` is one between two bytes, so an answer of a byte a second never ends; and it reads whatever
-comes, however large. Here a deadline counts for the whole request, and its answer has a largest size.
+The timeout of `requests` counts between two bytes, so an answer of a byte a second never ends; and it reads an answer
+of any size. Here a deadline counts for the whole request, and its answer has a largest size.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ import io
 import logging
 import math
 import os
-import re
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -32,14 +31,14 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import Secrets
 
-# The status by which a proxy wants a log-in; no key is to blame.
+# The status of a proxy that wants a log-in; no key is to blame.
 PROXY_LOGIN = 407
-# Bytes of an answer, as it comes and decoded.
+# Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
 # Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
 LOOKED_AT = 64 * 2**10
-# Seconds after which a wait for the network looks whether it has to end; a connection or a TLS handshake, which cannot
-# look, takes no longer than the second.
+# Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
+# and takes at most the second number.
 LOOK_EVERY = 0.5
 LONGEST_STEP = 15.0
 # Bytes. Gzip makes at most a thousand times as much of them.
@@ -47,7 +46,6 @@ _PART = 16 * 2**10
 _SHOWN = 300
 _MOST_INTERIM = 100
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
-_HOST_NAME = re.compile(r"[\w.:-]{1,253}", re.ASCII)
 
 # What it warns of quotes headers and certificates as they came, with a traceback; it is no line of ours.
 logging.getLogger("urllib3").propagate = False
@@ -65,7 +63,7 @@ class LargeAnswerError(UnfitAnswerError):
 
 
 def never() -> float:
-    """Returns the end of a request that nobody cuts short."""
+    """Returns the end of a request that nothing ends early."""
     return math.inf
 
 
@@ -78,7 +76,7 @@ class _Bounds:
         self._ends_at = ends_at
 
     def left(self, most: float = math.inf) -> float:
-        """Returns the seconds that are left, but no more than some.
+        """Returns the seconds that are left, at most ``most``.
 
         Raises:
             TimeoutError: If there are none.
@@ -89,7 +87,8 @@ class _Bounds:
         return min(left, most)
 
 
-_thread = threading.local()
+# A thread starts without any.
+_bounds: ContextVar[_Bounds] = ContextVar("bounds")
 
 
 @contextlib.contextmanager
@@ -97,24 +96,19 @@ def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int =
     """Bounds the requests that a thread makes by a ``BoundedAdapter``, redirects among them.
 
     Args:
-        seconds: How long they may take altogether, from the look for the host to the last byte of the answer.
-        ends_at: An earlier end, by ``time.monotonic``; asked again and again while the network is waited for.
+        seconds: How long they may take in all, from the search for the host to the last byte of the answer.
+        ends_at: Returns an earlier end, by ``time.monotonic``; called again and again during waits.
         largest: Bytes of an answer.
     """
-    before = getattr(_thread, "bounds", None)
-    _thread.bounds = _Bounds(seconds, ends_at, largest)
+    token = _bounds.set(_Bounds(seconds, ends_at, largest))
     try:
         yield
     finally:
-        _thread.bounds = before
-
-
-def _bounds() -> _Bounds:
-    return cast(_Bounds, _thread.bounds)
+        _bounds.reset(token)
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests of a thread within the bounds it has set by ``bounded``, and reads their answers."""
+    """Sends requests within the bounds that ``bounded`` has set for the thread, and reads their answers."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Makes the connections bounded."""
@@ -122,7 +116,7 @@ class BoundedAdapter(HTTPAdapter):
         _bound(self.poolmanager, _Connection)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Makes the connections by way of a proxy bounded."""
+        """Makes the connections through a proxy bounded."""
         is_new = proxy not in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
         if is_new:
@@ -131,21 +125,15 @@ class BoundedAdapter(HTTPAdapter):
         return manager
 
     def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,
-        timeout: Any = None,
-        verify: bool | str = True,
-        cert: Any = None,
-        proxies: Mapping[str, str] | None = None,
+        self, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any
     ) -> requests.Response:
         """Sends a request, and reads its answer unless it is a stream.
 
         Raises:
             requests.RequestException: And others of ``FAULTS``.
         """
-        bounds = _bounds()
-        response = super().send(request, True, bounds.left(), verify, cert, cast(Any, proxies))
+        bounds = _bounds.get()
+        response = super().send(request, True, bounds.left(), *args, **kwargs)
         if not stream:
             with contextlib.closing(response):
                 # As requests does when the content is first asked for.
@@ -154,7 +142,7 @@ class BoundedAdapter(HTTPAdapter):
         return response
 
     def add_headers(self, request: requests.PreparedRequest, **_: Any) -> None:
-        """Asks for no encoding but gzip, for others grow without a bound."""
+        """Asks for gzip only, as other encodings grow without a limit."""
         request.headers["Accept-Encoding"] = "gzip"
 
 
@@ -169,7 +157,7 @@ def _content(response: requests.Response, largest: int) -> bytes:
         if size > largest:
             raise _too_large(largest)
     if missing := response.raw.length_remaining:
-        # Of urllib3 the versions from 2 on look themselves.
+        # Versions 2 and later of urllib3 check this themselves.
         raise http.client.IncompleteRead(b"", missing)
     return b"".join(parts)
 
@@ -179,18 +167,18 @@ def _too_large(largest: int) -> LargeAnswerError:
 
 
 class _Wire(io.RawIOBase):
-    """What comes over a connection in answer to one request, within its bounds."""
+    """The bytes of the answer to one request, read from its connection within its bounds."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        # Keeps the socket open for as long as this is.
+        # Keeps the socket open as long as this object is.
         self._file = sock.makefile("rb", buffering=0)
-        self._bounds = _bounds()
+        self._bounds = _bounds.get()
         self._size = 0
         self._is_read = False
 
     def makefile(self, *_: Any) -> io.BufferedReader:
-        """Returns a buffer before it, as http.client asks a socket for."""
+        """Returns a buffered reader, which http.client asks a socket for."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -218,22 +206,22 @@ class _Wire(io.RawIOBase):
             return count
 
     def end(self, buffered: io.BufferedReader) -> None:
-        """Sees to it that the connection is not used again when something is left of an answer that has ended."""
+        """Shuts the connection down if bytes are left after the end of the answer, so that it is not used again."""
         self._is_read = True
         pending = getattr(self._sock, "pending", None)
         if buffered.peek(1) or (pending is not None and pending()):
-            # The pool takes it for dropped then. A proxy's TLS inside TLS has no shutdown of its own.
+            # The pool then drops it. A proxy's TLS inside TLS has no shutdown of its own.
             with contextlib.suppress(OSError, AttributeError):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Lets go of the socket."""
+        """Closes the file that keeps the socket open."""
         self._file.close()
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """An answer within the bounds of its request; interim ones (1xx) are passed over."""
+    """An answer within the bounds of its request; skips interim ones (1xx)."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         self._wire = _Wire(sock)
@@ -269,10 +257,10 @@ class _Exchange(HTTPConnection):
     response_class = _Response
 
     def send(self, data: Any) -> None:
-        """Sends bytes, however slowly they are taken."""
+        """Sends bytes, however slowly the other side reads them."""
         if self.sock is None:
             self.connect()
-        bounds, sock = _bounds(), cast(socket.socket, self.sock)
+        bounds, sock = _bounds.get(), cast(socket.socket, self.sock)
         left = memoryview(data)
         while left:
             sock.settimeout(bounds.left(LOOK_EVERY))
@@ -281,14 +269,14 @@ class _Exchange(HTTPConnection):
 
     def _tunnel(self) -> None:
         super()._tunnel()
-        cast(socket.socket, self.sock).settimeout(_bounds().left(LONGEST_STEP))
+        cast(socket.socket, self.sock).settimeout(_bounds.get().left(LONGEST_STEP))
 
 
 class _Connection(_Exchange):
-    """Makes the connection within the bounds as well, however many addresses the host has."""
+    """Also connects within the bounds, however many addresses the host has."""
 
     def _new_conn(self) -> socket.socket:
-        bounds = _bounds()
+        bounds = _bounds.get()
         try:
             addresses = socket.getaddrinfo(self._dns_host.strip("[]"), self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
@@ -297,7 +285,7 @@ class _Connection(_Exchange):
         for at, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
             try:
-                # One that is silent leaves time for the others.
+                # An address that does not answer leaves time for the others.
                 sock.settimeout(min(bounds.left() / (len(addresses) - at), LONGEST_STEP))
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
@@ -315,7 +303,7 @@ class _Connection(_Exchange):
 
 
 def _bound(manager: Any, kind: Any) -> None:
-    """Lets a pool manager make connections of a kind, with whatever else it gives to those of a scheme."""
+    """Makes a pool manager use connections of a kind, on top of its own of each scheme."""
     pools = manager.pool_classes_by_scheme
     manager.pool_classes_by_scheme = {scheme: _bounded_pool(pool, kind) for scheme, pool in pools.items()}
 
@@ -327,7 +315,7 @@ def _bounded_pool(pool: Any, kind: Any) -> Any:
 
 
 def certificates() -> str | bool:
-    """Returns what requests is to check hosts against: the environment's bundle, else its own (True).
+    """Returns the certificates to check hosts against: the environment's bundle, else that of requests (True).
 
     Raises:
         ConfigError: If there is no such bundle.
@@ -341,10 +329,10 @@ def certificates() -> str | bool:
 
 
 def proxies_for(url: str) -> dict[str, str]:
-    """Returns the environment's proxies, of which a request to a URL uses one or none.
+    """Returns the environment's proxies; a request to a URL uses one of them or none.
 
     Raises:
-        ConfigError: If that one cannot be used; the URL of a proxy may hold a password, so it is not shown.
+        ConfigError: If that one cannot be used. Its URL is not shown, as it may hold a password.
     """
     proxies = dict(requests.utils.get_environ_proxies(url))
     proxy = requests.utils.select_proxy(url, proxies)
@@ -368,13 +356,13 @@ def proxies_for(url: str) -> dict[str, str]:
 def proxy_variable(url: str) -> str:
     """Returns which environment variable names the proxy of a URL."""
     wanted = (f"{urlsplit(url).scheme}_proxy".lower(), "all_proxy")
-    # Of two spellings the small one counts.
+    # The lower-case spelling wins.
     named = [name for one in wanted for name in (one, one.upper()) if os.environ.get(name)]
     return named[0] if named else "the system's proxy setting"
 
 
 def wants_proxy_login(fault: str) -> bool:
-    """Returns whether a request failed for a proxy's log-in before the host itself was reached."""
+    """Returns whether a request failed because a proxy wants a log-in, before it reached the host."""
     return f"Tunnel connection failed: {PROXY_LOGIN}" in fault
 
 
@@ -386,25 +374,6 @@ def proxy_login_advice(url: str) -> str:
     )
 
 
-def other_host(url: str, base: str = "") -> str | None:
-    """Returns scheme, host and port of a URL that somebody else sent; None when it names no host.
-
-    Args:
-        url: The URL.
-        base: What it counts from when it is a relative one.
-    """
-    try:
-        parts = urlsplit(urljoin(base, url))
-        port = parts.port
-    except ValueError:
-        return None
-    host = parts.hostname or ""
-    if parts.scheme not in ("http", "https") or not _HOST_NAME.fullmatch(host):
-        return None
-    shown = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
-
-
 def cause_of(error: BaseException) -> BaseException:
     """Returns what an error of requests began with; of a timeout the timeout."""
     while not isinstance(error, requests.Timeout | TimeoutError) and (inner := error.__cause__ or error.__context__):
@@ -413,13 +382,13 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def describe_fault(error: BaseException, secrets: Secrets) -> str:
-    """Says why there is no answer, in a line without secrets, and the URLs and internals that requests puts into it."""
+    """Returns why there is no answer, in a line without secrets, and the URLs and internals that requests puts in."""
     reason = cause_of(error)
     if isinstance(reason, requests.Timeout | TimeoutError):
         return "no answer in time"
     if isinstance(reason, UnfitAnswerError):
         return str(reason)
-    # What a ValueError quotes may be a URL with a password. Of a certificate that does not fit it says why.
+    # A ValueError may quote a URL with a password. One about a certificate says what is wrong with it.
     quotes = isinstance(reason, ValueError) and not isinstance(reason, OSError)
     # Hidden before it is cut, for a part of a secret would not be known.
     text = "" if quotes else " ".join(secrets.hidden_in(str(reason)).split())[:_SHOWN]
@@ -427,11 +396,7 @@ def describe_fault(error: BaseException, secrets: Secrets) -> str:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds a number or a date (RFC 9110, 10.2.3).
-
-    Returns:
-        None when it holds neither; a moment that is over is now.
-    """
+    """Returns the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None for neither."""
     if not header:
         return None
     try:

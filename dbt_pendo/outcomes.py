@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from dbt_pendo.wording import shortened
+
 # Where a row stands in its change set: its bucket and its seq there.
 Position: TypeAlias = tuple[str, int]
 Status: TypeAlias = Literal["delivered", "missing", "rejected", "invalid", "unsent"]
@@ -14,15 +16,12 @@ Status: TypeAlias = Literal["delivered", "missing", "rejected", "invalid", "unse
 class Outcome:
     """What happened to a row.
 
-    Attributes:
-        status: ``delivered``; ``missing``, Pendo does not know the id; ``rejected`` by Pendo; or ``invalid``,
-            never sent; or ``unsent``, when the sync ended before its turn. An unsent row leaves no trace in the
-            ledger, so it comes again.
-        detail: Why, in Pendo's words or ours; None for unsent rows, and for delivered ones unless a deletion is queued.
+    It was ``delivered``; or is ``missing`` (Pendo does not know the id), ``rejected`` by Pendo, ``invalid`` (never
+    sent), or ``unsent`` (the sync ended before its turn; it leaves no trace in the ledger, so it comes again).
     """
 
     status: Status
-    detail: str | None = None
+    detail: str | None = None  # why, in Pendo's words or ours; of delivered rows only that a deletion is queued
 
 
 # The detail of a removed row whose deletion Pendo had not carried out yet; the id of Pendo's job follows.
@@ -30,17 +29,11 @@ QUEUED_DELETION = "queued in Pendo as deletion "
 
 # The one key of what stands for a value that cannot be read, such as a day before the year 1; its value says why.
 UNREADABLE = "unreadable"
-LONGEST_SHOWN = 60
 
 DELIVERED = Outcome("delivered")
 UNSENT = Outcome("unsent")
 
 
 def unreadable(text: str, what: str) -> dict[str, str]:
-    """Returns what stands for a value that cannot be read.
-
-    Args:
-        text: The value, as the warehouse writes it.
-        what: What is wrong with it.
-    """
-    return {UNREADABLE: f"{text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + '...'} {what}"}
+    """Returns what stands for a value that cannot be read: its text in the warehouse, and what is wrong with it."""
+    return {UNREADABLE: f"{shortened(text, mark='...')} {what}"}

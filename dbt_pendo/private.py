@@ -8,17 +8,13 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
-# What a file system that knows no such rights makes of it is no error.
+# A file system without such rights is no error.
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
 FOLDER = "dbt_pendo"
 
 
 def private_folder(target_path: Path, *parts: str) -> Path:
-    """Makes a folder of ours below dbt's target folder, which stays as it is.
-
-    Args:
-        target_path: dbt's target folder.
-        parts: The names of the folders below ours.
+    """Makes our folder in dbt's target folder, which stays as it is, and folders inside ours.
 
     Raises:
         OSError: If it cannot be made.
@@ -33,7 +29,7 @@ def private_folder(target_path: Path, *parts: str) -> Path:
 
 
 def narrow_folder(target_path: Path) -> None:
-    """Takes from everybody else what an earlier version left readable in our folder."""
+    """Takes the right to read our folder, as earlier versions left it, from everybody else."""
     for folder, _, files in os.walk(target_path / FOLDER):
         _narrow(Path(folder), FOLDER_MODE)
         for name in files:
@@ -41,7 +37,7 @@ def narrow_folder(target_path: Path) -> None:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """Opens a file anew for writing, unbuffered: what is written is with the operating system at once.
+    """Opens a new file for writing, unbuffered: the operating system gets each write at once.
 
     Raises:
         OSError: If it cannot be opened.
@@ -52,7 +48,7 @@ def open_private(path: Path) -> BinaryIO:
 
 
 def replace_private(path: Path, content: bytes) -> None:
-    """Writes a file in place of an older one, never half, whoever else writes it at the same time.
+    """Writes a file in place of an older one, never half, even if others write it at the same time.
 
     What is no file, `/dev/stdout` say or a pipe, is written into: root could replace it.
 
@@ -77,7 +73,7 @@ def replace_private(path: Path, content: bytes) -> None:
 
 
 def _narrow(path: Path, mode: int) -> None:
-    """Takes rights away, and never gives any; what a link leads to is not ours."""
+    """Takes rights away, and never gives any; the target of a link is not ours."""
     with contextlib.suppress(OSError):
         rights = path.lstat().st_mode & 0o777
         if not path.is_symlink() and rights & ~mode:

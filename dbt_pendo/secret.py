@@ -13,7 +13,7 @@ SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of t
 HIDDEN = "***"
 # A shorter secret is hidden where it stands alone, not inside of other words.
 SHORTEST_INSIDE = 6
-# Characters of base64 that are enough to tell a secret by.
+# Characters of base64 that are enough to recognise a secret.
 SHORTEST_ENCODED = 6
 _BACKSLASHES = re.compile(r"\\+(?:u([0-9a-f]{4}))?")
 # Up to the last @, for a password may hold one, and a slash, where it should be written %40 and %2f.
@@ -23,7 +23,7 @@ _WORD = re.compile(r"[A-Za-z_-]{1,20}|.{0,8}")
 
 
 class Secret:
-    """A key that never shows itself: only ``reveal`` gives it away."""
+    """A key that no text shows; only ``reveal`` returns it."""
 
     __slots__ = ("_encoded", "_is_odd", "_lowered", "_pattern", "_text", "variable")
 
@@ -31,7 +31,7 @@ class Secret:
         self._text = text
         self._lowered = text.lower()
         self._encoded = tuple(dict.fromkeys(_encoded(text)))
-        # To read a text may change how such a secret stands in it.
+        # `_read` may change the spelling of such a secret in a text.
         self._is_odd = not text.isascii() or any(mark in text for mark in "\\%&")
         spelt = "".join(map(_spellings, text))
         if len(text) < SHORTEST_INSIDE:
@@ -47,11 +47,11 @@ class Secret:
         return self._text
 
     def hidden_in(self, text: str) -> str:
-        """Returns a text without the secret, for messages made of what others said, however they spelt it."""
+        """Returns a text by others without the secret, in any spelling."""
         return self.hidden_where_read(text, _read(text))
 
     def hidden_where_read(self, text: str, read: str) -> str:
-        """Returns the same, given what ``_read`` makes of the text: most hold no secret, and a look costs little."""
+        """Returns the same, given the result of ``_read``: most texts hold no secret, and a search is cheap."""
         if self._lowered in read or self._is_odd:
             return self._pattern.sub(HIDDEN, text)
         for encoded in self._encoded:
@@ -64,7 +64,7 @@ class Secret:
 
 
 class Secrets:
-    """All secrets that somebody may quote."""
+    """All secrets that others may quote."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         # The longest first: one may be a part of another.
@@ -79,6 +79,14 @@ class Secrets:
         for secret in self._secrets:
             text = secret.hidden_where_read(text, read)
         return text
+
+
+def find_secret(environ: Mapping[str, str], variable: str) -> Secret | None:
+    """Returns the secret of a variable, or of the one of that name that dbt Cloud wants; None if both are empty."""
+    for name in (variable, f"{SECRET_PREFIX}{variable}"):
+        if text := environ.get(name, "").strip():
+            return Secret(text, name)
+    return None
 
 
 def shown_word(word: Any) -> str:
@@ -114,7 +122,7 @@ def secrets_of_url(url: str, variable: str) -> Iterator[Secret]:
 
 
 def _read(text: str) -> str:
-    """Returns a text in lower case, and beside it what is meant where it is JSON, a URL or HTML."""
+    """Returns a text in lower case, followed by its meaning if it is JSON, a URL or HTML."""
     lowered = text.lower()
     meant = _BACKSLASHES.sub(_unescaped, lowered) if "\\" in lowered else lowered
     meant = unquote(meant) if "%" in meant else meant
@@ -129,7 +137,7 @@ def _unescaped(found: re.Match[str]) -> str:
 def _spellings(character: str) -> str:
     """Returns a pattern of a character as it is, in JSON (perhaps inside JSON), in a URL and in HTML."""
     code, plain = ord(character), re.escape(character)
-    # No two of them may match the same text: that would take exponential time.
+    # No two alternatives may match the same text: that would take exponential time.
     named = f"|{named}" if (named := html.escape(character)) != character else ""
     return rf"(?:\\{{0,3}}(?:{plain}|u{code:04x})|%{code:02x}|&#0{{0,5}}{code};|&#x0{{0,5}}{code:x};{named})"
 
@@ -138,7 +146,7 @@ def _encoded(text: str) -> Iterator[str]:
     """Yields a secret as it is in base64, alone or after 1 or 2 bytes of others, in both alphabets."""
     content = text.encode(errors="replace")
     for before in range(3):
-        # Only the characters that are made of its own bytes alone.
+        # Only the characters that its own bytes alone make.
         own = slice((before * 8 + 5) // 6, (before + len(content)) * 8 // 6)
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(bytes(before) + content).decode()[own]

@@ -1,4 +1,4 @@
-"""Text of others, for people to read: no terminal, log or browser obeys anything in it."""
+"""Makes text of others safe to show: no terminal, log or browser obeys anything in it."""
 
 from __future__ import annotations
 

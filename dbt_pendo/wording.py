@@ -1,42 +1,63 @@
-"""The turns of phrase that problems share."""
+"""Words that messages share: counts, lists, quotes, "did you mean", the host of a URL."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+_HOST_NAME = re.compile(r"[\w.:%-]{1,253}")
+
+
+def number(count: int, noun: str) -> str:
+    """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def counts(rows: Mapping[str, int]) -> list[str]:
+    """Returns how many there are of each kind, ``2 added``, without those there are none of."""
+    return [f"{count:,} {kind}" for kind, count in rows.items() if count]
 
 
 def quoted(value: str | bool) -> str:
-    """A word as the user would write it in YAML, in backticks."""
+    """Returns a word in backticks, as the user would write it in YAML."""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def listing(words: Iterable[str], last: str = "and") -> str:
-    """``a, b and c``."""
+    """Returns ``a, b and c``."""
     *most, final = words
     return f"{', '.join(most)} {last} {final}" if most else final
 
 
 def choices(values: Iterable[str | bool]) -> str:
-    """```a`, `b` or `c```."""
+    """Returns ```a`, `b` or `c```."""
     return listing(map(quoted, values), last="or")
 
 
 def article(noun: str) -> str:
-    """The noun with ``a`` or ``an``."""
+    """Returns a noun with ``a`` or ``an``."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def closest(word: str, candidates: Sequence[str]) -> str | None:
-    """The candidate the user most likely meant; case, as in ``visitorId``, hardly matters."""
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """Returns the candidate that the user most likely meant, in any case (``visitorId``); None if none is close."""
     folded = {candidate.lower(): candidate for candidate in candidates}
     matches = difflib.get_close_matches(word.lower(), folded, n=1)
     return folded[matches[0]] if matches else None
 
 
+def did_you_mean(word: str, candidates: Collection[str], title: str = "") -> str:
+    """Returns ``Did you mean `region`?``; when nothing is close, all candidates under a title, or an empty text."""
+    if meant := closest(word, candidates):
+        return f"Did you mean {quoted(meant)}?"
+    return f"{title}: {', '.join(candidates)}." if title else ""
+
+
 def found(value: Any) -> str:
-    """What the user wrote, by its YAML type."""
+    """Returns what the user wrote, with its YAML type."""
     if value is None:
         return "nothing (null)"
     if isinstance(value, bool):
@@ -45,9 +66,28 @@ def found(value: Any) -> str:
         return f"the number {shortened(str(value))}"
     if isinstance(value, str):
         return f'the text "{shortened(value)}"' if value.strip() else "an empty text"
-    return "a list" if isinstance(value, list) else "a mapping"
+    return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
 
 
-def shortened(text: str, length: int = 60) -> str:
-    """Enough of a text to recognise it."""
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+def shortened(text: str, length: int = 60, mark: str = "…") -> str:
+    """Returns the start of a text, enough to recognise it."""
+    return text if len(text) <= length else f"{text[: length - len(mark)]}{mark}"
+
+
+def host_of(url: str, base: str = "") -> str:
+    """Returns scheme, host and port of a URL, as the rest of it may be secret; an empty text when it names no host.
+
+    Args:
+        url: The URL, perhaps sent by somebody else.
+        base: What a relative one counts from.
+    """
+    try:
+        parts = urlsplit(urljoin(base, url))
+        port = parts.port
+    except ValueError:
+        return ""
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _HOST_NAME.fullmatch(host):
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")

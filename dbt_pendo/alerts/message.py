@@ -11,6 +11,7 @@ from dbt_pendo import __version__
 from dbt_pendo.alerts.changes import Alert, Change
 from dbt_pendo.channels import Event, Format
 from dbt_pendo.visible import visible
+from dbt_pendo.wording import counts, number, shortened
 
 SYNCS_SHOWN = 20
 LONGEST_REASON = 300
@@ -68,8 +69,8 @@ def _entry(change: Change) -> dict[str, Any]:
 
 
 def _slack_text(alert: Alert) -> str:
-    counts = Counter(event for change in alert.changes for event in change.events)
-    title = ", ".join(f"{count} {'sync' if count == 1 else 'syncs'} {TITLES[event]}" for event, count in counts.items())
+    events = Counter(event for change in alert.changes for event in change.events)
+    title = ", ".join(f"{number(count, 'sync')} {TITLES[event]}" for event, count in events.items())
     lines = [
         f"*dbt-pendo*: {title}",
         f"Project {_code(alert.project)}, target {_code(alert.target)}, schema {_code(alert.schema)}",
@@ -95,18 +96,9 @@ def _line(change: Change) -> str:
     ]
     if change.before is not None and change.before != result.status:
         said.append(f"the run before was {STATES.get(change.before, change.before)}")
-    counts = [
-        f"{count:,} {what}"
-        for count, what in (
-            (result.delivered, "delivered"),
-            (result.missing, "missing"),
-            (result.rejected, "rejected"),
-            (planned.invalid, "invalid"),
-            (planned.held, "held"),
-        )
-        if count or what == "delivered"
-    ]
-    line = f"• {_code(result.sync)} ({result.object}): {'; '.join(said)}. {', '.join(counts)}"
+    rows = {"missing": result.missing, "rejected": result.rejected, "invalid": planned.invalid, "held": planned.held}
+    numbers = ", ".join([f"{result.delivered:,} delivered", *counts(rows)])
+    line = f"• {_code(result.sync)} ({result.object}): {'; '.join(said)}. {numbers}"
     reason = _reason(change)
     return line if reason is None else f"{line}\n    {_code(reason)}"
 
@@ -117,8 +109,7 @@ def _reason(change: Change) -> str | None:
     if result.status not in ("error", "blocked") or not result.message:
         return None
     # Its first line; what to do about it comes after that.
-    text = " ".join(result.message.splitlines()[0].split())
-    return text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"
+    return shortened(" ".join(result.message.splitlines()[0].split()), LONGEST_REASON)
 
 
 def _code(text: str) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -19,7 +18,7 @@ from dbt_pendo.channels import Channel
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import ENVIRONMENT, is_this_machine
+from dbt_pendo.settings import is_open_http, is_url
 
 # Seconds.
 TIMEOUT = 10.0
@@ -77,15 +76,11 @@ def _fault_of(channel: Channel, allow_http: bool) -> str | None:
     """Returns why nothing can be posted to a channel; None when something can."""
     if channel.url is None:
         return "the environment variable is not set"
-    try:
-        parts = urlsplit(channel.url.reveal())
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    url = channel.url.reveal()
+    if not is_url(url):
         return "what it holds is no URL"
-    if parts.scheme == "http" and not allow_http and not is_this_machine(parts.hostname or ""):
-        return f"its URL would travel over plain http; use https, or set {ENVIRONMENT['allow_http'][0]}=true"
+    if is_open_http(url) and not allow_http:
+        return "its URL would travel over plain http; use https, or set PENDO_ALLOW_HTTP=true"
     return None
 
 

@@ -29,7 +29,7 @@ from dbt_pendo.cli.options import (
     option,
 )
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.keys import OBJECTS
+from dbt_pendo.mapping.objects import OBJECTS
 
 if TYPE_CHECKING:
     from dbt_pendo.delivery.sync import Options
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @command(
     click.Argument(["model"]),
-    option("--object", "object_", type=click.Choice(OBJECTS), help="What the rows become. Default: a guess."),
+    option("--object", "object_", type=click.Choice(tuple(OBJECTS)), help="What the rows become. Default: a guess."),
     file_option("--output", "-o", help="Write to a new file instead of printing."),
     selects=False,
 )
@@ -408,7 +408,7 @@ def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="The same: the schema is JSON already.")
 def schema(as_json: bool) -> int:
     """Print the JSON Schema of `meta.pendo`, for editors."""
-    from dbt_pendo.mapping.json_schema import json_schema
+    from dbt_pendo.mapping.keys import json_schema
     from dbt_pendo.output.streams import lost_output
 
     click.echo(json.dumps(json_schema(), indent=2))

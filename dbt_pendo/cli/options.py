@@ -14,7 +14,7 @@ import yaml
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.secret import Secrets
-from dbt_pendo.settings import ENVIRONMENT, default_project_dir, load_settings
+from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
 
 if TYPE_CHECKING:
     from dbt_pendo.commands.context import Context, Invocation
@@ -25,25 +25,6 @@ Answer = TypeVar("Answer")
 
 SELECTING = ("--select", "-s", "--exclude")
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
-SETTINGS_HELP: Mapping[str, str] = {
-    "region": "Pendo's region: us, us1, eu, jpn, au.",
-    "api_url": "Any other host of Pendo's API: a custom domain, a proxy, the sandbox.",
-    "data_url": "Any other host for track events.",
-    "concurrency": "Requests in flight at most.",
-    "requests_per_second": "Never more requests a second than this.",
-    "timeout": "Seconds one request may take.",
-    "retries": "How often a request is sent again after a fault that may pass.",
-    "retry_time": "Seconds after its first fault in which a request may be sent again.",
-    "max_attempts": "Hold a missing or rejected row after so many attempts.",
-    "missing_retry": "Hours after which a row whose id Pendo does not know is tried again.",
-    "max_error_share": "Stop a sync when a larger share of its rows than this is rejected.",
-    "allow_http": "Let keys travel over plain http to other machines.",
-    "schema": "Warehouse schema of ledger, change sets and run log.",
-    "require_tests": "Hold back models of which a test failed.",
-    "mask": "Columns, with commas between them, whose values are left out of the calls that a run keeps.",
-    "keep_runs": "How many runs keep their calls.",
-    "owner": "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.",
-}
 
 
 def option(*names: str, **attributes: Any) -> click.Option:
@@ -65,9 +46,10 @@ def _setting_flags(*names: str) -> list[click.Option]:
     # The environment is read by load_settings, which knows the order of precedence.
     options = []
     for name in names:
-        (variable, kind), flag = ENVIRONMENT[name], name.replace("_", "-")
-        flags = f"--{flag}/--no-{flag}" if kind is bool else f"--{flag}"
-        options.append(click.Option([flags, name], default=None, help=f"{SETTINGS_HELP[name]}  [env var: {variable}]"))
+        setting, flag = SETTINGS[name], name.replace("_", "-")
+        flags = f"--{flag}/--no-{flag}" if setting.kind is bool else f"--{flag}"
+        help_ = f"{setting.help}  [env var: {setting.variable}]"
+        options.append(click.Option([flags, name], default=None, help=help_))
     return options
 
 
@@ -95,7 +77,7 @@ SELECTION = [
     option("--exclude", multiple=True, help="Models to leave out."),
     option("--selector", help="A selector of selectors.yml."),
 ]
-SETTING_FLAGS = _setting_flags(*(name for name in ENVIRONMENT if name not in ("require_tests", "owner")))
+SETTING_FLAGS = _setting_flags(*(name for name in SETTINGS if name not in ("require_tests", "owner")))
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = _setting_flags("require_tests")
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
@@ -163,7 +145,7 @@ class BuildCommand(DbtCommand):
         ours = {
             flag: param.is_flag
             for param in self.params
-            if isinstance(param, click.Option) and (param.name in ENVIRONMENT or param.name == "as_json")
+            if isinstance(param, click.Option) and (param.name in SETTINGS or param.name == "as_json")
             for flag in (*param.opts, *param.secondary_opts)
         }
         ctx.meta[DBT_ARGUMENTS] = []

@@ -17,7 +17,8 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.project.manifest import Manifest, read_manifest
-from dbt_pendo.settings import Settings, host_of
+from dbt_pendo.settings import Settings
+from dbt_pendo.wording import host_of
 
 FILE_NAME = "pendo_exposures.yml"
 _MARK = "# Written by `dbt-pendo exposures`"

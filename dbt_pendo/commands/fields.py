@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.fields import SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
-from dbt_pendo.delivery.prepare import IDENTIFIED, create_missing, find_source
+from dbt_pendo.delivery.prepare import create_missing, find_source
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.metadata import FieldsRefusedError
 
@@ -23,7 +24,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     pendo = context.pendo
 
     def compare(model: Model, spec: SyncSpec) -> SyncFields:
-        if spec.object not in IDENTIFIED:
+        if not OBJECTS[spec.object].has_fields:
             return SyncFields(spec)
         source = find_source(context.session, model, spec, context.selected.last_run)
         pendo.require_key()
@@ -42,7 +43,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     found = list(context.each_sync(compare, SyncFields))
     # A sync without a table counts as well, for fields are mapped by name; one of which Pendo was not asked does not.
     asked = dict.fromkeys(
-        one.spec.object for one in found if one.spec.object in IDENTIFIED and (one.matched or one.error is None)
+        one.spec.object for one in found if OBJECTS[one.spec.object].has_fields and (one.matched or one.error is None)
     )
     specs = [spec for _, spec in context.selected.syncs]
     left = [

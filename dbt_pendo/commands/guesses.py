@@ -68,46 +68,45 @@ def guess_object(model: str, key: Sequence[str], columns: Sequence[TableColumn])
     """
     if len(columns) == 1 and guess_reference("visitor", columns):
         return Guess("segment", "it has nothing but the ids of visitors")
-    if (identified := _identified_by(key, "its key is")) is not None:
+    if (identified := _find_object(key, "its key is")) is not None:
         return identified
     noun = model.lower().rpartition("_")[2]
     for object_, nouns in _NOUNS.items():
         if noun in nouns or noun.removesuffix("s") in nouns:
             return Guess(object_, "by the model's name")
-    visitor, moment = _named(_IDS["visitor"], columns), guess_moment(columns)
+    visitor, moment = _find_column(_IDS["visitor"], columns), guess_moment(columns)
     if visitor is not None and moment is not None:
-        return Guess("track_event", f"it has {quoted(visitor)} and {quoted(moment.value)}")
-    identified = _identified_by([column.name for column in columns], "it has")
+        return Guess("track_event", f"it has {quoted(visitor.value)} and {quoted(moment.value)}")
+    identified = _find_object([column.name for column in columns], "it has")
     return identified or Guess("visitor", "nothing says what its rows are")
 
 
 def guess_id(object_: Object, key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column with the id of a visitor, an account or a parent account; None if no column looks like one."""
-    by_name = _named(_IDS.get(object_, _IDS["visitor"]), columns)
-    primary = _primary(key, columns)
+    by_name = _find_column(_IDS.get(object_, _IDS["visitor"]), columns)
+    primary = _find_key(key, columns)
     if primary is not None and not (by_name is not None and _SURROGATE.search(primary)):
         return Guess(primary, "the model's primary key")
-    return _by_name(by_name or _named(("id",), columns)) or _any_id(columns)
+    return by_name or _find_column(("id",), columns) or _find_any_id(columns)
 
 
 def guess_event_id(key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column that is unique for each event."""
-    primary = _primary(key, columns)
+    primary = _find_key(key, columns)
     if primary is not None and len(key) == 1:
         return Guess(primary, "the model's primary key")
-    whose = [name for ids in _IDS.values() for name in ids]
-    others = [column for column in columns if _bare(column.name) not in map(_bare, whose)]
-    return _by_name(_named((*_EVENT_IDS, "id"), columns)) or _any_id(others)
+    others = [column for column in columns if _find_object([column.name], "") is None]
+    return _find_column((*_EVENT_IDS, "id"), columns) or _find_any_id(others)
 
 
 def guess_reference(object_: Object, columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column that says whose an event is, or of which account."""
-    return _by_name(_named(_IDS[object_], columns))
+    return _find_column(_IDS[object_], columns)
 
 
 def guess_event_name(columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column with the name of each event."""
-    return _by_name(_named(_EVENT_NAMES, columns))
+    return _find_column(_EVENT_NAMES, columns)
 
 
 def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
@@ -115,8 +114,8 @@ def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
     timely = [column for column in columns if kind_of(column.dtype) == "time"]
     timely = timely or [column for column in columns if _TIMELY.search(column.name)]
     happened = [column for column in timely if not _BOOKKEEPING.search(column.name)] or timely
-    if named := _named(_MOMENTS, happened):
-        return Guess(named, "by its name")
+    if named := _find_column(_MOMENTS, happened):
+        return named
     # A date is the coarser word of the two.
     happened.sort(key=lambda column: column.dtype.lower().startswith("date") or column.name.lower().endswith("_date"))
     return Guess(happened[0].name, "it holds a time") if happened else None
@@ -133,7 +132,7 @@ def title_of(model: str) -> str:
     return " ".join(filter(None, words)).capitalize() or model
 
 
-def _identified_by(names: Iterable[str], why: str) -> Guess[Object] | None:
+def _find_object(names: Iterable[str], why: str) -> Guess[Object] | None:
     """Returns the kind of record whose id one of the columns holds, by the first that sounds like one."""
     for name in names:
         for object_, ids in _IDS.items():
@@ -142,26 +141,22 @@ def _identified_by(names: Iterable[str], why: str) -> Guess[Object] | None:
     return None
 
 
-def _primary(key: Sequence[str], columns: Sequence[TableColumn]) -> str | None:
+def _find_key(key: Sequence[str], columns: Sequence[TableColumn]) -> str | None:
     """Returns the primary key's column; of several that are unique the likelier id."""
-    known = {_bare(column.name): column.name for column in columns}
-    present = [known[_bare(name)] for name in key if _bare(name) in known]
-    likely = [name for name in present if _identified_by([name], "")]
+    present = [found.value for name in key if (found := _find_column([name], columns))]
+    likely = [name for name in present if _find_object([name], "")]
     return next(iter(likely or present), None)
 
 
-def _named(names: Iterable[str], columns: Sequence[TableColumn]) -> str | None:
+def _find_column(names: Iterable[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
+    """Returns the first column that has one of some names, the likelier names first."""
     known = {_bare(column.name): column.name for column in reversed(columns)}
-    return next((known[_bare(name)] for name in names if _bare(name) in known), None)
+    return next((Guess(known[_bare(name)], "by its name") for name in names if _bare(name) in known), None)
 
 
-def _any_id(columns: Sequence[TableColumn]) -> Guess[str] | None:
+def _find_any_id(columns: Sequence[TableColumn]) -> Guess[str] | None:
     found = next((column.name for column in columns if column.name.lower().endswith("id")), None)
     return None if found is None else Guess(found, "its name ends like an id's; is it unique?")
-
-
-def _by_name(name: str | None) -> Guess[str] | None:
-    return None if name is None else Guess(name, "by its name")
 
 
 def _bare(name: str) -> str:

@@ -23,8 +23,7 @@ from dbt_pendo.commands.guesses import (
 from dbt_pendo.delivery.fields import MatchedField, allow_creation, kind_of, match, short_dtype
 from dbt_pendo.delivery.prepare import find_columns, require_table
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.mapping.keys import column_target, id_key
-from dbt_pendo.mapping.objects import field_name_spelling
+from dbt_pendo.mapping.objects import OBJECTS, field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Schema, read_schema
@@ -34,98 +33,7 @@ from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.ledger import ModelTable
 from dbt_pendo.warehouse.session import Connection, TableColumn, open_session
 
-_STEP = "  "
-
-
-def as_yaml(starter: Starter) -> str:
-    """Returns the properties of a model as dbt's YAML has them, comments included."""
-    return "\n".join(_lines(starter)) + "\n"
-
-
-def _lines(starter: Starter) -> Iterator[str]:
-    described = starter.described
-    model = described.model
-    name = model.annotation.model
-    yield _comment(f"A starter for {name}, made by `dbt-pendo init`. Read it through: what is guessed says so.")
-    yield from map(_comment, (*starter.sources, *_place(starter)))
-    yield f"{described.kind}s:"
-    yield f"  - name: {_scalar(model.name)}"
-    above = ["config:", "meta:", "pendo:"]
-    depth = 2
-    if model.version is not None:
-        # Above them it would hold for all versions, and each would be a sync of the same records.
-        yield "    versions:"
-        yield f"      - v: {_scalar(model.version)}"
-        depth = 4
-    for key in above:
-        yield f"{_STEP * depth}{key}"
-        depth += 1
-    yield from (f"{_STEP * depth}{line}" for line in _mapping(starter.draft))
-
-
-def _place(starter: Starter) -> Iterator[str]:
-    """Yields where the mapping belongs."""
-    described = starter.described
-    model = described.model
-    if described.entry is not None:
-        into = "that" if model.version is None else "its version there"
-        yield f"{described.entry} has an entry of {model.name}, and dbt takes one: paste `config` into {into}."
-        yield "If it has a `meta` already, `pendo` goes there. Then `dbt parse` and `dbt-pendo check`."
-    else:
-        beside = PurePosixPath(model.annotation.file).with_suffix(".yml")
-        yield f"Save it where dbt reads YAML, as {beside} for example. Then `dbt parse` and `dbt-pendo check`."
-
-
-def _mapping(draft: Draft) -> Iterator[str]:
-    yield from _aligned(draft.head)
-    if draft.creates:
-        yield "create_fields: true  # Pendo has none of these fields yet: the first sync creates them"
-    elif draft.creates is False:
-        yield "# create_fields: true  # creates fields that Pendo lacks, with the first sync"
-    if draft.section is None or not (draft.mapped or draft.left_out):
-        return
-    # Nothing below it is an empty value to YAML, which no section can be.
-    yield f"{'' if draft.mapped else '# '}{draft.section}:"
-    yield from (f"{_STEP}{line}" for line in _aligned(draft.mapped))
-    for reason, entries in draft.left_out.items():
-        yield f"{_STEP}# {reason}"
-        yield from (f"{_STEP}# {line.removeprefix('# ')}" for line in _aligned(entries))
-
-
-def _aligned(entries: Iterable[Entry]) -> Iterator[str]:
-    """Yields the lines of entries, their remarks below one another."""
-    lines = [(_line(entry), entry.remark) for entry in entries]
-    width = max((len(line) for line, _ in lines), default=0)
-    for line, remark in lines:
-        yield f"{line.ljust(width)}  {_comment(remark)}" if remark else line
-
-
-def _comment(text: str) -> str:
-    """Returns a comment; what Pendo and the warehouse say may hold characters that end one, or that no YAML has."""
-    return "# " + visible("".join(letter if letter.isprintable() else " " for letter in text))
-
-
-def _line(entry: Entry) -> str:
-    if entry.value is None:
-        return f"# {_scalar(entry.key)}:"
-    return f"{_scalar(entry.key)}: {_value(entry.value)}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_scalar(each, flow=True)}" for key, each in value.items()) + "}"
-    return _scalar(value)
-
-
-def _scalar(value: Any, flow: bool = False) -> str:
-    """Returns a scalar as YAML wants it, on one line."""
-    # Quoted, it neither begins nor holds what a log would obey; in quotes YAML takes the same escapes.
-    style = None if not isinstance(value, str) or visible(value) == value else '"'
-    written = yaml.safe_dump([value], default_style=style, default_flow_style=flow, allow_unicode=True, width=10**6)
-    return visible(written.strip().removeprefix("[" if flow else "- ").removesuffix("]" if flow else ""))
-
-
-# Why a column is not mapped, in the order in which one is told.
+# Why a column is not mapped, in the order in which the reasons are written.
 LACKING = "Pendo has no such fields yet:"
 AGENT = "Pendo has them as agent fields, which its snippet overwrites with the next page view:"
 UNCLEAR = "To be decided:"
@@ -136,53 +44,27 @@ REASONS = (LACKING, AGENT, UNCLEAR, PERSONAL, UNFIT)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a mapping.
+    """One line of a mapping."""
 
-    Attributes:
-        key: Pendo's word.
-        value: A column, a constant, or the long form; None where nothing could be guessed.
-        remark: What it is, or why it is guessed.
-    """
-
-    key: str
-    value: Any
-    remark: str = ""
+    key: str  # Pendo's word
+    value: Any  # a column, a constant, or the long form; None where nothing could be guessed
+    remark: str = ""  # what it is, or why it is guessed
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A mapping that is to be read through.
-
-    Attributes:
-        object: What the rows become in Pendo.
-        head: The lines before fields or properties.
-        mapped: The columns that become fields or properties.
-        left_out: The columns that do not, by the reason.
-        creates: Whether fields that Pendo lacks are created; None where it lacks none.
-    """
+    """A mapping that is to be read through."""
 
     object: Object
-    head: Sequence[Entry]
+    head: Sequence[Entry]  # the lines before fields or properties
     mapped: Sequence[Entry] = ()
-    left_out: Mapping[str, Sequence[Entry]] = field(default_factory=dict)
-    creates: bool | None = None
-
-    @property
-    def section(self) -> str | None:
-        """What columns are mapped under: ``fields`` or ``properties``; None where the object has neither."""
-        target = column_target(self.object)
-        return target[0] if target else None
+    left_out: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # columns that are not mapped, by the reason
+    creates: bool | None = None  # whether fields that Pendo lacks are created; None where it lacks none
 
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """A starter mapping of a model.
-
-    Attributes:
-        described: The model.
-        draft: The mapping.
-        sources: What it was made from, as sentences.
-    """
+    """A starter mapping of a model, and sentences that say what it was made from."""
 
     described: ModelDescription
     draft: Draft
@@ -201,74 +83,68 @@ def start_mapping(
         object_: What the rows become in Pendo; None leaves it to a guess.
 
     Raises:
-        ConfigError: If the model is annotated already, or its columns cannot be had.
+        ConfigError: If the model is annotated already, or its columns cannot be read.
         PendoError: If Pendo refuses the key, or does not answer.
     """
-    if described.model.is_annotated:
+    model = described.model
+    if model.is_annotated:
         raise ConfigError(
-            f"{described.model.annotation.file}: {described.model.annotation.model} carries meta.pendo already.",
+            f"{model.annotation.file}: {model.annotation.model} carries meta.pendo already.",
             "`dbt-pendo fields` shows what it maps beside Pendo's fields.",
         )
-    require_table(described.model)
+    require_table(model)
     columns, origin = _read_columns(described, connection)
-    object_guess = Guess(object_, "") if object_ else guess_object(described.model.name, described.key, columns)
-    if object_guess.value == "segment":
-        return Starter(described, _segment(described, columns, object_guess), [origin])
-    if object_guess.value == "track_event":
-        return Starter(described, _event(described, columns, object_guess), [origin])
+    guess = Guess(object_, "") if object_ else guess_object(model.name, described.key, columns)
+    if guess.value == "segment":
+        return Starter(described, _segment(described, columns, guess), [origin])
+    if guess.value == "track_event":
+        return Starter(described, _event(described, columns, guess), [origin])
     schema = None
     asked = f"Pendo was not asked which fields it has: {INTEGRATION_KEY} is not set."
     if settings.integration_key is not None:
         with PendoClient(settings) as client:
-            schema = read_schema(client, object_guess.value)
+            schema = read_schema(client, guess.value)
         asked = "Columns are mapped to those of Pendo's fields that have the same key or display name."
-    return Starter(described, _record(described, columns, object_guess, schema), [origin, asked])
+    return Starter(described, _record(described, columns, guess, schema), [origin, asked])
 
 
 def _read_columns(described: ModelDescription, connection: Connection) -> tuple[Sequence[TableColumn], str]:
     """Returns the columns as the project describes them; as the warehouse has them where it does not say all."""
     said = [TableColumn(name, dtype) for name, dtype in described.columns.items()]
+    origin = f"Its columns are those that {described.entry} describes"
     if said and all(column.dtype for column in said):
-        return said, f"Its columns are those that {described.entry} describes."
+        return said, f"{origin}."
     try:
         with open_session(connection) as session:
             return find_columns(session, described.model), "Its columns are those of its table."
     except DbtPendoError as error:
         if not said:
             raise
-        why = " ".join(error.message.split())
-        return (
-            said,
-            f"Its columns are those that {described.entry} describes; of what type they are is not known. {why}",
-        )
+        return said, f"{origin}; of what type they are is not known. {' '.join(error.message.split())}"
 
 
 def _segment(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
-    name = Entry("segment", title_of(described.model.name), "guessed: by the model's name")
-    visitor = _filled("visitor_id", guess_id("segment", described.key, columns))
-    return Draft("segment", [_object(object_guess), name, visitor])
+    name = Guess(title_of(described.model.name), "by the model's name")
+    visitor = guess_id("segment", described.key, columns)
+    head = [_entry_of("object", object_guess), _entry_of("segment", name), _entry_of("visitor_id", visitor)]
+    return Draft("segment", head)
 
 
 def _event(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
-    named = guess_event_name(columns)
-    if named is not None:
-        event = Entry("event", {"column": named.value}, f"guessed: {named.why}")
-    else:
-        event = Entry("event", title_of(described.model.name), "guessed: by the model's name")
+    event: Guess[Any] = Guess(title_of(described.model.name), "by the model's name")
+    if named := guess_event_name(columns):
+        event = Guess({"column": named.value}, named.why)
     found = {
         "event_id": guess_event_id(described.key, columns),
         "visitor_id": guess_reference("visitor", columns),
         "account_id": guess_reference("account", columns),
         "timestamp": guess_moment(columns),
     }
-    head = [
-        _object(object_guess),
-        event,
-        # An event may do without an account.
-        *(_filled(key, guess) for key, guess in found.items() if guess or key != "account_id"),
-    ]
+    head = [_entry_of("object", object_guess), _entry_of("event", event)]
+    # An event may do without an account.
+    head += [_entry_of(key, guess) for key, guess in found.items() if guess or key != "account_id"]
     used = {guess.value for guess in (named, *found.values()) if guess}
-    mapped, left_out = _sorted_out(
+    mapped, left_out = _sort_out(
         (_why_unfit(column), Entry(_pendos_name(column.name), column.name, short_dtype(column.dtype)))
         for column in columns
         if column.name not in used
@@ -282,21 +158,17 @@ def _record(
     object_ = object_guess.value
     id_ = guess_id(object_, described.key, columns)
     others = [column for column in columns if id_ is None or column.name != id_.value]
-    matched = _match(described, object_, others, schema or Schema({}))
-    knows_some = any(
-        one.state == "ok" and not is_personal(column.name) for column, one in zip(others, matched, strict=True)
-    )
-    mapped, left_out = _sorted_out(
-        _judged(column, one, schema, knows_some) for column, one in zip(others, matched, strict=True)
-    )
+    matched = list(zip(others, _match(described, object_, others, schema or Schema({})), strict=True))
+    knows_some = any(one.state == "ok" and not is_personal(column.name) for column, one in matched)
+    mapped, left_out = _sort_out(_judge(column, one, schema, knows_some) for column, one in matched)
     creates = None
     if schema is None or LACKING in left_out:
         creates = False
     elif not knows_some and mapped:
         # A mapping without fields is none; one may as well see what it would look like.
         creates = True
-    head = [_object(object_guess), _filled(id_key(object_), id_, "must be the id that your product gives to Pendo")]
-    return Draft(object_, head, mapped, left_out, creates)
+    id_entry = _entry_of(OBJECTS[object_].key, id_, "must be the id that your product gives to Pendo")
+    return Draft(object_, [_entry_of("object", object_guess), id_entry], mapped, left_out, creates)
 
 
 def _match(
@@ -320,14 +192,12 @@ def _match(
     return allow_creation(match(spec, source, schema))
 
 
-def _judged(
-    column: TableColumn, one: MatchedField, schema: Schema | None, knows_some: bool
-) -> tuple[str | None, Entry]:
+def _judge(column: TableColumn, one: MatchedField, schema: Schema | None, knows_some: bool) -> tuple[str | None, Entry]:
     """Returns why a column is not mapped (None: it is), and its line."""
     dtype = short_dtype(column.dtype)
     if one.found is not None and one.state == "ok":
-        pendos = [one.found.display_name] if one.found.display_name != one.found.key else []
-        remark = f"Pendo: {', '.join([*pendos, one.found.type or 'no type yet'])}"
+        name = f"{one.found.display_name}, " if one.found.display_name != one.found.key else ""
+        remark = f"Pendo: {name}{one.found.type or 'no type yet'}"
         entry = Entry(one.found.key, column.name, f"{dtype}; {remark}" if dtype else remark)
         return PERSONAL if is_personal(column.name) else None, entry
     entry = Entry(one.mapping.name, column.name, dtype)
@@ -346,27 +216,101 @@ def _why_unfit(column: TableColumn) -> str | None:
     return UNFIT if kind_of(column.dtype) in ("list", "nested", "bytes") else None
 
 
-def _sorted_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], dict[str, list[Entry]]]:
+def _sort_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], dict[str, list[Entry]]]:
     """Parts the lines that are mapped from those that are not, by the reason."""
-    mapped: list[Entry] = []
-    left_out: dict[str, list[Entry]] = {}
+    mapped: dict[str, Entry] = {}
+    left_out: dict[str, list[Entry]] = {reason: [] for reason in REASONS}
     for reason, entry in judged:
-        if reason is None and any(entry.key.lower() == other.key.lower() for other in mapped):
-            reason = UNCLEAR
-        (mapped if reason is None else left_out.setdefault(reason, [])).append(entry)
-    return mapped, {reason: left_out[reason] for reason in REASONS if reason in left_out}
+        if reason is None and entry.key.lower() not in mapped:
+            mapped[entry.key.lower()] = entry
+        else:
+            left_out[reason or UNCLEAR].append(entry)
+    return list(mapped.values()), {reason: entries for reason, entries in left_out.items() if entries}
 
 
-def _object(guess: Guess[Object]) -> Entry:
-    return Entry("object", guess.value, f"guessed: {guess.why}" if guess.why else "")
-
-
-def _filled(key: str, guess: Guess[str] | None, rule: str = "") -> Entry:
+def _entry_of(key: str, guess: Guess[Any] | None, rule: str = "") -> Entry:
     if guess is None:
         return Entry(key, None, "no column looks like it; name one")
-    return Entry(key, guess.value, "; ".join(filter(None, (f"guessed: {guess.why}", rule))))
+    return Entry(key, guess.value, "; ".join(filter(None, (guess.why and f"guessed: {guess.why}", rule))))
 
 
 def _pendos_name(column: str) -> str:
-    """Returns a name for what a column fills; a warehouse that shouts need not be heard in Pendo."""
+    """Returns a name for what a column fills; in lower case if the warehouse writes all names in upper case."""
     return field_name_spelling(column.lower() if column.isupper() else column)
+
+
+def as_yaml(starter: Starter) -> str:
+    """Returns the properties of a model as dbt's YAML has them, comments included."""
+    described, model = starter.described, starter.described.model
+    name = model.annotation.model
+    title = f"A starter for {name}, made by `dbt-pendo init`. Read it through: what is guessed says so."
+    lines = list(map(_comment, (title, *starter.sources, *_place(described))))
+    lines += [f"{described.kind}s:", f"  - name: {_scalar(model.name)}"]
+    indent = "    "
+    if model.version is not None:
+        # Above them it would hold for all versions, and each would be a sync of the same records.
+        lines += ["    versions:", f"      - v: {_scalar(model.version)}"]
+        indent = "        "
+    mapping = ["config:", "  meta:", "    pendo:", *(f"      {line}" for line in _mapping(starter.draft))]
+    return "\n".join([*lines, *(f"{indent}{line}" for line in mapping)]) + "\n"
+
+
+def _place(described: ModelDescription) -> Sequence[str]:
+    """Returns where the mapping belongs."""
+    model, then = described.model, "Then `dbt parse` and `dbt-pendo check`."
+    if described.entry is None:
+        beside = PurePosixPath(model.annotation.file).with_suffix(".yml")
+        return [f"Save it where dbt reads YAML, as {beside} for example. {then}"]
+    into = "that" if model.version is None else "its version there"
+    return [
+        f"{described.entry} has an entry of {model.name}, and dbt takes one: paste `config` into {into}.",
+        f"If it has a `meta` already, `pendo` goes there. {then}",
+    ]
+
+
+def _mapping(draft: Draft) -> Iterator[str]:
+    yield from _aligned(draft.head)
+    if draft.creates:
+        yield "create_fields: true  # Pendo has none of these fields yet: the first sync creates them"
+    elif draft.creates is False:
+        yield "# create_fields: true  # creates fields that Pendo lacks, with the first sync"
+    section = OBJECTS[draft.object].section
+    if section is None or not (draft.mapped or draft.left_out):
+        return
+    # Nothing below it is an empty value to YAML, which no section can be.
+    yield f"{'' if draft.mapped else '# '}{section}:"
+    yield from (f"  {line}" for line in _aligned(draft.mapped))
+    for reason, entries in draft.left_out.items():
+        yield f"  # {reason}"
+        yield from (f"  # {line.removeprefix('# ')}" for line in _aligned(entries))
+
+
+def _aligned(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yields the lines of entries, their remarks below one another."""
+    lines = [(_line(entry), entry.remark) for entry in entries]
+    width = max((len(line) for line, _ in lines), default=0)
+    for line, remark in lines:
+        yield f"{line.ljust(width)}  {_comment(remark)}" if remark else line
+
+
+def _comment(text: str) -> str:
+    """Returns a comment; what Pendo and the warehouse say may hold characters that end one, or that no YAML has."""
+    return "# " + visible("".join(letter if letter.isprintable() else " " for letter in text))
+
+
+def _line(entry: Entry) -> str:
+    if entry.value is None:
+        return f"# {_scalar(entry.key)}:"
+    value = entry.value
+    if isinstance(value, dict):
+        flow = ", ".join(f"{key}: {_scalar(each, flow=True)}" for key, each in value.items())
+        return f"{_scalar(entry.key)}: {{{flow}}}"
+    return f"{_scalar(entry.key)}: {_scalar(value)}"
+
+
+def _scalar(value: Any, flow: bool = False) -> str:
+    """Returns a scalar as YAML wants it, on one line."""
+    # Quoted, it neither begins nor holds what a log would obey; in quotes YAML takes the same escapes.
+    style = None if not isinstance(value, str) or visible(value) == value else '"'
+    written = yaml.safe_dump([value], default_style=style, default_flow_style=flow, allow_unicode=True, width=10**6)
+    return visible(written.strip().removeprefix("[" if flow else "- ").removesuffix("]" if flow else ""))

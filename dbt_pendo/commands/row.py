@@ -12,10 +12,11 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.runs import Past
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNREADABLE
 from dbt_pendo.pendo.client import PendoClient, PendoError
-from dbt_pendo.pendo.records import READABLE, PendoRecord, read_record
+from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.comparable import FORMS, comparable_text, shown
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.runs import Entry, History
@@ -141,7 +142,7 @@ def _shown(value: Any, field: PendoField) -> str | None:
 
 
 def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[PendoRecord | None, str]:
-    if spec.object not in READABLE:
+    if not OBJECTS[spec.object].is_readable:
         return None, f"Pendo does not let a {spec.object.replace('_', ' ')} be read back"
     if client.settings.integration_key is None:
         return None, "Pendo was not asked: no integration key is set"

@@ -17,6 +17,7 @@ from dbt_pendo.project.run_results import BUILT, LastRun, read_last_run
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.session import Session
+from dbt_pendo.wording import number
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def read_specs(models: Iterable[Model]) -> list[SyncSpec]:
     if problems:
         raise ConfigError(
             list(map(str, problems)),
-            f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in meta.pendo; nothing was sent. `dbt-pendo "
+            f"{number(len(problems), 'problem')} in meta.pendo; nothing was sent. `dbt-pendo "
             "schema` prints what may stand there.",
         )
     return specs
@@ -202,7 +203,7 @@ def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
     if failed:
         tested = f", {len(failed)} of {len(ran)} tests failed"
     elif passed := sum(statuses[test] in BUILT for test in ran):
-        tested = f", {passed} test{'s' if passed > 1 else ''} passed"
+        tested = f", {number(passed, 'test')} passed"
     return Verdict(True, f"{'built' if status else 'its table as it is, not built'} by {command}{tested}")
 
 

@@ -15,9 +15,10 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.pendo.records import READABLE, PendoRecord, read_records
+from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.records.comparable import FORMS, Form, comparable_text, joined, shown, split
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.records.masking import body_mask
@@ -112,10 +113,9 @@ class Verified:
 
 def why_unreadable(spec: SyncSpec) -> str | None:
     """Returns why a sync's records cannot be read back; None when they can."""
-    if spec.object in READABLE:
+    if OBJECTS[spec.object].is_readable:
         return None
-    what = {"track_event": "events", "segment": "the members of a segment", "parent_account": "parent accounts"}
-    return f"Pendo's API does not let {what[spec.object]} be read back"
+    return f"Pendo's API does not let {OBJECTS[spec.object].plural} be read back"
 
 
 def require_readable(spec: SyncSpec) -> None:

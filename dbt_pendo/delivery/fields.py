@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, Sync
 from dbt_pendo.pendo.metadata import CREATABLE_TYPES, Schema, SchemaField
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import ModelTable
+from dbt_pendo.wording import did_you_mean
 
 # The words adapters have for types, and the kind of value such a column holds. The first that matches counts.
 _DTYPES: Sequence[tuple[str, str]] = (
@@ -280,11 +280,7 @@ def _meant(mapping: Field, schema: Schema) -> str:
             return f" There is one in the group `{group}`."
     if elsewhere:
         return f" There is one in the group `{elsewhere[0]}`, which no sync can write."
-    spellings = {
-        spelling.lower(): spelling
-        for one in schema.groups.get(mapping.group, {}).values()
-        # Of two that are alike the key is the safer one.
-        for spelling in (one.display_name, one.key)
-    }
-    close = difflib.get_close_matches(mapping.name.lower(), spellings, n=1)
-    return f" Did you mean `{spellings[close[0]]}`?" if close else ""
+    fields = schema.groups.get(mapping.group, {}).values()
+    # Of two that are alike the key is the safer one.
+    advice = did_you_mean(mapping.name, [spelling for one in fields for spelling in (one.display_name, one.key)])
+    return f" {advice}" if advice else ""

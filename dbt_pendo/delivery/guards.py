@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.wording import number
 
 
 def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
@@ -11,7 +12,7 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     known = planned.changed + planned.removed + planned.unchanged
     if planned.removed and spec.on_removed == "delete" and spec.max_removals is None:
         return (
-            f"blocked: {planned.removed:,} {spec.object}{'s' if planned.removed > 1 else ''} would be deleted in "
+            f"blocked: {number(planned.removed, spec.object)} would be deleted in "
             "Pendo; set max_removals to allow so many, or --force deletes them"
         )
     changes, changed = planned.added + planned.changed, "added or changed"

@@ -17,10 +17,11 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Counts, Observer
 from dbt_pendo.delivery.send import Sender, Settled
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import UNSENT, Outcome, Position
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import Batch, RecordBatch, SqlBatch, body_layouts, pack
-from dbt_pendo.records.render import ID_KEYS, render
+from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.ledger import Row, SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, cut_pages, positions_to_write
@@ -200,7 +201,7 @@ class Pages:
         positions = positions_to_write(self._buckets, span) if bodies else []
         # A change set that another run has written anew meanwhile has other rows, and this run will learn of it.
         if bodies and len(bodies) == len(positions) and not any(None in row for row in bodies):
-            size, id_key = spec.batch_size, ID_KEYS[spec.object]
+            size, id_key = spec.batch_size, OBJECTS[spec.object].id_key
             return _Page(number, span, positions), [
                 (deliverer.deliver, SqlBatch(positions[at : at + size], bodies[at : at + size], id_key))
                 for at in range(0, len(bodies), size)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dbt_pendo.delivery.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Model, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
-from dbt_pendo.pendo.metadata import KINDS, FieldsRefusedError, Schema, create_fields, read_schema, verify_key
+from dbt_pendo.pendo.metadata import FieldsRefusedError, Schema, create_fields, read_schema, verify_key
 from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
@@ -18,9 +18,9 @@ from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY
 from dbt_pendo.warehouse.ledger import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
+from dbt_pendo.wording import did_you_mean
 
 # The objects that carry fields.
-IDENTIFIED: frozenset[Object] = frozenset(KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def refuse_unsupported(spec: SyncSpec) -> None:
         ConfigError: If the sync wants such a thing.
     """
     where = f"{spec.file}: {spec.name}"
-    if spec.object == "parent_account" and spec.on_removed == "delete":
+    if spec.on_removed == "delete" and not OBJECTS[spec.object].is_deletable:
         raise ConfigError(f"{where}: Pendo's API deletes visitors and accounts only.", "Use `on_removed: clear`.")
 
 
@@ -244,7 +244,7 @@ def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_crea
     Raises:
         ConfigError: If a field is not there, or cannot hold what the column has.
     """
-    if spec.object not in IDENTIFIED:
+    if not OBJECTS[spec.object].has_fields:
         return ()
     matched = match(spec, source, pendo.schema(spec.object))
     if spec.create_fields:
@@ -319,8 +319,4 @@ def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | Non
 
 def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
     names = [column.name for column in columns]
-    close = difflib.get_close_matches(name.lower(), [known.lower() for known in names], n=1)
-    if close:
-        meant = next(known for known in names if known.lower() == close[0])
-        return f"has no column `{name}`. Did you mean `{meant}`?"
-    return f"has no column `{name}`. Its columns: {', '.join(names)}."
+    return f"has no column `{name}`. {did_you_mean(name, names, 'Its columns')}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo.metadata import values_path
 from dbt_pendo.pendo.segments import patch_document
@@ -47,7 +48,7 @@ def preview_requests(
         yield from _writes(spec, batch, create=False)
     if rendered.deletions:
         ids = [record.key for record in rendered.deletions]
-        yield PreviewedRequest("POST", f"/api/v1/bulkdelete/{spec.object}", {f"{spec.object}s": ids})
+        yield PreviewedRequest("POST", f"/api/v1/bulkdelete/{spec.object}", {OBJECTS[spec.object].plural: ids})
 
 
 def _members(

@@ -18,6 +18,7 @@ import orjson
 from dbt_pendo.delivery.segment_writer import SegmentWriter
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.pendo import deletion, metadata, track
@@ -62,7 +63,7 @@ class Sender:
         self._deleting = threading.Lock()
         self._last_deletion = float("-inf")
         self._deletion_patience = DELETION_PATIENCE
-        self._parent_id_keys: Sequence[str] = metadata.PARENT_ID_KEYS
+        self._id_keys = OBJECTS[spec.object].id_keys
 
     def deliver(self, batch: Batch, settled: Settled) -> None:
         """Writes a batch of visitors or accounts, sends a batch of events, or changes members of a segment.
@@ -278,11 +279,11 @@ class Sender:
     def _write_parents(self, batch: Batch, group: int, name: Group, create: bool) -> Answer:
         """Writes parent accounts under the first key of their ids that Pendo takes; no source says which it is."""
         answers = []
-        for id_key in self._parent_id_keys:
+        for id_key in self._id_keys:
             body = values_body(batch.records, group, id_key)
             answer = metadata.write_values(self._client, self._spec.object, name, body, create, batch.keys)
             if answer.ok:
-                self._parent_id_keys = (id_key,)
+                self._id_keys = (id_key,)
                 return answer
             answers.append(answer)
         # Refused for another reason then, and the first answer is to the likeliest request.

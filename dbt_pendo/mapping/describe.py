@@ -1,30 +1,29 @@
-"""A sync in words, for people who never see its mapping."""
+"""Describes a sync in words, for people who never see its mapping."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, Source, SyncSpec
 from dbt_pendo.wording import quoted
 
-_RECORDS = {"visitor": "visitors", "account": "accounts", "parent_account": "parent accounts"}
-
 
 def title(spec: SyncSpec) -> str:
-    """What a sync brings to Pendo, in a few words."""
+    """Returns what a sync brings to Pendo, in a few words."""
     if spec.event is not None:
         name = spec.event.name
         what = "events" if isinstance(name, Column) else f"event {name.value}"
     elif spec.segment is not None:
         what = f"segment {spec.segment}"
     else:
-        what = _RECORDS[spec.object]
+        what = OBJECTS[spec.object].plural
     return f"Pendo {what} ({spec.name})"
 
 
 def description(spec: SyncSpec) -> str:
-    """What a sync does, and what it fills from where, as Markdown."""
+    """Returns what a sync does, and which columns it takes, as Markdown."""
     if spec.event is not None:
         parts = [_event(spec, spec.event), _list("Properties", spec.event.properties)]
         parts.append(_list("Context", spec.event.context))
@@ -38,7 +37,7 @@ def description(spec: SyncSpec) -> str:
 def _records(spec: SyncSpec) -> Iterator[str]:
     key = f"{quoted(spec.parent_key)} and {quoted(spec.key)}" if spec.parent_key else quoted(spec.key)
     unknown = "skipped" if spec.mode == "update" else "created"
-    yield f"Pendo {_RECORDS[spec.object]} by the id in {key}; ids that Pendo does not know are {unknown}."
+    yield f"Pendo {OBJECTS[spec.object].plural} by the id in {key}; ids that Pendo does not know are {unknown}."
     if spec.on_removed == "clear":
         yield "Of those that leave the model the fields are emptied."
     elif spec.on_removed == "delete":

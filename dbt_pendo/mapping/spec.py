@@ -8,67 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """The raw ``meta.pendo`` of one model and of its columns.
-
-    Attributes:
-        unique_id: dbt's id of the model, ``model.shop.pendo_visitors``.
-        model: The model's name; for a versioned model with its version, ``dim_users_v2``.
-        file: The YAML or SQL file that carries the annotation.
-        meta: What stands under ``meta.pendo`` of the model; None when only columns carry it.
-        columns: What stands under ``meta.pendo`` of each annotated column, by the column's name.
-    """
-
-    unique_id: str
-    model: str
-    file: str
-    meta: Any
-    columns: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake in a mapping.
-
-    Attributes:
-        file: The file to open.
-        sync: The model (or ``model.name``) it is about.
-        key: The path of the key at fault, ``fields.mrr.type``; empty for the mapping as a whole.
-        message: What is wrong and what to write instead.
-        column: The column whose own ``meta.pendo`` it is about; empty for the model's.
-    """
-
-    file: str
-    sync: str
-    key: str
-    message: str
-    column: str = ""
-
-    def __str__(self) -> str:
-        owner = f"{self.sync}, column {self.column}" if self.column else self.sync
-        key = f".{self.key}" if self.key and not self.key.startswith("[") else self.key
-        return f"{self.file}: {owner}: meta.pendo{key}: {self.message}"
-
-
-@dataclass(frozen=True, slots=True)
-class BodyField:
-    """A field of a body: its key, the mapped column, and the type that Pendo wants."""
-
-    key: str
-    column: str
-    type: FieldType | None
-
-
-@dataclass(frozen=True, slots=True)
-class BodyLayout:
-    """What the body of one metadata group holds: the key of the id, and the fields."""
-
-    id_key: str
-    fields: tuple[BodyField, ...]
-
-
 Object: TypeAlias = Literal["visitor", "account", "parent_account", "track_event", "segment"]
 Mode: TypeAlias = Literal["update", "upsert"]
 Group: TypeAlias = Literal["custom", "agent"]
@@ -76,6 +15,33 @@ Nulls: TypeAlias = Literal["clear", "skip"]
 OnRemoved: TypeAlias = Literal["keep", "clear", "delete"]
 FieldType: TypeAlias = Literal["string", "boolean", "integer", "float", "time", "list"]
 Constant: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The raw ``meta.pendo`` of one model and of its columns."""
+
+    unique_id: str  # dbt's id of the model, `model.shop.pendo_visitors`
+    model: str  # the model's name; of a versioned model with its version, `dim_users_v2`
+    file: str  # the YAML or SQL file that carries the annotation
+    meta: Any  # what stands under `meta.pendo` of the model; None when only columns carry it
+    columns: Mapping[str, Any] = field(default_factory=dict)  # the same of each annotated column
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a mapping."""
+
+    file: str
+    sync: str  # the model, or `model.name`
+    key: str  # the path of the key at fault, `fields.mrr.type`; empty for the mapping as a whole
+    message: str  # what is wrong and what to write instead
+    column: str = ""  # the column whose own `meta.pendo` is wrong; empty for the model's
+
+    def __str__(self) -> str:
+        owner = f"{self.sync}, column {self.column}" if self.column else self.sync
+        key = f".{self.key}" if self.key and not self.key.startswith("[") else self.key
+        return f"{self.file}: {owner}: meta.pendo{key}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +65,7 @@ Source: TypeAlias = Column | Value
 class ParentChild:
     """An account id of the form ``Parent::Child``, as subscriptions with parent accounts have them (pendo-api.md 8.7).
 
-    Attributes:
-        parent: The column with the parent account's id.
-        child: The column with the account's own id.
+    Both parts are names of columns.
     """
 
     parent: str
@@ -110,44 +74,43 @@ class ParentChild:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One Pendo field, event property or context entry, and where its value comes from.
+    """One Pendo field, event property or context entry, and where its value comes from."""
 
-    Attributes:
-        name: Pendo's word, as the user wrote it.
-        source: The column or constant.
-        type: The type the user asked for; None leaves it to Pendo's schema and the column.
-        nulls: Whether a null clears the field or leaves it alone.
-        group: The metadata group the field belongs to; of no meaning for events.
-    """
-
-    name: str
+    name: str  # Pendo's word, as the user wrote it
     source: Source
-    type: FieldType | None = None
+    type: FieldType | None = None  # None leaves it to Pendo's schema and the column
     nulls: Nulls = "clear"
-    group: Group = "custom"
+    group: Group = "custom"  # without meaning for events
+
+
+@dataclass(frozen=True, slots=True)
+class BodyField:
+    """A field of a body that the warehouse writes: its key, the mapped column, and the type that Pendo wants."""
+
+    key: str
+    column: str
+    type: FieldType | None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLayout:
+    """What the body of one metadata group holds: the key of the id, and the fields."""
+
+    id_key: str
+    fields: tuple[BodyField, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a ``track_event`` sync says beside its key.
-
-    Attributes:
-        name: The event's name.
-        visitor_id: Who did it.
-        account_id: For which account, if mapped.
-        timestamp: When.
-        properties: The event's properties.
-        context: ``ip``, ``userAgent``, ``url``, ``title``.
-        app: Which app's Track secret signs the request; None for the only one.
-    """
+    """What a ``track_event`` sync says beside its key."""
 
     name: Source
     visitor_id: Source
     timestamp: Column
     account_id: Source | ParentChild | None = None
     properties: tuple[Field, ...] = ()
-    context: tuple[Field, ...] = ()
-    app: str | None = None
+    context: tuple[Field, ...] = ()  # `ip`, `userAgent`, `url`, `title`
+    app: str | None = None  # the app whose Track secret signs the request; None for the only one
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,56 +123,36 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class SyncSpec:
-    """One mapping of one dbt model to one kind of Pendo object.
+    """One mapping of one dbt model to one kind of Pendo object."""
 
-    Attributes:
-        name: The model's name, or ``model.name`` where a model has several syncs.
-        unique_id: dbt's id of the model.
-        file: The file that declares the mapping, for messages.
-        object: The kind of Pendo object.
-        key: The column that identifies a record.
-        fields: The mapped fields of visitors and accounts.
-        event: The mapping of a ``track_event``, else None.
-        segment: The name of the Pendo segment of a ``segment`` sync, else None.
-        mode: Whether ids that Pendo does not know are skipped or created.
-        enabled: A disabled sync is checked but never run.
-        on_removed: What happens in Pendo to records that left the model.
-        create_fields: Whether fields Pendo lacks are created before the first row is sent.
-        batch_size: Records in one request.
-        max_changes: More added and changed rows than this block the sync.
-        max_removals: More removed rows than this block the sync.
-        parent_key: The column with the parent account's id, where ids are of the form ``Parent::Child``.
-        max_age: Events older than so many seconds are left out; None leaves out none.
-    """
-
-    name: str
-    unique_id: str
-    file: str
+    name: str  # the model's name, or `model.name` where a model has several syncs
+    unique_id: str  # dbt's id of the model
+    file: str  # for messages
     object: Object
-    key: str
-    fields: tuple[Field, ...] = ()
-    event: Event | None = None
-    segment: str | None = None
-    mode: Mode = "update"
-    enabled: bool = True
+    key: str  # the column that identifies a record
+    fields: tuple[Field, ...] = ()  # of visitors and accounts
+    event: Event | None = None  # of a `track_event` only
+    segment: str | None = None  # the name in Pendo, of a `segment` only
+    mode: Mode = "update"  # whether ids that Pendo does not know are skipped or created
+    enabled: bool = True  # a disabled sync is checked but never run
     on_removed: OnRemoved = "keep"
     create_fields: bool = False
-    batch_size: int = 500
-    max_changes: Limit | None = None
+    batch_size: int = 500  # records in one request
+    max_changes: Limit | None = None  # more added and changed rows block the sync
     max_removals: Limit | None = None
-    parent_key: str | None = None
-    max_age: int | None = None
+    parent_key: str | None = None  # the column with the parent's id, where ids are of the form `Parent::Child`
+    max_age: int | None = None  # seconds; events that are older are left out
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The metadata groups this sync writes to, each in a request of its own."""
+        """The metadata groups that the sync writes to, each in a request of its own."""
         return tuple(dict.fromkeys(field.group for field in self.fields))
 
     @property
     def destination(self) -> str:
-        """What its rows are delivered as: the object, the app of events, the name of a segment.
+        """What the rows are delivered as: the object, the app of events, the name of a segment.
 
-        What was delivered to one destination says nothing of another.
+        What was delivered to one destination says nothing about another.
         """
         if self.segment is not None:
             return f"segment:{self.segment}"
@@ -220,12 +163,12 @@ class SyncSpec:
 
     @property
     def tracks_removals(self) -> bool:
-        """Whether records that left the model are noted: an event that left it has happened all the same."""
+        """Whether records that left the model are noted: an event that left it has still happened."""
         return self.event is None
 
     @property
     def sends_removals(self) -> bool:
-        """Whether Pendo is told of records that left the model; else they are noted in the ledger alone."""
+        """Whether records that left the model are changed in Pendo too, and not only noted in the ledger."""
         return self.on_removed != "keep" or self.segment is not None
 
     @property

@@ -10,8 +10,9 @@ import orjson
 from dbt_pendo.delivery.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
 from dbt_pendo.mapping.spec import Column
 from dbt_pendo.output.documents import fields_entry
-from dbt_pendo.output.terminal import Tag, Terminal, number
+from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.pendo.metadata import SchemaField
+from dbt_pendo.wording import number, shortened
 
 
 def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:
@@ -50,7 +51,7 @@ def _field_row(one: MatchedField) -> tuple[str, ...]:
     else:
         filled_from = orjson.dumps(source.value).decode()
     shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else one.mapping.group
-    return one.mapping.name, _shortened(filled_from), shown, (one.found and one.found.type) or "-", one.state
+    return one.mapping.name, shortened(filled_from, 32), shown, (one.found and one.found.type) or "-", one.state
 
 
 def _unmapped_row(one: UnmappedField) -> tuple[str, ...]:
@@ -60,7 +61,3 @@ def _unmapped_row(one: UnmappedField) -> tuple[str, ...]:
 def _pendos_name(group: str, field: SchemaField, known_as: str = "") -> str:
     name = f"{group}.{field.key}"
     return name if field.display_name in (field.key, known_as) else f"{name} ({field.display_name})"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 32 else f"{text[:31]}…"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from dbt_pendo.commands.plan import Checked
 from dbt_pendo.output.documents import checked_entry, planned_entry
-from dbt_pendo.output.terminal import Tag, Terminal, number
+from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.wording import counts, number
 
 
 def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
@@ -58,12 +59,12 @@ def _show_warnings(lines: Terminal, one: Checked) -> None:
 
 
 def _counts(planned: Planned) -> str:
-    counts = (
-        (planned.added, "added"),
-        (planned.changed, "changed"),
-        (planned.removed, "removed"),
-        (planned.unchanged, "unchanged"),
-        (planned.invalid, "invalid"),
-        (planned.held, "held back"),
-    )
-    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no rows"
+    rows = {
+        "added": planned.added,
+        "changed": planned.changed,
+        "removed": planned.removed,
+        "unchanged": planned.unchanged,
+        "invalid": planned.invalid,
+        "held back": planned.held,
+    }
+    return ", ".join(counts(rows)) or "no rows"

@@ -19,12 +19,14 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.report import CALLS_LISTED, ROWS_LISTED, Review, ReviewedCalls, ReviewedRow, ReviewedSync
 from dbt_pendo.history.runs import PastRun
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Field, Limit, ParentChild, Source, SyncSpec
-from dbt_pendo.output.terminal import Terminal, number
+from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import json_escape, visible_json
 from dbt_pendo.warehouse.runs import LoggedSync
+from dbt_pendo.wording import number
 
 
 def content(review: Review, made_at: datetime.datetime) -> tuple[dict[str, Any], list[list[str | None]]]:
@@ -77,8 +79,7 @@ def _sync(sync: ReviewedSync) -> dict[str, Any]:
 
 def _mapping(spec: SyncSpec) -> Iterator[dict[str, Any]]:
     """Yields what fills each of Pendo's words."""
-    key = {"track_event": "event_id", "segment": "visitor_id"}.get(spec.object, f"{spec.object}_id")
-    yield _id(key, ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
+    yield _id(OBJECTS[spec.object].key, ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
     yield from (_named(field, with_group=True) for field in spec.fields)
     if (event := spec.event) is not None:
         ids = {"event": event.name, "visitor_id": event.visitor_id, "account_id": event.account_id}

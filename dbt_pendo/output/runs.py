@@ -11,9 +11,10 @@ import orjson
 from dbt_pendo.commands.row import RowHistory
 from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.runs import CallSummary, GroupedReason, PastRun
-from dbt_pendo.output.terminal import Level, Tag, Terminal, number
+from dbt_pendo.output.terminal import Level, Tag, Terminal
 from dbt_pendo.records.convert import WRITABLE
 from dbt_pendo.warehouse.runs import FailedRow, LoggedSync
+from dbt_pendo.wording import counts, number, shortened
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP"}
 REASONS_SHOWN = 5
@@ -246,18 +247,16 @@ def _of_row(call: LoggedCall, key: str) -> LoggedCall:
 
 
 def _totals(syncs: Sequence[LoggedSync]) -> tuple[int, ...]:
-    counts = ((sync.delivered, sync.missing, sync.rejected, sync.planned.invalid) for sync in syncs)
-    return tuple(map(sum, zip(*counts, strict=True)))
+    rows = ((sync.delivered, sync.missing, sync.rejected, sync.planned.invalid) for sync in syncs)
+    return tuple(map(sum, zip(*rows, strict=True)))
 
 
 def _summary(sync: LoggedSync) -> str:
-    counts = (
-        (sync.missing, "missing"),
-        (sync.rejected, "rejected"),
-        (sync.planned.invalid, "invalid"),
-        (sync.planned.held, "held"),
+    planned = sync.planned
+    parts = [f"{sync.delivered:,} delivered"]
+    parts += counts(
+        {"missing": sync.missing, "rejected": sync.rejected, "invalid": planned.invalid, "held": planned.held}
     )
-    parts = [f"{sync.delivered:,} delivered", *(f"{count:,} {what}" for count, what in counts if count)]
     if sync.status in ("error", "blocked", "interrupted", "skipped"):
         parts.insert(0, sync.status.upper())
     return f"{', '.join(parts)} in {sync.duration:.2f}s"
@@ -292,5 +291,4 @@ def _text(value: Any) -> str:
 
 
 def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+    return shortened(" ".join(text.split()), LONGEST_CELL)

@@ -10,10 +10,11 @@ from dbt_pendo import __version__
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.results import RunResults, SyncResult
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal, number
+from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.project.run_results import BUILT, LastRun
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.wording import counts, number
 
 
 def show_found(lines: Terminal, selected: Selected) -> None:
@@ -144,16 +145,10 @@ def summary(result: SyncResult) -> str:
     if result.status == "skipped":
         return "SKIP"
     parts = [f"{result.delivered:,} delivered"]
-    parts += [
-        f"{count:,} {what}"
-        for count, what in (
-            (result.missing, "missing"),
-            (result.rejected, "rejected"),
-            (result.planned.invalid, "invalid"),
-            (result.planned.held, "held"),
-        )
-        if count
-    ]
+    planned = result.planned
+    parts += counts(
+        {"missing": result.missing, "rejected": result.rejected, "invalid": planned.invalid, "held": planned.held}
+    )
     if result.status in ("error", "blocked", "interrupted"):
         parts.insert(0, result.status.upper())
     return f"{', '.join(parts)} in {result.duration:.2f}s"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dbt_pendo.commands.verify import Verified
 from dbt_pendo.output.documents import verified_entry
 from dbt_pendo.output.sync import summary
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal, number
+from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
+from dbt_pendo.wording import counts, number
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR", "error": "ERROR"}
 
@@ -58,14 +59,14 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
 
 
 def _verified(one: Verified) -> str:
-    counts = (
-        (one.equal, "equal"),
-        (one.drifted, "drifted"),
-        (one.invalid, "invalid"),
-        (one.missing, "missing"),
-        (one.only_in_pendo, "only in Pendo"),
-    )
-    return ", ".join(f"{count:,} {what}" for count, what in counts if count) or "no records"
+    rows = {
+        "equal": one.equal,
+        "drifted": one.drifted,
+        "invalid": one.invalid,
+        "missing": one.missing,
+        "only in Pendo": one.only_in_pendo,
+    }
+    return ", ".join(counts(rows)) or "no records"
 
 
 def _held(text: str | None) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dbt_pendo.network import other_host, proxy_variable
+from dbt_pendo.network import proxy_variable
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import REGIONS, Settings
+from dbt_pendo.wording import host_of
 
 # It may pass: what helps beside another run.
 _RETRIED = {
@@ -41,12 +42,12 @@ def of_refusal(status: int, settings: Settings, host: str, secret: Secret) -> st
 
 def of_redirect(settings: Settings, host: str, path: str, location: str | None) -> tuple[str, str]:
     """Returns where a redirect points to, host only, and what to do about it."""
-    target = other_host(location, f"{host}{path}") if location else None
+    target = host_of(location, f"{host}{path}") if location else ""
     setting = host_setting(settings, host)
     proxy = proxy_variable(host)
-    if target is None:
+    if not target:
         return "to no host it names", f"Look at {setting}, and at {proxy}."
-    if target == other_host(host):
+    if target == host_of(host):
         return (
             f"to another page of {target}",
             f"A proxy or a log-in may be in between: look at {setting}, and at {proxy}.",

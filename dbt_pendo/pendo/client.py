@@ -35,7 +35,8 @@ from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.secret import Secret, Secrets
-from dbt_pendo.settings import REGIONS, Settings, host_of
+from dbt_pendo.settings import REGIONS, Settings
+from dbt_pendo.wording import host_of, number
 
 # Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
 RETRIED = frozenset({408, 429, *range(500, 600)})
@@ -334,8 +335,8 @@ class PendoClient:
                         f"{self.settings.retry_time:,g}."
                     )
                 raise UnavailableError(
-                    f"Pendo at {host_of(host)} did not take {method} {path} in {attempt} "
-                    f"attempt{'s' if attempt > 1 else ''}; the last: {outcome.reason}.{asks}",
+                    f"Pendo at {host_of(host)} did not take {method} {path} in "
+                    f"{number(attempt, 'attempt')}; the last: {outcome.reason}.{asks}",
                     advice.of_fault(outcome.status, host, self._has_proxy(host)),
                 )
             self._wait(wait)

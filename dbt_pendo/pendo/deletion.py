@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.pendo.client import Answer, PendoClient
 
@@ -23,7 +24,8 @@ _STATES: Mapping[JobState, tuple[str, ...]] = {
 
 def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> Answer:
     """Queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
-    return client.api("POST", f"bulkdelete/{object_}", orjson.dumps({f"{object_}s": list(ids)}), _names_job, keys=ids)
+    body = orjson.dumps({OBJECTS[object_].plural: list(ids)})
+    return client.api("POST", f"bulkdelete/{object_}", body, _names_job, keys=ids)
 
 
 def job_of(answer: Answer) -> str | None:

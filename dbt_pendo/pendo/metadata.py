@@ -10,15 +10,13 @@ from typing import Any
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.pendo.answers import contradicts, tells_error
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
-from dbt_pendo.settings import host_of
+from dbt_pendo.wording import host_of
 
-KINDS: Mapping[Object, str] = {"visitor": "visitor", "account": "account", "parent_account": "parentAccount"}
-# What the id of a parent account may be called in a bulk call: named as its siblings are, or as the account it is.
-PARENT_ID_KEYS = ("parentAccountId", "accountId")
 TYPES: Mapping[str, FieldType | None] = {
     "string": "string",
     "boolean": "boolean",
@@ -137,10 +135,10 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     Raises:
         PendoError: If the answer is no schema.
     """
-    answer = client.api("GET", f"metadata/schema/{KINDS[object_]}", is_clear=_is_schema)
+    answer = client.api("GET", f"metadata/schema/{OBJECTS[object_].metadata_kind}", is_clear=_is_schema)
     if not answer.ok:
         raise PendoError(
-            f"Pendo does not say which fields {object_}s have ({answer.message}).",
+            f"Pendo does not say which fields {OBJECTS[object_].plural} have ({answer.message}).",
             "Look at PENDO_API_URL and PENDO_REGION.",
         )
     return Schema(
@@ -167,17 +165,18 @@ def create_fields(client: PendoClient, object_: Object, group: Group, types: Map
         FieldsRefusedError: If Pendo refuses them.
     """
     body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
-    answer = client.api("POST", f"metadata/schema/{KINDS[object_]}/{group}", orjson.dumps(body))
+    answer = client.api("POST", f"metadata/schema/{OBJECTS[object_].metadata_kind}/{group}", orjson.dumps(body))
     if not answer.ok:
+        fields = f"{group} fields {', '.join(types)} of {OBJECTS[object_].plural}"
         raise FieldsRefusedError(
-            f"Pendo does not create the {group} fields {', '.join(types)} of {object_}s ({answer.message}).",
+            f"Pendo does not create the {fields} ({answer.message}).",
             "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
         )
 
 
 def values_path(object_: Object, group: Group, create: bool) -> str:
     """Returns the path of bulk writes to a group; ids Pendo does not know are created or left out."""
-    return f"metadata/{KINDS[object_]}/{group}/value{'?create=true' if create else ''}"
+    return f"metadata/{OBJECTS[object_].metadata_kind}/{group}/value{'?create=true' if create else ''}"
 
 
 def write_values(

@@ -8,19 +8,19 @@ from urllib.parse import quote
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.pendo.answers import tells_error
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError
-from dbt_pendo.settings import host_of
+from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.
 RECORDS_PER_PAGE = 10_000
-# Of each kind the source of the pipeline, and the key of the id. Anonymous visitors are nobody's row.
-_SOURCES: Mapping[Object, tuple[dict[str, Any], str]] = {
-    "visitor": ({"visitors": {"identified": True}}, "visitorId"),
-    "account": ({"accounts": None}, "accountId"),
+# The source of the pipeline. Anonymous visitors are nobody's row.
+_SOURCES: Mapping[Object, dict[str, Any]] = {
+    "visitor": {"visitors": {"identified": True}},
+    "account": {"accounts": None},
 }
-READABLE = frozenset(_SOURCES)
 # Sources disagree (pendo-api.md 2).
 RIGHTS = (
     "Reading back goes by Pendo's aggregation API. Which rights that takes is not published: try a key with write "
@@ -43,7 +43,7 @@ def read_records(client: PendoClient, object_: Object) -> Iterator[list[PendoRec
     Raises:
         PendoError: If Pendo does not answer with records, or not in order.
     """
-    source, id_key = _SOURCES[object_]
+    source, id_key = _SOURCES[object_], OBJECTS[object_].id_key
     last: str | None = None
     limit = RECORDS_PER_PAGE
     while True:
@@ -79,7 +79,8 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
     if not answer.ok:
         raise PendoError(f"Pendo does not let the {object_} {key} be read ({answer.message}).")
     # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
-    return _record({_SOURCES[object_][1]: key, **answer.json}, _SOURCES[object_][1])
+    id_key = OBJECTS[object_].id_key
+    return _record({id_key: key, **answer.json}, id_key)
 
 
 def _has_metadata(answer: Answer) -> bool:
@@ -102,13 +103,13 @@ def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]])
     except KeyRefusedError as refused:
         # Asked before, Pendo has said that the key is good: it is its rights that do not do.
         raise KeyRefusedError(
-            f"Pendo at {host_of(client.settings.api_url)} does not let {object_}s be read back "
+            f"Pendo at {host_of(client.settings.api_url)} does not let {OBJECTS[object_].plural} be read back "
             f"({refused.answer.message}), though it knows the integration key.",
             RIGHTS,
             refused.answer,
         ) from None
     if not answer.ok:
-        raise PendoError(f"Pendo does not let {object_}s be read ({answer.message}).", RIGHTS)
+        raise PendoError(f"Pendo does not let {OBJECTS[object_].plural} be read ({answer.message}).", RIGHTS)
     return answer.json["results"] or []
 
 

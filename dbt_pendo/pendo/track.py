@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
-from dbt_pendo.settings import host_of
+from dbt_pendo.wording import host_of
 
 # A body that is no event: whatever Pendo answers, there is nothing in it to keep.
 _NO_EVENT = b"{}"

@@ -32,7 +32,8 @@ from dbt_pendo.network import (
 from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.manifest import as_mapping, as_mappings
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
-from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount, host_of
+from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount
+from dbt_pendo.wording import host_of
 
 SUCCESS = 10
 # dbt Cloud's numbers of the other statuses that are final.

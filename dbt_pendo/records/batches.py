@@ -2,85 +2,95 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import BodyField, BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
-from dbt_pendo.records.render import ID_KEYS, PendoField, Record
+from dbt_pendo.records.render import PendoField, Record
 
 
-class Batch(Protocol):
+class Batch(ABC):
     """Records that go to Pendo in one request a metadata group."""
 
+    positions: Sequence[Position]
+    keys: Sequence[str]
+    records: Sequence[Record]
+    groups: int  # how many metadata groups the records have bodies for
+
     def __len__(self) -> int:
-        """Returns how many records there are."""
-        ...
+        return len(self.positions)
 
-    @property
-    def positions(self) -> Sequence[Position]:
-        """Where the records' rows stand in the change set."""
-        ...
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """The records' keys."""
-        ...
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """The records, one by one."""
-        ...
-
-    @property
-    def groups(self) -> int:
-        """How many metadata groups the records have bodies for."""
-        ...
-
+    @abstractmethod
     def request(self, group: int) -> bytes:
         """Returns the body of the bulk metadata call for a group."""
-        ...
 
+    @abstractmethod
     def part(self, group: int) -> Batch:
         """Returns the batch of those records that have something to say to a group."""
-        ...
 
 
-@dataclass(frozen=True, slots=True)
-class RecordBatch:
+class RecordBatch(Batch):
     """A batch made of records."""
 
-    records: Sequence[Record]
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    @property
-    def positions(self) -> Sequence[Position]:
-        """See ``Batch``."""
-        return [record.position for record in self.records]
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """See ``Batch``."""
-        return [record.key for record in self.records]
-
-    @property
-    def groups(self) -> int:
-        """See ``Batch``."""
-        return len(self.records[0].bodies)
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.positions = [record.position for record in records]
+        self.keys = [record.key for record in records]
+        self.groups = len(records[0].bodies) if records else 0
 
     def request(self, group: int) -> bytes:
-        """See ``Batch``."""
+        """Leaves out the records that have nothing to say to the group."""
         return metadata_body(self.records, group)
 
     def part(self, group: int) -> RecordBatch:
-        """See ``Batch``."""
+        """Returns a new batch."""
         return RecordBatch([record for record in self.records if record.bodies[group] is not None])
+
+
+class SqlBatch(Batch):
+    """A batch of rows whose bodies the warehouse has written; they are read only if Pendo does not take them all.
+
+    Args:
+        positions: Where the rows stand in the change set.
+        bodies: Of each row, the text of a body a metadata group; every row has one, if only of nulls.
+        id_key: The key of the id in each body.
+    """
+
+    def __init__(self, positions: Sequence[Position], bodies: Sequence[tuple[str, ...]], id_key: str) -> None:
+        self.positions = positions
+        self.groups = len(bodies[0])
+        self._bodies = bodies
+        self._id_key = id_key
+
+    @cached_property
+    def keys(self) -> Sequence[str]:  # type: ignore[override]
+        """The first value of each body, read without the rest of it."""
+        start = len(f'{{"{self._id_key}":"')
+        written = [bodies[0][start : bodies[0].index('"', start)] for bodies in self._bodies]
+        # A key with a quote or a line break in it is escaped, so this was perhaps not its end.
+        return [
+            orjson.loads(bodies[0])[self._id_key] if "\\" in key else key
+            for key, bodies in zip(written, self._bodies, strict=True)
+        ]
+
+    @cached_property
+    def records(self) -> Sequence[Record]:  # type: ignore[override]
+        """The same rows as records."""
+        fragments = [tuple(map(orjson.Fragment, bodies)) for bodies in self._bodies]
+        return list(map(Record, self.positions, self.keys, fragments))
+
+    def request(self, group: int) -> bytes:
+        """Joins the bodies as they are."""
+        return f"[{','.join([bodies[group] for bodies in self._bodies])}]".encode()
+
+    def part(self, group: int) -> SqlBatch:
+        """Returns the batch itself."""
+        return self
 
 
 def pack(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
@@ -106,56 +116,6 @@ def track_body(records: Sequence[Record]) -> bytes:
     return orjson.dumps(events[0] if len(events) == 1 else events)
 
 
-@dataclass(frozen=True)
-class SqlBatch:
-    """A batch of rows whose bodies are there already; only when Pendo does not take all of them are they looked at.
-
-    Attributes:
-        positions: Where the rows stand in the change set.
-        bodies: Of each row, a body a metadata group.
-        id_key: The key of the id in each body.
-    """
-
-    positions: Sequence[Position]
-    bodies: Sequence[tuple[str, ...]]
-    id_key: str
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @cached_property
-    def keys(self) -> Sequence[str]:
-        """See ``Batch``: the first value of each body, read without the rest of it."""
-        start = len(f'{{"{self.id_key}":"')
-        written = [bodies[0][start : bodies[0].index('"', start)] for bodies in self.bodies]
-        # A key with a quote or a line break in it is escaped, so this was perhaps not its end.
-        return [
-            orjson.loads(bodies[0])[self.id_key] if "\\" in key else key
-            for key, bodies in zip(written, self.bodies, strict=True)
-        ]
-
-    @cached_property
-    def records(self) -> Sequence[Record]:
-        """See ``Batch``."""
-        return [
-            Record(position, key, tuple(map(orjson.Fragment, bodies)))
-            for position, key, bodies in zip(self.positions, self.keys, self.bodies, strict=True)
-        ]
-
-    @property
-    def groups(self) -> int:
-        """See ``Batch``."""
-        return len(self.bodies[0])
-
-    def request(self, group: int) -> bytes:
-        """See ``Batch``."""
-        return f"[{','.join([bodies[group] for bodies in self.bodies])}]".encode()
-
-    def part(self, group: int) -> SqlBatch:
-        """See ``Batch``: every row has a value, if only null, for each group."""
-        return self
-
-
 def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
     """Returns the bodies of a sync, one a metadata group; none when only ``render`` can write them."""
     # What the id of a parent account is called is found by trying (see Deliverer): no text to be written beforehand.
@@ -165,7 +125,7 @@ def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayo
         return ()
     return tuple(
         BodyLayout(
-            ID_KEYS[spec.object],
+            OBJECTS[spec.object].id_key,
             tuple(
                 BodyField(field.key, mapping.source.name, field.type)
                 for mapping, field in zip(spec.fields, fields, strict=True)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from dbt_pendo.mapping.spec import FieldType
 from dbt_pendo.outcomes import UNREADABLE
+from dbt_pendo.wording import shortened
 
 Json = str | int | float | bool | list[Any] | None
 Convert = Callable[[Any], Json]
@@ -66,47 +67,39 @@ def to_boolean(value: Any) -> bool:
         return value
     if isinstance(value, int | float | Decimal) and _finite(value) in (0, 1):
         return bool(value)
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in TRUE or word in FALSE:
-            return word in TRUE
+    if isinstance(value, str) and (word := value.strip().lower()) in TRUE | FALSE:
+        return word in TRUE
     raise _unfit(value, "a boolean")
 
 
 def to_integer(value: Any) -> int:
     """Returns a whole number of 64 bits."""
-    if isinstance(value, str):
-        value = _number(value, "a whole number")
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise _unfit(value, "a whole number")
-    if isinstance(_finite(value), Decimal) and value and value.adjusted() >= INT64_DIGITS:
-        raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
+    value = _number(value, "a whole number")
+    if isinstance(value, Decimal) and value and value.adjusted() >= INT64_DIGITS:
+        raise InvalidValue(f"{_readable(value)} does not fit into 64 bits")
     whole = int(value)
     if whole != value:
-        raise InvalidValue(f"{_shown(value)} is not a whole number")
+        raise InvalidValue(f"{_readable(value)} is not a whole number")
     if whole not in INT64:
-        raise InvalidValue(f"{_shown(value)} does not fit into 64 bits")
+        raise InvalidValue(f"{_readable(value)} does not fit into 64 bits")
     return whole
 
 
 def to_float(value: Any) -> float:
     """Returns a finite number: a whole one with all its digits, a fraction as the nearest float."""
-    if isinstance(value, str):
-        value = _number(value, "a number")
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise _unfit(value, "a number")
+    value = _number(value, "a number")
     try:
-        number = float(_finite(value))
+        number = float(value)
     except OverflowError:
         number = math.inf
     if math.isinf(number):
-        raise InvalidValue(f"{_shown(value)} is too large for a number")
+        raise InvalidValue(f"{_readable(value)} is too large for a number")
     # Pendo is sent the shortest digits that mean the float, which may be other digits than the warehouse's.
     if abs(number) < LARGEST_EXACT or isinstance(value, float) or Decimal(repr(number)) == value:
         return number
     if (whole := int(value)) == value and whole in WRITABLE:
         return whole
-    raise InvalidValue(f"{_shown(value)} has more digits than a number can carry; a string field keeps them all")
+    raise InvalidValue(f"{_readable(value)} has more digits than a number can carry; a string field keeps them all")
 
 
 def to_time(value: Any) -> str:
@@ -139,6 +132,20 @@ def to_natural(value: Any) -> Json:
     return _scalar(value)
 
 
+def to_filled_string(value: Any) -> str:
+    """Returns a value as text.
+
+    Raises:
+        InvalidValue: If it is null or empty.
+    """
+    if value is None:
+        raise InvalidValue("is null")
+    text = to_string(value)
+    if not text.strip():
+        raise InvalidValue("is empty")
+    return text
+
+
 def to_identifier(value: Any) -> str:
     """Returns a visitor or account id exactly as it is: ids are case sensitive (pendo-api.md 8).
 
@@ -146,14 +153,9 @@ def to_identifier(value: Any) -> str:
         InvalidValue: If it is empty, or of a type whose text would depend on formatting.
     """
     # A decimal as the warehouse writes it: the same id may be another sync's key, which is text by then.
-    if value is None:
-        raise InvalidValue("is null")
-    if isinstance(value, bool) or not isinstance(value, str | int | UUID | Decimal):
+    if isinstance(value, bool) or not isinstance(value, str | int | UUID | Decimal | None):
         raise _unfit(value, "an id")
-    text = to_string(value)
-    if not text.strip():
-        raise InvalidValue("is empty")
-    return text
+    return to_filled_string(value)
 
 
 def to_visitor_id(value: Any) -> str:
@@ -174,7 +176,8 @@ CONVERTERS: Mapping[FieldType | None, Convert] = {
     None: to_natural,
 }
 
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+UTC = datetime.timezone.utc
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _scalar(value: Any) -> Json:
@@ -195,49 +198,48 @@ def _scalar(value: Any) -> Json:
 
 
 def _instant(value: Any) -> datetime.datetime:
+    moment = _parse_time(value) if isinstance(value, str) else value
     try:
-        return _in_utc(value)
+        if isinstance(moment, datetime.datetime):
+            # Not `tzinfo is None`: a zone may not know its offset, and then Python takes the machine's.
+            return moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment.astimezone(UTC)
+        if isinstance(moment, datetime.date):
+            return datetime.datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+        if isinstance(moment, int | float | Decimal) and not isinstance(moment, bool):
+            milliseconds = to_integer(moment)
+            if 0 < milliseconds < EARLIEST_EPOCH_MS:
+                raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
+            return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     except OverflowError:
-        raise InvalidValue(f"{_shown(value)} is outside the years 1 to 9999") from None
-
-
-def _in_utc(value: Any) -> datetime.datetime:
-    if isinstance(value, datetime.datetime):
-        # Not `tzinfo is None`: a zone may not know its offset, and then Python takes the machine's.
-        if value.utcoffset() is None:
-            return value.replace(tzinfo=datetime.timezone.utc)
-        return value.astimezone(datetime.timezone.utc)
-    if isinstance(value, datetime.date):
-        return datetime.datetime(value.year, value.month, value.day, tzinfo=datetime.timezone.utc)
-    if isinstance(value, str):
-        return _in_utc(_parsed(value))
-    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return EPOCH + datetime.timedelta(milliseconds=_checked_epoch(to_integer(value)))
+        raise InvalidValue(f"{_readable(value)} is outside the years 1 to 9999") from None
     raise _unfit(value, "a time")
 
 
-def _parsed(text: str) -> datetime.datetime:
+def _parse_time(text: str) -> datetime.datetime:
     if found := ISO_TIME.fullmatch(text.strip()):
         date, minutes, seconds, fraction, zulu, hour, minute, second = found.groups()
         clock = f"{minutes or '00:00'}:{seconds or '00'}.{(fraction or '')[:6]:0<6}"
         zone = "+00:00" if zulu else f"{hour}:{minute or '00'}:{second or '00'}" if hour else ""
         with contextlib.suppress(ValueError):
             return datetime.datetime.fromisoformat(f"{date}T{clock}{zone}")
-    raise InvalidValue(f"{_shown(text)} is not an ISO 8601 time")
+    raise InvalidValue(f"{_readable(text)} is not an ISO 8601 time")
 
 
-def _checked_epoch(milliseconds: int) -> int:
-    if 0 < milliseconds < EARLIEST_EPOCH_MS:
-        raise InvalidValue(f"{milliseconds} looks like epoch seconds; Pendo wants milliseconds")
-    return milliseconds
+def _number(value: Any, wanted: str) -> Any:
+    """Returns a finite number, also one that is written as text."""
+    if isinstance(value, str):
+        value = _number_in(value, wanted)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise _unfit(value, wanted)
+    return _finite(value)
 
 
-def _number(text: str, wanted: str) -> Decimal:
+def _number_in(text: str, wanted: str) -> Decimal:
     # Python takes 1_000 for a number.
     if "_" not in text:
         with contextlib.suppress(ArithmeticError):
             return Decimal(text.strip())
-    raise InvalidValue(f"{_shown(text)} is not {wanted}")
+    raise InvalidValue(f"{_readable(text)} is not {wanted}")
 
 
 def _unicode(text: str) -> str:
@@ -245,7 +247,7 @@ def _unicode(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidValue(f"{_shown(text)} is not Unicode") from None
+        raise InvalidValue(f"{_readable(text)} is not Unicode") from None
     return text
 
 
@@ -277,10 +279,10 @@ def _unfit(value: Any, wanted: str) -> InvalidValue:
         return InvalidValue(str(value[UNREADABLE]))
     if isinstance(value, Mapping | list | tuple | set):
         return InvalidValue(f"a nested value cannot be sent as {wanted}")
-    return InvalidValue(f"{_shown(value)} is not {wanted}")
+    return InvalidValue(f"{_readable(value)} is not {wanted}")
 
 
-def _shown(value: Any) -> str:
+def _readable(value: Any) -> str:
     """Returns a value as its owner would write it, without Python's words."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -289,10 +291,9 @@ def _shown(value: Any) -> str:
     except Exception:
         # Python refuses to write out an integer of more than 4,300 digits, and an object may have its own reasons.
         text = "this number" if isinstance(value, int) else "this value"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(text, mark="...")
 
 
-_NULL = type(None)
 # Types that JSON and Pendo take as they are.
 _UNTOUCHED = frozenset({(str, to_string), (str, to_natural), (bool, to_boolean), (bool, to_natural)})
 
@@ -307,19 +308,17 @@ def convert_column(values: Sequence[Any], convert: Convert) -> Sequence[Any] | N
     Returns:
         The converted column, or None when there is no shortcut for it, or a value in it may be invalid.
     """
-    types = set(map(type, values)) - {_NULL}
-    if not types:
-        return values
+    types = set(map(type, values)) - {type(None)}
     if len(types) > 1:
         return None
-    (kind,) = types
-    if (kind, convert) in _UNTOUCHED:
+    kind = next(iter(types), None)
+    if kind is None or (kind, convert) in _UNTOUCHED:
         return values
     if kind is int and convert in (to_integer, to_natural):
         present = [value for value in values if value is not None]
         return values if min(present) in INT64 and max(present) in INT64 else None
     if kind is float and convert in (to_float, to_natural):
-        return _if_finite(values)
+        return values if all(map(math.isfinite, [value for value in values if value is not None])) else None
     if kind in (int, Decimal) and convert is to_float:
         return _as_floats(values)
     if kind is datetime.datetime and convert in (to_time, to_natural):
@@ -329,10 +328,6 @@ def convert_column(values: Sequence[Any], convert: Convert) -> Sequence[Any] | N
         texts = {date: to_time(date) for date in set(values) if date is not None}
         return [texts.get(date) for date in values]
     return None
-
-
-def _if_finite(values: Sequence[float | None]) -> Sequence[float | None] | None:
-    return values if all(map(math.isfinite, [value for value in values if value is not None])) else None
 
 
 def _as_floats(values: Sequence[Any]) -> Sequence[float | None] | None:

@@ -1,4 +1,4 @@
-"""Personal values that are not to be kept: found in the bodies of requests and answers, and replaced."""
+"""Replaces personal values in the bodies of requests and answers that are kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from dbt_pendo.mapping.spec import Column, ParentChild, Source, SyncSpec
 from dbt_pendo.records.render import PendoField
+from dbt_pendo.secret import HIDDEN
 
-HIDDEN = "***"
 # Where a body has ids: in fields of these names, or in lists of them (pendo-api.md 3, 5 and 6).
 ID_NAMES = frozenset({"visitorId", "accountId", "parentAccountId"})
 ID_LISTS = frozenset({"visitors", "accounts", "missing", "value"})
@@ -20,15 +20,10 @@ SHORTEST_QUOTED = 3
 
 @dataclass(frozen=True, slots=True)
 class BodyMask:
-    """What to hide in the bodies of one sync.
+    """What to hide in the bodies of one sync."""
 
-    Attributes:
-        names: The names in a body whose values are hidden.
-        ids: Whether the records' ids are hidden as well.
-    """
-
-    names: frozenset[str] = frozenset()
-    ids: bool = False
+    names: frozenset[str] = frozenset()  # the names in a body whose values are hidden
+    ids: bool = False  # whether the records' ids are hidden as well
 
     def __bool__(self) -> bool:
         return bool(self.names) or self.ids
@@ -76,22 +71,15 @@ def body_mask(columns: Collection[str], spec: SyncSpec, fields: Sequence[PendoFi
             return bool({source.parent.lower(), source.child.lower()} & personal)
         return isinstance(source, Column) and source.name.lower() in personal
 
-    names = {mapping.name for mapping in spec.fields if is_personal(mapping.source)}
-    names |= {
-        field.key for mapping, field in zip(spec.fields, fields, strict=bool(fields)) if is_personal(mapping.source)
-    }
+    named = [(mapping.name, mapping.source) for mapping in spec.fields]
+    named += [(field.key, mapping.source) for mapping, field in zip(spec.fields, fields, strict=bool(fields))]
+    sources: dict[str, Source | ParentChild | None] = {}
     if (event := spec.event) is not None:
-        names |= {mapping.name for mapping in (*event.properties, *event.context) if is_personal(mapping.source)}
-        for name, source in (
-            ("event", event.name),
-            ("visitorId", event.visitor_id),
-            ("accountId", event.account_id),
-            ("timestamp", event.timestamp),
-        ):
-            if is_personal(source):
-                names.add(name)
-    ids = bool({spec.key.lower(), (spec.parent_key or spec.key).lower()} & personal)
-    return BodyMask(frozenset(names), ids)
+        named += [(mapping.name, mapping.source) for mapping in (*event.properties, *event.context)]
+        sources = {"event": event.name, "visitorId": event.visitor_id, "timestamp": event.timestamp}
+        sources["accountId"] = event.account_id
+    names = frozenset(name for name, source in (*named, *sources.items()) if is_personal(source))
+    return BodyMask(names, is_personal(ParentChild(spec.parent_key or spec.key, spec.key)))
 
 
 def hide_quoted(text: str, values: Collection[str]) -> str:

@@ -6,13 +6,13 @@ their Python types tells: that is what makes a million rows a matter of seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, Group, ParentChild, Source, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.records.convert import (
@@ -21,70 +21,45 @@ from dbt_pendo.records.convert import (
     InvalidValue,
     convert_column,
     to_epoch_ms,
+    to_filled_string,
     to_identifier,
-    to_string,
     to_visitor_id,
 )
 
 # The columns every row of a page begins with: bucket, seq, change, record key.
 LEADING_COLUMNS = 4
 
-ID_KEYS: Mapping[str, str] = {
-    "visitor": "visitorId",
-    "account": "accountId",
-    # Not documented (pendo-api.md 3); named as its siblings are.
-    "parent_account": "parentAccountId",
-}
-
-
 # A JSON object, or the text of one that the warehouse has written.
 Body: TypeAlias = dict[str, Any] | orjson.Fragment
 
 
 class Record(NamedTuple):
-    """What is sent for one row.
-
-    Attributes:
-        position: Where the row stands in the change set.
-        key: The visitor id, account id or event id.
-        bodies: One JSON object a request: for visitors and accounts one a metadata group (None where a row has
-            nothing to say to a group), for events the event alone, for members of a segment the operation, for
-            deletions none.
-    """
+    """What is sent for one row."""
 
     position: Position
-    key: str
+    key: str  # the visitor id, account id or event id
+    # One JSON object a request. Of visitors and accounts one a metadata group, None where a row has nothing to say to
+    # a group; of events the event alone; of members of a segment the operation; of deletions none.
     bodies: tuple[Body | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PendoField:
-    """A mapped field as Pendo knows it.
-
-    Attributes:
-        key: The field's key in Pendo's schema.
-        type: What the value has to become; None leaves it as the column has it.
-    """
+    """A mapped field as Pendo knows it."""
 
     key: str
-    type: FieldType | None
+    type: FieldType | None  # what the value has to become; None leaves it as the column has it
 
 
 @dataclass(slots=True)
 class Rendered:
-    """A page, ready to be packed into batches.
-
-    Attributes:
-        updates: Records to write.
-        clearings: Records that left the model, whose fields are to be emptied.
-        deletions: Records that left the model, to be deleted from Pendo; without bodies.
-        unsendable: The outcome of every row for which there is no request: invalid ones, those that have nothing to
-            say, and those that left the model and are kept.
-    """
+    """A page, ready to be packed into batches."""
 
     updates: list[Record] = field(default_factory=list)
-    clearings: list[Record] = field(default_factory=list)
-    deletions: list[Record] = field(default_factory=list)
+    clearings: list[Record] = field(default_factory=list)  # they left the model, and their fields are emptied
+    deletions: list[Record] = field(default_factory=list)  # they left the model, and are deleted; without bodies
+    # The outcome of every row without a request: invalid rows, rows that have nothing to say, and rows that left the
+    # model and are kept.
     unsendable: dict[Position, Outcome] = field(default_factory=dict)
 
 
@@ -95,9 +70,6 @@ def render(spec: SyncSpec, rows: Sequence[tuple[Any, ...]], fields: Sequence[Pen
         spec: The sync.
         rows: Tuples of bucket, seq, change, record key and the columns of ``spec.columns``.
         fields: For visitors and accounts, what Pendo knows of each of ``spec.fields``.
-
-    Returns:
-        The records, and why some rows have none.
     """
     if not rows:
         return Rendered()
@@ -108,7 +80,7 @@ def render(spec: SyncSpec, rows: Sequence[tuple[Any, ...]], fields: Sequence[Pen
 
 
 class _Page:
-    """The columns of a page, and the reason of each of its rows that turned out invalid."""
+    """The columns of a page, and for each invalid row the reason."""
 
     def __init__(self, spec: SyncSpec, rows: Sequence[tuple[Any, ...]]) -> None:
         self._columns = list(zip(*rows, strict=True))
@@ -119,15 +91,13 @@ class _Page:
         self.keys: Sequence[str] = self._columns[3]
         self.invalid: dict[int, str] = {}
 
-    def values(self, source: Source) -> Sequence[Any]:
+    def convert(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
+        """Converts a column; notes values that cannot be converted as invalid, and puts None in their place."""
+        values: Sequence[Any]
         if isinstance(source, Value):
-            constant = list(source.value) if isinstance(source.value, tuple) else source.value
-            return list(repeat(constant, self.size))
-        return self._columns[self._indexes[source.name]]
-
-    def converted(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
-        """Converts a column; rows that cannot be are noted as invalid, and hold None."""
-        values = self.values(source)
+            values = [list(source.value) if isinstance(source.value, tuple) else source.value] * self.size
+        else:
+            values = self._columns[self._indexes[source.name]]
         if not required and (column := convert_column(values, convert)) is not None:
             return column
         results: list[Any] = []
@@ -151,7 +121,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
     groups: list[Sequence[Body | None]] = [_group_bodies(page, spec, group, fields) for group in spec.groups]
     if not groups:
         # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
-        groups = [[{ID_KEYS[spec.object]: key, "values": {}} for key in page.keys]]
+        groups = [[{OBJECTS[spec.object].id_key: key, "values": {}} for key in page.keys]]
     records = map(Record, page.positions, page.keys, zip(*groups, strict=True))
     skips = any(mapping.nulls == "skip" for mapping in spec.fields)
     if not (page.invalid or skips or "removed" in page.changes):
@@ -172,7 +142,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         elif any(record.bodies):
             rendered.updates.append(record)
         elif spec.mode == "upsert":
-            empty = {ID_KEYS[spec.object]: record.key, "values": {}}
+            empty = {OBJECTS[spec.object].id_key: record.key, "values": {}}
             rendered.updates.append(record._replace(bodies=(empty, *record.bodies[1:])))
         else:
             rendered.unsendable[record.position] = DELIVERED
@@ -180,7 +150,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
 
 
 def _render_members(page: _Page) -> Rendered:
-    """Returns what becomes of each visitor: both kinds are updates, for one call takes both."""
+    """Returns an operation for each visitor; additions and removals are both updates, as one call takes both."""
     return Rendered(
         updates=[
             Record(position, key, ({"op": "remove" if change == "removed" else "add", "value": [key]},))
@@ -203,10 +173,10 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
 
     None where it has nothing to say: Pendo refuses a call without values (pendo-api.md 3, "missing field mappings").
     """
-    id_key = ID_KEYS[spec.object]
+    id_key = OBJECTS[spec.object].id_key
     mapped = [(mapping, field) for mapping, field in zip(spec.fields, fields, strict=True) if mapping.group == group]
     names = [field.key for _, field in mapped]
-    columns = [page.converted(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]
+    columns = [page.convert(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]
     rows = [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905 - strict costs as much as the dict
     skipped = frozenset(field.key for mapping, field in mapped if mapping.nulls == "skip")
     if skipped:
@@ -220,22 +190,22 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
 
 
 def _render_events(page: _Page, event: Event) -> Rendered:
-    names = page.converted("event", event.name, _to_event_name, required=True)
-    visitors = page.converted("visitor_id", event.visitor_id, to_visitor_id, required=True)
-    times = page.converted("timestamp", event.timestamp, to_epoch_ms, required=True)
-    accounts = _account_ids(page, event.account_id) if event.account_id else None
+    names = page.convert("event", event.name, to_filled_string, required=True)
+    visitors = page.convert("visitor_id", event.visitor_id, to_visitor_id, required=True)
+    times = page.convert("timestamp", event.timestamp, to_epoch_ms, required=True)
+    accounts = _account_ids(page, event.account_id) if event.account_id else [None] * page.size
     properties = _event_dicts(page, "properties", event.properties)
     contexts = _event_dicts(page, "context", event.context)
     rendered = Rendered(unsendable=page.outcomes())
-    for at, body_parts in enumerate(zip(names, visitors, times, properties, contexts, strict=True)):
+    parts = zip(names, visitors, times, accounts, properties, contexts, strict=True)
+    for at, (name, visitor, time, account, row_properties, context) in enumerate(parts):
         if at in page.invalid:
             continue
-        name, visitor, time, row_properties, context = body_parts
         body: dict[str, Any] = {"type": "track", "event": name, "visitorId": visitor, "timestamp": time}
-        if accounts is not None and accounts[at] is not None:
-            body["accountId"] = accounts[at]
+        if account is not None:
+            body["accountId"] = account
+        # Both are "required but may be {}" in Pendo's older documentation (pendo-api.md 4).
         body["properties"] = row_properties
-        # "Required but may be {}" in Pendo's older documentation (pendo-api.md 4).
         body["context"] = context
         rendered.updates.append(Record(page.positions[at], page.keys[at], (body,)))
     return rendered
@@ -244,9 +214,9 @@ def _render_events(page: _Page, event: Event) -> Rendered:
 def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | None]:
     """Returns the account of each event; None where it has none."""
     if not isinstance(source, ParentChild):
-        return page.converted("account_id", source, to_identifier)
-    children = page.converted("account_id.child", Column(source.child), to_identifier)
-    parents = page.converted("account_id.parent", Column(source.parent), to_identifier)
+        return page.convert("account_id", source, to_identifier)
+    children = page.convert("account_id.child", Column(source.child), to_identifier)
+    parents = page.convert("account_id.parent", Column(source.parent), to_identifier)
     for at, (parent, child) in enumerate(zip(parents, children, strict=True)):
         if parent is None and child is not None:
             page.invalid.setdefault(at, f"account_id.parent: is null, though {child} is given")
@@ -256,9 +226,7 @@ def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | No
 
 def _event_dicts(page: _Page, part: str, mappings: Sequence[Field]) -> Iterable[dict[str, Any]]:
     """Returns one dict a row; a null is left out, for an event has no earlier value to clear."""
-    columns = [
-        page.converted(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type]) for mapping in mappings
-    ]
+    columns = [page.convert(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type]) for mapping in mappings]
     if not columns:
         return [{} for _ in range(page.size)]
     names = [mapping.name for mapping in mappings]
@@ -266,12 +234,3 @@ def _event_dicts(page: _Page, part: str, mappings: Sequence[Field]) -> Iterable[
         {name: value for name, value in zip(names, row, strict=True) if value is not None}
         for row in zip(*columns, strict=True)
     )
-
-
-def _to_event_name(value: Any) -> str:
-    if value is None:
-        raise InvalidValue("is null")
-    text = to_string(value)
-    if not text.strip():
-        raise InvalidValue("is empty")
-    return text

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from dbt_pendo.mapping.json_schema import json_schema
-from dbt_pendo.mapping.keys import KEYS, OBJECTS, keys_of
+from dbt_pendo.mapping.keys import KEYS, json_schema, keys_of
+from dbt_pendo.mapping.objects import OBJECTS
 
 SCHEMA = json_schema()
 MODEL = Draft202012Validator(SCHEMA)
@@ -123,7 +123,7 @@ some_values = scalars | entries | named | st.lists(scalars, max_size=2)
 
 def near_misses(base: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """A sound mapping with a few keys added, replaced or lost."""
-    names = st.sampled_from([*(key.name for key in KEYS), "typo"])
+    names = st.sampled_from([*KEYS, "typo"])
     changes = st.dictionaries(names, some_values, max_size=3)
     lost = st.sets(st.sampled_from(sorted(base)), max_size=1)
     return st.builds(lambda new, gone: {k: v for k, v in {**base, **new}.items() if k not in gone}, changes, lost)
@@ -144,8 +144,7 @@ def test_both_agree_on_near_misses(parse, meta):
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text() | st.sampled_from([key.name for key in KEYS]), inner, max_size=4)
+        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.sampled_from([*KEYS]), inner, max_size=4)
     ),
     max_leaves=12,
 )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import ENVIRONMENT, REGIONS, Settings, default_project_dir, load_dbt_cloud, load_settings
+from dbt_pendo.settings import REGIONS, SETTINGS, Settings, default_project_dir, load_dbt_cloud, load_settings
 
 # Of each setting: as a flag gives it, in the environment, in vars, the default, and what the three mean.
 VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
@@ -54,13 +54,13 @@ KNOWN_SETTINGS = f"Known settings: {', '.join([*VALUES, 'alerts', 'models', 'led
 
 
 def test_every_setting_is_covered_here():
-    assert VALUES.keys() == ENVIRONMENT.keys()
+    assert VALUES.keys() == SETTINGS.keys()
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_flag_then_environment_then_vars_then_default(name):
     flag, environment, variable, default, (of_flag, of_environment, of_variable) = VALUES[name]
-    flags, environ, project = {name: flag}, {ENVIRONMENT[name][0]: environment}, {name: variable}
+    flags, environ, project = {name: flag}, {SETTINGS[name].variable: environment}, {name: variable}
 
     def loaded(*origins: Any) -> Any:
         return getattr(load_settings(*origins), name)
@@ -76,7 +76,7 @@ def test_flag_then_environment_then_vars_then_default(name):
 @pytest.mark.parametrize("name", VALUES)
 def test_what_is_not_given_gives_way(name):
     variable, default = VALUES[name][2:4]
-    not_given = [({name: None}, {ENVIRONMENT[name][0]: ""}), ({}, {})]
+    not_given = [({name: None}, {SETTINGS[name].variable: ""}), ({}, {})]
     for flags, environ in not_given:
         assert getattr(load_settings(flags, {name: variable}, environ), name) == VALUES[name][4][2]
         assert getattr(load_settings(flags, {name: None}, environ), name) == default
