@@ -45,7 +45,7 @@ def reset(adopt: bool, from_pendo: bool, **flags: Any) -> None:
         done = []
         if selected.syncs:
             with open_context(selected, invocation.connection, invocation.settings) as syncs:
-                done = list(reset_syncs(syncs, adopt, from_pendo))
+                done = list(reset_syncs(syncs, adopt, from_pendo, invocation.target_path))
         show_reset(lines, done, adopt)
         lines.document(document(map(reset_entry, done)))
         return max((one.error.exit_code for one in done if one.error), default=0)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dbt_pendo.commands.context import Context, new_run_id
 from dbt_pendo.commands.verify import Verified, compare, require_readable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.warehouse.ledger import PlanOptions
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.lock import Holder, SyncLock
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.readback import ReadBack
+from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import WarehouseError
 
@@ -38,13 +39,14 @@ class Unlocked:
     broken: bool
 
 
-def reset_syncs(syncs: Context, adopt: bool, from_pendo: bool) -> Iterator[Reset]:
+def reset_syncs(syncs: Context, adopt: bool, from_pendo: bool, target_path: Path) -> Iterator[Reset]:
     """Forgets what was delivered.
 
     Args:
         syncs: The syncs.
         adopt: Take every row of the model for delivered.
-        from_pendo: Take those for delivered that Pendo holds as the warehouse says.
+        from_pendo: Take those for delivered that Pendo has as the warehouse says.
+        target_path: dbt's target folder.
     """
     run_id = new_run_id()
     for model, spec in syncs.selected.syncs:
@@ -62,39 +64,42 @@ def reset_syncs(syncs: Context, adopt: bool, from_pendo: bool) -> Iterator[Reset
             prepared = syncs.prepare(
                 model, spec, may_create=False, ask_pendo=from_pendo or adopts_segment, writes=False
             )
-            yield _reset(syncs, run_id, prepared, adopt, from_pendo)
+            yield _reset(syncs, run_id, prepared, adopt, target_path if from_pendo else None)
         except DbtPendoError as error:
             yield Reset(spec, error)
 
 
-def _reset(syncs: Context, run_id: str, prepared: Prepared, adopt: bool, from_pendo: bool) -> Reset:
+def _reset(syncs: Context, run_id: str, prepared: Prepared, adopt: bool, compared_in: Path | None) -> Reset:
+    """Resets one sync; with ``compared_in``, dbt's target folder, to what Pendo has."""
     spec = prepared.spec
-    tables = syncs.tables(prepared)
-    readback = ReadBack(syncs.session, syncs.schema, spec, prepared.source)
+    # Nobody whom the ledger or Pendo alone has is taken for one that left the model.
+    tables = syncs.tables(replace(prepared, source=replace(prepared.source, is_part=True)))
     segment = syncs.find_segment(prepared, is_taken_over=True) if adopt else None
     if segment is not None and segment.id is None:
         raise ConfigError(
             f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
         )
-    try:
-        with syncs.locked(tables, run_id) as lock:
-            known = compare(prepared, syncs.client, readback, lock) if from_pendo else None
-            if not adopt and known is None:
-                tables.forget()
-                return Reset(spec)
-            tables.prepare()
-            buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
-            tables.adopt(run_id, readback.drift if known else None)
-            if segment is not None and segment.id is not None:
-                lock.confirm()
-                tables.segment_notes().note(NotedSegment(segment.id, known=True))
-            there = sum((bucket.planned for bucket in buckets), Planned())
-            adopted = known.equal if known else there.added + there.changed
-            return Reset(spec, adopted=adopted, known=known)
-    finally:
-        if from_pendo:
-            with contextlib.suppress(WarehouseError):
-                readback.drop()
+    drift = DriftTable(syncs.session, syncs.schema, spec)
+    with syncs.locked(tables, run_id) as lock:
+        if not adopt and compared_in is None:
+            tables.forget()
+            return Reset(spec)
+        tables.prepare()
+        if compared_in is not None:
+            try:
+                known = compare(prepared, syncs.client, tables, run_id, compared_in, drift)
+                tables.adopt(run_id, drift.relation)
+            finally:
+                with contextlib.suppress(WarehouseError):
+                    drift.drop()
+            return Reset(spec, adopted=known.equal, known=known)
+        buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
+        tables.adopt(run_id)
+        if segment is not None and segment.id is not None:
+            lock.confirm()
+            tables.segment_notes().note(NotedSegment(segment.id, known=True))
+        there = sum((bucket.planned for bucket in buckets), Planned())
+        return Reset(spec, adopted=there.added + there.changed)
 
 
 def unlock_syncs(syncs: Context, force: bool) -> Iterator[Unlocked]:

@@ -6,18 +6,18 @@ import contextlib
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 # A draft, and the ledger it replaces, have names of their own: no other run touches them by accident.
 DRAFT, OLD = "new", "old"
 # What earlier versions left in place of the ledger when they died.
 COMPACTED = "compacted"
-
-Row = tuple[Any, ...]
+# Columns that ledgers of earlier versions lack.
+ADDED_COLUMNS = ("destination", "commit_number")
 
 
 class LedgerTable:
@@ -27,9 +27,6 @@ class LedgerTable:
     what the draft was made of. If another run has written into it meanwhile, it is put back. Where a warehouse can, all
     of this is one transaction. Elsewhere a crash leaves a ledger in place, or the old one set aside, which ``ensure``
     puts back.
-
-    Attributes:
-        name: The ledger's own name.
     """
 
     def __init__(self, session: Session, schema: str, sync: str) -> None:
@@ -47,11 +44,25 @@ class LedgerTable:
         """Returns whether the ledger exists under its own name."""
         return self._session.exists(self._schema, self.name)
 
-    def find(self) -> str | None:
-        """Returns the name of the table that holds the ledger now, also after a crash; None when there is none."""
-        if self.is_there():
-            return self.name
-        return next(iter(self._left(OLD)), None)
+    def entries(self, destination: str) -> str | None:
+        """Returns what to select the ledger's entries from, with all columns; None when there is no ledger.
+
+        A dead run may have left the ledger under another name, an earlier version without some columns.
+
+        Args:
+            destination: What the rows of a ledger that does not say so were delivered as.
+        """
+        session, schema = self._session, self._schema
+        if session.has_columns(schema, self.name, ADDED_COLUMNS):
+            return self.relation
+        name = self.name if self.is_there() else next(iter(self._left(OLD)), None)
+        if name is None:
+            return None
+        ledger = session.relation(schema, name)
+        found = {column.name.lower() for column in session.columns(None, schema, name) or ()}
+        if lacking := [column for column in ADDED_COLUMNS if column not in found]:
+            return session.sql("pendo_carried_entries", ledger=ledger, lacking=lacking, destination=destination)
+        return ledger
 
     def ensure(self) -> None:
         """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
@@ -65,7 +76,7 @@ class LedgerTable:
             self._session.rename(self._schema, old.pop(0), self.name)
         elif not there:
             # Never in place of one that is there after all: it is what keeps rows from being sent twice.
-            self._session.run(self._session.sql("pendo_create_ledger", ledger=self.relation))
+            self._session.execute("pendo_create_ledger", ledger=self.relation)
         for name in (*old, *drafts):
             self._session.drop(self._schema, name)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from dbt_pendo.warehouse.entries import ledger_entries
-from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, Row
 from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.pages import Planned, Span
-from dbt_pendo.warehouse.reading import Wanted, read_span
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable
+from dbt_pendo.warehouse.reading import Row, Wanted, read_span
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 RUNS_TABLE = "pendo_runs"
@@ -230,14 +229,8 @@ class History:
         """Returns the model's rows of a key: its columns in the order of ``SyncSpec.columns``; two at most."""
 
         def read(_: Span, columns: Sequence[Wanted]) -> list[Row]:
-            rows = self._session.rows(
-                self._session.sql(
-                    "pendo_model_rows",
-                    model=source.relation,
-                    key=[asdict(column) for column in (source.parent, source.key) if column],
-                    columns=[asdict(column) for column in columns],
-                    record_key=key,
-                )
+            rows = self._session.query(
+                "pendo_model_rows", model=source.relation, key=source.keys, columns=columns, record_key=key
             )
             # What tells the two apart is their order.
             return [(row[0], f"row {at}", *row[1:]) for at, row in enumerate(rows)]
@@ -246,9 +239,8 @@ class History:
         return [row[2:] for row in read_span(read, EVERYTHING, wanted)]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        found = LedgerTable(self._session, self._schema, sync).find()
-        ledger = ledger_entries(self._session, self._schema, found, NOT_NOTED) if found else None
-        return [] if ledger is None else self._session.rows(self._session.sql(macro, ledger=ledger, **arguments))
+        ledger = LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)
+        return [] if ledger is None else self._session.query(macro, ledger=ledger, **arguments)
 
 
 def _logged_sync(row: Row) -> LoggedSync:

@@ -115,6 +115,18 @@ class Session:
         with self._connected():
             return self._rows(sql)
 
+    def execute(self, macro: str, **arguments: Any) -> None:
+        """Runs the statement that a macro renders, and commits it."""
+        self.run(self.sql(macro, **arguments))
+
+    def query(self, macro: str, **arguments: Any) -> list[tuple[Any, ...]]:
+        """Returns the answer to the query that a macro renders."""
+        return self.rows(self.sql(macro, **arguments))
+
+    def count(self, relation: str) -> int:
+        """Returns how many rows a table has."""
+        return int(self.rows(f"select count(*) from {relation}")[0][0])
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Commits all statements of the block at its end, and none when it fails, where the warehouse can do so.
