@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import orjson
 
@@ -35,8 +35,6 @@ from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
 ROWS_PER_PAGE = 10_000
-# SQLite takes 999 parameters in its oldest versions.
-KEYS_PER_QUERY = 900
 # How Pendo has a row; what cannot be sent is neither equal nor drifted.
 State: TypeAlias = Literal["equal", "drifted", "missing", "invalid"]
 
@@ -99,74 +97,52 @@ class Verified:
 
 
 class PendoCopy:
-    """What Pendo has of the mapped fields of all records, in a file for its owner alone, gone with ``close``."""
+    """What Pendo has of the mapped fields of all records, in a SQLite database: memory takes a byte a record."""
 
-    def __init__(self, prepared: Prepared, target_path: Path) -> None:
+    def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
         self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
-        try:
-            # Made for nobody else to read.
-            handle, name = tempfile.mkstemp(prefix="verify.", suffix=".sqlite", dir=private_folder(target_path))
-        except OSError as error:
-            raise DbtPendoError(f"No file can be made in {target_path}: {error.strerror}.") from None
-        with open(handle, "rb"):  # noqa: PTH123 - a handle has no path
-            self._path = Path(name)
-        self._database = sqlite3.connect(name, isolation_level=None)
-        self._run("pragma journal_mode = off")
-        self._run("pragma synchronous = off")
-        # Bytes, for a driver may hand out text that is none.
-        self._run("create table records (number integer primary key, key blob unique, fields blob)")
-        # By the number of a record, from 0: whether the model has it.
+        self._database = database
+        database.execute("pragma journal_mode = off")
+        # Keys are bytes, for a driver may hand out text that is none.
+        database.execute("create table records (number integer primary key, key blob unique, fields blob)")
+        # By the number of a record: whether the model has it.
         self._met = bytearray()
 
     def add(self, records: Iterable[PendoRecord]) -> None:
         """Adds records."""
-        rows = []
         for record in records:
             values = [record.metadata.get(group, {}).get(field.key) for group, field in self._fields]
-            rows.append((len(self._met), _bytes(record.key), orjson.dumps(values)))
+            row = (len(self._met), _bytes(record.key), orjson.dumps(values))
+            self._database.execute("insert or ignore into records values (?, ?, ?)", row)
             self._met.append(False)
-        with self._readable_errors():
-            self._database.execute("begin")
-            self._database.executemany("insert or ignore into records values (?, ?, ?)", rows)
-            self._database.execute("commit")
+        self._database.commit()
 
-    def find(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Returns what Pendo has of the records with some keys: the values of the mapped fields, as a JSON list."""
-        found = {}
-        names = {_bytes(key): key for key in keys}
-        wanted = list(names)
-        for at in range(0, len(wanted), KEYS_PER_QUERY):
-            part = wanted[at : at + KEYS_PER_QUERY]
-            marks = ", ".join("?" * len(part))
-            for number, key, values in self._run(f"select * from records where key in ({marks})", part):
-                self._met[number] = True
-                found[names[key]] = values
-        return found
+    def find(self, key: str) -> bytes | None:
+        """Returns the values of a record's mapped fields, as a JSON list; None when Pendo does not have it."""
+        found = self._database.execute("select number, fields from records where key = ?", [_bytes(key)]).fetchone()
+        if found is None:
+            return None
+        self._met[found[0]] = True
+        return cast(bytes, found[1])
 
     def only_in_pendo(self) -> tuple[int, str | None]:
         """Returns how many records were never found, and the first of their keys."""
-        count, first = 0, None
-        for number, key in self._run("select number, key from records order by key"):
-            if not self._met[number]:
-                count += 1
-                first = first or key
-        return count, None if first is None else first.decode("utf-8", "surrogatepass")
+        records = self._database.execute("select number, key from records order by key")
+        first = next((key.decode("utf-8", "surrogatepass") for number, key in records if not self._met[number]), None)
+        return self._met.count(False), first
 
-    def close(self) -> None:
-        """Removes the file."""
-        self._database.close()
-        self._path.unlink(missing_ok=True)
 
-    def _run(self, sql: str, parameters: Sequence[Any] = ()) -> Iterable[Any]:
-        with self._readable_errors():
-            return self._database.execute(sql, parameters)
-
-    @contextlib.contextmanager
-    def _readable_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise DbtPendoError(f"{self._path} cannot be written or read: {error}.") from None
+@contextlib.contextmanager
+def pendo_copy(prepared: Prepared, target_path: Path) -> Iterator[PendoCopy]:
+    """Opens an empty copy, in a file for its owner alone that is gone afterwards."""
+    try:
+        with (
+            tempfile.NamedTemporaryFile(prefix="verify.", suffix=".sqlite", dir=private_folder(target_path)) as file,
+            contextlib.closing(sqlite3.connect(file.name)) as database,
+        ):
+            yield PendoCopy(prepared, database)
+    except (OSError, sqlite3.Error) as error:
+        raise DbtPendoError(f"What Pendo has cannot be kept in {target_path}: {error}.") from None
 
 
 def _bytes(key: str) -> bytes:
@@ -219,7 +195,7 @@ def compare(
     missing_example = None
     if drift is not None:
         drift.create()
-    with contextlib.closing(PendoCopy(prepared, target_path)) as pendo:
+    with pendo_copy(prepared, target_path) as pendo:
         for page in read_records(client, spec.object):
             lock.renew()
             pendo.add(page)
@@ -229,8 +205,10 @@ def compare(
             rows = changes.read_page(span)
             if any(bucket.planned.invalid for bucket in buckets):
                 # The model has them, though nothing says what Pendo should have.
-                pendo.find(changes.read_invalid_keys(span))
-            states, drifts = _judge(prepared, rows, pendo.find([row[3] for row in rows]))
+                for key in changes.read_invalid_keys(span):
+                    pendo.find(key)
+            found = {row[3]: values for row in rows if (values := pendo.find(row[3])) is not None}
+            states, drifts = _judge(prepared, rows, found)
             counts.update(states.values())
             for one in drifts:
                 fields.update(one.fields.keys())

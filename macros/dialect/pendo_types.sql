@@ -11,3 +11,29 @@
 {% macro redshift__pendo_text_type() -%}
     {{ return('varchar(65535)') }}
 {%- endmacro %}
+
+
+{# A floating-point number of 64 bits, as JSON has them; dbt's own `type_float` is one of 32 bits on some engines. #}
+{% macro pendo_double_type() -%}
+    {{ return(adapter.dispatch('pendo_double_type', 'dbt_pendo')()) }}
+{%- endmacro %}
+
+{% macro default__pendo_double_type() -%}
+    {{ return('double precision') }}
+{%- endmacro %}
+
+{% macro duckdb__pendo_double_type() -%}
+    {{ return('double') }}
+{%- endmacro %}
+
+{% macro spark__pendo_double_type() -%}
+    {{ return('double') }}
+{%- endmacro %}
+
+{% macro trino__pendo_double_type() -%}
+    {{ return('double') }}
+{%- endmacro %}
+
+{% macro bigquery__pendo_double_type() -%}
+    {{ return('float64') }}
+{%- endmacro %}
