@@ -33,28 +33,23 @@ class SegmentNotes:
         """Returns the segment that the sync fills; None when no run has noted one."""
         if (segments := self._notes()) is None:
             return None
-        rows = self._session.rows(
-            self._session.sql("pendo_read_segment", segments=segments, sync=self._sync, segment=self._segment)
-        )
+        rows = self._session.query("pendo_read_segment", segments=segments, sync=self._sync, segment=self._segment)
         return NotedSegment(str(rows[0][0]), rows[0][1] == MEMBERS_KNOWN) if rows else None
 
     def note(self, segment: NotedSegment) -> None:
         """Notes Pendo's id of the segment, by which it is found even under another name."""
-        if not self._has_numbers():
-            is_there = self._session.exists(self._schema, SEGMENTS_TABLE)
-            change = "pendo_number_segments" if is_there else "pendo_create_segments"
+        if (notes := self._notes()) != self._segments:
+            change = "pendo_number_segments" if notes else "pendo_create_segments"
             # Another run may do the same right now; then the table, or its column, is there as well.
             with contextlib.suppress(WarehouseError):
-                self._session.run(self._session.sql(change, segments=self._segments))
-        self._session.run(
-            self._session.sql(
-                "pendo_note_segment",
-                segments=self._segments,
-                sync=self._sync,
-                segment=self._segment,
-                segment_id=segment.id,
-                members=MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT,
-            )
+                self._session.execute(change, segments=self._segments)
+        self._session.execute(
+            "pendo_note_segment",
+            segments=self._segments,
+            sync=self._sync,
+            segment=self._segment,
+            segment_id=segment.id,
+            members=MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT,
         )
 
     def filler(self, segment_id: str) -> str | None:
@@ -71,18 +66,16 @@ class SegmentNotes:
     def _latest_of_all(self, wanted: str, column: str, value: str) -> str | None:
         if (segments := self._notes()) is None:
             return None
-        note = {"wanted": wanted, "column": column, "value": value}
-        rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=segments, **note))
+        rows = self._session.query(
+            "pendo_latest_segment_note", segments=segments, wanted=wanted, column=column, value=value
+        )
         return str(rows[0][0]) if rows else None
 
     def _notes(self) -> str | None:
         """Returns what to select notes from; None when there are none."""
-        if self._has_numbers():
+        if self._session.has_columns(self._schema, SEGMENTS_TABLE, ("note_number",)):
             return self._segments
         if self._session.exists(self._schema, SEGMENTS_TABLE):
             # An earlier version made it, and no sync has written to it since.
             return self._session.sql("pendo_unnumbered_segments", segments=self._segments)
         return None
-
-    def _has_numbers(self) -> bool:
-        return self._session.has_columns(self._schema, SEGMENTS_TABLE, ("note_number",))

@@ -39,19 +39,14 @@ insert into {{ drift }} (bucket, seq, state) values
   another hash, so that it counts as changed, and one that is missing is not known.
 #}
 {% macro pendo_adopt(ledger, changes, run_id, destination, commit_number, drift=none) %}
-insert into {{ ledger }} (
-    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
-)
+{{ dbt_pendo.pendo_add_entries(ledger) }}
 select
     changes.record_key,
     {{ "case when drift.state is null then changes.row_hash else 'drifted' end" if drift else 'changes.row_hash' }},
     'delivered',
     'adopted',
     cast(null as {{ dbt.type_int() }}),
-    {{ dbt_pendo.pendo_literal(run_id) }},
-    {{ dbt_pendo.pendo_now() }},
-    {{ dbt_pendo.pendo_literal(destination) }},
-    {{ commit_number }}
+    {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from {{ changes }} changes
 {%- if drift %}
 left join {{ drift }} drift on changes.bucket = drift.bucket and changes.seq = drift.seq
