@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbt_pendo.commands.context import Context, new_run_id
-from dbt_pendo.commands.verify import Verified, compare, require_readable
+from dbt_pendo.commands.verify import Verified, compare, why_unreadable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.lock import Holder, SyncLock
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import PlanOptions
+from dbt_pendo.warehouse.plan import DriftTable, PlanOptions
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import WarehouseError
 
@@ -52,8 +51,8 @@ def reset_syncs(syncs: Context, adopt: bool, from_pendo: bool, target_path: Path
     for model, spec in syncs.selected.syncs:
         syncs.stop.check()
         try:
-            if from_pendo:
-                require_readable(spec)
+            if from_pendo and (reason := why_unreadable(spec)):
+                raise ConfigError(f"{spec.file}: {spec.name}: {reason}.", "Leave it out with --exclude.")
             verdict = syncs.selected.verdicts[spec.unique_id]
             if (adopt or from_pendo) and not verdict.may_run:
                 raise ConfigError(

@@ -17,7 +17,7 @@ from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options, SyncRun
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.client import PendoClient
@@ -26,9 +26,8 @@ from dbt_pendo.private import private_folder
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import Record, render
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import cut_pages
-from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions
+from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
 from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
@@ -90,9 +89,8 @@ class Verified:
         """Whether Pendo has what it should, or has taken what it did not have."""
         if self.error is not None:
             return False
-        return self.to_repair == 0 or (self.repaired is not None and self._is_repaired(self.repaired))
-
-    def _is_repaired(self, result: SyncResult) -> bool:
+        if (result := self.repaired) is None:
+            return self.to_repair == 0
         return result.status == "success" and result.delivered + result.planned.invalid >= self.to_repair
 
 
@@ -155,16 +153,6 @@ def why_unreadable(spec: SyncSpec) -> str | None:
         return None
     what = {"track_event": "events", "segment": "the members of a segment", "parent_account": "parent accounts"}
     return f"Pendo's API does not let {what[spec.object]} be read back"
-
-
-def require_readable(spec: SyncSpec) -> None:
-    """Refuses a sync whose records cannot be read back.
-
-    Raises:
-        ConfigError: If they cannot.
-    """
-    if reason := why_unreadable(spec):
-        raise ConfigError(f"{spec.file}: {spec.name}: {reason}.", "Leave it out with --exclude.")
 
 
 def compare(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from dbt_pendo.mapping.event_limits import (
     FUTURE_SECONDS,
@@ -22,6 +22,8 @@ from dbt_pendo.warehouse.session import Session, TableColumn
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")
+# Rows of a `DriftTable`; each costs about 30 bytes of SQL.
+DRIFT_PER_STATEMENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,3 +240,40 @@ class ChangeSet:
 
         columns = self._columns.values() if with_columns else ()
         return read_span(read, span, [Wanted(column["alias"], column["dtype"]) for column in columns])
+
+
+class DriftTable:
+    """A scratch table of the rows of a change set that Pendo has otherwise, or lacks; until ``drop``."""
+
+    def __init__(self, session: Session, schema: str, spec: SyncSpec) -> None:
+        self._session = session
+        self._schema = schema
+        self._name = table_name(spec.name, "drift")
+        self.relation = session.relation(schema, self._name)
+
+    def create(self) -> None:
+        """Creates the empty table."""
+        create = self._session.sql("pendo_create_drift", drift=self.relation)
+        self._session.create(self._schema, self._name, create)
+
+    def add(self, rows: Mapping[Position, str]) -> None:
+        """Adds rows of the change set, each with its state: ``missing``, or what else is not equal."""
+        positions = list(rows.items())
+        for at in range(0, len(positions), DRIFT_PER_STATEMENT):
+            self._session.execute("pendo_add_drift", drift=self.relation, rows=positions[at : at + DRIFT_PER_STATEMENT])
+
+    def part_of(self, source: ModelTable, changes: str, with_missing: bool) -> ModelTable:
+        """Returns the rows of the model that are in the table, to plan with."""
+        rows = self._session.sql(
+            "pendo_drifted_rows",
+            model=source.relation,
+            key=source.keys,
+            changes=changes,
+            drift=self.relation,
+            with_missing=with_missing,
+        )
+        return replace(source, relation=f"{rows} drifted_rows", is_part=True)
+
+    def drop(self) -> None:
+        """Drops the table if it is there."""
+        self._session.drop(self._schema, self._name)

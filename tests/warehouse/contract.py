@@ -23,11 +23,10 @@ from dbt_pendo.records.batches import body_layouts
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
@@ -1659,7 +1658,7 @@ class TestDrift:
         assert plan(tables, "r4") == Planned(unchanged=5, invalid=4)
 
     def test_more_than_a_statement_can_name(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("dbt_pendo.warehouse.drift.ROWS_PER_STATEMENT", 2)
+        monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
         _, _, drift = self.compared(store)
         drift.add({})
         assert store.session.count(drift.relation) == 3
