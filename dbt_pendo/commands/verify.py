@@ -100,7 +100,8 @@ class PendoCopy:
     def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
         self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
         self._database = database
-        database.execute("pragma journal_mode = off")
+        # Nobody reads it after a crash.
+        database.executescript("pragma journal_mode = off; pragma synchronous = off")
         # Keys are bytes, for a driver may hand out text that is none.
         database.execute("create table records (number integer primary key, key blob unique, fields blob)")
         # By the number of a record: whether the model has it.
@@ -126,8 +127,12 @@ class PendoCopy:
     def only_in_pendo(self) -> tuple[int, str | None]:
         """Returns how many records were never found, and the first of their keys."""
         records = self._database.execute("select number, key from records order by key")
-        first = next((key.decode("utf-8", "surrogatepass") for number, key in records if not self._met[number]), None)
-        return self._met.count(False), first
+        count, first = 0, None
+        for number, key in records:
+            if not self._met[number]:
+                count += 1
+                first = first or key.decode("utf-8", "surrogatepass")
+        return count, first
 
 
 @contextlib.contextmanager
@@ -188,18 +193,18 @@ def compare(
             lock.renew()
             pendo.add(page)
         buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
+        has_invalid = any(bucket.planned.invalid for bucket in buckets)
         for span in cut_pages(buckets, ROWS_PER_PAGE):
             lock.renew()
             rows = changes.read_page(span)
-            if any(bucket.planned.invalid for bucket in buckets):
+            if has_invalid:
                 # The model has them, though nothing says what Pendo should have.
                 for key in changes.read_invalid_keys(span):
                     pendo.find(key)
             found = {row[3]: values for row in rows if (values := pendo.find(row[3])) is not None}
             states, drifts = _judge(prepared, rows, found)
             counts.update(states.values())
-            for one in drifts:
-                fields.update(one.fields.keys())
+            fields.update(name for one in drifts for name in one.fields)
             examples += drifts[: DRIFTS_SHOWN - len(examples)]
             if missing_example is None:
                 missing_example = next((row[3] for row in rows if states[row[:2]] == "missing"), None)
