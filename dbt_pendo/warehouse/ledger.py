@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 from dbt_pendo.mapping.event_limits import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
-from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.ledger_table import LedgerKeptError, LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
@@ -189,13 +190,9 @@ class SyncTables(ChangeSet):
             self._session.execute("pendo_compact_ledger", compacted=draft, ledger=self.ledger, **self._forgetting())
             return entries > 2 * self._session.count(draft)
 
-        try:
+        # A view of somebody's may read it, on PostgreSQL say: better a long ledger than no view, or no sync.
+        with contextlib.suppress(LedgerKeptError):
             self._table.replace(compacted, self.lock)
-        except WarehouseError:
-            self.lock.confirm()
-            if not self._table.is_there():
-                raise
-            # A view of somebody's that reads it, on PostgreSQL say: better a long ledger than no view, or no sync.
 
     def segment_notes(self) -> SegmentNotes:
         """Returns what runs have noted of the segment that the sync fills."""
@@ -236,10 +233,7 @@ class SyncTables(ChangeSet):
         """Rewrites a ledger of an earlier version with the columns that it lacks."""
         try:
             self._refill([("pendo_carry_on", {"entries": entries})])
-        except WarehouseError as error:
-            self.lock.confirm()
-            if not self._table.is_there():
-                raise
+        except LedgerKeptError as error:
             raise WarehouseError(
                 f"{self.ledger} is of an earlier version of dbt-pendo and has to be written anew: {error.message}",
                 "Drop the view that reads it, and run again. Nothing was sent.",

@@ -12,12 +12,15 @@ from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
-# A draft, and the ledger it replaces, have names of their own: no other run touches them by accident.
-DRAFT, OLD = "new", "old"
-# What earlier versions left in place of the ledger when they died.
-COMPACTED = "compacted"
+# A draft, and the ledger it replaces, have names of their own: no other run touches them by accident. `compacted` is
+# what earlier versions left in place of the ledger when they died.
+DRAFT, OLD = re.compile("new_[0-9a-f]{6}"), re.compile("old_[0-9a-f]{6}|compacted")
 # Columns that ledgers of earlier versions lack.
 ADDED_COLUMNS = ("destination", "commit_number")
+
+
+class LedgerKeptError(WarehouseError):
+    """The ledger could not be replaced, and is as it was."""
 
 
 class LedgerTable:
@@ -55,7 +58,7 @@ class LedgerTable:
         session, schema = self._session, self._schema
         if session.has_columns(schema, self.name, ADDED_COLUMNS):
             return self.relation
-        name = self.name if self.is_there() else next(iter(self._left(OLD)), None)
+        name = self.name if self.is_there() else next(iter(self._left()[0]), None)
         if name is None:
             return None
         ledger = session.relation(schema, name)
@@ -66,7 +69,7 @@ class LedgerTable:
 
     def ensure(self) -> None:
         """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
-        old, drafts = self._left(OLD), self._left(DRAFT)
+        old, drafts = self._left()
         there = self.is_there()
         if there and old and self._version(self.name)[0][0] == 0:
             # A first run that woke up late made one without an entry while the ledger was set aside.
@@ -83,10 +86,11 @@ class LedgerTable:
     def drop(self) -> None:
         """Drops the ledger and what a dead run left of it."""
         # The ledger last: what is set aside would come back in its place.
-        for name in (*self._left(OLD), *self._left(DRAFT), self.name):
+        old, drafts = self._left()
+        for name in (*old, *drafts, self.name):
             self._session.drop(self._schema, name)
 
-    def replace(self, make: Callable[[str], bool], lock: SyncLock) -> bool:
+    def replace(self, make: Callable[[str], bool], lock: SyncLock) -> None:
         """Replaces the ledger, unless another run has written into it meanwhile.
 
         Args:
@@ -94,15 +98,13 @@ class LedgerTable:
                 of the old one.
             lock: The sync's lock, which is kept meanwhile.
 
-        Returns:
-            Whether it has.
-
         Raises:
             LockLostError: If another run has taken the lock.
-            WarehouseError: If the warehouse refuses it; the ledger is as it was then.
+            LedgerKeptError: If the warehouse refuses it, and the ledger is in its place as it was.
+            WarehouseError: If the ledger has to be put back by ``ensure``.
         """
         mark = secrets.token_hex(3)
-        draft, old = (table_name(self._sync, f"{kind}_{mark}") for kind in (DRAFT, OLD))
+        draft, old = (table_name(self._sync, f"{kind}_{mark}") for kind in ("new", "old"))
         before = self._version(self.name)
         try:
             with lock.alive():
@@ -110,13 +112,14 @@ class LedgerTable:
             if wanted:
                 lock.confirm()
                 self._put_in_place(draft, old, before)
-        except BaseException:
+        except WarehouseError as error:
+            lock.confirm()
+            if self.is_there():
+                raise LedgerKeptError(error.message, error.hint) from None
+            raise
+        finally:
             with contextlib.suppress(WarehouseError):
                 self._session.drop(self._schema, draft)
-            raise
-        if not wanted:
-            self._session.drop(self._schema, draft)
-        return wanted
 
     def _put_in_place(self, draft: str, old: str, before: list[Row]) -> None:
         session, schema = self._session, self._schema
@@ -130,7 +133,7 @@ class LedgerTable:
         except WarehouseError:
             # Where no transaction has done so.
             with contextlib.suppress(WarehouseError):
-                if old in self._left(OLD) and not self.is_there():
+                if old in self._left()[0] and not self.is_there():
                     session.rename(schema, old, self.name)
             raise
 
@@ -139,10 +142,10 @@ class LedgerTable:
         relation = self._session.relation(self._schema, name)
         return self._session.rows(f"select count(*) as entries, max(logged_at) as latest from {relation}")
 
-    def _left(self, kind: str) -> list[str]:
-        """Returns the tables of a kind that runs have left, or are at work on."""
+    def _left(self) -> tuple[list[str], list[str]]:
+        """Returns the ledgers that runs have set aside, and the drafts that they have left or are at work on."""
         stem = table_name(self._sync, "")
-        endings = f"{kind}_[0-9a-f]{{6}}" + (f"|{COMPACTED}" if kind == OLD else "")
-        pattern = re.compile(f"{re.escape(stem.lower())}({endings})")
-        found = (pattern.fullmatch(name) for name in sorted(self._session.tables(self._schema)))
-        return [stem + match[1] for match in found if match]
+        names = [name for name in sorted(self._session.tables(self._schema)) if name.startswith(stem.lower())]
+        endings = [name.removeprefix(stem.lower()) for name in names]
+        old, drafts = ([stem + ending for ending in endings if kind.fullmatch(ending)] for kind in (OLD, DRAFT))
+        return old, drafts
