@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import re
+import resource
 import sys
 import tempfile
 from multiprocessing.connection import Connection
@@ -45,12 +46,15 @@ def measure(rows: int, project: Path) -> None:
     pendo = multiprocessing.Process(target=serve, args=(there, rows), daemon=True)
     pendo.start()
     env = environment(project, f"http://127.0.0.1:{here.recv()}")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     verified = timed([sys.executable, "-m", "dbt_pendo", "verify", "--json"], env, project)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     result = json.loads(verified.output)["results"][0]
     counts = {name: result[name] for name in ("status", "equal", "drifted", "missing", "only_in_pendo")}
     size = (project / DATABASE).stat().st_size / 2**20
     print(
-        f"{rows:,} rows: {verified.seconds:.1f} s, {verified.peak_mb:.0f} MB at the peak, "
+        f"{rows:,} rows: {verified.seconds:.1f} s ({cpu:.1f} s of CPU), {verified.peak_mb:.0f} MB at the peak, "
         f"{size:.0f} MB of database; {counts}",
         flush=True,
     )
