@@ -103,7 +103,6 @@ class SyncTables(ChangeSet):
                 "pendo_commit",
                 ledger=self.ledger,
                 changes=self.changes,
-                run_id=run_id,
                 status=usual.status,
                 detail=_shortened(usual.detail),
                 exceptions=[
@@ -111,8 +110,7 @@ class SyncTables(ChangeSet):
                     for (bucket, seq), outcome in named
                 ],
                 span=part,
-                destination=destination or self._spec.destination,
-                commit_number=self._next_commit(),
+                **self._commit_values(run_id, destination),
             )
 
     def forget(self) -> None:
@@ -132,15 +130,8 @@ class SyncTables(ChangeSet):
             run_id: The run.
             drift: The relation of a ``DriftTable``: rows that Pendo has otherwise; None takes all for equal.
         """
-        destination = self._spec.destination
-        adopted = {
-            "changes": self.changes,
-            "run_id": run_id,
-            "destination": destination,
-            "commit_number": self._next_commit(),
-            "drift": drift,
-        }
-        others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=destination)
+        adopted = {"changes": self.changes, "drift": drift, **self._commit_values(run_id)}
+        others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=self._spec.destination)
         self._refill([("pendo_adopt", adopted), ("pendo_carry_on", {"entries": others})])
 
     def queued_deletions(self) -> dict[str, int]:
@@ -163,12 +154,10 @@ class SyncTables(ChangeSet):
             "pendo_end_deletion",
             ledger=self.ledger,
             queued=QUEUED_DELETION,
-            destination=self._spec.destination,
             job=job,
-            run_id=run_id,
             detail=_shortened(detail),
             is_undone=is_undone,
-            commit_number=self._next_commit(),
+            **self._commit_values(run_id),
         )
 
     def compact(self, keys: int) -> None:
@@ -224,10 +213,11 @@ class SyncTables(ChangeSet):
         self._earlier_destination, self._earlier_commit = (rows[0][0], int(rows[0][1])) if rows else (None, 0)
         self._last_commit = self._earlier_commit
 
-    def _next_commit(self) -> int:
-        """Returns a number larger than that of each commit before: the lock keeps others from counting meanwhile."""
+    def _commit_values(self, run_id: str, destination: str | None = None) -> dict[str, Any]:
+        """Returns what all entries of the next commit have in common; the lock keeps others from counting meanwhile."""
         self._last_commit = (self._last_commit or 0) + 1
-        return self._last_commit
+        destination = destination or self._spec.destination
+        return {"run_id": run_id, "destination": destination, "commit_number": self._last_commit}
 
     def _carry_on(self, entries: str) -> None:
         """Rewrites a ledger of an earlier version with the columns that it lacks."""
