@@ -248,19 +248,19 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
     sent = {
         group: body["values"] for group, body in zip(spec.groups, record.bodies, strict=False) if isinstance(body, dict)
     }
-    theirs = orjson.loads(found)
-    # What is not sent, a null that is to be skipped, is left to Pendo.
-    ours = [
-        sent.get(mapping.group, {}).get(pendo_field.key, value)
-        for mapping, pendo_field, value in zip(spec.fields, prepared.fields, theirs, strict=True)
-    ]
     differing = {}
-    if orjson.dumps(ours) != found:
-        for mapping, pendo_field, *values in zip(spec.fields, prepared.fields, ours, theirs, strict=True):
-            form = FORMS[pendo_field.type]
-            our, their = (comparable_text(value, form) for value in values)
-            if our != their:
-                differing[mapping.name] = readable_text(our, form), readable_text(their, form)
+    for mapping, pendo_field, theirs in zip(spec.fields, prepared.fields, orjson.loads(found), strict=True):
+        # What is not sent, a null that is to be skipped, is left to Pendo.
+        ours, form = sent.get(mapping.group, {}).get(pendo_field.key, theirs), FORMS[pendo_field.type]
+        if form not in ("time", "json") and type(ours) is type(theirs) and ours == theirs:
+            continue
+        their = comparable_text(theirs, form)
+        # A time is sent as the very text.
+        if form == "time" and ours == their:
+            continue
+        our = comparable_text(ours, form)
+        if our != their:
+            differing[mapping.name] = readable_text(our, form), readable_text(their, form)
     return differing
 
 

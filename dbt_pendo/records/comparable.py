@@ -7,16 +7,15 @@ compared as they are.
 from __future__ import annotations
 
 import contextlib
-import datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import orjson
 
 from dbt_pendo.mapping.spec import FieldType
-from dbt_pendo.records.convert import InvalidValue, to_epoch_ms
+from dbt_pendo.records.convert import InvalidValue, to_time
 
-# text: as it is. number: with all its digits. time: epoch milliseconds. json: any value, as JSON.
+# text: as it is. number: with all its digits. time: as it is sent, in UTC. json: any value, as JSON.
 Form: TypeAlias = Literal["text", "number", "time", "json"]
 
 FORMS: dict[FieldType | None, Form] = {
@@ -28,7 +27,6 @@ FORMS: dict[FieldType | None, Form] = {
     "list": "json",
     None: "json",
 }
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def comparable_text(value: Any, form: Form) -> str | None:
@@ -37,7 +35,7 @@ def comparable_text(value: Any, form: Form) -> str | None:
         return None
     if form == "time":
         with contextlib.suppress(InvalidValue):
-            return str(to_epoch_ms(value))
+            return to_time(value)
     if form == "number" and isinstance(value, int | float) and not isinstance(value, bool):
         text = format(Decimal(repr(value)), "f")
         if "." in text:
@@ -51,11 +49,5 @@ def comparable_text(value: Any, form: Form) -> str | None:
 
 
 def readable_text(text: str | None, form: Form) -> str | None:
-    """Returns such a text as people read it: a time as a date and a clock."""
-    if text is None:
-        return None
-    if form == "time" and text.lstrip("-").isdigit():
-        with contextlib.suppress(OverflowError):
-            moment = _EPOCH + datetime.timedelta(milliseconds=int(text))
-            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return text
+    """Returns such a text as people read it: a time in UTC ends with Z."""
+    return f"{text.removesuffix('+00:00')}Z" if text and form == "time" and text.endswith("+00:00") else text
