@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.pages import Planned, Span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable
 from dbt_pendo.warehouse.reading import Row, Wanted, read_span

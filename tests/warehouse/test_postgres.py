@@ -359,7 +359,7 @@ STOPS = """
 import os, signal
 from dbt_pendo.cli import main
 from dbt_pendo.warehouse import ledger
-from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.ledger import LedgerTable
 ledger.EXCEPTIONS_PER_STATEMENT = 1
 put_in_place = LedgerTable._put_in_place
 def stopped(*args):
