@@ -129,7 +129,7 @@ class SyncLock:
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Gives signs of life while the block waits for long statements; ``confirm`` tells whether that was in vain."""
+        """Gives signs of life while the block waits for long statements; ``confirm`` says whether the lock was lost."""
         if not self._run_id:
             yield
             return
@@ -155,7 +155,7 @@ class SyncLock:
         return chain[-1][1] if chain else None
 
     def break_(self) -> None:
-        """Removes the lock, whoever holds it."""
+        """Removes the lock, no matter who holds it."""
         self._drop(self._chain())
 
     def _renew(self) -> None:

@@ -159,7 +159,7 @@ class Session:
         return str(self._relation(schema, identifier))
 
     def exists(self, schema: str, identifier: str) -> bool:
-        """Returns whether a table of ours exists by now, whatever runs elsewhere have done since we last looked."""
+        """Returns whether a table of ours exists now: a run elsewhere may have created or dropped it."""
         # A query is cheaper than dbt's listing of the whole schema.
         return self.has_columns(schema, identifier, ("1",)) or any(
             self._is_name(relation.identifier, identifier) for relation in self._relations(schema)
@@ -247,7 +247,7 @@ class Session:
         with self._connected():
             self._adapter.cache.clear()
             found = self._adapter.list_relations(self.database, schema)
-            # Some adapters begin a transaction to list, and whatever is read in it later is as old as it is.
+            # Some adapters begin a transaction to list; what is read in it later would be as old as that.
             self._commit()
             # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
             return [relation for relation in found if self._is_name(relation.schema, schema)]
@@ -277,7 +277,7 @@ class Session:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
-        """Runs statements on a connection that is opened again if it was lost, and makes our errors of theirs."""
+        """Runs statements on a connection that is opened again if it was lost, and turns their errors into ours."""
         if self._state.is_lost and not self._state.in_transaction:
             with _readable_errors(what="The connection to the warehouse was lost, and it cannot be reached again"):
                 self._reconnect()
@@ -424,7 +424,7 @@ def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
 def _readable_errors(
     kind: type[DbtPendoError] = WarehouseError, what: str = "The warehouse refused a statement"
 ) -> Iterator[None]:
-    """Turns whatever dbt or a driver raises into one of our errors, without its traceback."""
+    """Turns any error of dbt or a driver into one of ours, without its traceback."""
     try:
         yield
     except DbtPendoError:
@@ -436,10 +436,8 @@ def _readable_errors(
 
 def _default_profiles_dir(project_dir: Path) -> Path:
     """Returns where dbt would look: here, then ``~/.dbt``; the project's own folder comes between."""
-    for folder in (Path.cwd(), project_dir):
-        if (folder / "profiles.yml").exists():
-            return folder
-    return Path.home() / ".dbt"
+    folders = (folder for folder in (Path.cwd(), project_dir) if (folder / "profiles.yml").exists())
+    return next(folders, Path.home() / ".dbt")
 
 
 def _dbt_package() -> Path:
