@@ -253,7 +253,7 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
 
     if adopt and from_pendo:
         raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
-    done = cli.each_sync(lambda context: reset_syncs(context, adopt, from_pendo))
+    done = cli.each_sync(lambda context: reset_syncs(context, adopt, from_pendo, cli.invocation.target_path))
     show_reset(cli.lines, done, adopt)
     cli.print_document(map(reset_entry, done))
     return _exit_status(done)

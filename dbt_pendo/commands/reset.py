@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dbt_pendo.commands.context import Context, SyncFinding, new_run_id
-from dbt_pendo.commands.verify import Verified, compare, require_readable
+from dbt_pendo.commands.verify import Verified, compare, why_unreadable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Model, SyncSpec
-from dbt_pendo.warehouse.ledger import PlanOptions
 from dbt_pendo.warehouse.lock import Holder, SyncLock
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.readback import ReadBack
+from dbt_pendo.warehouse.plan import DriftTable, PlanOptions
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import WarehouseError
 
@@ -37,19 +37,20 @@ class Unlocked:
     broken: bool
 
 
-def reset_syncs(context: Context, adopt: bool, from_pendo: bool) -> Iterator[Reset]:
+def reset_syncs(context: Context, adopt: bool, from_pendo: bool, target_path: Path) -> Iterator[Reset]:
     """Forgets what was delivered.
 
     Args:
         context: The syncs.
         adopt: Adopt every row of the model as delivered.
-        from_pendo: Adopt the rows that Pendo holds as the warehouse says.
+        from_pendo: Adopt the rows that Pendo has as the warehouse says.
+        target_path: dbt's target folder.
     """
     run_id = new_run_id()
 
     def reset(model: Model, spec: SyncSpec) -> Reset:
-        if from_pendo:
-            require_readable(spec)
+        if from_pendo and (reason := why_unreadable(spec)):
+            raise ConfigError(f"{spec.file}: {spec.name}: {reason}.", "Leave it out with --exclude.")
         verdict = context.selected.verdicts[spec.unique_id]
         if (adopt or from_pendo) and not verdict.may_run:
             raise ConfigError(
@@ -58,39 +59,42 @@ def reset_syncs(context: Context, adopt: bool, from_pendo: bool) -> Iterator[Res
         # A segment has to be there before its ledger can say who its members are.
         ask_pendo = from_pendo or (adopt and spec.segment is not None)
         prepared = context.prepare(model, spec, may_create=False, ask_pendo=ask_pendo, writes=False)
-        return _reset(context, run_id, prepared, adopt, from_pendo)
+        return _reset(context, run_id, prepared, adopt, target_path if from_pendo else None)
 
     return context.each_sync(reset, Reset)
 
 
-def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, from_pendo: bool) -> Reset:
+def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, compared_in: Path | None) -> Reset:
+    """Resets one sync; with ``compared_in``, dbt's target folder, to what Pendo has."""
     spec = prepared.spec
-    tables = context.tables(prepared)
-    readback = ReadBack(context.session, context.schema, spec, prepared.source)
+    # Nobody whom the ledger or Pendo alone has is taken for one that left the model.
+    tables = context.tables(replace(prepared, source=replace(prepared.source, is_part=True)))
     segment = context.find_segment(prepared, is_taken_over=True) if adopt else None
     if segment is not None and segment.id is None:
         raise ConfigError(
             f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
         )
-    try:
-        with context.locked(tables, run_id) as lock:
-            known = compare(prepared, context.client, readback, lock) if from_pendo else None
-            if not adopt and known is None:
-                tables.forget()
-                return Reset(spec)
-            tables.prepare()
-            buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
-            tables.adopt(run_id, readback.drift if known else None)
-            if segment is not None and segment.id is not None:
-                lock.confirm()
-                tables.segment_notes().note(NotedSegment(segment.id, known=True))
-            there = sum((bucket.planned for bucket in buckets), Planned())
-            adopted = known.equal if known else there.added + there.changed
-            return Reset(spec, adopted=adopted, known=known)
-    finally:
-        if from_pendo:
-            with contextlib.suppress(WarehouseError):
-                readback.drop()
+    drift = DriftTable(context.session, context.schema, spec)
+    with context.locked(tables, run_id) as lock:
+        if not adopt and compared_in is None:
+            tables.forget()
+            return Reset(spec)
+        tables.prepare()
+        if compared_in is not None:
+            try:
+                known = compare(prepared, context.client, tables, run_id, compared_in, drift)
+                tables.adopt(run_id, drift.relation)
+            finally:
+                with contextlib.suppress(WarehouseError):
+                    drift.drop()
+            return Reset(spec, adopted=known.equal, known=known)
+        buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
+        tables.adopt(run_id)
+        if segment is not None and segment.id is not None:
+            lock.confirm()
+            tables.segment_notes().note(NotedSegment(segment.id, known=True))
+        there = sum((bucket.planned for bucket in buckets), Planned())
+        return Reset(spec, adopted=there.added + there.changed)
 
 
 def unlock_syncs(context: Context, force: bool) -> Iterator[Unlocked]:

@@ -17,7 +17,7 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNREADABLE
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.records import PendoRecord, read_record
-from dbt_pendo.records.comparable import FORMS, comparable_text, shown
+from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.runs import Entry, History
 
@@ -138,7 +138,7 @@ def _readable(value: Any) -> Any:
 
 def _shown(value: Any, field: PendoField) -> str | None:
     form = FORMS[field.type]
-    return value if isinstance(value, str) and form != "time" else shown(comparable_text(value, form), form)
+    return value if isinstance(value, str) and form != "time" else readable_text(comparable_text(value, form), form)
 
 
 def _held(spec: SyncSpec, key: str, client: PendoClient) -> tuple[PendoRecord | None, str]:

@@ -1,52 +1,47 @@
-"""Compares what Pendo holds with what a sync would send, and sends again what differs."""
+"""Compares what Pendo has with what a sync would send, and sends again what differs."""
 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, cast
+
+import orjson
 
 from dbt_pendo.commands.context import Context
-from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options, SyncRun
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Column, Field, SyncSpec
+from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import PendoRecord, read_records
-from dbt_pendo.records.comparable import FORMS, Form, comparable_text, joined, shown, split
-from dbt_pendo.records.convert import CONVERTERS, InvalidValue
+from dbt_pendo.private import private_folder
+from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.masking import body_mask
-from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.readback import HeldField, ReadBack
+from dbt_pendo.records.render import Record, render
+from dbt_pendo.warehouse.pages import cut_pages
+from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
+from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
-# By the kind of a column and the form of its field: the form in which the warehouse itself says what will be held.
-_IN_SQL: Mapping[tuple[str | None, Form], Form] = {
-    (None, "text"): "text",
-    ("boolean", "boolean"): "boolean",
-    ("integer", "decimal"): "integer",
-    ("float", "decimal"): "decimal",
-    ("time", "time"): "time",
-}
+ROWS_PER_PAGE = 10_000
+# How Pendo has a row; what cannot be sent is neither equal nor drifted.
+State: TypeAlias = Literal["equal", "drifted", "missing", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A record that Pendo holds otherwise.
-
-    Attributes:
-        key: Its id.
-        fields: Of each field that differs what the warehouse says, and what Pendo holds; None is no value.
-    """
+    """A record that Pendo has with other values: by field what the warehouse says, and what Pendo has."""
 
     key: str
     fields: Mapping[str, tuple[str | None, str | None]]
@@ -54,36 +49,26 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found about one sync.
-
-    Attributes:
-        spec: The sync.
-        error: Why it could not be verified; None when it was.
-        note: Why there is nothing to verify; None when there is.
-        equal: Records that Pendo holds as the warehouse says.
-        invalid: Records of which a value can never be sent, so that nothing says what Pendo should hold.
-        drifted: Records that it holds otherwise.
-        missing: Rows of the model whose record Pendo does not have.
-        only_in_pendo: Records that the model does not have.
-        fields: How many records differ in each field.
-        examples: The first records that drifted.
-        missing_example: A key of the missing ones.
-        only_example: A key of those that only Pendo has.
-        repaired: What resending did; None when nothing was resent.
-    """
+    """What was found about one sync."""
 
     spec: SyncSpec
+    # Why it could not be verified.
     error: DbtPendoError | None = None
+    # Why there is nothing to verify.
     note: str | None = None
     equal: int = 0
+    # Records with a value that can never be sent, so that nothing says what Pendo should have.
     invalid: int = 0
     drifted: int = 0
+    # Rows of the model whose record Pendo does not have, and the reverse.
     missing: int = 0
     only_in_pendo: int = 0
+    # How many records differ in each field.
     fields: Mapping[str, int] = field(default_factory=dict)
     examples: Sequence[Drift] = ()
     missing_example: str | None = None
     only_example: str | None = None
+    # What resending did; None when nothing was resent.
     repaired: SyncResult | None = None
 
     @property
@@ -93,7 +78,7 @@ class Verified:
 
     @property
     def status(self) -> Literal["success", "drifted", "skipped", "error"]:
-        """How it went, in one word: ``skipped`` is what there is nothing to verify of."""
+        """How it went, in one word: ``skipped`` is a sync that cannot be verified."""
         if self.error is not None:
             return "error"
         if self.note is not None:
@@ -102,13 +87,70 @@ class Verified:
 
     @property
     def in_order(self) -> bool:
-        """Whether Pendo holds what it should, or has taken what it did not."""
+        """Whether Pendo has what it should, or has taken what it did not have."""
         if self.error is not None:
             return False
-        return self.to_repair == 0 or (self.repaired is not None and self._is_repaired(self.repaired))
-
-    def _is_repaired(self, result: SyncResult) -> bool:
+        if (result := self.repaired) is None:
+            return self.to_repair == 0
         return result.status == "success" and result.delivered + result.planned.invalid >= self.to_repair
+
+
+class PendoCopy:
+    """What Pendo has of the mapped fields of all records, in a SQLite database: memory takes a byte a record."""
+
+    def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
+        self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
+        self._database = database
+        # Nobody reads it after a crash.
+        database.executescript("pragma journal_mode = off; pragma synchronous = off")
+        # Keys are bytes, for a driver may hand out text that is none.
+        database.execute("create table records (number integer primary key, key blob unique, fields blob)")
+        # By the number of a record: whether the model has it.
+        self._met = bytearray()
+
+    def add(self, records: Iterable[PendoRecord]) -> None:
+        """Adds records."""
+        for record in records:
+            values = [record.metadata.get(group, {}).get(field.key) for group, field in self._fields]
+            row = (len(self._met), _bytes(record.key), orjson.dumps(values))
+            self._database.execute("insert or ignore into records values (?, ?, ?)", row)
+            self._met.append(False)
+        self._database.commit()
+
+    def find(self, key: str) -> bytes | None:
+        """Returns the values of a record's mapped fields, as a JSON list; None when Pendo does not have it."""
+        found = self._database.execute("select number, fields from records where key = ?", [_bytes(key)]).fetchone()
+        if found is None:
+            return None
+        self._met[found[0]] = True
+        return cast(bytes, found[1])
+
+    def only_in_pendo(self) -> tuple[int, str | None]:
+        """Returns how many records were never found, and the first of their keys."""
+        records = self._database.execute("select number, key from records order by key")
+        count, first = 0, None
+        for number, key in records:
+            if not self._met[number]:
+                count += 1
+                first = first or key.decode("utf-8", "surrogatepass")
+        return count, first
+
+
+@contextlib.contextmanager
+def pendo_copy(prepared: Prepared, target_path: Path) -> Iterator[PendoCopy]:
+    """Opens an empty copy, in a file for its owner alone that is gone afterwards."""
+    try:
+        with (
+            tempfile.NamedTemporaryFile(prefix="verify.", suffix=".sqlite", dir=private_folder(target_path)) as file,
+            contextlib.closing(sqlite3.connect(file.name)) as database,
+        ):
+            yield PendoCopy(prepared, database)
+    except (OSError, sqlite3.Error) as error:
+        raise DbtPendoError(f"What Pendo has cannot be kept in {target_path}: {error}.") from None
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
 
 
 def why_unreadable(spec: SyncSpec) -> str | None:
@@ -118,126 +160,112 @@ def why_unreadable(spec: SyncSpec) -> str | None:
     return f"Pendo's API does not let {OBJECTS[spec.object].plural} be read back"
 
 
-def require_readable(spec: SyncSpec) -> None:
-    """Refuses a sync whose records cannot be read back.
-
-    Raises:
-        ConfigError: If they cannot.
-    """
-    if reason := why_unreadable(spec):
-        raise ConfigError(f"{spec.file}: {spec.name}: {reason}.", "Leave it out with --exclude.")
-
-
-def compare(prepared: Prepared, client: PendoClient, tables: ReadBack, lock: SyncLock) -> Verified:
-    """Reads Pendo back and compares it with the model; the list of what drifted stays in the scratch tables.
+def compare(
+    prepared: Prepared,
+    client: PendoClient,
+    changes: ChangeSet,
+    run_id: str,
+    target_path: Path,
+    drift: DriftTable | None = None,
+) -> Verified:
+    """Reads Pendo back, renders the whole model as a sync does, and compares.
 
     Args:
         prepared: The sync.
         client: Pendo.
-        tables: The scratch tables.
-        lock: The sync's lock, which is kept meanwhile.
+        changes: Takes the change set, with all rows of the model; its lock is kept meanwhile.
+        run_id: The run.
+        target_path: dbt's target folder.
+        drift: Takes the rows that are not equal; None where nobody needs them.
 
     Raises:
         DbtPendoError: If Pendo or the warehouse cannot be read.
     """
-    spec, forms = prepared.spec, [FORMS[field.type] for field in prepared.fields]
-    tables.create()
-    for page in read_records(client, spec.object):
-        lock.renew()
-        tables.add([(record.key, _held(record, spec.fields, prepared.fields, forms)) for record in page])
-    with lock.alive():
-        found = tables.compare([_in_sql(prepared, mapping, at) for at, mapping in enumerate(spec.fields)])
-    lock.renew()
+    spec, lock = prepared.spec, changes.lock
+    counts: Counter[State] = Counter()
     fields: Counter[str] = Counter()
     examples: list[Drift] = []
-    drifted = invalid = 0
-    for rows in tables.suspects():
-        drifts, unsendable = _judge(prepared, rows, forms)
-        # What cannot be sent stays on the list: nobody takes it for delivered, and the next sync says what is wrong.
-        tables.note_equal([row[1] for row in rows if row[1] not in drifts.keys() | unsendable])
-        invalid += len(unsendable)
-        lock.renew()
-        drifted += len(drifts)
-        for drift in drifts.values():
-            fields.update(drift.fields.keys())
-            if len(examples) < DRIFTS_SHOWN:
-                examples.append(drift)
+    missing_example = None
+    if drift is not None:
+        drift.create()
+    with pendo_copy(prepared, target_path) as pendo:
+        for page in read_records(client, spec.object):
+            lock.renew()
+            pendo.add(page)
+        buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
+        has_invalid = any(bucket.planned.invalid for bucket in buckets)
+        for span in cut_pages(buckets, ROWS_PER_PAGE):
+            lock.renew()
+            rows = changes.read_page(span)
+            if has_invalid:
+                # The model has them, though nothing says what Pendo should have.
+                for key in changes.read_invalid_keys(span):
+                    pendo.find(key)
+            found = {row[3]: values for row in rows if (values := pendo.find(row[3])) is not None}
+            states, drifts = _judge(prepared, rows, found)
+            counts.update(states.values())
+            fields.update(name for one in drifts for name in one.fields)
+            examples += drifts[: DRIFTS_SHOWN - len(examples)]
+            if missing_example is None:
+                missing_example = next((row[3] for row in rows if states[row[:2]] == "missing"), None)
+            if drift is not None:
+                drift.add({at: state for at, state in states.items() if state != "equal"})
+        only_in_pendo, only_example = pendo.only_in_pendo()
     return Verified(
         spec,
-        equal=found.sound - found.missing - drifted - invalid,
-        invalid=invalid,
-        drifted=drifted,
-        missing=found.missing,
-        only_in_pendo=found.only_in_pendo,
+        equal=counts["equal"],
+        invalid=counts["invalid"],
+        drifted=counts["drifted"],
+        missing=counts["missing"],
+        only_in_pendo=only_in_pendo,
         fields=dict(fields.most_common()),
         examples=examples,
-        missing_example=found.missing_example,
-        only_example=found.only_example,
+        missing_example=missing_example,
+        only_example=only_example,
     )
 
 
-def drifted_part(prepared: Prepared, tables: ReadBack) -> Prepared:
-    """Returns a sync of nothing but what has drifted."""
-    return replace(prepared, source=tables.drifted_source(with_missing=prepared.spec.mode == "upsert"))
-
-
-def _held(record: PendoRecord, mapped: Sequence[Field], fields: Sequence[PendoField], forms: Sequence[Form]) -> str:
-    values = (record.metadata.get(one.group, {}).get(field.key) for one, field in zip(mapped, fields, strict=True))
-    return joined(_storable(comparable_text(value, form)) for value, form in zip(values, forms, strict=True))
-
-
-def _storable(text: str | None) -> str | None:
-    # Some warehouses take no NUL in a text; it makes no two values alike that a person would tell apart.
-    return text and text.replace("\0", "\ufffd")
-
-
-def _in_sql(prepared: Prepared, mapping: Field, at: int) -> HeldField:
-    field_type = prepared.fields[at].type
-    form = FORMS[field_type]
-    if not isinstance(mapping.source, Column):
-        constant = mapping.source.value
-        try:
-            sent = None if constant is None else CONVERTERS[field_type](_listed(constant))
-        except InvalidValue:
-            return HeldField(None, "constant")
-        return HeldField(None, "constant", comparable_text(sent, form))
-    dtypes = dict(zip(prepared.spec.columns, prepared.source.columns, strict=True))
-    return HeldField(mapping.source.name, _IN_SQL.get((kind_of(dtypes[mapping.source.name].dtype), form)))
-
-
-def _listed(constant: object) -> object:
-    return list(constant) if isinstance(constant, tuple) else constant
-
-
 def _judge(
-    prepared: Prepared, rows: Sequence[tuple[object, ...]], forms: Sequence[Form]
-) -> tuple[dict[str, Drift], set[str]]:
-    """Returns by key which rows really drifted, and which are invalid: they are rendered as for a sync."""
-    spec = prepared.spec
-    numbered = [(row[0], seq, "changed", row[1], *row[3:]) for seq, row in enumerate(rows)]
-    rendered = render(spec, numbered, prepared.fields)
-    held = {str(row[1]): split(str(row[2])) for row in rows}
-    drifts: dict[str, Drift] = {}
+    prepared: Prepared, rows: Sequence[Row], found: Mapping[str, bytes]
+) -> tuple[dict[Position, State], list[Drift]]:
+    """Returns the state of each row of a page, and what differs."""
+    rendered = render(prepared.spec, rows, prepared.fields)
+    states: dict[Position, State] = {row[:2]: "equal" if row[3] in found else "missing" for row in rows}
+    for position, outcome in rendered.unsendable.items():
+        if outcome.status == "invalid" and states[position] == "equal":
+            states[position] = "invalid"
+    drifts = []
     for record in rendered.updates:
-        sent: dict[tuple[str, str], object] = {}
-        for group, body in zip(spec.groups, record.bodies, strict=False):
-            if isinstance(body, dict):
-                sent |= {(group, key): value for key, value in body["values"].items()}
-        differing = {}
-        for at, (mapping, pendo_field) in enumerate(zip(spec.fields, prepared.fields, strict=True)):
-            # What is not sent, a null that is to be skipped, is left to Pendo.
-            if (mapping.group, pendo_field.key) in sent:
-                wanted = _storable(comparable_text(sent[mapping.group, pendo_field.key], forms[at]))
-                if wanted != held[record.key][at]:
-                    differing[mapping.name] = (shown(wanted, forms[at]), shown(held[record.key][at], forms[at]))
-        if differing:
-            drifts[record.key] = Drift(record.key, differing)
-    invalid = {str(rows[seq][1]) for (_, seq), outcome in rendered.unsendable.items() if outcome.status == "invalid"}
-    return drifts, invalid
+        if record.key in found and (fields := _differences(prepared, record, found[record.key])):
+            states[record.position] = "drifted"
+            drifts.append(Drift(record.key, fields))
+    return states, drifts
+
+
+def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, tuple[str | None, str | None]]:
+    """Returns the fields that Pendo has otherwise: what is sent, and what Pendo has."""
+    spec = prepared.spec
+    sent = {
+        group: body["values"] for group, body in zip(spec.groups, record.bodies, strict=False) if isinstance(body, dict)
+    }
+    differing = {}
+    for mapping, pendo_field, theirs in zip(spec.fields, prepared.fields, orjson.loads(found), strict=True):
+        # What is not sent, a null that is to be skipped, is left to Pendo.
+        ours, form = sent.get(mapping.group, {}).get(pendo_field.key, theirs), FORMS[pendo_field.type]
+        if form not in ("time", "json") and type(ours) is type(theirs) and ours == theirs:
+            continue
+        their = comparable_text(theirs, form)
+        # A time is sent as the very text.
+        if form == "time" and ours == their:
+            continue
+        our = comparable_text(ours, form)
+        if our != their:
+            differing[mapping.name] = readable_text(our, form), readable_text(their, form)
+    return differing
 
 
 def verify_syncs(syncs: Context, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
-    """Compares what Pendo holds with what the warehouse says.
+    """Compares what Pendo has with what the warehouse says.
 
     Args:
         syncs: The syncs.
@@ -265,15 +293,17 @@ def verify_syncs(syncs: Context, repair: bool, target_path: Path, observer: Obse
 def _verify(
     syncs: Context, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer
 ) -> Verified:
-    tables = syncs.tables(prepared)
-    readback = ReadBack(syncs.session, syncs.schema, prepared.spec, prepared.source)
-    syncs.calls.about(prepared.spec.name, body_mask(syncs.settings.mask, prepared.spec, prepared.fields))
+    spec, source, tables = prepared.spec, prepared.source, syncs.tables(prepared)
+    # Not the sync's own change set: what a dead run left in it is for the next sync to recover.
+    changes = ChangeSet(syncs.session, syncs.schema, spec, source, tables.lock, "compared")
+    drift = DriftTable(syncs.session, syncs.schema, spec)
+    syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
     try:
-        with syncs.locked(tables, run_id) as lock:
-            verified = compare(prepared, syncs.client, readback, lock)
+        with syncs.locked(tables, run_id):
+            verified = compare(prepared, syncs.client, changes, run_id, target_path, drift if repair else None)
         if not repair or not verified.to_repair:
             return verified
-        part = drifted_part(prepared, readback)
+        part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))
         # Whoever asks for a repair has seen how many there are.
         options = Options(full_refresh=True, force=True)
         result = SyncRun(
@@ -285,4 +315,5 @@ def _verify(
         return replace(verified, repaired=result)
     finally:
         with contextlib.suppress(WarehouseError):
-            readback.drop()
+            changes.drop_changes()
+            drift.drop()

@@ -10,7 +10,8 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
-from dbt_pendo.warehouse.ledger import ModelTable, PlanOptions, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.plan import ModelTable, PlanOptions
 
 # The bytes of `"2026-01-02T03:04:05.999+00:00"`.
 _TIME_BYTES = 31

@@ -12,7 +12,7 @@ from dbt_pendo.mapping.objects import FIELD_NAME_RULE, field_name_spelling, is_f
 from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
 from dbt_pendo.pendo.metadata import CREATABLE_TYPES, Schema, SchemaField
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.warehouse.ledger import ModelTable
+from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.wording import did_you_mean
 
 # The words adapters have for types, and the kind of value such a column holds. The first that matches counts.

@@ -22,9 +22,10 @@ from dbt_pendo.outcomes import UNSENT, Outcome, Position
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.records.batches import Batch, RecordBatch, SqlBatch, body_layouts, pack
 from dbt_pendo.records.render import render
-from dbt_pendo.warehouse.ledger import Row, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY, SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Span, cut_pages, positions_to_write
+from dbt_pendo.warehouse.reading import Row
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100

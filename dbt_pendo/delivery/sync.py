@@ -25,9 +25,10 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, UNSENT
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.visible import visible
-from dbt_pendo.warehouse.ledger import PlanOptions, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import LockedError, SyncLock
 from dbt_pendo.warehouse.pages import Bucket, Planned, limit_buckets
+from dbt_pendo.warehouse.plan import PlanOptions
 
 
 @dataclass(frozen=True, slots=True)

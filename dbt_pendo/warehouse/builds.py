@@ -13,60 +13,45 @@ BUILDS_TABLE = "pendo_builds"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A model as one dbt invocation left it: the columns of ``pendo_read_builds``.
-
-    Attributes:
-        unique_id: dbt's id of the model.
-        invocation_id: The dbt invocation.
-        command: Its command, such as ``build``.
-        status: dbt's status of the model; None when it was published as it is.
-        partial: The flag by which it was built without all its rows, such as ``--empty``; None when it was not.
-        tests: JSON: dbt's status of each test of it that ran in the same invocation, by the test's id.
-        model: The model's name, with its version if it has one.
-        file: The file that carries the mapping.
-        database: The database dbt built it in.
-        schema: The schema dbt built it in.
-        identifier: The table's name in the warehouse.
-        relation_name: The table or view, quoted for the adapter; None when nothing is materialised.
-        materialized: ``table``, ``view``, ``ephemeral`` …
-        mapping: JSON: what stands under ``meta.pendo`` of the model; None when only columns are mapped.
-        column_mappings: JSON: what stands under ``meta.pendo`` of each mapped column, by its name.
-        snapshot: JSON: what the config of a snapshot says of its current rows; None for others, and where an older
-            release of the dbt package published it.
-    """
+    """A model as one dbt invocation left it: the columns of ``pendo_read_builds``."""
 
     unique_id: str
     invocation_id: str
+    # Of dbt, such as `build`.
     command: str
+    # None when the model was published as it is.
     status: str | None
+    # The flag by which it was built without all its rows, such as `--empty`.
     partial: str | None
+    # JSON: dbt's status of each test of it that ran in the same invocation, by the test's id.
     tests: str | None
+    # With its version if it has one.
     model: str
+    # The file that carries the mapping.
     file: str
     database: str | None
     schema: str
     identifier: str
+    # Quoted for the adapter; None when nothing is materialised.
     relation_name: str | None
     materialized: str
+    # JSON: what stands under `meta.pendo` of the model; None when only columns are mapped.
     mapping: str | None
+    # JSON: what stands under `meta.pendo` of each mapped column, by its name.
     column_mappings: str
+    # JSON: what the config of a snapshot says of its current rows; None for others, and where an older release of the
+    # dbt package published it.
     snapshot: str | None
 
 
 def read_builds(session: Session, schema: str) -> list[Build]:
     """Returns of each model the latest build, unless it was taken; in the order in which they were built.
 
-    Args:
-        session: The warehouse.
-        schema: The schema of the bookkeeping.
-
     Raises:
         ConfigError: If dbt has never published anything there.
-        WarehouseError: If the warehouse refuses it.
     """
-    sql = session.sql("pendo_read_builds", builds=session.relation(schema, BUILDS_TABLE))
     try:
-        rows = session.rows(sql)
+        rows = session.query("pendo_read_builds", builds=session.relation(schema, BUILDS_TABLE))
     except WarehouseError:
         if session.exists(schema, BUILDS_TABLE):
             raise
@@ -79,20 +64,10 @@ def read_builds(session: Session, schema: str) -> list[Build]:
 
 
 def take_builds(session: Session, schema: str, builds: Sequence[Build], run_id: str) -> None:
-    """Notes that a run is through with some builds, so that they are not read again.
-
-    Args:
-        session: The warehouse.
-        schema: The schema of the bookkeeping.
-        builds: The builds.
-        run_id: The run.
-
-    Raises:
-        WarehouseError: If the warehouse refuses it.
-    """
+    """Notes that a run is through with some builds, so that they are not read again."""
     taken = [
         {"action": "taken", "unique_id": build.unique_id, "invocation_id": build.invocation_id, "run_id": run_id}
         for build in builds
     ]
     if taken:
-        session.run(session.sql("pendo_add_builds", builds=session.relation(schema, BUILDS_TABLE), rows=taken))
+        session.execute("pendo_add_builds", builds=session.relation(schema, BUILDS_TABLE), rows=taken)

@@ -1,203 +1,218 @@
-"""One sync's tables: its change set and its ledger. Plans, reads pages, commits outcomes."""
+"""One sync's ledger: made once, found again after any crash, replaced as a whole; commits outcomes and adopts rows."""
 
 from __future__ import annotations
 
+import contextlib
+import re
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
-from dbt_pendo.mapping.event_limits import (
-    FUTURE_SECONDS,
-    LARGEST_PROPERTIES,
-    OLDEST_SECONDS,
-    EventCounts,
-    PropertySizes,
-)
-from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
+from dbt_pendo.mapping.event_limits import OLDEST_SECONDS
+from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
-from dbt_pendo.warehouse.entries import Commits, carried_entries, ledger_entries
-from dbt_pendo.warehouse.ledger_table import LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.names import aliases_of, table_name
-from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
-from dbt_pendo.warehouse.reading import Wanted, read_span
+from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
+from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.segments import SegmentNotes
-from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError
+from dbt_pendo.warehouse.session import Session, WarehouseError
 
 # An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).
 EXCEPTIONS_PER_STATEMENT = 1_000
 DETAIL_BYTES_PER_STATEMENT = 400_000
 DETAIL_LENGTH = 500
-EVERYTHING = Span("000", "fff")
+# A draft, and the ledger it replaces, have names of their own: no other run touches them by accident. `compacted` is
+# what earlier versions left in place of the ledger when they died.
+DRAFT, OLD = re.compile("new_[0-9a-f]{6}"), re.compile("old_[0-9a-f]{6}|compacted")
+# Columns that ledgers of earlier versions lack.
+ADDED_COLUMNS = ("destination", "commit_number")
 
-Row = tuple[Any, ...]
+
+class LedgerKeptError(WarehouseError):
+    """The ledger could not be replaced, and is as it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
-    """How to compare.
+class LedgerTable:
+    """The ledger of one sync, and how another table takes its place.
 
-    Attributes:
-        full_refresh: Take every row for new.
-        max_attempts: A row that failed so often as it is is held; None holds no row.
-        missing_retry: Hours for which a row whose id Pendo does not know is held.
+    A replacement sets the ledger aside under a name of its own, where nobody else writes into it, and compares it with
+    what the draft was made of. If another run has written into it meanwhile, it is put back. Where a warehouse can, all
+    of this is one transaction. Elsewhere a crash leaves a ledger in place, or the old one set aside, which ``ensure``
+    puts back.
     """
 
-    full_refresh: bool = False
-    max_attempts: int | None = None
-    missing_retry: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelTable:
-    """The model's side of a sync: its relation, and its columns under the warehouse's own names.
-
-    Attributes:
-        relation: The model's table or view, rendered.
-        key: The key column.
-        columns: The other mapped columns, in the order of ``SyncSpec.columns``.
-        parent: The column with the parent's id, where the id is of the form ``Parent::Child``.
-        is_part: Whether it is a part of the model, so that a record it does not have has not left the model.
-    """
-
-    relation: str
-    key: TableColumn
-    columns: tuple[TableColumn, ...]
-    parent: TableColumn | None = None
-    is_part: bool = False
-
-
-class SyncTables:
-    """The change set and the ledger of one sync.
-
-    A page's rows are tuples of bucket, seq, change, record key, and the mapped columns in the order of
-    ``SyncSpec.columns``.
-    """
-
-    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: ModelTable) -> None:
+    def __init__(self, session: Session, schema: str, sync: str) -> None:
         self._session = session
         self._schema = schema
-        self._spec = spec
-        self._source = source
-        self._changes = table_name(spec.name, "changes")
-        self._aliases = aliases_of(source.columns)
-        self._commits = Commits(session)
-        # Of a run that has taken it; nothing is written that another run could have a right to once it is lost.
-        self.lock = SyncLock(session, schema, spec.name)
-        self._ledger = LedgerTable(session, schema, spec.name)
+        self._sync = sync
+        self.name = table_name(sync, "ledger")
+
+    @property
+    def relation(self) -> str:
+        """The ledger's relation."""
+        return self._session.relation(self._schema, self.name)
+
+    def is_there(self) -> bool:
+        """Returns whether the ledger exists under its own name."""
+        return self._session.exists(self._schema, self.name)
+
+    def entries(self, destination: str) -> str | None:
+        """Returns what to select the ledger's entries from, with all columns; None when there is no ledger.
+
+        A dead run may have left the ledger under another name, an earlier version without some columns.
+
+        Args:
+            destination: What the rows of a ledger that does not say so were delivered as.
+        """
+        session, schema = self._session, self._schema
+        if session.has_columns(schema, self.name, ADDED_COLUMNS):
+            return self.relation
+        name = self.name if self.is_there() else next(iter(self._left()[0]), None)
+        if name is None:
+            return None
+        ledger = session.relation(schema, name)
+        found = {column.name.lower() for column in session.columns(None, schema, name) or ()}
+        if lacking := [column for column in ADDED_COLUMNS if column not in found]:
+            return session.sql("pendo_carried_entries", ledger=ledger, lacking=lacking, destination=destination)
+        return ledger
+
+    def ensure(self) -> None:
+        """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
+        old, drafts = self._left()
+        there = self.is_there()
+        if there and old and self._version(self.name)[0][0] == 0:
+            # A first run that woke up late made one without an entry while the ledger was set aside.
+            self._session.drop(self._schema, self.name)
+            there = False
+        if not there and old:
+            self._session.rename(self._schema, old.pop(0), self.name)
+        elif not there:
+            # Never in place of one that is there after all: it is what keeps rows from being sent twice.
+            self._session.execute("pendo_create_ledger", ledger=self.relation)
+        for name in (*old, *drafts):
+            self._session.drop(self._schema, name)
+
+    def drop(self) -> None:
+        """Drops the ledger and what a dead run left of it."""
+        # The ledger last: what is set aside would come back in its place.
+        old, drafts = self._left()
+        for name in (*old, *drafts, self.name):
+            self._session.drop(self._schema, name)
+
+    def replace(self, make: Callable[[str], bool], lock: SyncLock) -> None:
+        """Replaces the ledger, unless another run has written into it meanwhile.
+
+        Args:
+            make: Creates the new ledger under the name that it is given, and returns whether that is to take the place
+                of the old one.
+            lock: The sync's lock, which is kept meanwhile.
+
+        Raises:
+            LockLostError: If another run has taken the lock.
+            LedgerKeptError: If the warehouse refuses it, and the ledger is in its place as it was.
+            WarehouseError: If the ledger has to be put back by ``ensure``.
+        """
+        mark = secrets.token_hex(3)
+        draft, old = (table_name(self._sync, f"{kind}_{mark}") for kind in ("new", "old"))
+        before = self._version(self.name)
+        try:
+            with lock.alive():
+                wanted = make(self._session.relation(self._schema, draft))
+            if wanted:
+                lock.confirm()
+                self._put_in_place(draft, old, before)
+        except WarehouseError as error:
+            lock.confirm()
+            if self.is_there():
+                raise LedgerKeptError(error.message, error.hint) from None
+            raise
+        finally:
+            with contextlib.suppress(WarehouseError):
+                self._session.drop(self._schema, draft)
+
+    def _put_in_place(self, draft: str, old: str, before: list[Row]) -> None:
+        session, schema = self._session, self._schema
+        try:
+            with session.transaction():
+                session.rename(schema, self.name, old)
+                if self._version(old) != before:
+                    raise WarehouseError(f"Another run has written into {self.relation} while it was replaced.")
+                session.rename(schema, draft, self.name)
+                session.drop(schema, old)
+        except WarehouseError:
+            # Where no transaction has done so.
+            with contextlib.suppress(WarehouseError):
+                if old in self._left()[0] and not self.is_there():
+                    session.rename(schema, old, self.name)
+            raise
+
+    def _version(self, name: str) -> list[Row]:
+        """Returns what changes with every entry that is added: how many there are, and when the last one was made."""
+        relation = self._session.relation(self._schema, name)
+        return self._session.rows(f"select count(*) as entries, max(logged_at) as latest from {relation}")
+
+    def _left(self) -> tuple[list[str], list[str]]:
+        """Returns the ledgers that runs have set aside, and the drafts that they have left or are at work on."""
+        stem = table_name(self._sync, "")
+        names = [name for name in sorted(self._session.tables(self._schema)) if name.startswith(stem.lower())]
+        endings = [name.removeprefix(stem.lower()) for name in names]
+        old, drafts = ([stem + ending for ending in endings if kind.fullmatch(ending)] for kind in (OLD, DRAFT))
+        return old, drafts
+
+
+class SyncTables(ChangeSet):
+    """The change set and the ledger of one sync; what writes into the ledger takes the lock and ``prepare`` first."""
+
+    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: ModelTable) -> None:
+        super().__init__(session, schema, spec, source, SyncLock(session, schema, spec.name), "changes")
+        self._table = LedgerTable(session, schema, spec.name)
+        # The numbers of the last commit, and of the last one before this run; what that one delivered its rows as.
+        self._last_commit: int | None = None
+        self._earlier_commit = 0
+        self._earlier_destination: str | None = None
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's relation, for people who want to query it."""
+        return self._table.relation
+
+    @cached_property
+    def _entries(self) -> str | None:
+        # A dead run may have left the ledger under another name, an earlier version without some columns.
+        return self._table.entries(self._spec.destination)
 
     @property
     def address(self) -> str:
         """What tells this ledger from that of the same sync in another warehouse, database or schema."""
         return f"{self._session.server} {self.ledger}"
 
-    @property
-    def ledger(self) -> str:
-        """The ledger's relation, for people who want to query it."""
-        return self._ledger.relation
-
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
         self._session.ensure_schema(self._schema)
 
     def prepare(self) -> None:
-        """Creates the ledger on a first run, and undoes what a dead run has half done to it."""
-        self._ledger.ensure()
-        self._read_commits()
+        """Creates the ledger on a first run, undoes what a dead run left half done, and adds columns that lack."""
+        self._table.ensure()
+        try:
+            self._read_commits(self.ledger)
+        except WarehouseError:
+            entries = self._table.entries(self._spec.destination)
+            if entries is None or entries == self.ledger:
+                raise
+            self._carry_on(entries)
+            self._read_commits(self.ledger)
 
     def earlier_destination(self) -> str | None:
         """Returns what the ledger's last rows were delivered as, if the sync delivers to something else now."""
-        if self._commits.entries is None and (entries := self._known_entries()) is not None:
-            self._commits.read(entries)
-        return None if self._commits.destination == self._spec.destination else self._commits.destination
-
-    def plan(self, options: PlanOptions) -> list[Bucket]:
-        """Compares the model with the ledger, and stores nothing."""
-        return self._count(self._plan_alone(options))
-
-    def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
-        """Compares the model with the ledger, and writes the change set down."""
-        changes = self._session.relation(self._schema, self._changes)
-        # By its own name: without a ledger, every row would be new.
-        plan = self._plan_sql(self.ledger, options, run_id)
-        self.lock.confirm()
-        with self.lock.alive():
-            self._session.create(
-                self._schema, self._changes, self._session.sql("pendo_create_changes", relation=changes, plan=plan)
-            )
-            if index := self._session.sql("pendo_index_changes", changes=changes):
-                self._session.run(index)
-        return self._count(changes)
-
-    def preview(self, options: PlanOptions, rows: int) -> list[Row]:
-        """Returns the first rows of a plan that would be sent, without storing anything."""
-        removals = self._spec.sends_removals
-        return self._read(self._plan_alone(options), EVERYTHING, rows, removals=removals)
-
-    def change_set_run(self) -> str | None:
-        """Returns the run that wrote the change set; None when there is none, or it is empty."""
-        if not self._session.exists(self._schema, self._changes):
-            return None
-        changes = self._session.relation(self._schema, self._changes)
-        ((run_id,),) = self._session.rows(self._session.sql("pendo_change_set_run", changes=changes))
-        return None if run_id is None else str(run_id)
-
-    def read_page(self, span: Span, limit: int | None = None) -> list[Row]:
-        """Returns the rows of a page that have to be sent, or the first ``limit`` of them."""
-        return self._read(self._session.relation(self._schema, self._changes), span, limit)
-
-    def writes_bodies(self, layouts: Sequence[BodyLayout]) -> bool:
-        """Returns whether the warehouse can write such bodies at all."""
-        return bool(self._bodies_sql(EVERYTHING, layouts))
-
-    def read_bodies(self, span: Span, layouts: Sequence[BodyLayout]) -> list[Row]:
-        """Returns the rows of a page as bodies, one a layout, in the order of their positions.
-
-        A body is None where the warehouse cannot write it to the byte as ``records.render`` does.
-        """
-        return self._session.rows(self._bodies_sql(span, layouts))
-
-    def read_positions(self, span: Span) -> list[Position]:
-        """Returns the positions of a page's rows, whose columns another mapping may have written."""
-        rows = self._read(self._session.relation(self._schema, self._changes), span, None, with_columns=False)
-        return [(row[0], row[1]) for row in rows]
-
-    def invalid_reasons(self) -> list[tuple[str, int, str | None]]:
-        """Returns why rows of the change set are invalid: the reason, how many rows, and one of their keys."""
-        changes = self._session.relation(self._schema, self._changes)
-        rows = self._session.rows(self._session.sql("pendo_invalid_reasons", changes=changes))
-        return [(str(reason), int(count), key) for reason, count, key in rows]
-
-    def count_events(self, sizes: PropertySizes, options: PlanOptions | None = None) -> EventCounts:
-        """Counts the events of which Pendo would make nothing.
-
-        Args:
-            sizes: What the properties take.
-            options: The plan whose events to send are looked at; None looks at those of the change set.
-        """
-        event, columns = self._spec.event, self._columns()
-        if event is None:
-            raise ValueError(f"{self._spec.name} is no sync of events")
-        written = self._session.relation(self._schema, self._changes)
-        (counts,) = self._session.rows(
-            self._session.sql(
-                "pendo_event_concerns",
-                changes=written if options is None else self._plan_alone(options),
-                model=self._source.relation,
-                event=columns[event.name.name] if isinstance(event.name, Column) else None,
-                moment=self._moment(),
-                sizes={
-                    "fixed": sizes.fixed,
-                    "columns": [{**asdict(size), **columns[size.column]} for size in sizes.columns],
-                },
-                limits={"oldest": OLDEST_SECONDS, "future": FUTURE_SECONDS, "properties": LARGEST_PROPERTIES},
-                max_age=self._spec.max_age,
-            )
-        )
-        return EventCounts(*map(int, counts))
+        if self._last_commit is None and self._entries is not None:
+            self._read_commits(self._entries)
+        return None if self._earlier_destination == self._spec.destination else self._earlier_destination
 
     def commit(
         self,
@@ -224,22 +239,18 @@ class SyncTables:
                 (position, outcome) for position in positions if (outcome := outcomes.get(position, DELIVERED)) != usual
             ]
         for part, named in _statements(span, exceptions):
-            self._session.run(
-                self._session.sql(
-                    "pendo_commit",
-                    ledger=self.ledger,
-                    changes=self._session.relation(self._schema, self._changes),
-                    run_id=run_id,
-                    status=usual.status,
-                    detail=_shortened(usual.detail),
-                    exceptions=[
-                        {"bucket": bucket, "seq": seq, "status": outcome.status, "detail": _shortened(outcome.detail)}
-                        for (bucket, seq), outcome in named
-                    ],
-                    span=asdict(part),
-                    destination=destination or self._spec.destination,
-                    commit_number=self._next_commit(),
-                )
+            self._session.execute(
+                "pendo_commit",
+                ledger=self.ledger,
+                changes=self.changes,
+                status=usual.status,
+                detail=_shortened(usual.detail),
+                exceptions=[
+                    {"bucket": bucket, "seq": seq, "status": outcome.status, "detail": _shortened(outcome.detail)}
+                    for (bucket, seq), outcome in named
+                ],
+                span=part,
+                **self._commit_values(run_id, destination),
             )
 
     def forget(self) -> None:
@@ -247,9 +258,8 @@ class SyncTables:
         self.lock.confirm()
         if self._spec.segment is not None:
             self.segment_notes().claim()
-        self._session.drop(self._schema, self._changes)
-        self._ledger.drop()
-        self._commits = Commits(self._session)
+        self.drop_changes()
+        self._table.drop()
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
         """Begins the ledger anew, with the rows of the change set as delivered without sending them.
@@ -258,36 +268,18 @@ class SyncTables:
 
         Args:
             run_id: The run.
-            drift: What Pendo was seen to hold otherwise (``ReadBack.drift``); None takes all for equal.
+            drift: The relation of a ``DriftTable``: rows that Pendo has otherwise; None takes all for equal.
         """
-        changes = self._session.relation(self._schema, self._changes)
-        number = self._next_commit()
-
-        def adopted(ledger: str) -> bool:
-            self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
-            self._session.run(
-                self._session.sql(
-                    "pendo_adopt",
-                    ledger=ledger,
-                    changes=changes,
-                    run_id=run_id,
-                    destination=self._spec.destination,
-                    commit_number=number,
-                    drift=drift,
-                )
-            )
-            others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=self._spec.destination)
-            self._session.run(self._session.sql("pendo_carry_on", ledger=ledger, entries=others))
-            return True
-
-        self._replace(adopted)
+        adopted = {"changes": self.changes, "drift": drift, **self._commit_values(run_id)}
+        others = self._session.sql("pendo_other_entries", ledger=self.ledger, destination=self._spec.destination)
+        self._refill([("pendo_adopt", adopted), ("pendo_carry_on", {"entries": others})])
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
-        sql = self._session.sql(
+        rows = self._session.query(
             "pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION, destination=self._spec.destination
         )
-        return {str(detail).removeprefix(QUEUED_DELETION): int(rows) for detail, rows in self._session.rows(sql)}
+        return {str(detail).removeprefix(QUEUED_DELETION): int(count) for detail, count in rows}
 
     def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
         """Notes how a deletion ended.
@@ -296,20 +288,16 @@ class SyncTables:
             run_id: The run.
             job: Pendo's id of the deletion.
             detail: How it ended, in words.
-            is_undone: Whether its rows are in Pendo still, and have to be removed again.
+            is_undone: Whether its rows are still in Pendo, and have to be removed again.
         """
-        self._session.run(
-            self._session.sql(
-                "pendo_end_deletion",
-                ledger=self.ledger,
-                queued=QUEUED_DELETION,
-                destination=self._spec.destination,
-                job=job,
-                run_id=run_id,
-                detail=_shortened(detail),
-                is_undone=is_undone,
-                commit_number=self._next_commit(),
-            )
+        self._session.execute(
+            "pendo_end_deletion",
+            ledger=self.ledger,
+            queued=QUEUED_DELETION,
+            job=job,
+            detail=_shortened(detail),
+            is_undone=is_undone,
+            **self._commit_values(run_id),
         )
 
     def compact(self, keys: int) -> None:
@@ -318,69 +306,28 @@ class SyncTables:
         Args:
             keys: About how many keys the sync knows; a ledger shorter than twice that is left alone.
         """
-        ledger = self.ledger
-        ((entries,),) = self._session.rows(f"select count(*) from {ledger}")
+        entries = self._session.count(self.ledger)
         if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
             return
         if self._spec.max_age is None:
             # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
-            ((known,),) = self._session.rows(self._session.sql("pendo_count_known", ledger=ledger))
+            ((known,),) = self._session.query("pendo_count_known", ledger=self.ledger)
             if entries <= 2 * known:
                 return
-        try:
-            self._replace(partial(self._compacted, entries))
-        except WarehouseError:
-            self.lock.confirm()
-            if not self._ledger.is_there():
-                raise
-            # A view of somebody's that reads it, on PostgreSQL say: better a long ledger than no view, or no sync.
 
-    def _compacted(self, entries: int, compacted: str) -> bool:
-        """Writes a copy of the ledger without its dead rows, and returns whether that is worth it."""
-        self._session.run(
-            self._session.sql("pendo_compact_ledger", compacted=compacted, ledger=self.ledger, **self._forgetting())
-        )
-        ((living,),) = self._session.rows(f"select count(*) from {compacted}")
-        return bool(entries > 2 * living)
+        def compacted(draft: str) -> bool:
+            self._session.execute("pendo_compact_ledger", compacted=draft, ledger=self.ledger, **self._forgetting())
+            return entries > 2 * self._session.count(draft)
+
+        # A view of somebody's may read it, on PostgreSQL say: better a long ledger than no view, or no sync.
+        with contextlib.suppress(LedgerKeptError):
+            self._table.replace(compacted, self.lock)
 
     def segment_notes(self) -> SegmentNotes:
         """Returns what runs have noted of the segment that the sync fills."""
         if self._spec.segment is None:
             raise ValueError(f"{self._spec.name} fills no segment")
         return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment)
-
-    def _plan_alone(self, options: PlanOptions) -> str:
-        """Returns a plan that is stored nowhere, as something to select from."""
-        return f"({self._plan_sql(self._known_entries(), options)})"
-
-    def _plan_sql(self, ledger: str | None, options: PlanOptions, run_id: str | None = None) -> str:
-        spec, source = self._spec, self._source
-        return self._session.sql(
-            "pendo_plan",
-            model=self._planned_rows(),
-            ledger=ledger,
-            destination=spec.destination,
-            key=[asdict(column) for column in (source.parent, source.key) if column],
-            columns=[
-                {**asdict(column), "alias": alias} for column, alias in zip(source.columns, self._aliases, strict=True)
-            ],
-            fingerprint=spec.fingerprint,
-            anonymous=spec.object in ("visitor", "segment"),
-            members=spec.segment is not None,
-            deliver_once=spec.object == "track_event",
-            removals=spec.tracks_removals and not source.is_part,
-            full_refresh=options.full_refresh,
-            run_id=run_id,
-            max_attempts=options.max_attempts,
-            missing_retry=round(options.missing_retry * 3600),
-        )
-
-    def _planned_rows(self) -> str:
-        """Returns what a plan selects from: the model, or its events within ``max_age``."""
-        return self._source.relation if self._spec.max_age is None else self._recent(self._spec.max_age)
-
-    def _recent(self, seconds: int) -> str:
-        return self._session.sql("pendo_recent", model=self._source.relation, moment=self._moment(), max_age=seconds)
 
     def _forgetting(self) -> dict[str, Any]:
         """Returns what a compaction has to know to drop keys that no plan will read again."""
@@ -390,114 +337,48 @@ class SyncTables:
         seconds = max(self._spec.max_age, OLDEST_SECONDS)
         return {
             "recent": self._recent(seconds),
-            "key": [asdict(self._source.key)],
+            "key": self._source.keys,
             "max_age": seconds,
             "destination": self._spec.destination,
-            "earlier": self._commits.earlier,
+            "earlier": self._earlier_commit,
         }
 
-    def _moment(self) -> dict[str, str] | None:
-        """Returns the column that says when an event happened; None when its type does not tell."""
-        if self._spec.event is None:
-            return None
-        name = self._spec.event.timestamp.name
-        column = self._source.columns[self._spec.columns.index(name)]
-        return self._columns()[name] if column.is_moment else None
+    def _read_commits(self, entries: str) -> None:
+        """Learns where the ledger's commits end.
 
-    def _columns(self) -> dict[str, dict[str, str]]:
-        """Returns the mapped columns by the names users have for them: their own, that in the change set, the type."""
-        return {
-            name: {**asdict(column), "alias": alias}
-            for name, alias, column in zip(self._spec.columns, self._aliases, self._source.columns, strict=True)
-        }
+        Raises:
+            WarehouseError: If the ledger is not there, or lacks a column.
+        """
+        rows = self._session.query("pendo_last_commits", ledger=entries)
+        self._earlier_destination, self._earlier_commit = (rows[0][0], int(rows[0][1])) if rows else (None, 0)
+        self._last_commit = self._earlier_commit
 
-    def _known_entries(self) -> str | None:
-        """Returns what the ledger's entries are selected from; a dead run may have left it under another name."""
-        if self._commits.entries is not None:
-            return self._commits.entries
-        found = self._ledger.find()
-        return ledger_entries(self._session, self._schema, found, self._spec.destination) if found else None
-
-    def _read_commits(self) -> None:
-        """Learns where the ledger's commits end; carries a ledger on that an earlier version made."""
-        try:
-            self._commits.read(self.ledger)
-        except WarehouseError:
-            entries = carried_entries(self._session, self._schema, self._ledger.name, self._spec.destination)
-            if entries is None:
-                raise
-            self._carry_on(entries)
-            self._commits.read(self.ledger)
-
-    def _next_commit(self) -> int:
-        if self._commits.entries is None:
-            self._read_commits()
-        return self._commits.next()
-
-    def _replace(self, make: Callable[[str], bool]) -> None:
-        # Should this end in its midst, the ledger may have another name.
-        entries, self._commits.entries = self._commits.entries, None
-        self._ledger.replace(make, self.lock)
-        self._commits.entries = entries
+    def _commit_values(self, run_id: str, destination: str | None = None) -> dict[str, Any]:
+        """Returns what all entries of the next commit have in common; the lock keeps others from counting meanwhile."""
+        self._last_commit = (self._last_commit or 0) + 1
+        destination = destination or self._spec.destination
+        return {"run_id": run_id, "destination": destination, "commit_number": self._last_commit}
 
     def _carry_on(self, entries: str) -> None:
-        """Rewrites a ledger with the columns it lacked."""
-
-        def carried(ledger: str) -> bool:
-            self._session.run(self._session.sql("pendo_create_ledger", ledger=ledger))
-            self._session.run(self._session.sql("pendo_carry_on", ledger=ledger, entries=entries))
-            return True
-
+        """Rewrites a ledger of an earlier version with the columns that it lacks."""
         try:
-            self._replace(carried)
-        except WarehouseError as error:
-            self.lock.confirm()
-            if not self._ledger.is_there():
-                raise
+            self._refill([("pendo_carry_on", {"entries": entries})])
+        except LedgerKeptError as error:
             raise WarehouseError(
                 f"{self.ledger} is of an earlier version of dbt-pendo and has to be written anew: {error.message}",
                 "Drop the view that reads it, and run again. Nothing was sent.",
             ) from None
 
-    def _count(self, changes: str) -> list[Bucket]:
-        rows = self._session.rows(self._session.sql("pendo_count_changes", changes=changes))
-        return buckets_from_counts((row[0], row[1], row[2], row[3]) for row in rows)
+    def _refill(self, fills: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Replaces the ledger by a new one that some macros fill."""
 
-    def _bodies_sql(self, span: Span, layouts: Sequence[BodyLayout]) -> str:
-        changes = self._session.relation(self._schema, self._changes)
-        return self._session.sql("pendo_read_bodies", changes=changes, bodies=self._bodies(layouts), span=asdict(span))
+        def filled(draft: str) -> bool:
+            self._session.execute("pendo_create_ledger", ledger=draft)
+            for macro, arguments in fills:
+                self._session.execute(macro, ledger=draft, **arguments)
+            return True
 
-    def _bodies(self, layouts: Sequence[BodyLayout]) -> list[dict[str, Any]]:
-        """Returns layouts with the columns' names in the change set, and their types."""
-        columns = {
-            name: {"column": alias, "dtype": column.dtype}
-            for name, alias, column in zip(self._spec.columns, self._aliases, self._source.columns, strict=True)
-        }
-        return [
-            {
-                "id_key": layout.id_key,
-                "fields": [{"key": field.key, "type": field.type, **columns[field.column]} for field in layout.fields],
-            }
-            for layout in layouts
-        ]
-
-    def _read(
-        self, changes: str, span: Span, limit: int | None, with_columns: bool = True, removals: bool = True
-    ) -> list[Row]:
-        def read(part: Span, columns: Sequence[Wanted]) -> list[Row]:
-            return self._session.rows(
-                self._session.sql(
-                    "pendo_read_page",
-                    changes=changes,
-                    columns=[asdict(column) for column in columns],
-                    span=asdict(part),
-                    row_limit=limit,
-                    removals=removals,
-                )
-            )
-
-        columns = zip(self._aliases, self._source.columns, strict=True) if with_columns else ()
-        return read_span(read, span, [Wanted(alias, column.dtype) for alias, column in columns])
+        self._table.replace(filled, self.lock)
 
 
 def _most_common(positions: Sequence[Position], outcomes: Mapping[Position, Outcome]) -> Outcome:

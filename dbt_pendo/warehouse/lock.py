@@ -86,13 +86,12 @@ class SyncLock:
 
         Raises:
             LockedError: If another run has it.
-            WarehouseError: If the lock can be neither created nor read.
         """
         identifier = self._identifier
         dead: list[str] = []
         while True:
             try:
-                self._session.run(self._session.sql("pendo_create_lock", **self._sign(identifier, run_id)))
+                self._session.execute("pendo_create_lock", **self._sign(identifier, run_id))
                 break
             except WarehouseError as refused:
                 holder = self._read(identifier)
@@ -114,7 +113,6 @@ class SyncLock:
 
         Raises:
             LockLostError: If it is not ours any more.
-            WarehouseError: If the warehouse does not answer.
         """
         # By the clock on the wall: the other one stands still while a machine sleeps.
         if abs(time.time() - self._renewed_at) >= RENEW_EVERY:
@@ -125,25 +123,25 @@ class SyncLock:
 
         Raises:
             LockLostError: If it is not.
-            WarehouseError: If the warehouse does not answer.
         """
         if self._run_id:
             self._renew()
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:
-        """Gives signs of life while the block waits for long statements; ``confirm`` tells whether that was in vain."""
+        """Gives signs of life while the block waits for long statements; ``confirm`` says whether the lock was lost."""
+        if not self._run_id:
+            yield
+            return
         over = threading.Event()
         signs = threading.Thread(target=self._give_signs, args=(over,), name="dbt-pendo-lock", daemon=True)
-        if self._run_id:
-            signs.start()
+        signs.start()
         try:
             yield
         finally:
             over.set()
-            if signs.ident is not None:
-                # One whose connection hangs is not waited for.
-                signs.join(RENEW_EVERY)
+            # One whose connection hangs is not waited for.
+            signs.join(RENEW_EVERY)
 
     def release(self) -> None:
         """Gives the lock back, if it is still ours."""
@@ -157,14 +155,14 @@ class SyncLock:
         return chain[-1][1] if chain else None
 
     def break_(self) -> None:
-        """Removes the lock, whoever holds it."""
+        """Removes the lock, no matter who holds it."""
         self._drop(self._chain())
 
     def _renew(self) -> None:
         chain = self._chain()
         if not self._is_ours(chain):
             raise LockLostError(self._sync, chain[-1][1] if chain else None)
-        self._session.run(self._session.sql("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id)))
+        self._session.execute("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id))
         self._renewed_at = time.time()
 
     def _give_signs(self, over: threading.Event) -> None:
@@ -194,7 +192,7 @@ class SyncLock:
         """Returns who made a table of the lock; None when there is none."""
         lock = self._session.relation(self._schema, identifier)
         try:
-            rows = self._session.rows(self._session.sql("pendo_read_lock", lock=lock))
+            rows = self._session.query("pendo_read_lock", lock=lock)
         except WarehouseError:
             if identifier.lower() in self._session.tables(self._schema):
                 raise

@@ -11,19 +11,11 @@ from dbt_pendo.warehouse.session import TableColumn
 LONGEST_NAME = 50
 # Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
 OWN_COLUMNS = frozenset(
-    {
+    [
         *("bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"),
-        *(
-            "present",
-            "copies",
-            "delivered_hash",
-            "settled_number",
-            "failed_number",
-            "failed_at",
-            "failed_status",
-            "next_change",
-        ),
-    }
+        *("present", "copies", "delivered_hash", "settled_number", "failed_number", "failed_at", "failed_status"),
+        "next_change",
+    ]
 )
 
 

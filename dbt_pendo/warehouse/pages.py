@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from operator import add, attrgetter
 
 from dbt_pendo.outcomes import Position
 
@@ -25,28 +26,20 @@ class Planned:
         return self.added + self.changed + self.removed
 
     def __add__(self, other: Planned) -> Planned:
-        return Planned(
-            self.added + other.added,
-            self.changed + other.changed,
-            self.removed + other.removed,
-            self.unchanged + other.unchanged,
-            self.invalid + other.invalid,
-            self.held + other.held,
-        )
+        return Planned(*map(add, _counts(self), _counts(other)))
+
+
+_counts = attrgetter("added", "changed", "removed", "unchanged", "invalid", "held")
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What a change set holds of one bucket.
+    """What a change set has of one bucket."""
 
-    Attributes:
-        name: Three hex digits.
-        planned: Its rows by kind.
-        last_seq: Where a ``--limit`` cuts it; None when it is whole.
-    """
-
+    # Three hex digits.
     name: str
     planned: Planned
+    # Where a `--limit` cuts it; None when it is whole.
     last_seq: int | None = None
 
     @property

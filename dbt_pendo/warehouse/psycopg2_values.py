@@ -1,6 +1,6 @@
 """Has psycopg2 read every value of every type: one that it cannot read would fail a whole page.
 
-What Python has no word for is ``unreadable``, and an array of any type a list. Adapters with another driver
+A value that Python cannot hold is ``unreadable``, and an array of any type is a list. Adapters with another driver
 are left alone.
 """
 
@@ -17,7 +17,7 @@ Read: TypeAlias = Callable[[Any, Any], Any]
 
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
 _CLOCKS = frozenset({"time", "timetz"})
-# Of these there are values of which psycopg2 can make nothing.
+# Some values of these types psycopg2 cannot read.
 _GUARDED = frozenset({"interval", "json", "jsonb"})
 _TYPES = "select oid, typname, typtype, typbasetype, typarray, typdelim from pg_catalog.pg_type"
 
@@ -72,7 +72,7 @@ def _reader(name: str, kind: str, usual: Read | None) -> Read | None:
     if usual is None:
         return None
     if name in _MOMENTS:
-        return _moment(usual)
+        return _guarded(usual, "is outside the years 1 to 9999")
     if name in _CLOCKS:
         # The end of a day, which Python takes for its beginning.
         return lambda text, cursor: text if text and text.startswith("24:") else usual(text, cursor)
@@ -83,17 +83,10 @@ def _reader(name: str, kind: str, usual: Read | None) -> Read | None:
     return None
 
 
-def _moment(usual: Read) -> Read:
-    guarded = _guarded(usual, "is outside the years 1 to 9999")
-
-    def read(text: Any, cursor: Any) -> Any:
-        return {UNREADABLE: "infinite"} if text in ("infinity", "-infinity") else guarded(text, cursor)
-
-    return read
-
-
 def _guarded(usual: Read, what: str) -> Read:
     def read(text: Any, cursor: Any) -> Any:
+        if text in ("infinity", "-infinity"):
+            return {UNREADABLE: "infinite"}
         try:
             value = usual(text, cursor)
             if isinstance(value, str):

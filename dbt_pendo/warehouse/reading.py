@@ -19,26 +19,24 @@ MOST_TRIES = 200
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:\+00(?::?00)?|Z| UTC)?)?", re.ASCII)
 
 
+Row: TypeAlias = tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A column to read.
-
-    Attributes:
-        alias: Its name where it is read.
-        dtype: Its type, in the warehouse's words.
-        as_text: Whether the warehouse makes text of it, which every driver can read.
-    """
+    """A column to read."""
 
     alias: str
     dtype: str
+    # Whether the warehouse makes text of it, which every driver can read.
     as_text: bool = False
 
 
 # Reads the columns of a span: rows that begin with what tells them apart, and end with the columns.
-Read: TypeAlias = Callable[[Span, Sequence[Wanted]], list[tuple[Any, ...]]]
+Read: TypeAlias = Callable[[Span, Sequence[Wanted]], list[Row]]
 
 
-def read_span(read: Read, span: Span, columns: Sequence[Wanted]) -> list[tuple[Any, ...]]:
+def read_span(read: Read, span: Span, columns: Sequence[Wanted]) -> list[Row]:
     """Reads rows; what the driver cannot read is ``unreadable``.
 
     Args:
@@ -93,7 +91,7 @@ def _readable(read: Read, column: Wanted, places: Sequence[Any], tries: Iterator
                 yield from _readable(read, column, part, tries)
 
 
-def _by_place(rows: Sequence[tuple[Any, ...]]) -> dict[Any, Any]:
+def _by_place(rows: Sequence[Row]) -> dict[Any, Any]:
     return {row[:2]: row[-1] for row in rows}
 
 

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from dbt_pendo.warehouse.entries import ledger_entries
-from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, Row
-from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.pages import Planned, Span
-from dbt_pendo.warehouse.reading import Wanted, read_span
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable
+from dbt_pendo.warehouse.reading import Row, Wanted, read_span
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 RUNS_TABLE = "pendo_runs"
 
 
 def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
-    """Appends one row, and creates the table on a first run.
-
-    Args:
-        session: The warehouse.
-        schema: The schema of the bookkeeping.
-        row: A value for each column of the macro ``pendo_run_columns``.
-
-    Raises:
-        WarehouseError: If the warehouse refuses it.
-    """
+    """Appends a row: a value for each column of the macro ``pendo_run_columns``. Creates the table if needed."""
     runs = session.relation(schema, RUNS_TABLE)
     entry = session.sql("pendo_log_run", runs=runs, result=dict(row))
     try:
@@ -36,7 +26,7 @@ def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
         session.ensure_schema(schema)
         # Another run may do the same right now; then the table is there as well.
         with contextlib.suppress(WarehouseError):
-            session.run(session.sql("pendo_create_runs", runs=runs))
+            session.execute("pendo_create_runs", runs=runs)
         session.run(entry)
 
 
@@ -45,17 +35,13 @@ REASONS_READ = 10_000
 ENTRIES_READ = 100
 # The destination of entries that an earlier version made, and that no sync has carried on yet.
 NOT_NOTED = ""
-# Statuses of a sync that came to its end, whatever became of single rows.
+# Statuses of a sync that came to its end, even if rows were rejected.
 COMPLETE = frozenset({"success", "partial"})
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedSync:
-    """One sync of a past run, as the run log has it; see ``SyncResult`` for its words.
-
-    Attributes:
-        logged_at: When it ended, by the warehouse's clock, in UTC.
-    """
+    """One sync of a past run, as the run log has it, in the order of its columns; see ``SyncResult`` for its words."""
 
     run_id: str
     sync: str
@@ -71,6 +57,7 @@ class LoggedSync:
     retries: int
     bytes: int
     duration: float
+    # When it ended, by the warehouse's clock, in UTC.
     logged_at: str
 
 
@@ -96,14 +83,10 @@ class FailedRow:
 
 @dataclass(frozen=True, slots=True)
 class LatestSync:
-    """The last that the run log has of a sync.
-
-    Attributes:
-        last: Its last run.
-        completed_at: When it last went through to its end, by the warehouse's clock, in UTC; None for never.
-    """
+    """The last that the run log has of a sync."""
 
     last: LoggedSync
+    # When it last came to its end, by the warehouse's clock, in UTC; None for never.
     completed_at: str | None
 
 
@@ -124,30 +107,19 @@ class OpenRow:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC.
-
-    Attributes:
-        destination: What the row was delivered as; None when an earlier version has not noted it.
-    """
+    """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC."""
 
     status: str
     detail: str | None
     attempts: int | None
     run_id: str
     logged_at: str
+    # What the row was delivered as; None when an earlier version has not noted it.
     destination: str | None
 
 
 class History:
-    """Reads the bookkeeping; knows neither manifest nor mapping.
-
-    Args:
-        session: The warehouse.
-        schema: The schema of the bookkeeping.
-
-    Raises:
-        WarehouseError: In every method, if the warehouse refuses it.
-    """
+    """Reads the run log and the ledgers; knows neither manifest nor mapping."""
 
     def __init__(self, session: Session, schema: str) -> None:
         self._session = session
@@ -160,11 +132,7 @@ class History:
             limit: How many runs.
             run: Only runs whose id is this, or begins or ends so.
         """
-        if not self._session.exists(self._schema, RUNS_TABLE):
-            return []
-        runs = self._session.relation(self._schema, RUNS_TABLE)
-        rows = self._session.rows(self._session.sql("pendo_read_runs", runs=runs, run_limit=limit, run=run))
-        return [_logged_sync(row) for row in rows]
+        return self._logged("pendo_read_runs", run_limit=limit, run=run)
 
     def recent(self, syncs: Sequence[str], but: str, limit: int) -> dict[str, list[LoggedSync]]:
         """Returns of each sync its latest runs that were neither skipped nor interrupted, the latest first.
@@ -175,22 +143,16 @@ class History:
             limit: How many runs of each sync.
         """
         found: dict[str, list[LoggedSync]] = {sync: [] for sync in syncs}
-        if not syncs or not self._session.exists(self._schema, RUNS_TABLE):
-            return found
-        runs = self._session.relation(self._schema, RUNS_TABLE)
-        sql = self._session.sql("pendo_read_recent_runs", runs=runs, syncs=list(syncs), but=but, row_limit=limit)
-        for logged in map(_logged_sync, self._session.rows(sql)):
-            found[logged.sync].append(logged)
+        if syncs:
+            for logged in self._logged("pendo_read_recent_runs", syncs=list(syncs), but=but, row_limit=limit):
+                found[logged.sync].append(logged)
         return found
 
     def latest_syncs(self) -> list[LatestSync]:
         """Returns the last that the run log has of each sync."""
-        if not self._session.exists(self._schema, RUNS_TABLE):
-            return []
-        runs = self._session.relation(self._schema, RUNS_TABLE)
         found: dict[str, list[LoggedSync]] = {}
-        for row in self._session.rows(self._session.sql("pendo_latest_syncs", runs=runs)):
-            found.setdefault((logged := _logged_sync(row)).sync, []).append(logged)
+        for logged in self._logged("pendo_latest_syncs"):
+            found.setdefault(logged.sync, []).append(logged)
         return [
             LatestSync(rows[0], next((row.logged_at for row in rows if row.status in COMPLETE), None))
             for rows in found.values()
@@ -198,12 +160,8 @@ class History:
 
     def reasons(self, sync: str, run_id: str) -> list[Reason]:
         """Returns why rows of a run were not delivered, the most frequent reason first."""
-        return [
-            Reason(str(status), detail, int(rows), example)
-            for status, detail, rows, example in self._ledger_rows(
-                "pendo_reasons", sync, run_id=run_id, row_limit=REASONS_READ
-            )
-        ]
+        found = self._ledger_rows("pendo_reasons", sync, run_id=run_id, row_limit=REASONS_READ)
+        return [Reason(status, detail, int(rows), example) for status, detail, rows, example in found]
 
     def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[FailedRow]:
         """Returns the rows of a run that ended in one of some statuses."""
@@ -213,31 +171,19 @@ class History:
     def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[OpenRow]:
         """Returns the rows whose last entry in the ledger has one of some statuses, by status and key."""
         found = self._ledger_rows("pendo_open_rows", sync, statuses=list(statuses), row_limit=limit)
-        return [
-            OpenRow(key, status, detail, attempts, str(run_id), _moment(at))
-            for key, status, detail, attempts, run_id, at in found
-        ]
+        return [OpenRow(*(*row, _moment(at))) for *row, at in found]
 
     def entries(self, sync: str, key: str) -> list[Entry]:
         """Returns what the ledger has of a key, the latest first."""
         found = self._ledger_rows("pendo_key_history", sync, record_key=key, row_limit=ENTRIES_READ)
-        return [
-            Entry(status, detail, attempts, str(run_id), _moment(at), destination or None)
-            for status, detail, attempts, run_id, at, destination in found
-        ]
+        return [Entry(*(*row, _moment(at), destination or None)) for *row, at, destination in found]
 
     def model_rows(self, source: ModelTable, key: str) -> list[Row]:
         """Returns the model's rows of a key: its columns in the order of ``SyncSpec.columns``; two at most."""
 
         def read(_: Span, columns: Sequence[Wanted]) -> list[Row]:
-            rows = self._session.rows(
-                self._session.sql(
-                    "pendo_model_rows",
-                    model=source.relation,
-                    key=[asdict(column) for column in (source.parent, source.key) if column],
-                    columns=[asdict(column) for column in columns],
-                    record_key=key,
-                )
+            rows = self._session.query(
+                "pendo_model_rows", model=source.relation, key=source.keys, columns=columns, record_key=key
             )
             # What tells the two apart is their order.
             return [(row[0], f"row {at}", *row[1:]) for at, row in enumerate(rows)]
@@ -245,36 +191,24 @@ class History:
         wanted = [Wanted(column.name, column.dtype) for column in source.columns]
         return [row[2:] for row in read_span(read, EVERYTHING, wanted)]
 
+    def _logged(self, macro: str, **arguments: Any) -> list[LoggedSync]:
+        if not self._session.exists(self._schema, RUNS_TABLE):
+            return []
+        runs = self._session.relation(self._schema, RUNS_TABLE)
+        found = []
+        for row in self._session.query(macro, runs=runs, **arguments):
+            *values, duration, logged_at = row
+            numbers = [int(count or 0) for count in values[6:]]
+            values[6:] = [Planned(*numbers[:6]), *numbers[6:], float(duration or 0), _moment(logged_at)]
+            found.append(LoggedSync(*values))
+        return found
+
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        found = LedgerTable(self._session, self._schema, sync).find()
-        ledger = ledger_entries(self._session, self._schema, found, NOT_NOTED) if found else None
-        return [] if ledger is None else self._session.rows(self._session.sql(macro, ledger=ledger, **arguments))
-
-
-def _logged_sync(row: Row) -> LoggedSync:
-    run_id, sync, unique_id, object_, status, message, *counts, duration, logged_at = row
-    numbers = [int(count or 0) for count in counts]
-    delivered, missing, rejected, requests, retries, sent_bytes = numbers[6:]
-    return LoggedSync(
-        run_id=str(run_id),
-        sync=str(sync),
-        unique_id=str(unique_id),
-        object=str(object_),
-        status=str(status),
-        message=message,
-        planned=Planned(*numbers[:6]),
-        delivered=delivered,
-        missing=missing,
-        rejected=rejected,
-        requests=requests,
-        retries=retries,
-        bytes=sent_bytes,
-        duration=float(duration or 0.0),
-        logged_at=_moment(logged_at),
-    )
+        ledger = LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)
+        return [] if ledger is None else self._session.query(macro, ledger=ledger, **arguments)
 
 
 def _moment(value: Any) -> str:
-    """Returns a timestamp in UTC as ISO 8601, whatever the driver made of it."""
+    """Returns a timestamp in UTC as ISO 8601, from any form a driver gives it."""
     text = value.isoformat(timespec="milliseconds") if hasattr(value, "isoformat") else str(value)
     return f"{text.replace('+00:00', '').replace(' ', 'T').rstrip('Z')}Z"

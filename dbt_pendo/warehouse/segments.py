@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 SEGMENTS_TABLE = "pendo_segments"
@@ -31,58 +32,50 @@ class SegmentNotes:
 
     def latest(self) -> NotedSegment | None:
         """Returns the segment that the sync fills; None when no run has noted one."""
-        if (segments := self._notes()) is None:
-            return None
-        rows = self._session.rows(
-            self._session.sql("pendo_read_segment", segments=segments, sync=self._sync, segment=self._segment)
-        )
-        return NotedSegment(str(rows[0][0]), rows[0][1] == MEMBERS_KNOWN) if rows else None
+        row = self._first("pendo_read_segment", sync=self._sync, segment=self._segment)
+        return NotedSegment(str(row[0]), row[1] == MEMBERS_KNOWN) if row else None
 
     def note(self, segment: NotedSegment) -> None:
         """Notes Pendo's id of the segment, by which it is found even under another name."""
-        if not self._has_numbers():
-            is_there = self._session.exists(self._schema, SEGMENTS_TABLE)
-            change = "pendo_number_segments" if is_there else "pendo_create_segments"
+        if (notes := self._notes()) != self._segments:
+            change = "pendo_number_segments" if notes else "pendo_create_segments"
             # Another run may do the same right now; then the table, or its column, is there as well.
             with contextlib.suppress(WarehouseError):
-                self._session.run(self._session.sql(change, segments=self._segments))
-        self._session.run(
-            self._session.sql(
-                "pendo_note_segment",
-                segments=self._segments,
-                sync=self._sync,
-                segment=self._segment,
-                segment_id=segment.id,
-                members=MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT,
-            )
+                self._session.execute(change, segments=self._segments)
+        self._session.execute(
+            "pendo_note_segment",
+            segments=self._segments,
+            sync=self._sync,
+            segment=self._segment,
+            segment_id=segment.id,
+            members=MEMBERS_KNOWN if segment.known else MEMBERS_IN_DOUBT,
         )
 
     def filler(self, segment_id: str) -> str | None:
-        """Returns the sync that has noted a segment last, of whichever project; None when none has."""
+        """Returns the sync that has noted a segment last, in any project; None when none has."""
         return self._latest_of_all("sync", "segment_id", segment_id)
 
     def claim(self) -> None:
-        """Puts the members in doubt, and makes this sync the one to replace them, whichever filled it before."""
+        """Puts the members in doubt, and makes this sync the one to replace them, even if another filled it before."""
         noted = self.latest()
         segment_id = noted.id if noted else self._latest_of_all("segment_id", "segment", self._segment)
         if segment_id:
             self.note(NotedSegment(segment_id, known=False))
 
     def _latest_of_all(self, wanted: str, column: str, value: str) -> str | None:
-        if (segments := self._notes()) is None:
-            return None
-        note = {"wanted": wanted, "column": column, "value": value}
-        rows = self._session.rows(self._session.sql("pendo_latest_segment_note", segments=segments, **note))
-        return str(rows[0][0]) if rows else None
+        row = self._first("pendo_latest_segment_note", wanted=wanted, column=column, value=value)
+        return str(row[0]) if row else None
+
+    def _first(self, macro: str, **arguments: str) -> Row | None:
+        notes = self._notes()
+        rows = self._session.query(macro, segments=notes, **arguments) if notes else []
+        return rows[0] if rows else None
 
     def _notes(self) -> str | None:
         """Returns what to select notes from; None when there are none."""
-        if self._has_numbers():
+        if self._session.has_columns(self._schema, SEGMENTS_TABLE, ("note_number",)):
             return self._segments
         if self._session.exists(self._schema, SEGMENTS_TABLE):
             # An earlier version made it, and no sync has written to it since.
             return self._session.sql("pendo_unnumbered_segments", segments=self._segments)
         return None
-
-    def _has_numbers(self) -> bool:
-        return self._session.has_columns(self._schema, SEGMENTS_TABLE, ("note_number",))

@@ -36,21 +36,15 @@ class UnreadableError(WarehouseError):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where dbt finds the warehouse, in dbt's own words.
+    """Where dbt finds the warehouse, in dbt's own words."""
 
-    Attributes:
-        project_dir: The user's dbt project; its ``dbt_project.yml`` names the profile. There need be none if
-            ``profile`` does.
-        profiles_dir: The folder of ``profiles.yml``; None leaves the search to dbt's rule.
-        profile: A profile other than the project's.
-        target: A target other than the profile's default.
-        vars: dbt variables, for profiles that use them.
-    """
-
+    # Its `dbt_project.yml` names the profile. There need be none if `profile` does.
     project_dir: Path
+    # The folder of `profiles.yml`; None leaves the search to dbt's rule.
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    # For profiles that use them.
     vars: Mapping[str, Any] | None = None
 
 
@@ -68,24 +62,18 @@ class TableColumn:
 
 
 class Session:
-    """An open adapter.
-
-    Attributes:
-        server: The machine, account or file that holds the database; of no meaning but to tell two apart.
-        target: The target's name.
-        database: The target's database.
-        schema: The target's schema.
-        role: The role or user we are to the warehouse; None where the profile does not say.
-    """
+    """An open adapter."""
 
     def __init__(self, adapter: Any, credentials: Any) -> None:
         self._adapter = adapter
         # Of each thread, for each has a connection of its own.
         self._state = _ConnectionState()
+        # The machine, account or file that holds the database; only good to tell two apart.
         self.server: str = str(credentials.unique_field)
         self.target: str = str(adapter.config.target_name)
         self.database: str = credentials.database
         self.schema: str = credentials.schema
+        # Who we are to the warehouse; None where the profile does not say.
         self.role: str | None = getattr(credentials, "role", None) or getattr(credentials, "user", None)
 
     def sql(self, macro: str, **arguments: Any) -> str:
@@ -94,11 +82,7 @@ class Session:
             return str(self._adapter.execute_macro(macro, project="dbt_pendo", kwargs=arguments)).strip()
 
     def run(self, sql: str) -> None:
-        """Runs one statement and commits it.
-
-        Raises:
-            WarehouseError: If the warehouse refuses it.
-        """
+        """Runs one statement and commits it."""
         with self._connected():
             self._adapter.execute(sql, auto_begin=True)
             self._commit()
@@ -108,12 +92,21 @@ class Session:
 
         Whole, because dbt-duckdb has one cursor a connection: a next statement would cut this one short. Not
         through dbt's agate tables, which are five to ten times slower and heavier.
-
-        Raises:
-            WarehouseError: If the warehouse refuses it.
         """
         with self._connected():
             return self._rows(sql)
+
+    def execute(self, macro: str, **arguments: Any) -> None:
+        """Runs the statement that a macro renders, and commits it."""
+        self.run(self.sql(macro, **arguments))
+
+    def query(self, macro: str, **arguments: Any) -> list[tuple[Any, ...]]:
+        """Returns the answer to the query that a macro renders."""
+        return self.rows(self.sql(macro, **arguments))
+
+    def count(self, relation: str) -> int:
+        """Returns how many rows a table has."""
+        return int(self.rows(f"select count(*) from {relation}")[0][0])
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -140,11 +133,7 @@ class Session:
 
     @contextlib.contextmanager
     def beside(self) -> Iterator[None]:
-        """Gives another thread a connection of its own, for statements while one of ours is under way.
-
-        Raises:
-            WarehouseError: If the warehouse cannot be reached.
-        """
+        """Gives another thread a connection of its own, for statements while one of ours is under way."""
         with _readable_errors(), self._adapter.connection_named("dbt_pendo_beside"):
             self._connect()
             yield
@@ -152,11 +141,8 @@ class Session:
     def own_schema(self, named: str | None) -> str:
         """Returns the schema of our tables, which the macro ``pendo_schema`` finds as well.
 
-        Args:
-            named: What the settings say; None leaves it to the target's schema.
-
         Raises:
-            ConfigError: If that is too long for the warehouse, which would cut it without a word.
+            ConfigError: If the name that the settings give is too long: the warehouse would cut it without a word.
         """
         if not named:
             return self.sql("pendo_schema_beside", schema=self.schema)
@@ -173,12 +159,11 @@ class Session:
         return str(self._relation(schema, identifier))
 
     def exists(self, schema: str, identifier: str) -> bool:
-        """Returns whether a table of ours exists by now, whatever runs elsewhere have done since we last looked."""
-        with contextlib.suppress(WarehouseError):
-            # Cheaper than dbt's listing of the whole schema.
-            self.rows(f"select 1 from {self._relation(schema, identifier)} where 1 = 0")
-            return True
-        return any(self._is_name(relation.identifier, identifier) for relation in self._relations(schema))
+        """Returns whether a table of ours exists now: a run elsewhere may have created or dropped it."""
+        # A query is cheaper than dbt's listing of the whole schema.
+        return self.has_columns(schema, identifier, ("1",)) or any(
+            self._is_name(relation.identifier, identifier) for relation in self._relations(schema)
+        )
 
     def has_columns(self, schema: str, identifier: str, names: Sequence[str]) -> bool:
         """Returns whether there is a table of ours with these columns."""
@@ -200,8 +185,8 @@ class Session:
         name = {"database": database or self.database, "schema": schema, "identifier": identifier}
         with self._connected():
             listed = self._adapter.get_relation(**name)
-            if listed is not None and (columns := self._adapter.get_columns_in_relation(listed)):
-                return [TableColumn(column.name, _dtype(column)) for column in columns]
+            if listed is not None and (columns := self._columns_of(listed)):
+                return columns
         # Not all that can be read is in the lists that dbt looks into: PostgreSQL's have no materialized views.
         relation = listed or self._adapter.Relation.create(**name, quote_policy=self._adapter.config.quoting)
         try:
@@ -213,8 +198,7 @@ class Session:
         if sql := self.sql("pendo_columns", relation=relation):
             return [TableColumn(str(found), str(dtype)) for found, dtype in self.rows(sql)]
         with self._connected():
-            columns = self._adapter.get_columns_in_relation(relation)
-            return [TableColumn(column.name, _dtype(column)) for column in columns] or None
+            return self._columns_of(relation) or None
 
     def all_column_names(self, database: str | None, schema: str, identifier: str) -> frozenset[str]:
         """Returns the names of a table's columns, with those that we may not read; empty where nothing tells them."""
@@ -265,12 +249,15 @@ class Session:
         self._commit()
         return rows
 
+    def _columns_of(self, relation: Any) -> list[TableColumn]:
+        return [TableColumn(column.name, _dtype(column)) for column in self._adapter.get_columns_in_relation(relation)]
+
     def _relations(self, schema: str) -> list[Any]:
         """Returns what is in a schema by now."""
         with self._connected():
             self._adapter.cache.clear()
             found = self._adapter.list_relations(self.database, schema)
-            # Some adapters begin a transaction to list, and whatever is read in it later is as old as it is.
+            # Some adapters begin a transaction to list; what is read in it later would be as old as that.
             self._commit()
             # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
             return [relation for relation in found if self._is_name(relation.schema, schema)]
@@ -300,7 +287,7 @@ class Session:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[None]:
-        """Runs statements on a connection that is opened again if it was lost, and makes our errors of theirs."""
+        """Runs statements on a connection that is opened again if it was lost, and turns their errors into ours."""
         if self._state.is_lost and not self._state.in_transaction:
             with _readable_errors(what="The connection to the warehouse was lost, and it cannot be reached again"):
                 self._reconnect()
@@ -363,8 +350,12 @@ def open_session(connection: Connection) -> Iterator[Session]:
     with contextlib.ExitStack() as stack:
         session = stack.enter_context(unconnected_session(connection))
         adapter = session._adapter
-        stack.callback(_let_go, adapter)
-        _silence_pyspark()
+        # dbt-duckdb keeps the file open, and locked, beyond its connections.
+        stack.callback(getattr(adapter.connections, "close_all_connections", lambda: None))
+        stack.callback(adapter.cleanup_connections)
+        if (pyspark := sys.modules.get("pyspark.logger")) is not None:
+            # It would print a refused statement with its stack trace; we say what it was.
+            pyspark.PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
         with _readable_errors(WarehouseError, f"The warehouse ({adapter.type()}) cannot be reached"):
             # At once, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
@@ -439,27 +430,11 @@ def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
     return list(map(tuple, cursor.fetchall()))
 
 
-def _silence_pyspark() -> None:
-    """Keeps pyspark, where it is loaded, from printing a refused statement with its stack trace: we say what it was."""
-    logger = sys.modules.get("pyspark.logger")
-    if logger is not None:
-        logger.PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
-
-
-def _let_go(adapter: Any) -> None:
-    """Closes what the adapter holds."""
-    adapter.cleanup_connections()
-    # dbt-duckdb keeps the file open, and locked, beyond its connections.
-    close_database = getattr(adapter.connections, "close_all_connections", None)
-    if close_database is not None:
-        close_database()
-
-
 @contextlib.contextmanager
 def _readable_errors(
     kind: type[DbtPendoError] = WarehouseError, what: str = "The warehouse refused a statement"
 ) -> Iterator[None]:
-    """Turns whatever dbt or a driver raises into one of our errors, without its traceback."""
+    """Turns any error of dbt or a driver into one of ours, without its traceback."""
     try:
         yield
     except DbtPendoError:
@@ -471,10 +446,8 @@ def _readable_errors(
 
 def _default_profiles_dir(project_dir: Path) -> Path:
     """Returns where dbt would look: here, then ``~/.dbt``; the project's own folder comes between."""
-    for folder in (Path.cwd(), project_dir):
-        if (folder / "profiles.yml").exists():
-            return folder
-    return Path.home() / ".dbt"
+    folders = (folder for folder in (Path.cwd(), project_dir) if (folder / "profiles.yml").exists())
+    return next(folders, Path.home() / ".dbt")
 
 
 def _dbt_package() -> Path:

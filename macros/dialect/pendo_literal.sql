@@ -7,6 +7,11 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Texts as literals, with commas between them. #}
+{% macro pendo_literals(texts) -%}
+    {%- for text in texts -%}{{ dbt_pendo.pendo_literal(text) }}{{ ', ' if not loop.last }}{%- endfor -%}
+{%- endmacro %}
+
 {% macro default__pendo_quote_text(text) -%}
     '{{ text | replace("'", "''") }}'
 {%- endmacro %}

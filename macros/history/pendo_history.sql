@@ -3,9 +3,7 @@
 {# The rows of the latest runs, the latest run first; `run` is one run's id, or how it begins or ends. #}
 {% macro pendo_read_runs(runs, run_limit, run=none) %}
 select
-    {%- for column in dbt_pendo.pendo_run_columns() %}
-    log.{{ column[0] }},
-    {%- endfor %}
+    log.{{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', log.') }},
     {{ dbt_pendo.pendo_fetched('log.logged_at', 'timestamp') }}
 from {{ runs }} log
 inner join (
@@ -34,16 +32,14 @@ order by log.run_id desc, log.logged_at
 #}
 {% macro pendo_read_recent_runs(runs, syncs, but, row_limit) %}
 select
-    {%- for column in dbt_pendo.pendo_run_columns() %}
-    recent.{{ column[0] }},
-    {%- endfor %}
+    recent.{{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', recent.') }},
     {{ dbt_pendo.pendo_fetched('recent.logged_at', 'timestamp') }}
 from (
     select
         log.*,
         row_number() over (partition by {{ dbt_pendo.pendo_exact('sync') }} order by logged_at desc, run_id desc) as age
     from {{ runs }} log
-    where {{ dbt_pendo.pendo_exact('sync') }} in ({% for sync in syncs %}{{ dbt_pendo.pendo_literal(sync) }}{{ ', ' if not loop.last }}{% endfor %})
+    where {{ dbt_pendo.pendo_exact('sync') }} in ({{ dbt_pendo.pendo_literals(syncs) }})
         and status not in ('skipped', 'interrupted')
         and run_id <> {{ dbt_pendo.pendo_literal(but) }}
 ) recent
@@ -69,7 +65,7 @@ limit {{ row_limit }}
 select record_key, status, detail, attempts
 from {{ ledger }} entries
 where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
-    and status in ({% for status in statuses %}{{ dbt_pendo.pendo_literal(status) }}{{ ', ' if not loop.last }}{% endfor %})
+    and status in ({{ dbt_pendo.pendo_literals(statuses) }})
 order by status desc, record_key
 {%- if row_limit is not none %}
 limit {{ row_limit }}
@@ -109,9 +105,7 @@ limit 2
 {# Of each sync the latest row of a run that came to its end, and of one that did not; the latest row first. #}
 {% macro pendo_latest_syncs(runs) %}
 select
-    {%- for column in dbt_pendo.pendo_run_columns() %}
-    {{ column[0] }},
-    {%- endfor %}
+    {{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', ') }},
     {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
 from (
     select
@@ -139,9 +133,7 @@ order by sync, run_id desc, logged_at desc
 
 {# The rows whose last entry has one of some statuses: what was not delivered, and has not been since. #}
 {% macro pendo_open_rows(ledger, statuses, row_limit) %}
-{%- set wanted -%}
-    status in ({% for status in statuses %}{{ dbt_pendo.pendo_literal(status) }}{{ ', ' if not loop.last }}{% endfor %})
-{%- endset -%}
+{%- set wanted = 'status in (' ~ dbt_pendo.pendo_literals(statuses) ~ ')' -%}
 {%- set key = dbt_pendo.pendo_exact('record_key') -%}
 select record_key, status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
 from (

@@ -6,7 +6,7 @@
 
   Arguments:
     changes   the change set's relation
-    bodies    one a group: {id_key, fields: [{key, column, dtype, type}]}
+    bodies    one a group: {id_key, fields: [{key, alias, dtype, type}]}
     span      the rows of the page (see pendo_within)
 #}
 {% macro pendo_read_bodies(changes, bodies, span) %}
@@ -52,7 +52,7 @@ order by bucket, seq
     {%- set values = [] -%}
     {%- set ordinary = ["change <> 'removed'", 'attempts = 0'] -%}
     {%- for field in fields -%}
-        {%- set value = dbt_pendo.duckdb__pendo_value(dbt_pendo.pendo_name(field.column), field.dtype, field.type) -%}
+        {%- set value = dbt_pendo.duckdb__pendo_value(dbt_pendo.pendo_name(field.alias), field.dtype, field.type) -%}
         {%- if value is none %}{{ return(none) }}{% endif -%}
         {%- do values.append(dbt_pendo.pendo_literal(field.key) ~ ': ' ~ value.expression) -%}
         {%- if value.ordinary %}

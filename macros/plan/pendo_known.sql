@@ -2,7 +2,7 @@
   What the ledger knows of each key as a sync delivers it now, one row a key.
 
   A key's history has three strands, and the latest row of each counts: `settled` (delivered, removed) says
-  what was last done about it, `failed` (missing, rejected) that a later attempt was in vain, `invalid` that the row was
+  what was last done about it, `failed` (missing, rejected) that a later attempt failed, `invalid` that the row was
   never sent. They are kept apart so that a row that was invalid for a while is not sent again when it is back
   as it was, and a record whose last update failed is still known to be in Pendo.
 #}

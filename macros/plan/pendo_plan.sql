@@ -4,7 +4,7 @@
   One scan of the model, one of the ledger, no global sort: every window is partitioned by key or by bucket,
   so a distributed warehouse spreads the work. Columns of the result: bucket, seq, change (added, changed,
   removed, invalid; held, unchanged), record_key, row_hash, detail (why a row is invalid), invalid_hash,
-  attempts (vain ones so far with the row as it is), run_id, then the mapped columns under `alias`.
+  attempts (failed ones so far, with the row unchanged), run_id, then the mapped columns under `alias`.
 
   Unchanged and held rows are counted, not returned: they sort last in their bucket, of each bucket only the
   last of each kind is kept, and its seq says how many rows come before it.
@@ -19,7 +19,7 @@
     anonymous      true when the key is a visitor id, so that anonymous ids are invalid
     members        true for a segment: a set, which lists a member once
     deliver_once   true for events: what was delivered is never sent again, changed or not
-    removals       true when records that left the model are to be told of
+    removals       true when records that left the model are wanted
     full_refresh   true to send everything again
     run_id         the run the plan is for
     max_attempts   a row that failed so often is held until it changes; none to hold no row

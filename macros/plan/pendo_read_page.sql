@@ -1,5 +1,5 @@
 {#
-  The rows of a page that have to be sent, in the order in which they are sent: those that failed before come last,
+  Rows of a page, those to be sent in the order in which they are sent: those that failed before come last,
   so that they do not make a sync look hopeless that can deliver the others.
 
   Arguments:
@@ -7,9 +7,9 @@
     columns     the mapped columns, in the order wanted: [{alias, dtype, as_text}]
     span        the rows of the page (see pendo_within)
     row_limit   at most so many rows; none for all of them
-    removals    false to leave out those that left the model
+    kinds       the changes of the rows
 #}
-{% macro pendo_read_page(changes, columns, span, row_limit=none, removals=true) %}
+{% macro pendo_read_page(changes, columns, span, kinds, row_limit=none) %}
 select
     bucket,
     seq,
@@ -19,7 +19,7 @@ select
     {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
 from {{ changes }} changes
-where change in ('added', 'changed'{{ ", 'removed'" if removals }})
+where change in ('{{ kinds | join("', '") }}')
     and {{ dbt_pendo.pendo_within(span) }}
 order by case when attempts > 0 then 1 else 0 end, bucket, seq
 {%- if row_limit is not none %}

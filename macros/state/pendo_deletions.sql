@@ -31,19 +31,14 @@ order by detail
   so that a plan finds them removed, or changed if they are back.
 #}
 {% macro pendo_end_deletion(ledger, queued, destination, job, run_id, detail, is_undone, commit_number) %}
-insert into {{ ledger }} (
-    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
-)
+{{ dbt_pendo.pendo_add_entries(ledger) }}
 select
     record_key,
     {{ dbt_pendo.pendo_literal('not deleted') if is_undone else 'row_hash' }},
     {{ dbt_pendo.pendo_literal('delivered' if is_undone else 'removed') }},
     {{ dbt_pendo.pendo_literal(detail) }},
     cast(null as {{ dbt.type_int() }}),
-    {{ dbt_pendo.pendo_literal(run_id) }},
-    {{ dbt_pendo.pendo_now() }},
-    {{ dbt_pendo.pendo_literal(destination) }},
-    {{ commit_number }}
+    {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from (
     {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
 ) waiting

@@ -81,6 +81,19 @@ from {{ entries }} entries
 {% endmacro %}
 
 
+{# How each statement that commits begins: record_key, row_hash, status, detail and attempts follow, then its values. #}
+{% macro pendo_add_entries(ledger) -%}
+insert into {{ ledger }} (
+    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
+)
+{%- endmacro %}
+
+{# What all entries of a commit have in common: run_id, logged_at, destination, commit_number. #}
+{% macro pendo_commit_values(run_id, destination, commit_number) -%}
+    {{ dbt_pendo.pendo_literal(run_id) }}, {{ dbt_pendo.pendo_now() }}, {{ dbt_pendo.pendo_literal(destination) }}, {{ commit_number }}
+{%- endmacro %}
+
+
 {# The entries of a ledger that were delivered as something else, as a subquery. #}
 {% macro pendo_other_entries(ledger, destination) -%}
 (
@@ -127,19 +140,14 @@ from (
     {%- set reason = 'case when exceptions.status is null then ' ~ reason ~ ' else exceptions.detail end' -%}
     {%- set outcome = 'coalesce(exceptions.status, ' ~ outcome ~ ')' -%}
 {%- endif -%}
-insert into {{ ledger }} (
-    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
-)
+{{ dbt_pendo.pendo_add_entries(ledger) }}
 select
     outcomes.record_key,
     outcomes.row_hash,
     outcomes.status,
     outcomes.detail,
     case when outcomes.status in ('missing', 'rejected') then outcomes.attempts + 1 end,
-    {{ dbt_pendo.pendo_literal(run_id) }},
-    {{ dbt_pendo.pendo_now() }},
-    {{ dbt_pendo.pendo_literal(destination) }},
-    {{ commit_number }}
+    {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from (
     {#- Distinct, for the copies of a duplicate key are one entry. #}
     select distinct

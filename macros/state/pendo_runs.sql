@@ -11,9 +11,7 @@ create table {{ runs }} (
 
 {# Writes one row: `result` maps each column of pendo_run_columns to its value. #}
 {% macro pendo_log_run(runs, result) %}
-insert into {{ runs }} (
-    {%- for column in dbt_pendo.pendo_run_columns() %}{{ column[0] }}, {% endfor %}logged_at
-)
+insert into {{ runs }} ({{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', ') }}, logged_at)
 select
     {%- for column in dbt_pendo.pendo_run_columns() %}
     {%- set value = result[column[0]] %}

@@ -19,8 +19,9 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.warehouse import ledger
-from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import cut_pages
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, WarehouseError, open_session
 
 USERS = KINDS["visitor"]

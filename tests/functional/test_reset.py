@@ -64,7 +64,7 @@ def test_from_pendo_sends_only_real_differences(project: SmallProject, plans: Sa
     project.sync()
     # Nobody whom only Pendo has is taken for one that left the model.
     assert sent_ids(plans.requests, "visitor") == ["b", "new"]
-    assert not {name for name in project.tables() if name.endswith(("__readback", "__drift"))}
+    assert not {name for name in project.tables() if name.endswith(("__compared", "__drift"))}
 
 
 def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(

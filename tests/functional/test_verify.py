@@ -84,7 +84,7 @@ def test_what_was_just_synced_is_equal(
     # Nothing but reading, and pages of seven take ten requests: the last is empty.
     paths = [request.path for request in pendo.requests[before:] if request.method != "GET"]
     assert paths == ["/api/v1/aggregation"] * 10
-    assert not {name for name in project.tables() if name.endswith(("__readback", "__drift"))}
+    assert not {name for name in project.tables() if name.endswith(("__compared", "__drift"))}
 
 
 def test_a_page_that_is_too_large_is_asked_for_in_parts(

@@ -20,14 +20,14 @@ from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySi
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.batches import body_layouts
-from dbt_pendo.records.comparable import comparable_text, joined
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
-from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, Row, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
-from dbt_pendo.warehouse.readback import HeldField, ReadBack
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, ModelTable, PlanOptions
+from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.session import Session, WarehouseError
@@ -61,6 +61,7 @@ __all__ = [
     "TestClock",
     "TestCommits",
     "TestDestinations",
+    "TestDrift",
     "TestEarlierVersions",
     "TestEvents",
     "TestExactKeys",
@@ -69,7 +70,6 @@ __all__ = [
     "TestNames",
     "TestPages",
     "TestPlans",
-    "TestReadBack",
     "TestReplacements",
     "TestRunLog",
     "TestSchemas",
@@ -84,6 +84,15 @@ def commit(tables: SyncTables, run_id: str, **others: Outcome) -> None:
     rows = tables.read_page(EVERYTHING)
     outcomes = {row[:2]: others[row[3]] for row in rows if row[3] in others}
     tables.commit(run_id, EVERYTHING, [row[:2] for row in rows], outcomes)
+
+
+def drifted(store: Store, changes: ChangeSet, run_id: str, **states: str) -> DriftTable:
+    """Writes a change set of all rows, and a table of those that drifted: by key, how."""
+    plan(changes, run_id, full_refresh=True)
+    drift = DriftTable(store.session, store.own_schema, people())
+    drift.create()
+    drift.add({row[:2]: states[row[3]] for row in changes.read_page(EVERYTHING) if row[3] in states})
+    return drift
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -953,24 +962,15 @@ class TestExactKeys:
         assert plan(tables, "r4") == Planned(removed=1)
         assert list(everything(tables)) == ["U1"]
 
-    def test_what_pendo_holds(self, store: Store) -> None:
+    def test_what_drifted(self, store: Store) -> None:
         self.create(store, ("same", "x"), ("u1", "x"), ("U1", "x"), ("u2", "x"))
         tables = store.tables(people())
-        back = ReadBack(store.session, store.own_schema, people(), tables._source)
-        back.create()
-        held = {"same": "x", "u1": "X", "U1": "x", "U2": "x"}
-        back.add([(key, joined([value])) for key, value in held.items()])
-        found = back.compare([HeldField("plan", "text")])
-        assert (found.sound, found.missing, found.missing_example) == (4, 1, "u2")
-        assert (found.suspects, found.only_in_pendo, found.only_example) == (1, 1, "U2")
-        assert [row[1] for page in back.suspects() for row in page] == ["u1"]
-        part = SyncTables(store.session, store.own_schema, people(), back.drifted_source(with_missing=True))
-        plan(part, "r1", full_refresh=True)
-        assert set(everything(part)) == {"u1", "u2"}
-        back.note_equal(["u1"])
-        plan(tables, "r2", full_refresh=True)
-        tables.adopt("r2", back.drift)
-        assert plan(tables, "r3") == Planned(added=1, unchanged=3)
+        drift = drifted(store, tables, "r1", u1="drifted", u2="missing")
+        source = drift.part_of(tables._source, tables.changes, with_missing=True)
+        part = SyncTables(store.session, store.own_schema, people(), source)
+        assert {row[3] for row in part.preview(PlanOptions(full_refresh=True), 10)} == {"u1", "u2"}
+        tables.adopt("r1", drift.relation)
+        assert plan(tables, "r3") == Planned(added=1, changed=1, unchanged=2)
 
 
 class TestPages:
@@ -1100,11 +1100,6 @@ class TestValues:
         assert plan(visitors, "r1") == Planned(added=1)
         (record,) = check_written(visitors, spec, [PendoField("note", "string")])
         assert record.bodies == ({"visitorId": " cu1", "values": {"note": "n"}},)
-        back = ReadBack(store.session, store.own_schema, spec, visitors._source)
-        back.create()
-        back.add([(" cu1", joined(["n"]))])
-        found = back.compare([HeldField("note", "text")])
-        assert (found.sound, found.missing, found.suspects, found.only_in_pendo) == (1, 0, 0, 0)
 
     def test_what_moves_from_one_column_to_the_next_is_a_change(self, store: Store) -> None:
         columns = {"id": "text", "one": "text", "two": "text"}
@@ -1164,15 +1159,8 @@ class TestBeyondPython:
         rows = seen.read_page(EVERYTHING)
         self.check(rows, render(events, rows), {*bad, *nulls})
 
-        # What verify reads, and what `row` shows.
-        back = ReadBack(store.session, store.own_schema, spec, tables._source)
-        back.create()
-        back.add([(key, joined(["0"])) for key in (*good, *bad)])
-        back.compare([HeldField("value", "time")])
-        (page,) = back.suspects()
-        assert {row[1] for row in page} == {*good, *bad}
+        # What `row` shows.
         read = {row[3]: row[4] for row in tables.read_page(EVERYTHING)}
-        assert {row[1]: row[3] for row in page} == read
         history = History(store.session, store.own_schema)
         shown = {key: history.model_rows(tables._source, key) for key in read}
         assert {key: [[self.in_utc(value) for value in row] for row in rows] for key, rows in shown.items()} == {
@@ -1623,102 +1611,57 @@ class TestSegments:
         return store.tables(spec, "people")
 
 
-class TestReadBack:
-    COLUMNS: ClassVar = {"id": "text", "plan": "text", "seats": "whole", "mrr": "money", "flag": "flag", "at": "moment"}
-    FORMS: ClassVar = {"plan": "text", "seats": "integer", "mrr": "decimal", "flag": "boolean", "at": "time"}
-    # A key, what the model says, and what Pendo holds of it.
-    HELD: ClassVar = {
-        "same": (("pro", "3", "1.25", "true", "2026-01-05 09:00:00"), ("pro", 3, 1.25, True, 1767603600000)),
-        "other": (("pro", "3", "1.25", "true", "2026-01-05 09:00:00"), ("Pro", 3, 1.25, True, 1767603600000)),
-        "empty": ((None, None, None, None, None), (None, None, None, None, None)),
-        "lost": (("pro", None, None, None, None), (None, None, None, None, None)),
-        "negative": (("it's", "-2", "-0.10", "false", "1969-12-31 23:59:59"), ("it's", -2, -0.1, False, -1000)),
-    }
+class TestDrift:
+    """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
 
-    def spec(self) -> SyncSpec:
-        return people(fields=tuple(Field(name, Column(name)) for name in self.FORMS))
+    def compared(self, store: Store) -> tuple[SyncTables, ChangeSet, DriftTable]:
+        rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
+        store.create("people", PEOPLE, [*rows, (None, "x")])
+        tables = store.tables(people())
+        changes = ChangeSet(store.session, store.own_schema, people(), tables._source, tables.lock, "compared")
+        return tables, changes, drifted(store, changes, "r1", other="drifted", lost="invalid", absent="missing")
 
-    def compared(self, store: Store) -> tuple[SyncTables, ReadBack]:
-        rows = [(key, *ours) for key, (ours, _) in self.HELD.items()]
-        twice = [("twice", *rows[0][1:])] * 2
-        store.create("people", self.COLUMNS, [*rows, *twice, ("absent", *rows[0][1:]), (None, *rows[0][1:])])
-        tables = store.tables(self.spec())
-        back = ReadBack(store.session, store.own_schema, self.spec(), tables._source)
-        back.create()
-        forms = ("text", "decimal", "decimal", "boolean", "time")
-        held = [
-            (key, joined(comparable_text(value, form) for value, form in zip(theirs, forms, strict=True)))
-            for key, (_, theirs) in self.HELD.items()
-        ]
-        strangers = [*AWKWARD, "nul \0"]
-        back.add([*held, *((f"stranger {at} {text}", "") for at, text in enumerate(strangers))])
-        found = back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
-        assert (found.sound, found.missing, found.missing_example) == (6, 1, "absent")
-        assert found.only_in_pendo == len(strangers)
-        assert found.only_example is not None
-        assert found.only_example.startswith("stranger 0 ")
-        return tables, back
-
-    def test_what_is_equal_is_left_out(self, store: Store) -> None:
-        _, back = self.compared(store)
-        suspects = {row[1] for page in back.suspects() for row in page}
-        # An engine that cannot say for sure what Pendo will hold of a time takes all for suspects.
-        assert suspects >= {"other", "lost"}
-        if self.sure(store):
-            assert suspects == {"other", "lost"}
-        back.note_equal([key for key in suspects if key not in ("other", "lost")])
-        back.drop()
-        assert not {"people__readback", "people__drift"} & store.session.tables(store.own_schema)
-
-    def sure(self, store: Store) -> bool:
-        """Whether the engine has an expression for each form, and writes decimals with all their places."""
-        return store.engine.name in ("duckdb", "postgres")
+    def test_all_rows_are_compared(self, store: Store) -> None:
+        tables, changes, drift = self.compared(store)
+        assert plan(tables, "r1") == Planned(added=5, invalid=4)
+        commit(tables, "r1")
+        # Whatever the ledger says, and without a word to it.
+        assert plan(changes, "r2", full_refresh=True) == Planned(added=5, invalid=4)
+        assert everything(changes).keys() == {"same", "other", "lost", "absent", "it's"}
+        assert sorted(changes.read_invalid_keys(EVERYTHING)) == ["", "twice", "twice"]
+        assert tables.change_set_run() == "r1"
+        assert plan(tables, "r3") == Planned(unchanged=5, invalid=4)
+        changes.drop_changes()
+        drift.drop()
+        assert not {"people__compared", "people__drift"} & store.session.tables(store.own_schema)
 
     @pytest.mark.parametrize("with_missing", [False, True])
     def test_only_what_drifted_is_planned(self, store: Store, with_missing: bool) -> None:
-        tables, back = self.compared(store)
-        back.note_equal([row[1] for page in back.suspects() for row in page if row[1] not in ("other", "lost")])
-        part = SyncTables(store.session, store.own_schema, self.spec(), back.drifted_source(with_missing))
+        tables, changes, drift = self.compared(store)
+        source = drift.part_of(tables._source, changes.changes, with_missing)
+        part = SyncTables(store.session, store.own_schema, people(), source)
+        part.prepare()
         assert plan(part, "r1", full_refresh=True) == Planned(added=3 if with_missing else 2)
         assert everything(part).keys() == {"other", "lost", *(["absent"] if with_missing else [])}
         commit(part, "r1")
-        left = 3 if with_missing else 4
-        assert plan(tables, "r2") == Planned(added=left, unchanged=6 - left, invalid=3)
-
-    def test_infinity_is_left_to_the_client(self, store: Store) -> None:
-        if not self.sure(store):
-            pytest.skip("the engine has no infinite time, or leaves all times to the client")
-        store.create("people", self.COLUMNS, [("far", "pro", "3", "1.25", "true", "infinity")])
-        back = ReadBack(store.session, store.own_schema, self.spec(), store.tables(self.spec())._source)
-        back.create()
-        back.add([("far", joined(["pro", "3.000000000", "1.250000000", "true", "0"]))])
-        back.compare([HeldField(name, form) for name, form in self.FORMS.items()])
-        assert [row[1] for page in back.suspects() for row in page] == ["far"]
-
-    def test_numbers_that_no_double_holds_are_left_to_the_client(self, store: Store) -> None:
-        columns = {"id": "text", "seats": "whole", "mrr": "money"}
-        digits = "9007199254740993"
-        store.create("people", columns, [("same", digits, "2.50"), ("whole", digits, "1"), ("money", "1", digits)])
-        spec = people(fields=(Field("seats", Column("seats")), Field("mrr", Column("mrr"))))
-        back = ReadBack(store.session, store.own_schema, spec, store.tables(spec)._source)
-        back.create()
-        rounded = int(digits) - 1
-        held = {"same": (int(digits), 2.5), "whole": (rounded, 1), "money": (1, rounded)}
-        back.add([(key, joined(comparable_text(value, "decimal") for value in values)) for key, values in held.items()])
-        back.compare([HeldField("seats", "integer"), HeldField("mrr", "decimal")])
-        suspects = {row[1] for page in back.suspects() for row in page}
-        assert suspects - ({"same"} if not self.sure(store) else set()) == {"whole", "money"}
+        left = 2 if with_missing else 3
+        assert plan(tables, "r2") == Planned(added=left, unchanged=5 - left, invalid=4)
 
     def test_a_ledger_made_from_it(self, store: Store) -> None:
-        tables, back = self.compared(store)
-        back.note_equal([row[1] for page in back.suspects() for row in page if row[1] not in ("other", "lost")])
-        plan(tables, "r1", full_refresh=True)
-        tables.adopt("r1", back.drift)
-        assert plan(tables, "r2") == Planned(added=1, changed=2, unchanged=3, invalid=3)
+        tables, _, _ = self.compared(store)
+        drift = drifted(store, tables, "r1", other="drifted", lost="invalid", absent="missing")
+        tables.adopt("r1", drift.relation)
+        assert plan(tables, "r2") == Planned(added=1, changed=2, unchanged=2, invalid=4)
         plan(tables, "r3", full_refresh=True)
         tables.adopt("r3")
         assert {entry[4] for entry in store.ledger(tables)} == {"r3"}
-        assert plan(tables, "r4") == Planned(unchanged=6, invalid=3)
+        assert plan(tables, "r4") == Planned(unchanged=5, invalid=4)
+
+    def test_more_than_a_statement_can_name(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
+        _, _, drift = self.compared(store)
+        drift.add({})
+        assert store.session.count(drift.relation) == 3
 
 
 class TestSnapshots:
@@ -1765,13 +1708,10 @@ class TestSnapshots:
 
     def test_only_its_current_rows_are_compared_and_told(self, store: Store) -> None:
         source = self.current(store, self.sentinel(store), "is deleted")
-        back = ReadBack(store.session, store.own_schema, people(), source)
-        back.create()
-        back.add([("a", joined(["old"])), ("b", joined(["old"])), ("d", joined(["old"]))])
-        found = back.compare([HeldField("plan", "text")])
-        assert (found.sound, found.missing, found.suspects, found.only_in_pendo) == (3, 1, 1, 1)
-        part = SyncTables(store.session, store.own_schema, people(), back.drifted_source(with_missing=False))
-        plan(part, "r1")
-        assert {key: row[4] for key, row in everything(part).items()} == {"a": "new"}
+        tables = SyncTables(store.session, store.own_schema, people(), source)
+        drift = drifted(store, tables, "r1", a="drifted", c="missing")
+        part = drift.part_of(source, tables.changes, with_missing=False)
+        again = SyncTables(store.session, store.own_schema, people(), part)
+        assert [row[3:] for row in again.preview(PlanOptions(), 10)] == [("a", "new")]
         history = History(store.session, store.own_schema)
         assert [history.model_rows(source, key) for key in "ade"] == [[("new",)], [], []]

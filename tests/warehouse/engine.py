@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
-from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, Row, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, PlanOptions
+from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, open_session
 
 PROJECT = 'name: contract\nversion: "1.0.0"\nconfig-version: 2\nprofile: contract\nmodels: {+materialized: table}\n'
@@ -170,11 +172,11 @@ def clicks() -> SyncSpec:
     return SyncSpec("clicks", "model.contract.clicks", "x.yml", "track_event", "id", event=event)
 
 
-def plan(tables: SyncTables, run_id: str, **options: Any) -> Planned:
+def plan(tables: ChangeSet, run_id: str, **options: Any) -> Planned:
     """Writes the change set, and returns its counts."""
     return sum((bucket.planned for bucket in tables.write_changes(run_id, PlanOptions(**options))), Planned())
 
 
-def everything(tables: SyncTables) -> dict[str, Row]:
+def everything(tables: ChangeSet) -> dict[str, Row]:
     """The rows to send by key, in the order in which they come."""
     return {row[3]: row for row in tables.read_page(EVERYTHING)}

@@ -14,7 +14,7 @@ from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.warehouse.ledger import EVERYTHING
+from dbt_pendo.warehouse.plan import EVERYTHING
 
 
 @pytest.fixture

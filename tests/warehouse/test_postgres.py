@@ -35,9 +35,10 @@ from whole_path import *  # noqa: F403
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.sandbox import Sandbox, Switches
-from dbt_pendo.warehouse.ledger import EVERYTHING, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.plan import EVERYTHING
 from dbt_pendo.warehouse.session import Connection, WarehouseError, open_session
 
 psycopg2 = pytest.importorskip("psycopg2")
@@ -358,7 +359,7 @@ STOPS = """
 import os, signal
 from dbt_pendo.cli import main
 from dbt_pendo.warehouse import ledger
-from dbt_pendo.warehouse.ledger_table import LedgerTable
+from dbt_pendo.warehouse.ledger import LedgerTable
 ledger.EXCEPTIONS_PER_STATEMENT = 1
 put_in_place = LedgerTable._put_in_place
 def stopped(*args):

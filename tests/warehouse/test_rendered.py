@@ -20,9 +20,9 @@ from dbt_pendo.mapping.event_limits import PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
-from dbt_pendo.warehouse.ledger import EVERYTHING, ModelTable, PlanOptions, SyncTables
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.readback import HeldField, ReadBack
+from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Connection, Session, TableColumn, unconnected_session
@@ -352,23 +352,19 @@ def builds(recorder: Recorder, dialect: str) -> None:
     take_builds(recorder, "pendo", [Build(*[text] * len(dataclasses.fields(Build))) for text in AWKWARD], "r1")
 
 
-def readback(recorder: Recorder, dialect: str) -> None:
+def drift(recorder: Recorder, dialect: str) -> None:
     spec, source = people_of(dialect)
-    back = ReadBack(recorder, "pendo", spec, dataclasses.replace(source, parent=source.columns[0]))
-    back.create()
-    back.add([(text, text) for text in AWKWARD])
-    for forms in (["text", "decimal", "boolean", "time", "constant", None], ["text", "decimal", "boolean", "constant"]):
-        recorder.answers = [[("0ab", "drifted", 2), ("0ab", "missing", 1)], [(3,)], [(1, "x")], [("0ab", "y", "")]]
-        columns = {"time": source.columns[len(DIALECTS[dialect].types) - 1].name, "constant": None}
-        back.compare([HeldField(columns.get(str(form), "plain"), form, "it's") for form in forms])
-    list(back.suspects())
-    back.note_equal(AWKWARD)
+    source = dataclasses.replace(source, parent=source.columns[0])
+    tables, drift = SyncTables(recorder, "pendo", spec, source), DriftTable(recorder, "pendo", spec)
+    drift.create()
+    drift.add({("0ab", 1): "drifted", ("0ab", 2): "missing"})
     for with_missing in (True, False):
-        part = SyncTables(recorder, "pendo", spec, back.drifted_source(with_missing))
+        part = SyncTables(recorder, "pendo", spec, drift.part_of(source, tables.changes, with_missing))
         part.write_changes("r1", PlanOptions(full_refresh=True))
-    part.adopt("r1")
-    part.adopt("r1", back.drift)
-    back.drop()
+    tables.read_invalid_keys(EVERYTHING)
+    tables.adopt("r1")
+    tables.adopt("r1", drift.relation)
+    drift.drop()
 
 
 def segments(recorder: Recorder, dialect: str) -> None:
@@ -406,7 +402,7 @@ def snapshots(recorder: Recorder, dialect: str) -> None:
 
 CASES: list[Callable[[Recorder, str], None]] = [
     *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, history, builds, readback, segments, snapshots),
+    *(pages, commits, ledgers, reasons, locks, run_log, history, builds, drift, segments, snapshots),
     models_of_the_package,
 ]
 

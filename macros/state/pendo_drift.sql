@@ -1,0 +1,58 @@
+{# The rows of a change set that Pendo was seen to lack (`missing`), or to have otherwise (any other state). #}
+{% macro pendo_create_drift(drift) %}
+create table {{ drift }} (
+    bucket {{ dbt.type_string() }},
+    seq {{ dbt.type_bigint() }},
+    state {{ dbt.type_string() }}
+){{ dbt_pendo.pendo_storage() }}
+{% endmacro %}
+
+
+{# Adds rows of [[bucket, seq], state]. #}
+{% macro pendo_add_drift(drift, rows) %}
+insert into {{ drift }} (bucket, seq, state) values
+{%- for position, state in rows %}
+    ('{{ position[0] }}', {{ position[1] }}, '{{ state }}'){{ ',' if not loop.last }}
+{%- endfor %}
+{% endmacro %}
+
+
+{# The rows of a model that drifted, as a relation to plan with. #}
+{% macro pendo_drifted_rows(model, key, changes, drift, with_missing) -%}
+(
+    select *
+    from {{ model }}
+    where {{ dbt_pendo.pendo_key(key) }} in (
+        select {{ dbt_pendo.pendo_exact('changes.record_key') }}
+        from {{ changes }} changes
+        inner join {{ drift }} drift on changes.bucket = drift.bucket and changes.seq = drift.seq
+        {%- if not with_missing %}
+        where drift.state <> 'missing'
+        {%- endif %}
+    )
+)
+{%- endmacro %}
+
+
+{#
+  Notes the rows of a change set as delivered without sending them. With `drift`, a row that drifted is known with
+  another hash, so that it counts as changed, and one that is missing is not known.
+#}
+{% macro pendo_adopt(ledger, changes, run_id, destination, commit_number, drift=none) %}
+{{ dbt_pendo.pendo_add_entries(ledger) }}
+select
+    changes.record_key,
+    {{ "case when drift.state is null then changes.row_hash else 'drifted' end" if drift else 'changes.row_hash' }},
+    'delivered',
+    'adopted',
+    cast(null as {{ dbt.type_int() }}),
+    {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
+from {{ changes }} changes
+{%- if drift %}
+left join {{ drift }} drift on changes.bucket = drift.bucket and changes.seq = drift.seq
+{%- endif %}
+where changes.change in ('added', 'changed')
+    {%- if drift %}
+    and coalesce(drift.state, 'drifted') <> 'missing'
+    {%- endif %}
+{% endmacro %}
