@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+# What in a message is about one row, not about what is wrong with it.
+_PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
 
 def quoted(value: str | bool) -> str:
@@ -51,3 +55,18 @@ def found(value: Any) -> str:
 def shortened(text: str, length: int = 60) -> str:
     """Enough of a text to recognise it."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def number(count: int, what: str) -> str:
+    """A count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def counts(counted: Mapping[str, int], always: str = "") -> str:
+    """``1,200 delivered, 3 missing``: what is zero is left out, but for the one that is always said."""
+    return ", ".join(f"{count:,} {what}" for what, count in counted.items() if count or what == always)
+
+
+def without_particulars(message: str, key: str | None) -> str:
+    """What a message says of any row: without the row's key, quoted values and numbers."""
+    return _PARTICULARS.sub("…", message.replace(key, "…") if key else message)

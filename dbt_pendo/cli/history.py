@@ -30,13 +30,13 @@ def runs(limit: int, **flags: Any) -> None:
     """List the latest runs, from the warehouse."""
 
     def run(lines: Terminal) -> int:
-        from dbt_pendo.history.runs import open_past
-        from dbt_pendo.output.documents import document
-        from dbt_pendo.output.runs import run_entry, show_runs
+        from dbt_pendo.history.runs import open_run_log
+        from dbt_pendo.output.documents import document, run_entry
+        from dbt_pendo.output.runs import show_runs
 
         invocation = read_invocation(flags)
-        with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
-            found = past.runs(limit)
+        with open_run_log(invocation.connection, invocation.settings, invocation.target_path) as log:
+            found = log.latest_runs(limit)
         show_runs(lines, found)
         lines.document(document(map(run_entry, found)))
         return 0
@@ -60,14 +60,15 @@ def show(run_id: str, requests: bool, failed: bool, row: str | None, rows: int, 
     """
 
     def run(lines: Terminal) -> int:
-        from dbt_pendo.history.runs import last_calls, open_past, summed
-        from dbt_pendo.output.documents import document
-        from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
+        from dbt_pendo.history.runs import last_calls, open_run_log
+        from dbt_pendo.output.documents import call_entry, document, reason_entry, rejected_entry, run_entry
+        from dbt_pendo.output.runs import show_calls, show_run
 
         invocation = read_invocation(flags)
-        with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
-            found = past.run(run_id)
-            calls = past.calls(found.run_id)
+        with open_run_log(invocation.connection, invocation.settings, invocation.target_path) as log:
+            found = log.find_run(run_id)
+            kept = log.calls(found.run_id)
+            calls = None if kept is None else list(kept)
             if requests or failed or row is not None:
                 if calls is None:
                     raise ConfigError(
@@ -80,14 +81,14 @@ def show(run_id: str, requests: bool, failed: bool, row: str | None, rows: int, 
                 show_calls(lines, calls, with_bodies=failed or row is not None)
                 lines.document(document(map(call_entry, calls)))
                 return 0
-            reasons = {sync.sync: past.reasons(sync) for sync in found.syncs}
-            rejected = {sync.sync: past.rejected_rows(sync, rows) for sync in found.syncs}
+            reasons = {sync.sync: log.grouped_reasons(sync) for sync in found.syncs}
+            rejected = {sync.sync: log.rejected_rows(sync, rows) for sync in found.syncs}
         carried = {
             sync: last_calls(calls or (), sync, {one.key for one in refused if one.key is not None})
             for sync, refused in rejected.items()
             if refused
         }
-        show_run(lines, found, reasons, rejected, carried, None if calls is None else summed(calls))
+        show_run(lines, found, reasons, rejected, carried, calls)
         lines.document(
             document(
                 [run_entry(found)],
@@ -117,8 +118,8 @@ def row(sync: str, key: str, **flags: Any) -> None:
         from dbt_pendo.commands.context import open_context
         from dbt_pendo.commands.row import row_history
         from dbt_pendo.commands.select import select_syncs
-        from dbt_pendo.output.documents import document
-        from dbt_pendo.output.runs import row_entry, show_row
+        from dbt_pendo.output.documents import document, row_entry
+        from dbt_pendo.output.runs import show_row
 
         invocation = read_invocation(flags)
         selected = select_syncs(invocation.project_dir, invocation.target_path, invocation.selection, invocation.gates)

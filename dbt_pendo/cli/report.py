@@ -29,15 +29,14 @@ def report(output: Path | None, runs: int, **flags: Any) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
 
     def run(lines: Terminal) -> int:
-        from dbt_pendo.history.report import read_mapped, review
-        from dbt_pendo.history.runs import open_past
-        from dbt_pendo.output.documents import document
-        from dbt_pendo.output.report import REPORT_FILE, page, report_entry, show_report, write_page
+        from dbt_pendo.history.report import review
+        from dbt_pendo.history.runs import open_run_log
+        from dbt_pendo.output.documents import document, report_entry
+        from dbt_pendo.output.report import REPORT_FILE, page, show_report, write_page
 
         invocation = read_invocation(flags)
-        mapped = read_mapped(invocation.target_path)
-        with open_past(invocation.connection, invocation.settings, invocation.target_path) as past:
-            found = review(past, mapped, invocation.project_dir.name, invocation.settings.mask, runs)
+        with open_run_log(invocation.connection, invocation.settings, invocation.target_path) as log:
+            found = review(log, invocation.project_dir.name, invocation.settings.mask, runs)
         path = output or invocation.target_path / REPORT_FILE
         write_page(page(found, datetime.datetime.now(datetime.timezone.utc), invocation.settings.secrets), path)
         show_report(lines, found, path)

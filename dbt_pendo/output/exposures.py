@@ -5,7 +5,8 @@ from __future__ import annotations
 from dbt_pendo import __version__
 from dbt_pendo.commands.exposures import Lineage
 from dbt_pendo.output.documents import exposure_entry
-from dbt_pendo.output.terminal import Tag, Terminal, number
+from dbt_pendo.output.terminal import Tag, Terminal
+from dbt_pendo.wording import number
 
 
 def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:

@@ -10,8 +10,9 @@ import orjson
 from dbt_pendo.delivery.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
 from dbt_pendo.mapping.spec import Column
 from dbt_pendo.output.documents import fields_entry
-from dbt_pendo.output.terminal import Tag, Terminal, number
+from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.pendo.metadata import SchemaField
+from dbt_pendo.wording import number
 
 
 def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from dbt_pendo.commands.plan import Checked
 from dbt_pendo.output.documents import checked_entry, planned_entry
-from dbt_pendo.output.terminal import Tag, Terminal, number
+from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.wording import number
 
 
 def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
 from dbt_pendo.output.documents import reset_entry, unlocked_entry
-from dbt_pendo.output.terminal import Level, Tag, Terminal, number
+from dbt_pendo.output.terminal import Level, Tag, Terminal
+from dbt_pendo.wording import number
 
 
 def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:

@@ -223,8 +223,3 @@ class Terminal:
 
     def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
         stream.write(json_for(stream, self._json(document, indent)) + "\n")
-
-
-def number(count: int, what: str) -> str:
-    """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dbt_pendo.commands.verify import Verified
 from dbt_pendo.output.documents import verified_entry
 from dbt_pendo.output.sync import summary
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal, number
+from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
+from dbt_pendo.wording import number
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR", "error": "ERROR"}
 
