@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_json
-from dbt_pendo.history.runs import GroupedReason, PastRun, RunLog, grouped
+from dbt_pendo.history.runs import PastRun, RunLog, grouped
+from dbt_pendo.mapping.describe import mapping_rows, options
 from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.project.manifest import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
-from dbt_pendo.warehouse.runs import LoggedSync, OpenRow, Reason
+from dbt_pendo.warehouse.runs import LatestSync, LoggedSync, OpenRow, Reason
 
 # A browser has to open the file.
 ROWS_LISTED = 100_000
@@ -25,63 +26,31 @@ CALLS_LISTED = 20_000
 # Bytes of bodies: of calls that failed, and of the others.
 FAILED_BODIES, OTHER_BODIES = 15 * 2**20, 5 * 2**20
 HIDDEN_REASON = "hidden: columns of this sync are masked"
-# What a report has of a call, beside its bodies.
-_CALL = (
-    *("number", "at", "sync", "method", "path", "status", "fault", "failed", "seconds", "waited", "attempt"),
-    *("rows", "bytes"),
-)
+# Of rows that were not delivered, the worst first.
+STATUSES = ("rejected", "missing", "invalid")
+# All fields of a call but what may be long.
+CALL_SHOWN = tuple(one.name for one in fields(LoggedCall) if one.name not in ("keys", "request", "answer"))
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewedSync:
-    """A sync that is mapped, or was."""
-
-    name: str
-    object: str
-    # None when the manifest has no such mapping, or was not read.
-    spec: SyncSpec | None
-    # Its last run, and when one last came to its end, in UTC; None for never.
-    last: LoggedSync | None
-    completed_at: str | None
-    reasons: Sequence[GroupedReason]
-
-
-# A row that was not delivered when a run last tried it, with its sync, and the number of the call of that run that
-# carried it, if listed.
-ReviewedRow: TypeAlias = tuple[str, OpenRow, int | None]
-
-
-@dataclass(slots=True)
-class ReviewedCalls:
-    """The calls of the runs, as far as this machine has kept them."""
-
-    # The ids of such runs.
-    kept: list[str] = field(default_factory=list)
-    # By name; ``run`` is the run's id, and ``body`` an index into ``bodies``, or None.
-    items: list[dict[str, Any]] = field(default_factory=list)
-    # The request and the answer of a call.
-    bodies: list[list[str | None]] = field(default_factory=list)
-    # How many calls are not listed, and how many of the listed ones have lost their bodies to the limit.
-    left_out: int = 0
-    without_bodies: int = 0
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Review:
-    """All that is known of past runs."""
+    """All that is known of past runs, as the data in a report's page."""
 
     # The name of the dbt project.
     project: str
     # Why mappings are missing; empty when none are.
     note: str
-    # The latest first.
-    runs: Sequence[PastRun]
-    # By object and name.
-    syncs: Sequence[ReviewedSync]
-    # Rejected ones first; ``rows_cut`` when there are more.
-    rows: Sequence[ReviewedRow]
-    rows_cut: bool
-    calls: ReviewedCalls
+    # Each with its syncs, the latest first.
+    runs: list[dict[str, Any]]
+    # Those that are mapped, or were, by object and name, each with its last run.
+    syncs: list[dict[str, Any]]
+    # Rows that were not delivered when a run last tried them, rejected ones first: sync, the fields of ``OpenRow``, and
+    # the number of the call of that run that carried it, if listed. Without names, which would be most of the file.
+    rows: dict[str, Any]
+    # The calls of the runs that this machine has kept; ``body`` is an index into the bodies, or None.
+    calls: dict[str, Any]
+    # Requests and answers, as texts: a browser's numbers would lose digits.
+    bodies: list[list[str | None]]
 
 
 def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) -> Review:
@@ -106,35 +75,59 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
     found_runs = log.latest_runs(runs)
     open_rows = list(_open_rows(log, {name: one.last for name, one in latest.items()}))
     rows = open_rows[:ROWS_LISTED]
-    calls, carriers = _calls(log, found_runs, rows, masks)
-    listed = [(sync, _masked_row(row, masks[sync]), carriers.get((row.run_id, sync, row.key))) for sync, row in rows]
+    calls, bodies, carriers = _calls(log, found_runs, rows, masks)
+    listed = []
     reasons: dict[str, list[Reason]] = defaultdict(list)
-    for name, row, _ in listed:
-        reasons[name].append(Reason(row.status, row.detail, 1, row.key))
-    syncs = [
-        ReviewedSync(
-            name,
-            specs[name].object if name in specs else latest[name].last.object,
-            specs.get(name),
-            _masked_sync(latest[name].last, mask) if name in latest else None,
-            latest[name].completed_at if name in latest else None,
-            grouped(reasons[name]),
+    for name, row in rows:
+        shown = _masked_row(row, masks[name])
+        call = carriers.get((row.run_id, name, row.key))
+        listed.append(
+            [name, shown.key, shown.status, shown.detail, shown.attempts, shown.run_id, shown.logged_at, call]
         )
-        for name, mask in masks.items()
-    ]
+        reasons[name].append(Reason(row.status, shown.detail, 1, shown.key))
+    syncs = [_sync(name, specs.get(name), latest.get(name), mask, reasons[name]) for name, mask in masks.items()]
     ids = (*(spec.unique_id for spec in specs.values()), *(one.last.unique_id for one in latest.values()))
     return Review(
-        next((one.split(".")[1] for one in ids if "." in one), project),
-        note,
-        [
-            replace(run, syncs=tuple(_masked_sync(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs))
+        project=next((one.split(".")[1] for one in ids if "." in one), project),
+        note=note,
+        runs=[
+            {
+                "id": run.run_id,
+                "began_at": run.began_at,
+                "status": run.status,
+                "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs],
+            }
             for run in found_runs
         ],
-        sorted(syncs, key=lambda sync: (sync.object, sync.name)),
-        listed,
-        len(open_rows) > ROWS_LISTED,
-        calls,
+        syncs=sorted(syncs, key=lambda sync: (sync["object"], sync["name"])),
+        rows={"limit": ROWS_LISTED if len(open_rows) > ROWS_LISTED else None, "items": listed},
+        calls=calls,
+        bodies=bodies,
     )
+
+
+def _sync(
+    name: str, spec: SyncSpec | None, latest: LatestSync | None, mask: BodyMask, reasons: Iterable[Reason]
+) -> dict[str, Any]:
+    groups = sorted(grouped(reasons), key=lambda group: STATUSES.index(group.status))
+    return {
+        "name": name,
+        "object": spec.object if spec else latest and latest.last.object,
+        "last": _logged(latest.last, mask) if latest else None,
+        "completed_at": latest and latest.completed_at,
+        "reasons": [asdict(group) for group in groups],
+        "mapping": list(mapping_rows(spec)) if spec else None,
+        "options": options(spec) if spec else None,
+        "enabled": spec is None or spec.enabled,
+    }
+
+
+def _logged(sync: LoggedSync, mask: BodyMask) -> dict[str, Any]:
+    logged = asdict(sync)
+    # Only the messages of these are surely about no row.
+    if mask and sync.message is not None and sync.status not in ("skipped", "blocked"):
+        logged["message"] = HIDDEN_REASON
+    return {**logged.pop("planned"), **logged}
 
 
 def _read_specs(target_path: Path) -> tuple[dict[str, SyncSpec], str]:
@@ -162,37 +155,41 @@ def _open_rows(log: RunLog, last: Mapping[str, LoggedSync]) -> Iterator[tuple[st
 
 def _calls(
     log: RunLog, runs: Sequence[PastRun], rows: Iterable[tuple[str, OpenRow]], masks: Mapping[str, BodyMask]
-) -> tuple[ReviewedCalls, dict[tuple[str, str, str], int]]:
-    """Returns the calls of runs, and the number of the last call that carried each row, by its run, sync and key."""
+) -> tuple[dict[str, Any], list[list[str | None]], dict[tuple[str, str, str], int]]:
+    """Returns the calls of runs, their bodies, and the number of the last call that carried a row of a run and sync."""
     # By the key as its run wrote it down: as it is, or as a hash.
     wanted: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for sync, row in rows:
         wanted[row.run_id, sync].update({row.key: row.key, BodyMask(ids=True).key(row.key): row.key})
-    listed = ReviewedCalls()
+    kept: list[str] = []
+    items: list[dict[str, Any]] = []
+    bodies: list[list[str | None]] = []
     carriers: dict[tuple[str, str, str], int] = {}
+    left_out = without_bodies = 0
     room = {True: FAILED_BODIES, False: OTHER_BODIES}
     for run in runs:
         if (calls := log.calls(run.run_id)) is None:
             continue
-        listed.kept.append(run.run_id)
+        kept.append(run.run_id)
         for call in calls:
             # Half of the places are for calls that failed.
-            if len(listed.items) >= (CALLS_LISTED if call.failed else CALLS_LISTED // 2):
-                listed.left_out += 1
+            if len(items) >= (CALLS_LISTED if call.failed else CALLS_LISTED // 2):
+                left_out += 1
                 continue
             keys = wanted.get((run.run_id, call.sync), {})
             carriers.update(((run.run_id, call.sync, keys[key]), call.number) for key in call.keys or () if key in keys)
-            bodies = _bodies(call, masks.get(call.sync, BodyMask()))
-            size = sum(len(text) for text in bodies if text is not None)
-            body = None
+            item = {"run": run.run_id, **{name: getattr(call, name) for name in CALL_SHOWN}, "body": None}
+            texts = _bodies(call, masks.get(call.sync, BodyMask()))
+            size = sum(len(text) for text in texts if text is not None)
             if size > room[call.failed]:
-                listed.without_bodies += 1
-            elif bodies != [None, None]:
+                without_bodies += 1
+            elif texts != [None, None]:
                 room[call.failed] -= size
-                body = len(listed.bodies)
-                listed.bodies.append(bodies)
-            listed.items.append({"run": run.run_id, **{name: getattr(call, name) for name in _CALL}, "body": body})
-    return listed, carriers
+                item["body"] = len(bodies)
+                bodies.append(texts)
+            items.append(item)
+    found = {"kept": kept, "limit": CALLS_LISTED, "left_out": left_out, "without_bodies": without_bodies}
+    return {**found, "items": items}, bodies, carriers
 
 
 def _masked_row(row: OpenRow, mask: BodyMask) -> OpenRow:
@@ -203,18 +200,8 @@ def _masked_row(row: OpenRow, mask: BodyMask) -> OpenRow:
     return replace(row, key=mask.key(row.key), detail=HIDDEN_REASON if hides else row.detail)
 
 
-def _masked_sync(sync: LoggedSync, mask: BodyMask) -> LoggedSync:
-    # Only the messages of these are surely about no row.
-    if not mask or sync.message is None or sync.status in ("skipped", "blocked"):
-        return sync
-    return replace(sync, message=HIDDEN_REASON)
-
-
 def _bodies(call: LoggedCall, mask: BodyMask) -> list[str | None]:
-    """Returns the bodies of a call as texts: a browser's numbers would lose digits.
-
-    The mask may be younger than the run that kept them.
-    """
+    """Returns the bodies of a call as texts; the mask may be younger than the run that kept them."""
     request, answer = call.request, call.answer
     if mask:
         # A text is a body that was cut, or not in our form.

@@ -170,8 +170,8 @@ def report_entry(review: Review, path: Path) -> dict[str, Any]:
         "path": str(path),
         "runs": len(review.runs),
         "syncs": len(review.syncs),
-        "rows": len(review.rows),
-        "calls": len(review.calls.items),
+        "rows": len(review.rows["items"]),
+        "calls": len(review.calls["items"]),
         "note": review.note or None,
     }
 

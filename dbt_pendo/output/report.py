@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict, astuple
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,21 +19,17 @@ from markupsafe import Markup
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.history.report import CALLS_LISTED, ROWS_LISTED, Review, ReviewedSync
-from dbt_pendo.mapping.spec import Column, Limit, ParentChild, Source, SyncSpec
+from dbt_pendo.history.report import Review
 from dbt_pendo.output.documents import report_entry
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.visible import json_escape, visible, visible_json
-from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import number
 
 REPORT_FILE = "pendo_report.html"
 # One after the other they are the page's script.
 SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
-# Of rows that were not delivered, the worst first.
-STATUSES = ("rejected", "missing", "invalid")
 # With none of these characters, no text can end the element that the data stands in.
 _ESCAPES = {character: json_escape(character) for character in "<>&"}
 # Seconds of a unit of time, and how many of them are told in it.
@@ -54,7 +48,8 @@ def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
         made_at: Now, in UTC.
         secrets: What it may not show, though an earlier version may have kept it in a ledger.
     """
-    data, bodies = (without(secrets, part) for part in (_data(review, made_at), review.calls.bodies))
+    data = without(secrets, {"version": __version__, "made_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}", **vars(review)})
+    bodies = data.pop("bodies")
     style, script = _part("page.css"), "".join(map(_part, SCRIPTS))
     environment = Environment(
         loader=PackageLoader("dbt_pendo.output", "report"),
@@ -101,109 +96,8 @@ def show_report(lines: Terminal, review: Review, path: Path) -> None:
         lines.line(review.note, "warn")
     if not review.runs:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn")
-    elif not review.calls.kept:
+    elif not review.calls["kept"]:
         lines.line("No calls of these runs are kept on this machine, so the report has none.")
-
-
-def _data(review: Review, made_at: datetime.datetime) -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "made_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}",
-        "project": review.project,
-        "note": review.note,
-        "runs": [
-            {"id": run.run_id, "began_at": run.began_at, "status": run.status, "syncs": list(map(_logged, run.syncs))}
-            for run in review.runs
-        ],
-        "syncs": list(map(_sync, review.syncs)),
-        "rows": {
-            "limit": ROWS_LISTED if review.rows_cut else None,
-            # Without names, which would be most of the file.
-            "items": [[sync, *astuple(row), call] for sync, row, call in review.rows],
-        },
-        "calls": {
-            "kept": review.calls.kept,
-            "limit": CALLS_LISTED,
-            "left_out": review.calls.left_out,
-            "without_bodies": review.calls.without_bodies,
-            "items": review.calls.items,
-        },
-    }
-
-
-def _logged(sync: LoggedSync) -> dict[str, Any]:
-    logged = asdict(sync)
-    return {**logged.pop("planned"), **logged}
-
-
-def _sync(sync: ReviewedSync) -> dict[str, Any]:
-    return {
-        "name": sync.name,
-        "object": sync.object,
-        "last": _logged(sync.last) if sync.last else None,
-        "completed_at": sync.completed_at,
-        "reasons": [asdict(one) for one in sorted(sync.reasons, key=lambda one: STATUSES.index(one.status))],
-        "mapping": list(_mapping(sync.spec)) if sync.spec else None,
-        "options": dict(_options(sync.spec)) if sync.spec else None,
-        "enabled": sync.spec is None or sync.spec.enabled,
-    }
-
-
-def _mapping(spec: SyncSpec) -> Iterator[dict[str, Any]]:
-    """Yields what fills each of Pendo's words."""
-    key = {"track_event": "event_id", "segment": "visitor_id"}.get(spec.object, f"{spec.object}_id")
-    yield _mapped(key, ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
-    for field in spec.fields:
-        yield _mapped(field.name, field.source, field.type, field.nulls, field.group)
-    if (event := spec.event) is not None:
-        ids = {"event": event.name, "visitor_id": event.visitor_id, "account_id": event.account_id}
-        yield from (_mapped(name, source) for name, source in (*ids.items(), ("timestamp", event.timestamp)) if source)
-        for part, fields in (("properties", event.properties), ("context", event.context)):
-            yield from (_mapped(f"{part}.{one.name}", one.source, one.type, one.nulls) for one in fields)
-
-
-def _mapped(
-    pendo: str, source: Source | ParentChild, type_: str | None = None, nulls: str = "", group: str = ""
-) -> dict[str, Any]:
-    """Returns what fills one of Pendo's words; an id has no nulls."""
-    if isinstance(source, ParentChild):
-        filled_from = f"{source.parent}::{source.child}"
-    else:
-        filled_from = source.name if isinstance(source, Column) else orjson.dumps(source.value).decode()
-    return {
-        "pendo": pendo,
-        "from": filled_from,
-        "constant": not isinstance(source, Column | ParentChild),
-        "type": type_ or "",
-        "nulls": nulls,
-        "group": group,
-        "id": not nulls,
-    }
-
-
-def _options(spec: SyncSpec) -> Iterator[tuple[str, str]]:
-    yield "model", spec.unique_id
-    yield "file", spec.file
-    if spec.segment is not None:
-        yield "segment", spec.segment
-    if spec.event is not None and spec.event.app:
-        yield "app", spec.event.app
-    if spec.fields:
-        yield "mode", spec.mode
-    if spec.event is None:
-        yield "on_removed", spec.on_removed
-    if spec.create_fields:
-        yield "create_fields", "true"
-    yield "batch_size", f"{spec.batch_size:,}"
-    for name, limit in (("max_changes", spec.max_changes), ("max_removals", spec.max_removals)):
-        if limit is not None:
-            yield name, _limit(limit)
-    if spec.max_age is not None:
-        yield "max_age", str(datetime.timedelta(seconds=spec.max_age))
-
-
-def _limit(limit: Limit) -> str:
-    return f"{limit.rows:,}" if limit.rows is not None else f"{limit.percent:g}%"
 
 
 def _age(text: str, made_at: datetime.datetime) -> str:
