@@ -94,7 +94,8 @@ def _value(mapped: Field, field: PendoField, row: dict[str, Any], record: PendoR
     ours = row.get(column) if isinstance(mapped.source, Column) else mapped.source.value
     if isinstance(ours, dict) and ours.keys() == {UNREADABLE}:
         ours = ours[UNREADABLE]
-    theirs, form = (record.metadata.get(mapped.group, {}).get(field.key) if record else None), FORMS[field.type]
+    theirs = record.metadata.get(mapped.group, {}).get(field.key) if record else None
+    form = FORMS[field.type]
     if not isinstance(theirs, str) or form == "time":
         theirs = shown(comparable_text(theirs, form), form)
     return RowValue(mapped.name, column, ours, theirs)
