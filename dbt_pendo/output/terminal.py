@@ -1,4 +1,4 @@
-"""What people, logs and scripts see of a command: lines in dbt's manner, or one JSON document."""
+"""Prints what people, logs and scripts see of a command: lines in dbt's manner, or one JSON document."""
 
 from __future__ import annotations
 
