@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 _HOST_NAME = re.compile(r"[\w.:%-]{1,253}")
+# What in a message is about one row, not about what is wrong with it.
+_PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
 
 def number(count: int, noun: str) -> str:
@@ -16,9 +18,9 @@ def number(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def counts(rows: Mapping[str, int]) -> list[str]:
-    """Returns how many there are of each kind, ``2 added``, without those there are none of."""
-    return [f"{count:,} {kind}" for kind, count in rows.items() if count]
+def counts(rows: Mapping[str, int], always: str = "") -> str:
+    """Returns ``1,200 delivered, 3 missing``: without what is zero, but for the one that is always said."""
+    return ", ".join(f"{count:,} {what}" for what, count in rows.items() if count or what == always)
 
 
 def quoted(value: str | bool) -> str:
@@ -91,3 +93,8 @@ def host_of(url: str, base: str = "") -> str:
         return ""
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+
+def without_particulars(message: str, key: str | None) -> str:
+    """Returns what a message says of any row: without the row's key, quoted values and numbers."""
+    return _PARTICULARS.sub("…", message.replace(key, "…") if key else message)

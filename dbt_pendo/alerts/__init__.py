@@ -1,4 +1,4 @@
-"""Tells of what a run has changed, whoever wants to know."""
+"""Tells whoever wants to know what a run has changed."""
 
 from __future__ import annotations
 
@@ -19,34 +19,22 @@ from dbt_pendo.warehouse.session import Session, WarehouseError
 def send_alerts(
     session: Session, schema: str, settings: Settings, specs: Sequence[SyncSpec], run: RunResults, options: Options
 ) -> list[str]:
-    """Tells the channels what a run has changed, and returns what went wrong with that: no run fails for it.
-
-    Args:
-        session: The warehouse.
-        schema: The schema of the bookkeeping.
-        settings: The channels, and what is masked.
-        specs: The syncs.
-        run: What they did.
-        options: How they were run.
-    """
-    channels = settings.alerts
-    if not channels:
+    """Tells the channels what a run has changed, and returns what went wrong with that: no run fails for it."""
+    if not settings.alerts:
         return []
     try:
-        history = History(session, schema)
-        past = history.recent([result.sync for result in run.results], run.run_id, RUNS_READ)
+        past = History(session, schema).recent([result.sync for result in run.results], run.run_id, RUNS_READ)
     except WarehouseError:
-        # Better told twice than not at all.
+        # An alert that comes twice is better than none.
         past = {}
     try:
-        changes = changes_of([_without_quotes(settings, specs, result) for result in run.results], past, options)
-        what = Alert(run.run_id, session.target, session.schema, changes)
-        return tell(what, channels, settings.allow_http)
+        masked = {spec.name for spec in specs if body_mask(settings.mask, spec)}
+        changes = changes_of([_without_quotes(result, masked) for result in run.results], past, options)
+        return tell(Alert(run.run_id, session.target, session.schema, changes), settings.alerts, settings.allow_http)
     except Exception as error:
         return [f"No alert: something is wrong with alerts themselves ({type(error).__name__})."]
 
 
-def _without_quotes(settings: Settings, specs: Sequence[SyncSpec], result: SyncResult) -> SyncResult:
-    """Returns a result without a message that may quote a masked value, as Pendo's words may in any way."""
-    masked = any(spec.name == result.sync and body_mask(settings.mask, spec) for spec in specs)
-    return replace(result, message=None) if masked and result.status == "error" else result
+def _without_quotes(result: SyncResult, masked: set[str]) -> SyncResult:
+    """Returns a result without a message in which Pendo may quote a masked value, in any form."""
+    return replace(result, message=None) if result.sync in masked and result.status == "error" else result

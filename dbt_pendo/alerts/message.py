@@ -1,15 +1,15 @@
-"""An alert in words: as a Slack-compatible webhook takes it, and as a JSON document; pure."""
+"""Puts an alert into words: for a Slack-compatible webhook, or as a JSON document; pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from dbt_pendo import __version__
 from dbt_pendo.alerts.changes import Alert, Change
 from dbt_pendo.channels import Event, Format
+from dbt_pendo.delivery.results import outcome_counts
 from dbt_pendo.visible import visible
 from dbt_pendo.wording import counts, number, shortened
 
@@ -24,16 +24,13 @@ TITLES: Mapping[Event, str] = {
     "row_count": "with an unusual row count",
 }
 STATES: Mapping[str, str] = {"success": "a success", "partial": "partial", "error": "an error", "blocked": "blocked"}
+# What both forms say of a sync, by the same names as pendo_results.json.
+SHARED = ("sync", "unique_id", "object", "status", "planned", "delivered", "missing", "rejected")
 
 
 def message_of(alert: Alert, format_: Format) -> dict[str, Any]:
     """Returns what is posted for an alert."""
     return {"text": _slack_text(alert)} if format_ == "slack" else _document(alert)
-
-
-def command_of(alert: Alert) -> str:
-    """Returns the command to look further."""
-    return f"dbt-pendo show {alert.run_id}"
 
 
 def _document(alert: Alert) -> dict[str, Any]:
@@ -45,60 +42,48 @@ def _document(alert: Alert) -> dict[str, Any]:
         "schema": alert.schema,
         "events": list(alert.events),
         "syncs": [_entry(change) for change in alert.changes],
-        "command": command_of(alert),
+        "command": alert.command,
     }
 
 
 def _entry(change: Change) -> dict[str, Any]:
-    result = change.result
+    result = change.result.to_dict()
     return {
-        "sync": result.sync,
-        "unique_id": result.unique_id,
-        "object": result.object,
+        **{name: result[name] for name in SHARED},
         "events": list(change.events),
-        "status": result.status,
         "status_before": change.before,
         "reason": _reason(change),
-        "planned": asdict(result.planned),
-        "delivered": result.delivered,
-        "missing": result.missing,
-        "rejected": result.rejected,
         "rows": change.rows,
         "usual_rows": change.usual_rows,
     }
 
 
 def _slack_text(alert: Alert) -> str:
-    events = Counter(event for change in alert.changes for event in change.events)
-    title = ", ".join(f"{number(count, 'sync')} {TITLES[event]}" for event, count in events.items())
+    syncs = Counter(event for change in alert.changes for event in change.events)
+    title = ", ".join(f"{number(count, 'sync')} {TITLES[event]}" for event, count in syncs.items())
     lines = [
         f"*dbt-pendo*: {title}",
         f"Project {_code(alert.project)}, target {_code(alert.target)}, schema {_code(alert.schema)}",
-        *(_line(change) for change in alert.changes[:SYNCS_SHOWN]),
+        *map(_line, alert.changes[:SYNCS_SHOWN]),
     ]
     if (more := len(alert.changes) - SYNCS_SHOWN) > 0:
         lines.append(f"and {more} more")
-    return "\n".join([*lines, f"Look further: {_code(command_of(alert))}"])
+    return "\n".join([*lines, f"Look further: {_code(alert.command)}"])
 
 
 def _line(change: Change) -> str:
-    result, planned = change.result, change.result.planned
-    said = [
-        {
-            "failure": "failed",
-            "partial": "Pendo rejected rows",
-            "blocked": "blocked",
-            "recovery": "recovered",
-            "full_resync": f"everything is sent again, {planned.to_send:,} rows",
-            "row_count": f"{change.rows:,} rows, usually about {change.usual_rows or 0:,}",
-        }[event]
-        for event in change.events
-    ]
-    if change.before is not None and change.before != result.status:
-        said.append(f"the run before was {STATES.get(change.before, change.before)}")
-    rows = {"missing": result.missing, "rejected": result.rejected, "invalid": planned.invalid, "held": planned.held}
-    numbers = ", ".join([f"{result.delivered:,} delivered", *counts(rows)])
-    line = f"• {_code(result.sync)} ({result.object}): {'; '.join(said)}. {numbers}"
+    result, before = change.result, change.before
+    said: Mapping[Event, str] = {
+        **TITLES,
+        "partial": "Pendo rejected rows",
+        "full_resync": f"everything is sent again, {result.planned.to_send:,} rows",
+        "row_count": f"{change.rows:,} rows, usually about {change.usual_rows or 0:,}",
+    }
+    parts = [said[event] for event in change.events]
+    if before is not None and before != result.status:
+        parts.append(f"the run before was {STATES.get(before, before)}")
+    rows = counts(outcome_counts(result), always="delivered")
+    line = f"• {_code(result.sync)} ({result.object}): {'; '.join(parts)}. {rows}"
     reason = _reason(change)
     return line if reason is None else f"{line}\n    {_code(reason)}"
 

@@ -275,11 +275,12 @@ def unlock(cli: CommandLine, force: bool) -> int:
 @command(number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, selects=False)
 def runs(cli: CommandLine, limit: int) -> int:
     """List the latest runs, from the warehouse."""
-    from dbt_pendo.output.runs import run_entry, show_runs
+    from dbt_pendo.output.documents import run_entry
+    from dbt_pendo.output.runs import show_runs
     from dbt_pendo.output.tables import run_row
 
-    with cli.open_past() as past:
-        found = past.runs(limit)
+    with cli.open_run_log() as log:
+        found = log.latest_runs(limit)
     show_runs(cli.lines, found)
     entries = list(map(run_entry, found))
     cli.print_document(entries, rows=map(run_row, entries))
@@ -300,13 +301,15 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
 
     RUN is a run's id, or how it begins or ends. Default: the last one.
     """
-    from dbt_pendo.history.runs import last_calls, summed
-    from dbt_pendo.output.runs import call_entry, reason_entry, rejected_entry, run_entry, show_calls, show_run
+    from dbt_pendo.history.runs import last_calls
+    from dbt_pendo.output.documents import call_entry, reason_entry, rejected_entry, run_entry
+    from dbt_pendo.output.runs import show_calls, show_run
     from dbt_pendo.output.tables import sync_row
 
-    with cli.open_past() as past:
-        found = past.run(run_id)
-        calls = past.calls(found.run_id)
+    with cli.open_run_log() as log:
+        found = log.find_run(run_id)
+        kept = log.calls(found.run_id)
+        calls = None if kept is None else list(kept)
         if requests or failed or row is not None:
             if calls is None:
                 raise ConfigError(
@@ -318,14 +321,14 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
             entries = list(map(call_entry, calls))
             cli.print_document(entries, rows=entries)
             return 0
-        reasons = {sync.sync: past.reasons(sync) for sync in found.syncs}
-        rejected = {sync.sync: past.rejected_rows(sync, rows) for sync in found.syncs}
+        reasons = {sync.sync: log.grouped_reasons(sync) for sync in found.syncs}
+        rejected = {sync.sync: log.rejected_rows(sync, rows) for sync in found.syncs}
     carried = {
         sync: last_calls(calls or (), sync, {one.key for one in refused if one.key is not None})
         for sync, refused in rejected.items()
         if refused
     }
-    show_run(cli.lines, found, reasons, rejected, carried, None if calls is None else summed(calls))
+    show_run(cli.lines, found, reasons, rejected, carried, calls)
     entry = run_entry(found)
     cli.print_document(
         [entry],
@@ -344,7 +347,8 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
 def row(cli: CommandLine, sync: str, key: str) -> int:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
     from dbt_pendo.commands.row import row_history
-    from dbt_pendo.output.runs import row_entry, show_row
+    from dbt_pendo.output.documents import row_entry
+    from dbt_pendo.output.runs import show_row
 
     with cli.open_context(announced=False) as (_, context):
         if context is None:
@@ -364,13 +368,13 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
 )
 def report(cli: CommandLine, output: Path | None, runs: int) -> int:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
-    from dbt_pendo.history.report import read_mapped, review
-    from dbt_pendo.output.report import REPORT_FILE, page, report_entry, show_report, write_page
+    from dbt_pendo.history.report import review
+    from dbt_pendo.output.documents import report_entry
+    from dbt_pendo.output.report import REPORT_FILE, page, show_report, write_page
 
     invocation, settings = cli.invocation, cli.invocation.settings
-    mapped = read_mapped(invocation.target_path)
-    with cli.open_past() as past:
-        found = review(past, mapped, invocation.project_dir.name, settings.mask, runs)
+    with cli.open_run_log() as log:
+        found = review(log, invocation.project_dir.name, settings.mask, runs)
     path = output or invocation.target_path / REPORT_FILE
     write_page(page(found, datetime.datetime.now(datetime.timezone.utc), settings.secrets), path)
     show_report(cli.lines, found, path)

@@ -19,7 +19,7 @@ from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
 if TYPE_CHECKING:
     from dbt_pendo.commands.context import Context, Invocation
     from dbt_pendo.commands.select import Selected
-    from dbt_pendo.history.runs import Past
+    from dbt_pendo.history.runs import RunLog
 
 Answer = TypeVar("Answer")
 
@@ -247,11 +247,11 @@ class CommandLine:
         else:
             self.lines.error(error, "CommandFailed")
 
-    def open_past(self) -> AbstractContextManager[Past]:
+    def open_run_log(self) -> AbstractContextManager[RunLog]:
         """Opens the warehouse for a look at past runs."""
-        from dbt_pendo.history.runs import open_past
+        from dbt_pendo.history.runs import open_run_log
 
-        return open_past(self.invocation.connection, self.invocation.settings, self.invocation.target_path)
+        return open_run_log(self.invocation.connection, self.invocation.settings, self.invocation.target_path)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
         """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""

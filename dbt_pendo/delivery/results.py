@@ -19,6 +19,7 @@ from dbt_pendo.pendo.client import Traffic
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.runs import LoggedSync
 
 RESULTS_FILE = "pendo_results.json"
 SyncStatus = Literal["success", "partial", "error", "skipped", "blocked", "interrupted"]
@@ -165,6 +166,17 @@ class RunResults:
 def failed_before_start(spec: SyncSpec, message: str, misconfigured: bool = True) -> SyncResult:
     """Returns the result of a sync that never got to send a row."""
     return SyncResult(spec.name, spec.unique_id, spec.object, "error", message=message, misconfigured=misconfigured)
+
+
+def outcome_counts(result: SyncResult | LoggedSync) -> dict[str, int]:
+    """Returns the rows of a sync, now or in a past run, by what happened to them."""
+    return {
+        "delivered": result.delivered,
+        "missing": result.missing,
+        "rejected": result.rejected,
+        "invalid": result.planned.invalid,
+        "held": result.planned.held,
+    }
 
 
 class Observer(Protocol):

@@ -7,7 +7,6 @@ until the row at fault stands alone (pendo-api.md 9, *split retries*); its neigh
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
 from dbt_pendo.pendo.metadata import Judgement
 from dbt_pendo.records.batches import Batch, RecordBatch, track_body, values_body
 from dbt_pendo.records.render import Record
+from dbt_pendo.wording import without_particulars
 
 # So many rows from all over a batch refused alone for one reason, and none ever taken: the fault is not theirs.
 HOPELESS = 5
@@ -33,8 +33,6 @@ HOPELESS = 5
 DELETION_PATIENCE = 30.0
 # Rows that have to be judged before their share of rejections says anything.
 JUDGED_BEFORE_BREAKING = 100
-
-_PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 
 Outcomes = dict[Position, Outcome]
 # One call for one batch.
@@ -163,7 +161,7 @@ class Sender:
         for record in suspects[:: -(-len(suspects) // HOPELESS)]:
             outcomes |= self._judge(RecordBatch([record]), send, settled)
             # A row's own id and values make no other reason of it.
-            reasons.add(_PARTICULARS.sub("…", (outcomes[record.position].detail or "").replace(record.key, "…")))
+            reasons.add(without_particulars(outcomes[record.position].detail or "", record.key))
         if len(reasons) == 1 and all(outcome.status == "rejected" for outcome in outcomes.values()):
             reason = next(iter(outcomes.values())).detail or ""
             hint = "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo."

@@ -39,41 +39,28 @@ FULL_LINES, ALL_LINES = 64 * 2**20, 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """A line of the log.
+    """A line of the log; ``Call`` says what its fields are."""
 
-    Attributes:
-        number: Its line, from 1.
-        at: When it was sent, in UTC, ISO 8601.
-        sync: The sync it was made for; empty for none.
-        method: GET, POST, ...
-        path: The path with its query.
-        status: The HTTP status; None when there was no answer.
-        fault: Why there was none.
-        failed: Whether Pendo did not do all that was asked; ids that it does not know are no failure.
-        seconds: How long Pendo took.
-        waited: Seconds for which it waited for its turn.
-        attempt: Which attempt it was, from 1.
-        rows: How many records it carried.
-        bytes: How long its body was.
-        keys: The records' keys; None where the log was too large to keep them.
-        request: The body: a JSON document, or a text that was cut; None where it was not kept.
-        answer: The same of the answer.
-    """
-
+    # Its line, from 1.
     number: int
+    # In UTC, ISO 8601.
     at: str
+    # The sync it was made for; empty for none.
     sync: str
     method: str
     path: str
     status: int | None
     fault: str
+    # Whether Pendo did not do all that was asked; ids that it does not know are no failure.
     failed: bool
     seconds: float
     waited: float
     attempt: int
     rows: int
     bytes: int
+    # None where the log was too large to keep them.
     keys: tuple[str, ...] | None = None
+    # The bodies: a JSON document, or a text that was cut; None where it was not kept.
     request: Any = None
     answer: Any = None
 
@@ -81,18 +68,14 @@ class LoggedCall:
         """Returns those of some records that were in it, by their keys."""
         if not self.keys:
             return []
-        # Of runs that hid ids, what the keys can be told by.
+        # Runs that hid ids have kept hashes of the keys.
         hidden = self.keys[0].startswith("#")
         inside = frozenset(self.keys)
         return [key for key in keys if key in inside or (hidden and BodyMask(ids=True).key(key) in inside)]
 
 
 class CallLog:
-    """Writes the calls of a run; may be used from several threads at once.
-
-    Attributes:
-        fault: Why calls are missing in it; empty when none are.
-    """
+    """Writes the calls of a run; may be used from several threads at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,6 +84,7 @@ class CallLog:
         self._sampled: Counter[tuple[str, str]] = Counter()
         self._sync = ""
         self._mask = BodyMask()
+        # Why calls are missing in it; empty when none are.
         self.fault = ""
 
     def __enter__(self) -> CallLog:
@@ -115,10 +99,7 @@ class CallLog:
     def begin(self, target_path: Path, run_id: str, keep: int) -> None:
         """Begins to write; calls before it, and of commands that do not begin, leave no trace.
 
-        Args:
-            target_path: dbt's target folder.
-            run_id: The run.
-            keep: How many runs keep their calls, this one among them.
+        ``keep`` is the number of runs that keep their calls, this one among them.
         """
         narrow_folder(target_path)
         with self._readable_fault():
@@ -136,20 +117,17 @@ class CallLog:
         """Writes a call down."""
         if self._file is None:
             return
-        document = _read_json(call.answer) if call.keys and len(call.answer) <= LARGEST_READ else None
+        document = read_json(call.answer) if call.keys and len(call.answer) <= LARGEST_READ else None
         failed = call.status is None or not 200 <= call.status < 300 or _tells_of_failures(document)
         whole = not failed and not (isinstance(document, dict) and document.get("missing"))
+        at = datetime.datetime.fromtimestamp(call.at, datetime.timezone.utc)
         line: dict[str, Any] = {
-            "at": datetime.datetime.fromtimestamp(call.at, datetime.timezone.utc).isoformat(timespec="milliseconds"),
+            **{name: getattr(call, name) for name in ("method", "path", "status", "fault", "attempt")},
+            "at": at.isoformat(timespec="milliseconds"),
             "sync": self._sync,
-            "method": call.method,
-            "path": call.path,
-            "status": call.status,
-            "fault": call.fault,
             "failed": failed,
             "seconds": round(call.seconds, 4),
             "waited": round(call.waited, 4),
-            "attempt": call.attempt,
             "rows": len(call.keys),
             "bytes": len(call.body or b""),
         }
@@ -171,23 +149,18 @@ class CallLog:
                     text = text[written:]
 
     def _bodies(self, call: Call, failed: bool) -> dict[str, Any]:
-        values: frozenset[str] = frozenset()
         bodies: dict[str, Any] = {}
+        values: frozenset[str] = frozenset()
         if call.body:
             text = call.secrets.hidden_in(call.body.decode(errors="replace"))
-            document = _read_json(text)
-            if self._mask:
-                document, values = self._mask.hide(document)
-                text = orjson.dumps(document).decode()
-            bodies["request"] = _kept(text, document)
+            document, values = self._mask.hide(read_json(text))
+            bodies["request"] = _kept(orjson.dumps(document).decode() if self._mask else text, document)
         # What is read back is whole records, with values that no mapping names.
         if call.keys or failed or call.method == "GET":
             # To look for secrets in more than is kept of it would take minutes.
             answer = call.answer[: 2 * LARGEST_BODY].decode(errors="replace")
             text = hide_quoted(call.secrets.hidden_in(answer), values)
-            document = _read_json(text)
-            if self._mask:
-                document, _ = self._mask.hide(document)
+            document, _ = self._mask.hide(read_json(text))
             bodies["answer"] = _kept(text, document)
         return bodies
 
@@ -216,7 +189,7 @@ def read_calls(folder: Path) -> Iterator[LoggedCall]:
         return
     with file:
         for number, text in enumerate(file, start=1):
-            line = _read_json(text)
+            line = read_json(text)
             if isinstance(line, dict):
                 with contextlib.suppress(TypeError):
                     keys = line.pop("keys", None)
@@ -227,13 +200,13 @@ def _tells_of_failures(document: Any) -> bool:
     """Returns whether a 2xx says that something was not done (pendo-api.md 3 and 5); an unknown id is no failure."""
     if not isinstance(document, dict):
         return False
-    missing, told = document.get("missing"), document.get("multistatus")
-    count = document.get("failed")
-    more_failed = isinstance(count, int) and count > (len(missing) if isinstance(missing, list) else 0)
-    refused = isinstance(told, list) and any(
-        isinstance(entry, dict) and isinstance(status := entry.get("status"), int) and status >= 300 for entry in told
+    missing, failed, parts = (document.get(name) for name in ("missing", "failed", "multistatus"))
+    statuses = [part.get("status") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return (
+        bool(document.get("errors"))
+        or (isinstance(failed, int) and failed > (len(missing) if isinstance(missing, list) else 0))
+        or any(isinstance(status, int) and status >= 300 for status in statuses)
     )
-    return bool(document.get("errors")) or more_failed or refused
 
 
 def _kept(text: str, document: Any) -> Any:
@@ -243,7 +216,8 @@ def _kept(text: str, document: Any) -> Any:
     return text if document is None else document
 
 
-def _read_json(text: str | bytes) -> Any:
+def read_json(text: str | bytes) -> Any:
+    """Reads a JSON document; None if it is none."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

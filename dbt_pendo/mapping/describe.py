@@ -1,12 +1,14 @@
-"""Describes a sync in words, for people who never see its mapping."""
+"""Describes a sync in words, for people who never see its mapping, and as rows."""
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, Source, SyncSpec
+from dbt_pendo.mapping.spec import Column, Event, Field, Limit, ParentChild, Source, SyncSpec
 from dbt_pendo.wording import quoted
 
 
@@ -76,3 +78,57 @@ def _filled_with(source: Source) -> str:
 
 def _constant(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def mapping_rows(spec: SyncSpec) -> Iterator[dict[str, Any]]:
+    """Yields what fills each of Pendo's words."""
+    key = {"track_event": "event_id", "segment": "visitor_id"}.get(spec.object, f"{spec.object}_id")
+    yield _row(key, ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
+    for field in spec.fields:
+        yield _row(field.name, field.source, field.type, field.nulls, field.group)
+    if (event := spec.event) is not None:
+        ids = {"event": event.name, "visitor_id": event.visitor_id, "account_id": event.account_id}
+        yield from (_row(name, source) for name, source in (*ids.items(), ("timestamp", event.timestamp)) if source)
+        for part, fields in (("properties", event.properties), ("context", event.context)):
+            yield from (_row(f"{part}.{one.name}", one.source, one.type, one.nulls) for one in fields)
+
+
+def _row(
+    pendo: str, source: Source | ParentChild, type_: str | None = None, nulls: str = "", group: str = ""
+) -> dict[str, Any]:
+    """Returns what fills one of Pendo's words; an id has no nulls."""
+    if isinstance(source, ParentChild):
+        filled_from = f"{source.parent}::{source.child}"
+    else:
+        filled_from = source.name if isinstance(source, Column) else json.dumps(source.value, ensure_ascii=False)
+    return {
+        "pendo": pendo,
+        "from": filled_from,
+        "constant": not isinstance(source, Column | ParentChild),
+        "type": type_ or "",
+        "nulls": nulls,
+        "group": group,
+        "id": not nulls,
+    }
+
+
+def options(spec: SyncSpec) -> dict[str, str]:
+    """Returns the other keys of a mapping that mean something for its kind."""
+    found = {
+        "model": spec.unique_id,
+        "file": spec.file,
+        "segment": spec.segment,
+        "app": spec.event and spec.event.app,
+        "mode": spec.fields and spec.mode,
+        "on_removed": None if spec.event else spec.on_removed,
+        "create_fields": spec.create_fields and "true",
+        "batch_size": f"{spec.batch_size:,}",
+        "max_changes": spec.max_changes and _limit(spec.max_changes),
+        "max_removals": spec.max_removals and _limit(spec.max_removals),
+        "max_age": None if spec.max_age is None else str(datetime.timedelta(seconds=spec.max_age)),
+    }
+    return {name: str(text) for name, text in found.items() if text}
+
+
+def _limit(limit: Limit) -> str:
+    return f"{limit.rows:,}" if limit.rows is not None else f"{limit.percent:g}%"

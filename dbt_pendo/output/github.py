@@ -7,19 +7,17 @@ import os
 import re
 from pathlib import Path
 
-from dbt_pendo.delivery.results import RunResults, SyncResult
+from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts
 from dbt_pendo.output.sync import tag_of
 from dbt_pendo.visible import visible
 
 # GitHub names the file a step may write Markdown to.
 VARIABLE = "GITHUB_STEP_SUMMARY"
 ICONS = {"OK": "✅", "WARN": "⚠️", "ERROR": "❌", "SKIP": "⏭️"}
-COUNTS = ("delivered", "missing", "rejected", "invalid", "held")
 # Characters that mean something in a cell of a Markdown table, or in HTML.
 _ESCAPES = str.maketrans(
     {**{character: f"\\{character}" for character in "\\`*_{}[]#|~"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"}
 )
-
 _ADDRESSES = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
@@ -34,37 +32,30 @@ def write_step_summary(run: RunResults) -> None:
 
 def step_summary(run: RunResults) -> str:
     """Returns a run as a Markdown table, and below it what there is to say about its syncs."""
+    notes = (
+        f"- **{_escaped(result.sync)}**: {_escaped(note)}"
+        for result in run.results
+        for note in (result.message or "").split("\n")
+        if note
+    )
     lines = [
         "### dbt-pendo",
         "",
-        f"| | sync | object | status | {' | '.join(COUNTS)} | seconds |",
-        f"| --- | --- | --- | --- | {' | '.join(['---:'] * len(COUNTS))} | ---: |",
+        "| | sync | object | status | delivered | missing | rejected | invalid | held | seconds |",
+        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *map(_row, run.results),
         "",
-        *(
-            f"- **{_escaped(result.sync)}**: {_escaped(note)}"
-            for result in run.results
-            for note in (result.message or "").split("\n")
-            if note
-        ),
+        *notes,
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
-        "",
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"
 
 
 def _row(result: SyncResult) -> str:
-    counts = (result.delivered, result.missing, result.rejected, result.planned.invalid, result.planned.held)
-    cells = (
-        ICONS[tag_of(result)],
-        _escaped(result.sync),
-        _escaped(result.object),
-        result.status,
-        *(f"{count:,}" for count in counts),
-        f"{result.duration:.1f}",
-    )
-    return f"| {' | '.join(cells)} |"
+    names = (ICONS[tag_of(result)], _escaped(result.sync), _escaped(result.object), result.status)
+    counts = (f"{count:,}" for count in outcome_counts(result).values())
+    return f"| {' | '.join((*names, *counts, f'{result.duration:.1f}'))} |"
 
 
 def _escaped(text: str) -> str:

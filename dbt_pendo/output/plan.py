@@ -67,4 +67,4 @@ def _counts(planned: Planned) -> str:
         "invalid": planned.invalid,
         "held back": planned.held,
     }
-    return ", ".join(counts(rows)) or "no rows"
+    return counts(rows) or "no rows"

@@ -1,4 +1,4 @@
-"""stdout and stderr that never stop a command, whatever became of the terminal, the disk or the reader behind them."""
+"""Keeps a command going when its stdout or stderr fails: a closed terminal, a full disk, a reader that left."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 class _Steady(io.RawIOBase):
-    """The lowest layer of a stream, above which nothing fails; what cannot be written is lost.
-
-    Attributes:
-        fault: Why something was lost; None while nothing was.
-        is_told: Whether the user was told.
-    """
+    """The lowest layer of a stream, above which nothing fails; what cannot be written is lost."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
+        # Why something was lost; None while nothing was.
         self.fault: OSError | None = None
-        self.is_told = False
+        self.is_reported = False
 
     def write(self, data: Any) -> int:
         try:
@@ -50,7 +46,7 @@ class _Steady(io.RawIOBase):
 
 
 def steady_streams() -> None:
-    """Puts streams in place of this process's own that lose what cannot be written, and replace what has no code."""
+    """Replaces this process's streams by ones that lose what cannot be written, and escape what cannot be encoded."""
     sys.stdout, sys.stderr = _steady(sys.stdout), _steady(sys.stderr)
 
 
@@ -68,8 +64,8 @@ def lost_output(is_silent_about_readers: bool = False) -> bool:
     if not isinstance(stream, _Steady) or stream.fault is None:
         return False
     reader_left = stream.fault.errno == errno.EPIPE
-    if not stream.is_told and not (reader_left and is_silent_about_readers):
-        stream.is_told = True
+    if not stream.is_reported and not (reader_left and is_silent_about_readers):
+        stream.is_reported = True
         sys.stderr.write(f"Not all output could be written: {stream.fault.strerror}. The command went on to its end.\n")
     return not reader_left
 

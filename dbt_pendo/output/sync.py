@@ -1,4 +1,4 @@
-"""Shows a run as it goes, and its summary."""
+"""Prints a run as it goes, and its summary."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from rich.progress import Progress, TaskID
 
 from dbt_pendo import __version__
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.results import RunResults, SyncResult
+from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.project.run_results import BUILT, LastRun
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import counts, number
 
 
@@ -36,13 +37,13 @@ def show_nothing_new(lines: Terminal, selected: Selected) -> None:
     lines.line(f"Nothing to do: no build in {selected.origin} waits to be synced.", event="NothingToDo")
 
 
-class SyncView:
-    """Shows a run as it goes: ``engine.observer.Observer``.
+def show_built_nothing(lines: Terminal) -> None:
+    """Says that dbt found nothing to build, and so there is nothing to sync."""
+    lines.line("`dbt build` built nothing; nothing was synced.", "warn", event="NothingToDo")
 
-    Args:
-        lines: Where to.
-        bars: Progress bars; None shows none.
-    """
+
+class SyncView:
+    """Prints a run as it goes, with a progress bar where there are bars: an ``Observer``."""
 
     def __init__(self, lines: Terminal, bars: Progress | None = None) -> None:
         self._lines = lines
@@ -78,11 +79,6 @@ class SyncView:
         self._lines.message_below(result.message, LEVELS[tag])
 
 
-def show_built_nothing(lines: Terminal) -> None:
-    """Says that dbt found nothing to build, and so there is nothing to sync."""
-    lines.line("`dbt build` built nothing; nothing was synced.", "warn", event="NothingToDo")
-
-
 def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None) -> None:
     """Prints the summary of a run, and what to look at next.
 
@@ -110,9 +106,9 @@ def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None)
         lines.line("Completed successfully", "success")
     lines.line()
     if built is not None:
-        lines.line(f"Done. dbt: {_counts([_dbt_tag(status) for status in built.statuses.values()])}")
-    counts = f"Done. {'Pendo: ' if built else ''}{_counts(tags)}"
-    lines.line(counts, event="RunFinished", data={"run_id": run.run_id, "elapsed": round(run.elapsed, 3)})
+        lines.line(f"Done. dbt: {_totals([_dbt_tag(status) for status in built.statuses.values()])}")
+    totals = f"Done. {'Pendo: ' if built else ''}{_totals(tags)}"
+    lines.line(totals, event="RunFinished", data={"run_id": run.run_id, "elapsed": round(run.elapsed, 3)})
     for note in run.notes:
         lines.line(note, "warn")
     if any(result.missing or result.rejected or result.planned.invalid for result in run.results):
@@ -120,7 +116,7 @@ def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None)
         lines.line("`dbt-pendo show` has the rows that were not delivered, and the requests that carried them.")
 
 
-def tag_of(result: SyncResult) -> Tag:
+def tag_of(result: SyncResult | LoggedSync) -> Tag:
     """Returns what a sync is counted as, in dbt's words."""
     if result.status == "skipped":
         return "SKIP"
@@ -129,26 +125,20 @@ def tag_of(result: SyncResult) -> Tag:
     return "WARN" if result.missing or result.planned.invalid else "OK"
 
 
-def _dbt_tag(status: str) -> str:
+def summary(result: SyncResult | LoggedSync) -> str:
+    """Returns what a sync did, as it stands in brackets at the end of its line."""
+    if result.status == "skipped":
+        return "SKIP"
+    status = f"{result.status.upper()}, " if result.status in ("error", "blocked", "interrupted") else ""
+    return f"{status}{counts(outcome_counts(result), always='delivered')} in {result.duration:.2f}s"
+
+
+def _dbt_tag(status: str) -> Tag:
     """Returns what dbt itself counts a node as."""
     if status not in BUILT:
         return "SKIP" if status == "skipped" else "ERROR"
     return "WARN" if status == "warn" else "OK"
 
 
-def _counts(tags: Sequence[str]) -> str:
+def _totals(tags: Sequence[Tag]) -> str:
     return f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
-
-
-def summary(result: SyncResult) -> str:
-    """Returns what a sync did, as it stands in brackets at the end of its line."""
-    if result.status == "skipped":
-        return "SKIP"
-    parts = [f"{result.delivered:,} delivered"]
-    planned = result.planned
-    parts += counts(
-        {"missing": result.missing, "rejected": result.rejected, "invalid": planned.invalid, "held": planned.held}
-    )
-    if result.status in ("error", "blocked", "interrupted"):
-        parts.insert(0, result.status.upper())
-    return f"{', '.join(parts)} in {result.duration:.2f}s"

@@ -1,4 +1,4 @@
-"""What people, logs and scripts see of a command: lines in dbt's manner, or one JSON document."""
+"""Prints what people, logs and scripts see of a command: lines in dbt's manner, or one JSON document."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TextIO, TypeAlias
 
 import orjson
@@ -53,14 +54,9 @@ class Terminal:
         self._secrets = secrets or Secrets()
         self._silent = quiet or as_json
         self._json_lines = json_lines
-        self._console = Console(
-            highlight=False,
-            emoji=False,
-            soft_wrap=True,
-            no_color=colors is False,
-            force_terminal=True if colors else None,
-        )
-        self._errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
+        console = partial(Console, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
+        self._console = console(force_terminal=True if colors else None)
+        self._errors = console(stderr=True)
 
     @property
     def narrow(self) -> bool:
@@ -88,7 +84,7 @@ class Terminal:
             note_style: That colour.
             timed: Whether the time stands before it.
         """
-        if self._silent and not (level == "error" and not self.as_json):
+        if self._silent and (self.as_json or level != "error"):
             return
         if self._json_lines:
             if text:
@@ -106,7 +102,7 @@ class Terminal:
 
     def message_below(self, message: object, level: Level = "info", timed: bool = True) -> None:
         """Prints a message of ours, which may have several lines, or an error; None is nothing to say."""
-        for line in str(message).split("\n") if message is not None else ():
+        for line in str(message or "").split("\n"):
             self.below(line, level, timed)
 
     def node(
@@ -165,12 +161,8 @@ class Terminal:
         if self._silent or self._json_lines or not sys.stdout.isatty():
             yield None
             return
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
+        about = TextColumn("{task.description}", markup=False)
+        columns = (about, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=self._console, transient=True) as bars:
             yield bars
 
@@ -206,8 +198,7 @@ class Terminal:
             "thread": threading.current_thread().name,
             "ts": datetime.datetime.now(datetime.timezone.utc).isoformat().replace("+00:00", "Z"),
         }
-        stream = sys.stderr if self.as_json else sys.stdout
-        self._write_json(stream, {"data": data, "info": info})
+        self._write_json(sys.stderr if self.as_json else sys.stdout, {"data": data, "info": info})
 
     def _shown(self, text: str) -> str:
         return visible(self._secrets.hidden_in(text))

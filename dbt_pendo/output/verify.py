@@ -66,7 +66,7 @@ def _verified(one: Verified) -> str:
         "missing": one.missing,
         "only in Pendo": one.only_in_pendo,
     }
-    return ", ".join(counts(rows)) or "no records"
+    return counts(rows) or "no records"
 
 
 def _held(text: str | None) -> str:

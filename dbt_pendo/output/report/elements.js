@@ -23,34 +23,14 @@ const fill = (node, attributes, children) => {
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const svg = (tag, attributes, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
-const bodyOfSection = (name) => document.querySelector(`#${name} .body`);
 let ids = 0;
 const newId = (word) => `${word}-${++ids}`;
 
 // Words.
 
-const OBJECTS = {
-  visitor: "Visitors",
-  account: "Accounts",
-  parent_account: "Parent accounts",
-  track_event: "Track events",
-  segment: "Segments",
-};
-const STATUSES = {
-  success: ["✓", "good"],
-  delivered: ["✓", "good"],
-  partial: ["◐", "warn"],
-  missing: ["?", "warn"],
-  invalid: ["!", "warn"],
-  skipped: ["–", "plain"],
-  interrupted: ["‖", "bad"],
-  blocked: ["■", "bad"],
-  error: ["✕", "bad"],
-  rejected: ["✕", "bad"],
-};
-const RANKS = ["skipped", "success", "partial", "interrupted", "blocked", "error"];
+// The statuses of rows that were not delivered, the worst first.
+const STATUSES = { rejected: ["✕", "bad"], missing: ["?", "warn"], invalid: ["!", "warn"] };
 const FAILED = new Set(["error", "blocked", "interrupted"]);
-const ORDER = ["rejected", "missing", "invalid"];
 const LONGEST_CELL = 240;
 
 const number = (value) => value.toLocaleString("en");
@@ -63,22 +43,6 @@ const seconds = (value) => {
 };
 const moment = (text) => (text ? text.replace("T", " ").slice(0, 19) : "");
 const time = (text) => el("time", { datetime: text, class: "nowrap" }, moment(text));
-const since = (text, now) => {
-  const passed = Math.max(0, (now - Date.parse(text)) / 1000);
-  const steps = [
-    [60, 120, "minute"],
-    [3600, 48, "hour"],
-    [86400, 14, "day"],
-    [604800, 9, "week"],
-  ];
-  if (passed < 60) return "less than a minute";
-  for (const [unit, most, noun] of steps) {
-    if (passed < unit * most) return count(Math.floor(passed / unit), noun);
-  }
-  return count(Math.floor(passed / 2629800), "month");
-};
-const madeAt = Date.parse(data.made_at);
-const age = (text) => (text ? `${since(text, madeAt)} ago` : "never");
 // What would not be seen, or would turn text around, becomes an escape, as in visible.py; a line break stays one.
 const UNSEEN =
   /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_Control}\u00ad\u115f\u1160\u180e\u200b\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
@@ -93,9 +57,6 @@ const pill = (status) => {
   const [glyph, kind] = STATUSES[status] ?? ["•", "plain"];
   return el("span", { class: `pill ${kind}` }, el("span", { "aria-hidden": "true" }, glyph), status);
 };
-const amount = (value_) => el("span", { class: value_ ? "" : "zero" }, number(value_));
-const worst = (statuses) => RANKS.findLast((rank) => statuses.includes(rank)) ?? "success";
-
 // A small table that is there as a whole.
 
 const plainTable = (caption, titles, rows) =>

@@ -1,364 +1,77 @@
-// The page, from top to bottom.
+// Draws what the page's HTML does not have: plots, and the lists of rows and calls; and makes links of it work.
 
 const runs = data.runs;
-const runById = new Map(runs.map((run) => [run.id, run]));
 const callAt = new Map(data.calls.items.map((call) => [`${call.run} ${call.number}`, call]));
-const SUMS = ["delivered", "missing", "rejected", "invalid", "held", "requests", "retries", "duration"];
-const RESULTS = ["added", "changed", "removed", "delivered", "missing", "rejected", "invalid"];
-const summed = (run, syncs) => ({
-  run,
-  syncs,
-  status: worst(syncs.map((sync) => sync.status)),
-  failed: syncs.filter((sync) => FAILED.has(sync.status)).length,
-  ...Object.fromEntries(SUMS.map((name) => [name, syncs.reduce((sum, sync) => sum + sync[name], 0)])),
-});
 const [KEY, STATUS, DETAIL, ATTEMPTS, RUN, AT, CALL] = [1, 2, 3, 4, 5, 6, 7];
 let rowsTable = null;
-let showRows = null;
 let callsTable = null;
 
-function drawHead() {
-  document.getElementById("project").textContent = visible(data.project);
-  document.title = `${visible(data.project)}: dbt-pendo report`;
-  const old = Date.now() - madeAt > 36 * 3600 * 1000;
-  document
-    .getElementById("made")
-    .append(
-      `Made ${moment(data.made_at)} UTC${old ? ` (${since(data.made_at, Date.now())} ago)` : ""}, of ` +
-        `${count(runs.length, "run")}; ages are those of that moment.`,
-    );
-  document.getElementById("made-by").textContent =
-    `dbt-pendo ${data.version}. All times are in UTC. This file fetches nothing and sends nothing.`;
-}
-
-const notice = (text) => el("p", { class: "notice" }, text);
-const tile = (title, big, ...below) =>
-  el(
-    "div",
-    { class: "card tile" },
-    el(
-      "dl",
-      {},
-      el("dt", {}, title),
-      el("dd", { class: "big" }, big),
-      below.map((each) => el("dd", { class: "muted" }, each)),
-    ),
-  );
-
-function drawOverview() {
-  const at = bodyOfSection("overview");
-  if (data.note) at.append(notice(visible(data.note)));
-  if (!runs.length) at.append(notice("No run is logged yet. `dbt-pendo sync` makes the first."));
-  const rows = data.rows.items;
-  if (runs.length) {
-    const latest = runs[0];
-    const began = `${latest.began_at.replace(" ", "T")}Z`;
-    const isKept = data.calls.kept.includes(latest.id);
-    const kinds = ORDER.map((status) => [status, rows.filter((row) => row[STATUS] === status).length]).filter(
-      ([, found]) => found,
-    );
-    const calls = data.calls.items.filter((call) => call.run === latest.id);
-    const failing = data.syncs.filter((sync) => sync.last && FAILED.has(sync.last.status)).length;
-    const { delivered } = summed(latest, latest.syncs);
-    at.append(
-      el(
-        "div",
-        { class: "grid tiles" },
-        tile("Latest run", pill(latest.status), `${age(began)}, ${count(delivered, "row")} delivered`),
-        tile(
-          "Syncs",
-          number(data.syncs.length),
-          failing ? `${number(failing)} failed when last run` : "none failed when last run",
-        ),
-        tile(
-          "Rows not delivered",
-          `${number(rows.length)}${data.rows.limit ? "+" : ""}`,
-          kinds.map(([status, found]) => `${number(found)} ${status}`).join(", ") || "when last tried",
-        ),
-        tile(
-          "Calls of the latest run",
-          isKept ? number(calls.length) : "–",
-          isKept ? `${number(calls.filter((call) => call.failed).length)} failed` : "not kept on this machine",
-        ),
-      ),
-    );
-  }
-  if (!data.syncs.length) return;
-  at.append(
-    el(
-      "div",
-      { class: "card" },
-      el("h3", {}, "How fresh each object is"),
-      el(
-        "p",
-        { class: "muted" },
-        "A sync is as fresh as its last run that came to its end, whatever became of single rows.",
-      ),
-      el("br"),
-      plainTable(
-        "How fresh each object is",
-        [
-          ["Object", "nowrap"],
-          ["Sync"],
-          ["Age", "nowrap"],
-          ["Last complete run (UTC)", "nowrap"],
-          ["Last run", "nowrap"],
-          ["Delivered by it", "number"],
-          ["Not delivered", "number"],
-        ],
-        data.syncs.map((sync, index) => [
-          OBJECTS[sync.object] ?? value(sync.object),
-          [el("a", { href: `#sync-${index}` }, value(sync.name)), tagsOf(sync)],
-          el("strong", {}, sync.completed_at ? since(sync.completed_at, madeAt) : "never"),
-          sync.completed_at ? time(sync.completed_at) : "–",
-          sync.last ? pill(sync.last.status) : "–",
-          sync.last ? amount(sync.last.delivered) : "–",
-          amount(sync.reasons.reduce((sum, reason) => sum + reason.rows, 0)),
-        ]),
-      ),
-    ),
-  );
-}
-function tagsOf(sync) {
-  const tags = [];
-  if (!sync.enabled) tags.push("disabled");
-  if (!sync.mapping && !data.note) tags.push("no longer mapped");
-  return tags.map((tag) => [" ", el("span", { class: "pill plain" }, tag)]);
-}
-
-function drawRuns() {
-  const at = bodyOfSection("runs");
-  if (!runs.length) {
-    at.append(el("p", { class: "muted" }, "Runs appear here, with plots of their rows, time and errors."));
-    return;
-  }
+function drawPlots() {
+  const at = document.getElementById("plots");
   const names = [...new Set(runs.flatMap((run) => run.syncs.map((sync) => sync.sync)))].sort();
-  const rest = el("div");
+  const plots = el("div", { class: "grid charts" });
   const select = el(
     "select",
-    {
-      onchange: () => drawRunsOf(rest, select.value === "" ? null : names[Number(select.value)]),
-    },
+    { onchange: () => drawPlotsOf(plots, names[select.value]) },
     el("option", { value: "" }, "all syncs"),
     names.map((name, place) => el("option", { value: String(place) }, clipped(name))),
   );
   if (names.length > 1) at.append(el("div", { class: "controls" }, el("label", {}, "Show", select)));
-  at.append(rest);
-  drawRunsOf(rest, null);
+  at.append(plots);
+  drawPlotsOf(plots);
 }
-function drawRunsOf(at, name) {
+function drawPlotsOf(at, name) {
   const found = runs
-    .map((run) =>
-      summed(
-        run,
-        run.syncs.filter((sync) => name === null || sync.sync === name),
-      ),
-    )
-    .filter((one) => one.syncs.length);
-  const days = new Set(found.map((one) => one.run.began_at.slice(0, 10)));
-  const points = (names) =>
-    found.toReversed().map((one) => ({
-      label: one.run.began_at,
-      short: days.size > 1 ? one.run.began_at.slice(5, 16) : one.run.began_at.slice(11, 19),
-      values: names.map((each) => one[each]),
-      mark: false,
-      note: "",
-    }));
-  const errors = points(["rejected", "invalid"]);
-  found.toReversed().forEach((one, index) => {
-    errors[index].mark = one.failed > 0;
-    errors[index].note = one.failed ? `${count(one.failed, "sync")} failed` : "";
-  });
-  const series = (kinds) => kinds.map((kind) => ({ kind, title: kind }));
+    .map((run) => ({ run, syncs: run.syncs.filter((sync) => name === undefined || sync.sync === name) }))
+    .filter((one) => one.syncs.length)
+    .reverse();
+  const days = new Set(found.map(({ run }) => run.began_at.slice(0, 10)));
+  const plot = ({ kinds, titles = kinds, marksFailures = false, ...rest }) =>
+    chart({
+      ...rest,
+      series: kinds.map((kind, place) => ({ kind, title: titles[place] })),
+      points: found.map(({ run, syncs }) => {
+        const failed = marksFailures ? syncs.filter((sync) => FAILED.has(sync.status)).length : 0;
+        return {
+          label: run.began_at,
+          short: days.size > 1 ? run.began_at.slice(5, 16) : run.began_at.slice(11, 19),
+          values: kinds.map((kind) => syncs.reduce((sum, sync) => sum + sync[kind], 0)),
+          mark: failed > 0,
+          note: failed ? `${count(failed, "sync")} failed` : "",
+        };
+      }),
+    });
   at.replaceChildren(
-    el(
-      "div",
-      { class: "grid charts" },
-      chart({
-        title: "Rows",
-        about: "Rows delivered, missing and rejected in each run.",
-        format: number,
-        height: 190,
-        series: series(["delivered", "missing", "rejected"]),
-        points: points(["delivered", "missing", "rejected"]),
-        empty: "No rows were sent in these runs.",
-      }),
-      chart({
-        title: "Duration",
-        about: "Seconds that the syncs of each run took.",
-        format: seconds,
-        whole: false,
-        series: [{ kind: "duration", title: "seconds" }],
-        points: points(["duration"]),
-      }),
-      chart({
-        title: "Errors",
-        about: "Rows that were rejected or invalid in each run, and runs with a sync that failed.",
-        format: number,
-        series: series(["rejected", "invalid"]),
-        points: errors,
-        empty: "No errors in these runs.",
-      }),
-    ),
-    table({
-      name: "run-list",
-      caption: "Runs",
-      page: 15,
-      rows: found,
-      sorted: { at: 0, down: true },
-      empty: "No run.",
-      detail: runDetail,
-      columns: [
-        { title: "Began (UTC)", by: (one) => one.run.id, cell: (one) => time(one.run.began_at) },
-        { title: "Status", by: (one) => RANKS.indexOf(one.status), cell: (one) => pill(one.status) },
-        ...["delivered", "missing", "rejected", "invalid", "held", "requests", "retries"].map((each) => ({
-          title: each[0].toUpperCase() + each.slice(1),
-          number: true,
-          by: (one) => one[each],
-          cell: (one) => amount(one[each]),
-        })),
-        { title: "Duration", number: true, by: (one) => one.duration, cell: (one) => seconds(one.duration) },
-      ],
-    }).root,
+    plot({
+      title: "Rows",
+      about: "Rows delivered, missing and rejected in each run.",
+      format: number,
+      height: 190,
+      kinds: ["delivered", "missing", "rejected"],
+      empty: "No rows were sent in these runs.",
+    }),
+    plot({
+      title: "Duration",
+      about: "Seconds that the syncs of each run took.",
+      format: seconds,
+      whole: false,
+      kinds: ["duration"],
+      titles: ["seconds"],
+    }),
+    plot({
+      title: "Errors",
+      about: "Rows that were rejected or invalid in each run, and runs with a sync that failed.",
+      format: number,
+      kinds: ["rejected", "invalid"],
+      marksFailures: true,
+      empty: "No errors in these runs.",
+    }),
   );
-}
-const runDetail = (one) => [
-  el("p", { class: "muted" }, "Run ", value(one.run.id, true)),
-  el("br"),
-  plainTable(
-    "Syncs of the run",
-    [["Sync"], ["Status", "nowrap"], ...RESULTS.map((each) => [each, "number"])],
-    one.syncs.map((sync) => [value(sync.sync), pill(sync.status), ...RESULTS.map((each) => amount(sync[each]))]),
-  ),
-  facts(
-    one.syncs
-      .filter((sync) => sync.message)
-      .map((sync) => [value(sync.sync), el("span", { class: "value" }, visible(sync.message))]),
-  ),
-];
-
-function drawSyncs() {
-  const at = bodyOfSection("syncs");
-  if (!data.syncs.length) at.append(el("p", { class: "muted" }, "No sync is known."));
-  data.syncs.forEach((sync, index) => {
-    const open = data.syncs.length <= 3 || sync.reasons.some((reason) => reason.status === "rejected");
-    at.append(
-      el(
-        "details",
-        { class: "card sync", id: `sync-${index}`, open },
-        el(
-          "summary",
-          {},
-          el("h3", {}, value(sync.name)),
-          el("span", { class: "muted" }, OBJECTS[sync.object] ?? sync.object),
-          sync.last ? pill(sync.last.status) : null,
-          tagsOf(sync),
-          el("span", { class: "muted age" }, sync.last ? `complete ${age(sync.completed_at)}` : "never run"),
-        ),
-        syncDetail(sync),
-      ),
-    );
-  });
-  // A link to a sync opens it.
-  const openTarget = () => {
-    const target = /^#sync-\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
-    if (target) target.open = true;
-  };
-  window.addEventListener("hashchange", openTarget);
-  openTarget();
-}
-function syncDetail(sync) {
-  const parts = [];
-  if (sync.last) {
-    parts.push(
-      el(
-        "h4",
-        {},
-        `Last change set (run of ${moment(runById.get(sync.last.run_id)?.began_at ?? sync.last.logged_at)} UTC)`,
-      ),
-      el(
-        "dl",
-        { class: "kinds" },
-        ["added", "changed", "removed", "unchanged", "invalid", "held"].map((kind) =>
-          el("div", {}, el("dt", {}, kind), el("dd", {}, amount(sync.last[kind]))),
-        ),
-      ),
-    );
-  }
-  const reasons = ORDER.flatMap((status) => sync.reasons.filter((reason) => reason.status === status));
-  if (reasons.length) {
-    parts.push(
-      el("h4", {}, "Why rows are not delivered"),
-      el(
-        "ul",
-        { class: "reasons" },
-        reasons.slice(0, 20).map((reason) =>
-          el(
-            "li",
-            {},
-            pill(reason.status),
-            el(
-              "span",
-              {},
-              value(reason.message),
-              el(
-                "span",
-                { class: "muted" },
-                reason.examples.filter(Boolean).map((key, at) => [at ? ", " : " e.g. ", value(key, true)]),
-              ),
-            ),
-            el(
-              "button",
-              { type: "button", class: "link", onclick: () => showRows(sync.name, reason.status) },
-              count(reason.rows, "row"),
-            ),
-          ),
-        ),
-      ),
-    );
-    if (reasons.length > 20)
-      parts.push(el("p", { class: "muted" }, `and ${count(reasons.length - 20, "more reason")}`));
-  }
-  if (sync.last?.message) parts.push(el("h4", {}, "What the run said"), el("p", { class: "value" }, visible(sync.last.message)));
-  if (sync.mapping) {
-    const isRecord = sync.mapping.some((one) => one.group);
-    parts.push(
-      el("h4", {}, "Mapping"),
-      el(
-        "dl",
-        { class: "options" },
-        Object.entries(sync.options).map(([name, text]) =>
-          el("div", {}, el("dt", {}, name), el("dd", {}, value(text, true))),
-        ),
-      ),
-      plainTable(
-        "Mapping",
-        [["Pendo"], ["Column"], ["Type"], ["Nulls"], ...(isRecord ? [["Group"]] : [])],
-        sync.mapping.map((one) => [
-          one.id ? el("strong", {}, value(one.pendo, true)) : value(one.pendo, true),
-          [value(one.from, true), one.constant ? el("span", { class: "muted" }, " (constant)") : null],
-          one.type || el("span", { class: "muted" }, one.id ? "" : isRecord ? "as in Pendo" : "as in the table"),
-          one.nulls,
-          ...(isRecord ? [one.group] : []),
-        ]),
-      ),
-    );
-  }
-  return parts;
 }
 
 function drawRows() {
-  const at = bodyOfSection("rows");
-  if (data.rows.limit) {
-    at.append(
-      notice(
-        `There are more than ${number(data.rows.limit)} such rows; ${number(data.rows.limit)} are listed here, rejected ones first. ` +
-          "The ledgers in the warehouse have all.",
-      ),
-    );
-  }
   const items = data.rows.items;
-  const statuses = ORDER.filter((status) => items.some((row) => row[STATUS] === status));
+  const statuses = Object.keys(STATUSES).filter((status) => items.some((row) => row[STATUS] === status));
   const listed = data.syncs.filter((sync) => sync.reasons.length).map((sync) => sync.name);
   rowsTable = table({
     name: "row-list",
@@ -388,12 +101,19 @@ function drawRows() {
       { title: "Call", cell: callLink },
     ],
   });
-  showRows = (sync, status) => {
-    rowsTable.clear([statuses.indexOf(status), listed.indexOf(sync)]);
-    document.getElementById("rows").scrollIntoView();
-    rowsTable.search.focus({ preventScroll: true });
-  };
-  at.append(rowsTable.root);
+  document.querySelector("#rows .body").append(rowsTable.root);
+  // The number of rows beside a reason leads to them.
+  for (const button of document.querySelectorAll(".reasons button")) {
+    button.addEventListener("click", () => {
+      const { sync, status } = button.dataset;
+      rowsTable.clear([statuses.indexOf(status), listed.indexOf(data.syncs[sync].name)]);
+      goToRows();
+    });
+  }
+}
+function goToRows() {
+  document.getElementById("rows").scrollIntoView();
+  rowsTable.search.focus({ preventScroll: true });
 }
 function callLink(row) {
   const call = callAt.get(`${row[RUN]} ${row[CALL]}`);
@@ -417,34 +137,9 @@ function rowDetail(row) {
 const quoted = (text) => (/^[\w.@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 function drawCalls() {
-  const at = bodyOfSection("calls");
-  const { kept, items, left_out: leftOut, without_bodies: withoutBodies, limit } = data.calls;
-  if (!kept.length) {
-    at.append(
-      notice(
-        "No calls of these runs are kept on this machine. They lie in dbt's target folder of the machine " +
-          "that made them, under dbt_pendo/runs; `dbt-pendo report` there has them.",
-      ),
-    );
-    return;
-  }
-  if (runs.length > kept.length) {
-    at.append(
-      el(
-        "p",
-        { class: "muted" },
-        `This machine has kept the calls of ${number(kept.length)} of the ${count(runs.length, "run")}.`,
-      ),
-      el("br"),
-    );
-  }
-  if (leftOut) at.append(notice(`${number(leftOut)} more calls are left out: a report has at most ${number(limit)}.`));
-  if (withoutBodies)
-    at.append(
-      notice(
-        `${count(withoutBodies, "call")} are listed without bodies, to keep this file small; \`dbt-pendo show RUN --failed\` has them.`,
-      ),
-    );
+  const { kept, items } = data.calls;
+  if (!kept.length) return;
+  const beganAt = new Map(runs.map((run) => [run.id, run.began_at]));
   const syncs = [...new Set(items.map((call) => call.sync))].sort();
   callsTable = table({
     name: "call-list",
@@ -464,7 +159,7 @@ function drawCalls() {
         ],
       },
       { label: "Sync", options: syncs.map((name) => [name || "none", (call) => call.sync === name]) },
-      { label: "Run", options: kept.map((id) => [runById.get(id)?.began_at ?? id, (call) => call.run === id]) },
+      { label: "Run", options: kept.map((id) => [beganAt.get(id) ?? id, (call) => call.run === id]) },
     ],
     columns: [
       { title: "#", by: (call) => call.number, cell: (call) => `${call.number}` },
@@ -499,7 +194,7 @@ function drawCalls() {
       { title: "Bytes", number: true, by: (call) => call.bytes, cell: (call) => number(call.bytes) },
     ],
   });
-  at.append(callsTable.root);
+  document.querySelector("#calls .body").append(callsTable.root);
 }
 function callDetail(call) {
   const body = (title, text) =>
@@ -523,16 +218,21 @@ function callDetail(call) {
   ];
 }
 
-drawHead();
-drawOverview();
-drawRuns();
-drawSyncs();
+if (runs.length) drawPlots();
 drawRows();
 drawCalls();
+const days = Math.floor((Date.now() - Date.parse(data.made_at)) / 86400000);
+if (days > 1) document.getElementById("old").textContent = ` (${days} days ago)`;
+// A link to a sync opens it.
+const openTarget = () => {
+  const target = /^#sync-\d+$/.test(location.hash) && document.getElementById(location.hash.slice(1));
+  if (target) target.open = true;
+};
+window.addEventListener("hashchange", openTarget);
+openTarget();
 document.addEventListener("keydown", (event) => {
   if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest("input, select, textarea")) return;
   event.preventDefault();
-  rowsTable.search.focus();
-  document.getElementById("rows").scrollIntoView();
+  goToRows();
 });
