@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,12 +54,7 @@ def run_id(project: SmallProject) -> str:
     return str(project.results()["metadata"]["run_id"])
 
 
-# A change of state is told once.
-
-
-def test_a_failure_is_told_once_and_so_is_the_recovery(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint
-) -> None:
+def test_a_failure_is_told_once_and_so_is_the_recovery(people, sandbox, endpoint):
     people.sync()
     assert endpoint.told() == ""
 
@@ -90,7 +84,7 @@ def test_a_failure_is_told_once_and_so_is_the_recovery(
     assert endpoint.told() == ""
 
 
-def test_partial_then_blocked(people: SmallProject, sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_partial_then_blocked(people, sandbox, endpoint):
     sandbox.fail(DISLIKED)
     people.sync(status=1)
     text = endpoint.told()
@@ -113,9 +107,7 @@ def test_partial_then_blocked(people: SmallProject, sandbox: Sandbox, endpoint: 
     assert "recovered; the run before was blocked. 10 delivered" in endpoint.told()
 
 
-def test_a_run_that_says_nothing_of_a_sync_changes_nothing(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint
-) -> None:
+def test_a_run_that_says_nothing_of_a_sync_changes_nothing(people, sandbox, endpoint):
     sandbox.fail(DOWN)
     people.sync(status=1)
     assert "failed" in endpoint.told()
@@ -137,9 +129,7 @@ def test_a_run_that_says_nothing_of_a_sync_changes_nothing(
     assert endpoint.told() == ""
 
 
-def test_a_key_that_is_refused_is_a_failure(
-    people: SmallProject, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_is_refused_is_a_failure(people, endpoint, monkeypatch):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "k3y-of-nobody")
     people.sync(status=2)
     text = endpoint.told()
@@ -148,7 +138,7 @@ def test_a_key_that_is_refused_is_a_failure(
     assert "k3y-of-nobody" not in text
 
 
-def test_a_full_resync(people: SmallProject, endpoint: Endpoint) -> None:
+def test_a_full_resync(people, endpoint):
     people.build("people", ROWS.format("a", 150))
     people.sync()
     assert endpoint.told() == ""
@@ -174,7 +164,7 @@ def test_a_full_resync(people: SmallProject, endpoint: Endpoint) -> None:
     assert "everything is sent again, 150 rows" in endpoint.told()
 
 
-def test_a_row_count_far_off_its_history(people: SmallProject, endpoint: Endpoint) -> None:
+def test_a_row_count_far_off_its_history(people, endpoint):
     people.build("people", ROWS.format("a", 200))
     for _ in range(5):
         people.sync()
@@ -189,7 +179,7 @@ def test_a_row_count_far_off_its_history(people: SmallProject, endpoint: Endpoin
     assert endpoint.told() == ""
 
 
-def test_one_message_a_run_for_all_syncs(people: SmallProject, sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_one_message_a_run_for_all_syncs(people, sandbox, endpoint):
     for name in ("accounts", "organisations"):
         people.model(name, {**PEOPLE, "max_changes": 1}, ROWS.format("a", 10))
     sandbox.fail(DISLIKED)
@@ -203,12 +193,7 @@ def test_one_message_a_run_for_all_syncs(people: SmallProject, sandbox: Sandbox,
     ]
 
 
-# Who is told what.
-
-
-def test_channels_are_told_what_they_want_to_hear_in_their_own_form(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sandbox, endpoint, monkeypatch):
     other = Endpoint()
     # As a job of dbt Cloud has to name it.
     monkeypatch.setenv("DBT_ENV_SECRET_PAGER_URL", other.url)
@@ -238,7 +223,7 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(
     other.close()
 
 
-def test_hostile_names_are_text(project: SmallProject, sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_hostile_names_are_text(project, sandbox, endpoint):
     sandbox.add_field("visitor", "custom", "plan", "string")
     name = "<!channel> & *all*"
     project.model(name, PEOPLE, ROWS.format("a", 10))
@@ -251,15 +236,13 @@ def test_hostile_names_are_text(project: SmallProject, sandbox: Sandbox, endpoin
     assert not re.search(r"<|>|&(?!amp;|lt;|gt;)", text)
 
 
-def test_ids_of_rows_are_not_told(people: SmallProject, sandbox: Sandbox, endpoint: Endpoint) -> None:
+def test_ids_of_rows_are_not_told(people, sandbox, endpoint):
     sandbox.fail(DISLIKED)
     assert "v3" in people.sync(status=1).result()["message"]
     assert "v3" not in endpoint.told()
 
 
-def test_of_masked_columns_pendos_words_are_not_told(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_masked_columns_pendos_words_are_not_told(people, sandbox, endpoint, monkeypatch):
     monkeypatch.setenv("DBT_PENDO_MASK", "Plan")
     sandbox.fail(DOWN)
     assert "did not take POST" in people.sync(status=1).result()["message"]
@@ -291,9 +274,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_receiver_that_does_not_take_it_changes_nothing(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint, fault: str
-) -> None:
+def test_a_receiver_that_does_not_take_it_changes_nothing(people, sandbox, endpoint, fault):
     replies, complaint = FAULTS[fault]
     sandbox.fail(DISLIKED)
     endpoint.replies = list(replies)
@@ -308,9 +289,7 @@ def test_a_receiver_that_does_not_take_it_changes_nothing(
 
 
 @pytest.mark.parametrize("reply", [Reply(429), Reply(503, b"later"), Reply(500, b"rollup_error")])
-def test_what_was_surely_not_taken_is_sent_once_more(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint, reply: Reply
-) -> None:
+def test_what_was_surely_not_taken_is_sent_once_more(people, sandbox, endpoint, reply):
     sandbox.fail(DISLIKED)
     endpoint.replies = [reply]
     ended = run_cli("sync").expect(1)
@@ -319,9 +298,7 @@ def test_what_was_surely_not_taken_is_sent_once_more(
     assert first == second
 
 
-def test_a_receiver_that_hangs_is_not_waited_for(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_receiver_that_hangs_is_not_waited_for(people, sandbox, endpoint, monkeypatch):
     monkeypatch.setattr(webhooks, "TIMEOUT", 0.2)
     sandbox.fail(DISLIKED)
     endpoint.hangs = True
@@ -331,9 +308,7 @@ def test_a_receiver_that_hangs_is_not_waited_for(
     assert len(endpoint.calls) == 1
 
 
-def test_a_receiver_that_drips_is_not_waited_for(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_receiver_that_drips_is_not_waited_for(people, sandbox, monkeypatch):
     monkeypatch.setattr(webhooks, "DEADLINE", 0.5)
     sandbox.fail(DISLIKED)
     with dripping() as url:
@@ -342,9 +317,7 @@ def test_a_receiver_that_drips_is_not_waited_for(
     assert "No alert to PENDO_ALERT_URL: it does not answer in time." in ended.stdout
 
 
-def test_an_answer_that_drips_ends_with_the_time_of_its_request(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_drips_ends_with_the_time_of_its_request(people, sandbox, monkeypatch):
     monkeypatch.setattr(webhooks, "TIMEOUT", 0.3)
     sandbox.fail(DISLIKED)
     with dripping() as url:
@@ -364,9 +337,7 @@ def test_an_answer_that_drips_ends_with_the_time_of_its_request(
         ("http://user:hunter2@127.0.0.1:1", "the connection broke"),
     ],
 )
-def test_a_proxy_that_cannot_be_used(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, proxy: str, told: str
-) -> None:
+def test_a_proxy_that_cannot_be_used(people, sandbox, monkeypatch, proxy, told):
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     monkeypatch.setenv("PENDO_ALERT_URL", f"https://hooks.invalid/{TOKEN}")
     sandbox.fail(DISLIKED)
@@ -376,7 +347,7 @@ def test_a_proxy_that_cannot_be_used(
     assert TOKEN not in ended.output
 
 
-def test_nobody_there(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_there(people, sandbox, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     monkeypatch.setenv("PENDO_ALERT_URL", f"http://127.0.0.1:{port}/{TOKEN}")
@@ -385,9 +356,7 @@ def test_nobody_there(people: SmallProject, sandbox: Sandbox, monkeypatch: pytes
     assert "No alert to PENDO_ALERT_URL: it cannot be reached." in ended.stdout
 
 
-def test_an_address_that_nobody_can_have(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_that_nobody_can_have(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_ALERT_URL", f"https://hooks {TOKEN}")
     sandbox.fail(DISLIKED)
     ended = run_cli("sync").expect(1)
@@ -405,9 +374,7 @@ def test_an_address_that_nobody_can_have(
         (f"http://hooks.example/{TOKEN}", "its URL would travel over plain http; use https, or set PENDO_ALLOW_HTTP="),
     ],
 )
-def test_a_url_that_cannot_be_used_is_said_before_it_is_needed(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, url: str, complaint: str
-) -> None:
+def test_a_url_that_cannot_be_used_is_said_before_it_is_needed(people, monkeypatch, url, complaint):
     monkeypatch.setenv("PENDO_ALERT_URL", url)
     for command in ("sync", "check"):
         ended = run_cli(command).expect(0)
@@ -416,9 +383,7 @@ def test_a_url_that_cannot_be_used_is_said_before_it_is_needed(
     assert "PENDO_ALERT_URL" not in run_cli("check", "--offline").expect(0).stdout
 
 
-def test_the_results_are_those_of_a_run_without_alerts(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint
-) -> None:
+def test_the_results_are_those_of_a_run_without_alerts(people, sandbox, endpoint):
     sandbox.fail(DISLIKED)
     endpoint.replies = [Reply(500)] * 2
     with_alerts = outcome(people, 1)
@@ -429,9 +394,7 @@ def test_the_results_are_those_of_a_run_without_alerts(
     assert len(endpoint.calls) == 2
 
 
-def test_a_run_log_that_cannot_be_read_is_no_reason_to_be_silent(
-    people: SmallProject, sandbox: Sandbox, endpoint: Endpoint
-) -> None:
+def test_a_run_log_that_cannot_be_read_is_no_reason_to_be_silent(people, sandbox, endpoint):
     people.sync()
     people.sql("drop table main_pendo.pendo_runs; create table main_pendo.pendo_runs as select 1 as nothing")
     people.build("people", ROWS.format("b", 10))
@@ -440,14 +403,14 @@ def test_a_run_log_that_cannot_be_read_is_no_reason_to_be_silent(
     assert "Pendo rejected rows. 9 delivered, 1 rejected" in endpoint.told()
 
 
-def test_a_mistake_in_the_project_is_one_of_configuration(people: SmallProject, endpoint: Endpoint) -> None:
+def test_a_mistake_in_the_project_is_one_of_configuration(people, endpoint):
     alert(people, {"url": "PENDO_ALERT_URL", "event": ["failure"]})
     ended = run_cli("sync").expect(2)
     assert "vars.dbt_pendo.alerts[0]: unknown key `event`." in ended.stderr
     assert "Did you mean `events`?" in ended.stderr
 
 
-def test_the_url_shows_nowhere(people: SmallProject, sandbox: Sandbox, endpoint: Endpoint, tmp_path: Path) -> None:
+def test_the_url_shows_nowhere(people, sandbox, endpoint, tmp_path):
     sandbox.fail(DISLIKED)
     said = ""
     for replies in (

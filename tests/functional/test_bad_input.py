@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,24 +47,21 @@ def refused(command: str, status: int, *parts: str) -> Ended:
     return ended
 
 
-# The manifest.
-
-
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_nothing_tagged(project: SmallProject, sandbox: Sandbox, command: str) -> None:
+def test_nothing_tagged(project, sandbox, command):
     refused(command, 2, "No model in", "manifest.json", "meta.pendo", "dbt build")
     check_untouched(project, sandbox)
     assert sandbox.requests == []
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_no_manifest(people: SmallProject, sandbox: Sandbox, command: str) -> None:
+def test_no_manifest(people, sandbox, command):
     people.manifest_path.unlink()
     refused(command, 2, "There is no manifest.json in", str(people.target), "dbt build", "--target-path")
     check_untouched(people, sandbox)
 
 
-def test_no_target_folder(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_target_folder(people, sandbox, monkeypatch):
     monkeypatch.setenv("DBT_TARGET_PATH", "elsewhere")
     refused("sync", 2, "There is no manifest.json in", str(people.folder / "elsewhere"))
     assert not (people.folder / "elsewhere").exists()
@@ -76,20 +72,20 @@ def test_no_target_folder(people: SmallProject, sandbox: Sandbox, monkeypatch: p
     [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b"{}", b'{"metadata": [], "nodes": {}}', b'{"metadata": {}}'],
     ids=repr,
 )
-def test_a_broken_manifest(people: SmallProject, sandbox: Sandbox, content: bytes) -> None:
+def test_a_broken_manifest(people, sandbox, content):
     people.manifest_path.write_bytes(content)
     refused("sync", 2, str(people.manifest_path), "dbt build")
     check_untouched(people, sandbox)
 
 
-def test_a_manifest_cut_short(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_manifest_cut_short(people, sandbox):
     content = people.manifest_path.read_bytes()
     people.manifest_path.write_bytes(content[: len(content) // 2])
     refused("sync", 2, str(people.manifest_path), "not JSON", "dbt build")
     check_untouched(people, sandbox)
 
 
-def test_a_manifest_that_is_a_folder(people: SmallProject) -> None:
+def test_a_manifest_that_is_a_folder(people):
     people.manifest_path.unlink()
     people.manifest_path.mkdir()
     refused("sync", 2, str(people.manifest_path), "cannot be read")
@@ -104,9 +100,7 @@ def test_a_manifest_that_is_a_folder(people: SmallProject) -> None:
         (None, "unknown version"),
     ],
 )
-def test_a_manifest_of_an_unknown_version(
-    people: SmallProject, sandbox: Sandbox, version: str | None, told: str
-) -> None:
+def test_a_manifest_of_an_unknown_version(people, sandbox, version, told):
     manifest = people.manifest()
     manifest["metadata"]["dbt_schema_version"] = version
     people.write_manifest(manifest)
@@ -114,7 +108,7 @@ def test_a_manifest_of_an_unknown_version(
     check_untouched(people, sandbox)
 
 
-def test_a_manifest_with_nulls_where_dbt_v2_writes_them(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_manifest_with_nulls_where_dbt_v2_writes_them(people, sandbox):
     def nullify(node: dict[str, Any]) -> None:
         node["meta"] = None
         node["columns"] = {"id": {"name": "id", "config": None, "meta": None}, "plan": {"name": "plan", "config": {}}}
@@ -125,11 +119,8 @@ def test_a_manifest_with_nulls_where_dbt_v2_writes_them(people: SmallProject, sa
     assert custom(sandbox.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
 
 
-# Mappings.
-
-
 @pytest.mark.parametrize("command", [["check"], ["check", "--offline"], ["plan"], ["sync"]], ids=" ".join)
-def test_mistakes_in_mappings_are_told_all_at_once(people: SmallProject, sandbox: Sandbox, command: list[str]) -> None:
+def test_mistakes_in_mappings_are_told_all_at_once(people, sandbox, command):
     people.model("one", {"objekt": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, PEOPLE_ROWS)
     people.model("two", {"object": "visitors", "visitor_id": "id", "fields": {"a b": 3}}, PEOPLE_ROWS)
     people.model("three", {**PEOPLE, "mode": "upset", "batchsize": 3}, PEOPLE_ROWS)
@@ -152,12 +143,12 @@ def test_mistakes_in_mappings_are_told_all_at_once(people: SmallProject, sandbox
     assert len(error["message"].splitlines()) == 5
 
 
-def test_mistakes_outside_the_selection_do_not_matter(people: SmallProject) -> None:
+def test_mistakes_outside_the_selection_do_not_matter(people):
     people.model("bad", {"object": "visitor"}, PEOPLE_ROWS)
     people.sync("--select", "people")
 
 
-def test_a_disabled_mapping_is_still_checked(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_disabled_mapping_is_still_checked(people, sandbox):
     people.model("bad", {**PEOPLE, "enabled": False, "mode": "upset"}, PEOPLE_ROWS)
     refused("sync", 2, "bad: meta.pendo.mode")
     check_untouched(people, sandbox)
@@ -166,7 +157,7 @@ def test_a_disabled_mapping_is_still_checked(people: SmallProject, sandbox: Sand
 @pytest.mark.parametrize(
     "pendo", ["visitor", False, [], 3, True, {}, [{}], [PEOPLE, PEOPLE], {"pendo": PEOPLE}], ids=repr
 )
-def test_whatever_stands_in_the_manifest(people: SmallProject, sandbox: Sandbox, pendo: Any) -> None:
+def test_whatever_stands_in_the_manifest(people, sandbox, pendo):
     def put(node: dict[str, Any]) -> None:
         node["config"]["meta"] = {"pendo": pendo}
 
@@ -175,7 +166,7 @@ def test_whatever_stands_in_the_manifest(people: SmallProject, sandbox: Sandbox,
     check_untouched(people, sandbox)
 
 
-def test_a_project_of_which_every_model_was_taken_out(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_project_of_which_every_model_was_taken_out(people, sandbox):
     people.annotate("people", None, {"plan": "plan"})
     people.change_node("model.small.people", lambda node: node["config"].update(meta={"pendo": None}))
     for command in ("check", "plan", "sync"):
@@ -291,7 +282,7 @@ def fielded(people: SmallProject, sandbox: Sandbox) -> SmallProject:
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_bad_sync_alone(fielded: SmallProject, sandbox: Sandbox, name: str) -> None:
+def test_a_bad_sync_alone(fielded, sandbox, name):
     break_, status, parts = BREAKS[name]
     break_(fielded)
     ended = fielded.run("sync", "--select", "bad").expect(status)
@@ -307,7 +298,7 @@ def test_a_bad_sync_alone(fielded: SmallProject, sandbox: Sandbox, name: str) ->
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_bad_sync_does_not_stop_the_others(fielded: SmallProject, sandbox: Sandbox, name: str) -> None:
+def test_a_bad_sync_does_not_stop_the_others(fielded, sandbox, name):
     break_, _, parts = BREAKS[name]
     break_(fielded)
     document = fielded.sync(status=1).json
@@ -328,7 +319,7 @@ def test_a_bad_sync_does_not_stop_the_others(fielded: SmallProject, sandbox: San
 
 
 @pytest.mark.parametrize("flag", ["--fail-fast", "-x"])
-def test_unless_the_first_failure_ends_the_run(fielded: SmallProject, sandbox: Sandbox, flag: str) -> None:
+def test_unless_the_first_failure_ends_the_run(fielded, sandbox, flag):
     _no_column(fielded)
     document = fielded.sync(flag, status=1).json
     assert [(result["sync"], result["status"]) for result in document["results"]] == [
@@ -339,23 +330,20 @@ def test_unless_the_first_failure_ends_the_run(fielded: SmallProject, sandbox: S
     assert writes(sandbox.requests) == []
 
 
-def test_fail_fast_lets_good_syncs_through(people: SmallProject, sandbox: Sandbox) -> None:
+def test_fail_fast_lets_good_syncs_through(people, sandbox):
     people.model("zzz", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     document = people.sync("--fail-fast", status=1).json
     assert [result["status"] for result in document["results"]] == ["success", "error"]
     assert custom(sandbox.visitors)["a"] == {"plan": "pro"}
 
 
-def test_a_field_of_another_case_is_taken_for_what_it_is(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_field_of_another_case_is_taken_for_what_it_is(people, sandbox):
     people.annotate("people", {**PEOPLE, "fields": {"PLAN": "PLAN"}})
     people.sync()
     assert custom(sandbox.visitors)["a"] == {"plan": "pro"}
 
 
-# Keys of rows.
-
-
-def test_null_and_doubled_keys_are_warnings(people: SmallProject, sandbox: Sandbox) -> None:
+def test_null_and_doubled_keys_are_warnings(people, sandbox):
     people.build("people", "select * from (values ('a', 'x'), ('b', 'y'), ('b', 'z'), (null, 'w')) rows(id, plan)")
     ended = people.run("sync").expect(0)
     assert "WARN" in ended.stdout
@@ -365,13 +353,10 @@ def test_null_and_doubled_keys_are_warnings(people: SmallProject, sandbox: Sandb
     people.sync("--warn-error", status=1)
 
 
-def test_only_bad_keys(people: SmallProject, sandbox: Sandbox) -> None:
+def test_only_bad_keys(people, sandbox):
     people.build("people", "select * from (values ('b', 'y'), ('b', 'z'), (null, 'w')) rows(id, plan)")
     assert people.sync().result()["planned"] == planned(invalid=3)
     assert writes(sandbox.requests) == []
-
-
-# Settings, profile, project.
 
 
 @pytest.mark.parametrize(
@@ -390,20 +375,13 @@ def test_only_bad_keys(people: SmallProject, sandbox: Sandbox) -> None:
         ("PENDO_REQUESTS_PER_SECOND", "inf", ("PENDO_REQUESTS_PER_SECOND",)),
     ],
 )
-def test_settings_that_make_no_sense(
-    people: SmallProject,
-    sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    value: str,
-    parts: tuple[str, ...],
-) -> None:
+def test_settings_that_make_no_sense(people, sandbox, monkeypatch, name, value, parts):
     monkeypatch.setenv(name, value)
     refused("sync", 2, *parts)
     check_untouched(people, sandbox)
 
 
-def test_a_flag_that_makes_no_sense(people: SmallProject) -> None:
+def test_a_flag_that_makes_no_sense(people):
     check_message(people.run("sync", "--concurrency", "many"), 2, "--concurrency", "'many'")
     check_message(people.run("sync", "--limit", "many"), 2, "--limit")
     check_message(people.run("sync", "--nonsense"), 2, "--nonsense")
@@ -412,31 +390,31 @@ def test_a_flag_that_makes_no_sense(people: SmallProject) -> None:
     check_message(people.run("sync", "--vars", "{a: "), 2, "--vars")
 
 
-def test_an_unknown_setting_of_the_project(people: SmallProject) -> None:
+def test_an_unknown_setting_of_the_project(people):
     with (people.folder / "dbt_project.yml").open("a") as project_file:
         project_file.write("vars:\n  dbt_pendo: {regoin: eu}\n")
     refused("sync", 2, "dbt_project.yml", "vars.dbt_pendo.regoin", "Did you mean `region`?")
 
 
-def test_a_setting_whose_name_is_no_text(people: SmallProject) -> None:
+def test_a_setting_whose_name_is_no_text(people):
     with (people.folder / "dbt_project.yml").open("a") as project_file:
         project_file.write("vars:\n  dbt_pendo: {3: eu}\n")
     refused("sync", 2, "dbt_project.yml", "vars.dbt_pendo.3: unknown setting")
 
 
-def test_a_secret_in_the_project_is_refused_and_not_repeated(people: SmallProject) -> None:
+def test_a_secret_in_the_project_is_refused_and_not_repeated(people):
     with (people.folder / "dbt_project.yml").open("a") as project_file:
         project_file.write("vars:\n  dbt_pendo: {integration_key: sandbox-integration-key}\n")
     refused("sync", 2, "vars.dbt_pendo.integration_key")
 
 
-def test_no_project(people: SmallProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_project(people, monkeypatch, tmp_path):
     monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path / "nowhere"))
     refused("sync", 2, "There is no dbt_project.yml in", str(tmp_path / "nowhere"), "--project-dir")
 
 
 @pytest.mark.parametrize("content", ["name: [", "- a list", "", "name: \x00"])
-def test_a_broken_project_file(people: SmallProject, content: str) -> None:
+def test_a_broken_project_file(people, content):
     (people.folder / "dbt_project.yml").write_text(content)
     refused("sync", 2, "dbt_project.yml")
 
@@ -453,7 +431,7 @@ PROFILES = {
 
 
 @pytest.mark.parametrize("content", PROFILES.values(), ids=PROFILES)
-def test_a_profile_that_cannot_be_used(people: SmallProject, sandbox: Sandbox, content: str | None) -> None:
+def test_a_profile_that_cannot_be_used(people, sandbox, content):
     profiles = people.folder / "profiles.yml"
     profiles.unlink()
     if content is not None:
@@ -462,18 +440,18 @@ def test_a_profile_that_cannot_be_used(people: SmallProject, sandbox: Sandbox, c
     check_untouched(people, sandbox)
 
 
-def test_an_unknown_target(people: SmallProject) -> None:
+def test_an_unknown_target(people):
     check_message(people.run("sync", "--target", "prod"), 2, "prod", "dev")
 
 
-def test_a_warehouse_that_cannot_be_opened(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_warehouse_that_cannot_be_opened(people, sandbox):
     people.database.write_bytes(b"this is no DuckDB file" * 1000)
     ended = people.run("sync").expect(1)
     assert "warehouse" in ended.output
     assert writes(sandbox.requests) == []
 
 
-def test_a_warehouse_that_another_process_holds(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_warehouse_that_another_process_holds(people, sandbox):
     program = (
         f"import duckdb, sys; held = duckdb.connect({str(people.database)!r}); "
         "print('held', flush=True); sys.stdin.read()"
@@ -491,14 +469,14 @@ def test_a_warehouse_that_another_process_holds(people: SmallProject, sandbox: S
     people.sync()
 
 
-def test_a_selection_dbt_does_not_understand(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_selection_dbt_does_not_understand(people, sandbox):
     check_message(people.run("sync", "--select", "nosuchmethod:x"), 2, "selection", "nosuchmethod")
     check_message(people.run("sync", "--selector", "nosuch"), 2, "nosuch", "selectors.yml")
     check_untouched(people, sandbox)
 
 
 @pytest.mark.parametrize("damage", ["null", "a list of columns", "no checksum"])
-def test_a_manifest_that_dbt_cannot_select_from(people: SmallProject, sandbox: Sandbox, damage: str) -> None:
+def test_a_manifest_that_dbt_cannot_select_from(people, sandbox, damage):
     manifest = people.manifest()
     if damage == "null":
         manifest["nodes"]["model.small.odd"] = None
@@ -515,14 +493,14 @@ def test_a_manifest_that_dbt_cannot_select_from(people: SmallProject, sandbox: S
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_a_selection_without_a_sync(people: SmallProject, sandbox: Sandbox, command: str) -> None:
+def test_a_selection_without_a_sync(people, sandbox, command):
     ended = people.run(command, "--select", "template").expect(0)
     assert "Nothing to do" in ended.output
     assert people.run(command, "--select", "template", "--json").expect(0).json["results"] == []
     assert sandbox.requests == []
 
 
-def test_results_that_cannot_be_written(people: SmallProject, sandbox: Sandbox) -> None:
+def test_results_that_cannot_be_written(people, sandbox):
     (people.target / "pendo_results.json").mkdir()
     ended = people.run("sync")
     assert "Traceback" not in ended.output
@@ -530,10 +508,7 @@ def test_results_that_cannot_be_written(people: SmallProject, sandbox: Sandbox) 
     assert "pendo_results.json" in ended.output
 
 
-# What dbt says of its last run.
-
-
-def test_models_that_dbt_did_not_bring_up_to_date_are_skipped(odd: Project, sandbox: Sandbox) -> None:
+def test_models_that_dbt_did_not_bring_up_to_date_are_skipped(odd, sandbox):
     document = odd.sync("--exclude", "passing", "unbuilt").json
     results = {result["sync"]: result for result in document["results"]}
     assert {sync: result["status"] for sync, result in results.items()} == {
@@ -563,7 +538,7 @@ def test_models_that_dbt_did_not_bring_up_to_date_are_skipped(odd: Project, sand
     odd.sync("--select", "broken", "--warn-error", status=1)
 
 
-def test_models_without_a_table(odd: Project, sandbox: Sandbox) -> None:
+def test_models_without_a_table(odd, sandbox):
     document = odd.sync("--select", "passing", "unbuilt", status=2).json
     messages = {result["sync"]: result["message"] for result in document["results"]}
     assert "ephemeral" in messages["passing"]
@@ -573,7 +548,7 @@ def test_models_without_a_table(odd: Project, sandbox: Sandbox) -> None:
     assert writes(sandbox.requests) == []
 
 
-def test_results_of_a_command_that_builds_nothing_are_not_believed(odd: Project) -> None:
+def test_results_of_a_command_that_builds_nothing_are_not_believed(odd):
     path = odd.target / "run_results.json"
     results = json.loads(path.read_text())
     for result in results["results"]:
@@ -588,7 +563,7 @@ def test_results_of_a_command_that_builds_nothing_are_not_believed(odd: Project)
     }
 
 
-def test_results_of_another_invocation_are_not_believed(odd: Project) -> None:
+def test_results_of_another_invocation_are_not_believed(odd):
     path = odd.target / "run_results.json"
     results = json.loads(path.read_text())
     results["metadata"]["invocation_id"] = "another"
@@ -599,14 +574,14 @@ def test_results_of_another_invocation_are_not_believed(odd: Project) -> None:
 
 
 @pytest.mark.parametrize("content", ["", '{"metadata": {', "[]"])
-def test_results_that_may_hide_a_failure(people: SmallProject, sandbox: Sandbox, content: str) -> None:
+def test_results_that_may_hide_a_failure(people, sandbox, content):
     (people.target / "run_results.json").write_text(content)
     refused("sync", 2, "run_results.json", "dbt build")
     check_untouched(people, sandbox)
 
 
 @pytest.mark.parametrize("content", [None, "{}", '{"metadata": null, "args": null, "results": null}'])
-def test_results_that_say_nothing_are_ignored(people: SmallProject, content: str | None) -> None:
+def test_results_that_say_nothing_are_ignored(people, content):
     path = people.target / "run_results.json"
     path.unlink()
     if content is not None:
@@ -614,7 +589,7 @@ def test_results_that_say_nothing_are_ignored(people: SmallProject, content: str
     assert people.sync().result()["status"] == "success"
 
 
-def test_other_nodes_are_read_too(odd: Project, sandbox: Sandbox) -> None:
+def test_other_nodes_are_read_too(odd, sandbox):
     """A view with an alias in a schema of its own, seeds, snapshots, each version of a model, the older `meta`."""
     expected = {
         "a_seed": "seeded",

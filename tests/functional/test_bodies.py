@@ -129,7 +129,7 @@ def session(project: SmallProject, values: dict[str, list[Any]]) -> Iterator[Ses
         yield opened
 
 
-def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
+def test_duckdb_writes_bodies_as_python_does(session):
     spec = SyncSpec(
         *("odd", "model.small.odd", "x.yml", "visitor", "id"), tuple(Field(name, Column(name)) for name in COLUMNS)
     )

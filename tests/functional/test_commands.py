@@ -7,23 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
-from harness import (
-    PEOPLE,
-    PEOPLE_ROWS,
-    Ended,
-    Project,
-    SmallProject,
-    bodies,
-    custom,
-    planned,
-    run_cli,
-    run_process,
-    writes,
-)
+from harness import PEOPLE, PEOPLE_ROWS, Ended, SmallProject, bodies, custom, planned, run_cli, run_process, writes
 
 from dbt_pendo import __version__
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -82,18 +68,15 @@ def selected(ended: Ended) -> set[str]:
     return {result["sync"] for result in ended.json["results"]}
 
 
-# Help and version.
-
-
 @pytest.mark.parametrize("command", FLAGS)
-def test_help_mentions_every_flag(command: str) -> None:
+def test_help_mentions_every_flag(command):
     ended = run_cli(command, "--help").expect(0)
     assert ended.stderr == ""
     missing = [flag for flag in FLAGS[command] if not re.search(rf"(?<![\w-]){flag}(?![\w-])", ended.stdout)]
     assert missing == []
 
 
-def test_the_group_lists_its_commands() -> None:
+def test_the_group_lists_its_commands():
     for flag in ("--help", "-h"):
         output = run_cli(flag).expect(0).stdout
         for command in FLAGS:
@@ -101,7 +84,7 @@ def test_the_group_lists_its_commands() -> None:
     assert __version__ in run_cli("--version").expect(0).stdout
 
 
-def test_as_a_process(sample: Any, sandbox: Sandbox) -> None:
+def test_as_a_process(sample, sandbox):
     assert __version__ in run_process("--version").expect(0).stdout
     ended = run_process("sync", "--json", "--select", "pendo_visitors").expect(0)
     assert ended.stderr == ""
@@ -115,15 +98,12 @@ def test_as_a_process(sample: Any, sandbox: Sandbox) -> None:
     assert len(sandbox.events) == 172 + 392
 
 
-# --json.
-
-
 @pytest.mark.parametrize(
     "args",
     [["check"], ["check", "--offline"], ["plan"], ["plan", "--show", "3"], ["sync"], ["sync", "--dry-run"]],
     ids=" ".join,
 )
-def test_json_is_one_document_and_nothing_else(people: SmallProject, args: list[str]) -> None:
+def test_json_is_one_document_and_nothing_else(people, args):
     ended = people.run(*args, "--json").expect(0)
     assert ended.stderr == ""
     document = ended.json
@@ -135,11 +115,11 @@ def test_json_is_one_document_and_nothing_else(people: SmallProject, args: list[
 
 @pytest.mark.parametrize("args", [["check"], ["plan"], ["sync"]], ids=" ".join)
 @pytest.mark.parametrize("more", [["--log-format", "json"], ["--quiet"], ["--use-colors"]], ids=" ".join)
-def test_json_wins_over_other_forms_of_output(people: SmallProject, args: list[str], more: list[str]) -> None:
+def test_json_wins_over_other_forms_of_output(people, args, more):
     assert people.run(*args, "--json", *more).expect(0).json["results"]
 
 
-def test_json_of_a_run_that_fails_in_places(people: SmallProject) -> None:
+def test_json_of_a_run_that_fails_in_places(people):
     people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     for command in ("check", "plan", "sync"):
         ended = people.run(command, "--json")
@@ -150,7 +130,7 @@ def test_json_of_a_run_that_fails_in_places(people: SmallProject) -> None:
         }
 
 
-def test_json_of_an_error(people: SmallProject) -> None:
+def test_json_of_an_error(people):
     people.manifest_path.unlink()
     for command in ("check", "plan", "sync"):
         ended = people.run(command, "--json").expect(2)
@@ -159,14 +139,14 @@ def test_json_of_an_error(people: SmallProject) -> None:
         assert ended.json["error"]["hint"].startswith("Run `dbt build`")
 
 
-def test_the_schema_is_json() -> None:
+def test_the_schema_is_json():
     for args in (["schema"], ["schema", "--json"]):
         document = run_cli(*args).expect(0).json
         assert document["$schema"].startswith("https://json-schema.org/")
         assert set(document["$defs"]) >= {"visitor", "account", "track_event", "column"}
 
 
-def test_the_json_schema_takes_the_sample_project(built_sample: dict[int, Path]) -> None:
+def test_the_json_schema_takes_the_sample_project(built_sample):
     jsonschema = pytest.importorskip("jsonschema")
     schema = run_cli("schema").expect(0).json
     manifest = json.loads((built_sample[1] / "target" / "manifest.json").read_text())
@@ -176,10 +156,7 @@ def test_the_json_schema_takes_the_sample_project(built_sample: dict[int, Path])
         jsonschema.validate(mapping, schema)
 
 
-# plan --show.
-
-
-def test_show_prints_the_requests_a_sync_sends(people: SmallProject, sandbox: Sandbox) -> None:
+def test_show_prints_the_requests_a_sync_sends(people, sandbox):
     people.model("clicks", {**CLICKS, "batch_size": 5}, CLICK_ROWS)
     people.annotate("people", {**PEOPLE, "mode": "upsert"})
     document = people.plan("--show", "100").json
@@ -194,7 +171,7 @@ def test_show_prints_the_requests_a_sync_sends(people: SmallProject, sandbox: Sa
     assert sorted(json.dumps(request["body"], sort_keys=True) for request in shown) == sorted(sent)
 
 
-def test_show_prints_no_more_than_asked_for(people: SmallProject) -> None:
+def test_show_prints_no_more_than_asked_for(people):
     people.model("clicks", CLICKS, CLICK_ROWS)
     document = people.plan("--show", "3", "--select", "clicks").json
     assert len(document["results"][0]["requests"]) == 3
@@ -205,7 +182,7 @@ def test_show_prints_no_more_than_asked_for(people: SmallProject) -> None:
     assert people.plan().result("people")["requests"] == []
 
 
-def test_show_prints_deletions(people: SmallProject, sandbox: Sandbox) -> None:
+def test_show_prints_deletions(people, sandbox):
     people.annotate("people", {**PEOPLE, "on_removed": "delete", "max_removals": 1})
     people.sync()
     people.build("people", "select 'a' as id, 'pro' as plan")
@@ -214,7 +191,7 @@ def test_show_prints_deletions(people: SmallProject, sandbox: Sandbox) -> None:
     assert set(sandbox.visitors) == {"a", "b"}
 
 
-def test_a_plan_without_a_key(people: SmallProject, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+def test_a_plan_without_a_key(people, monkeypatch, sandbox):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     monkeypatch.delenv("PENDO_TRACK_SECRET")
     people.model("clicks", CLICKS, CLICK_ROWS)
@@ -224,9 +201,6 @@ def test_a_plan_without_a_key(people: SmallProject, monkeypatch: pytest.MonkeyPa
         "clicks": planned(added=12),
     }
     assert sandbox.requests == []
-
-
-# Selection.
 
 
 @pytest.fixture
@@ -268,11 +242,11 @@ def family(people: SmallProject, sandbox: Sandbox) -> SmallProject:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_selection_is_dbts_own(family: SmallProject, args: list[str], expected: set[str]) -> None:
+def test_selection_is_dbts_own(family, args, expected):
     assert selected(family.check("--offline", *args)) == expected
 
 
-def test_a_sync_of_a_selection_leaves_the_rest_alone(family: SmallProject, sandbox: Sandbox) -> None:
+def test_a_sync_of_a_selection_leaves_the_rest_alone(family, sandbox):
     family.sync("-s", "clicks", "late", "--json", "-x")
     assert custom(sandbox.visitors) == {"a": {}, "b": {}, "v": {}}
     assert len(sandbox.events) == 24
@@ -280,14 +254,14 @@ def test_a_sync_of_a_selection_leaves_the_rest_alone(family: SmallProject, sandb
     assert "people__ledger" not in family.tables()
 
 
-def test_a_selector_in_the_project(odd: Project) -> None:
+def test_a_selector_in_the_project(odd):
     assert selected(odd.sync("--selector", "the_good")) == {"good", "also_good"}
     assert selected(odd.sync("--select", "resource_type:snapshot")) == {"a_snapshot"}
     assert selected(odd.check("--offline", "--select", "versioned")) == {"versioned_v1", "versioned_v2"}
     assert selected(odd.check("--offline", "--select", "version:latest")) == {"versioned_v2"}
 
 
-def test_paths_are_those_of_the_project(odd: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_those_of_the_project(odd, monkeypatch):
     """As in dbt, which goes to the project before it selects."""
     for _ in range(2):
         assert selected(odd.check("--offline", "--select", "path:seeds")) == {"a_seed"}
@@ -295,12 +269,7 @@ def test_paths_are_those_of_the_project(odd: Project, monkeypatch: pytest.Monkey
         monkeypatch.chdir(odd.folder)
 
 
-# Where things are.
-
-
-def test_project_profiles_and_target_path(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_project_profiles_and_target_path(people, monkeypatch, tmp_path):
     monkeypatch.delenv("DBT_PROJECT_DIR")
     monkeypatch.delenv("DBT_PROFILES_DIR")
     here = ["--project-dir", str(people.folder), "--profiles-dir", str(people.folder)]
@@ -327,7 +296,7 @@ def test_project_profiles_and_target_path(
     assert not people.target.exists()
 
 
-def test_the_projects_own_target_path(people: SmallProject) -> None:
+def test_the_projects_own_target_path(people):
     with (people.folder / "dbt_project.yml").open("a") as project_file:
         project_file.write("target-path: built\n")
     people.target.rename(people.folder / "built")
@@ -335,9 +304,7 @@ def test_the_projects_own_target_path(people: SmallProject) -> None:
     assert (people.folder / "built" / "pendo_results.json").exists()
 
 
-def test_the_flag_wins_over_the_environment_and_that_over_the_project(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, sandbox, monkeypatch):
     with (people.folder / "dbt_project.yml").open("a") as project_file:
         project_file.write("vars:\n  dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}\n")
     people.sync()
@@ -351,7 +318,7 @@ def test_the_flag_wins_over_the_environment_and_that_over_the_project(
     assert "from_vars" in people.schemas()
 
 
-def test_the_warehouse_is_let_go_of(people: SmallProject) -> None:
+def test_the_warehouse_is_let_go_of(people):
     """DuckDB's lock is the process's: a program that runs dbt-pendo and then dbt must find the file free."""
     people.sync()
     program = f"import duckdb; print(duckdb.connect({str(people.database)!r}).sql('select 1').fetchall())"
@@ -359,9 +326,7 @@ def test_the_warehouse_is_let_go_of(people: SmallProject) -> None:
     assert ended.stdout == "[(1,)]\n", ended.stderr
 
 
-def test_nothing_is_left_in_the_current_folder(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_nothing_is_left_in_the_current_folder(people, monkeypatch, tmp_path):
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -373,10 +338,7 @@ def test_nothing_is_left_in_the_current_folder(
     assert not list(people.target.glob("*.tmp"))
 
 
-# Output.
-
-
-def test_a_line_a_sync_and_a_summary(people: SmallProject) -> None:
+def test_a_line_a_sync_and_a_summary(people):
     people.model("clicks", CLICKS, CLICK_ROWS)
     ended = people.run("sync").expect(0)
     assert ended.stderr == ""
@@ -395,7 +357,7 @@ def test_a_line_a_sync_and_a_summary(people: SmallProject) -> None:
     assert re.search(r"Delivered 14 rows in 13 requests", ended.stdout)
 
 
-def test_what_went_wrong_is_told_with_what_to_do(people: SmallProject, sandbox: Sandbox) -> None:
+def test_what_went_wrong_is_told_with_what_to_do(people, sandbox):
     people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x'), (null, 'x')) rows(id, plan)")
     ended = people.run("sync").expect(0)
     assert re.search(r"WARN synced visitor people \.+ \[1 delivered, 1 missing, 1 invalid in", ended.stdout)
@@ -410,7 +372,7 @@ def test_what_went_wrong_is_told_with_what_to_do(people: SmallProject, sandbox: 
 
 
 @pytest.mark.parametrize("flag", ["--quiet", "-q"])
-def test_quiet_prints_errors_only(people: SmallProject, flag: str) -> None:
+def test_quiet_prints_errors_only(people, flag):
     for command in ("check", "plan", "sync"):
         ended = people.run(command, flag).expect(0)
         assert ended.output == ""
@@ -422,7 +384,7 @@ def test_quiet_prints_errors_only(people: SmallProject, flag: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_log_lines_are_json_like_dbts(people: SmallProject, command: str) -> None:
+def test_log_lines_are_json_like_dbts(people, command):
     people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     ended = people.run(command, "--log-format", "json")
     assert ended.status == (1 if command == "sync" else 2)
@@ -439,23 +401,21 @@ def test_log_lines_are_json_like_dbts(people: SmallProject, command: str) -> Non
         assert results == people.results()["results"]
 
 
-def test_errors_are_log_lines_too(people: SmallProject) -> None:
+def test_errors_are_log_lines_too(people):
     people.manifest_path.unlink()
     ended = people.run("sync", "--log-format", "json").expect(2)
     (line,) = ended.output.splitlines()
     assert json.loads(line)["info"]["level"] == "error"
 
 
-def test_colours_when_asked_for(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_when_asked_for(people, monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     assert "\x1b[" not in people.run("sync").expect(0).stdout
     assert "\x1b[" in people.run("sync", "--full-refresh", "--use-colors").expect(0).stdout
     assert "\x1b[" not in people.run("sync", "--full-refresh", "--no-use-colors").expect(0).stdout
 
 
-def test_no_secret_is_ever_shown_or_stored(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_secret_is_ever_shown_or_stored(people, sandbox, monkeypatch):
     people.model("clicks", CLICKS, CLICK_ROWS)
     secrets = {
         "PENDO_INTEGRATION_KEY": "Zq1-integration-0123456789",
@@ -485,9 +445,7 @@ def test_no_secret_is_ever_shown_or_stored(
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 403, 500])
-def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
+def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(people, sandbox, monkeypatch, status):
     """A proxy that shows what it was sent, to a user who wants to see everything."""
     people.model("clicks", CLICKS, CLICK_ROWS)
     secrets = (sandbox.integration_key, sandbox.track_secrets[""])
@@ -510,10 +468,7 @@ def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(
     assert "\\u0073\\u0061\\u006e\\u0064\\u0062\\u006f\\u0078" not in everything
 
 
-# Settings on the way to Pendo.
-
-
-def test_dbt_clouds_names_of_secrets(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dbt_clouds_names_of_secrets(people, sandbox, monkeypatch):
     for variable in ("PENDO_INTEGRATION_KEY", "PENDO_TRACK_SECRET"):
         monkeypatch.setenv(f"DBT_ENV_SECRET_{variable}", os.environ[variable])
         monkeypatch.delenv(variable)
@@ -522,23 +477,21 @@ def test_dbt_clouds_names_of_secrets(people: SmallProject, sandbox: Sandbox, mon
     assert len(sandbox.events) == 12
 
 
-def test_events_follow_the_api_url(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_follow_the_api_url(people, sandbox, monkeypatch):
     monkeypatch.delenv("PENDO_DATA_URL")
     people.model("clicks", CLICKS, CLICK_ROWS)
     people.sync()
     assert len(sandbox.events) == 12
 
 
-def test_concurrency(people: SmallProject, sandbox: Sandbox) -> None:
+def test_concurrency(people, sandbox):
     people.model("clicks", CLICKS, CLICK_ROWS)
     people.sync("--concurrency", "1", "--select", "clicks")
     assert sandbox.peak_concurrency == 1
     assert len(sandbox.events) == 12
 
 
-def test_faults_that_pass_are_retried_and_counted(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_faults_that_pass_are_retried_and_counted(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_RETRIES", "3")
     for fault in (
         Fault("status", status=408, path="/value"),
@@ -555,10 +508,7 @@ def test_faults_that_pass_are_retried_and_counted(
     assert result["bytes"] == sum(request.size for request in sent)
 
 
-# The sandbox as a command, and the demo.
-
-
-def test_the_sandbox_lists_its_switches() -> None:
+def test_the_sandbox_lists_its_switches():
     output = run_cli("sandbox", "--switches").expect(0).stdout
     assert "error_items" in output
     assert "event_arrays" in output
@@ -574,12 +524,12 @@ def test_the_sandbox_lists_its_switches() -> None:
     ],
     ids=str,
 )
-def test_the_sandbox_refuses_what_it_does_not_understand(args: list[str], part: str) -> None:
+def test_the_sandbox_refuses_what_it_does_not_understand(args, part):
     ended = run_cli("sandbox", "--port", "0", *args).expect(2)
     assert part in ended.stderr
 
 
-def test_the_demo(tmp_path: Path) -> None:
+def test_the_demo(tmp_path):
     ended = run_process("demo", "--keep", str(tmp_path / "kept")).expect(0)
     assert (tmp_path / "kept" / "sample.duckdb").exists()
     results = json.loads((tmp_path / "kept" / "target" / "pendo_results.json").read_text())["results"]

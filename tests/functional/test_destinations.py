@@ -38,7 +38,7 @@ def times_sent(sandbox: Sandbox) -> set[int]:
     return set(Counter(event["visitorId"] for event in sent_events(sandbox.requests)).values())
 
 
-def test_a_sync_that_changes_its_object_delivers_all(visitors: SmallProject, sandbox: Sandbox) -> None:
+def test_a_sync_that_changes_its_object_delivers_all(visitors, sandbox):
     visitors.annotate(MODEL, EVENT)
     told = "last delivered as visitor, now as track_event: only what was delivered as track_event counts as delivered"
     plan = visitors.plan().result()
@@ -59,7 +59,7 @@ def test_a_sync_that_changes_its_object_delivers_all(visitors: SmallProject, san
     assert times_sent(sandbox) == {1}
 
 
-def test_events_of_another_app_go_to_that_app(project: SmallProject, sandbox: Sandbox) -> None:
+def test_events_of_another_app_go_to_that_app(project, sandbox):
     project.model(MODEL, EVENT, ROWS)
     project.sync()
     project.annotate(MODEL, {**EVENT, "app": "web"})
@@ -70,7 +70,7 @@ def test_events_of_another_app_go_to_that_app(project: SmallProject, sandbox: Sa
     assert project.sync().result()["planned"] == planned(unchanged=50)
 
 
-def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors: SmallProject, sandbox: Sandbox) -> None:
+def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
     visitors.sql("update main_pendo.xs__ledger set logged_at = logged_at + interval 30 days")
     visitors.sql("update main_pendo.pendo_runs set logged_at = logged_at + interval 30 days")
     for plan in ("q", "p"):
@@ -84,9 +84,7 @@ def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors: SmallProjec
 
 
 @pytest.mark.parametrize("mapping", [PEOPLE, EVENT], ids=["visitors", "events"])
-def test_a_ledger_of_an_earlier_version_is_carried_on(
-    project: SmallProject, sandbox: Sandbox, mapping: dict[str, Any]
-) -> None:
+def test_a_ledger_of_an_earlier_version_is_carried_on(project, sandbox, mapping):
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors([f"x{number}" for number in range(50)])
     project.model(MODEL, mapping, ROWS)

@@ -7,7 +7,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 import pytest
@@ -65,13 +64,8 @@ def counted(warnings: list[str], words: str) -> int:
     return int(re.findall("[0-9,]+", found[0])[0].replace(",", "")) if found else 0
 
 
-# Late and future events.
-
-
 @pytest.mark.parametrize("type_", ["timestamp", "timestamptz", "timestamp_ms"])
-def test_late_and_future_events(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, type_: str
-) -> None:
+def test_late_and_future_events(project, sandbox, monkeypatch, type_):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -88,7 +82,7 @@ def test_late_and_future_events(
     assert {receipt.body["properties"]["id"] for receipt in sandbox.receipts if receipt.future} == set(future)
 
 
-def test_days(project: SmallProject, sandbox: Sandbox) -> None:
+def test_days(project, sandbox):
     project.model("clicks", CLICKS, events({"old": 9 * DAY, "fine": 6 * DAY, "next": -2 * DAY}, "date"))
     warnings = told(project, sandbox)
     assert (counted(warnings, LATE), counted(warnings, FUTURE)) == (1, 1)
@@ -96,7 +90,7 @@ def test_days(project: SmallProject, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 1000])
-def test_a_pendo_that_refuses_them(project: SmallProject, sandbox: Sandbox, batch_size: int) -> None:
+def test_a_pendo_that_refuses_them(project, sandbox, batch_size):
     sandbox.switches = Switches(refuse_late_events=True, refuse_future_events=True)
     project.model(
         "clicks", {**CLICKS, "batch_size": batch_size}, events({"old": 8 * DAY, "a": 0, "b": 60, "next": -DAY})
@@ -107,7 +101,7 @@ def test_a_pendo_that_refuses_them(project: SmallProject, sandbox: Sandbox, batc
     assert project.statuses("clicks") == {"old": "rejected", "a": "delivered", "b": "delivered", "next": "rejected"}
 
 
-def test_only_what_would_be_sent_is_counted(project: SmallProject, sandbox: Sandbox) -> None:
+def test_only_what_would_be_sent_is_counted(project, sandbox):
     project.model("clicks", CLICKS, events({"old": 8 * DAY, "new": 0}))
     assert counted(told(project, sandbox), LATE) == 1
     assert project.check().result()["warnings"] == []
@@ -115,13 +109,10 @@ def test_only_what_would_be_sent_is_counted(project: SmallProject, sandbox: Sand
     assert counted(project.plan("--full-refresh").result()["warnings"], LATE) == 1
 
 
-def test_a_timestamp_of_another_type_is_not_judged(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_timestamp_of_another_type_is_not_judged(project, sandbox):
     project.model("clicks", CLICKS, "select 'e1' as id, 'v1' as visitor, '2001-02-03' as done_at")
     assert told(project, sandbox) == []
     assert [receipt.late for receipt in sandbox.receipts] == [True]
-
-
-# Properties.
 
 
 @pytest.mark.parametrize(
@@ -138,9 +129,7 @@ def test_a_timestamp_of_another_type_is_not_judged(project: SmallProject, sandbo
         ({"bucket": "bucket", "seq": "seq"}, "'b' as bucket, 7 as seq,"),
     ],
 )
-def test_the_size_of_properties(
-    project: SmallProject, sandbox: Sandbox, properties: dict[str, Any], columns: str
-) -> None:
+def test_the_size_of_properties(project, sandbox, properties, columns):
     """Notes of all lengths around the limit: as many are warned of as Pendo does not show."""
     project.model(
         "clicks",
@@ -158,7 +147,7 @@ def test_the_size_of_properties(
     assert counted(warnings, LARGE) == len(large) == sum(size > 512 for size in sizes)
 
 
-def test_names_of_properties(project: SmallProject, sandbox: Sandbox) -> None:
+def test_names_of_properties(project, sandbox):
     properties = {"p" * 32: "id", "p" * 33: "id", "2fa": "id", "a b": "id", "__x__": "id"}
     project.model("clicks", {**CLICKS, "properties": properties}, events({"a": 0}))
     warnings = project.check("--offline").result()["warnings"]
@@ -172,11 +161,8 @@ def test_names_of_properties(project: SmallProject, sandbox: Sandbox) -> None:
     assert project.check("--offline", "--warn-error", status=1).result()["status"] == "success"
 
 
-# Names of events.
-
-
 @pytest.mark.parametrize("names", [5000, 5001])
-def test_names_of_events(project: SmallProject, sandbox: Sandbox, names: int) -> None:
+def test_names_of_events(project, sandbox, names):
     project.model(
         "clicks",
         {**CLICKS, "event": {"column": "name"}, "properties": {}},
@@ -199,10 +185,7 @@ def told_of_the_model(project: SmallProject) -> list[str]:
     return list(warnings)
 
 
-# max_age.
-
-
-def test_old_events_are_left_out(project: SmallProject, sandbox: Sandbox) -> None:
+def test_old_events_are_left_out(project, sandbox):
     ages = {"month": 30 * DAY, "past": 7 * DAY + 60, "edge": 7 * DAY - 60, "now": 0, "next": -DAY, "null": None}
     project.model("clicks", {**CLICKS, "max_age": "7 days"}, events(ages))
     for result in (project.check().result(), project.plan().result()):
@@ -223,7 +206,7 @@ def test_old_events_are_left_out(project: SmallProject, sandbox: Sandbox) -> Non
     assert project.plan().result()["left_out"] == 0
 
 
-def test_a_max_age_makes_no_event_another(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_max_age_makes_no_event_another(project, sandbox):
     project.model("clicks", CLICKS, events({"old": 8 * DAY, "new": 0}))
     project.sync()
     project.annotate("clicks", {**CLICKS, "max_age": "7 days"})
@@ -234,7 +217,7 @@ def test_a_max_age_makes_no_event_another(project: SmallProject, sandbox: Sandbo
 
 
 @pytest.mark.parametrize(("at", "type_"), [("'2026-01-02'", "character varying"), ("1767323045000", "bigint")])
-def test_an_age_needs_a_moment(project: SmallProject, sandbox: Sandbox, at: str, type_: str) -> None:
+def test_an_age_needs_a_moment(project, sandbox, at, type_):
     project.model(
         "clicks",
         {**CLICKS, "max_age": "7 days"},
@@ -247,7 +230,7 @@ def test_an_age_needs_a_moment(project: SmallProject, sandbox: Sandbox, at: str,
     assert sent_events(sandbox.requests) == []
 
 
-def test_what_people_see(project: SmallProject, sandbox: Sandbox) -> None:
+def test_what_people_see(project, sandbox):
     project.model("clicks", {**CLICKS, "max_age": "30 days"}, events({"a": 40 * DAY, "b": 9 * DAY, "c": 0}))
     for command in ("check", "plan"):
         output = project.run(command).expect(0).output
@@ -259,7 +242,7 @@ def test_what_people_see(project: SmallProject, sandbox: Sandbox) -> None:
     assert "Completed successfully" in output
 
 
-def test_the_ledger_stays_bounded(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_stays_bounded(project, sandbox, monkeypatch):
     """A model that keeps all its events, six days a run: not the clock is moved, but what the ledger has logged."""
     monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 10)
     runs, step, each = 11, 6 * DAY, 30
@@ -283,9 +266,7 @@ def test_the_ledger_stays_bounded(project: SmallProject, sandbox: Sandbox, monke
     assert sum(later < earlier for earlier, later in itertools.pairwise(sizes)) == 2
 
 
-def test_without_an_age_the_ledger_forgets_nothing(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_age_the_ledger_forgets_nothing(project, sandbox, monkeypatch):
     monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
     project.model("clicks", CLICKS, events({f"old {number}": 30 * DAY for number in range(20)}))
     project.sync()

@@ -6,10 +6,10 @@ import hashlib
 from typing import Any
 
 import pytest
-from harness import SmallProject, bodies, canonical, epoch_ms, planned, sent_events, writes
+from harness import bodies, canonical, epoch_ms, planned, sent_events, writes
 from test_objects import ODD_IDS, odd_rows
 
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Switches
 
 CLICKS = {
     "object": "track_event",
@@ -46,7 +46,7 @@ CLICK_EVENTS = [
 ]
 
 
-def test_event_properties_are_mapped_at_the_column(project: SmallProject, sandbox: Sandbox) -> None:
+def test_event_properties_are_mapped_at_the_column(project, sandbox):
     mapping = {key: value for key, value in CLICKS.items() if key != "properties"}
     project.model("clicks", mapping, CLICK_ROWS, columns={"button": "Button"})
     project.sync()
@@ -56,7 +56,7 @@ def test_event_properties_are_mapped_at_the_column(project: SmallProject, sandbo
     )
 
 
-def test_odd_event_ids_and_texts(project: SmallProject, sandbox: Sandbox) -> None:
+def test_odd_event_ids_and_texts(project, sandbox):
     project.model(
         "clicks",
         {**CLICKS, "event": {"column": "name"}, "batch_size": 7},
@@ -72,7 +72,7 @@ def test_odd_event_ids_and_texts(project: SmallProject, sandbox: Sandbox) -> Non
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 100])
-def test_events_and_batch_sizes(project: SmallProject, sandbox: Sandbox, batch_size: int | None) -> None:
+def test_events_and_batch_sizes(project, sandbox, batch_size):
     project.model("clicks", {**CLICKS, **({"batch_size": batch_size} if batch_size else {})}, CLICK_ROWS)
     result = project.sync().result()
     assert result["planned"] == planned(added=3)
@@ -83,7 +83,7 @@ def test_events_and_batch_sizes(project: SmallProject, sandbox: Sandbox, batch_s
     assert sorted(len(body) if isinstance(body, list) else 0 for body in sent) == sizes
 
 
-def test_an_event_names_everything_by_a_column(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_event_names_everything_by_a_column(project, sandbox):
     mapping = {
         "object": "track_event",
         "event": {"column": "name"},
@@ -120,14 +120,14 @@ def test_an_event_names_everything_by_a_column(project: SmallProject, sandbox: S
     )
 
 
-def test_a_constant_visitor_and_account(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_constant_visitor_and_account(project, sandbox):
     mapping = {**CLICKS, "visitor_id": {"value": "system"}, "account_id": {"value": "us"}, "properties": {}}
     project.model("clicks", mapping, CLICK_ROWS)
     project.sync()
     assert {(body["visitorId"], body["accountId"]) for body in sandbox.events} == {("system", "us")}
 
 
-def test_each_app_has_its_secret(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_app_has_its_secret(project, sandbox, monkeypatch):
     project.model("clicks", CLICKS, CLICK_ROWS)
     project.model("web_clicks", {**CLICKS, "app": "web"}, CLICK_ROWS)
     project.sync()
@@ -139,7 +139,7 @@ def test_each_app_has_its_secret(project: SmallProject, sandbox: Sandbox, monkey
     assert len(sandbox.receipts) == 9
 
 
-def test_a_bad_event_does_not_sink_its_neighbours(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_bad_event_does_not_sink_its_neighbours(project, sandbox):
     # Pendo takes all events of an array or none: here it dislikes every event of one visitor.
     rows = (
         "select 'e' || i as id, 'v' || (i % 10) as visitor, timestamp '2026-05-01' as done_at, i as button "
@@ -169,7 +169,7 @@ def test_a_bad_event_does_not_sink_its_neighbours(project: SmallProject, sandbox
     assert len(sandbox.events) == 40
 
 
-def test_an_event_is_not_sent_again_when_its_row_changes(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_event_is_not_sent_again_when_its_row_changes(project, sandbox):
     project.model("clicks", CLICKS, CLICK_ROWS)
     project.sync()
     sandbox.forget_requests()
@@ -178,7 +178,7 @@ def test_an_event_is_not_sent_again_when_its_row_changes(project: SmallProject, 
     assert writes(sandbox.requests) == []
 
 
-def test_nor_when_the_mapping_changes(project: SmallProject, sandbox: Sandbox) -> None:
+def test_nor_when_the_mapping_changes(project, sandbox):
     project.model("clicks", CLICKS, CLICK_ROWS)
     project.sync()
     sandbox.forget_requests()
@@ -187,7 +187,7 @@ def test_nor_when_the_mapping_changes(project: SmallProject, sandbox: Sandbox) -
     assert writes(sandbox.requests) == []
 
 
-def test_full_refresh_sends_events_again(project: SmallProject, sandbox: Sandbox) -> None:
+def test_full_refresh_sends_events_again(project, sandbox):
     project.model("clicks", CLICKS, CLICK_ROWS)
     project.sync()
     result = project.sync("--full-refresh").result()
@@ -196,7 +196,7 @@ def test_full_refresh_sends_events_again(project: SmallProject, sandbox: Sandbox
     assert project.sync().result()["planned"] == planned(unchanged=3)
 
 
-def test_an_event_whose_id_was_doubled_for_a_while_is_sent_once(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_event_whose_id_was_doubled_for_a_while_is_sent_once(project, sandbox):
     project.model("clicks", CLICKS, CLICK_ROWS)
     project.sync()
     project.sql("insert into main.clicks select * from main.clicks where id = 'e1'")
@@ -206,7 +206,7 @@ def test_an_event_whose_id_was_doubled_for_a_while_is_sent_once(project: SmallPr
     assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
 
 
-def test_bad_events_are_invalid_with_a_reason(project: SmallProject, sandbox: Sandbox) -> None:
+def test_bad_events_are_invalid_with_a_reason(project, sandbox):
     project.model(
         "clicks",
         {**CLICKS, "event": {"column": "name"}, "account_id": "account", "batch_size": 10},
@@ -238,7 +238,7 @@ def test_bad_events_are_invalid_with_a_reason(project: SmallProject, sandbox: Sa
     }
 
 
-def test_late_events_are_taken(project: SmallProject, sandbox: Sandbox) -> None:
+def test_late_events_are_taken(project, sandbox):
     project.model(
         "clicks", CLICKS, "select 'e' as id, 'v' as visitor, timestamp '2019-01-01' as done_at, 'x' as button"
     )
@@ -252,9 +252,7 @@ def in_sending_order(keys: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 20])
-def test_bad_events_at_the_front_do_not_sink_the_others(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, batch_size: int
-) -> None:
+def test_bad_events_at_the_front_do_not_sink_the_others(project, sandbox, monkeypatch, batch_size):
     """Ten rows refused for one reason, before any other had its turn."""
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     keys = in_sending_order([f"e{at}" for at in range(40)])
@@ -272,9 +270,7 @@ def test_bad_events_at_the_front_do_not_sink_the_others(
     assert len(sandbox.events) == 30
 
 
-def test_events_delivered_before_a_batch_failed_are_not_sent_again(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_delivered_before_a_batch_failed_are_not_sent_again(project, sandbox, monkeypatch):
     """A batch is halved for one bad event; its first half is taken, then Pendo is gone."""
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     keys = in_sending_order([f"e{at}" for at in range(20)])

@@ -226,10 +226,7 @@ def _enter(built: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lineag
     return Lineage(folder, database)
 
 
-# What dbt makes of it.
-
-
-def test_dbt_reads_an_exposure_of_each_sync(told: Lineage) -> None:
+def test_dbt_reads_an_exposure_of_each_sync(told):
     exposures = told.known()
     assert {name: exposure["depends_on"]["nodes"] for name, exposure in exposures.items()} == {
         **{name: [node] for name, node in DEPENDS_ON.items()},
@@ -247,7 +244,7 @@ def test_dbt_reads_an_exposure_of_each_sync(told: Lineage) -> None:
     assert selected.split() == ["exposure:shop.pendo_trials", "exposure:shop.pendo_versioned_v2", "shop.versioned.v2"]
 
 
-def test_what_an_exposure_says(told: Lineage) -> None:
+def test_what_an_exposure_says(told):
     exposures = told.known()
     teams = exposures["pendo_teams__facts_1"]
     assert teams["label"] == "Pendo accounts (teams.facts-1)"
@@ -277,7 +274,7 @@ def test_what_an_exposure_says(told: Lineage) -> None:
     }
 
 
-def test_the_next_generation_of_dbt_takes_it(told: Lineage) -> None:
+def test_the_next_generation_of_dbt_takes_it(told):
     """It could not be had here, but dbt ships the schema that it holds properties against."""
     schema = resources.files("dbt").joinpath("jsonschemas", "resources", "latest.json")
     if not schema.is_file():
@@ -287,7 +284,7 @@ def test_the_next_generation_of_dbt_takes_it(told: Lineage) -> None:
     assert [error.message for error in validator.iter_errors(document)] == []
 
 
-def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told: Lineage) -> None:
+def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told):
     result = told.exposures("--json").result("secret")
     assert (result["status"], result["exposure"]) == ("skipped", "pendo_secret")
     assert "private" in result["message"]
@@ -298,12 +295,7 @@ def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told: Lineage) -> N
     assert "private" in told.dbt("parse", status=2)
 
 
-# Owner and address.
-
-
-def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(
-    lineage: Lineage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(lineage, monkeypatch):
     for args, owner in (
         ([], {"name": "shop"}),
         (["--owner", "Data team"], {"name": "Data team"}),
@@ -328,10 +320,7 @@ def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(
     assert lineage.written()["pendo_people"]["url"] == "https://adopt.example.com"
 
 
-# The file.
-
-
-def test_the_same_project_gives_the_same_file_to_the_byte(told: Lineage) -> None:
+def test_the_same_project_gives_the_same_file_to_the_byte(told):
     before = (told.file.read_bytes(), told.file.stat().st_mtime_ns)
     assert f"{FILE} is up to date" in told.exposures("--owner", OWNER).stdout
     manifest = told.manifest()
@@ -344,7 +333,7 @@ def test_the_same_project_gives_the_same_file_to_the_byte(told: Lineage) -> None
     assert (told.file.read_bytes(), told.file.stat().st_mtime_ns) == before
 
 
-def test_exposures_come_and_go_with_the_mappings(told: Lineage) -> None:
+def test_exposures_come_and_go_with_the_mappings(told):
     assert sorted(told.written()) == list(told.written()) == list(DEPENDS_ON)
     told.annotate("people", None)
     told.annotate("clicks", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
@@ -353,7 +342,7 @@ def test_exposures_come_and_go_with_the_mappings(told: Lineage) -> None:
     assert set(told.written()) == set(DEPENDS_ON) - {"pendo_people", "pendo_clicks"} | {"pendo_plain"}
 
 
-def test_the_last_one_goes_as_well(told: Lineage) -> None:
+def test_the_last_one_goes_as_well(told):
     manifest = told.manifest()
     for node in manifest["nodes"].values():
         node["config"]["meta"] = node["meta"] = {}
@@ -369,7 +358,7 @@ def test_the_last_one_goes_as_well(told: Lineage) -> None:
     assert not told.file.exists()
 
 
-def test_a_model_that_is_gone(told: Lineage) -> None:
+def test_a_model_that_is_gone(told):
     """dbt refuses to parse then; the file's head says what to do."""
     (told.folder / "marts" / "clicks.sql").unlink()
     assert "clicks" in told.dbt("parse", status=2)
@@ -381,7 +370,7 @@ def test_a_model_that_is_gone(told: Lineage) -> None:
     assert set(told.written()) == set(DEPENDS_ON) - {"pendo_clicks"}
 
 
-def test_check_tells_whether_the_file_is_up_to_date(lineage: Lineage) -> None:
+def test_check_tells_whether_the_file_is_up_to_date(lineage):
     ended = lineage.exposures("--check", status=1)
     assert f"{FILE} is not up to date" in ended.stdout
     assert not lineage.file.exists()
@@ -405,7 +394,7 @@ def test_check_tells_whether_the_file_is_up_to_date(lineage: Lineage) -> None:
     assert lineage.file.read_text(encoding="utf-8") == edited
 
 
-def test_another_file(lineage: Lineage, tmp_path: Path) -> None:
+def test_another_file(lineage, tmp_path):
     for file in (lineage.folder / "more_marts" / "deep" / "exposures.yml", Path("elsewhere.yml")):
         lineage.exposures("--output", str(file))
         assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) == {"exposures"}
@@ -413,11 +402,8 @@ def test_another_file(lineage: Lineage, tmp_path: Path) -> None:
     assert not lineage.file.exists()
 
 
-# What others wrote.
-
-
 @pytest.mark.parametrize("text", [HUMANS, "", "# Written by a human\n", b"\xff\xfe\x00"], ids=repr)
-def test_a_file_of_somebody_else_is_left_as_it_is(lineage: Lineage, text: str | bytes) -> None:
+def test_a_file_of_somebody_else_is_left_as_it_is(lineage, text):
     before = text if isinstance(text, bytes) else text.encode()
     lineage.file.write_bytes(before)
     for more in ([], ["--check"]):
@@ -427,7 +413,7 @@ def test_a_file_of_somebody_else_is_left_as_it_is(lineage: Lineage, text: str | 
     assert lineage.file.read_bytes() == before
 
 
-def test_other_files_are_not_touched(lineage: Lineage) -> None:
+def test_other_files_are_not_touched(lineage):
     def contents() -> dict[Path, bytes]:
         found = [path for path in lineage.folder.rglob("*") if path.is_file() and path != lineage.file]
         return {path: path.read_bytes() for path in found}
@@ -437,7 +423,7 @@ def test_other_files_are_not_touched(lineage: Lineage) -> None:
     assert contents() == before
 
 
-def test_a_name_that_is_taken(told: Lineage) -> None:
+def test_a_name_that_is_taken(told):
     # By ourselves, in a file of another name: dbt would find both.
     stderr = told.exposures("--output", "marts/other.yml", status=2).stderr
     assert f"{FILE} has an exposure pendo_a_seed already" in stderr
@@ -459,14 +445,14 @@ def test_a_name_that_is_taken(told: Lineage) -> None:
     told.exposures()
 
 
-def test_two_syncs_that_would_be_one_exposure(lineage: Lineage) -> None:
+def test_two_syncs_that_would_be_one_exposure(lineage):
     lineage.annotate("teams", [{**VISITOR, "name": "facts-1"}, {**VISITOR, "name": "facts_1"}])
     stderr = lineage.exposures(status=2).stderr
     assert "teams.facts-1" in stderr
     assert "teams.facts_1 would both be the exposure pendo_teams__facts_1" in stderr
 
 
-def test_a_wrong_mapping_is_told_as_by_every_command(lineage: Lineage) -> None:
+def test_a_wrong_mapping_is_told_as_by_every_command(lineage):
     lineage.annotate("people", {"object": "visitor", "visitorId": "id"})
     stderr = lineage.exposures(status=2).stderr
     assert "did you mean `visitor_id`" in stderr
@@ -474,23 +460,20 @@ def test_a_wrong_mapping_is_told_as_by_every_command(lineage: Lineage) -> None:
 
 
 @pytest.mark.parametrize("paths", ["['{{ env_var(\"WHERE\") }}']", "[]", "marts"], ids=repr)
-def test_model_paths_that_only_dbt_can_read(lineage: Lineage, paths: str) -> None:
+def test_model_paths_that_only_dbt_can_read(lineage, paths):
     project = lineage.folder / "dbt_project.yml"
     project.write_text(PROJECT.replace("[marts, more_marts]", paths))
     lineage.exposures()
     assert (lineage.folder / "models" / "pendo_exposures.yml").exists()
 
 
-def test_a_place_that_cannot_be_written(lineage: Lineage) -> None:
+def test_a_place_that_cannot_be_written(lineage):
     (lineage.folder / "a_file").write_text("x")
     assert "cannot be" in lineage.exposures("--output", str(lineage.folder / "a_file" / "x.yml"), status=2).stderr
     assert "cannot be" in lineage.exposures("--output", str(lineage.folder), status=2).stderr
 
 
-# Everything else goes on.
-
-
-def test_syncs_work_beside_exposures(told: Lineage, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_syncs_work_beside_exposures(told, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_API_URL", sandbox.url)
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a"])

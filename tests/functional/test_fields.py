@@ -54,10 +54,7 @@ def named(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     return project
 
 
-# What the command shows.
-
-
-def test_mapped_fields_beside_those_of_pendo(named: SmallProject, sandbox: Sandbox) -> None:
+def test_mapped_fields_beside_those_of_pendo(named, sandbox):
     sandbox.add_field("visitor", "custom", "age", "integer", display_name="Age")
     sandbox.add_field("visitor", "agent", "role", "string")
     sandbox.add_field("visitor", "salesforce", "owner", "string")
@@ -128,7 +125,7 @@ def test_mapped_fields_beside_those_of_pendo(named: SmallProject, sandbox: Sandb
     assert "main_pendo" not in named.schemas()
 
 
-def test_agent_fields_carry_a_warning_once_a_sync(named: SmallProject) -> None:
+def test_agent_fields_carry_a_warning_once_a_sync(named):
     (warning,) = fields(named).result()["warnings"]
     assert "snippet overwrites" in warning
     ended = named.run("fields").expect(0)
@@ -141,7 +138,7 @@ def test_agent_fields_carry_a_warning_once_a_sync(named: SmallProject) -> None:
     assert "snippet" not in named.run("fields").expect(0).stdout
 
 
-def test_a_terminal_sees_aligned_rows(named: SmallProject, sandbox: Sandbox) -> None:
+def test_a_terminal_sees_aligned_rows(named, sandbox):
     sandbox.add_field("visitor", "custom", "age", "integer", display_name="Age")
     ended = named.run("fields").expect(0)
     lines = ended.stdout.splitlines()
@@ -157,7 +154,7 @@ def test_a_terminal_sees_aligned_rows(named: SmallProject, sandbox: Sandbox) -> 
     assert "All mapped fields can be written." in ended.stdout
 
 
-def test_quiet_and_json_lines(named: SmallProject) -> None:
+def test_quiet_and_json_lines(named):
     assert named.run("fields", "--quiet").expect(0).stdout == ""
     named.annotate("people", PEOPLE | {"fields": {"Plan Name": "plan", "plam": "plan"}})
     told = named.run("fields", "--quiet").expect(2).stdout
@@ -167,7 +164,7 @@ def test_quiet_and_json_lines(named: SmallProject) -> None:
         assert json.loads(line)["info"]["msg"]
 
 
-def test_fields_no_sync_maps(people: SmallProject, sandbox: Sandbox) -> None:
+def test_fields_no_sync_maps(people, sandbox):
     """Mapped by any sync of the object is mapped; each object has fields of its own."""
     for name in ("seats", "mrr"):
         sandbox.add_field("visitor", "custom", name, "integer")
@@ -179,7 +176,7 @@ def test_fields_no_sync_maps(people: SmallProject, sandbox: Sandbox) -> None:
     assert found == {("visitor", "mrr"), ("account", "plan")}
 
 
-def test_events_have_no_fields(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_have_no_fields(people, sandbox, monkeypatch):
     clicks = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "id", "timestamp": "at"}
     people.model("clicks", clicks, "select 'a' as id, timestamp '2026-01-01' as at")
     monkeypatch.delenv("PENDO_TRACK_SECRET")
@@ -191,10 +188,7 @@ def test_events_have_no_fields(people: SmallProject, sandbox: Sandbox, monkeypat
     assert sandbox.requests == []
 
 
-# What can be wrong with a field.
-
-
-def test_missing_fields_and_what_may_have_been_meant(people: SmallProject, sandbox: Sandbox) -> None:
+def test_missing_fields_and_what_may_have_been_meant(people, sandbox):
     sandbox.add_field("visitor", "custom", "f9", "string", display_name="Customer Segment")
     sandbox.add_field("visitor", "agent", "role", "string")
     sandbox.add_field("visitor", "salesforce", "owner", "string")
@@ -220,7 +214,7 @@ def test_missing_fields_and_what_may_have_been_meant(people: SmallProject, sandb
         assert "dbt-pendo fields --create" in ended.stdout
 
 
-def test_columns_that_never_fit(people: SmallProject, sandbox: Sandbox) -> None:
+def test_columns_that_never_fit(people, sandbox):
     sandbox.add_field("visitor", "custom", "seats", "integer")
     sandbox.add_field("visitor", "custom", "anything", "")
     people.build("people", "select 'a' as id, true as plan, 1.5::double as mrr")
@@ -237,7 +231,7 @@ def test_columns_that_never_fit(people: SmallProject, sandbox: Sandbox) -> None:
     assert "a row with decimals is invalid" in people.run("fields").expect(0).stdout
 
 
-def test_two_names_of_one_field(people: SmallProject, sandbox: Sandbox) -> None:
+def test_two_names_of_one_field(people, sandbox):
     sandbox.add_field("visitor", "custom", "f7", "string", display_name="Customer Tier")
     sandbox.add_field("visitor", "agent", "f7", "string", display_name="Customer Tier")
     twice = {"f7": "plan", "Customer Tier": "plan", "customer": {"column": "plan", "group": "agent"}}
@@ -256,7 +250,7 @@ def test_two_names_of_one_field(people: SmallProject, sandbox: Sandbox) -> None:
     assert custom(sandbox.visitors)["a"] == custom(sandbox.visitors, "agent")["a"] == {"f7": "pro"}
 
 
-def test_a_display_name_of_two_fields(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_display_name_of_two_fields(people, sandbox):
     for key in ("f7", "f8"):
         sandbox.add_field("visitor", "custom", key, "string", display_name="Tier")
     people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"Tier": "plan"}})
@@ -271,7 +265,7 @@ def test_a_display_name_of_two_fields(people: SmallProject, sandbox: Sandbox) ->
     assert custom(sandbox.visitors)["a"] == {"f8": "pro"}
 
 
-def test_a_sync_that_cannot_be_looked_at_does_not_hide_the_others(people: SmallProject) -> None:
+def test_a_sync_that_cannot_be_looked_at_does_not_hide_the_others(people):
     people.model("unbuilt", PEOPLE, PEOPLE_ROWS)
     people.sql("drop table main.unbuilt")
     ended = fields(people, status=2)
@@ -279,7 +273,7 @@ def test_a_sync_that_cannot_be_looked_at_does_not_hide_the_others(people: SmallP
     assert states(ended) == {"plan": "ok"}
 
 
-def test_a_key_that_is_refused(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_refused(people, sandbox, monkeypatch):
     people.model("more", PEOPLE, PEOPLE_ROWS)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key")
     ended = fields(people, status=2)
@@ -288,13 +282,8 @@ def test_a_key_that_is_refused(people: SmallProject, sandbox: Sandbox, monkeypat
     assert len(sandbox.requests) == 1
 
 
-# Names, on the way to Pendo.
-
-
 @pytest.mark.parametrize("drop", [False, True])
-def test_a_mapping_by_display_name_writes_to_the_key(
-    project: SmallProject, sandbox: Sandbox, request: pytest.FixtureRequest, drop: bool
-) -> None:
+def test_a_mapping_by_display_name_writes_to_the_key(project, sandbox, request, drop):
     sandbox.switches = Switches(drop_underscores=drop)
     named: SmallProject = request.getfixturevalue("named")
     assert named.check().result()["status"] == "success"
@@ -308,14 +297,14 @@ def test_a_mapping_by_display_name_writes_to_the_key(
     assert custom(sandbox.visitors) == {"a": {"groesse": 3, keys[1]: "admin"}}
 
 
-def test_a_columns_own_mapping_takes_a_display_name(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_columns_own_mapping_takes_a_display_name(people, sandbox):
     sandbox.add_field("visitor", "custom", "f7", "string", display_name="Plan Name")
     people.annotate("people", {"object": "visitor", "visitor_id": "id"}, columns={"plan": "Plan Name"})
     people.sync()
     assert custom(sandbox.visitors)["a"] == {"f7": "pro"}
 
 
-def test_read_back_goes_by_the_key_as_well(named: SmallProject, sandbox: Sandbox) -> None:
+def test_read_back_goes_by_the_key_as_well(named, sandbox):
     named.sync()
     assert named.run("verify", "--json").expect(0).result()["equal"] == 1
     sandbox.add_visitors({"a": {"custom": {"plan_name": "changed"}}})
@@ -338,9 +327,7 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("switches", VARIANTS, ids=json.dumps)
-def test_missing_fields_are_created_with_the_type_of_the_column(
-    project: SmallProject, sandbox: Sandbox, switches: dict[str, Any]
-) -> None:
+def test_missing_fields_are_created_with_the_type_of_the_column(project, sandbox, switches):
     sandbox.switches = Switches().with_changes(switches)
     sandbox.add_visitors(["a"])
     sandbox.add_field("visitor", "custom", "plan", "string")
@@ -375,7 +362,7 @@ def test_missing_fields_are_created_with_the_type_of_the_column(
         assert custom(sandbox.visitors)["a"][seats] == 3
 
 
-def test_a_sync_that_creates_its_fields_says_so(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_sync_that_creates_its_fields_says_so(people, sandbox):
     people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"plan": "plan", "tier": "plan"}})
     assert states(fields(people)) == {"plan": "ok", "tier": "to create"}
     assert writes(sandbox.requests) == []
@@ -384,7 +371,7 @@ def test_a_sync_that_creates_its_fields_says_so(people: SmallProject, sandbox: S
     assert states(fields(people)) == {"plan": "ok", "tier": "ok"}
 
 
-def test_what_may_have_been_meant_is_said_of_new_fields_too(people: SmallProject, sandbox: Sandbox) -> None:
+def test_what_may_have_been_meant_is_said_of_new_fields_too(people, sandbox):
     """`create_fields` makes a field of every slip: one of another group, or almost one that is there."""
     sandbox.add_field("visitor", "agent", "tier", "string")
     mapping = {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "tier": "plan", "plans": "plan", "x": "id"}}
@@ -401,7 +388,7 @@ def test_what_may_have_been_meant_is_said_of_new_fields_too(people: SmallProject
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_names_no_field_can_be_created_under(people: SmallProject, sandbox: Sandbox, skip: bool) -> None:
+def test_names_no_field_can_be_created_under(people, sandbox, skip):
     sandbox.switches = Switches(invalid_field_name="skip" if skip else "refuse call")
     people.annotate("people", PEOPLE | {"fields": {"Prénom (1st)": "plan", "tier": "plan"}})
     ended = fields(people, "--create", status=2)
@@ -419,7 +406,7 @@ def test_names_no_field_can_be_created_under(people: SmallProject, sandbox: Sand
     assert writes(sandbox.requests) == []
 
 
-def test_columns_no_field_can_be_created_for(people: SmallProject, sandbox: Sandbox) -> None:
+def test_columns_no_field_can_be_created_for(people, sandbox):
     people.build("people", "select 'a' as id, ['x'] as tags, 'x'::blob as raw, {'a': 1} as nested, true as yes")
     mapping = {
         "tags": "tags",
@@ -448,7 +435,7 @@ def test_columns_no_field_can_be_created_for(people: SmallProject, sandbox: Sand
     assert custom(sandbox.visitors)["a"] == {"tags": ["x"]}
 
 
-def test_a_field_pendo_left_out_is_no_field(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_field_pendo_left_out_is_no_field(people, sandbox):
     """A 200 proves nothing: the schema is what counts."""
     people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"plan": "plan", "tier": "plan"}})
     sandbox.fail(Fault("status", status=200, body="{}", path="/schema/visitor/custom", times=2))
@@ -464,7 +451,7 @@ def test_a_field_pendo_left_out_is_no_field(people: SmallProject, sandbox: Sandb
 
 
 @pytest.mark.parametrize("existing", ["keep", "refuse call"])
-def test_an_answer_that_was_lost(people: SmallProject, sandbox: Sandbox, existing: Any) -> None:
+def test_an_answer_that_was_lost(people, sandbox, existing):
     """Sent again, the call is about fields that exist by then, which a Pendo may refuse."""
     sandbox.switches = Switches(existing_field=existing)
     people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"plan": "plan", "tier": "plan"}})
@@ -474,7 +461,7 @@ def test_an_answer_that_was_lost(people: SmallProject, sandbox: Sandbox, existin
     assert custom(sandbox.visitors)["a"] == {"plan": "pro", "tier": "pro"}
 
 
-def test_a_field_somebody_else_made_meanwhile(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_field_somebody_else_made_meanwhile(people, sandbox):
     """It spoils the call for its neighbours, once."""
     sandbox.switches = Switches(existing_field="refuse call")
     sandbox.add_field("visitor", "custom", "tier", "string")
@@ -486,7 +473,7 @@ def test_a_field_somebody_else_made_meanwhile(people: SmallProject, sandbox: San
     assert [[field["name"] for field in call] for call in calls] == [["tier", "rank"], ["rank"]]
 
 
-def test_creation_that_pendo_refuses(people: SmallProject, sandbox: Sandbox) -> None:
+def test_creation_that_pendo_refuses(people, sandbox):
     sandbox.switches = Switches(creatable_types=("string",))
     people.build("people", "select 'a' as id, 'pro' as plan, 3 as seats")
     seats = {"column": "seats", "group": "agent"}
@@ -498,7 +485,7 @@ def test_creation_that_pendo_refuses(people: SmallProject, sandbox: Sandbox) -> 
     assert len(writes(sandbox.requests)) == 2
 
 
-def test_two_syncs_that_want_the_same_field(people: SmallProject, sandbox: Sandbox) -> None:
+def test_two_syncs_that_want_the_same_field(people, sandbox):
     for name in ("people", "more"):
         people.model(name, PEOPLE | {"fields": {"Tier": "plan"}}, PEOPLE_ROWS)
     ended = fields(people, "--create")
@@ -506,7 +493,7 @@ def test_two_syncs_that_want_the_same_field(people: SmallProject, sandbox: Sandb
     assert len(writes(sandbox.requests)) == 1
 
 
-def test_names_that_pendo_makes_one_field_of(people: SmallProject, sandbox: Sandbox) -> None:
+def test_names_that_pendo_makes_one_field_of(people, sandbox):
     sandbox.switches = Switches(drop_underscores=True)
     people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"Seat_Count": "plan", "seatcount": "plan"}})
     result = people.sync(status=2).result()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,14 +85,14 @@ COMMANDS: list[tuple[tuple[str, ...], int, bool]] = [
 ]
 
 
-def test_no_command_shows_foreign_text_as_it_is(shop: SmallProject) -> None:
+def test_no_command_shows_foreign_text_as_it_is(shop):
     for (command, *args), status, quotes in COMMANDS:
         shown = expect_tame(run_cli(command, *args).expect(status))
         assert not quotes or SHOWN in shown, (command, args, shown)
         assert command not in ("plan", "sync", "verify", "reset") or MODEL_SHOWN in shown or status == 2, shown
 
 
-def test_colours_and_a_terminal_change_nothing(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_and_a_terminal_change_nothing(shop, monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     shown = run_process("sync", *SOUND, "--use-colors").expect(1).stdout
     # rich's own colours are all that is left.
@@ -102,7 +101,7 @@ def test_colours_and_a_terminal_change_nothing(shop: SmallProject, monkeypatch: 
     assert SHOWN in expect_tame(Ended((), 0, shown, ""))
 
 
-def test_json_is_data_and_tame_as_text(shop: SmallProject) -> None:
+def test_json_is_data_and_tame_as_text(shop):
     shop.sync(*SOUND, status=1)
     ended = run_cli("row", "people", f"{HOSTILE}rejected", *SOUND, "--json").expect(0)
     expect_tame(ended)
@@ -114,9 +113,7 @@ def test_json_is_data_and_tame_as_text(shop: SmallProject) -> None:
     assert called["data"]["keys"] == [f"{HOSTILE}rejected"]
 
 
-def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(
-    shop: SmallProject, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(shop, sandbox, tmp_path, monkeypatch):
     path = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
     said = "| a | `b` <img src=x> [link](https://evil.example) www.evil.example ![i](x)\n# Heading"
@@ -130,9 +127,7 @@ def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(
     assert sum(line.startswith("#") for line in lines) == 1
 
 
-def test_an_alert_mentions_nobody_and_links_nowhere(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_alert_mentions_nobody_and_links_nowhere(project, sandbox, monkeypatch):
     receiver = Endpoint()
     try:
         monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
@@ -153,7 +148,7 @@ def test_an_alert_mentions_nobody_and_links_nowhere(
     assert "<" not in message["text"]
 
 
-def test_the_file_of_a_report_holds_nothing_that_would_not_be_seen(shop: SmallProject, tmp_path: Path) -> None:
+def test_the_file_of_a_report_holds_nothing_that_would_not_be_seen(shop, tmp_path):
     shop.sync(*SOUND, status=1)
     path = tmp_path / "report.html"
     run_cli("report", "--output", str(path)).expect(0)

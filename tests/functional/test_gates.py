@@ -128,16 +128,14 @@ def skipped(statuses: dict[str, str]) -> set[str]:
     return {sync for sync, status in statuses.items() if status == "skipped"}
 
 
-def test_what_failed_or_was_skipped_is_not_synced(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_what_failed_or_was_skipped_is_not_synced(gated, written):
     assert skipped(gated.statuses_of()) == {"broken", "after_broken", "unit_tested"}
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
     assert "the last dbt run left the model in status 'error'" in gated.message_of("broken")
     assert "the last dbt run left the model in status 'skipped'" in gated.message_of("after_broken")
 
 
-def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(
-    gated: Gated, written: Callable[[], set[str]]
-) -> None:
+def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(gated, written):
     held_back = skipped(gated.statuses_of("--require-tests"))
     assert held_back == {"broken", "after_broken", "unit_tested", "failed_test", "related"}
     assert written() == UNTOUCHED_BY_TESTS
@@ -145,9 +143,7 @@ def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(
     assert message == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
 
 
-def test_tests_may_be_required_by_the_project(
-    gated: Gated, written: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tests_may_be_required_by_the_project(gated, written, monkeypatch):
     with (gated.folder / "dbt_project.yml").open("a") as project:
         project.write("vars: {dbt_pendo: {require_tests: true}}\n")
     plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
@@ -158,7 +154,7 @@ def test_tests_may_be_required_by_the_project(
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
 
 
-def test_every_sync_says_why(gated: Gated) -> None:
+def test_every_sync_says_why(gated):
     out = gated.run("sync", "--require-tests").expect(0).stdout
     lines = [line.split("  ", 1)[1] for line in out.splitlines()]
     starts = {line.split()[6]: line.partition("[")[2].rstrip("]") for line in lines if " START sync " in line}
@@ -175,7 +171,7 @@ def test_every_sync_says_why(gated: Gated) -> None:
     assert re.search(r"START sync visitor failed_test \.+ \[RUN, built by `dbt build`, 1 of 1 tests failed\]", told)
 
 
-def test_docs_generate_hides_what_was_built(gated: Gated, sandbox: Sandbox, written: Callable[[], set[str]]) -> None:
+def test_docs_generate_hides_what_was_built(gated, sandbox, written):
     gated.dbt("docs", "generate", "--no-compile")
     gated.dbt("docs", "generate", "--select", "broken", "sound")
     for gate in ("--only-built", "--require-tests"):
@@ -188,13 +184,13 @@ def test_docs_generate_hides_what_was_built(gated: Gated, sandbox: Sandbox, writ
     assert written() == set(SYNCS) - {"broken", "after_broken", "unit_tested"}
 
 
-def test_another_invocation_says_nothing(gated: Gated) -> None:
+def test_another_invocation_says_nothing(gated):
     gated.dbt("parse", "--no-partial-parse")
     assert "is of another dbt invocation" in gated.run("sync", "--only-built").expect(2).output
     assert "is of another dbt invocation" in gated.run("sync", "--select", "sound").expect(0).output
 
 
-def test_tests_of_their_own_command_count_as_well(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_tests_of_their_own_command_count_as_well(gated, written):
     gated.dbt("run", "--select", "sound", "failed_test")
     gated.dbt("test", "--select", "sound", "failed_test", status=1)
     assert (
@@ -206,7 +202,7 @@ def test_tests_of_their_own_command_count_as_well(gated: Gated, written: Callabl
     assert written() == {"sound"}
 
 
-def test_only_what_was_built(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_only_what_was_built(gated, written):
     gated.dbt("run", "--select", "sound", "warned")
     statuses = gated.statuses_of("--only-built")
     assert {sync for sync, status in statuses.items() if status == "success"} == {"sound", "warned"}
@@ -216,9 +212,7 @@ def test_only_what_was_built(gated: Gated, written: Callable[[], set[str]]) -> N
     assert gated.statuses_of("--select", "untested", "related") == {"untested": "success", "related": "success"}
 
 
-def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(
-    gated: Gated, written: Callable[[], set[str]]
-) -> None:
+def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(gated, written):
     """With --defer dbt builds what was selected, and reads the rest where another target has it."""
     shutil.copytree(gated.target, gated.folder / "state")
     build = ("build", "--select", "untested", "--defer", "--state", "state", "--target", "other")
@@ -240,7 +234,7 @@ def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(
     assert "--only-built" not in message
 
 
-def test_what_is_made_of_a_model_that_failed_is_stale(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_what_is_made_of_a_model_that_failed_is_stale(gated, written):
     gated.dbt("run", "--select", "numbers", "--vars", "no_numbers: true", status=1)
     assert gated.statuses_of("--select", "made_of_numbers", "sound") == {
         "made_of_numbers": "skipped",
@@ -252,13 +246,13 @@ def test_what_is_made_of_a_model_that_failed_is_stale(gated: Gated, written: Cal
     )
 
 
-def test_a_retry_that_succeeds_opens_the_gate(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_a_retry_that_succeeds_opens_the_gate(gated, written):
     gated.dbt("retry", "--vars", "broken: false", status=1)
     assert gated.statuses_of("--only-built", "--select", "broken", "sound") == {"broken": "success", "sound": "skipped"}
     assert written() == {"broken"}
 
 
-def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated: Gated, sandbox: Sandbox) -> None:
+def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated, sandbox):
     # A table of an earlier build, which the last one has failed to bring up to date.
     gated.sql("create table main.broken as select 'broken' as id, 'half' as plan")
     ended = gated.run("verify", "--repair", "--select", "broken").expect(0)

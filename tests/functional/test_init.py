@@ -151,10 +151,7 @@ def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest
     return Shop(tmp_path / "shop", database)
 
 
-# What is printed.
-
-
-def test_a_mapping_with_a_key(shop: Shop, sandbox: Sandbox) -> None:
+def test_a_mapping_with_a_key(shop, sandbox):
     if "primary_key" in shop.manifest()["nodes"]["model.shop.dim_users"]:
         why, key = "its key is `user_id`", "the model's primary key"
     else:
@@ -199,7 +196,7 @@ models:
     assert writes(sandbox.requests) == []
 
 
-def test_a_mapping_without_a_key(shop: Shop, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_without_a_key(shop, sandbox, monkeypatch):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     ended = shop.init("org_facts")
     assert (
@@ -228,7 +225,7 @@ models:
     assert sandbox.requests == []
 
 
-def test_events(shop: Shop, sandbox: Sandbox) -> None:
+def test_events(shop, sandbox):
     ended = shop.init("fct_invoice_payments")
     assert (
         ended.stdout.partition("pendo:\n")[2]
@@ -258,7 +255,7 @@ def test_events(shop: Shop, sandbox: Sandbox) -> None:
     assert sandbox.requests == []
 
 
-def test_other_objects(shop: Shop) -> None:
+def test_other_objects(shop):
     assert shop.mapping("trials") == {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
     assert shop.mapping("dim_users", "--object", "segment") == {
         "object": "segment",
@@ -269,28 +266,25 @@ def test_other_objects(shop: Shop) -> None:
     assert shop.mapping("org_facts", "--object", "parent_account")["parent_account_id"] == "org_id"
 
 
-def test_a_primary_key_or_a_unique_key_is_the_id(shop: Shop) -> None:
+def test_a_primary_key_or_a_unique_key_is_the_id(shop):
     assert shop.mapping("keyed", "--object", "visitor")["visitor_id"] == "person_key"
     assert "visitor_id: person_key  # guessed: the model's primary key" in shop.init("keyed").stdout
 
 
-def test_where_pendo_has_none_of_the_fields_they_are_created(shop: Shop) -> None:
+def test_where_pendo_has_none_of_the_fields_they_are_created(shop):
     ended = shop.init("org_facts")
     assert "\n          create_fields: true  # Pendo has none of these fields yet" in ended.stdout
     assert set(shop.mapping("org_facts")["fields"]) == {"org_key", "name", "mrr"}
 
 
-def test_what_nothing_can_be_guessed_for_is_left_to_the_user(shop: Shop) -> None:
+def test_what_nothing_can_be_guessed_for_is_left_to_the_user(shop):
     printed = shop.init("nothing", "--object", "track_event").stdout
     for key in ("event_id", "visitor_id", "timestamp"):
         assert f"\n          # {key}: " in printed
     assert pendo_of(yaml.safe_load(printed)) == {"object": "track_event", "event": "Nothing", "properties": {"n": "n"}}
 
 
-# It is a mapping that works as it is.
-
-
-def test_dbt_check_and_sync_take_it_as_it_is(shop: Shop, sandbox: Sandbox) -> None:
+def test_dbt_check_and_sync_take_it_as_it_is(shop, sandbox):
     for model in ("org_facts", "fct_invoice_payments", "trials", "raw_users"):
         file = shop.folder / ("seeds" if model == "raw_users" else "models") / f"{model}.yml"
         assert f"Wrote {file}" in shop.init(model, "--output", str(file)).stdout
@@ -315,14 +309,14 @@ def test_dbt_check_and_sync_take_it_as_it_is(shop: Shop, sandbox: Sandbox) -> No
     assert sorted(segment["name"] for segment in sandbox.segments.values()) == ["Trials"]
 
 
-def test_a_versioned_model_is_mapped_in_its_latest_version(shop: Shop) -> None:
+def test_a_versioned_model_is_mapped_in_its_latest_version(shop):
     properties = yaml.safe_load(shop.init("versioned").stdout)
     assert properties["models"][0]["versions"][0]["v"] == 2
     assert "config" not in properties["models"][0]
     assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
 
 
-def test_names_that_yaml_makes_something_else_of(shop: Shop, sandbox: Sandbox) -> None:
+def test_names_that_yaml_makes_something_else_of(shop, sandbox):
     names = ["a: b # c", "A:\n# B", "a\u2028b", "on", "1", "- x", "null", "{x}", "é\t'\u0007"]
     for index, name in enumerate(names):
         sandbox.add_field("account", "custom", f"f{index}", "string", display_name=name)
@@ -331,7 +325,7 @@ def test_names_that_yaml_makes_something_else_of(shop: Shop, sandbox: Sandbox) -
     assert shop.mapping("org_facts")["fields"] == {f"f{index}": name for index, name in enumerate(names)}
 
 
-def test_columns_that_would_be_one_field(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_that_would_be_one_field(shop, monkeypatch):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     shop.sql("""create or replace table main.org_facts as select 'o-1' as org_id, 1 as "net total", 2 as net_total""")
     printed = shop.init("org_facts").stdout
@@ -339,10 +333,7 @@ def test_columns_that_would_be_one_field(shop: Shop, monkeypatch: pytest.MonkeyP
     assert "# To be decided:\n            # net_total: net_total  # integer\n" in printed
 
 
-# Where the columns come from.
-
-
-def test_columns_that_the_project_describes_need_no_warehouse(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_that_the_project_describes_need_no_warehouse(shop, monkeypatch):
     shop.database.unlink()
     monkeypatch.setenv("DBT_PROFILES_DIR", str(shop.folder / "nowhere"))
     printed = shop.init("usage").stdout
@@ -359,7 +350,7 @@ def test_columns_that_the_project_describes_need_no_warehouse(shop: Shop, monkey
     assert "The profile in" in shop.init("org_facts", status=2).stderr
 
 
-def test_a_table_that_is_not_there(shop: Shop) -> None:
+def test_a_table_that_is_not_there(shop):
     shop.sql("drop table main.org_facts; drop table main.dim_users")
     stderr = shop.init("org_facts", status=2).stderr
     assert "is not in the warehouse" in stderr
@@ -367,11 +358,8 @@ def test_a_table_that_is_not_there(shop: Shop) -> None:
     assert "is not in the warehouse" in shop.init("dim_users").stdout
 
 
-def test_no_table_at_all(shop: Shop) -> None:
+def test_no_table_at_all(shop):
     assert "passing is ephemeral: there is no table" in shop.init("passing", status=2).stderr
-
-
-# Which model.
 
 
 @pytest.mark.parametrize(
@@ -389,12 +377,12 @@ def test_no_table_at_all(shop: Shop) -> None:
         ("seed.shop.raw_users", "raw_users"),
     ],
 )
-def test_names_of_models(shop: Shop, name: str, model: str) -> None:
+def test_names_of_models(shop, name, model):
     (result,) = shop.init(name, "--json").json["results"]
     assert result["model"] == model
 
 
-def test_no_such_model(shop: Shop) -> None:
+def test_no_such_model(shop):
     stderr = shop.init("dim_user", status=2).stderr
     assert "There is no model `dim_user` in" in stderr
     assert "Did you mean `dim_users`?" in stderr
@@ -403,7 +391,7 @@ def test_no_such_model(shop: Shop) -> None:
     assert "There is no manifest.json" in shop.init("dim_users", status=2).stderr
 
 
-def test_a_name_in_two_packages(shop: Shop) -> None:
+def test_a_name_in_two_packages(shop):
     manifest = shop.manifest()
     nodes = manifest["nodes"]
 
@@ -422,15 +410,12 @@ def test_a_name_in_two_packages(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("model", ["done", "done_at_column"])
-def test_a_model_that_has_a_mapping(shop: Shop, sandbox: Sandbox, model: str) -> None:
+def test_a_model_that_has_a_mapping(shop, sandbox, model):
     assert f"{model} carries meta.pendo already" in shop.init(model, status=2).stderr
     assert sandbox.requests == []
 
 
-# Output.
-
-
-def test_stdout_is_yaml_and_nothing_else(shop: Shop) -> None:
+def test_stdout_is_yaml_and_nothing_else(shop):
     ended = run_process("init", "dim_users").expect(0)
     assert ended.stderr == ""
     assert list(yaml.safe_load(ended.stdout)) == ["models"]
@@ -452,7 +437,7 @@ def test_stdout_is_yaml_and_nothing_else(shop: Shop) -> None:
     assert json.loads(line)["info"]["msg"] == ended.stdout
 
 
-def test_a_file_is_never_overwritten(shop: Shop) -> None:
+def test_a_file_is_never_overwritten(shop):
     file = shop.folder / "models" / "org_facts.yml"
     file.write_text("# mine\n")
     assert f"{file} exists" in shop.init("org_facts", "--output", str(file), status=2).stderr
@@ -465,6 +450,6 @@ def test_a_file_is_never_overwritten(shop: Shop) -> None:
     assert "cannot be written" in shop.init("org_facts", "--output", str(file / "x.yml"), status=2).stderr
 
 
-def test_a_key_that_pendo_refuses(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_pendo_refuses(shop, monkeypatch):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "wrong")
     assert "refused the integration key" in shop.init("dim_users", status=2).stderr

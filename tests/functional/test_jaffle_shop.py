@@ -41,7 +41,7 @@ def expected_orders(project: Project) -> list[dict[str, object]]:
     ]
 
 
-def test_customers_are_visitors(jaffle_shop: Project, sandbox: Sandbox) -> None:
+def test_customers_are_visitors(jaffle_shop, sandbox):
     customers = open_shop(jaffle_shop, sandbox)
     result = jaffle_shop.sync("--select", "customers").result()
     assert result["planned"] == planned(added=100)
@@ -51,14 +51,14 @@ def test_customers_are_visitors(jaffle_shop: Project, sandbox: Sandbox) -> None:
     assert sum(row["number_of_orders"] is None for row in rows.values()) == 38
 
 
-def test_orders_are_events(jaffle_shop: Project, sandbox: Sandbox) -> None:
+def test_orders_are_events(jaffle_shop, sandbox):
     result = jaffle_shop.sync("--select", "orders").result()
     assert result["planned"] == planned(added=99)
     assert result["delivered"] == result["requests"] == 99
     assert canonical(sandbox.events) == canonical(expected_orders(jaffle_shop))
 
 
-def test_what_changes_is_sent_and_nothing_else(jaffle_shop: Project, sandbox: Sandbox) -> None:
+def test_what_changes_is_sent_and_nothing_else(jaffle_shop, sandbox):
     customers = open_shop(jaffle_shop, sandbox)
     sandbox.add_visitors(customers)
     jaffle_shop.sync()
@@ -79,7 +79,7 @@ def test_what_changes_is_sent_and_nothing_else(jaffle_shop: Project, sandbox: Sa
     assert len(sandbox.events) == 100
 
 
-def test_check_is_satisfied(jaffle_shop: Project, sandbox: Sandbox) -> None:
+def test_check_is_satisfied(jaffle_shop, sandbox):
     open_shop(jaffle_shop, sandbox)
     document = jaffle_shop.check().json
     assert {result["sync"]: result["status"] for result in document["results"]} == {

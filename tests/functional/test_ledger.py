@@ -57,7 +57,7 @@ def columns(project: SmallProject, table: str) -> list[tuple[str, str]]:
     )
 
 
-def test_the_ledger_says_what_happened_to_each_row(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_ledger_says_what_happened_to_each_row(people, sandbox):
     refuse(sandbox, "bad")
     document = people.sync(status=1).json
     assert columns(people, "main_pendo.people__ledger") == LEDGER
@@ -80,7 +80,7 @@ def test_the_ledger_says_what_happened_to_each_row(people: SmallProject, sandbox
     assert (result["delivered"], result["missing"], result["rejected"]) == (1, 1, 1)
 
 
-def test_the_clock_is_utc(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_is_utc(people, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     people.sync()
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
@@ -89,7 +89,7 @@ def test_the_clock_is_utc(people: SmallProject, monkeypatch: pytest.MonkeyPatch)
         assert abs(latest - now) < datetime.timedelta(hours=1)
 
 
-def test_invalid_rows_are_not_logged_again_each_run(people: SmallProject) -> None:
+def test_invalid_rows_are_not_logged_again_each_run(people):
     def invalid() -> list[tuple[str, str]]:
         return [
             (entry["record_key"], entry["detail"]) for entry in people.ledger("people") if entry["status"] == "invalid"
@@ -108,7 +108,7 @@ def test_invalid_rows_are_not_logged_again_each_run(people: SmallProject) -> Non
     ]
 
 
-def test_a_row_that_is_mended_is_sent(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_row_that_is_mended_is_sent(people, sandbox):
     sandbox.add_visitors(["twice", "far"])
     people.sync()
     people.build("people", "select * from (values ('a', '3'), ('twice', '3'), ('far', '5')) rows(id, plan)")
@@ -123,7 +123,7 @@ def test_a_row_that_is_mended_is_sent(people: SmallProject, sandbox: Sandbox) ->
     }
 
 
-def test_missing_and_rejected_rows_come_again(people: SmallProject, sandbox: Sandbox) -> None:
+def test_missing_and_rejected_rows_come_again(people, sandbox):
     refuse(sandbox, "bad")
     people.sync(status=1)
     for _ in range(2):
@@ -146,9 +146,7 @@ def test_missing_and_rejected_rows_come_again(people: SmallProject, sandbox: San
     }
 
 
-def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(
-    people: SmallProject, sandbox: Sandbox
-) -> None:
+def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
     refuse(sandbox, "a")
@@ -162,7 +160,7 @@ def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(
     assert people.sync().result()["planned"] == planned(unchanged=1)
 
 
-def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
     sandbox.reset()
@@ -193,7 +191,7 @@ def add_field(mapping: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("change", [change_source, change_constant, change_nulls, add_field])
-def test_a_changed_mapping_resends_visitors(project: SmallProject, sandbox: Sandbox, change: Any) -> None:
+def test_a_changed_mapping_resends_visitors(project, sandbox, change):
     for name in ("plan", "source", "team"):
         sandbox.add_field("visitor", "custom", name, "string")
     sandbox.add_visitors(["a", "b"])
@@ -211,9 +209,7 @@ def test_a_changed_mapping_resends_visitors(project: SmallProject, sandbox: Sand
     [{"batch_size": 7}, {"max_changes": 3}, {"max_removals": "5%"}, {"on_removed": "clear"}, {"create_fields": True}],
     ids=str,
 )
-def test_a_change_that_sends_nothing_else_resends_nothing(
-    people: SmallProject, sandbox: Sandbox, change: dict[str, Any]
-) -> None:
+def test_a_change_that_sends_nothing_else_resends_nothing(people, sandbox, change):
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
     sandbox.forget_requests()
@@ -222,14 +218,14 @@ def test_a_change_that_sends_nothing_else_resends_nothing(
     assert writes(sandbox.requests) == []
 
 
-def test_a_column_that_is_not_mapped_may_change(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_column_that_is_not_mapped_may_change(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan, 1 as other")
     people.sync()
     people.build("people", "select 2 as other, '3' as plan, 'a' as id, 3 as another")
     assert people.sync().result()["planned"] == planned(unchanged=1)
 
 
-def test_the_run_log(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_run_log(people, sandbox):
     people.model("orgs", {"object": "account", "account_id": "id", "mode": "upsert"}, "select 'o' as id")
     people.model("broken", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
     refuse(sandbox, "bad")
@@ -249,7 +245,7 @@ def test_the_run_log(people: SmallProject, sandbox: Sandbox) -> None:
             assert row["duration"] == pytest.approx(result["duration"], abs=0.001)
 
 
-def test_messages_with_quotes_reach_the_run_log(people: SmallProject, sandbox: Sandbox) -> None:
+def test_messages_with_quotes_reach_the_run_log(people, sandbox):
     text = "it's \"{{ odd }}\" {% if %} \\ 'quoted' -- comment ; 100% ünïcode 🦆"
     sandbox.fail(Fault("status", status=400, body=text, body_contains='"bad"', times=None))
     document = people.sync(status=1).json
@@ -260,7 +256,7 @@ def test_messages_with_quotes_reach_the_run_log(people: SmallProject, sandbox: S
     assert detail == f"HTTP 400: {text}"
 
 
-def test_the_change_set_holds_the_last_run(people: SmallProject) -> None:
+def test_the_change_set_holds_the_last_run(people):
     people.sync()
     changes = people.rows("main_pendo.people__changes where change <> 'unchanged'")
     assert {(row["record_key"], row["change"]) for row in changes} == {
@@ -282,7 +278,7 @@ def test_the_change_set_holds_the_last_run(people: SmallProject) -> None:
     ]
 
 
-def test_a_plan_stores_nothing(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_plan_stores_nothing(people, sandbox):
     before = people.schemas()
     document = people.plan("--show", "10").json
     assert document["results"][0]["planned"] == planned(added=4, invalid=3)
@@ -299,7 +295,7 @@ def test_a_plan_stores_nothing(people: SmallProject, sandbox: Sandbox) -> None:
     assert [people.rows(f"main_pendo.{table}") for table in sorted(people.tables())] == [ledger, changes, runs]
 
 
-def test_a_plan_says_what_a_sync_does(people: SmallProject) -> None:
+def test_a_plan_says_what_a_sync_does(people):
     people.build("people", "select 'v' || i as id, '1' as plan from range(50) r(i)")
     people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"})
     people.sync()
@@ -315,7 +311,7 @@ def test_a_plan_says_what_a_sync_does(people: SmallProject) -> None:
 
 
 @pytest.mark.parametrize("how", ["environment", "flag", "vars"])
-def test_the_schema_is_ones_own_to_choose(people: SmallProject, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_the_schema_is_ones_own_to_choose(people, monkeypatch, how):
     flags = ["--schema", "books"] if how == "flag" else []
     if how == "environment":
         monkeypatch.setenv("DBT_PENDO_SCHEMA", "books")
@@ -328,14 +324,14 @@ def test_the_schema_is_ones_own_to_choose(people: SmallProject, monkeypatch: pyt
     assert people.sync(*flags).result()["planned"]["unchanged"] == 2
 
 
-def test_each_target_has_its_own_books(people: SmallProject, sandbox: Sandbox) -> None:
+def test_each_target_has_its_own_books(people, sandbox):
     people.sync()
     assert people.sync("--target", "other").result()["planned"]["added"] == 3
     assert people.schemas() == {"main_pendo", "other_pendo"}
     assert people.tables("other_pendo") == people.tables("main_pendo")
 
 
-def test_long_names_of_syncs(project: SmallProject, sandbox: Sandbox) -> None:
+def test_long_names_of_syncs(project, sandbox):
     name = "a_model_whose_name_is_quite_a_bit_longer_than_what_postgresql_allows"
     syncs = [
         {"name": end, "object": "account", "account_id": "id", "mode": "upsert"} for end in ("one", "two", "three-3")
@@ -360,7 +356,7 @@ def bloat(project: SmallProject, entries: int) -> None:
     )
 
 
-def test_compaction_keeps_what_a_plan_looks_at(people: SmallProject, sandbox: Sandbox) -> None:
+def test_compaction_keeps_what_a_plan_looks_at(people, sandbox):
     people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"})
     people.build("people", "select 'v' || i as id, '1' as plan from range(10) r(i)")
     people.sync()
@@ -387,7 +383,7 @@ def test_compaction_keeps_what_a_plan_looks_at(people: SmallProject, sandbox: Sa
     assert set(sent_ids(sandbox.requests, "visitor")) == {"v0", "v1"}
 
 
-def test_a_compaction_that_died_is_undone(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_compaction_that_died_is_undone(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
     # Died before the ledger was set aside: the copy may be half of it.
@@ -403,14 +399,14 @@ def test_a_compaction_that_died_is_undone(people: SmallProject, sandbox: Sandbox
         assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
 
 
-def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
     people.sql("drop schema main_pendo cascade")
     assert people.sync().result()["planned"] == planned(added=1)
 
 
-def test_entries_of_ones_own_making_count(people: SmallProject, sandbox: Sandbox) -> None:
+def test_entries_of_ones_own_making_count(people, sandbox):
     """The ledger is a plain table: a delete is a way to send some rows again."""
     people.build("people", "select * from (values ('a', '3'), ('b', '4')) rows(id, plan)")
     people.sync()
@@ -420,7 +416,7 @@ def test_entries_of_ones_own_making_count(people: SmallProject, sandbox: Sandbox
     assert sent_ids(sandbox.requests, "visitor") == ["b"]
 
 
-def test_pages_of_many_rows_are_committed_whole(people: SmallProject, sandbox: Sandbox) -> None:
+def test_pages_of_many_rows_are_committed_whole(people, sandbox):
     """More rows than a page holds, and more exceptions than a statement names."""
     people.annotate("people", {**PEOPLE, "batch_size": 5000})
     people.build("people", "select 'v' || i as id, '1' as plan from range(30000) r(i)")

@@ -61,7 +61,7 @@ def expect_done(shop: SmallProject, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_characters_that_a_terminal_does_not_have(shop: SmallProject, sandbox: Sandbox, encoding: str) -> None:
+def test_characters_that_a_terminal_does_not_have(shop, sandbox, encoding):
     status, stdout, _ = finish(start("sync", PYTHONIOENCODING=encoding))
     assert status == 1
     assert rb"\u2192\U0001f4a5" in stdout
@@ -75,7 +75,7 @@ def test_characters_that_a_terminal_does_not_have(shop: SmallProject, sandbox: S
 
 
 @pytest.mark.parametrize("output", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])
-def test_a_full_disk(shop: SmallProject, sandbox: Sandbox, output: tuple[str, ...]) -> None:
+def test_a_full_disk(shop, sandbox, output):
     with Path("/dev/full").open("wb") as full:
         status, _, stderr = finish(start("sync", *output, stdout=full))
     assert status == 1
@@ -84,7 +84,7 @@ def test_a_full_disk(shop: SmallProject, sandbox: Sandbox, output: tuple[str, ..
 
 
 @pytest.mark.parametrize("output", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])
-def test_a_reader_that_left(shop: SmallProject, sandbox: Sandbox, output: tuple[str, ...]) -> None:
+def test_a_reader_that_left(shop, sandbox, output):
     with nobody() as pipe:
         status, _, stderr = finish(start("sync", *output, stdout=pipe))
     assert status == 1
@@ -92,7 +92,7 @@ def test_a_reader_that_left(shop: SmallProject, sandbox: Sandbox, output: tuple[
     expect_done(shop, sandbox)
 
 
-def test_a_reader_that_leaves_after_the_first_line(shop: SmallProject, sandbox: Sandbox) -> None:
+def test_a_reader_that_leaves_after_the_first_line(shop, sandbox):
     process = start("sync", PYTHONUNBUFFERED="1")
     assert process.stdout is not None
     assert b"Running with" in process.stdout.readline()
@@ -102,7 +102,7 @@ def test_a_reader_that_leaves_after_the_first_line(shop: SmallProject, sandbox: 
     expect_done(shop, sandbox)
 
 
-def test_neither_of_both_can_be_written(shop: SmallProject, sandbox: Sandbox) -> None:
+def test_neither_of_both_can_be_written(shop, sandbox):
     with Path("/dev/full").open("wb") as full, nobody() as pipe:
         assert finish(start("sync", stdout=full, stderr=pipe))[0] == 1
         expect_done(shop, sandbox)
@@ -145,9 +145,7 @@ for command in json.loads(sys.argv[1]):
 
 
 @pytest.mark.parametrize("fate", ["ascii", "full"])
-def test_every_command_ends_as_it_would(
-    shop: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fate: str
-) -> None:
+def test_every_command_ends_as_it_would(shop, sandbox, monkeypatch, tmp_path, fate):
     shop.model("plain", None, f"select '{ID}' as id, 1 as seats")
     shop.sync(status=1)
     # Of some the output is all there is: a disk that has no room for it is a failure.
@@ -169,12 +167,7 @@ def test_every_command_ends_as_it_would(
     assert [tuple(json.loads(line)) for line in statuses.read_text().splitlines()] == expected
 
 
-# What is written beside the terminal.
-
-
-def test_results_that_cannot_be_written_stop_nothing(
-    shop: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_that_cannot_be_written_stop_nothing(shop, sandbox, monkeypatch):
     receiver = Endpoint()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
@@ -194,9 +187,7 @@ def test_results_that_cannot_be_written_stop_nothing(
 
 
 @pytest.mark.parametrize("args", [("--exclude", "people"), ()])
-def test_results_that_cannot_be_written_though_nothing_was_sent(
-    shop: SmallProject, sandbox: Sandbox, args: tuple[str, ...]
-) -> None:
+def test_results_that_cannot_be_written_though_nothing_was_sent(shop, sandbox, args):
     shop.build("people", f"select '{ID}1' as id, 'pro' as plan limit 0")
     (shop.target / "pendo_results.json" / "in_the_way").mkdir(parents=True)
     ended = run_cli("sync", "--json", *args).expect(1)
@@ -206,7 +197,7 @@ def test_results_that_cannot_be_written_though_nothing_was_sent(
     assert "Completed successfully" not in run_cli("sync", *args).expect(1).stdout
 
 
-def test_a_journal_that_cannot_be_written_ends_a_sync_in_plain_words(shop: SmallProject, sandbox: Sandbox) -> None:
+def test_a_journal_that_cannot_be_written_ends_a_sync_in_plain_words(shop, sandbox):
     (shop.target / "dbt_pendo").write_text("in the way", encoding="utf-8")
     ended = shop.sync(status=1)
     assert ended.result()["status"] == "error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness import PEOPLE, SmallProject, bodies, custom, epoch_ms, planned, sent_ids, writes
+from harness import PEOPLE, bodies, custom, epoch_ms, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
@@ -28,10 +28,7 @@ def plans(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-# Visitors and accounts.
-
-
-def test_update_leaves_out_ids_that_pendo_does_not_know(project: SmallProject, plans: Sandbox) -> None:
+def test_update_leaves_out_ids_that_pendo_does_not_know(project, plans):
     plans.add_visitors(["a", "b"])
     project.model("people", PEOPLE, people(("a", "pro"), ("b", None), ("stranger", "pro")))
     result = project.sync().result()
@@ -42,7 +39,7 @@ def test_update_leaves_out_ids_that_pendo_does_not_know(project: SmallProject, p
 
 
 @pytest.mark.parametrize("kind", ["visitor", "account"])
-def test_upsert_creates_them(project: SmallProject, plans: Sandbox, kind: str) -> None:
+def test_upsert_creates_them(project, plans, kind):
     mapping = {"object": kind, f"{kind}_id": "id", "mode": "upsert", "fields": {"plan": "plan"}}
     project.model("people", mapping, people(("a", "pro"), ("b", None)))
     result = project.sync().result()
@@ -53,7 +50,7 @@ def test_upsert_creates_them(project: SmallProject, plans: Sandbox, kind: str) -
     assert sorted(record[f"{kind}Id"] for record in json.loads(request.body)) == ["a", "b"]
 
 
-def test_upsert_without_fields_creates_records(project: SmallProject, plans: Sandbox) -> None:
+def test_upsert_without_fields_creates_records(project, plans):
     project.model(
         "people", {"object": "visitor", "visitor_id": "id", "mode": "upsert"}, people(("a", None), ("b", "x"))
     )
@@ -61,7 +58,7 @@ def test_upsert_without_fields_creates_records(project: SmallProject, plans: San
     assert custom(plans.visitors) == {"a": {}, "b": {}}
 
 
-def test_accounts_are_updated(project: SmallProject, plans: Sandbox) -> None:
+def test_accounts_are_updated(project, plans):
     plans.add_accounts({"a": {"custom": {"plan": "free"}}, "b": {"custom": {"plan": "free"}}})
     project.model(
         "orgs",
@@ -73,7 +70,7 @@ def test_accounts_are_updated(project: SmallProject, plans: Sandbox) -> None:
     assert custom(plans.accounts) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
 
 
-def test_each_group_is_a_request_of_its_own(project: SmallProject, sandbox: Sandbox) -> None:
+def test_each_group_is_a_request_of_its_own(project, sandbox):
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_field("visitor", "agent", "plan", "string")
     sandbox.add_field("visitor", "agent", "seats", "integer")
@@ -98,7 +95,7 @@ def test_each_group_is_a_request_of_its_own(project: SmallProject, sandbox: Sand
     assert custom(sandbox.visitors, "agent") == {"a": {"seats": 3}, "b": {"seats": 4}}
 
 
-def test_a_row_is_delivered_when_all_its_groups_are(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_row_is_delivered_when_all_its_groups_are(project, sandbox):
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_field("visitor", "agent", "seats", "")
     sandbox.add_visitors(["a", "b"])
@@ -121,7 +118,7 @@ def test_a_row_is_delivered_when_all_its_groups_are(project: SmallProject, sandb
 
 
 @pytest.mark.parametrize("nulls", ["clear", "skip"])
-def test_a_null_clears_the_field_or_is_left_out(project: SmallProject, plans: Sandbox, nulls: str) -> None:
+def test_a_null_clears_the_field_or_is_left_out(project, plans, nulls):
     plans.add_visitors({"a": {"custom": {"plan": "old"}}})
     project.model("people", {**PEOPLE, "nulls": nulls}, people(("a", None)))
     assert project.sync().result()["delivered"] == 1
@@ -134,7 +131,7 @@ def test_a_null_clears_the_field_or_is_left_out(project: SmallProject, plans: Sa
         assert custom(plans.visitors) == {"a": {"plan": "old"}}
 
 
-def test_nulls_of_one_field_differ_from_the_syncs(project: SmallProject, plans: Sandbox) -> None:
+def test_nulls_of_one_field_differ_from_the_syncs(project, plans):
     plans.add_field("visitor", "custom", "team", "string")
     plans.add_visitors({"a": {"custom": {"plan": "old", "team": "old"}}})
     mapping = {
@@ -148,7 +145,7 @@ def test_nulls_of_one_field_differ_from_the_syncs(project: SmallProject, plans: 
     assert custom(plans.visitors) == {"a": {"plan": "old"}}
 
 
-def test_on_removed_keep(project: SmallProject, plans: Sandbox) -> None:
+def test_on_removed_keep(project, plans):
     """Who left the model is recorded, once and without a request; whoever comes back is sent."""
     plans.add_visitors(["a", "b"])
     project.model("people", PEOPLE, people(("a", "pro"), ("b", "pro")))
@@ -174,7 +171,7 @@ def test_on_removed_keep(project: SmallProject, plans: Sandbox) -> None:
     assert project.sync().result()["planned"] == planned(unchanged=2)
 
 
-def test_on_removed_clear(project: SmallProject, plans: Sandbox) -> None:
+def test_on_removed_clear(project, plans):
     plans.add_field("visitor", "custom", "team", "string")
     plans.add_visitors({"a": {}, "b": {"custom": {"team": "x"}}})
     project.model("people", {**PEOPLE, "on_removed": "clear"}, people(("a", "pro"), ("b", "pro")))
@@ -198,7 +195,7 @@ def test_on_removed_clear(project: SmallProject, plans: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("kind", ["visitor", "account"])
-def test_on_removed_delete(project: SmallProject, plans: Sandbox, kind: str) -> None:
+def test_on_removed_delete(project, plans, kind):
     mapping = {
         "object": kind,
         f"{kind}_id": "id",
@@ -223,7 +220,7 @@ def test_on_removed_delete(project: SmallProject, plans: Sandbox, kind: str) -> 
     assert writes(plans.requests) == []
 
 
-def test_a_row_that_was_never_delivered_is_not_removed(project: SmallProject, plans: Sandbox) -> None:
+def test_a_row_that_was_never_delivered_is_not_removed(project, plans):
     plans.add_visitors(["a"])
     project.model("people", {**PEOPLE, "on_removed": "delete"}, people(("a", "pro"), ("stranger", "pro")))
     project.sync()
@@ -231,7 +228,7 @@ def test_a_row_that_was_never_delivered_is_not_removed(project: SmallProject, pl
     assert project.sync().result()["planned"] == planned(unchanged=1)
 
 
-def test_fields_are_created_on_request(project: SmallProject, sandbox: Sandbox) -> None:
+def test_fields_are_created_on_request(project, sandbox):
     sandbox.add_visitors(["a"])
     mapping = {
         "object": "visitor",
@@ -282,7 +279,7 @@ def test_fields_are_created_on_request(project: SmallProject, sandbox: Sandbox) 
     assert writes(sandbox.requests) == []
 
 
-def test_constants(project: SmallProject, sandbox: Sandbox) -> None:
+def test_constants(project, sandbox):
     for name, type_ in {
         "text": "string",
         "seats": "integer",
@@ -305,7 +302,7 @@ def test_constants(project: SmallProject, sandbox: Sandbox) -> None:
     assert custom(sandbox.visitors) == {"a": constants}
 
 
-def test_columns_are_mapped_at_the_column(project: SmallProject, sandbox: Sandbox) -> None:
+def test_columns_are_mapped_at_the_column(project, sandbox):
     for name, type_ in {"plan": "string", "admin": "boolean", "seats": "integer"}.items():
         sandbox.add_field("visitor", "custom", name, type_)
     sandbox.add_visitors(["a"])
@@ -319,7 +316,7 @@ def test_columns_are_mapped_at_the_column(project: SmallProject, sandbox: Sandbo
     assert custom(sandbox.visitors) == {"a": {"plan": "pro", "admin": True, "seats": 3}}
 
 
-def test_a_model_has_several_syncs(project: SmallProject, plans: Sandbox) -> None:
+def test_a_model_has_several_syncs(project, plans):
     plans.add_visitors(["a", "b"])
     plans.add_field("visitor", "agent", "plan", "string")
     syncs = [
@@ -383,7 +380,7 @@ def odd_rows() -> str:
     return people(*((odd, f"plan of {odd}") for odd in ODD_IDS))
 
 
-def test_odd_ids_are_sent_as_they_are(project: SmallProject, plans: Sandbox) -> None:
+def test_odd_ids_are_sent_as_they_are(project, plans):
     known = [odd for at, odd in enumerate(ODD_IDS) if at % 3]
     plans.add_visitors(known)
     project.model("people", PEOPLE, odd_rows())
@@ -399,7 +396,7 @@ def test_odd_ids_are_sent_as_they_are(project: SmallProject, plans: Sandbox) -> 
     assert sent_ids(plans.requests, "visitor") == sorted(set(ODD_IDS) - set(known))
 
 
-def test_odd_ids_are_told_apart_by_halving(project: SmallProject, sandbox: Sandbox) -> None:
+def test_odd_ids_are_told_apart_by_halving(project, sandbox):
     # Pendo refuses every call that holds one of these, and does not say which: only halving finds them.
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(ODD_IDS)
@@ -414,7 +411,7 @@ def test_odd_ids_are_told_apart_by_halving(project: SmallProject, sandbox: Sandb
     assert {odd for odd, fields in custom(sandbox.visitors).items() if not fields} == set(bad)
 
 
-def test_bad_keys_are_invalid(project: SmallProject, plans: Sandbox) -> None:
+def test_bad_keys_are_invalid(project, plans):
     keys = ["a", "twice", "twice", None, "", "   ", "_PENDO_T_abc", "VISITOR-UNIQUE-ID", "visitor-unique-id"]
     plans.add_visitors([key for key in keys if key])
     project.model("people", PEOPLE, people(*((key, "pro") for key in keys)))
@@ -441,9 +438,7 @@ def test_bad_keys_are_invalid(project: SmallProject, plans: Sandbox) -> None:
     assert project.sync("--select", "orgs").result()["delivered"] == 1
 
 
-def test_a_row_whose_value_cannot_be_sent_is_invalid_and_its_neighbours_are_not(
-    project: SmallProject, sandbox: Sandbox
-) -> None:
+def test_a_row_whose_value_cannot_be_sent_is_invalid_and_its_neighbours_are_not(project, sandbox):
     for name, type_ in {"share": "float", "seats": "integer", "when": "time", "tags": "list"}.items():
         sandbox.add_field("visitor", "custom", name, type_)
     sandbox.add_visitors(list("abcdef"))
@@ -484,7 +479,7 @@ def test_a_row_whose_value_cannot_be_sent_is_invalid_and_its_neighbours_are_not(
     }
 
 
-def test_values_become_what_pendos_schema_says(project: SmallProject, sandbox: Sandbox) -> None:
+def test_values_become_what_pendos_schema_says(project, sandbox):
     fields = {
         "decimal": ("1.10::decimal(38, 10)", "float", 1.1),
         "whole": ("12::decimal(38, 0)", "integer", 12),
@@ -523,7 +518,7 @@ def test_values_become_what_pendos_schema_says(project: SmallProject, sandbox: S
     }
 
 
-def test_the_mapping_says_the_type(project: SmallProject, sandbox: Sandbox) -> None:
+def test_the_mapping_says_the_type(project, sandbox):
     sandbox.add_field("visitor", "custom", "seats", "")
     sandbox.add_field("visitor", "custom", "since", "")
     sandbox.add_visitors(["a"])
@@ -538,7 +533,7 @@ def test_the_mapping_says_the_type(project: SmallProject, sandbox: Sandbox) -> N
     assert record["values"] == {"seats": "3", "since": "2026-01-02T00:00:00.000+00:00"}
 
 
-def test_pendos_key_is_found_whatever_the_case(project: SmallProject, sandbox: Sandbox) -> None:
+def test_pendos_key_is_found_whatever_the_case(project, sandbox):
     sandbox.switches = Switches(drop_underscores=True)
     sandbox.add_field("visitor", "custom", "Plan_Name", "string")
     sandbox.add_visitors(["a"])
@@ -549,7 +544,7 @@ def test_pendos_key_is_found_whatever_the_case(project: SmallProject, sandbox: S
     assert bodies(sandbox.requests) == [[{"visitorId": "a", "values": {"planname": "pro"}}]]
 
 
-def test_columns_whose_names_are_ours_or_odd(project: SmallProject, sandbox: Sandbox) -> None:
+def test_columns_whose_names_are_ours_or_odd(project, sandbox):
     names = ["bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "status", "run_id"]
     names += ["present", "copies", "logged_at", "select", "at", "Mixed Case", "semi;colon", "naïve"]
     for at in range(len(names)):
@@ -568,7 +563,7 @@ def test_columns_whose_names_are_ours_or_odd(project: SmallProject, sandbox: San
     assert custom(sandbox.visitors)["b"] == {f"f{at}": f"new {at}" for at in range(len(names))}
 
 
-def test_batches_of_records(project: SmallProject, plans: Sandbox) -> None:
+def test_batches_of_records(project, plans):
     project.model(
         "people", {**PEOPLE, "mode": "upsert", "batch_size": 4}, people(*((f"v{at}", "x") for at in range(10)))
     )
@@ -577,16 +572,14 @@ def test_batches_of_records(project: SmallProject, plans: Sandbox) -> None:
     assert len(plans.visitors) == 10
 
 
-def test_the_default_batch_holds_500_records(project: SmallProject, plans: Sandbox) -> None:
+def test_the_default_batch_holds_500_records(project, plans):
     project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(1200) r(i)")
     project.sync()
     assert sorted(len(body) for body in bodies(plans.requests)) == [200, 500, 500]
     assert custom(plans.visitors) == {f"v{at}": {"plan": "x"} for at in range(1200)}
 
 
-def test_a_visitor_whose_id_was_doubled_for_a_while_is_sent_when_it_changed(
-    project: SmallProject, plans: Sandbox
-) -> None:
+def test_a_visitor_whose_id_was_doubled_for_a_while_is_sent_when_it_changed(project, plans):
     plans.add_visitors(["a"])
     project.model("people", PEOPLE, people(("a", "free")))
     project.sync()
@@ -600,7 +593,7 @@ def test_a_visitor_whose_id_was_doubled_for_a_while_is_sent_when_it_changed(
     assert custom(plans.visitors) == {"a": {"plan": "pro"}}
 
 
-def test_a_doubled_row_has_not_left_the_model(project: SmallProject, plans: Sandbox) -> None:
+def test_a_doubled_row_has_not_left_the_model(project, plans):
     plans.add_visitors(["a", "b"])
     project.model("people", {**PEOPLE, "on_removed": "delete"}, people(("a", "pro"), ("b", "pro")))
     project.sync()
@@ -609,10 +602,7 @@ def test_a_doubled_row_has_not_left_the_model(project: SmallProject, plans: Sand
     assert sorted(plans.visitors) == ["a", "b"]
 
 
-# Models of other kinds.
-
-
-def test_a_key_that_is_a_number(project: SmallProject, plans: Sandbox) -> None:
+def test_a_key_that_is_a_number(project, plans):
     plans.add_visitors(["1", "9007199254740993", "12"])
     project.model(
         "people",
@@ -623,14 +613,14 @@ def test_a_key_that_is_a_number(project: SmallProject, plans: Sandbox) -> None:
     assert custom(plans.visitors) == {"1": {"plan": "x"}, "9007199254740993": {"plan": "y"}, "12": {"plan": "z"}}
 
 
-def test_an_empty_model(project: SmallProject, plans: Sandbox) -> None:
+def test_an_empty_model(project, plans):
     project.model("people", PEOPLE, f"{people(('a', 'x'))} where false")
     result = project.sync().result()
     assert (result["status"], result["planned"]) == ("success", planned())
     assert writes(plans.requests) == []
 
 
-def test_a_view_is_read(project: SmallProject, plans: Sandbox) -> None:
+def test_a_view_is_read(project, plans):
     plans.add_visitors(["a"])
     project.model("people", PEOPLE, people(("a", "x")))
     project.sql(f"drop table main.people; create view main.people as {people(('a', 'viewed'))}")
@@ -638,7 +628,7 @@ def test_a_view_is_read(project: SmallProject, plans: Sandbox) -> None:
     assert custom(plans.visitors) == {"a": {"plan": "viewed"}}
 
 
-def test_a_row_changes_and_changes_back(project: SmallProject, plans: Sandbox) -> None:
+def test_a_row_changes_and_changes_back(project, plans):
     plans.add_visitors(["a", "b"])
     project.model("people", PEOPLE, people(("a", "x"), ("b", "x")))
     for plan in ("x", "y", "x", "x"):
@@ -648,7 +638,7 @@ def test_a_row_changes_and_changes_back(project: SmallProject, plans: Sandbox) -
     assert len(writes(plans.requests)) == 3
 
 
-def test_limits_of_the_hash_of_a_row(project: SmallProject, sandbox: Sandbox) -> None:
+def test_limits_of_the_hash_of_a_row(project, sandbox):
     """('ab', 'c') and ('a', 'bc'), null and text, '' and null are different rows."""
     for name in ("x", "y"):
         sandbox.add_field("visitor", "custom", name, "string")

@@ -125,7 +125,7 @@ def watched(built_watched: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: 
     return Watched(folder, database)
 
 
-def test_before_the_first_sync_they_are_empty_and_sound(watched: Watched) -> None:
+def test_before_the_first_sync_they_are_empty_and_sound(watched):
     for table, columns in MART_COLUMNS.items():
         assert watched.rows(f"main.{table}") == []
         assert {name: type_ for name, type_, *_ in watched.sql(f"describe main.{table}")} == columns
@@ -138,7 +138,7 @@ def test_before_the_first_sync_they_are_empty_and_sound(watched: Watched) -> Non
     assert statuses["not_null_stg_pendo_ledger_record_key"] == "pass"
 
 
-def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sandbox) -> None:
+def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
     def users(plan: str, more: str = "") -> str:
         return f"select 'v' || i as id, '{plan}' as plan from range(10) r(i) {more}"
 
@@ -207,7 +207,7 @@ def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sand
     assert by_day[today, "users"]["runs"] == 2
 
 
-def test_runs_that_delivered_nothing_are_counted(watched: Watched) -> None:
+def test_runs_that_delivered_nothing_are_counted(watched):
     watched.sync()
     for status in ("error", "blocked", "interrupted", "skipped", "skipped"):
         another = f"select * replace ('{status}' as status, 'r-' || random() as run_id) from main_pendo.pendo_runs"
@@ -220,7 +220,7 @@ def test_runs_that_delivered_nothing_are_counted(watched: Watched) -> None:
     assert (row["runs"], row["failed_runs"], row["skipped_runs"]) == (6, 3, 2)
 
 
-def test_their_tests_find_what_must_not_be(watched: Watched) -> None:
+def test_their_tests_find_what_must_not_be(watched):
     watched.sync()
     watched.sql("insert into main_pendo.pendo_runs from main_pendo.pendo_runs where sync = 'users'")
     watched.sql("update main_pendo.pendo_runs set status = 'fine' where sync = 'members'")
@@ -237,7 +237,7 @@ def test_their_tests_find_what_must_not_be(watched: Watched) -> None:
     }
 
 
-def test_each_table_is_a_source_and_each_column_is_documented(watched: Watched) -> None:
+def test_each_table_is_a_source_and_each_column_is_documented(watched):
     watched.sync()
     watched.dbt("docs", "generate")
     documented = {
@@ -264,7 +264,7 @@ def test_each_table_is_a_source_and_each_column_is_documented(watched: Watched) 
                 assert list(node["columns"]) == list(catalog[name]["columns"])
 
 
-def test_nothing_is_built_unless_it_is_asked_for(watched: Watched) -> None:
+def test_nothing_is_built_unless_it_is_asked_for(watched):
     (watched.folder / "dbt_project.yml").write_text(PROJECT.replace("models: true", "region: eu"))
     watched.dbt("build")
     assert {name for name in watched.statuses_of() if "pendo" in name} == set()
@@ -277,7 +277,7 @@ def test_nothing_is_built_unless_it_is_asked_for(watched: Watched) -> None:
     assert {source["schema"] for source in watched.artifact("manifest")["sources"].values()} == {"bookkeeping"}
 
 
-def test_the_schema_is_the_one_that_is_set(watched: Watched) -> None:
+def test_the_schema_is_the_one_that_is_set(watched):
     (watched.folder / "dbt_project.yml").write_text(f"{PROJECT}    schema: elsewhere\n")
     watched.sync()
     watched.dbt("build", "--select", "package:dbt_pendo")
@@ -292,6 +292,6 @@ def test_the_schema_is_the_one_that_is_set(watched: Watched) -> None:
         *("größe", "ü" * 25, "ü" * 26, "p" * 40 + "ü" * 20, "p" * 41 + "ü" * 20, "🚀" * 13),
     ],
 )
-def test_a_ledger_has_the_name_that_syncs_give_it(watched: Watched, name: str) -> None:
+def test_a_ledger_has_the_name_that_syncs_give_it(watched, name):
     with unconnected_session(Connection(watched.folder, watched.folder)) as session:
         assert session.sql("pendo_ledger_name", sync=name) == table_name(name, "ledger")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from harness import SmallProject, custom, sent_events
+from harness import custom, sent_events
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
@@ -28,9 +26,7 @@ def children(*rows: tuple[str | None, str | None, str]) -> str:
 
 @pytest.mark.parametrize("id_key", ["parentAccountId", "accountId"])
 @pytest.mark.parametrize("batch_size", [1, 500])
-def test_parent_accounts_whatever_their_id_is_called(
-    project: SmallProject, plans: Sandbox, id_key: Any, batch_size: int
-) -> None:
+def test_parent_accounts_whatever_their_id_is_called(project, plans, id_key, batch_size):
     plans.switches = Switches(parent_account_id_key=id_key)
     plans.add_parent_accounts(["acme", "zeta"])
     project.model("parents", {**PARENTS, "batch_size": batch_size}, ROWS)
@@ -43,7 +39,7 @@ def test_parent_accounts_whatever_their_id_is_called(
     assert project.sync().result()["planned"]["unchanged"] == 2
 
 
-def test_parent_accounts_are_created_missed_and_cleared(project: SmallProject, plans: Sandbox) -> None:
+def test_parent_accounts_are_created_missed_and_cleared(project, plans):
     plans.add_parent_accounts(["acme"])
     project.model("parents", {**PARENTS, "on_removed": "clear"}, ROWS)
     result = project.sync().result()
@@ -56,7 +52,7 @@ def test_parent_accounts_are_created_missed_and_cleared(project: SmallProject, p
     assert custom(plans.parent_accounts) == {"acme": {"plan": "pro"}, "zeta": {}}
 
 
-def test_a_refusal_that_is_not_about_the_id_is_told_as_it_is(project: SmallProject, plans: Sandbox) -> None:
+def test_a_refusal_that_is_not_about_the_id_is_told_as_it_is(project, plans):
     plans.switches = Switches(type_mismatch="refuse call")
     plans.add_field("parentAccount", "custom", "seats", "integer")
     plans.add_parent_accounts(["acme", "zeta"])
@@ -70,7 +66,7 @@ def test_a_refusal_that_is_not_about_the_id_is_told_as_it_is(project: SmallProje
     assert result["delivered"] == 0
 
 
-def test_accounts_of_a_parent(project: SmallProject, plans: Sandbox) -> None:
+def test_accounts_of_a_parent(project, plans):
     plans.add_accounts(["acme::sales", "acme", "sales"])
     project.model(
         "orgs",
@@ -87,14 +83,14 @@ def test_accounts_of_a_parent(project: SmallProject, plans: Sandbox) -> None:
     assert project.statuses("orgs")["acme::sales"] == "delivered"
 
 
-def test_two_ways_to_one_id_are_a_duplicate(project: SmallProject, plans: Sandbox) -> None:
+def test_two_ways_to_one_id_are_a_duplicate(project, plans):
     plans.add_accounts(["a::b::c"])
     project.model("orgs", CHILDREN, children(("a::b", "c", "one"), ("a", "b::c", "two")))
     assert project.sync().result()["planned"]["invalid"] == 2
     assert custom(plans.accounts) == {"a::b::c": {}}
 
 
-def test_an_account_that_left_its_parent_is_another_one(project: SmallProject, plans: Sandbox) -> None:
+def test_an_account_that_left_its_parent_is_another_one(project, plans):
     plans.add_accounts(["acme::sales", "zeta::sales"])
     project.model("orgs", {**CHILDREN, "on_removed": "clear"}, children(("acme", "sales", "pro")))
     project.sync()
@@ -104,7 +100,7 @@ def test_an_account_that_left_its_parent_is_another_one(project: SmallProject, p
     assert custom(plans.accounts) == {"acme::sales": {}, "zeta::sales": {"plan": "pro"}}
 
 
-def test_events_of_an_account_with_a_parent(project: SmallProject, sandbox: Sandbox) -> None:
+def test_events_of_an_account_with_a_parent(project, sandbox):
     project.model(
         "clicks",
         {

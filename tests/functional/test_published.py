@@ -204,10 +204,7 @@ def statuses(ended: Ended) -> dict[str, str]:
     return {result["sync"]: result["status"] for result in ended.json["results"]}
 
 
-# What dbt publishes.
-
-
-def test_a_build_publishes_its_mapped_models_and_docs_nothing(project: Published) -> None:
+def test_a_build_publishes_its_mapped_models_and_docs_nothing(project):
     published = {row["model"]: row for row in project.published()}
     assert len(project.published()) == len(published)
     assert published.keys() == SOUND | FAILED
@@ -236,7 +233,7 @@ def test_a_build_publishes_its_mapped_models_and_docs_nothing(project: Published
     )
 
 
-def test_a_manifest_and_what_was_published_are_the_same_syncs(project: Published) -> None:
+def test_a_manifest_and_what_was_published_are_the_same_syncs(project):
     project.dbt("build", status=1)
     published = {result["sync"]: result for result in project.plan("--published").json["results"]}
     # A manifest has the ephemeral model as well, which dbt does not build.
@@ -245,7 +242,7 @@ def test_a_manifest_and_what_was_published_are_the_same_syncs(project: Published
     assert published == by_manifest
 
 
-def test_only_commands_that_build_publish(project: Published) -> None:
+def test_only_commands_that_build_publish(project):
     before = project.published()
     project.dbt(
         "parse --no-partial-parse",
@@ -262,7 +259,7 @@ def test_only_commands_that_build_publish(project: Published) -> None:
     assert '"pendo_builds"' not in project.log
 
 
-def test_what_a_command_has_built(project: Published) -> None:
+def test_what_a_command_has_built(project):
     before = len(project.published())
     project.dbt("run --select sound plain", "build --select untested sound --empty", "seed", "snapshot")
     assert [(row["command"], row["model"], row["partial"]) for row in project.published()[before:]] == [
@@ -275,7 +272,7 @@ def test_what_a_command_has_built(project: Published) -> None:
     assert {row["status"] for row in project.published()[before:]} == {"success"}
 
 
-def test_a_retry_publishes_what_it_has_mended(project: Published) -> None:
+def test_a_retry_publishes_what_it_has_mended(project):
     before = len(project.published())
     project.dbt("build --select broken+", status=1)
     project.dbt("retry --vars 'mended: true'")
@@ -285,7 +282,7 @@ def test_a_retry_publishes_what_it_has_mended(project: Published) -> None:
     assert added[2:] == [("build", "broken", "success"), ("build", "after_broken", "success")]
 
 
-def test_as_a_job_step_all_models_are_published_as_they_are(project: Published) -> None:
+def test_as_a_job_step_all_models_are_published_as_they_are(project):
     before = len(project.published())
     project.dbt("run-operation dbt_pendo.publish --no-partial-parse")
     assert "nothing was published" not in project.log
@@ -295,7 +292,7 @@ def test_as_a_job_step_all_models_are_published_as_they_are(project: Published) 
     assert added["passing"]["relation_name"] is None
 
 
-def test_hostile_text_arrives_as_it_was_written(project: Published) -> None:
+def test_hostile_text_arrives_as_it_was_written(project):
     text = "it's \"quoted\" back\\slash\n{{ jinja }} {% raw %} {# no #} $1 %s größe 🚀 \\' ; --"
     # dbt renders YAML once; what looks like Jinja comes by a variable.
     mapping = {**PEOPLE, "fields": {"plan": {"value": "{{ env_var('HOSTILE') }}"}}}
@@ -307,12 +304,7 @@ def test_hostile_text_arrives_as_it_was_written(project: Published) -> None:
     assert json.loads(row["mapping"]) == {**PEOPLE, "fields": {"plan": {"value": text}}}
 
 
-# What a sync takes.
-
-
-def test_each_build_is_taken_once_with_neither_project_nor_manifest(
-    project: Published, elsewhere: Path, sandbox: Sandbox, written: Callable[[], set[str]]
-) -> None:
+def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, elsewhere, sandbox, written):
     shutil.rmtree(project.target)
     # A profile is all that is left of the project.
     (project.folder / "dbt_project.yml").unlink()
@@ -343,9 +335,7 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(
     assert len(writes(sandbox.requests)) == sent
 
 
-def test_a_new_build_is_taken_by_the_next_sync(
-    project: Published, elsewhere: Path, written: Callable[[], set[str]]
-) -> None:
+def test_a_new_build_is_taken_by_the_next_sync(project, elsewhere, written):
     run_cli("sync", "--published").expect(0)
     project.sql("create or replace table main.broken as select 'broken' as id, 'new' as plan")
     project.publish_again("broken", "after_broken", status="error")
@@ -356,7 +346,7 @@ def test_a_new_build_is_taken_by_the_next_sync(
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
 
-def test_a_plan_takes_nothing(project: Published, elsewhere: Path, sandbox: Sandbox) -> None:
+def test_a_plan_takes_nothing(project, elsewhere, sandbox):
     for command in (["plan"], ["sync", "--dry-run"]):
         assert len(run_cli(*command, "--published", "--json").json["results"]) == 10
     assert project.taken() == {}
@@ -375,7 +365,7 @@ def test_a_plan_takes_nothing(project: Published, elsewhere: Path, sandbox: Sand
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_models_are_selected_by_name(project: Published, elsewhere: Path, flags: list[str], syncs: set[str]) -> None:
+def test_models_are_selected_by_name(project, elsewhere, flags, syncs):
     assert statuses(run_cli("sync", "--published", "--json", *flags).expect(0)).keys() == syncs
     assert len(project.taken()) == len(syncs)
 
@@ -392,27 +382,20 @@ def test_models_are_selected_by_name(project: Published, elsewhere: Path, flags:
     ],
     ids=" ".join,
 )
-def test_what_needs_dbts_graph_is_refused(
-    project: Published, elsewhere: Path, sandbox: Sandbox, selection: list[str]
-) -> None:
+def test_what_needs_dbts_graph_is_refused(project, elsewhere, sandbox, selection):
     ended = run_cli("sync", "--published", *selection).expect(2)
     assert f"{selection[1]}: what was published does not say how models hang together" in ended.output
     assert "name models alone" in ended.output
     assert writes(sandbox.requests) == []
 
 
-def test_dbt_cloud_is_another_way(project: Published, elsewhere: Path) -> None:
+def test_dbt_cloud_is_another_way(project, elsewhere):
     for flag in ("--dbt-cloud-run-id=1", "--dbt-cloud-job-id=1"):
         for command in ("sync", "plan"):
             assert "--published" in run_cli(command, "--published", flag).expect(2).output
 
 
-# Gates.
-
-
-def test_failed_tests_hold_a_build_back_where_tests_are_required(
-    project: Published, elsewhere: Path, written: Callable[[], set[str]]
-) -> None:
+def test_failed_tests_hold_a_build_back_where_tests_are_required(project, elsewhere, written):
     ended = run_cli("sync", "--published", "--require-tests", "--json").expect(0)
     messages = {result["sync"]: result["message"] for result in ended.json["results"] if result["status"] == "skipped"}
     assert messages.keys() == FAILED | {"failed_test"}
@@ -422,14 +405,14 @@ def test_failed_tests_hold_a_build_back_where_tests_are_required(
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
 
-def test_a_build_without_all_its_rows_is_not_synced(project: Published, elsewhere: Path, sandbox: Sandbox) -> None:
+def test_a_build_without_all_its_rows_is_not_synced(project, elsewhere, sandbox):
     project.publish_again("sound", partial="--empty", command="run")
     ended = run_cli("sync", "--published", "--select", "sound", "--json").expect(0)
     assert ended.result()["message"] == "skipped: `dbt run --empty` built it without all its rows"
     assert writes(sandbox.requests) == []
 
 
-def test_models_published_as_they_are(project: Published, elsewhere: Path, written: Callable[[], set[str]]) -> None:
+def test_models_published_as_they_are(project, elsewhere, written):
     def publish() -> None:
         project.publish_again("sound", command="run-operation", status=None, tests=None)
 
@@ -448,7 +431,7 @@ def test_models_published_as_they_are(project: Published, elsewhere: Path, writt
         assert ended.result()["message"] == message
 
 
-def test_what_dbt_built_passes_only_built(project: Published, elsewhere: Path, written: Callable[[], set[str]]) -> None:
+def test_what_dbt_built_passes_only_built(project, elsewhere, written):
     run_cli("sync", "--published", "--only-built").expect(0)
     assert written() == VISITORS
 
@@ -460,9 +443,7 @@ def left(project: Published) -> set[str]:
     return {name for name in (*SOUND, *FAILED) if name.removesuffix("_v2") not in project.taken()}
 
 
-def test_a_sync_that_failed_leaves_its_build(
-    project: Published, elsewhere: Path, sandbox: Sandbox, written: Callable[[], set[str]]
-) -> None:
+def test_a_sync_that_failed_leaves_its_build(project, elsewhere, sandbox, written):
     project.sql("drop table main.untested")
     assert "untested is not in the warehouse" in str(run_cli("sync", "--published").expect(1).output).replace('"', "")
     assert left(project) == {"untested"}
@@ -472,7 +453,7 @@ def test_a_sync_that_failed_leaves_its_build(
     assert written() == VISITORS
 
 
-def test_a_build_of_which_rows_were_rejected_is_taken(project: Published, elsewhere: Path, sandbox: Sandbox) -> None:
+def test_a_build_of_which_rows_were_rejected_is_taken(project, elsewhere, sandbox):
     project.sql("insert into main.sound values ('odd', 'new')")
     sandbox.fail(Fault("status", status=400, body="no such luck", body_contains='"odd"', times=None))
     ended = run_cli("sync", "--published", "--select", "sound", "--json").expect(1)
@@ -480,7 +461,7 @@ def test_a_build_of_which_rows_were_rejected_is_taken(project: Published, elsewh
     assert project.taken().keys() == {"sound"}
 
 
-def test_fail_fast_and_limits_leave_the_rest(project: Published, elsewhere: Path, sandbox: Sandbox) -> None:
+def test_fail_fast_and_limits_leave_the_rest(project, elsewhere, sandbox):
     run_cli("sync", "--published", "--limit", "0").expect(0)
     assert project.taken() == {}
     project.sql("drop table main.sound")
@@ -489,7 +470,7 @@ def test_fail_fast_and_limits_leave_the_rest(project: Published, elsewhere: Path
     assert left(project) == never_tried | {"sound"}
 
 
-def test_a_sync_that_another_run_is_at_leaves_its_build(project: Published, elsewhere: Path) -> None:
+def test_a_sync_that_another_run_is_at_leaves_its_build(project, elsewhere):
     with open_session(Connection(project.folder, project.folder)) as session:
         session.ensure_schema("main_pendo")
         lock = SyncLock(session, "main_pendo", "sound")
@@ -499,10 +480,7 @@ def test_a_sync_that_another_run_is_at_leaves_its_build(project: Published, else
     assert project.taken().keys() == {"untested"}
 
 
-# What is wrong.
-
-
-def test_a_mapping_that_is_wrong(project: Published, elsewhere: Path, sandbox: Sandbox) -> None:
+def test_a_mapping_that_is_wrong(project, elsewhere, sandbox):
     project.publish_again("sound", mapping=json.dumps({**PEOPLE, "feilds": {}}))
     ended = run_cli("sync", "--published").expect(2)
     assert "models/_models.yml: sound: meta.pendo.feilds: unknown key; did you mean `fields`?" in ended.output
@@ -512,23 +490,21 @@ def test_a_mapping_that_is_wrong(project: Published, elsewhere: Path, sandbox: S
 
 
 @pytest.mark.parametrize("column", ["mapping", "column_mappings", "tests"])
-def test_a_row_that_somebody_has_changed(project: Published, elsewhere: Path, column: str) -> None:
+def test_a_row_that_somebody_has_changed(project, elsewhere, column):
     project.publish_again("sound", **{column: "{'object': 'visitor'}"})
     ended = run_cli("sync", "--published").expect(2)
     assert "pendo_builds: model.published.sound in dbt invocation again-" in ended.output
     assert "holds what is no JSON: {'object': 'visitor'}" in ended.output
 
 
-def test_nothing_was_ever_published(project: Published, elsewhere: Path) -> None:
+def test_nothing_was_ever_published(project, elsewhere):
     project.sql("drop table main_pendo.pendo_builds")
     ended = run_cli("sync", "--published").expect(2)
     assert "There is no table main_pendo.pendo_builds: dbt has published nothing there." in ended.output
     assert "on-run-end" in ended.output
 
 
-def test_without_a_project_the_profile_has_to_be_named(
-    project: Published, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_project_the_profile_has_to_be_named(project, elsewhere, monkeypatch):
     monkeypatch.delenv("DBT_PROFILE")
     ended = run_cli("sync", "--published", "--project-dir", ".").expect(2)
     assert "There is no dbt_project.yml" in ended.output
@@ -537,10 +513,7 @@ def test_without_a_project_the_profile_has_to_be_named(
     assert "There is no dbt_project.yml" in run_cli("sync", "--profile", "small", "--project-dir", ".").expect(2).output
 
 
-# How dbt gets along with the package.
-
-
-def test_the_package_is_installed_from_git_and_parses_without_a_warning(tmp_path: Path) -> None:
+def test_the_package_is_installed_from_git_and_parses_without_a_warning(tmp_path):
     source, bare, folder = tmp_path / "source", tmp_path / "dbt-pendo.git", tmp_path / "project"
     source.mkdir()
     shutil.copy(REPOSITORY / "dbt_project.yml", source)
@@ -557,9 +530,7 @@ def test_the_package_is_installed_from_git_and_parses_without_a_warning(tmp_path
     assert [row["model"] for row in project.published()] == ["sound"]
 
 
-def test_where_the_schema_is_named_both_find_it(
-    project: Published, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_schema_is_named_both_find_it(project, elsewhere, monkeypatch):
     with (project.folder / "dbt_project.yml").open("a") as settings:
         # How the project quotes its own names is nothing to dbt-pendo's.
         settings.write("vars: {dbt_pendo: {schema: of_the_project}}\nquoting: {identifier: false}\n")
@@ -574,7 +545,7 @@ def test_where_the_schema_is_named_both_find_it(
     assert "in of_the_environment.pendo_builds" in run_cli(*plan).expect(0).stdout
 
 
-def test_dbts_run_goes_on_whatever_happens(project: Published) -> None:
+def test_dbts_run_goes_on_whatever_happens(project):
     """Nothing can be published, a line says so, and what the user's own hooks have done is done."""
     write_hooks(project, "create table if not exists hooks (x varchar)", "insert into hooks values ('before')")
     told = "dbt_pendo: nothing was published to pendo_builds; if the warehouse refused it, dbt's log says why."
@@ -591,7 +562,7 @@ def test_dbts_run_goes_on_whatever_happens(project: Published) -> None:
     assert project.sql("select x from hooks") == [("before",), ("after",)] * 3
 
 
-def test_what_the_hook_leaves_out_is_not_published(project: Published) -> None:
+def test_what_the_hook_leaves_out_is_not_published(project):
     path = project.folder / "dbt_project.yml"
     path.write_text(path.read_text().replace("publish(results) }}", "publish(results) if target.name == 'other' }}"))
     before = len(project.published())
@@ -600,7 +571,7 @@ def test_what_the_hook_leaves_out_is_not_published(project: Published) -> None:
     assert [row["model"] for row in project.published("other_pendo")] == ["sound"]
 
 
-def test_publishing_costs_one_statement(project: Published) -> None:
+def test_publishing_costs_one_statement(project):
     run = "run --select sound untested --log-path"
     project.dbt(f"{run} with")
     settings = (project.folder / "dbt_project.yml").read_text()

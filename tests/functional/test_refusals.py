@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, custom, writes
+from harness import PEOPLE, PEOPLE_ROWS, custom, writes
 from test_bad_input import CLICK_ROWS, CLICKS
 
-from dbt_pendo.sandbox import Fault, Sandbox
-
-# Keys of Pendo.
+from dbt_pendo.sandbox import Fault
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_a_wrong_integration_key(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_a_wrong_integration_key(people, sandbox, monkeypatch, command):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key-at-all")
     ended = people.run(command).expect(2)
     for part in ("refused the integration key", "HTTP 403", "PENDO_INTEGRATION_KEY", "PENDO_REGION", "write access"):
@@ -30,9 +25,7 @@ def test_a_wrong_integration_key(
     assert len(sandbox.requests) == 1
 
 
-def test_a_wrong_key_is_asked_for_once_however_many_syncs(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_key_is_asked_for_once_however_many_syncs(people, sandbox, monkeypatch):
     people.model("more", PEOPLE, PEOPLE_ROWS)
     people.model("clicks", CLICKS, CLICK_ROWS)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key-at-all")
@@ -47,7 +40,7 @@ def test_a_wrong_key_is_asked_for_once_however_many_syncs(
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_a_read_only_key(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_read_only_key(people, sandbox, monkeypatch, command):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", sandbox.read_only_key)
     ended = people.run(command).expect(2)
     for part in ("may only read", "write access", "Settings > Integrations", "PENDO_INTEGRATION_KEY"):
@@ -58,9 +51,7 @@ def test_a_read_only_key(people: SmallProject, sandbox: Sandbox, monkeypatch: py
 
 @pytest.mark.parametrize("value", [None, "", "  "])
 @pytest.mark.parametrize("command", ["check", "sync"])
-def test_no_integration_key(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, value: str | None, command: str
-) -> None:
+def test_no_integration_key(people, sandbox, monkeypatch, value, command):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     if value is not None:
         monkeypatch.setenv("PENDO_INTEGRATION_KEY", value)
@@ -70,7 +61,7 @@ def test_no_integration_key(
     assert sandbox.requests == []
 
 
-def test_a_key_that_can_be_no_header(people: SmallProject, monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+def test_a_key_that_can_be_no_header(people, monkeypatch, sandbox):
     for key in ("kéy-with-accents", "key\nwith a line", "ключ"):
         monkeypatch.setenv("PENDO_INTEGRATION_KEY", key)
         ended = people.run("sync")
@@ -81,30 +72,21 @@ def test_a_key_that_can_be_no_header(people: SmallProject, monkeypatch: pytest.M
     assert writes(sandbox.requests) == []
 
 
-def test_events_need_no_integration_key(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_events_need_no_integration_key(people, sandbox, monkeypatch):
     people.model("clicks", CLICKS, CLICK_ROWS)
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     people.sync("--select", "clicks")
     assert len(sandbox.events) == 12
 
 
-def test_records_need_no_track_secret(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_need_no_track_secret(people, monkeypatch):
     monkeypatch.delenv("PENDO_TRACK_SECRET")
     people.sync()
 
 
 @pytest.mark.parametrize(("app", "variable"), [(None, "PENDO_TRACK_SECRET"), ("mobile", "PENDO_TRACK_SECRET_MOBILE")])
 @pytest.mark.parametrize("command", ["check", "sync"])
-def test_no_track_secret(
-    people: SmallProject,
-    sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    app: str | None,
-    variable: str,
-    command: str,
-) -> None:
+def test_no_track_secret(people, sandbox, monkeypatch, app, variable, command):
     monkeypatch.delenv("PENDO_TRACK_SECRET")
     people.model("clicks", {**CLICKS, **({"app": app} if app else {})}, CLICK_ROWS)
     ended = people.run(command, "--select", "clicks").expect(2)
@@ -113,9 +95,7 @@ def test_no_track_secret(
     assert sandbox.requests == []
 
 
-def test_a_wrong_track_secret_stops_the_sync_at_once(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_track_secret_stops_the_sync_at_once(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_TRACK_SECRET", "the-integration-key-by-mistake")
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     people.model("clicks", CLICKS, "select 'e' || i as id, timestamp '2026-05-01' as done_at from range(500) r(i)")
@@ -133,9 +113,7 @@ def test_a_wrong_track_secret_stops_the_sync_at_once(
     assert len(sandbox.events) == 500
 
 
-def test_a_403_in_the_middle_stops_the_sync_and_keeps_what_was_delivered(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_403_in_the_middle_stops_the_sync_and_keeps_what_was_delivered(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     people.annotate("people", {**PEOPLE, "mode": "upsert", "batch_size": 10})
     people.build("people", "select 'v' || i as id, 'x' as plan from range(100) r(i)")
@@ -154,9 +132,6 @@ def test_a_403_in_the_middle_stops_the_sync_and_keeps_what_was_delivered(
     assert len(sandbox.visitors) == 102
 
 
-# The way to Pendo.
-
-
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port on which nobody listens."""
@@ -166,9 +141,7 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_an_unreachable_host(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, closed_port: int, command: str
-) -> None:
+def test_an_unreachable_host(people, monkeypatch, closed_port, command):
     monkeypatch.setenv("PENDO_API_URL", f"http://127.0.0.1:{closed_port}")
     ended = people.run(command).expect(1)
     for part in (f"127.0.0.1:{closed_port}", "did not take", "2 attempts", "refused", "PENDO_API_URL", "network"):
@@ -176,9 +149,7 @@ def test_an_unreachable_host(
     assert "main_pendo" not in people.schemas() or people.tables() <= {"pendo_runs"}
 
 
-def test_an_unreachable_host_is_asked_once_however_many_syncs(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, closed_port: int
-) -> None:
+def test_an_unreachable_host_is_asked_once_however_many_syncs(people, sandbox, monkeypatch, closed_port):
     people.model("more", PEOPLE, PEOPLE_ROWS)
     people.model("clicks", CLICKS, CLICK_ROWS)
     monkeypatch.setenv("PENDO_API_URL", f"http://127.0.0.1:{closed_port}")
@@ -191,9 +162,7 @@ def test_an_unreachable_host_is_asked_once_however_many_syncs(
     assert len(sandbox.events) == 12
 
 
-def test_an_unreachable_data_host(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, closed_port: int
-) -> None:
+def test_an_unreachable_data_host(people, sandbox, monkeypatch, closed_port):
     people.model("clicks", CLICKS, CLICK_ROWS)
     monkeypatch.setenv("PENDO_DATA_URL", f"http://127.0.0.1:{closed_port}")
     document = people.sync(status=1).json
@@ -203,7 +172,7 @@ def test_an_unreachable_data_host(
     assert people.ledger("clicks") == []
 
 
-def test_a_host_without_a_name(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_a_name(people, monkeypatch):
     monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
     ended = people.run("sync").expect(1)
     assert "https://pendo.invalid" in ended.output
@@ -225,7 +194,7 @@ def test_a_host_without_a_name(people: SmallProject, monkeypatch: pytest.MonkeyP
     ],
     ids=str,
 )
-def test_a_host_that_is_not_pendo(people: SmallProject, sandbox: Sandbox, fault: Fault, told: str) -> None:
+def test_a_host_that_is_not_pendo(people, sandbox, fault, told):
     sandbox.fail(fault)
     for command in ("check", "sync"):
         ended = people.run(command).expect(1)
@@ -236,23 +205,21 @@ def test_a_host_that_is_not_pendo(people: SmallProject, sandbox: Sandbox, fault:
 
 @pytest.mark.parametrize("action", ["garbage", "truncate", "reset", "close"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_answers_that_cannot_be_read_lose_nothing(
-    people: SmallProject, sandbox: Sandbox, action: Any, when: Any
-) -> None:
+def test_answers_that_cannot_be_read_lose_nothing(people, sandbox, action, when):
     sandbox.fail(Fault(action, when=when, path="/value", times=1))
     result = people.sync().result()
     assert (result["status"], result["delivered"]) == ("success", 2)
     assert custom(sandbox.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
 
 
-def test_a_hang_ends_by_the_timeout(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hang_ends_by_the_timeout(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_TIMEOUT", "0.3")
     sandbox.fail(Fault("hang", seconds=20, path="/value", times=1))
     result = people.sync().result()
     assert (result["delivered"], result["retries"]) == (2, 1)
 
 
-def test_a_proxy_that_cannot_be_used(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_cannot_be_used(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2%E2%82%AC@127.0.0.1:1")
     for command in ("check", "plan", "sync"):

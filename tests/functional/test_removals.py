@@ -28,7 +28,7 @@ def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     return project
 
 
-def test_nobody_is_deleted_unless_a_limit_or_force_allows_it(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_nobody_is_deleted_unless_a_limit_or_force_allows_it(synced, sandbox):
     synced.build("people", people(1198))
     result = synced.sync(status=1).result()
     assert result["status"] == "blocked"
@@ -39,7 +39,7 @@ def test_nobody_is_deleted_unless_a_limit_or_force_allows_it(synced: SmallProjec
     assert len(sandbox.visitors) == 1198
 
 
-def test_at_most_500_ids_a_call(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_at_most_500_ids_a_call(synced, sandbox):
     synced.annotate("people", {**DELETING, "max_removals": "100%"})
     synced.build("people", people(1))
     assert synced.sync().result()["delivered"] == 1199
@@ -53,9 +53,7 @@ def test_at_most_500_ids_a_call(synced: SmallProject, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.0, None])
-def test_a_deletion_that_takes_its_time(
-    synced: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, seconds: Any
-) -> None:
+def test_a_deletion_that_takes_its_time(synced, sandbox, monkeypatch, seconds):
     monkeypatch.setattr(deliver, "DELETION_PATIENCE", 5.0 if seconds else 0.5)
     sandbox.switches = Switches(deletion_seconds=seconds)
     synced.annotate("people", {**DELETING, "max_removals": 5})
@@ -71,7 +69,7 @@ def test_a_deletion_that_takes_its_time(
         assert "3 deletions are queued in Pendo, for up to 21 days (jobs: delete-1)" in result["message"]
 
 
-def test_a_deletion_that_fails_in_the_end(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_deletion_that_fails_in_the_end(synced, sandbox):
     synced.annotate("people", {**DELETING, "max_removals": 5})
     synced.build("people", people(1197))
     sandbox.fail(Fault(status=200, body='{"id": "delete-1", "status": "failed"}', method="GET", path="/bulkdelete/"))
@@ -81,7 +79,7 @@ def test_a_deletion_that_fails_in_the_end(synced: SmallProject, sandbox: Sandbox
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', "<html>"])
-def test_a_deletion_without_a_job_is_none(synced: SmallProject, sandbox: Sandbox, body: str) -> None:
+def test_a_deletion_without_a_job_is_none(synced, sandbox, body):
     synced.annotate("people", {**DELETING, "max_removals": 5})
     synced.build("people", people(1199))
     sandbox.fail(Fault(status=200, body=body, method="POST", path="/bulkdelete/", times=None))
@@ -121,7 +119,7 @@ def asked(sandbox: Sandbox) -> list[str]:
     return [request.path for request in sandbox.requests if "/bulkdelete/" in request.path]
 
 
-def test_later_runs_ask_until_a_deletion_is_done(queued: SmallProject, sandbox: Sandbox) -> None:
+def test_later_runs_ask_until_a_deletion_is_done(queued, sandbox):
     assert gone(queued) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
     entries = len(queued.ledger("people"))
     result = queued.sync().result()
@@ -145,7 +143,7 @@ def test_later_runs_ask_until_a_deletion_is_done(queued: SmallProject, sandbox: 
     assert len(queued.ledger("people")) == entries
 
 
-def test_a_deletion_that_fails_days_later_is_tried_again(queued: SmallProject, sandbox: Sandbox) -> None:
+def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
     queued.build("people", f"{people(1197)} union all select 'p1199', 'back'")
     sandbox.fail(Fault(status=200, body='{"status": "failed"}', method="GET", path="/bulkdelete/delete-1"))
     sandbox.switches = Switches()
@@ -159,7 +157,7 @@ def test_a_deletion_that_fails_days_later_is_tried_again(queued: SmallProject, s
     assert queued.sync().result()["planned"]["removed"] == 0
 
 
-def test_a_failed_deletion_is_no_way_past_the_guard(queued: SmallProject, sandbox: Sandbox) -> None:
+def test_a_failed_deletion_is_no_way_past_the_guard(queued, sandbox):
     queued.annotate("people", {**DELETING, "max_removals": 2})
     sandbox.switches = Switches(deletion_end="failed")
     result = queued.sync(status=1).result()
@@ -170,7 +168,7 @@ def test_a_failed_deletion_is_no_way_past_the_guard(queued: SmallProject, sandbo
     }
 
 
-def test_who_came_back_is_followed_no_further(queued: SmallProject, sandbox: Sandbox) -> None:
+def test_who_came_back_is_followed_no_further(queued, sandbox):
     sandbox.switches = Switches(deletion_end="failed")
     queued.annotate("people", PEOPLE)
     queued.build("people", people(1200))
@@ -182,9 +180,7 @@ def test_who_came_back_is_followed_no_further(queued: SmallProject, sandbox: San
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_a_sync_goes_on_when_pendo_does_not_tell_of_a_deletion(
-    queued: SmallProject, sandbox: Sandbox, status: int
-) -> None:
+def test_a_sync_goes_on_when_pendo_does_not_tell_of_a_deletion(queued, sandbox, status):
     queued.build("people", f"select id, if(id = 'p1', 'team', plan) as plan from ({people(1197)})")
     sandbox.fail(Fault(status=status, method="GET", path="/bulkdelete/", times=None))
     result = queued.sync().result()
@@ -193,9 +189,7 @@ def test_a_sync_goes_on_when_pendo_does_not_tell_of_a_deletion(
     assert gone(queued) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
 
 
-def test_a_deletion_that_pendo_took_counts_whatever_it_says_of_the_job(
-    synced: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_deletion_that_pendo_took_counts_whatever_it_says_of_the_job(synced, sandbox, monkeypatch):
     monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.1)
     synced.annotate("people", {**DELETING, "max_removals": 5})
     synced.build("people", people(1197))
@@ -205,7 +199,7 @@ def test_a_deletion_that_pendo_took_counts_whatever_it_says_of_the_job(
     assert gone(synced) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
 
 
-def test_a_deletion_that_pendo_has_forgotten(queued: SmallProject, sandbox: Sandbox) -> None:
+def test_a_deletion_that_pendo_has_forgotten(queued, sandbox):
     sandbox.fail(Fault(status=404, method="GET", path="/bulkdelete/"))
     result = queued.sync().result()
     assert result["message"] == "Pendo's deletion delete-1 of 3 rows is not known there any more"
@@ -227,7 +221,7 @@ def kept(project: SmallProject, sandbox: Sandbox, rows: str, **more: Any) -> Non
     sandbox.forget_requests()
 
 
-def test_what_is_sent_and_what_is_only_recorded_go_together(project: SmallProject, sandbox: Sandbox) -> None:
+def test_what_is_sent_and_what_is_only_recorded_go_together(project, sandbox):
     kept(project, sandbox, people(100))
     project.build("people", f"select id, if(id < 'p3', 'team', plan) as plan from ({people(120)}) where id > 'p15'")
     result = project.sync().result()
@@ -240,7 +234,7 @@ def test_what_is_sent_and_what_is_only_recorded_go_together(project: SmallProjec
     assert project.sync().result()["planned"] == planned(unchanged=there[0])
 
 
-def test_whom_earlier_versions_did_not_record_is_recorded_once(project: SmallProject, sandbox: Sandbox) -> None:
+def test_whom_earlier_versions_did_not_record_is_recorded_once(project, sandbox):
     """Their ledgers know of delivered keys that no model has any more."""
     kept(project, sandbox, people(3))
     project.sql(
@@ -253,9 +247,7 @@ def test_whom_earlier_versions_did_not_record_is_recorded_once(project: SmallPro
 
 
 @pytest.mark.parametrize(("limit", "blocked"), [(4, True), (5, False), ("4%", True), ("5%", False)])
-def test_max_removals_holds_for_kept_ones_too(
-    project: SmallProject, sandbox: Sandbox, limit: Any, blocked: bool
-) -> None:
+def test_max_removals_holds_for_kept_ones_too(project, sandbox, limit, blocked):
     """Nothing is taken from Pendo, but a model that lost too many rows is a wrong one, and all would be sent again."""
     kept(project, sandbox, people(100), max_removals=limit)
     project.build("people", people(95))
@@ -267,7 +259,7 @@ def test_max_removals_holds_for_kept_ones_too(
     assert list(project.statuses("people").values()).count("removed") == 5
 
 
-def test_a_limit_counts_what_is_only_recorded(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_limit_counts_what_is_only_recorded(project, sandbox):
     kept(project, sandbox, people(20))
     project.build("people", people(10))
     result = project.sync("--limit", "4").result()
@@ -277,7 +269,7 @@ def test_a_limit_counts_what_is_only_recorded(project: SmallProject, sandbox: Sa
     assert writes(sandbox.requests) == []
 
 
-def test_a_full_refresh_sends_nothing_of_those_who_left(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_full_refresh_sends_nothing_of_those_who_left(project, sandbox):
     kept(project, sandbox, people(5))
     project.build("people", people(3))
     assert project.sync("--full-refresh").result()["planned"] == planned(changed=3, removed=2)
@@ -285,7 +277,7 @@ def test_a_full_refresh_sends_nothing_of_those_who_left(project: SmallProject, s
     assert project.sync("--full-refresh").result()["planned"] == planned(changed=3)
 
 
-def test_a_plan_says_what_becomes_of_those_who_left(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_plan_says_what_becomes_of_those_who_left(project, sandbox):
     kept(project, sandbox, people(4))
     project.build("people", "select 'p0' as id, 'team' as plan")
     out = project.run("plan", "--show", "1").expect(0).stdout
@@ -297,7 +289,7 @@ def test_a_plan_says_what_becomes_of_those_who_left(project: SmallProject, sandb
     assert "3 left the model: noted in the ledger, kept in Pendo" in out
 
 
-def test_another_word_later_leaves_those_alone_who_were_recorded(project: SmallProject, sandbox: Sandbox) -> None:
+def test_another_word_later_leaves_those_alone_who_were_recorded(project, sandbox):
     kept(project, sandbox, people(4))
     project.build("people", people(3))
     project.sync()
@@ -307,7 +299,7 @@ def test_another_word_later_leaves_those_alone_who_were_recorded(project: SmallP
     assert set(sandbox.visitors) == {"p0", "p1", "p3"}
 
 
-def test_a_repair_records_nobody_as_removed(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_repair_records_nobody_as_removed(project, sandbox):
     kept(project, sandbox, people(4))
     with sandbox.pendo.lock:
         sandbox.pendo.records["visitor"].add("p1", {"custom": {"plan": "theirs"}})
@@ -316,7 +308,7 @@ def test_a_repair_records_nobody_as_removed(project: SmallProject, sandbox: Sand
     assert project.sync().result()["planned"] == planned(unchanged=4)
 
 
-def test_events_that_left_the_model_are_history(project: SmallProject, sandbox: Sandbox) -> None:
+def test_events_that_left_the_model_are_history(project, sandbox):
     clicks = {"object": "track_event", "event": "Click", "event_id": "id", "visitor_id": "id", "timestamp": "at"}
     project.model("clicks", clicks, "select 'e' || i as id, now() as at from range(5) r(i)")
     project.sync()
@@ -325,9 +317,7 @@ def test_events_that_left_the_model_are_history(project: SmallProject, sandbox: 
     assert set(project.statuses("clicks").values()) == {"delivered"}
 
 
-def test_a_ledger_of_many_who_left_is_not_copied_in_vain(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_of_many_who_left_is_not_copied_in_vain(project, sandbox, monkeypatch):
     """A rolling window: far more keys have left than are there, and none of their entries is dead."""
     kept(project, sandbox, people(3))
     project.sql(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ def runs_of(project: Project) -> dict[str, dict[str, Any]]:
     return {f"{row['run_id']} {row['sync']}": row for row in project.rows("main_pendo.pendo_runs")}
 
 
-def test_it_tells_of_each_run_what_the_run_log_has(people: SmallProject, sandbox: Sandbox) -> None:
+def test_it_tells_of_each_run_what_the_run_log_has(people, sandbox):
     people.model("others", PEOPLE, "select 'u-1' as id, 'pro' as plan")
     people.sync()
     refuse(sandbox, "u-3", "no")
@@ -62,7 +61,7 @@ def test_it_tells_of_each_run_what_the_run_log_has(people: SmallProject, sandbox
     assert len(report_of(people, "--runs", "1").data["runs"]) == 1
 
 
-def test_rows_are_listed_until_they_are_delivered(people: SmallProject, sandbox: Sandbox) -> None:
+def test_rows_are_listed_until_they_are_delivered(people, sandbox):
     refuse(sandbox, "u-3", "u-3: plan is not to our liking")
     refuse(sandbox, "u-7", "u-7: plan is not to our liking")
     people.build("people", f"{ROWS} union all select null, 'x', 'y' union all select 'u-0', 'x', 'y'")
@@ -86,9 +85,7 @@ def test_rows_are_listed_until_they_are_delivered(people: SmallProject, sandbox:
     assert [(row["key"], row["attempts"]) for row in report.rows()] == [("u-7", 2), ("u-11", 2)]
 
 
-def test_rows_that_are_held_stay_listed(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_that_are_held_stay_listed(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_MAX_ATTEMPTS", "1")
     refuse(sandbox, "u-3", "no")
     people.sync(status=1)
@@ -96,7 +93,7 @@ def test_rows_that_are_held_stay_listed(
     assert [row["key"] for row in report_of(people, "--runs", "1").rows(status="rejected")] == ["u-3"]
 
 
-def test_a_row_leads_to_the_call_that_carried_it(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_row_leads_to_the_call_that_carried_it(people, sandbox):
     refuse(sandbox, "u-3", "u-3: not to our liking")
     refuse(sandbox, "u-7", "u-7: not to our liking")
     people.sync(status=1)
@@ -113,7 +110,7 @@ def test_a_row_leads_to_the_call_that_carried_it(people: SmallProject, sandbox: 
     assert json.loads(str(report.bodies[call["body"]][1]))["missing"] == ["u-11"]
 
 
-def test_freshness_is_that_of_the_last_complete_run(people: SmallProject, sandbox: Sandbox) -> None:
+def test_freshness_is_that_of_the_last_complete_run(people, sandbox):
     people.model("others", PEOPLE, "select 'u-1' as id, 'pro' as plan")
     people.sync()
     sandbox.fail(Fault(status=403, path="visitor/custom/value", times=None))
@@ -128,7 +125,7 @@ def test_freshness_is_that_of_the_last_complete_run(people: SmallProject, sandbo
         assert sync["completed_at"][:19] == logged[name, "success"]["logged_at"].isoformat()[:19]
 
 
-def test_the_mapping_is_told_in_pendos_words(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_mapping_is_told_in_pendos_words(people, sandbox):
     people.model(
         "paid",
         {
@@ -149,7 +146,7 @@ def test_the_mapping_is_told_in_pendos_words(people: SmallProject, sandbox: Sand
     assert report.sync("paid")["options"]["max_changes"] == "5%"
 
 
-def test_without_a_sound_mapping_the_past_is_told(people: SmallProject, sandbox: Sandbox) -> None:
+def test_without_a_sound_mapping_the_past_is_told(people, sandbox):
     people.sync()
     people.annotate("people", {**MAPPED, "feilds": {}})
     report = report_of(people)
@@ -162,7 +159,7 @@ def test_without_a_sound_mapping_the_past_is_told(people: SmallProject, sandbox:
     assert report.data["project"] == "small"
 
 
-def test_without_a_run_there_is_a_page(people: SmallProject, sandbox: Sandbox) -> None:
+def test_without_a_run_there_is_a_page(people, sandbox):
     ended = people.run("report").expect(0)
     assert "No run is logged yet" in ended.stdout
     report = read_report(people.target / "pendo_report.html")
@@ -172,7 +169,7 @@ def test_without_a_run_there_is_a_page(people: SmallProject, sandbox: Sandbox) -
     assert people.schemas() == set()
 
 
-def test_another_machine_has_no_calls(people: SmallProject, sandbox: Sandbox) -> None:
+def test_another_machine_has_no_calls(people, sandbox):
     refuse(sandbox, "u-3", "no")
     people.sync(status=1)
     shutil.rmtree(people.target / "dbt_pendo")
@@ -182,7 +179,7 @@ def test_another_machine_has_no_calls(people: SmallProject, sandbox: Sandbox) ->
     assert [row["call"] for row in report.rows(status="rejected")] == [None]
 
 
-def test_where_it_is_written(people: SmallProject, tmp_path: Path) -> None:
+def test_where_it_is_written(people, tmp_path):
     document = people.run("report", "--json", "--output", "out/of/it.html").expect(0).json
     assert document["results"] == [
         {"path": "out/of/it.html", "runs": 0, "syncs": 1, "rows": 0, "calls": 0, "note": None}
@@ -206,7 +203,7 @@ HOSTILE = (
 )
 
 
-def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> None:
+def test_hostile_values_are_data(project, sandbox):
     for number, text in enumerate(HOSTILE):
         sandbox.add_field("visitor", "custom", f"field{number}", "string", display_name=text)
     sandbox.add_visitors(HOSTILE)
@@ -228,7 +225,7 @@ def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> Non
         assert not set("<>&\u2028\u2029") & set(element.text)
 
 
-def test_only_its_own_script_and_style_may_run(people: SmallProject) -> None:
+def test_only_its_own_script_and_style_may_run(people):
     report = report_of(people)
     style, *_, script = report.inline
     assert report.policy == {
@@ -245,7 +242,7 @@ def test_only_its_own_script_and_style_may_run(people: SmallProject) -> None:
     assert not [attributes for _, attributes in report.tags if "src" in attributes]
 
 
-def test_numbers_keep_their_digits(people: SmallProject, sandbox: Sandbox) -> None:
+def test_numbers_keep_their_digits(people, sandbox):
     sandbox.add_field("visitor", "custom", "big", "integer")
     people.annotate("people", {**PEOPLE, "fields": {"big": "big"}})
     people.build("people", "select 'u-1' as id, 9007199254740993 as big")
@@ -253,7 +250,7 @@ def test_numbers_keep_their_digits(people: SmallProject, sandbox: Sandbox) -> No
     assert any('"big":9007199254740993' in str(request) for request, _ in report_of(people).bodies)
 
 
-def test_no_secret_is_in_it(people: SmallProject, sandbox: Sandbox) -> None:
+def test_no_secret_is_in_it(people, sandbox):
     key = sandbox.integration_key
     refuse(sandbox, "u-3", f"the key {key} does not fit, nor does {key.upper()}")
     people.sync(status=1)
@@ -347,6 +344,6 @@ class TestLimits:
         assert report.data["calls"]["without_bodies"]
 
 
-def test_flags_that_make_no_sense(people: SmallProject) -> None:
+def test_flags_that_make_no_sense(people):
     assert people.run("report", "--runs", "0").status == 2
     assert "--keep-runs: 'few' is not a whole number" in people.run("report", "--keep-runs", "few").expect(2).stderr

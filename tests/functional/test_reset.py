@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, planned, sent_ids, writes
+from harness import PEOPLE, PEOPLE_ROWS, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -15,7 +15,7 @@ def plans(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def test_everything_is_sent_again(project: SmallProject, plans: Sandbox) -> None:
+def test_everything_is_sent_again(project, plans):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     project.sync()
     project.run("reset", "--json").expect(0)
@@ -24,7 +24,7 @@ def test_everything_is_sent_again(project: SmallProject, plans: Sandbox) -> None
     assert project.sync().result()["delivered"] == 2
 
 
-def test_of_a_selection_only(project: SmallProject, plans: Sandbox) -> None:
+def test_of_a_selection_only(project, plans):
     for name in ("people", "others"):
         project.model(name, PEOPLE, PEOPLE_ROWS)
     project.sync()
@@ -33,7 +33,7 @@ def test_of_a_selection_only(project: SmallProject, plans: Sandbox) -> None:
     assert project.plan().result("others")["planned"] == planned(added=2)
 
 
-def test_adopt_takes_all_for_delivered(project: SmallProject, plans: Sandbox) -> None:
+def test_adopt_takes_all_for_delivered(project, plans):
     project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select null, 'x' union all select 'b', 'twice'")
     ended = project.run("reset", "--adopt", "--json").expect(0)
     assert ended.result()["adopted"] == 1
@@ -43,7 +43,7 @@ def test_adopt_takes_all_for_delivered(project: SmallProject, plans: Sandbox) ->
     assert project.sync().result()["planned"] == planned(changed=1)
 
 
-def test_adopted_events_are_never_sent(project: SmallProject, sandbox: Sandbox) -> None:
+def test_adopted_events_are_never_sent(project, sandbox):
     clicks = {"object": "track_event", "event": "Click", "event_id": "id", "visitor_id": "id", "timestamp": "at"}
     project.model("clicks", clicks, "select cast(i as varchar) as id, now() as at from range(5) r(i)")
     project.run("reset", "--adopt").expect(0)
@@ -52,7 +52,7 @@ def test_adopted_events_are_never_sent(project: SmallProject, sandbox: Sandbox) 
     assert sorted(event["visitorId"] for event in sandbox.events) == ["5", "6"]
 
 
-def test_from_pendo_sends_only_real_differences(project: SmallProject, plans: Sandbox) -> None:
+def test_from_pendo_sends_only_real_differences(project, plans):
     plans.add_visitors({"a": {"custom": {"plan": "pro"}}, "b": {"custom": {"plan": "old"}}, "z": {"custom": {}}})
     project.model(
         "people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"}, f"{PEOPLE_ROWS} union all select 'new', 'free'"
@@ -67,9 +67,7 @@ def test_from_pendo_sends_only_real_differences(project: SmallProject, plans: Sa
     assert not {name for name in project.tables() if name.endswith(("__readback", "__drift"))}
 
 
-def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(
-    project: SmallProject, plans: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(project, plans, monkeypatch):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     project.sync()
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "garbage")
@@ -78,7 +76,7 @@ def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(
 
 
 @pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])
-def test_a_reset_that_comes_to_no_end_forgets_nothing(project: SmallProject, plans: Sandbox, way: str) -> None:
+def test_a_reset_that_comes_to_no_end_forgets_nothing(project, plans, way):
     """The new ledger is made beside the old one, which goes only then."""
     plans.add_visitors(["gone"])
     project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select 'gone', 'x'")
@@ -98,12 +96,12 @@ def test_a_reset_that_comes_to_no_end_forgets_nothing(project: SmallProject, pla
     assert project.tables() == {"pendo_runs", "people__ledger", "people__changes"}
 
 
-def test_both_ways_at_once(project: SmallProject, plans: Sandbox) -> None:
+def test_both_ways_at_once(project, plans):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     assert "exclude each other" in project.run("reset", "--adopt", "--from-pendo").expect(2).output
 
 
-def test_in_the_terminal(project: SmallProject, plans: Sandbox) -> None:
+def test_in_the_terminal(project, plans):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     assert "[forgotten]" in project.run("reset").expect(0).output
     assert "[2 rows adopted]" in project.run("reset", "--adopt").expect(0).output

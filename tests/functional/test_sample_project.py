@@ -7,8 +7,6 @@ from typing import Any
 
 from harness import bodies, canonical, custom, epoch_ms, held_fields, planned, sent_events, sent_ids, writes
 
-from dbt_pendo.sandbox import Sandbox
-
 VISITOR_FIELDS = {
     "name": "full_name",
     "plan": "plan_name",
@@ -108,14 +106,14 @@ def expected_usage(sample: Any) -> dict[str, dict[str, Any]]:
     return events
 
 
-def test_day_1_counts_are_those_of_the_readme(sample: Any) -> None:
+def test_day_1_counts_are_those_of_the_readme(sample):
     document = sample.sync().json
     assert counts(document) == DAY_1
     assert [result["status"] for result in document["results"]] == ["success"] * 4
     assert [result["rejected"] for result in document["results"]] == [0] * 4
 
 
-def test_day_1_visitors_equal_the_model(sample: Any, sandbox: Sandbox) -> None:
+def test_day_1_visitors_equal_the_model(sample, sandbox):
     known = set(sandbox.visitors)
     sample.sync("--select", "pendo_visitors")
     expected = expected_visitors(sample)
@@ -135,14 +133,14 @@ def test_day_1_visitors_equal_the_model(sample: Any, sandbox: Sandbox) -> None:
     }
 
 
-def test_day_1_accounts_equal_the_model(sample: Any, sandbox: Sandbox) -> None:
+def test_day_1_accounts_equal_the_model(sample, sandbox):
     assert "org-15" not in sandbox.accounts
     sample.sync("--select", "pendo_accounts")
     assert custom(sandbox.accounts) == expected_accounts(sample)
     assert "org-15" in sandbox.accounts
 
 
-def test_day_1_events_are_sent_once_each(sample: Any, sandbox: Sandbox) -> None:
+def test_day_1_events_are_sent_once_each(sample, sandbox):
     sample.sync("--select", "pendo_payments", "pendo_usage")
     expected = [*expected_payments(sample).values(), *expected_usage(sample).values()]
     assert len(expected) == 172 + 392
@@ -150,7 +148,7 @@ def test_day_1_events_are_sent_once_each(sample: Any, sandbox: Sandbox) -> None:
     assert {receipt.app for receipt in sandbox.receipts} == {""}
 
 
-def test_day_1_requests(sample: Any, sandbox: Sandbox) -> None:
+def test_day_1_requests(sample, sandbox):
     document = sample.sync().json
     sent = writes(sandbox.requests)
     assert all(request.status == 200 for request in sent)
@@ -168,7 +166,7 @@ def test_day_1_requests(sample: Any, sandbox: Sandbox) -> None:
     assert sum(result["requests"] for result in document["results"]) == len(sent)
 
 
-def test_nulls_are_sent_to_clear_and_skipped_where_the_mapping_says_so(sample: Any, sandbox: Sandbox) -> None:
+def test_nulls_are_sent_to_clear_and_skipped_where_the_mapping_says_so(sample, sandbox):
     sample.sync("--select", "pendo_visitors")
     values = {record["visitorId"]: record["values"] for body in bodies(sandbox.requests) for record in body}
     assert values["usr-050"]["plan"] is None
@@ -177,7 +175,7 @@ def test_nulls_are_sent_to_clear_and_skipped_where_the_mapping_says_so(sample: A
     assert values["usr-020"]["admin"] is None
 
 
-def test_a_second_sync_of_the_same_data_writes_nothing(sample: Any, sandbox: Sandbox) -> None:
+def test_a_second_sync_of_the_same_data_writes_nothing(sample, sandbox):
     sample.sync()
     before = custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)
     sandbox.forget_requests()
@@ -193,7 +191,7 @@ def test_a_second_sync_of_the_same_data_writes_nothing(sample: Any, sandbox: San
     assert (custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)) == before
 
 
-def test_once_pendo_knows_everyone_a_second_sync_sends_no_write_request(sample: Any, sandbox: Sandbox) -> None:
+def test_once_pendo_knows_everyone_a_second_sync_sends_no_write_request(sample, sandbox):
     sandbox.add_visitors(list(expected_visitors(sample)))
     sample.sync()
     sandbox.forget_requests()
@@ -208,7 +206,7 @@ def test_once_pendo_knows_everyone_a_second_sync_sends_no_write_request(sample: 
     }
 
 
-def test_day_2_counts_are_those_of_the_readme(sample: Any, sandbox: Sandbox) -> None:
+def test_day_2_counts_are_those_of_the_readme(sample, sandbox):
     sample.sync()
     sample.move_to_day_2()
     plan = sample.plan().json
@@ -230,7 +228,7 @@ def test_day_2_counts_are_those_of_the_readme(sample: Any, sandbox: Sandbox) -> 
     assert len(sandbox.events) == 183 + 417
 
 
-def test_day_2_pendo_equals_the_model(sample: Any, sandbox: Sandbox) -> None:
+def test_day_2_pendo_equals_the_model(sample, sandbox):
     known = set(sandbox.visitors)
     sample.sync()
     day_1 = expected_visitors(sample)
@@ -249,7 +247,7 @@ def test_day_2_pendo_equals_the_model(sample: Any, sandbox: Sandbox) -> None:
     )
 
 
-def test_day_2_sends_exactly_the_rows_that_changed(sample: Any, sandbox: Sandbox) -> None:
+def test_day_2_sends_exactly_the_rows_that_changed(sample, sandbox):
     sample.sync()
     day_1 = {
         "visitors": by_id(sample.rows("main.pendo_visitors"), "user_id"),
@@ -289,7 +287,7 @@ def test_day_2_sends_exactly_the_rows_that_changed(sample: Any, sandbox: Sandbox
     assert sorted(sent["usr-002"]) == sorted([*VISITOR_FIELDS, "source"])
 
 
-def test_the_manifest_of_day_2_is_named_in_the_results(sample: Any) -> None:
+def test_the_manifest_of_day_2_is_named_in_the_results(sample):
     first = sample.sync("--select", "pendo_accounts").json
     sample.move_to_day_2()
     second = sample.sync("--select", "pendo_accounts").json

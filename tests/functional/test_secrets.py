@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from endpoint import Endpoint
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, run_cli
+from harness import PEOPLE, PEOPLE_ROWS, run_cli
 
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Fault
 
 KEY = "0f3a9c1e-5b7d/4e2a+9f6c-PASTED=="
 PIECES = ("p%40ss", "p@ss", "abc", KEY, quote(KEY, safe=""))
@@ -36,9 +34,7 @@ PIECES = ("p%40ss", "p@ss", "abc", KEY, quote(KEY, safe=""))
         ("PENDO_ALLOW_HTTP", KEY),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_not_repeated(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_setting_that_makes_no_sense_is_not_repeated(people, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     for command in (("check",), ("check", "--json"), ("exposures",)):
         ended = run_cli(*command)
@@ -58,11 +54,11 @@ def test_a_setting_that_makes_no_sense_is_not_repeated(
         ("--vars", f"{{{KEY}"),
     ],
 )
-def test_nor_is_a_flag(people: SmallProject, args: tuple[str, ...]) -> None:
+def test_nor_is_a_flag(people, args):
     assert KEY not in run_cli("check", *args).expect(2).output
 
 
-def test_nor_is_the_project(people: SmallProject) -> None:
+def test_nor_is_the_project(people):
     path = people.folder / "dbt_project.yml"
     sound = path.read_text(encoding="utf-8")
     for more in (
@@ -80,13 +76,7 @@ def _base64(key: str) -> str:
 
 
 @pytest.mark.parametrize("spell", [str, lambda key: quote(key, safe=""), _base64], ids=["plain", "URL", "base64"])
-def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
-    project: SmallProject,
-    sandbox: Sandbox,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    spell: Callable[[str], str],
-) -> None:
+def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(project, sandbox, tmp_path, monkeypatch, spell):
     receiver = Endpoint()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
@@ -142,9 +132,7 @@ def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
         ("http://user:p/ss-w0rd@127.0.0.1:1", 2, "is no proxy's URL"),
     ],
 )
-def test_the_password_of_a_proxy_is_not_shown(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, proxy: str, status: int, told: str
-) -> None:
+def test_the_password_of_a_proxy_is_not_shown(people, monkeypatch, proxy, status, told):
     monkeypatch.setenv("PENDO_API_URL", "http://pendo.example")
     monkeypatch.setenv("PENDO_ALLOW_HTTP", "true")
     monkeypatch.setenv("HTTP_PROXY", proxy)
@@ -155,7 +143,7 @@ def test_the_password_of_a_proxy_is_not_shown(
     assert "ss-w0rd" not in ended.output
 
 
-def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_warehouse_may_quote_a_secret_of_dbt(people, monkeypatch):
     monkeypatch.setenv("DBT_ENV_SECRET_FOLDER", "s3cret-folder")
     monkeypatch.setenv("SMALL_DUCKDB_PATH", "/nowhere/s3cret-folder/small.duckdb")
     for output in ((), ("--json",), ("--log-format", "json")):
@@ -164,7 +152,7 @@ def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypat
         assert "s3cret-folder" not in shown
 
 
-def test_a_ledger_of_an_earlier_version_may_hold_one(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_ledger_of_an_earlier_version_may_hold_one(people, sandbox):
     sandbox.fail(Fault(status=400, body="no", path="/custom/value", body_contains='"b"', times=None))
     people.sync(status=1)
     said = f"HTTP 400: not {sandbox.integration_key}"

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
 
 import pytest
 from harness import SmallProject, bodies, planned, writes
@@ -80,9 +79,7 @@ def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     ],
     ids=str,
 )
-def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(
-    synced: SmallProject, sandbox: Sandbox, fault: Fault
-) -> None:
+def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(synced, sandbox, fault):
     synced.build("trial", ids(5, 20))
     sandbox.fail(Fault(**{**vars(fault), "method": "PATCH"}))
     synced.sync(status=1)
@@ -97,7 +94,7 @@ def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_died_in_mid_call(synced: SmallProject, sandbox: Sandbox, when: Any) -> None:
+def test_a_run_that_died_in_mid_call(synced, sandbox, when):
     synced.build("trial", ids(5, 20))
     sandbox.fail(Fault("hang", when=when, method="PATCH", seconds=30))
     run = start()
@@ -114,7 +111,7 @@ def test_a_run_that_died_in_mid_call(synced: SmallProject, sandbox: Sandbox, whe
     assert synced.sync().result()["planned"] == planned(unchanged=8)
 
 
-def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced, sandbox):
     synced.annotate("trial", {**TRIAL, "batch_size": 5})
     synced.build("trial", ids(10, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=1))
@@ -130,7 +127,7 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced: SmallProject, sandb
     assert members(sandbox) == names(10, 20)
 
 
-def test_an_upload_that_a_dead_run_made_is_taken_over(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_upload_that_a_dead_run_made_is_taken_over(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     sandbox.fail(Fault("reset", when="after", method="POST", path=UPLOAD))
     sandbox.fail(Fault(status=500, method="GET", path="/segment$", times=None))
@@ -146,9 +143,7 @@ def test_an_upload_that_a_dead_run_made_is_taken_over(project: SmallProject, san
 
 @pytest.mark.parametrize("unique", [False, True])
 @pytest.mark.parametrize("times", [1, 2])
-def test_an_upload_without_an_answer_is_not_made_twice(
-    project: SmallProject, sandbox: Sandbox, unique: bool, times: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_without_an_answer_is_not_made_twice(project, sandbox, unique, times, monkeypatch):
     monkeypatch.setenv("PENDO_RETRIES", "3")
     sandbox.switches = sandbox.switches.with_changes({"segment_names_unique": unique})
     sandbox.fail(Fault("reset", when="before", method="POST", path=UPLOAD))
@@ -160,7 +155,7 @@ def test_an_upload_without_an_answer_is_not_made_twice(
     assert [call for call in calls(sandbox) if call.startswith("DELETE")] == []
 
 
-def test_a_limit_on_a_segment_made_anew(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_limit_on_a_segment_made_anew(synced, sandbox):
     """The ledger still tells of the members of the segment that is gone."""
     delete_in_pendo(sandbox, "segment-1")
     assert synced.sync("--limit", "3").result()["delivered"] == 3
@@ -170,7 +165,7 @@ def test_a_limit_on_a_segment_made_anew(synced: SmallProject, sandbox: Sandbox) 
     assert synced.sync().result()["planned"] == planned(unchanged=10)
 
 
-def test_a_limit_on_a_first_run_and_on_a_full_refresh(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_limit_on_a_first_run_and_on_a_full_refresh(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     assert project.sync("--limit", "4").result()["delivered"] == 4
     assert len(members(sandbox)) == 4
@@ -183,7 +178,7 @@ def test_a_limit_on_a_first_run_and_on_a_full_refresh(project: SmallProject, san
     assert members(sandbox) == names(10)
 
 
-def test_a_name_and_back_again(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_name_and_back_again(synced, sandbox):
     synced.annotate("trial", {**TRIAL, "segment": "Other"})
     synced.build("trial", ids(3, 8))
     synced.sync()
@@ -194,7 +189,7 @@ def test_a_name_and_back_again(synced: SmallProject, sandbox: Sandbox) -> None:
     assert len(sandbox.segments) == 2
 
 
-def test_a_ledger_that_somebody_dropped(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_ledger_that_somebody_dropped(synced, sandbox):
     synced.sql("drop table main_pendo.trial__ledger")
     synced.build("trial", ids(4, 12))
     sandbox.forget_requests()
@@ -203,7 +198,7 @@ def test_a_ledger_that_somebody_dropped(synced: SmallProject, sandbox: Sandbox) 
     assert members(sandbox) == names(4, 12)
 
 
-def test_an_empty_model_and_members_in_doubt(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_empty_model_and_members_in_doubt(project, sandbox):
     sandbox.add_segment("Trial", ["stranger"])
     project.model("trial", TRIAL, ids(0))
     assert project.sync().result()["status"] == "success"
@@ -216,7 +211,7 @@ def test_an_empty_model_and_members_in_doubt(project: SmallProject, sandbox: San
     assert members(sandbox) == names(3)
 
 
-def test_an_empty_model_after_its_segment_is_gone(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_an_empty_model_after_its_segment_is_gone(synced, sandbox):
     delete_in_pendo(sandbox, "segment-1")
     synced.build("trial", ids(0))
     result = synced.sync().result()
@@ -228,7 +223,7 @@ def test_an_empty_model_after_its_segment_is_gone(synced: SmallProject, sandbox:
     assert members(sandbox, "segment-2") == names(2)
 
 
-def test_max_changes_counts_new_members_only(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_max_changes_counts_new_members_only(synced, sandbox):
     """A replacement sends all members again, which changes nothing for them."""
     synced.annotate("trial", {**TRIAL, "max_changes": "20%"})
     delete_in_pendo(sandbox, "segment-1")
@@ -239,7 +234,7 @@ def test_max_changes_counts_new_members_only(synced: SmallProject, sandbox: Sand
     assert "blocked: 3 added" in synced.sync(status=1).result()["message"]
 
 
-def test_a_segment_deleted_in_mid_run_ends_it(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_segment_deleted_in_mid_run_ends_it(synced, sandbox):
     synced.build("trial", ids(4000))
     sandbox.fail(Fault(status=404, method="PATCH", times=None))
     result = synced.sync(status=1).result()
@@ -251,13 +246,8 @@ def test_a_segment_deleted_in_mid_run_ends_it(synced: SmallProject, sandbox: San
     assert members(sandbox) == names(4000)
 
 
-# Visitors that Pendo does not take.
-
-
 @pytest.mark.parametrize("error_bodies", ["text", "json", "empty"])
-def test_visitors_that_pendo_does_not_know_may_be_refused(
-    project: SmallProject, sandbox: Sandbox, error_bodies: str
-) -> None:
+def test_visitors_that_pendo_does_not_know_may_be_refused(project, sandbox, error_bodies):
     """One stranger makes Pendo refuse an upload as a whole, and the operation of a patch."""
     sandbox.switches = sandbox.switches.with_changes(
         {"segment_unknown_visitors": "refuse", "error_bodies": error_bodies}
@@ -278,14 +268,14 @@ def test_visitors_that_pendo_does_not_know_may_be_refused(
     assert members(sandbox) == sorted([*names(5, 30), "another", "stranger"])
 
 
-def test_an_upload_that_is_refused_whatever_it_holds_ends_soon(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_upload_that_is_refused_whatever_it_holds_ends_soon(project, sandbox):
     project.model("trial", TRIAL, ids(4000))
     sandbox.fail(Fault(status=400, body="no segments in this plan", method="POST", path=UPLOAD, times=None))
     assert "no segments in this plan" in project.sync(status=1).result()["message"]
     assert len(writes(sandbox.requests)) < 25
 
 
-def test_too_many_for_one_call_are_sent_once_each(project: SmallProject, sandbox: Sandbox) -> None:
+def test_too_many_for_one_call_are_sent_once_each(project, sandbox):
     """Half of them with the upload, the rest in patches; nobody twice."""
     sandbox.switches = sandbox.switches.with_changes({"max_segment_visitors": 2_000})
     project.model("trial", TRIAL, ids(3000))
@@ -301,7 +291,7 @@ def test_too_many_for_one_call_are_sent_once_each(project: SmallProject, sandbox
     assert sorted(uploaded + patched) == members(sandbox) == names(3000)
 
 
-def test_two_syncs_of_one_segment(project: SmallProject, sandbox: Sandbox) -> None:
+def test_two_syncs_of_one_segment(project, sandbox):
     """Each would throw the other's members out."""
     project.model("trial", TRIAL, ids(3))
     project.model("second", TRIAL, ids(5, 9))

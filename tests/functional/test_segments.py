@@ -52,9 +52,7 @@ VARIANTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("switches", VARIANTS, ids=str)
-def test_a_segment_is_made_and_kept_exact(
-    project: SmallProject, sandbox: Sandbox, switches: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_segment_is_made_and_kept_exact(project, sandbox, switches, monkeypatch):
     sandbox.switches = Switches(**switches)
     project.model("trial", TRIAL, ids(1500))
     result = project.sync().result()
@@ -72,7 +70,7 @@ def test_a_segment_is_made_and_kept_exact(
     assert writes(sandbox.requests) == []
 
 
-def test_the_fewest_calls(project: SmallProject, sandbox: Sandbox) -> None:
+def test_the_fewest_calls(project, sandbox):
     """25,000 members, 3 % of whom change places: one upload, then 1,500 changes in two calls."""
     project.model("trial", TRIAL, ids(25_000))
     project.sync()
@@ -86,7 +84,7 @@ def test_the_fewest_calls(project: SmallProject, sandbox: Sandbox) -> None:
     assert members(sandbox) == expected(project)
 
 
-def test_a_segment_renamed_in_pendo_is_found_by_its_id(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_segment_renamed_in_pendo_is_found_by_its_id(project, sandbox):
     project.model("trial", TRIAL, ids(5))
     project.sync()
     with sandbox.pendo.lock:
@@ -97,7 +95,7 @@ def test_a_segment_renamed_in_pendo_is_found_by_its_id(project: SmallProject, sa
     assert len(sandbox.segments) == 1
 
 
-def test_a_segment_deleted_in_pendo_is_made_anew(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_segment_deleted_in_pendo_is_made_anew(project, sandbox):
     project.model("trial", TRIAL, ids(5))
     project.sync()
     with sandbox.pendo.lock:
@@ -109,7 +107,7 @@ def test_a_segment_deleted_in_pendo_is_made_anew(project: SmallProject, sandbox:
     assert project.sync().result()["planned"] == planned(unchanged=6)
 
 
-def test_another_name_is_another_segment(project: SmallProject, sandbox: Sandbox) -> None:
+def test_another_name_is_another_segment(project, sandbox):
     project.model("trial", TRIAL, ids(5))
     project.sync()
     project.annotate("trial", {**TRIAL, "segment": "New name"})
@@ -118,7 +116,7 @@ def test_another_name_is_another_segment(project: SmallProject, sandbox: Sandbox
 
 
 @pytest.mark.parametrize("limit", [False, True])
-def test_one_that_the_api_made_is_taken_over(project: SmallProject, sandbox: Sandbox, limit: bool) -> None:
+def test_one_that_the_api_made_is_taken_over(project, sandbox, limit):
     sandbox.add_segment("Trial, at risk", ["v1", "stranger"])
     sandbox.add_segment("Trial, at risk", ["theirs"], created_by_api=False)
     project.model("trial", TRIAL, ids(5))
@@ -132,7 +130,7 @@ def test_one_that_the_api_made_is_taken_over(project: SmallProject, sandbox: San
     assert sandbox.segments["segment-2"]["visitors"] == ["theirs"]
 
 
-def test_one_made_by_hand_is_left_alone(project: SmallProject, sandbox: Sandbox) -> None:
+def test_one_made_by_hand_is_left_alone(project, sandbox):
     sandbox.add_segment("Trial, at risk", ["theirs"], created_by_api=False)
     project.model("trial", TRIAL, ids(5))
     for command in ("check", "sync", "plan"):
@@ -142,7 +140,7 @@ def test_one_made_by_hand_is_left_alone(project: SmallProject, sandbox: Sandbox)
     assert writes(sandbox.requests) == []
 
 
-def test_two_of_one_name(project: SmallProject, sandbox: Sandbox) -> None:
+def test_two_of_one_name(project, sandbox):
     for _ in range(2):
         sandbox.add_segment("Trial, at risk", ["x"])
     project.model("trial", TRIAL, ids(5))
@@ -150,7 +148,7 @@ def test_two_of_one_name(project: SmallProject, sandbox: Sandbox) -> None:
     assert writes(sandbox.requests) == []
 
 
-def test_an_empty_model(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_empty_model(project, sandbox):
     project.model("trial", TRIAL, ids(0))
     result = project.sync().result()
     assert (result["status"], result["requests"] > 0) == ("success", True)
@@ -166,7 +164,7 @@ def test_an_empty_model(project: SmallProject, sandbox: Sandbox) -> None:
     assert members(sandbox) == ["v0", "v1"]
 
 
-def test_a_visitor_twice_is_one_member_and_a_bad_one_none(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_visitor_twice_is_one_member_and_a_bad_one_none(project, sandbox):
     rows = "select * from (values ('a', 1), ('a', 2), ('b', 1), (null, 1), (' ', 1), ('_PENDO_T_x', 1)) r(id, n)"
     project.model("trial", TRIAL, rows)
     result = project.sync().result()
@@ -174,7 +172,7 @@ def test_a_visitor_twice_is_one_member_and_a_bad_one_none(project: SmallProject,
     assert members(sandbox) == ["a", "b"]
 
 
-def test_guards_hold(project: SmallProject, sandbox: Sandbox) -> None:
+def test_guards_hold(project, sandbox):
     project.model("trial", {**TRIAL, "max_removals": 2}, ids(10))
     project.sync()
     project.build("trial", ids(3, 10))
@@ -184,7 +182,7 @@ def test_guards_hold(project: SmallProject, sandbox: Sandbox) -> None:
     assert members(sandbox) == expected(project)
 
 
-def test_full_refresh_is_one_call_and_drops_strangers(project: SmallProject, sandbox: Sandbox) -> None:
+def test_full_refresh_is_one_call_and_drops_strangers(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     with sandbox.pendo.lock:
@@ -195,7 +193,7 @@ def test_full_refresh_is_one_call_and_drops_strangers(project: SmallProject, san
     assert members(sandbox) == expected(project)
 
 
-def test_reset_makes_the_next_sync_replace_the_members(project: SmallProject, sandbox: Sandbox) -> None:
+def test_reset_makes_the_next_sync_replace_the_members(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     project.run("reset").expect(0)
@@ -206,7 +204,7 @@ def test_reset_makes_the_next_sync_replace_the_members(project: SmallProject, sa
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_one_bad_operation_does_not_sink_the_other(project: SmallProject, sandbox: Sandbox, status: int) -> None:
+def test_one_bad_operation_does_not_sink_the_other(project, sandbox, status):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     project.build("trial", ids(2, 13))
@@ -235,9 +233,7 @@ REMOVE = {"op": "remove", "path": "/visitors", "value": ["v2"]}
     ],
 )
 @pytest.mark.parametrize("first", ["add", "remove"])
-def test_entries_of_a_patch_are_matched_by_their_operation(
-    project: SmallProject, sandbox: Sandbox, add: dict[str, Any], remove: dict[str, Any], first: str
-) -> None:
+def test_entries_of_a_patch_are_matched_by_their_operation(project, sandbox, add, remove, first):
     project.model("trial", TRIAL, "select unnest(['v1', 'v2']) as id")
     project.sync()
     project.build("trial", "select unnest(['v1', 'v3']) as id")
@@ -263,9 +259,7 @@ def test_entries_of_a_patch_are_matched_by_their_operation(
         pytest.param([{"status": 202, "operation": "remove"}], id="one of them"),
     ],
 )
-def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_call(
-    project: SmallProject, sandbox: Sandbox, entries: list[dict[str, Any]]
-) -> None:
+def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_call(project, sandbox, entries):
     project.model("trial", TRIAL, "select unnest(['v1', 'v2']) as id")
     project.sync()
     project.build("trial", "select unnest(['v1', 'v3']) as id")
@@ -277,7 +271,7 @@ def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_c
     assert [len(operations) for operations in sent] == [2, 1, 1]
 
 
-def test_a_single_operation_is_not_judged_by_an_answer_about_another(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_single_operation_is_not_judged_by_an_answer_about_another(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     project.build("trial", ids(11))
@@ -291,7 +285,7 @@ def test_a_single_operation_is_not_judged_by_an_answer_about_another(project: Sm
     assert members(sandbox) == expected(project)
 
 
-def test_a_visitor_that_pendo_refuses_is_rejected_alone(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_visitor_that_pendo_refuses_is_rejected_alone(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     project.build("trial", f"{ids(10)} union all select 'v2' || i from range(6) r(i) union all select 'odd'")
@@ -302,7 +296,7 @@ def test_a_visitor_that_pendo_refuses_is_rejected_alone(project: SmallProject, s
     assert project.statuses("trial")["odd"] == "rejected"
 
 
-def test_a_lost_answer_to_an_upload_leaves_one_segment(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_lost_answer_to_an_upload_leaves_one_segment(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     sandbox.fail(Fault(action="reset", when="after", method="POST", path="/segment/upload"))
     project.sync()
@@ -311,7 +305,7 @@ def test_a_lost_answer_to_an_upload_leaves_one_segment(project: SmallProject, sa
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_faults_that_pass(project: SmallProject, sandbox: Sandbox, when: Any) -> None:
+def test_faults_that_pass(project, sandbox, when):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     project.build("trial", ids(5, 20))
@@ -320,7 +314,7 @@ def test_faults_that_pass(project: SmallProject, sandbox: Sandbox, when: Any) ->
     assert members(sandbox) == expected(project)
 
 
-def test_a_segment_that_stays_busy(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_segment_that_stays_busy(project, sandbox, monkeypatch):
     project.model("trial", TRIAL, ids(10))
     project.sync()
     project.build("trial", ids(5, 20))
@@ -332,7 +326,7 @@ def test_a_segment_that_stays_busy(project: SmallProject, sandbox: Sandbox, monk
     assert members(sandbox) == expected(project)
 
 
-def test_a_plan_shows_the_requests(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_plan_shows_the_requests(project, sandbox):
     project.model("trial", TRIAL, ids(3))
     (request,) = project.plan("--show", "5").result()["requests"]
     assert (request["method"], request["path"]) == ("POST", "/api/v1/segment/upload")
@@ -344,7 +338,7 @@ def test_a_plan_shows_the_requests(project: SmallProject, sandbox: Sandbox) -> N
     assert sorted(operation["value"] for operation in request["body"]["patch"]) == [["v0"], ["v3"]]
 
 
-def test_two_syncs_of_one_segment_are_refused_even_one_by_one(project: SmallProject, sandbox: Sandbox) -> None:
+def test_two_syncs_of_one_segment_are_refused_even_one_by_one(project, sandbox):
     for name in ("one", "two"):
         project.model(name, {"object": "segment", "segment": "Shared", "visitor_id": "id"}, "select 'a' as id")
     # A mapping that cannot be read is for the runs that select it.
@@ -356,7 +350,7 @@ def test_two_syncs_of_one_segment_are_refused_even_one_by_one(project: SmallProj
     assert project.sync("--select", "else").result()["delivered"] == 1
 
 
-def test_two_projects_with_one_schema_fill_no_segment_together(project: SmallProject, sandbox: Sandbox) -> None:
+def test_two_projects_with_one_schema_fill_no_segment_together(project, sandbox):
     """Neither manifest tells of the other's sync, but the table of segments does."""
     project.model("ours", TRIAL, ids(5))
     project.sync()
@@ -386,7 +380,7 @@ def test_two_projects_with_one_schema_fill_no_segment_together(project: SmallPro
     assert members(sandbox) == ids_of(3, 9)
 
 
-def test_what_another_sync_filled_can_be_adopted(project: SmallProject, sandbox: Sandbox) -> None:
+def test_what_another_sync_filled_can_be_adopted(project, sandbox):
     project.model("ours", TRIAL, ids(5))
     project.sync()
     project.annotate("ours", None)
@@ -397,7 +391,7 @@ def test_what_another_sync_filled_can_be_adopted(project: SmallProject, sandbox:
     assert writes(sandbox.requests) == []
 
 
-def test_an_adopted_segment_is_known(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_adopted_segment_is_known(project, sandbox):
     mapping = {"object": "segment", "segment": "Trials", "visitor_id": "id"}
     rows = "select 'v' || i as id from range(5) r(i)"
     project.model("first", mapping, rows)

@@ -144,7 +144,7 @@ def snapped(
     return Snapped(folder, folder / "small.duckdb")
 
 
-def test_the_current_rows_are_planned_and_events_have_every_version(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_the_current_rows_are_planned_and_events_have_every_version(snapped, sandbox):
     assert {result["status"] for result in snapped.check().json["results"]} == {"success"}
     visitors = dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (4, 0))
     assert snapped.planned() == {**visitors, "other.versions": (7, 0)}
@@ -157,7 +157,7 @@ def test_the_current_rows_are_planned_and_events_have_every_version(snapped: Sna
 
 
 @pytest.mark.parametrize("sync", VISITOR_SYNCS)
-def test_what_pendo_holds_is_compared_with_the_current_rows(snapped: Snapped, sandbox: Sandbox, sync: str) -> None:
+def test_what_pendo_holds_is_compared_with_the_current_rows(snapped, sandbox, sync):
     snapped.sync("--select", sync)
     held = {key: values for key, values in custom(sandbox.visitors).items() if values}
     assert held == {key: {"plan": plan} for key, plan in NOW.items()}
@@ -175,7 +175,7 @@ def test_what_pendo_holds_is_compared_with_the_current_rows(snapped: Snapped, sa
 
 
 @pytest.mark.parametrize("snapped", [0], indirect=True)
-def test_a_change_is_sent_and_who_was_deleted_has_left(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_a_change_is_sent_and_who_was_deleted_has_left(snapped, sandbox):
     snapped.sync()
     snapped.take(1)
     results = {result["sync"]: result for result in snapped.sync().json["results"]}
@@ -191,18 +191,18 @@ def test_a_change_is_sent_and_who_was_deleted_has_left(snapped: Snapped, sandbox
     assert snapped.planned() == {**dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (2, 0)), "other.versions": (2, 0)}
 
 
-def test_what_dbt_publishes_says_which_rows_are_current(snapped: Snapped) -> None:
+def test_what_dbt_publishes_says_which_rows_are_current(snapped):
     assert snapped.planned("--published") == snapped.planned()
 
 
-def test_what_an_older_package_has_published_does_not_say_so(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_what_an_older_package_has_published_does_not_say_so(snapped, sandbox):
     snapped.sql("delete from main_pendo.pendo_builds where action = 'snapshot'")
     ended = run_cli("sync", "--published").expect(0)
     assert ended.stdout.count("upgrade the package in packages.yml") == len(VISITOR_SYNCS) + 2
     assert writes(sandbox.requests) == []
 
 
-def test_a_table_that_is_no_snapshot_of_dbts(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_a_table_that_is_no_snapshot_of_dbts(snapped, sandbox):
     snapped.sql("alter table main.in_sql rename column dbt_valid_to to until")
     ended = run_cli("sync", "--select", "in_sql").expect(2)
     assert "snapshots/in_sql.sql: in_sql: " in ended.output

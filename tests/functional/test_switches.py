@@ -99,9 +99,7 @@ def prepare(project: SmallProject, sandbox: Sandbox, switches: dict[str, Any]) -
 
 
 @pytest.mark.parametrize("switches", HARMLESS, ids=json.dumps)
-def test_everything_arrives(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, switches: dict[str, Any]
-) -> None:
+def test_everything_arrives(project, sandbox, monkeypatch, switches):
     monkeypatch.setenv("PENDO_RETRIES", "5")
     keys = prepare(project, sandbox, switches)
     for _ in range(2):
@@ -124,7 +122,7 @@ def test_everything_arrives(
     assert results["events"]["planned"] == planned(unchanged=10)
 
 
-def test_arrays_of_events_are_refused(project: SmallProject, sandbox: Sandbox) -> None:
+def test_arrays_of_events_are_refused(project, sandbox):
     """A Pendo that takes one event a request: batches are halved down to single events, each delivered once."""
     prepare(project, sandbox, {"event_arrays": "reject"})
     result = project.sync("--select", "events").result()
@@ -145,9 +143,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("switches", REFUSALS, ids=lambda switches: "-".join(map(str, switches.values())))
-def test_rows_whose_value_pendo_does_not_take(
-    project: SmallProject, sandbox: Sandbox, switches: dict[str, Any]
-) -> None:
+def test_rows_whose_value_pendo_does_not_take(project, sandbox, switches):
     """The mapping insists on text where Pendo wants whole numbers: the rows that have one are rejected, no other."""
     sandbox.switches = Switches().with_changes(switches)
     sandbox.add_field("visitor", "custom", "seats", "integer")
@@ -171,7 +167,7 @@ def test_rows_whose_value_pendo_does_not_take(
 
 
 @pytest.mark.parametrize("items", ["named", "unnamed", "object"])
-def test_a_pendo_that_dislikes_nulls(project: SmallProject, sandbox: Sandbox, items: str) -> None:
+def test_a_pendo_that_dislikes_nulls(project, sandbox, items):
     prepare(project, sandbox, {"null": "error", "error_items": items})
     results = {result["sync"]: result for result in project.sync(status=1).json["results"]}
     assert (results["visitors"]["delivered"], results["visitors"]["rejected"]) == (1, 2)
@@ -194,7 +190,7 @@ def test_a_pendo_that_dislikes_nulls(project: SmallProject, sandbox: Sandbox, it
 
 @pytest.mark.parametrize("bodies_", ["text", "json", "empty"])
 @pytest.mark.parametrize("arrays", ["atomic", "accept", "reject"])
-def test_events_pendo_does_not_take(project: SmallProject, sandbox: Sandbox, arrays: Any, bodies_: Any) -> None:
+def test_events_pendo_does_not_take(project, sandbox, arrays, bodies_):
     """Late events are refused: with arrays all or none, the good ones still arrive once."""
     sandbox.switches = Switches(refuse_late_events=True, event_arrays=arrays, error_bodies=bodies_)
     project.model(
@@ -220,9 +216,7 @@ def test_events_pendo_does_not_take(project: SmallProject, sandbox: Sandbox, arr
 
 @pytest.mark.parametrize("status", [413, 400])
 @pytest.mark.parametrize("limit", [1, 3])
-def test_a_pendo_that_takes_few_records_a_call(
-    project: SmallProject, sandbox: Sandbox, status: Any, limit: int
-) -> None:
+def test_a_pendo_that_takes_few_records_a_call(project, sandbox, status, limit):
     keys = prepare(project, sandbox, {"max_records_per_call": limit, "too_many_records_status": status})
     results = {result["sync"]: result for result in project.sync().json["results"]}
     assert {result["status"] for result in results.values()} == {"success"}
@@ -231,7 +225,7 @@ def test_a_pendo_that_takes_few_records_a_call(
     assert canonical(sandbox.events) == canonical(EXPECTED_EVENTS)
 
 
-def test_a_pendo_that_takes_small_bodies(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_pendo_that_takes_small_bodies(project, sandbox):
     prepare(project, sandbox, {})
     sandbox.switches = Switches(max_body_bytes=300)
     results = {result["sync"]: result for result in project.sync().json["results"]}
@@ -240,9 +234,7 @@ def test_a_pendo_that_takes_small_bodies(project: SmallProject, sandbox: Sandbox
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_keys_that_are_refused_one_way_or_the_other(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, status: int
-) -> None:
+def test_keys_that_are_refused_one_way_or_the_other(project, sandbox, monkeypatch, status):
     prepare(project, sandbox, {"wrong_key_status": status, "wrong_track_secret_status": status})
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "wrong")
     monkeypatch.setenv("PENDO_TRACK_SECRET", "wrong")
@@ -264,7 +256,7 @@ def test_keys_that_are_refused_one_way_or_the_other(
     ],
     ids=json.dumps,
 )
-def test_fields_are_created(project: SmallProject, sandbox: Sandbox, switches: dict[str, Any]) -> None:
+def test_fields_are_created(project, sandbox, switches):
     sandbox.switches = Switches().with_changes(switches)
     sandbox.add_visitors(["a"])
     known = sandbox.add_field("visitor", "custom", "known", "string")
@@ -282,7 +274,7 @@ def test_fields_are_created(project: SmallProject, sandbox: Sandbox, switches: d
 
 
 @pytest.mark.parametrize("policy", ["refuse call", "record error", "create", "discard"])
-def test_agent_fields_pendo_lacks(project: SmallProject, sandbox: Sandbox, policy: str) -> None:
+def test_agent_fields_pendo_lacks(project, sandbox, policy):
     """What Pendo does with an agent field it does not know is not put to the test: it is created first, or not sent."""
     sandbox.switches = Switches().with_changes({"unknown_agent_field": policy})
     sandbox.add_visitors(["a"])
@@ -306,7 +298,7 @@ def test_agent_fields_pendo_lacks(project: SmallProject, sandbox: Sandbox, polic
 @pytest.mark.parametrize(
     "switches", [{"creatable_types": ["string"]}, {"error_bodies": "empty", "creatable_types": []}]
 )
-def test_a_field_that_cannot_be_created(project: SmallProject, sandbox: Sandbox, switches: dict[str, Any]) -> None:
+def test_a_field_that_cannot_be_created(project, sandbox, switches):
     sandbox.switches = Switches().with_changes(switches)
     sandbox.add_visitors(["a"])
     mapping = {"object": "visitor", "visitor_id": "id", "create_fields": True, "fields": {"seats": "seats"}}
@@ -322,9 +314,7 @@ def test_a_field_that_cannot_be_created(project: SmallProject, sandbox: Sandbox,
 
 
 @pytest.mark.parametrize("never", [True, False])
-def test_deletions_take_their_time(
-    project: SmallProject, sandbox: Sandbox, never: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deletions_take_their_time(project, sandbox, never, monkeypatch):
     monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.2)
     sandbox.switches = Switches(deletion_seconds=None if never else 0)
     mapping = {"object": "visitor", "visitor_id": "id", "mode": "upsert", "on_removed": "delete", "max_removals": 1}

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, custom, planned, sent_events, sent_ids, writes
+from harness import PEOPLE, PEOPLE_ROWS, custom, planned, sent_events, sent_ids, writes
 from test_commands import CLICK_ROWS, CLICKS
 
-from dbt_pendo.sandbox import Sandbox
 
-
-def test_limit_sends_a_part_and_the_next_run_the_rest(project: SmallProject, sandbox: Sandbox) -> None:
+def test_limit_sends_a_part_and_the_next_run_the_rest(project, sandbox):
     sandbox.add_field("visitor", "custom", "plan", "string")
     project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
     seen: set[str] = set()
@@ -33,7 +29,7 @@ def test_limit_sends_a_part_and_the_next_run_the_rest(project: SmallProject, san
     assert writes(sandbox.requests) == []
 
 
-def test_limit_counts_each_kind_of_change(project: SmallProject, sandbox: Sandbox) -> None:
+def test_limit_counts_each_kind_of_change(project, sandbox):
     sandbox.add_field("visitor", "custom", "plan", "string")
     mapping = {**PEOPLE, "mode": "upsert", "on_removed": "clear"}
     project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(40) r(i)")
@@ -56,7 +52,7 @@ def test_limit_counts_each_kind_of_change(project: SmallProject, sandbox: Sandbo
     }
 
 
-def test_limit_is_for_each_sync(people: SmallProject, sandbox: Sandbox) -> None:
+def test_limit_is_for_each_sync(people, sandbox):
     people.model("clicks", CLICKS, CLICK_ROWS)
     people.sync("--limit", "1")
     assert len(sandbox.events) == 1
@@ -77,7 +73,7 @@ def test_limit_is_for_each_sync(people: SmallProject, sandbox: Sandbox) -> None:
     ],
     ids=str,
 )
-def test_guards(project: SmallProject, sandbox: Sandbox, guard: dict[str, Any], blocked: bool) -> None:
+def test_guards(project, sandbox, guard, blocked):
     """Of 100 rows delivered 15 change, 5 go and 5 come."""
     sandbox.add_field("visitor", "custom", "plan", "string")
     mapping = {**PEOPLE, "mode": "upsert", "on_removed": "delete", "max_removals": 100}
@@ -103,12 +99,12 @@ def test_guards(project: SmallProject, sandbox: Sandbox, guard: dict[str, Any], 
     assert set(sandbox.visitors) == {f"v{at}" for at in range(5, 105)}
 
 
-def test_a_percentage_says_nothing_before_the_first_delivery(people: SmallProject) -> None:
+def test_a_percentage_says_nothing_before_the_first_delivery(people):
     people.annotate("people", {**PEOPLE, "max_changes": "5%", "max_removals": "5%"})
     assert people.sync().result()["status"] == "success"
 
 
-def test_a_blocked_sync_does_not_stop_the_others(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_blocked_sync_does_not_stop_the_others(people, sandbox):
     people.model("clicks", {**CLICKS, "max_changes": 3}, CLICK_ROWS)
     document = people.sync(status=1).json
     assert {result["sync"]: result["status"] for result in document["results"]} == {
@@ -119,14 +115,14 @@ def test_a_blocked_sync_does_not_stop_the_others(people: SmallProject, sandbox: 
     assert people.sync("--fail-fast", status=1).json["results"][1]["status"] == "skipped"
 
 
-def test_a_dry_run_is_a_plan(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_dry_run_is_a_plan(people, sandbox):
     assert people.run("sync", "--dry-run", "--json").expect(0).json == people.plan().json
     assert people.run("sync", "--dry-run", "--full-refresh").expect(0)
     assert writes(sandbox.requests) == []
     assert people.schemas() == set()
 
 
-def test_full_refresh_sends_every_row_of_the_selection(people: SmallProject, sandbox: Sandbox) -> None:
+def test_full_refresh_sends_every_row_of_the_selection(people, sandbox):
     people.model("clicks", CLICKS, CLICK_ROWS)
     people.sync()
     sandbox.forget_requests()
@@ -136,7 +132,7 @@ def test_full_refresh_sends_every_row_of_the_selection(people: SmallProject, san
     assert sent_events(sandbox.requests) == []
 
 
-def test_the_results_file_is_that_of_the_last_run(people: SmallProject) -> None:
+def test_the_results_file_is_that_of_the_last_run(people):
     first = people.sync().json
     second = people.sync("--select", "template").json
     assert second["results"] == []
@@ -147,7 +143,7 @@ def test_the_results_file_is_that_of_the_last_run(people: SmallProject) -> None:
     assert people.results() == second
 
 
-def test_warn_error(people: SmallProject, sandbox: Sandbox) -> None:
+def test_warn_error(people, sandbox):
     assert people.sync("--warn-error").status == 0
     people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x')) rows(id, plan)")
     people.sync()
@@ -158,10 +154,7 @@ def test_warn_error(people: SmallProject, sandbox: Sandbox) -> None:
     assert people.check("--select", "clicks").result()["warnings"]
 
 
-# check.
-
-
-def test_check_offline_asks_nobody(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_offline_asks_nobody(people, sandbox, monkeypatch):
     people.database.unlink()
     (people.folder / "profiles.yml").unlink()
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
@@ -172,14 +165,14 @@ def test_check_offline_asks_nobody(people: SmallProject, sandbox: Sandbox, monke
     assert not people.database.exists()
 
 
-def test_check_sends_nothing(people: SmallProject, sandbox: Sandbox) -> None:
+def test_check_sends_nothing(people, sandbox):
     people.annotate("people", {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "new": "plan"}})
     people.check()
     assert {request.method for request in sandbox.requests} == {"GET"}
     assert people.schemas() == set()
 
 
-def test_check_tells_of_every_sync(people: SmallProject) -> None:
+def test_check_tells_of_every_sync(people):
     people.model("one", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     people.model("two", {**PEOPLE, "fields": {"nothing": "plan"}}, PEOPLE_ROWS)
     ended = people.run("check").expect(2)

@@ -69,9 +69,7 @@ def write(sandbox: Sandbox, kind: str, key: str, **values: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["visitor", "account"])
-def test_what_was_just_synced_is_equal(
-    project: SmallProject, pendo: Sandbox, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_just_synced_is_equal(project, pendo, kind, monkeypatch):
     monkeypatch.setattr(readback, "RECORDS_PER_PAGE", 7)
     project.model("people", mapping(kind, mode="upsert"), ROWS)
     project.sync()
@@ -86,7 +84,7 @@ def test_what_was_just_synced_is_equal(
     assert not {name for name in project.tables() if name.endswith(("__readback", "__drift"))}
 
 
-def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: Sandbox) -> None:
+def test_a_changed_value_is_found_and_repaired(project, pendo):
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
     held = custom(pendo.visitors)
@@ -113,7 +111,7 @@ def test_a_changed_value_is_found_and_repaired(project: SmallProject, pendo: San
     assert project.sync().result()["planned"]["unchanged"] == 60
 
 
-def test_a_pendo_that_shows_writes_late(project: SmallProject, pendo: Sandbox) -> None:
+def test_a_pendo_that_shows_writes_late(project, pendo):
     """Too early, what was just written looks like drift; a repair then writes the same again, and harms nothing."""
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
@@ -131,7 +129,7 @@ def test_a_pendo_that_shows_writes_late(project: SmallProject, pendo: Sandbox) -
     assert custom(pendo.visitors) == held
 
 
-def test_missing_ones_are_made_anew_where_the_mapping_says_so(project: SmallProject, pendo: Sandbox) -> None:
+def test_missing_ones_are_made_anew_where_the_mapping_says_so(project, pendo):
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
     held = custom(pendo.visitors)
@@ -150,14 +148,14 @@ def test_missing_ones_are_made_anew_where_the_mapping_says_so(project: SmallProj
     assert "stranger" in pendo.visitors
 
 
-def test_what_is_not_sent_is_not_compared(project: SmallProject, pendo: Sandbox) -> None:
+def test_what_is_not_sent_is_not_compared(project, pendo):
     project.model("people", mapping(mode="upsert", nulls="skip"), ROWS)
     project.sync()
     write(pendo, "visitor", "v7", name="theirs")
     assert counts(verify(project)) == (60, 0, 0, 0)
 
 
-def test_rows_that_can_not_be_in_pendo_are_not_compared(project: SmallProject, pendo: Sandbox) -> None:
+def test_rows_that_can_not_be_in_pendo_are_not_compared(project, pendo):
     pendo.add_visitors(["a", "b"])
     project.model(
         "people",
@@ -169,7 +167,7 @@ def test_rows_that_can_not_be_in_pendo_are_not_compared(project: SmallProject, p
     assert counts(verify(project)) == (1, 0, 0, 0)
 
 
-def test_values_that_only_the_client_can_judge(project: SmallProject, sandbox: Sandbox) -> None:
+def test_values_that_only_the_client_can_judge(project, sandbox):
     for name, kind in (("day", "time"), ("amount", "float"), ("label", "string"), ("tags", "list"), ("loose", "")):
         sandbox.add_field("visitor", "custom", name, kind)
     sandbox.add_field("visitor", "agent", "level", "integer")
@@ -198,7 +196,7 @@ def test_values_that_only_the_client_can_judge(project: SmallProject, sandbox: S
     assert counts(verify(project)) == (3, 0, 0, 0)
 
 
-def test_nulls_in_lists_are_left_out(project: SmallProject, sandbox: Sandbox) -> None:
+def test_nulls_in_lists_are_left_out(project, sandbox):
     for name, kind in (("tags", "list"), ("loose", "")):
         sandbox.add_field("visitor", "custom", name, kind)
     sandbox.add_visitors(["a", "b"])
@@ -217,7 +215,7 @@ def test_nulls_in_lists_are_left_out(project: SmallProject, sandbox: Sandbox) ->
     assert "Decimal" not in printed
 
 
-def test_a_repair_leaves_other_changes_to_the_sync(project: SmallProject, pendo: Sandbox) -> None:
+def test_a_repair_leaves_other_changes_to_the_sync(project, pendo):
     project.model("people", mapping(mode="upsert", on_removed="clear"), ROWS)
     project.sync()
     project.build("people", f"select * from ({ROWS}) where id <> 'v1'")
@@ -228,7 +226,7 @@ def test_a_repair_leaves_other_changes_to_the_sync(project: SmallProject, pendo:
     assert project.sync().result()["planned"]["removed"] == 1
 
 
-def test_events_cannot_be_read_back(project: SmallProject, sandbox: Sandbox) -> None:
+def test_events_cannot_be_read_back(project, sandbox):
     project.model(
         "clicks",
         {"object": "track_event", "event": "Click", "event_id": "id", "visitor_id": "id", "timestamp": "at"},
@@ -240,9 +238,7 @@ def test_events_cannot_be_read_back(project: SmallProject, sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("needs_write", [False, True])
-def test_a_key_that_may_only_read(
-    project: SmallProject, pendo: Sandbox, monkeypatch: pytest.MonkeyPatch, needs_write: bool
-) -> None:
+def test_a_key_that_may_only_read(project, pendo, monkeypatch, needs_write):
     """Whether reading back needs write access, sources disagree; nothing else of a verification does."""
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
@@ -262,7 +258,7 @@ def test_a_key_that_may_only_read(
     assert "may only read" in verify(project, "--repair", status=2)["message"]
 
 
-def test_a_refusal_of_reading_is_none_of_the_key(project: SmallProject, pendo: Sandbox) -> None:
+def test_a_refusal_of_reading_is_none_of_the_key(project, pendo):
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
     pendo.fail(Fault(status=403, body="not in your plan", path="/aggregation", times=None))
@@ -271,7 +267,7 @@ def test_a_refusal_of_reading_is_none_of_the_key(project: SmallProject, pendo: S
     assert "refused the integration key" not in message
 
 
-def test_in_the_terminal(project: SmallProject, pendo: Sandbox) -> None:
+def test_in_the_terminal(project, pendo):
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
     assert "Pendo holds what the warehouse says." in project.run("verify").expect(0).output
@@ -289,7 +285,7 @@ ODD_VALUES = (
 ODD_MAPPING = {"object": "visitor", "visitor_id": "id", "fields": {"seats": "seats", "score": "score"}}
 
 
-def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project: SmallProject, pendo: Sandbox) -> None:
+def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project, pendo):
     pendo.add_visitors({key: {"custom": {"seats": 12, "score": 1.0}} for key in "abc"})
     project.model("people", ODD_MAPPING, ODD_VALUES)
     result = verify(project)
@@ -302,7 +298,7 @@ def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project: SmallProject,
     assert project.statuses("people") == {"a": "delivered", "b": "invalid", "c": "invalid"}
 
 
-def test_moments_beyond_the_calendar_are_invalid(project: SmallProject, sandbox: Sandbox) -> None:
+def test_moments_beyond_the_calendar_are_invalid(project, sandbox):
     for name, kind in (("born", "time"), ("seen", "time"), ("label", "string"), ("closes", "string")):
         sandbox.add_field("visitor", "custom", name, kind)
     sandbox.add_visitors(list("abcdef"))
@@ -337,7 +333,7 @@ def test_moments_beyond_the_calendar_are_invalid(project: SmallProject, sandbox:
     assert [value["warehouse"] for value in told] == ["infinite", None, "infinite", None]
 
 
-def test_texts_are_told_apart_by_every_character(project: SmallProject, pendo: Sandbox) -> None:
+def test_texts_are_told_apart_by_every_character(project, pendo):
     """Also a NUL, which not every warehouse can hold, line ends of every kind, and the forms of one letter."""
     odd = [
         "nul \0",
@@ -366,7 +362,7 @@ def test_texts_are_told_apart_by_every_character(project: SmallProject, pendo: S
     assert counts(verify(project, status=1)) == (len(odd) - 2, 2, 0, 0)
 
 
-def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: Sandbox) -> None:
+def test_numbers_are_told_apart_to_the_last_digit(project, pendo):
     project.model(
         "people",
         {**ODD_MAPPING, "mode": "upsert"},
@@ -385,7 +381,7 @@ def test_numbers_are_told_apart_to_the_last_digit(project: SmallProject, pendo: 
     assert verify(project, status=1)["fields"] == {"score": 2}
 
 
-def test_whole_numbers_that_no_double_holds(project: SmallProject, sandbox: Sandbox) -> None:
+def test_whole_numbers_that_no_double_holds(project, sandbox):
     for name in ("big", "round", "huge", "cents", "digits"):
         sandbox.add_field("visitor", "custom", name, "float")
     sandbox.add_visitors(["a", "b", "c"])
@@ -417,7 +413,7 @@ def test_whole_numbers_that_no_double_holds(project: SmallProject, sandbox: Sand
     assert verify(project, status=1)["fields"] == dict.fromkeys(whole, 1)
 
 
-def test_a_text_that_looks_like_the_value_is_told_apart(project: SmallProject, pendo: Sandbox) -> None:
+def test_a_text_that_looks_like_the_value_is_told_apart(project, pendo):
     """A field of another type once, say: Pendo holds a text where the warehouse has a number, a boolean or a time."""
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
@@ -443,7 +439,7 @@ def test_a_text_that_looks_like_the_value_is_told_apart(project: SmallProject, p
     assert counts(verify(project)) == (60, 0, 0, 0)
 
 
-def test_a_repair_that_pendo_does_not_take(project: SmallProject, pendo: Sandbox) -> None:
+def test_a_repair_that_pendo_does_not_take(project, pendo):
     project.model("people", mapping(mode="upsert"), ROWS)
     project.sync()
     write(pendo, "visitor", "v1", seats=99)
@@ -452,7 +448,7 @@ def test_a_repair_that_pendo_does_not_take(project: SmallProject, pendo: Sandbox
     assert (result["status"], result["repaired"]["status"]) == ("drifted", "partial")
 
 
-def test_a_repair_claims_no_more_than_pendo_said(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_repair_claims_no_more_than_pendo_said(project, sandbox):
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors({"a": {"custom": {"plan": "pro"}}})
     project.model(
@@ -463,7 +459,7 @@ def test_a_repair_claims_no_more_than_pendo_said(project: SmallProject, sandbox:
     assert "Pendo holds what the warehouse says." in project.run("verify").expect(0).stdout
 
 
-def test_a_repair_creates_the_fields_that_a_sync_would(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_repair_creates_the_fields_that_a_sync_would(project, sandbox):
     sandbox.add_visitors(["a"])
     mapping = {"object": "visitor", "visitor_id": "id", "create_fields": True, "fields": {"new_one": "plan"}}
     project.model("people", mapping, "select 'a' as id, 'x' as plan")
@@ -471,7 +467,7 @@ def test_a_repair_creates_the_fields_that_a_sync_would(project: SmallProject, sa
     assert custom(sandbox.visitors) == {"a": {"new_one": "x"}}
 
 
-def test_nothing_to_verify_is_not_called_equal(project: SmallProject, sandbox: Sandbox) -> None:
+def test_nothing_to_verify_is_not_called_equal(project, sandbox):
     project.model(
         "org",
         {"object": "parent_account", "parent_account_id": "id", "fields": {"plan": "plan"}},
@@ -482,7 +478,7 @@ def test_nothing_to_verify_is_not_called_equal(project: SmallProject, sandbox: S
     assert "Pendo holds" not in out
 
 
-def test_texts_are_shown_as_they_are(project: SmallProject, pendo: Sandbox) -> None:
+def test_texts_are_shown_as_they_are(project, pendo):
     pendo.add_visitors({":smile:": {"custom": {"name": ":heart:"}}})
     project.model(
         "people",

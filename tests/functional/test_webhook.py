@@ -17,10 +17,8 @@ from typing import Any
 
 import pytest
 import requests
-from dbt_cloud import DbtCloud, Run, Step
+from dbt_cloud import Run, Step
 from harness import REPOSITORY, Project, custom, writes
-
-from dbt_pendo.sandbox import Sandbox
 
 SECRET = "the-webhook's-secret"
 SERVE = """\
@@ -99,9 +97,7 @@ def runs(project: Project) -> int:
     return len(project.sql("select distinct run_id from main_pendo.pendo_runs"))
 
 
-def test_what_is_not_signed_or_no_event_changes_nothing(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path
-) -> None:
+def test_what_is_not_signed_or_no_event_changes_nothing(in_cloud, dbt_cloud, sandbox, folder):
     good = json.dumps(event()).encode()
     of_another = hmac.new(b"another secret", good, hashlib.sha256).hexdigest()
     of_another_body = hmac.new(SECRET.encode(), good + b" ", hashlib.sha256).hexdigest()
@@ -124,9 +120,7 @@ def test_what_is_not_signed_or_no_event_changes_nothing(
     assert sandbox.requests == []
 
 
-def test_an_event_that_comes_again_and_again_syncs_once(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path, built_in_cloud: Path
-) -> None:
+def test_an_event_that_comes_again_and_again_syncs_once(in_cloud, dbt_cloud, sandbox, folder, built_in_cloud):
     steps = built_in_cloud / "steps"
     dbt_cloud.runs.append(Run(123, [Step("Invoke dbt with `dbt run`", steps / "run")]))
     with receiver() as url:
@@ -151,9 +145,7 @@ def test_an_event_that_comes_again_and_again_syncs_once(
     assert "There is no run 124" in log
 
 
-def test_an_event_whose_sync_failed_is_taken_again(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path, built_in_cloud: Path
-) -> None:
+def test_an_event_whose_sync_failed_is_taken_again(in_cloud, dbt_cloud, sandbox, folder, built_in_cloud):
     with receiver() as url:
         assert post(url, event()) == 202
         wait_for(folder, size=None)
@@ -165,9 +157,7 @@ def test_an_event_whose_sync_failed_is_taken_again(
     assert custom(sandbox.visitors) == SYNCED
 
 
-def test_what_a_restart_cut_off_is_done_by_the_next_receiver(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path, built_in_cloud: Path
-) -> None:
+def test_what_a_restart_cut_off_is_done_by_the_next_receiver(in_cloud, dbt_cloud, sandbox, folder, built_in_cloud):
     dbt_cloud.runs.append(Run(123, [Step("Invoke dbt with `dbt run`", built_in_cloud / "steps" / "run")]))
     folder.mkdir()
     (folder / "123-of_a_receiver_that_was_killed").touch()
@@ -176,7 +166,7 @@ def test_what_a_restart_cut_off_is_done_by_the_next_receiver(
     assert custom(sandbox.visitors) == SYNCED
 
 
-def test_without_a_secret_it_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_secret_it_does_not_start(folder, monkeypatch):
     monkeypatch.setenv("DBT_CLOUD_WEBHOOK_SECRET", "")
     ended = subprocess.run(
         [sys.executable, "-c", "import webhook"], capture_output=True, text=True, check=False, timeout=30
