@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import Ended, run_process, writes
-from test_gates import Gated, built_gated, gated, written  # noqa: F401 - fixtures
+from test_gates import built_gated, gated  # noqa: F401 - fixtures
 
 # `dbt` as users have it: a program on the PATH, of whatever version. This one keeps what it is asked to do.
 DBT = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import clean_environment, run_cli
-from test_published import PEOPLE, YAML, Published, write_project, written  # noqa: F401 - a fixture
+from test_published import PEOPLE, YAML, Published, write_project
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -88,7 +88,7 @@ def test_its_manifest_is_read(project):
 
 
 @runs
-def test_what_it_published_is_synced(project, written):  # noqa: F811
+def test_what_it_published_is_synced(project, written):
     project.dbt2("deps")
     project.dbt2("build")
     project.dbt2("compile", "--write-catalog")
@@ -136,7 +136,7 @@ def test_it_builds_the_models_of_the_package(project):
 
 
 @runs
-def test_its_own_artifacts_are_believed(project, written):  # noqa: F811
+def test_its_own_artifacts_are_believed(project, written):
     project.dbt2("deps")
     project.dbt2("build")
     ended = run_cli("sync", "--only-built", "--require-tests").expect(0)

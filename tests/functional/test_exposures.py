@@ -12,24 +12,23 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from harness import SMALL_PROFILE, Ended, Project, build_once, copy_built, custom, run_cli, run_dbt, run_process
+from harness import (
+    PEOPLE,
+    SMALL_PROFILE,
+    Ended,
+    Project,
+    build_once,
+    custom,
+    enter,
+    project_yaml,
+    run_cli,
+    run_process,
+    write_files,
+)
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: shop
-version: "1.0.0"
-config-version: 2
-profile: small
-model-paths: [marts, more_marts]
-models:
-  +materialized: table
-"""
-PACKAGE = """\
-name: bought
-version: "1.0.0"
-config-version: 2
-"""
+PROJECT = project_yaml("shop", "model-paths: [marts, more_marts]\nmodels: {+materialized: table}")
 # Names that YAML, Jinja and Markdown would make something else of.
 ODD_NAME = "{{ 1 / 0 }} {% if %} {# Größe: 'x' \"y\" #} 🚀"
 ODD_SEGMENT = "on: {{{ true }}} # 1"
@@ -51,60 +50,32 @@ def raw(text: str) -> str:
     return f"{{% raw %}}{text}{{% endraw %}}"
 
 
-VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+MAPPED: dict[str, Any] = {"meta": {"pendo": PEOPLE}}
+TEAMS = [
+    {
+        **{"name": "facts-1", "object": "account", "account_id": {"parent": "id", "child": "id"}, "mode": "upsert"},
+        "on_removed": "clear",
+        "fields": {"plan": {"column": "plan", "group": "agent"}, "source": {"value": True}},
+    },
+    {"name": "off", "enabled": False, "object": "account", "account_id": "id", "mode": "upsert"},
+]
+CLICKS = {
+    **{"object": "track_event", "event": raw(ODD_NAME), "event_id": "id", "visitor_id": "who"},
+    **{"account_id": {"value": "acme"}, "timestamp": "done_at", "properties": {"on": "page"}},
+}
+TRIALS = {"object": "segment", "segment": raw(ODD_SEGMENT), "visitor_id": "id"}
 YAML: dict[str, Any] = {
     "groups": [{"name": "finance", "owner": {"name": "Finance", "email": "finance@example.com"}}],
     "models": [
-        {"name": "people", "config": {"meta": {"pendo": VISITOR}}},
-        {
-            "name": "teams",
-            "config": {
-                "group": "finance",
-                "meta": {
-                    "pendo": [
-                        {
-                            "name": "facts-1",
-                            "object": "account",
-                            "account_id": {"parent": "id", "child": "id"},
-                            "mode": "upsert",
-                            "on_removed": "clear",
-                            "fields": {"plan": {"column": "plan", "group": "agent"}, "source": {"value": True}},
-                        },
-                        {"name": "off", "enabled": False, "object": "account", "account_id": "id", "mode": "upsert"},
-                    ]
-                },
-            },
-        },
-        {"name": "secret", "config": {"group": "finance", "access": "private", "meta": {"pendo": VISITOR}}},
-        {
-            "name": "clicks",
-            "config": {
-                "meta": {
-                    "pendo": {
-                        "object": "track_event",
-                        "event": raw(ODD_NAME),
-                        "event_id": "id",
-                        "visitor_id": "who",
-                        "account_id": {"value": "acme"},
-                        "timestamp": "done_at",
-                        "properties": {"on": "page"},
-                    }
-                }
-            },
-        },
-        {
-            "name": "trials",
-            "config": {"meta": {"pendo": {"object": "segment", "segment": raw(ODD_SEGMENT), "visitor_id": "id"}}},
-        },
-        {
-            "name": "versioned",
-            "latest_version": 2,
-            "config": {"meta": {"pendo": VISITOR}},
-            "versions": [{"v": 1}, {"v": 2}],
-        },
-        {"name": "off", "config": {"enabled": False, "meta": {"pendo": VISITOR}}},
+        {"name": "people", "config": MAPPED},
+        {"name": "teams", "config": {"group": "finance", "meta": {"pendo": TEAMS}}},
+        {"name": "secret", "config": {"group": "finance", "access": "private", **MAPPED}},
+        {"name": "clicks", "config": {"meta": {"pendo": CLICKS}}},
+        {"name": "trials", "config": {"meta": {"pendo": TRIALS}}},
+        {"name": "versioned", "latest_version": 2, "config": MAPPED, "versions": [{"v": 1}, {"v": 2}]},
+        {"name": "off", "config": {"enabled": False, **MAPPED}},
     ],
-    "seeds": [{"name": "a_seed", "config": {"meta": {"pendo": VISITOR}}}],
+    "seeds": [{"name": "a_seed", "config": MAPPED}],
 }
 SNAPSHOT = """\
 {% snapshot a_snapshot %}
@@ -126,15 +97,11 @@ exposures:
     owner: {name: somebody}
 """
 DEPENDS_ON = {
-    "pendo_a_seed": "seed.shop.a_seed",
-    "pendo_a_snapshot": "snapshot.shop.a_snapshot",
+    **{"pendo_a_seed": "seed.shop.a_seed", "pendo_a_snapshot": "snapshot.shop.a_snapshot"},
     "pendo_bought_accounts": "model.bought.bought_accounts",
-    "pendo_clicks": "model.shop.clicks",
-    "pendo_people": "model.shop.people",
-    "pendo_teams__facts_1": "model.shop.teams",
-    "pendo_trials": "model.shop.trials",
-    "pendo_versioned_v1": "model.shop.versioned.v1",
-    "pendo_versioned_v2": "model.shop.versioned.v2",
+    **{"pendo_clicks": "model.shop.clicks", "pendo_people": "model.shop.people"},
+    **{"pendo_teams__facts_1": "model.shop.teams", "pendo_trials": "model.shop.trials"},
+    **{"pendo_versioned_v1": "model.shop.versioned.v1", "pendo_versioned_v2": "model.shop.versioned.v2"},
 }
 OWNER = "Data {{ team }} <data@example.com>"
 FILE = Path("marts") / "pendo_exposures.yml"
@@ -147,9 +114,8 @@ STRICT = {"DBT_ENV_PRIVATE_RUN_JSONSCHEMA_VALIDATIONS": "true"}
 class Lineage(Project):
     """A project with a sync of each kind, and an exposure that a human wrote."""
 
-    def dbt(self, *args: str, status: int = 0) -> str:
-        env = {"SMALL_DUCKDB_PATH": str(self.database), **STRICT}
-        return run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env, status=status)
+    def dbt(self, *commands: str, status: int = 0, **env: str) -> str:
+        return super().dbt(*commands, status=status, **STRICT, **env)
 
     def exposures(self, *args: str, status: int = 0) -> Ended:
         return run_cli("exposures", *args).expect(status)
@@ -173,30 +139,23 @@ def built_lineage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The project as dbt builds it, and as dbt builds it again with the exposures."""
 
     def build(folder: Path) -> None:
-        for name in ("marts", "more_marts", "seeds", "snapshots", "bought/models"):
-            (folder / name).mkdir(parents=True)
-        (folder / "dbt_project.yml").write_text(PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "packages.yml").write_text("packages: [{local: bought}]\n")
-        (folder / "bought" / "dbt_project.yml").write_text(PACKAGE)
-        (folder / "bought" / "models" / "bought_accounts.sql").write_text(BOUGHT)
-        (folder / "seeds" / "a_seed.csv").write_text("id,plan\na,seeded\n")
-        (folder / "snapshots" / "a_snapshot.sql").write_text(SNAPSHOT)
-        (folder / "marts" / "models.yml").write_text(yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True))
-        (folder / "marts" / "dashboards.yml").write_text(HUMANS)
-        for name, sql in MODELS.items():
-            (folder / "marts" / f"{name}.sql").write_text(sql)
-        project = Lineage(folder, folder / "small.duckdb")
-        project.dbt("deps")
-        project.dbt("build")
+        files = {f"marts/{name}.sql": sql for name, sql in MODELS.items()}
+        files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE}
+        files |= {"packages.yml": "packages: [{local: bought}]"}
+        files |= {"bought/dbt_project.yml": 'name: bought\nversion: "1.0.0"\nconfig-version: 2\n'}
+        files |= {"bought/models/bought_accounts.sql": BOUGHT, "seeds/a_seed.csv": "id,plan\na,seeded\n"}
+        files |= {"snapshots/a_snapshot.sql": SNAPSHOT, "marts/dashboards.yml": HUMANS}
+        files |= {"marts/models.yml": yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True)}
+        write_files(folder, files)
+        (folder / "more_marts").mkdir()
+        Lineage(folder, folder / "small.duckdb").dbt("deps", "build")
 
     def tell(folder: Path) -> None:
         shutil.copytree(built, folder, dirs_exist_ok=True)
-        project = Lineage(folder, folder / "small.duckdb")
         ended = run_process("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
         assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
         # Since dbt 1.9 a build has something to say of exposures as well: no-op.
-        project.dbt("build", "--warn-error", "--no-partial-parse")
+        Lineage(folder, folder / "small.duckdb").dbt("build --warn-error --no-partial-parse")
 
     built = build_once(tmp_path_factory, "lineage", build)
     return {"built": built, "told": build_once(tmp_path_factory, "lineage_told", tell)}
@@ -207,23 +166,16 @@ def lineage(
     built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Lineage:
     """The project before it has a file of ours."""
-    return _enter(built_lineage["built"], tmp_path / "shop", monkeypatch)
+    # The sandbox is no app that one could open.
+    monkeypatch.delenv("PENDO_API_URL")
+    return enter(built_lineage["built"], tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
 
 
 @pytest.fixture
 def told(built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lineage:
     """The project after dbt has read our file."""
-    return _enter(built_lineage["told"], tmp_path / "shop", monkeypatch)
-
-
-def _enter(built: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lineage:
-    database = copy_built(built, folder, "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
-    # The sandbox is no app that one could open.
     monkeypatch.delenv("PENDO_API_URL")
-    return Lineage(folder, database)
+    return enter(built_lineage["told"], tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
 
 
 def test_dbt_reads_an_exposure_of_each_sync(told):
@@ -240,7 +192,7 @@ def test_dbt_reads_an_exposure_of_each_sync(told):
     assert {exposure["type"] for exposure in ours} == {"application"}
     assert {exposure["url"] for exposure in ours} == {"https://app.pendo.io"}
     assert {exposure["original_file_path"] for exposure in ours} == {str(FILE)}
-    selected = told.dbt("ls", "--quiet", "--select", "+exposure:pendo_versioned_v2", "exposure:pendo_trials")
+    selected = told.dbt("ls --quiet --select +exposure:pendo_versioned_v2 exposure:pendo_trials")
     assert selected.split() == ["exposure:shop.pendo_trials", "exposure:shop.pendo_versioned_v2", "shop.versioned.v2"]
 
 
@@ -337,7 +289,7 @@ def test_exposures_come_and_go_with_the_mappings(told):
     assert sorted(told.written()) == list(told.written()) == list(DEPENDS_ON)
     told.annotate("people", None)
     told.annotate("clicks", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
-    told.annotate("plain", VISITOR)
+    told.annotate("plain", PEOPLE)
     told.exposures()
     assert set(told.written()) == set(DEPENDS_ON) - {"pendo_people", "pendo_clicks"} | {"pendo_plain"}
 
@@ -349,7 +301,7 @@ def test_the_last_one_goes_as_well(told):
     told.write_manifest(manifest)
     told.exposures()
     assert told.written() == {}
-    told.dbt("parse", "--warn-error")
+    told.dbt("parse --warn-error")
     assert set(told.known()) == {"weekly"}
     # Without a file of ours there is nothing to be brought up to date.
     told.file.unlink()
@@ -446,7 +398,7 @@ def test_a_name_that_is_taken(told):
 
 
 def test_two_syncs_that_would_be_one_exposure(lineage):
-    lineage.annotate("teams", [{**VISITOR, "name": "facts-1"}, {**VISITOR, "name": "facts_1"}])
+    lineage.annotate("teams", [{**PEOPLE, "name": "facts-1"}, {**PEOPLE, "name": "facts_1"}])
     stderr = lineage.exposures(status=2).stderr
     assert "teams.facts-1" in stderr
     assert "teams.facts_1 would both be the exposure pendo_teams__facts_1" in stderr

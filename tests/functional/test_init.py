@@ -14,25 +14,18 @@ from harness import (
     Ended,
     Project,
     build_once,
-    copy_built,
     custom,
+    enter,
     epoch_ms,
+    project_yaml,
     run_cli,
-    run_dbt,
     run_process,
+    write_files,
     writes,
 )
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: shop
-version: "1.0.0"
-config-version: 2
-profile: small
-models:
-  +materialized: table
-"""
 MODELS = {
     "dim_users": """\
 select 'u-1' as user_id, 'pro' as plan_name, 3 as seats, true as is_admin, timestamp '2026-01-02 03:04:05' as signed_up,
@@ -68,11 +61,8 @@ YAML: dict[str, Any] = {
         {
             "name": "usage",
             "columns": [
-                {"name": "event_id", "data_type": "varchar"},
-                {"name": "event_name", "data_type": "varchar"},
-                {"name": "user_id", "data_type": "varchar"},
+                *({"name": name, "data_type": "varchar"} for name in ("event_id", "event_name", "user_id", "on")),
                 {"name": "occurred_at", "data_type": "timestamp"},
-                {"name": "on", "data_type": "varchar"},
             ],
         },
         {"name": "passing", "columns": [{"name": "user_id", "data_type": "varchar"}]},
@@ -84,10 +74,6 @@ YAML: dict[str, Any] = {
 
 class Shop(Project):
     """A built project most of whose models have no mapping yet."""
-
-    def dbt(self, *args: str) -> str:
-        env = {"SMALL_DUCKDB_PATH": str(self.database)}
-        return run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env)
 
     def init(self, *args: str, status: int = 0) -> Ended:
         return run_cli("init", *args).expect(status)
@@ -119,14 +105,10 @@ def pendo_of(properties: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
-        for name in ("models", "seeds"):
-            (folder / name).mkdir()
-        (folder / "dbt_project.yml").write_text(PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "models" / "models.yml").write_text(yaml.safe_dump(YAML, sort_keys=False))
-        (folder / "seeds" / "raw_users.csv").write_text("user_id,plan_name\nu-1,seeded\n")
-        for name, sql in MODELS.items():
-            (folder / "models" / f"{name}.sql").write_text(sql)
+        files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+        files |= {"dbt_project.yml": project_yaml("shop"), "profiles.yml": SMALL_PROFILE}
+        files |= {"models/models.yml": yaml.safe_dump(YAML, sort_keys=False)}
+        write_files(folder, {**files, "seeds/raw_users.csv": "user_id,plan_name\nu-1,seeded\n"})
         Shop(folder, folder / "small.duckdb").dbt("build")
 
     return build_once(tmp_path_factory, "shop", build)
@@ -135,10 +117,6 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The project, beside a Pendo that knows some of the fields and all of the ids."""
-    database = copy_built(built_shop, tmp_path / "shop", "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path / "shop"))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(tmp_path / "shop"))
     sandbox.add_field("visitor", "custom", "plan_name", "string")
     sandbox.add_field("visitor", "custom", "signedup", "time", display_name="Signed up")
     sandbox.add_field("visitor", "custom", "groesse", "integer", display_name="Größe, ca.")
@@ -148,7 +126,7 @@ def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest
     sandbox.add_field("visitor", "agent", "role", "string")
     sandbox.add_visitors(["u-1", "k-1"])
     sandbox.add_accounts(["o-1"])
-    return Shop(tmp_path / "shop", database)
+    return enter(built_shop, tmp_path / "shop", monkeypatch, Shop)
 
 
 def test_a_mapping_with_a_key(shop, sandbox):
@@ -290,7 +268,7 @@ def test_dbt_check_and_sync_take_it_as_it_is(shop, sandbox):
         assert f"Wrote {file}" in shop.init(model, "--output", str(file)).stdout
     for model in ("dim_users", "usage", "versioned"):
         shop.paste(shop.init(model).stdout)
-    shop.dbt("parse", "--warn-error")
+    shop.dbt("parse --warn-error")
     checked = shop.check("--exclude", "done", "done_at_column")
     assert {result["sync"]: result["status"] for result in checked.json["results"]} == dict.fromkeys(
         ("org_facts", "fct_invoice_payments", "trials", "raw_users", "dim_users", "usage", "versioned_v2"), "success"

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from harness import Project, canonical, custom, epoch_ms, held_fields, planned, sent_events, sent_ids, writes
+import shutil
+from pathlib import Path
+
+import pytest
+from harness import (
+    REPOSITORY,
+    Project,
+    build_once,
+    canonical,
+    custom,
+    enter,
+    epoch_ms,
+    held_fields,
+    planned,
+    run_dbt,
+    sent_events,
+    sent_ids,
+    writes,
+)
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -15,6 +33,21 @@ FIELDS = {
     "lifetimevalue": ("customer_lifetime_value", "float"),
 }
 COLUMNS = {name: column for name, (column, _) in FIELDS.items()}
+
+
+@pytest.fixture(scope="session")
+def built_jaffle_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        shutil.copytree(REPOSITORY / "tests" / "projects" / "jaffle_shop", folder, dirs_exist_ok=True)
+        run_dbt("build", cwd=folder, env={})
+
+    return build_once(tmp_path_factory, "jaffle_shop", build)
+
+
+@pytest.fixture
+def jaffle_shop(built_jaffle_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
+    database = ("jaffle_shop.duckdb", "JAFFLE_DUCKDB_PATH")
+    return enter(built_jaffle_shop, tmp_path / "jaffle_shop", monkeypatch, Project, *database)
 
 
 def open_shop(project: Project, sandbox: Sandbox) -> list[str]:

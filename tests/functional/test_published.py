@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import (
+    PEOPLE,
     REPOSITORY,
     SMALL_PROFILE,
-    Ended,
     Project,
     build_once,
     check_document,
+    enter,
+    project_yaml,
+    refuse,
     run_cli,
-    run_dbt_commands,
+    write_files,
     writes,
 )
 
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.session import Connection, open_session
 
-PROJECT = """\
-name: published
-version: "1.0.0"
-config-version: 2
-profile: small
+PROJECT = project_yaml(
+    "published",
+    """\
 models: {published: {+materialized: table}}
 seeds: {published: {+column_types: {id: varchar, plan: varchar}}}
-on-run-end: "{{ dbt_pendo.publish(results) }}"
-"""
+on-run-end: "{{ dbt_pendo.publish(results) }}\"""",
+)
 PACKAGES = f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n"
 MODELS = {
     "sound": "select 'sound' as id, 'new' as plan",
@@ -49,32 +48,22 @@ MODELS = {
     "clicks": "select 'e1' as id, 'sound' as person, current_date as at",
     "passing": "{{ config(materialized='ephemeral') }} select 'passing' as id, 'new' as plan",
 }
-PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 CLICKS = {"object": "track_event", "event": "Click", "event_id": "id", "visitor_id": "person", "timestamp": "at"}
+MAPPED: dict[str, Any] = {"config": {"meta": {"pendo": PEOPLE}}}
 YAML: dict[str, Any] = {
-    "seeds": [{"name": "seeded", "config": {"meta": {"pendo": PEOPLE}}}],
+    "seeds": [{"name": "seeded", **MAPPED}],
     "models": [
-        {
-            "name": "sound",
-            "config": {"meta": {"pendo": PEOPLE}},
-            "columns": [{"name": "id", "data_tests": ["unique", "not_null"]}],
-        },
+        {"name": "sound", **MAPPED, "columns": [{"name": "id", "data_tests": ["unique", "not_null"]}]},
         {"name": "untested", "meta": {"pendo": PEOPLE}},
-        {
-            "name": "failed_test",
-            "config": {"meta": {"pendo": PEOPLE}},
-            "columns": [{"name": "age", "data_tests": ["not_null"]}],
-        },
-        {"name": "broken", "config": {"meta": {"pendo": PEOPLE}}},
-        {"name": "after_broken", "config": {"meta": {"pendo": PEOPLE}}},
+        {"name": "failed_test", **MAPPED, "columns": [{"name": "age", "data_tests": ["not_null"]}]},
+        *({"name": name, **MAPPED} for name in ("broken", "after_broken", "passing")),
         {
             "name": "by_column",
             "config": {"meta": {"pendo": {"object": "visitor", "visitor_id": "id"}}},
             "columns": [{"name": "id"}, {"name": "tariff", "meta": {"pendo": "plan"}}],
         },
-        {"name": "versioned", "config": {"meta": {"pendo": PEOPLE}}, "versions": [{"v": 2}]},
+        {"name": "versioned", **MAPPED, "versions": [{"v": 2}]},
         {"name": "clicks", "config": {"meta": {"pendo": CLICKS}}},
-        {"name": "passing", "config": {"meta": {"pendo": PEOPLE}}},
         # Takes itself and its columns out of what it inherits.
         {
             "name": "plain",
@@ -99,17 +88,7 @@ VISITORS = {"sound", "untested", "failed_test", "by_column", "versioned", "seede
 
 
 class Published(Project):
-    """The project, its visitors, and the dbt beside it."""
-
-    def dbt(self, *commands: str, status: int = 0, env: Mapping[str, str] | None = None) -> None:
-        """Runs dbt's commands one after another, in one process; all of them end with the status."""
-        run_dbt_commands(
-            [[*shlex.split(command), "--profiles-dir", "."] for command in commands],
-            cwd=self.folder,
-            # Always the same, or dbt would parse everything anew.
-            env={"SMALL_DUCKDB_PATH": self.database.name, **(env or {})},
-            status=status,
-        )
+    """The project, and what dbt has published of it."""
 
     def published(self, schema: str = "main_pendo") -> list[dict[str, Any]]:
         """What dbt has published, oldest first."""
@@ -141,16 +120,10 @@ class Published(Project):
 
 
 def write_project(folder: Path) -> Published:
-    for name in ("models", "seeds", "snapshots"):
-        (folder / name).mkdir(parents=True)
-    (folder / "dbt_project.yml").write_text(PROJECT)
-    (folder / "profiles.yml").write_text(SMALL_PROFILE)
-    (folder / "packages.yml").write_text(PACKAGES)
-    (folder / "models" / "_models.yml").write_text(json.dumps(YAML))
-    (folder / "seeds" / "seeded.csv").write_text("id,plan\nseeded,new\n")
-    (folder / "snapshots" / "snapped.sql").write_text(SNAPSHOT)
-    for name, sql in MODELS.items():
-        (folder / "models" / f"{name}.sql").write_text(sql)
+    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "packages.yml": PACKAGES}
+    files |= {"models/_models.yml": json.dumps(YAML), "snapshots/snapped.sql": SNAPSHOT}
+    write_files(folder, {**files, "seeds/seeded.csv": "id,plan\nseeded,new\n"})
     return Published(folder, folder / "small.duckdb")
 
 
@@ -171,16 +144,10 @@ def built_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(built_published: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Published:
     """The project after a `dbt build` that failed in places and a `dbt docs generate`."""
-    folder = tmp_path / "published"
-    database = folder / "small.duckdb"
-    shutil.copytree(built_published, folder, symlinks=True, ignore=shutil.ignore_patterns("logs"))
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     names = {*MODELS, "seeded", "snapped", "versioned"}
     sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in names})
-    return Published(folder, database)
+    return enter(built_published, tmp_path / "published", monkeypatch, Published, without=["logs"])
 
 
 @pytest.fixture
@@ -192,16 +159,6 @@ def elsewhere(project: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("DBT_PROJECT_DIR")
     monkeypatch.setenv("DBT_PROFILE", "small")
     return folder
-
-
-@pytest.fixture
-def written(sandbox: Sandbox) -> Callable[[], set[str]]:
-    """The visitors that a sync has written."""
-    return lambda: {name for name, held in sandbox.visitors.items() if held["custom"] == {"plan": "new"}}
-
-
-def statuses(ended: Ended) -> dict[str, str]:
-    return {result["sync"]: result["status"] for result in ended.json["results"]}
 
 
 def test_a_build_publishes_its_mapped_models_and_docs_nothing(project):
@@ -299,7 +256,7 @@ def test_hostile_text_arrives_as_it_was_written(project):
     declared = {"models": [{"name": "hostile", "config": {"meta": {"pendo": mapping}}}]}
     (project.folder / "models" / "hostile.yml").write_text(json.dumps(declared))
     (project.folder / "models" / "hostile.sql").write_text("select 'sound' as id")
-    project.dbt("run --select hostile", env={"HOSTILE": text})
+    project.dbt("run --select hostile", HOSTILE=text)
     (row,) = [row for row in project.published() if row["model"] == "hostile"]
     assert json.loads(row["mapping"]) == {**PEOPLE, "fields": {"plan": {"value": text}}}
 
@@ -341,7 +298,7 @@ def test_a_new_build_is_taken_by_the_next_sync(project, elsewhere, written):
     project.publish_again("broken", "after_broken", status="error")
     project.publish_again("broken", status="success")
     # Of the two builds of each model the latest counts, and what it says of another model's older one.
-    assert statuses(run_cli("sync", "--published", "--json")) == {"broken": "success", "after_broken": "skipped"}
+    assert run_cli("sync", "--published", "--json").statuses == {"broken": "success", "after_broken": "skipped"}
     assert written() == VISITORS | {"broken"}
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
@@ -366,7 +323,7 @@ def test_a_plan_takes_nothing(project, elsewhere, sandbox):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_models_are_selected_by_name(project, elsewhere, flags, syncs):
-    assert statuses(run_cli("sync", "--published", "--json", *flags).expect(0)).keys() == syncs
+    assert run_cli("sync", "--published", "--json", *flags).expect(0).statuses.keys() == syncs
     assert len(project.taken()) == len(syncs)
 
 
@@ -448,16 +405,16 @@ def test_a_sync_that_failed_leaves_its_build(project, elsewhere, sandbox, writte
     assert "untested is not in the warehouse" in str(run_cli("sync", "--published").expect(1).output).replace('"', "")
     assert left(project) == {"untested"}
     project.sql("create table main.untested as select 'untested' as id, 'new' as plan")
-    assert statuses(run_cli("sync", "--published", "--json").expect(0)) == {"untested": "success"}
+    assert run_cli("sync", "--published", "--json").expect(0).statuses == {"untested": "success"}
     assert left(project) == set()
     assert written() == VISITORS
 
 
 def test_a_build_of_which_rows_were_rejected_is_taken(project, elsewhere, sandbox):
     project.sql("insert into main.sound values ('odd', 'new')")
-    sandbox.fail(Fault("status", status=400, body="no such luck", body_contains='"odd"', times=None))
+    refuse(sandbox, "odd")
     ended = run_cli("sync", "--published", "--select", "sound", "--json").expect(1)
-    assert statuses(ended) == {"sound": "partial"}
+    assert ended.statuses == {"sound": "partial"}
     assert project.taken().keys() == {"sound"}
 
 
@@ -466,7 +423,7 @@ def test_fail_fast_and_limits_leave_the_rest(project, elsewhere, sandbox):
     assert project.taken() == {}
     project.sql("drop table main.sound")
     ended = run_cli("sync", "--published", "--fail-fast", "--json").expect(1)
-    never_tried = {sync for sync, status in statuses(ended).items() if status == "skipped"} - FAILED
+    never_tried = {sync for sync, status in ended.statuses.items() if status == "skipped"} - FAILED
     assert left(project) == never_tried | {"sound"}
 
 
@@ -476,7 +433,7 @@ def test_a_sync_that_another_run_is_at_leaves_its_build(project, elsewhere):
         lock = SyncLock(session, "main_pendo", "sound")
         lock.acquire("another run")
     ended = run_cli("sync", "--published", "--select", "sound", "untested", "--json").expect(1)
-    assert statuses(ended) == {"sound": "blocked", "untested": "success"}
+    assert ended.statuses == {"sound": "blocked", "untested": "success"}
     assert project.taken().keys() == {"untested"}
 
 
@@ -523,21 +480,19 @@ def test_the_package_is_installed_from_git_and_parses_without_a_warning(tmp_path
         subprocess.run(["git", *command], cwd=source, check=True)
     subprocess.run(["git", "clone", "-q", "--bare", source, bare], check=True)
     project = write_project(folder)
-    with (folder / "dbt_project.yml").open("a") as settings:
-        settings.write("flags: {validate_macro_args: true}\n")
+    project.settings("flags: {validate_macro_args: true}")
     (folder / "packages.yml").write_text(f"packages: [{{git: {json.dumps(bare.as_uri())}, revision: v1}}]\n")
     project.dbt("deps", "parse --warn-error --no-partial-parse", "run --select sound")
     assert [row["model"] for row in project.published()] == ["sound"]
 
 
 def test_where_the_schema_is_named_both_find_it(project, elsewhere, monkeypatch):
-    with (project.folder / "dbt_project.yml").open("a") as settings:
-        # How the project quotes its own names is nothing to dbt-pendo's.
-        settings.write("vars: {dbt_pendo: {schema: of_the_project}}\nquoting: {identifier: false}\n")
+    # How the project quotes its own names is nothing to dbt-pendo's.
+    project.settings("vars: {dbt_pendo: {schema: of_the_project}}\nquoting: {identifier: false}")
     project.dbt("run --select sound")
     assert '"of_the_project"."pendo_builds"' in project.log
     # The environment wins.
-    project.dbt("run --select sound", env={"DBT_PENDO_SCHEMA": "of_the_environment"})
+    project.dbt("run --select sound", DBT_PENDO_SCHEMA="of_the_environment")
     assert len(project.published("of_the_project")) == len(project.published("of_the_environment")) == 1
     plan = ("plan", "--published", "--project-dir", str(project.folder))
     assert "in of_the_project.pendo_builds" in run_cli(*plan).expect(0).stdout

@@ -17,22 +17,18 @@ from harness import (
     Project,
     build_once,
     custom,
+    enter,
+    project_yaml,
     run_cli,
-    run_dbt_commands,
     sent_events,
     sent_ids,
+    write_files,
     writes,
 )
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: snapped
-version: "1.0.0"
-config-version: 2
-profile: small
-on-run-end: ["{{ dbt_pendo.publish(results) }}"]
-"""
+PROJECT = project_yaml("snapped", 'on-run-end: ["{{ dbt_pendo.publish(results) }}"]')
 VERSIONS = {
     "name": "versions",
     "object": "track_event",
@@ -78,11 +74,7 @@ class Snapped(Project):
 
     def take(self, *days: int) -> None:
         """Takes the snapshots of some days."""
-        run_dbt_commands(
-            [["snapshot", "--profiles-dir", ".", "--vars", json.dumps({"day": day})] for day in days],
-            cwd=self.folder,
-            env={"SMALL_DUCKDB_PATH": self.database.name},
-        )
+        self.dbt(*(f"snapshot --vars 'day: {day}'" for day in days))
 
     def planned(self, *args: str) -> dict[str, tuple[int, int]]:
         """What a plan would send of each sync, and how many of its rows are invalid."""
@@ -92,24 +84,19 @@ class Snapped(Project):
 
 
 def write_project(folder: Path) -> Snapped:
-    (folder / "snapshots").mkdir()
-    (folder / "models").mkdir()
     (folder / "dbt_packages").mkdir()
     (folder / "dbt_packages" / "dbt_pendo").symlink_to(REPOSITORY, target_is_directory=True)
-    (folder / "packages.yml").write_text(f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n")
-    (folder / "dbt_project.yml").write_text(PROJECT)
-    (folder / "profiles.yml").write_text(SMALL_PROFILE)
-    for name, sql in IN_SQL.items():
-        (folder / "snapshots" / f"{name}.sql").write_text(sql)
     days = [" union all ".join(f"select '{key}' as id, '{plan}' as plan" for key, plan in day.items()) for day in DAYS]
     model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[var('day')] }}}}"
-    (folder / "models" / "people_now.sql").write_text(model)
     common = {"schema": "main", "unique_key": "id", "strategy": "check", "check_cols": ["plan"]}
     declared = [
         {"name": name, "relation": "ref('people_now')", "config": {**common, **config, "meta": {"pendo": PEOPLE}}}
         for name, config in IN_YAML.items()
     ]
-    (folder / "snapshots" / "in_yaml.yml").write_text(json.dumps({"snapshots": declared}))
+    files = {f"snapshots/{name}.sql": sql for name, sql in IN_SQL.items()}
+    files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/people_now.sql": model}
+    files |= {"packages.yml": f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n"}
+    write_files(folder, {**files, "snapshots/in_yaml.yml": json.dumps({"snapshots": declared})})
     return Snapped(folder, folder / "small.duckdb")
 
 
@@ -134,14 +121,10 @@ def snapped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Snapped:
     """The project on its last day, or on the day that a test names; Pendo knows everybody."""
-    folder = tmp_path / "snapped"
-    shutil.copytree(built_days[getattr(request, "param", 2)], folder, symlinks=True)
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(folder / "small.duckdb"))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b", "c", "d", "e"])
-    return Snapped(folder, folder / "small.duckdb")
+    day = getattr(request, "param", 2)
+    return enter(built_days[day], tmp_path / "snapped", monkeypatch, Snapped, without=["logs"])
 
 
 def test_the_current_rows_are_planned_and_events_have_every_version(snapped, sandbox):
