@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from endpoint import TOKEN, Endpoint, dripping
-from harness import PEOPLE, SmallProject, run_cli
+from harness import PEOPLE, SmallProject, expect_in, run_cli
 
 from dbt_pendo.alerts import post as webhooks
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -154,7 +154,7 @@ def test_a_full_resync(people, endpoint):
     assert endpoint.told() == ""
     # Another mapping is another row.
     people.annotate("people", {**PEOPLE, "nulls": "skip", "fields": {"plan": {"column": "plan", "type": "string"}}})
-    assert people.sync().result()["planned"]["changed"] == 150
+    assert people.sync().planned["changed"] == 150
     assert "everything is sent again, 150 rows" in endpoint.told()
 
     people.sync()
@@ -206,8 +206,7 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sand
     people.sync(status=1)
     assert endpoint.told() == ""
     (document,) = other.messages
-    assert document["run_id"] == run_id(people)
-    assert document["command"] == f"dbt-pendo show {run_id(people)}"
+    assert (document["run_id"], document["command"]) == (run_id(people), f"dbt-pendo show {run_id(people)}")
     assert (document["project"], document["target"], document["schema"]) == ("small", "dev", "main")
     assert document["events"] == ["failure"]
     (entry,) = document["syncs"]
@@ -231,8 +230,7 @@ def test_hostile_names_are_text(project, sandbox, endpoint):
     sandbox.fail(Fault(status=400, body="<https://evil.example|click> `x`", path="/custom/", times=None))
     project.sync(status=1)
     text = endpoint.told()
-    assert "• `&lt;!channel&gt; &amp; *all*` (visitor): failed" in text
-    assert "&lt;https://evil.example|click&gt; 'x'" in text
+    expect_in(text, "• `&lt;!channel&gt; &amp; *all*` (visitor): failed", "&lt;https://evil.example|click&gt; 'x'")
     assert not re.search(r"<|>|&(?!amp;|lt;|gt;)", text)
 
 
@@ -279,8 +277,7 @@ def test_a_receiver_that_does_not_take_it_changes_nothing(people, sandbox, endpo
     sandbox.fail(DISLIKED)
     endpoint.replies = list(replies)
     ended = run_cli("sync").expect(1)
-    assert f"No alert to PENDO_ALERT_URL: {complaint}" in ended.stdout
-    assert "9 delivered, 1 rejected" in ended.stdout
+    expect_in(ended.stdout, f"No alert to PENDO_ALERT_URL: {complaint}", "9 delivered, 1 rejected")
     assert len(endpoint.calls) == len(replies)
     # It has had its chance.
     endpoint.calls.clear()
@@ -390,8 +387,7 @@ def test_the_results_are_those_of_a_run_without_alerts(people, sandbox, endpoint
     assert len(endpoint.calls) == 2
     alert(people)
     people.run("reset").expect(0)
-    assert outcome(people, 1) == with_alerts
-    assert len(endpoint.calls) == 2
+    assert (outcome(people, 1), len(endpoint.calls)) == (with_alerts, 2)
 
 
 def test_a_run_log_that_cannot_be_read_is_no_reason_to_be_silent(people, sandbox, endpoint):
@@ -406,8 +402,7 @@ def test_a_run_log_that_cannot_be_read_is_no_reason_to_be_silent(people, sandbox
 def test_a_mistake_in_the_project_is_one_of_configuration(people, endpoint):
     alert(people, {"url": "PENDO_ALERT_URL", "event": ["failure"]})
     ended = run_cli("sync").expect(2)
-    assert "vars.dbt_pendo.alerts[0]: unknown key `event`." in ended.stderr
-    assert "Did you mean `events`?" in ended.stderr
+    expect_in(ended.stderr, "vars.dbt_pendo.alerts[0]: unknown key `event`.", "Did you mean `events`?")
 
 
 def test_the_url_shows_nowhere(people, sandbox, endpoint, tmp_path):

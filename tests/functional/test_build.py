@@ -60,8 +60,7 @@ def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(gated, written, ask
     ended = build(*args, "--concurrency", "2", "--region=us", "--no-require-tests", "--json", "--warn-error")
     assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
     # A test that warns is an error to dbt then; what was built is synced all the same, and the status tells.
-    assert ended.status == 1
-    assert written() == {"sound", "warned"}
+    assert (ended.status, written()) == (1, {"sound", "warned"})
     document = json.loads(ended.stdout)
     assert {one["sync"] for one in document["results"] if one["status"] == "success"} == {"sound", "warned"}
     assert "Running with dbt=" in ended.stderr

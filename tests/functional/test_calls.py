@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, sent_ids
+from harness import CLICKS, PEOPLE, SmallProject, sent_ids
 
 from dbt_pendo.history import calls as call_log
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -90,8 +90,7 @@ def test_failed_calls_and_those_of_a_row(people, sandbox):
     assert failed == [call for call in everything if call["failed"]]
     assert {call["status"] for call in failed} == {400}
     of_row = people.run("show", "--row", "u-5", "--json").expect(0).json["results"]
-    assert of_row == [call for call in everything if call["keys"] and "u-5" in call["keys"]]
-    assert len(of_row) == 1
+    assert (of_row, len(of_row)) == ([call for call in everything if call["keys"] and "u-5" in call["keys"]], 1)
     printed = people.run("show", "--failed").expect(0).stdout
     assert '"visitorId": "u-3"' in printed
     assert "No such call was kept." in people.run("show", "--row", "nobody").expect(0).stdout
@@ -149,14 +148,7 @@ def test_masked_ids_can_still_be_asked_for(people, sandbox, monkeypatch):
 
 
 def test_events_and_their_ids(project, sandbox):
-    mapping = {
-        "object": "track_event",
-        "event": "Paid",
-        "event_id": "id",
-        "visitor_id": "who",
-        "timestamp": "at",
-        "properties": {"plan": "plan"},
-    }
+    mapping = {**CLICKS, "event": "Paid", "visitor_id": "who", "properties": {"plan": "plan"}}
     rows = "select 'e-' || range as id, 'u-' || range as who, now() as at, 'pro' as plan from range(5)"
     project.model("paid", mapping, rows)
     refuse(sandbox, "u-2", "no such visitor")

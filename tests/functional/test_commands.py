@@ -9,7 +9,19 @@ import subprocess
 import sys
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, Ended, SmallProject, bodies, custom, planned, run_cli, run_process, writes
+from harness import (
+    PEOPLE,
+    PEOPLE_ROWS,
+    Ended,
+    SmallProject,
+    bodies,
+    custom,
+    expect_in,
+    planned,
+    run_cli,
+    run_process,
+    writes,
+)
 
 from dbt_pendo import __version__
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -87,8 +99,7 @@ def test_the_group_lists_its_commands():
 def test_as_a_process(sample, sandbox):
     assert __version__ in run_process("--version").expect(0).stdout
     ended = run_process("sync", "--json", "--select", "pendo_visitors").expect(0)
-    assert ended.stderr == ""
-    assert ended.result()["delivered"] == 102
+    assert (ended.stderr, ended.result()["delivered"]) == ("", 102)
     plain = run_process("sync").expect(0)
     assert plain.stderr == ""
     assert "\x1b" not in plain.stdout
@@ -124,10 +135,7 @@ def test_json_of_a_run_that_fails_in_places(people):
     for command in ("check", "plan", "sync"):
         ended = people.run(command, "--json")
         assert ended.status == (1 if command == "sync" else 2)
-        assert {result["sync"]: result["status"] for result in ended.json["results"]} == {
-            "bad": "error",
-            "people": "success",
-        }
+        assert ended.statuses == {"bad": "error", "people": "success"}
 
 
 def test_json_of_an_error(people):
@@ -248,8 +256,7 @@ def test_selection_is_dbts_own(family, args, expected):
 
 def test_a_sync_of_a_selection_leaves_the_rest_alone(family, sandbox):
     family.sync("-s", "clicks", "late", "--json", "-x")
-    assert custom(sandbox.visitors) == {"a": {}, "b": {}, "v": {}}
-    assert len(sandbox.events) == 24
+    assert (custom(sandbox.visitors), len(sandbox.events)) == ({"a": {}, "b": {}, "v": {}}, 24)
     assert family.tables() >= {"clicks__ledger", "late__ledger"}
     assert "people__ledger" not in family.tables()
 
@@ -305,8 +312,7 @@ def test_the_projects_own_target_path(people):
 
 
 def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, sandbox, monkeypatch):
-    with (people.folder / "dbt_project.yml").open("a") as project_file:
-        project_file.write("vars:\n  dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}\n")
+    people.settings("vars: {dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}}")
     people.sync()
     assert people.schemas() == {"from_project"}
     monkeypatch.setenv("DBT_PENDO_SCHEMA", "from_environment")
@@ -344,8 +350,7 @@ def test_a_line_a_sync_and_a_summary(people):
     assert ended.stderr == ""
     assert "\x1b" not in ended.stdout
     lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in ended.stdout.splitlines()]
-    assert lines[0] == f"Running with dbt-pendo={__version__}"
-    assert lines[1] == "Found 2 syncs in manifest.json"
+    assert (lines[0], lines[1]) == (f"Running with dbt-pendo={__version__}", "Found 2 syncs in manifest.json")
     reason = "its table as it is, not built by `dbt build`"
     assert re.fullmatch(rf"1 of 2 START sync track_event clicks \.+ \[RUN, {reason}\]", lines[3])
     assert re.fullmatch(r"1 of 2 OK synced track_event clicks \.+ \[12 delivered in \d+\.\d\ds\]", lines[4])
@@ -361,8 +366,7 @@ def test_what_went_wrong_is_told_with_what_to_do(people, sandbox):
     people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x'), (null, 'x')) rows(id, plan)")
     ended = people.run("sync").expect(0)
     assert re.search(r"WARN synced visitor people \.+ \[1 delivered, 1 missing, 1 invalid in", ended.stdout)
-    assert "Pendo does not know this id (1, e.g. stranger)" in ended.stdout
-    assert "Completed with warnings." in ended.stdout
+    expect_in(ended.stdout, "Pendo does not know this id (1, e.g. stranger)", "Completed with warnings.")
     sandbox.fail(Fault("status", status=400, body="no", path="/value", times=None))
     ended = people.run("sync", "--full-refresh").expect(1)
     assert re.search(r"ERROR syncing visitor people", ended.stdout)
@@ -387,8 +391,7 @@ def test_quiet_prints_errors_only(people, flag):
 def test_log_lines_are_json_like_dbts(people, command):
     people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     ended = people.run(command, "--log-format", "json")
-    assert ended.status == (1 if command == "sync" else 2)
-    assert ended.stderr == ""
+    assert (ended.status, ended.stderr) == (1 if command == "sync" else 2, "")
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
     for line in lines:
         assert set(line) == {"data", "info"}
@@ -487,8 +490,7 @@ def test_events_follow_the_api_url(people, sandbox, monkeypatch):
 def test_concurrency(people, sandbox):
     people.model("clicks", CLICKS, CLICK_ROWS)
     people.sync("--concurrency", "1", "--select", "clicks")
-    assert sandbox.peak_concurrency == 1
-    assert len(sandbox.events) == 12
+    assert (sandbox.peak_concurrency, len(sandbox.events)) == (1, 12)
 
 
 def test_faults_that_pass_are_retried_and_counted(people, sandbox, monkeypatch):
@@ -510,8 +512,7 @@ def test_faults_that_pass_are_retried_and_counted(people, sandbox, monkeypatch):
 
 def test_the_sandbox_lists_its_switches():
     output = run_cli("sandbox", "--switches").expect(0).stdout
-    assert "error_items" in output
-    assert "event_arrays" in output
+    expect_in(output, "error_items", "event_arrays")
 
 
 @pytest.mark.parametrize(
@@ -539,8 +540,6 @@ def test_the_demo(tmp_path):
         "pendo_payments": 11,
         "pendo_usage": 25,
     }
-    assert "105 visitors" in ended.stdout
-    assert "16 accounts" in ended.stdout
-    assert "600 track events" in ended.stdout
+    expect_in(ended.stdout, "105 visitors", "16 accounts", "600 track events")
     # Not into a folder that is in use.
     assert "not empty" in run_cli("demo", "--keep", str(tmp_path / "kept")).expect(2).stderr

@@ -105,7 +105,7 @@ def test_what_it_published_is_synced(project, written):
     ]
     shutil.rmtree(project.target)
     ended = run_cli("sync", "--published", "--json").expect(0)
-    messages = {result["sync"]: result["message"] for result in ended.json["results"]}
+    messages = ended.messages
     assert messages == {
         "sound": "skipped: `dbt run --empty` built it without all its rows",
         "by_column": None,

@@ -95,8 +95,7 @@ def test_only_what_changed_since_is_sent_again(in_cloud, make_run, sandbox):
     assert {sync: result for sync, (result, _) in statuses(ended).items()} == dict.fromkeys(
         ("people", "tested", "broken"), "success"
     )
-    assert held(sandbox) == PLANS
-    assert len(writes(sandbox.requests)) == sent + 1
+    assert (held(sandbox), len(writes(sandbox.requests))) == (PLANS, sent + 1)
 
 
 def test_steps_of_one_run_count_together(in_cloud, make_run, sandbox, built_in_cloud):
@@ -107,8 +106,7 @@ def test_steps_of_one_run_count_together(in_cloud, make_run, sandbox, built_in_c
     ) in ended.stdout
     # People was built by an earlier step than the manifest's; the test that failed ran in a later one.
     results = {result["sync"]: result["status"] for result in in_cloud.results()["results"]}
-    assert results == {"people": "success", "tested": "skipped", "broken": "success"}
-    assert held(sandbox) == PLANS
+    assert (results, held(sandbox)) == ({"people": "success", "tested": "skipped", "broken": "success"}, PLANS)
     last = json.loads((built_in_cloud / "steps" / "not_people" / "manifest.json").read_text())
     assert in_cloud.results()["metadata"]["manifest_invocation_id"] == last["metadata"]["invocation_id"]
 
@@ -153,8 +151,7 @@ def test_steps_that_are_not_listed_are_found_by_number(in_cloud, dbt_cloud, make
 def test_selection_is_by_the_manifest_of_the_run(in_cloud, make_run, sandbox):
     make_run("run", "docs")
     ended = in_cloud.sync("--dbt-cloud-run-id", "123", "--select", "plans+", "--target-path", "target")
-    assert statuses(ended).keys() == {"people"}
-    assert held(sandbox) == {**PLANS, "c": {}, "d": {}}
+    assert (statuses(ended).keys(), held(sandbox)) == ({"people"}, {**PLANS, "c": {}, "d": {}})
 
 
 def test_the_artifacts_are_kept_for_a_day(in_cloud, make_run):

@@ -7,19 +7,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, custom, planned, sent_events, writes
+from harness import CLICKS, PEOPLE, SmallProject, custom, planned, sent_events, writes
 
 from dbt_pendo.sandbox import Sandbox
 
 MODEL = "xs"
 ROWS = "select 'x' || range as id, 'p' as plan, now()::timestamp - to_seconds(range) as ts from range(50)"
-EVENT: dict[str, Any] = {
-    "object": "track_event",
-    "event": "Clicked",
-    "event_id": "id",
-    "visitor_id": "id",
-    "timestamp": "ts",
-}
+EVENT: dict[str, Any] = {**CLICKS, "timestamp": "ts"}
 NEW_COLUMNS = ("destination", "commit_number")
 
 
@@ -53,9 +47,9 @@ def test_a_sync_that_changes_its_object_delivers_all(visitors, sandbox):
 
     # A mistake: back, and to events once more. None is sent twice, and visitors are known as well.
     visitors.annotate(MODEL, PEOPLE)
-    assert visitors.sync().result()["planned"] == planned(unchanged=50)
+    assert visitors.sync().planned == planned(unchanged=50)
     visitors.annotate(MODEL, EVENT)
-    assert visitors.sync().result()["planned"] == planned(unchanged=50)
+    assert visitors.sync().planned == planned(unchanged=50)
     assert times_sent(sandbox) == {1}
 
 
@@ -63,11 +57,11 @@ def test_events_of_another_app_go_to_that_app(project, sandbox):
     project.model(MODEL, EVENT, ROWS)
     project.sync()
     project.annotate(MODEL, {**EVENT, "app": "web"})
-    assert project.sync().result()["planned"] == planned(added=50)
+    assert project.sync().planned == planned(added=50)
     assert times_sent(sandbox) == {2}
-    assert project.sync().result()["planned"] == planned(unchanged=50)
+    assert project.sync().planned == planned(unchanged=50)
     project.annotate(MODEL, EVENT)
-    assert project.sync().result()["planned"] == planned(unchanged=50)
+    assert project.sync().planned == planned(unchanged=50)
 
 
 def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
@@ -75,7 +69,7 @@ def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
     visitors.sql("update main_pendo.pendo_runs set logged_at = logged_at + interval 30 days")
     for plan in ("q", "p"):
         visitors.sql(f"update main.xs set plan = '{plan}' where id = 'x7'")
-        assert visitors.sync().result()["planned"] == planned(changed=1, unchanged=49)
+        assert visitors.sync().planned == planned(changed=1, unchanged=49)
         assert custom(sandbox.visitors)["x7"]["plan"] == plan
     story = visitors.run("row", MODEL, "x7", "--json").expect(0).result()
     assert [entry["run_id"] for entry in story["ledger"]] == sorted(
@@ -94,10 +88,10 @@ def test_a_ledger_of_an_earlier_version_is_carried_on(project, sandbox, mapping)
     before = project.rows("main_pendo.xs__ledger order by all")
     sandbox.forget_requests()
 
-    assert project.plan().result()["planned"] == planned(unchanged=50)
+    assert project.plan().planned == planned(unchanged=50)
     for command in (("check",), ("runs",), ("show", "last"), ("row", MODEL, "x7"), ("report",)):
         project.run(*command).expect(0)
-    assert project.sync().result()["planned"] == planned(unchanged=50)
+    assert project.sync().planned == planned(unchanged=50)
     assert not [request for request in writes(sandbox.requests) if not re.search(rb"^(\{\}|\[\])?$", request.body)]
     after = project.rows("main_pendo.xs__ledger order by all")
     assert [{name: row[name] for name in row if name not in NEW_COLUMNS} for row in after] == before

@@ -68,15 +68,14 @@ def test_odd_event_ids_and_texts(project, sandbox):
         event(f"did {odd}", odd, "2026-05-01", {"button": f"plan of {odd}"}) for odd in ODD_IDS
     )
     sandbox.forget_requests()
-    assert project.sync().result()["planned"] == planned(unchanged=len(ODD_IDS))
+    assert project.sync().planned == planned(unchanged=len(ODD_IDS))
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 2, 100])
 def test_events_and_batch_sizes(project, sandbox, batch_size):
     project.model("clicks", {**CLICKS, **({"batch_size": batch_size} if batch_size else {})}, CLICK_ROWS)
     result = project.sync().result()
-    assert result["planned"] == planned(added=3)
-    assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
+    assert (result["planned"], canonical(sandbox.events)) == (planned(added=3), canonical(CLICK_EVENTS))
     sent = bodies(sandbox.requests, "/data/track")
     # A batch of one is a bare object, a larger one an array.
     sizes = {None: [0, 0, 0], 1: [0, 0, 0], 2: [0, 2], 100: [3]}[batch_size]
@@ -164,9 +163,8 @@ def test_a_bad_event_does_not_sink_its_neighbours(project, sandbox):
     # They come again, alone; the others do not.
     sandbox.clear_faults()
     sandbox.forget_requests()
-    assert project.sync().result()["planned"] == planned(added=4, unchanged=36)
-    assert len(sent_events(sandbox.requests)) == 4
-    assert len(sandbox.events) == 40
+    assert project.sync().planned == planned(added=4, unchanged=36)
+    assert (len(sent_events(sandbox.requests)), len(sandbox.events)) == (4, 40)
 
 
 def test_an_event_is_not_sent_again_when_its_row_changes(project, sandbox):
@@ -174,7 +172,7 @@ def test_an_event_is_not_sent_again_when_its_row_changes(project, sandbox):
     project.sync()
     sandbox.forget_requests()
     project.sql("update main.clicks set button = 'other', done_at = timestamp '2026-06-01'")
-    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert project.sync().planned == planned(unchanged=3)
     assert writes(sandbox.requests) == []
 
 
@@ -183,7 +181,7 @@ def test_nor_when_the_mapping_changes(project, sandbox):
     project.sync()
     sandbox.forget_requests()
     project.annotate("clicks", {**CLICKS, "event": "Pressed", "properties": {"key": "button"}})
-    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert project.sync().planned == planned(unchanged=3)
     assert writes(sandbox.requests) == []
 
 
@@ -193,16 +191,16 @@ def test_full_refresh_sends_events_again(project, sandbox):
     result = project.sync("--full-refresh").result()
     assert result["planned"] == planned(changed=3)
     assert canonical(sandbox.events) == canonical([*CLICK_EVENTS, *CLICK_EVENTS])
-    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert project.sync().planned == planned(unchanged=3)
 
 
 def test_an_event_whose_id_was_doubled_for_a_while_is_sent_once(project, sandbox):
     project.model("clicks", CLICKS, CLICK_ROWS)
     project.sync()
     project.sql("insert into main.clicks select * from main.clicks where id = 'e1'")
-    assert project.sync().result()["planned"] == planned(unchanged=2, invalid=2)
+    assert project.sync().planned == planned(unchanged=2, invalid=2)
     project.build("clicks", CLICK_ROWS)
-    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert project.sync().planned == planned(unchanged=3)
     assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
 
 

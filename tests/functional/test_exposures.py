@@ -20,6 +20,7 @@ from harness import (
     build_once,
     custom,
     enter,
+    expect_in,
     project_yaml,
     run_cli,
     run_process,
@@ -360,8 +361,7 @@ def test_a_file_of_somebody_else_is_left_as_it_is(lineage, text):
     lineage.file.write_bytes(before)
     for more in ([], ["--check"]):
         stderr = lineage.exposures(*more, status=2).stderr
-        assert f"{FILE} was not written by dbt-pendo" in stderr
-        assert "--output" in stderr
+        expect_in(stderr, f"{FILE} was not written by dbt-pendo", "--output")
     assert lineage.file.read_bytes() == before
 
 
@@ -400,8 +400,7 @@ def test_a_name_that_is_taken(told):
 def test_two_syncs_that_would_be_one_exposure(lineage):
     lineage.annotate("teams", [{**PEOPLE, "name": "facts-1"}, {**PEOPLE, "name": "facts_1"}])
     stderr = lineage.exposures(status=2).stderr
-    assert "teams.facts-1" in stderr
-    assert "teams.facts_1 would both be the exposure pendo_teams__facts_1" in stderr
+    expect_in(stderr, "teams.facts-1", "teams.facts_1 would both be the exposure pendo_teams__facts_1")
 
 
 def test_a_wrong_mapping_is_told_as_by_every_command(lineage):
@@ -432,5 +431,4 @@ def test_syncs_work_beside_exposures(told, sandbox, monkeypatch):
     told.check("--select", "people")
     told.plan("--select", "people")
     ended = told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2")
-    assert ended.result()["sync"] == "versioned_v2"
-    assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}
+    assert (ended.result()["sync"], custom(sandbox.visitors)) == ("versioned_v2", {"a": {"plan": "v2"}})

@@ -6,14 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, Ended, SmallProject, custom, writes
+from harness import PEOPLE, PEOPLE_ROWS, Ended, SmallProject, custom, expect_in, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 ROWS = "select 'a' as id, 'pro' as plan, 3 as seats, 1.5::double as mrr, true as active, date '2026-01-02' as since"
 MAPPING = {
-    "object": "visitor",
-    "visitor_id": "id",
+    **PEOPLE,
     "fields": {"plan": "plan", "Seat_Count": "seats", "mrr": "mrr", "active": "active", "since": "since"},
 }
 
@@ -41,8 +40,7 @@ def named(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     sandbox.add_field("visitor", "custom", "SFDC_Profile", "string")
     sandbox.add_field("visitor", "agent", "f7", "boolean", display_name="is.active")
     mapping = {
-        "object": "visitor",
-        "visitor_id": "id",
+        **PEOPLE,
         "fields": {
             "Plan Name": "plan",
             "Größe, ca. (m²)": "seats",
@@ -184,8 +182,7 @@ def test_events_have_no_fields(people, sandbox, monkeypatch):
     assert "[no fields]" in people.run("fields").expect(0).stdout
     sandbox.forget_requests()
     document = fields(people, "--select", "clicks").json
-    assert (document["results"][0]["status"], document["unmapped"]) == ("success", [])
-    assert sandbox.requests == []
+    assert (document["results"][0]["status"], document["unmapped"], sandbox.requests) == ("success", [], [])
 
 
 def test_missing_fields_and_what_may_have_been_meant(people, sandbox):
@@ -240,8 +237,7 @@ def test_two_names_of_one_field(people, sandbox):
     assert states(ended) == {"f7": "ok", "Customer Tier": "duplicate", "customer": "missing"}
     for command in ("fields", "check", "sync"):
         told = people.run(command).expect(2).stdout
-        assert "people: `Customer Tier` and `f7` are the same custom field, `f7`." in told
-        assert "Map each field once." in told
+        expect_in(told, "people: `Customer Tier` and `f7` are the same custom field, `f7`.", "Map each field once.")
     assert writes(sandbox.requests) == []
     # The same name in another group is another field.
     twice = {"f7": "plan", "Customer Tier": {"column": "plan", "group": "agent"}}
@@ -257,8 +253,7 @@ def test_a_display_name_of_two_fields(people, sandbox):
     assert states(fields(people, status=2)) == {"Tier": "ambiguous"}
     for command in (["fields", "--create"], ["check"], ["sync"]):
         told = people.run(*command).expect(2).stdout
-        assert "Pendo has 2 custom fields that `Tier` may mean: `f7` or `f8`." in told
-        assert "by its key" in told
+        expect_in(told, "Pendo has 2 custom fields that `Tier` may mean: `f7` or `f8`.", "by its key")
     assert writes(sandbox.requests) == []
     people.annotate("people", PEOPLE | {"fields": {"f8": "plan"}})
     people.sync()
@@ -277,8 +272,7 @@ def test_a_key_that_is_refused(people, sandbox, monkeypatch):
     people.model("more", PEOPLE, PEOPLE_ROWS)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key")
     ended = fields(people, status=2)
-    assert {result["status"] for result in ended.json["results"]} == {"error"}
-    assert ended.json["unmapped"] == []
+    assert ({result["status"] for result in ended.json["results"]}, ended.json["unmapped"]) == ({"error"}, [])
     assert len(sandbox.requests) == 1
 
 

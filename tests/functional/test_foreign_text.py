@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from endpoint import Endpoint
-from harness import Ended, SmallProject, run_cli, run_process
+from harness import PEOPLE, Ended, SmallProject, run_cli, run_process
 from report_file import read_report
 
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -19,11 +19,7 @@ SHOWN = r"u\x1b[2J\x1b]0;x\x07\u202e1\n::error::forged [red]x[/red] #\x23[error]
 MODEL = "m\u202e\x7f[/red]##[error]"
 MODEL_SHOWN = r"m\u202e\x7f[/red]#\x23[error]"
 COLUMN = "::error::plan\u202e"
-MAPPING = {
-    "object": "visitor",
-    "visitor_id": "id",
-    "fields": {HOSTILE: COLUMN, "seats": {"column": "seats", "type": "integer"}},
-}
+MAPPING = {**PEOPLE, "fields": {HOSTILE: COLUMN, "seats": {"column": "seats", "type": "integer"}}}
 ROWS = f"""
     select '{HOSTILE}' || key as id, '{HOSTILE}' || key as "{COLUMN}", seats
     from (values ('known', '1'), ('rejected', '1'), ('missing', '1'), ('invalid', '{HOSTILE}')) rows(key, seats)

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from harness import SMALL_PROFILE, Project, build_once, enter, project_yaml, write_files, writes
+from harness import SMALL_PROFILE, Project, build_once, enter, expect_in, project_yaml, write_files, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -160,8 +160,7 @@ def test_tests_of_their_own_command_count_as_well(gated, written):
         in gated.run("sync", "--only-built").expect(2).output
     )
     statuses = gated.statuses_of("--require-tests", "--select", "sound", "failed_test")
-    assert statuses == {"sound": "success", "failed_test": "skipped"}
-    assert written() == {"sound"}
+    assert (statuses, written()) == ({"sound": "success", "failed_test": "skipped"}, {"sound"})
 
 
 def test_only_what_was_built(gated, written):
@@ -183,9 +182,7 @@ def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(gated
     for command in ("sync", "plan", "check", "verify", "fields"):
         message = gated.run(command, "--target", "other", "--select", "sound", "--json").expect(2).output
         assert message.count("is not in the warehouse") >= 1, command
-        assert "The last `dbt build` did not build it" in message
-        assert "`--only-built`" in message
-        assert "`dbt build --select sound`" in message
+        expect_in(message, "The last `dbt build` did not build it", "`--only-built`", "`dbt build --select sound`")
     assert skipped(gated.statuses_of("--target", "other", "--only-built")) == set(SYNCS) - {"untested"}
     assert written() == {"untested"}
     # What dbt says it has built was there: to build it once more is all that can be advised.

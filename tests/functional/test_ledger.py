@@ -97,7 +97,7 @@ def test_invalid_rows_are_not_logged_again_each_run(people):
 
     for _ in range(3):
         # They are counted in each run all the same.
-        assert people.sync().result()["planned"]["invalid"] == 4
+        assert people.sync().planned["invalid"] == 4
         assert sorted(invalid()) == [("far", "plan: 'x' is not a whole number"), ("twice", "2 rows have this key")]
     # Another value is another reason.
     people.sql("update main.people set plan = 'y' where id = 'far'")
@@ -136,7 +136,7 @@ def test_missing_and_rejected_rows_come_again(people, sandbox):
     sandbox.add_visitors(["stranger"])
     result = people.sync().result()
     assert (result["status"], result["delivered"]) == ("success", 2)
-    assert people.sync().result()["planned"] == planned(unchanged=3, invalid=4)
+    assert people.sync().planned == planned(unchanged=3, invalid=4)
     assert people.statuses("people") == {
         "a": "delivered",
         "stranger": "delivered",
@@ -151,13 +151,13 @@ def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(peop
     people.sync()
     refuse(sandbox, "a")
     people.build("people", "select 'a' as id, '4' as plan")
-    assert people.sync(status=1).result()["planned"] == planned(changed=1)
+    assert people.sync(status=1).planned == planned(changed=1)
     # The refusal may have come after the data was applied: what Pendo holds is not known.
     people.build("people", "select 'a' as id, '3' as plan")
-    assert people.sync(status=1).result()["planned"] == planned(changed=1)
+    assert people.sync(status=1).planned == planned(changed=1)
     sandbox.clear_faults()
-    assert people.sync().result()["planned"] == planned(changed=1)
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert people.sync().planned == planned(changed=1)
+    assert people.sync().planned == planned(unchanged=1)
 
 
 def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(people, sandbox):
@@ -167,11 +167,11 @@ def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(people, sandbox)
     sandbox.add_field("visitor", "custom", "plan", "integer")
     people.build("people", "select 'a' as id, '4' as plan")
     assert people.sync().result()["missing"] == 1
-    assert people.sync().result()["planned"] == planned(changed=1)
+    assert people.sync().planned == planned(changed=1)
     sandbox.add_visitors(["a"])
     people.sync()
     assert custom(sandbox.visitors) == {"a": {"plan": 4}}
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert people.sync().planned == planned(unchanged=1)
 
 
 def change_source(mapping: dict[str, Any]) -> None:
@@ -200,8 +200,8 @@ def test_a_changed_mapping_resends_visitors(project, sandbox, change):
     project.sync()
     change(mapping)
     project.annotate("people", mapping)
-    assert project.sync().result()["planned"] == planned(changed=2)
-    assert project.sync().result()["planned"] == planned(unchanged=2)
+    assert project.sync().planned == planned(changed=2)
+    assert project.sync().planned == planned(unchanged=2)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_change_that_sends_nothing_else_resends_nothing(people, sandbox, chang
     people.sync()
     sandbox.forget_requests()
     people.annotate("people", {**PEOPLE, **change})
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert people.sync().planned == planned(unchanged=1)
     assert writes(sandbox.requests) == []
 
 
@@ -222,7 +222,7 @@ def test_a_column_that_is_not_mapped_may_change(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan, 1 as other")
     people.sync()
     people.build("people", "select 2 as other, '3' as plan, 'a' as id, 3 as another")
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert people.sync().planned == planned(unchanged=1)
 
 
 def test_the_run_log(people, sandbox):
@@ -291,7 +291,7 @@ def test_a_plan_stores_nothing(people, sandbox):
     people.sync()
     ledger, changes, runs = (people.rows(f"main_pendo.{table}") for table in sorted(people.tables()))
     people.sql("update main.people set plan = '7' where id = 'a'")
-    assert people.plan().result()["planned"] == planned(added=2, changed=1, unchanged=1, invalid=3)
+    assert people.plan().planned == planned(added=2, changed=1, unchanged=1, invalid=3)
     assert [people.rows(f"main_pendo.{table}") for table in sorted(people.tables())] == [ledger, changes, runs]
 
 
@@ -305,9 +305,9 @@ def test_a_plan_says_what_a_sync_does(people):
         "union all select null, '1' union all select 'v11', '1'",
     )
     expected = planned(added=10, changed=9, removed=10, unchanged=30, invalid=3)
-    assert people.plan().result()["planned"] == expected
-    assert people.sync().result()["planned"] == expected
-    assert people.plan("--full-refresh").result()["planned"] == planned(changed=49, invalid=3)
+    assert people.plan().planned == expected
+    assert people.sync().planned == expected
+    assert people.plan("--full-refresh").planned == planned(changed=49, invalid=3)
 
 
 @pytest.mark.parametrize("how", ["environment", "flag", "vars"])
@@ -321,12 +321,12 @@ def test_the_schema_is_ones_own_to_choose(people, monkeypatch, how):
     people.sync(*flags)
     assert people.tables("books") == {"pendo_runs", "people__ledger", "people__changes"}
     assert people.schemas() == {"books"}
-    assert people.sync(*flags).result()["planned"]["unchanged"] == 2
+    assert people.sync(*flags).planned["unchanged"] == 2
 
 
 def test_each_target_has_its_own_books(people, sandbox):
     people.sync()
-    assert people.sync("--target", "other").result()["planned"]["added"] == 3
+    assert people.sync("--target", "other").planned["added"] == 3
     assert people.schemas() == {"main_pendo", "other_pendo"}
     assert people.tables("other_pendo") == people.tables("main_pendo")
 
@@ -365,7 +365,7 @@ def test_compaction_keeps_what_a_plan_looks_at(people, sandbox):
         "people",
         "select 'v' || i as id, case i when 1 then '2' when 2 then 'x' else '1' end as plan from range(1, 11) r(i)",
     )
-    expected = people.plan().result()["planned"]
+    expected = people.plan().planned
     result = people.sync().result()
     # The row found invalid while it was rendered moves over.
     assert expected == planned(added=1, changed=2, removed=1, unchanged=7)
@@ -376,10 +376,10 @@ def test_compaction_keeps_what_a_plan_looks_at(people, sandbox):
     assert columns(people, "main_pendo.people__ledger") == LEDGER
     # Whatever was known is still known.
     sandbox.forget_requests()
-    assert people.sync().result()["planned"] == planned(unchanged=9, invalid=1)
+    assert people.sync().planned == planned(unchanged=9, invalid=1)
     assert writes(sandbox.requests) == []
     people.build("people", "select 'v' || i as id, '1' as plan from range(11) r(i)")
-    assert people.sync().result()["planned"] == planned(added=1, changed=1, unchanged=9)
+    assert people.sync().planned == planned(added=1, changed=1, unchanged=9)
     assert set(sent_ids(sandbox.requests, "visitor")) == {"v0", "v1"}
 
 
@@ -388,14 +388,14 @@ def test_a_compaction_that_died_is_undone(people, sandbox):
     people.sync()
     # Died before the ledger was set aside: the copy may be half of it.
     people.sql("create table main_pendo.people__new_0123ab as select * from main_pendo.people__ledger where false")
-    assert people.plan().result()["planned"] == planned(unchanged=1)
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert people.plan().planned == planned(unchanged=1)
+    assert people.sync().planned == planned(unchanged=1)
     assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
     # Died after it was set aside; older releases left the copy alone.
     for name in ("people__old_0123ab", "people__compacted"):
         people.sql(f"alter table main_pendo.people__ledger rename to {name}")
-        assert people.plan().result()["planned"] == planned(unchanged=1)
-        assert people.sync().result()["planned"] == planned(unchanged=1)
+        assert people.plan().planned == planned(unchanged=1)
+        assert people.sync().planned == planned(unchanged=1)
         assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
 
 
@@ -403,7 +403,7 @@ def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(people, sand
     people.build("people", "select 'a' as id, '3' as plan")
     people.sync()
     people.sql("drop schema main_pendo cascade")
-    assert people.sync().result()["planned"] == planned(added=1)
+    assert people.sync().planned == planned(added=1)
 
 
 def test_entries_of_ones_own_making_count(people, sandbox):
@@ -412,7 +412,7 @@ def test_entries_of_ones_own_making_count(people, sandbox):
     people.sync()
     people.sql("delete from main_pendo.people__ledger where record_key = 'b'")
     sandbox.forget_requests()
-    assert people.sync().result()["planned"] == planned(added=1, unchanged=1)
+    assert people.sync().planned == planned(added=1, unchanged=1)
     assert sent_ids(sandbox.requests, "visitor") == ["b"]
 
 
@@ -430,4 +430,4 @@ def test_pages_of_many_rows_are_committed_whole(people, sandbox):
         "select count(*) from main_pendo.people__ledger "
         "where (status = 'missing') <> (substr(record_key, 2)::int % 3 = 0)"
     ) == [(0,)]
-    assert people.plan().result()["planned"] == planned(added=10000, unchanged=20000)
+    assert people.plan().planned == planned(added=10000, unchanged=20000)

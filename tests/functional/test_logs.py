@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness import PEOPLE, SmallProject
+from harness import PEOPLE, SmallProject, refuse
 
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Sandbox
 
 # What `dbt --log-format json` writes under `info`.
 DBT_INFO = {"category", "code", "extra", "level", "msg", "name", "pid", "thread", "ts"}
@@ -28,7 +28,7 @@ def logged(text: str) -> list[dict[str, object]]:
 
 
 def test_each_line_of_a_sync_is_an_object_with_the_name_of_what_happened(people, sandbox):
-    sandbox.fail(Fault(status=400, body="no", body_contains='"b"', times=None))
+    refuse(sandbox, "b", "no")
     lines = logged(people.run("sync", "-s", "people", "--log-format", "json").expect(1).stdout)
     assert all(set(line) == {"data", "info"} and set(line["info"]) == DBT_INFO for line in lines)
     named = {line["info"]["name"]: line for line in lines}
@@ -74,13 +74,12 @@ def test_commands_that_select_nothing_do_so_too(people, sandbox, command, event)
 def test_an_error_that_ends_a_command_is_a_line_too(people):
     people.manifest_path.unlink()
     (line,) = logged(people.run("sync", "--log-format", "json").expect(2).stdout)
-    assert line["info"]["name"] == "CommandFailed"
-    assert line["info"]["level"] == "error"
+    assert (line["info"]["name"], line["info"]["level"]) == ("CommandFailed", "error")
     assert line["data"]["message"].startswith("There is no manifest.json")
 
 
 def test_a_step_of_github_actions_gets_a_table(people, sandbox, tmp_path, monkeypatch):
-    sandbox.fail(Fault(status=400, body="<b>no</b> | none", body_contains='"b"', times=None))
+    refuse(sandbox, "b", "<b>no</b> | none")
     path = tmp_path / "summary.md"
     path.write_text("# Before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))

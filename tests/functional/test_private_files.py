@@ -46,8 +46,7 @@ def test_a_run_writes_for_its_owner(people, sandbox, tmp_path):
     ):
         assert rights(path) == "-rw-------", path
     # Folders that are not ours are as others want them.
-    assert rights(people.target) == "drwxr-xr-x"
-    assert rights(tmp_path / "shared") == "drwxr-xr-x"
+    assert (rights(people.target), rights(tmp_path / "shared")) == ("drwxr-xr-x", "drwxr-xr-x")
     assert rights(people.target / "manifest.json") == "-rw-r--r--"
 
 
@@ -63,8 +62,7 @@ def test_what_an_earlier_version_left_is_narrowed_and_nothing_is_widened(people,
     (others := tmp_path / "others").write_text("", encoding="utf-8")
     (ours / "link").symlink_to(others)
     people.sync()
-    assert rights(closed) == "-r--------"
-    assert rights(others) == "-rw-r--r--"
+    assert (rights(closed), rights(others)) == ("-r--------", "-rw-r--r--")
     assert rights(people.target / "pendo_results.json") == "-rw-------"
     closed.unlink()
     (ours / "link").unlink()

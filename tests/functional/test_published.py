@@ -17,6 +17,7 @@ from harness import (
     build_once,
     check_document,
     enter,
+    expect_in,
     project_yaml,
     refuse,
     run_cli,
@@ -163,8 +164,7 @@ def elsewhere(project: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_build_publishes_its_mapped_models_and_docs_nothing(project):
     published = {row["model"]: row for row in project.published()}
-    assert len(project.published()) == len(published)
-    assert published.keys() == SOUND | FAILED
+    assert (len(project.published()), published.keys()) == (len(published), SOUND | FAILED)
     assert {row["invocation_id"] for row in published.values()} == {published["sound"]["invocation_id"]}
     assert {row["command"] for row in published.values()} == {"build"}
     assert {name: row["status"] for name, row in published.items()} == {
@@ -272,8 +272,7 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, els
     assert starts["sound"] == "RUN, built by `dbt build`, 3 tests passed"
     assert starts["failed_test"] == "RUN, built by `dbt build`, 1 of 1 tests failed"
     assert "skipped: the last dbt run left the model in status 'error'" in ended.stdout
-    assert written() == VISITORS
-    assert [event["visitorId"] for event in sandbox.events] == ["sound"]
+    assert (written(), [event["visitorId"] for event in sandbox.events]) == (VISITORS, ["sound"])
     results = json.loads((elsewhere / "target" / "pendo_results.json").read_text())
     check_document(results)
     assert results["metadata"]["manifest_invocation_id"] == project.published()[0]["invocation_id"]
@@ -306,8 +305,7 @@ def test_a_new_build_is_taken_by_the_next_sync(project, elsewhere, written):
 def test_a_plan_takes_nothing(project, elsewhere, sandbox):
     for command in (["plan"], ["sync", "--dry-run"]):
         assert len(run_cli(*command, "--published", "--json").json["results"]) == 10
-    assert project.taken() == {}
-    assert writes(sandbox.requests) == []
+    assert (project.taken(), writes(sandbox.requests)) == ({}, [])
 
 
 @pytest.mark.parametrize(
@@ -406,16 +404,14 @@ def test_a_sync_that_failed_leaves_its_build(project, elsewhere, sandbox, writte
     assert left(project) == {"untested"}
     project.sql("create table main.untested as select 'untested' as id, 'new' as plan")
     assert run_cli("sync", "--published", "--json").expect(0).statuses == {"untested": "success"}
-    assert left(project) == set()
-    assert written() == VISITORS
+    assert (left(project), written()) == (set(), VISITORS)
 
 
 def test_a_build_of_which_rows_were_rejected_is_taken(project, elsewhere, sandbox):
     project.sql("insert into main.sound values ('odd', 'new')")
     refuse(sandbox, "odd")
     ended = run_cli("sync", "--published", "--select", "sound", "--json").expect(1)
-    assert ended.statuses == {"sound": "partial"}
-    assert project.taken().keys() == {"sound"}
+    assert (ended.statuses, project.taken().keys()) == ({"sound": "partial"}, {"sound"})
 
 
 def test_fail_fast_and_limits_leave_the_rest(project, elsewhere, sandbox):
@@ -457,15 +453,13 @@ def test_a_row_that_somebody_has_changed(project, elsewhere, column):
 def test_nothing_was_ever_published(project, elsewhere):
     project.sql("drop table main_pendo.pendo_builds")
     ended = run_cli("sync", "--published").expect(2)
-    assert "There is no table main_pendo.pendo_builds: dbt has published nothing there." in ended.output
-    assert "on-run-end" in ended.output
+    expect_in(ended.output, "There is no table main_pendo.pendo_builds: dbt has published nothing there.", "on-run-end")
 
 
 def test_without_a_project_the_profile_has_to_be_named(project, elsewhere, monkeypatch):
     monkeypatch.delenv("DBT_PROFILE")
     ended = run_cli("sync", "--published", "--project-dir", ".").expect(2)
-    assert "There is no dbt_project.yml" in ended.output
-    assert "Or name the profile, with --profile." in ended.output
+    expect_in(ended.output, "There is no dbt_project.yml", "Or name the profile, with --profile.")
     # Without the flag it takes a manifest, and so a project.
     assert "There is no dbt_project.yml" in run_cli("sync", "--profile", "small", "--project-dir", ".").expect(2).output
 
@@ -512,8 +506,7 @@ def test_dbts_run_goes_on_whatever_happens(project):
     assert "does not have a column with name" in project.log
     project.sql("drop schema main_pendo cascade")
     project.dbt("build --select sound")
-    assert [row["model"] for row in project.published()] == ["sound"]
-    assert project.log.count(told) == 3
+    assert ([row["model"] for row in project.published()], project.log.count(told)) == (["sound"], 3)
     assert project.sql("select x from hooks") == [("before",), ("after",)] * 3
 
 

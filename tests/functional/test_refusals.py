@@ -41,8 +41,7 @@ def test_a_refusal_is_asked_for_once_however_many_syncs(people, sandbox, monkeyp
     monkeypatch.setenv(f"PENDO_{wrong[cause][0]}", wrong[cause][1])
     assert people.sync(status=1).statuses == ONE_KEY
     refused = [request.path for request in sandbox.requests if request.status == 403]
-    assert refused == ["/api/v1/token/verify"] * (cause == "key")
-    assert len(sandbox.events) == 12
+    assert (refused, len(sandbox.events)) == (["/api/v1/token/verify"] * (cause == "key"), 12)
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])

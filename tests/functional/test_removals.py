@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, bodies, planned, writes
+from harness import PEOPLE, SmallProject, bodies, expect_in, planned, writes
 
 from dbt_pendo.delivery import send as deliver
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
@@ -32,10 +32,9 @@ def test_nobody_is_deleted_unless_a_limit_or_force_allows_it(synced, sandbox):
     synced.build("people", people(1198))
     result = synced.sync(status=1).result()
     assert result["status"] == "blocked"
-    assert "2 visitors would be deleted" in result["message"]
-    assert "max_removals" in result["message"]
+    expect_in(result["message"], "2 visitors would be deleted", "max_removals")
     assert len(sandbox.visitors) == 1200
-    assert synced.sync("--force").result()["planned"] == planned(removed=2, unchanged=1198)
+    assert synced.sync("--force").planned == planned(removed=2, unchanged=1198)
     assert len(sandbox.visitors) == 1198
 
 
@@ -125,8 +124,7 @@ def test_later_runs_ask_until_a_deletion_is_done(queued, sandbox):
     result = queued.sync().result()
     assert result["planned"] == planned(unchanged=1197)
     assert "3 deletions are queued in Pendo, for up to 21 days (jobs: delete-1)" in result["message"]
-    assert asked(sandbox) == ["/api/v1/bulkdelete/delete-1"]
-    assert len(queued.ledger("people")) == entries
+    assert (asked(sandbox), len(queued.ledger("people"))) == (["/api/v1/bulkdelete/delete-1"], entries)
 
     sandbox.switches = Switches()
     result = queued.sync().result()
@@ -139,8 +137,7 @@ def test_later_runs_ask_until_a_deletion_is_done(queued, sandbox):
     sandbox.forget_requests()
     entries = len(queued.ledger("people"))
     assert queued.sync().result()["message"] is None
-    assert asked(sandbox) == []
-    assert len(queued.ledger("people")) == entries
+    assert (asked(sandbox), len(queued.ledger("people"))) == ([], entries)
 
 
 def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
@@ -154,7 +151,7 @@ def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
     assert [sorted(body["visitors"]) for body in bodies(sandbox.requests, "/bulkdelete/")] == [["p1197", "p1198"]]
     assert not {"p1197", "p1198"} & sandbox.visitors.keys()
     assert {key: status for key, status, _ in gone(queued)}["p1197"] == "removed"
-    assert queued.sync().result()["planned"]["removed"] == 0
+    assert queued.sync().planned["removed"] == 0
 
 
 def test_a_failed_deletion_is_no_way_past_the_guard(queued, sandbox):
@@ -175,7 +172,7 @@ def test_who_came_back_is_followed_no_further(queued, sandbox):
     # Nothing is deleted by this mapping, so it does not ask.
     assert queued.sync().result()["delivered"] == 3
     queued.annotate("people", {**DELETING, "max_removals": 5})
-    assert queued.sync().result()["planned"] == planned(unchanged=1200)
+    assert queued.sync().planned == planned(unchanged=1200)
     assert asked(sandbox) == []
 
 
@@ -231,7 +228,7 @@ def test_what_is_sent_and_what_is_only_recorded_go_together(project, sandbox):
     assert {key for key, status in project.statuses("people").items() if status == "removed"} == gone
     assert gone < set(sandbox.visitors)
     (there,) = project.sql("select count(*) from main.people")
-    assert project.sync().result()["planned"] == planned(unchanged=there[0])
+    assert project.sync().planned == planned(unchanged=there[0])
 
 
 def test_whom_earlier_versions_did_not_record_is_recorded_once(project, sandbox):
@@ -241,8 +238,8 @@ def test_whom_earlier_versions_did_not_record_is_recorded_once(project, sandbox)
         "insert into main_pendo.people__ledger (record_key, row_hash, status, run_id, destination, commit_number) "
         "select 'old' || i, 'hash', 'delivered', 'old run', 'visitor', 0 from range(4) r(i)"
     )
-    assert project.sync().result()["planned"] == planned(removed=4, unchanged=3)
-    assert project.sync().result()["planned"] == planned(unchanged=3)
+    assert project.sync().planned == planned(removed=4, unchanged=3)
+    assert project.sync().planned == planned(unchanged=3)
     assert writes(sandbox.requests) == []
 
 
@@ -265,16 +262,16 @@ def test_a_limit_counts_what_is_only_recorded(project, sandbox):
     result = project.sync("--limit", "4").result()
     assert (result["planned"], result["delivered"]) == (planned(removed=4, unchanged=10), 4)
     assert "6 more rows wait (--limit)" in result["message"]
-    assert project.sync().result()["planned"] == planned(removed=6, unchanged=10)
+    assert project.sync().planned == planned(removed=6, unchanged=10)
     assert writes(sandbox.requests) == []
 
 
 def test_a_full_refresh_sends_nothing_of_those_who_left(project, sandbox):
     kept(project, sandbox, people(5))
     project.build("people", people(3))
-    assert project.sync("--full-refresh").result()["planned"] == planned(changed=3, removed=2)
+    assert project.sync("--full-refresh").planned == planned(changed=3, removed=2)
     assert sorted(record["visitorId"] for body in bodies(sandbox.requests) for record in body) == ["p0", "p1", "p2"]
-    assert project.sync("--full-refresh").result()["planned"] == planned(changed=3)
+    assert project.sync("--full-refresh").planned == planned(changed=3)
 
 
 def test_a_plan_says_what_becomes_of_those_who_left(project, sandbox):
@@ -295,7 +292,7 @@ def test_another_word_later_leaves_those_alone_who_were_recorded(project, sandbo
     project.sync()
     project.annotate("people", {**DELETING, "max_removals": 10})
     project.build("people", people(2))
-    assert project.sync().result()["planned"] == planned(removed=1, unchanged=2)
+    assert project.sync().planned == planned(removed=1, unchanged=2)
     assert set(sandbox.visitors) == {"p0", "p1", "p3"}
 
 
@@ -305,7 +302,7 @@ def test_a_repair_records_nobody_as_removed(project, sandbox):
         sandbox.pendo.records["visitor"].add("p1", {"custom": {"plan": "theirs"}})
     repaired = project.run("verify", "--repair", "--json").expect(0).result()["repaired"]
     assert repaired["planned"] == planned(changed=1)
-    assert project.sync().result()["planned"] == planned(unchanged=4)
+    assert project.sync().planned == planned(unchanged=4)
 
 
 def test_events_that_left_the_model_are_history(project, sandbox):
@@ -313,7 +310,7 @@ def test_events_that_left_the_model_are_history(project, sandbox):
     project.model("clicks", clicks, "select 'e' || i as id, now() as at from range(5) r(i)")
     project.sync()
     project.build("clicks", "select 'e' || i as id, now() as at from range(3, 6) r(i)")
-    assert project.sync().result()["planned"] == planned(added=1, unchanged=2)
+    assert project.sync().planned == planned(added=1, unchanged=2)
     assert set(project.statuses("clicks").values()) == {"delivered"}
 
 
@@ -334,8 +331,7 @@ def test_a_ledger_of_many_who_left_is_not_copied_in_vain(project, sandbox, monke
     monkeypatch.setattr(Session, "create", noted)
     project.build("people", people(4))
     project.sync()
-    assert created == ["people__changes"]
-    assert len(project.ledger("people")) == 5004
+    assert (created, len(project.ledger("people"))) == (["people__changes"], 5004)
     # Dead ones are dropped even so, and those who left are still known to have left.
     project.sql("insert into main_pendo.people__ledger select * from main_pendo.people__ledger")
     project.sql(
@@ -347,4 +343,4 @@ def test_a_ledger_of_many_who_left_is_not_copied_in_vain(project, sandbox, monke
     ledger = project.ledger("people")
     assert len(ledger) == len({entry["record_key"] for entry in ledger}) == 5005
     assert [entry["status"] for entry in ledger].count("removed") == 5000
-    assert project.sync().result()["planned"] == planned(unchanged=5)
+    assert project.sync().planned == planned(unchanged=5)

@@ -50,8 +50,7 @@ def test_it_tells_of_each_run_what_the_run_log_has(people, sandbox):
     data = report_of(people).data
     logged = runs_of(people)
     told = {f"{run['id']} {sync['sync']}": sync for run in data["runs"] for sync in run["syncs"]}
-    assert told.keys() == logged.keys()
-    assert len(data["runs"]) == 2
+    assert (told.keys(), len(data["runs"])) == (logged.keys(), 2)
     for name, sync in told.items():
         assert {key: sync[key] for key in sync if key != "logged_at"} == {
             key: logged[name][key] for key in sync if key != "logged_at"
@@ -89,7 +88,7 @@ def test_rows_that_are_held_stay_listed(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_MAX_ATTEMPTS", "1")
     refuse(sandbox, "u-3", "no")
     people.sync(status=1)
-    assert people.sync().result()["planned"]["held"] == 2
+    assert people.sync().planned["held"] == 2
     assert [row["key"] for row in report_of(people, "--runs", "1").rows(status="rejected")] == ["u-3"]
 
 
@@ -155,8 +154,7 @@ def test_without_a_sound_mapping_the_past_is_told(people, sandbox):
     people.manifest_path.unlink()
     assert "There is no manifest.json" in people.run("report").expect(0).stdout
     report = report_of(people)
-    assert len(report.data["runs"]) == 1
-    assert report.data["project"] == "small"
+    assert (len(report.data["runs"]), report.data["project"]) == (1, "small")
 
 
 def test_without_a_run_there_is_a_page(people, sandbox):
@@ -288,8 +286,7 @@ class TestMasks:
         assert row["key"].startswith("#")
         assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
         (call,) = report.calls(number=row["call"])
-        assert call["status"] == 400
-        assert report.bodies[call["body"]][1] == "***: no"
+        assert (call["status"], report.bodies[call["body"]][1]) == (400, "***: no")
 
     def test_of_a_sync_without_a_mapping_all_is_hidden(self, people: SmallProject, sandbox: Sandbox) -> None:
         refuse(sandbox, "u-3", "user3@example.org is no address")
@@ -318,8 +315,7 @@ class TestLimits:
         people.sync(status=1)
         monkeypatch.setattr(review, "ROWS_LISTED", 4)
         report = report_of(people)
-        assert [row["key"] for row in report.rows()][:2] == ["v-1", "v-2"]
-        assert len(report.rows()) == 4
+        assert ([row["key"] for row in report.rows()][:2], len(report.rows())) == (["v-1", "v-2"], 4)
         assert report.data["rows"]["limit"]
         monkeypatch.setattr(review, "ROWS_LISTED", 8)
         report = report_of(people)

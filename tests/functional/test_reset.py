@@ -20,7 +20,7 @@ def test_everything_is_sent_again(project, plans):
     project.sync()
     project.run("reset", "--json").expect(0)
     assert "people__ledger" not in project.tables()
-    assert project.plan().result()["planned"] == planned(added=2)
+    assert project.plan().planned == planned(added=2)
     assert project.sync().result()["delivered"] == 2
 
 
@@ -36,11 +36,10 @@ def test_of_a_selection_only(project, plans):
 def test_adopt_takes_all_for_delivered(project, plans):
     project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select null, 'x' union all select 'b', 'twice'")
     ended = project.run("reset", "--adopt", "--json").expect(0)
-    assert ended.result()["adopted"] == 1
-    assert writes(plans.requests) == []
-    assert project.plan().result()["planned"] == planned(unchanged=1, invalid=3)
+    assert (ended.result()["adopted"], writes(plans.requests)) == (1, [])
+    assert project.plan().planned == planned(unchanged=1, invalid=3)
     project.build("people", "select 'a' as id, 'changed' as plan")
-    assert project.sync().result()["planned"] == planned(changed=1)
+    assert project.sync().planned == planned(changed=1)
 
 
 def test_adopted_events_are_never_sent(project, sandbox):
@@ -59,7 +58,7 @@ def test_from_pendo_sends_only_real_differences(project, plans):
     )
     result = project.run("reset", "--from-pendo", "--json").expect(0).result()
     assert result["adopted"] == 1
-    assert project.plan().result()["planned"] == planned(added=1, changed=1, unchanged=1)
+    assert project.plan().planned == planned(added=1, changed=1, unchanged=1)
     plans.forget_requests()
     project.sync()
     # Nobody whom only Pendo has is taken for one that left the model.
@@ -92,7 +91,7 @@ def test_a_reset_that_comes_to_no_end_forgets_nothing(project, plans, way):
     project.build("people", PEOPLE_ROWS)
     assert project.run("reset", way, "--json").expect(0).result()["adopted"] == 2
     assert project.statuses("people") == {"a": "delivered", "b": "delivered"}
-    assert project.plan().result()["planned"] == planned(unchanged=2)
+    assert project.plan().planned == planned(unchanged=2)
     assert project.tables() == {"pendo_runs", "people__ledger", "people__changes"}
 
 

@@ -108,8 +108,7 @@ def expected_usage(sample: Any) -> dict[str, dict[str, Any]]:
 
 def test_day_1_counts_are_those_of_the_readme(sample):
     document = sample.sync().json
-    assert counts(document) == DAY_1
-    assert [result["status"] for result in document["results"]] == ["success"] * 4
+    assert (counts(document), [result["status"] for result in document["results"]]) == (DAY_1, ["success"] * 4)
     assert [result["rejected"] for result in document["results"]] == [0] * 4
 
 
@@ -122,8 +121,7 @@ def test_day_1_visitors_equal_the_model(sample, sandbox):
     # The odd rows, spelt out.
     visitors = custom(sandbox.visitors)
     assert visitors["usr-031"] != visitors["USR-031"]
-    assert visitors["usr-057"] == {}
-    assert visitors["usr-040"]["mrr"] == 16.3333333333
+    assert (visitors["usr-057"], visitors["usr-040"]["mrr"]) == ({}, 16.3333333333)
     assert "plan" not in visitors["usr-050"]
     assert visitors["usr-020"].keys().isdisjoint({"role", "admin"})
     assert "signedup" not in visitors["usr-033"]
@@ -143,8 +141,7 @@ def test_day_1_accounts_equal_the_model(sample, sandbox):
 def test_day_1_events_are_sent_once_each(sample, sandbox):
     sample.sync("--select", "pendo_payments", "pendo_usage")
     expected = [*expected_payments(sample).values(), *expected_usage(sample).values()]
-    assert len(expected) == 172 + 392
-    assert canonical(sandbox.events) == canonical(expected)
+    assert (len(expected), canonical(sandbox.events)) == (172 + 392, canonical(expected))
     assert {receipt.app for receipt in sandbox.receipts} == {""}
 
 
@@ -156,8 +153,7 @@ def test_day_1_requests(sample, sandbox):
     assert paths.count("/api/v1/metadata/visitor/custom/value") == 1
     assert paths.count("/api/v1/metadata/account/custom/value?create=true") == 1
     # One event a request by default, 100 where the model says so.
-    assert paths.count("/data/track") == 172 + 4
-    assert len(paths) == 172 + 4 + 2
+    assert (paths.count("/data/track"), len(paths)) == (172 + 4, 172 + 4 + 2)
     assert sent_ids(sandbox.requests, "visitor") == sorted(expected_visitors(sample))
     assert {request.key for request in sent if request.path == "/data/track"} == {"track"}
     for result in document["results"]:
@@ -221,9 +217,7 @@ def test_day_2_counts_are_those_of_the_readme(sample, sandbox):
             "invalid": expected["invalid"] - more,
         }
     document = sample.sync().json
-    assert counts(document) == DAY_2
-    assert len(sandbox.visitors) == 105
-    assert len(sandbox.accounts) == 16
+    assert (counts(document), len(sandbox.visitors), len(sandbox.accounts)) == (DAY_2, 105, 16)
     assert sum(event["event"] == "Invoice Paid" for event in sandbox.events) == 183
     assert len(sandbox.events) == 183 + 417
 
@@ -277,8 +271,7 @@ def test_day_2_sends_exactly_the_rows_that_changed(sample, sandbox):
 
     new = [event for key, event in expected_payments(sample).items() if key not in day_1["payments"]]
     new += [event for key, event in expected_usage(sample).items() if key not in day_1["usage"]]
-    assert len(new) == 11 + 25
-    assert canonical(sent_events(sandbox.requests)) == canonical(new)
+    assert (len(new), canonical(sent_events(sandbox.requests))) == (11 + 25, canonical(new))
 
     # The bodies themselves: every mapped field of each row, nothing more.
     sent = {record["visitorId"]: record["values"] for body in bodies(sandbox.requests, "visitor") for record in body}

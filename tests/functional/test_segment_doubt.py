@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from harness import SmallProject, bodies, planned, writes
+from harness import SmallProject, bodies, expect_in, planned, writes
 
 from dbt_pendo.delivery import segment_writer as engine_segment
 from dbt_pendo.pendo import client
@@ -90,7 +90,7 @@ def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(synced,
     synced.build("trial", ids(5, 12))
     assert synced.sync().result()["status"] == "success"
     assert members(sandbox) == names(5, 12)
-    assert synced.sync().result()["planned"] == planned(unchanged=7)
+    assert synced.sync().planned == planned(unchanged=7)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -108,7 +108,7 @@ def test_a_run_that_died_in_mid_call(synced, sandbox, when):
     assert members(sandbox) == names(7, 15)
     # Whatever happened, one call puts it right.
     assert calls(sandbox) == ["PUT /segment-1"]
-    assert synced.sync().result()["planned"] == planned(unchanged=8)
+    assert synced.sync().planned == planned(unchanged=8)
 
 
 def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced, sandbox):
@@ -119,12 +119,10 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced, sandbox):
     wait_until_hit(sandbox)
     run.send_signal(signal.SIGTERM)
     run.communicate()
-    assert run.returncode == 1
-    assert len(writes(sandbox.requests)) == 1
+    assert (run.returncode, len(writes(sandbox.requests))) == (1, 1)
     sandbox.forget_requests()
     synced.sync()
-    assert calls(sandbox) == ["PATCH /segment-1/visitor"] * 3
-    assert members(sandbox) == names(10, 20)
+    assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))
 
 
 def test_an_upload_that_a_dead_run_made_is_taken_over(project, sandbox):
@@ -137,8 +135,7 @@ def test_an_upload_that_a_dead_run_made_is_taken_over(project, sandbox):
     sandbox.clear_faults()
     project.build("trial", ids(3, 12))
     project.sync()
-    assert len(sandbox.segments) == 1
-    assert members(sandbox) == names(3, 12)
+    assert (len(sandbox.segments), members(sandbox)) == (1, names(3, 12))
 
 
 @pytest.mark.parametrize("unique", [False, True])
@@ -150,8 +147,7 @@ def test_an_upload_without_an_answer_is_not_made_twice(project, sandbox, unique,
     sandbox.fail(Fault(status=502, when="after", method="POST", path=UPLOAD, times=times))
     project.model("trial", TRIAL, ids(10))
     assert project.sync().result()["delivered"] == 10
-    assert len(sandbox.segments) == 1
-    assert members(sandbox) == names(10)
+    assert (len(sandbox.segments), members(sandbox)) == (1, names(10))
     assert [call for call in calls(sandbox) if call.startswith("DELETE")] == []
 
 
@@ -162,7 +158,7 @@ def test_a_limit_on_a_segment_made_anew(synced, sandbox):
     assert len(members(sandbox, "segment-2")) == 3
     synced.sync()
     assert members(sandbox, "segment-2") == names(10)
-    assert synced.sync().result()["planned"] == planned(unchanged=10)
+    assert synced.sync().planned == planned(unchanged=10)
 
 
 def test_a_limit_on_a_first_run_and_on_a_full_refresh(project, sandbox):
@@ -174,8 +170,7 @@ def test_a_limit_on_a_first_run_and_on_a_full_refresh(project, sandbox):
     assert members(sandbox) == names(10)
     sandbox.forget_requests()
     project.sync("--full-refresh", "--limit", "2")
-    assert calls(sandbox) == ["PATCH /segment-1/visitor"]
-    assert members(sandbox) == names(10)
+    assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"], names(10))
 
 
 def test_a_name_and_back_again(synced, sandbox):
@@ -194,8 +189,7 @@ def test_a_ledger_that_somebody_dropped(synced, sandbox):
     synced.build("trial", ids(4, 12))
     sandbox.forget_requests()
     synced.sync()
-    assert calls(sandbox) == ["PUT /segment-1"]
-    assert members(sandbox) == names(4, 12)
+    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(4, 12))
 
 
 def test_an_empty_model_and_members_in_doubt(project, sandbox):
@@ -257,12 +251,10 @@ def test_visitors_that_pendo_does_not_know_may_be_refused(project, sandbox, erro
     project.model("trial", TRIAL, f"{known} union all select 'stranger'")
     result = project.sync(status=1).result()
     assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 20, 1)
-    assert members(sandbox) == names(20)
-    assert project.statuses("trial")["stranger"] == "rejected"
+    assert (members(sandbox), project.statuses("trial")["stranger"]) == (names(20), "rejected")
     project.build("trial", f"{ids(5, 30)} union all select 'stranger' union all select 'another'")
     result = project.sync(status=1).result()
-    assert (result["delivered"], result["rejected"]) == (15, 2)
-    assert members(sandbox) == names(5, 30)
+    assert (result["delivered"], result["rejected"], members(sandbox)) == (15, 2, names(5, 30))
     sandbox.add_visitors(["stranger", "another"])
     project.sync()
     assert members(sandbox) == sorted([*names(5, 30), "another", "stranger"])
@@ -297,7 +289,5 @@ def test_two_syncs_of_one_segment(project, sandbox):
     project.model("second", TRIAL, ids(5, 9))
     for command in ("check", "plan", "sync"):
         output = project.run(command).expect(2).output
-        assert "second" in output
-        assert "trial" in output
-        assert "both fill the segment Trial" in output
+        expect_in(output, "second", "trial", "both fill the segment Trial")
     assert sandbox.segments == {}

@@ -61,12 +61,11 @@ def test_a_segment_is_made_and_kept_exact(project, sandbox, switches, monkeypatc
 
     project.build("trial", ids(100, 1650))
     result = project.sync().result()
-    assert result["planned"] == planned(added=150, removed=100, unchanged=1400)
-    assert result["delivered"] == 250
+    assert (result["planned"], result["delivered"]) == (planned(added=150, removed=100, unchanged=1400), 250)
     assert members(sandbox) == expected(project)
 
     sandbox.forget_requests()
-    assert project.sync().result()["planned"] == planned(unchanged=1550)
+    assert project.sync().planned == planned(unchanged=1550)
     assert writes(sandbox.requests) == []
 
 
@@ -77,11 +76,10 @@ def test_the_fewest_calls(project, sandbox):
     assert calls(sandbox) == ["POST /upload"]
     sandbox.forget_requests()
     project.build("trial", ids(750, 25_750))
-    assert project.sync().result()["planned"] == planned(added=750, removed=750, unchanged=24_250)
+    assert project.sync().planned == planned(added=750, removed=750, unchanged=24_250)
     assert calls(sandbox) == ["PATCH /segment-1/visitor"] * 2
     sizes = [[len(operation["value"]) for operation in body["patch"]] for body in bodies(sandbox.requests)]
-    assert sorted(map(sum, sizes)) == [500, 1000]
-    assert members(sandbox) == expected(project)
+    assert (sorted(map(sum, sizes)), members(sandbox)) == ([500, 1000], expected(project))
 
 
 def test_a_segment_renamed_in_pendo_is_found_by_its_id(project, sandbox):
@@ -91,8 +89,7 @@ def test_a_segment_renamed_in_pendo_is_found_by_its_id(project, sandbox):
         sandbox.pendo.segments.overwrite("segment-1", {"name": "Renamed"}, sandbox.switches)
     project.build("trial", ids(2, 9))
     project.sync()
-    assert members(sandbox, "Renamed") == expected(project)
-    assert len(sandbox.segments) == 1
+    assert (members(sandbox, "Renamed"), len(sandbox.segments)) == (expected(project), 1)
 
 
 def test_a_segment_deleted_in_pendo_is_made_anew(project, sandbox):
@@ -101,10 +98,10 @@ def test_a_segment_deleted_in_pendo_is_made_anew(project, sandbox):
     with sandbox.pendo.lock:
         sandbox.pendo.segments.delete("segment-1")
     project.build("trial", ids(1, 7))
-    assert project.plan().result()["planned"] == planned(added=2, changed=4, removed=1)
+    assert project.plan().planned == planned(added=2, changed=4, removed=1)
     assert project.sync().result()["status"] == "success"
     assert members(sandbox) == expected(project)
-    assert project.sync().result()["planned"] == planned(unchanged=6)
+    assert project.sync().planned == planned(unchanged=6)
 
 
 def test_another_name_is_another_segment(project, sandbox):
@@ -136,8 +133,7 @@ def test_one_made_by_hand_is_left_alone(project, sandbox):
     for command in ("check", "sync", "plan"):
         ended = project.run(command).expect(1)
         assert "Pendo's segment Trial, at risk was made by hand" in ended.output
-    assert sandbox.segments["segment-1"]["visitors"] == ["theirs"]
-    assert writes(sandbox.requests) == []
+    assert (sandbox.segments["segment-1"]["visitors"], writes(sandbox.requests)) == (["theirs"], [])
 
 
 def test_two_of_one_name(project, sandbox):
@@ -151,13 +147,12 @@ def test_two_of_one_name(project, sandbox):
 def test_an_empty_model(project, sandbox):
     project.model("trial", TRIAL, ids(0))
     result = project.sync().result()
-    assert (result["status"], result["requests"] > 0) == ("success", True)
-    assert sandbox.segments == {}
+    assert (result["status"], result["requests"] > 0, sandbox.segments) == ("success", True, {})
     project.build("trial", ids(3))
     project.sync()
     assert members(sandbox) == ["v0", "v1", "v2"]
     project.build("trial", ids(0))
-    assert project.sync().result()["planned"] == planned(removed=3)
+    assert project.sync().planned == planned(removed=3)
     assert members(sandbox) == []
     project.build("trial", ids(2))
     project.sync()
@@ -189,8 +184,7 @@ def test_full_refresh_is_one_call_and_drops_strangers(project, sandbox):
         sandbox.pendo.segments.put_visitor("segment-1", "stranger", sandbox.switches)
     sandbox.forget_requests()
     assert project.sync("--full-refresh").result()["delivered"] == 10
-    assert calls(sandbox) == ["PUT /segment-1"]
-    assert members(sandbox) == expected(project)
+    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], expected(project))
 
 
 def test_reset_makes_the_next_sync_replace_the_members(project, sandbox):
@@ -199,8 +193,7 @@ def test_reset_makes_the_next_sync_replace_the_members(project, sandbox):
     project.run("reset").expect(0)
     project.build("trial", ids(5, 12))
     project.sync()
-    assert members(sandbox) == expected(project)
-    assert len(sandbox.segments) == 1
+    assert (members(sandbox), len(sandbox.segments)) == (expected(project), 1)
 
 
 @pytest.mark.parametrize("status", [400, 500])
@@ -300,8 +293,7 @@ def test_a_lost_answer_to_an_upload_leaves_one_segment(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     sandbox.fail(Fault(action="reset", when="after", method="POST", path="/segment/upload"))
     project.sync()
-    assert members(sandbox) == expected(project)
-    assert len(sandbox.segments) == 1
+    assert (members(sandbox), len(sandbox.segments)) == (expected(project), 1)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -363,18 +355,16 @@ def test_two_projects_with_one_schema_fill_no_segment_together(project, sandbox)
         output = project.run(*command).expect(1).output
         assert "Pendo's segment Trial, at risk (segment-1) is filled by the sync ours" in output
         assert "`dbt-pendo reset --select theirs`" in output
-    assert writes(sandbox.requests) == []
-    assert members(sandbox) == ["v0", "v1", "v2", "v3", "v4"]
+    assert (writes(sandbox.requests), members(sandbox)) == ([], ["v0", "v1", "v2", "v3", "v4"])
     project.write_manifest(ours)
-    assert project.sync().result()["planned"] == planned(unchanged=5)
+    assert project.sync().planned == planned(unchanged=5)
 
     # The model was renamed, say.
     project.write_manifest(theirs)
     project.run("reset").expect(0)
-    assert project.sync().result()["planned"] == planned(added=6)
-    assert calls(sandbox) == ["PUT /segment-1"]
-    assert members(sandbox) == ids_of(3, 9)
-    assert project.sync().result()["planned"] == planned(unchanged=6)
+    assert project.sync().planned == planned(added=6)
+    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], ids_of(3, 9))
+    assert project.sync().planned == planned(unchanged=6)
     project.write_manifest(ours)
     assert "is filled by the sync theirs" in project.sync(status=1).result()["message"]
     assert members(sandbox) == ids_of(3, 9)
@@ -387,7 +377,7 @@ def test_what_another_sync_filled_can_be_adopted(project, sandbox):
     project.model("renamed", TRIAL, ids(5))
     sandbox.forget_requests()
     project.run("reset", "--adopt").expect(0)
-    assert project.sync().result()["planned"] == planned(unchanged=5)
+    assert project.sync().planned == planned(unchanged=5)
     assert writes(sandbox.requests) == []
 
 
@@ -399,7 +389,7 @@ def test_an_adopted_segment_is_known(project, sandbox):
     project.sync()
     project.run("reset").expect(0)
     assert project.run("reset", "--adopt", "--json").expect(0).result()["adopted"] == 5
-    assert project.plan().result()["planned"] == planned(unchanged=5)
+    assert project.plan().planned == planned(unchanged=5)
     sent = len(writes(sandbox.requests))
     project.build("first", "select 'v' || i as id from range(1, 6) r(i)")
     assert project.sync().result()["delivered"] == 2

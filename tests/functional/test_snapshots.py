@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from harness import (
+    CLICKS,
     PEOPLE,
     REPOSITORY,
     SMALL_PROFILE,
@@ -30,11 +31,10 @@ from dbt_pendo.sandbox import Sandbox
 
 PROJECT = project_yaml("snapped", 'on-run-end: ["{{ dbt_pendo.publish(results) }}"]')
 VERSIONS = {
+    **CLICKS,
     "name": "versions",
-    "object": "track_event",
     "event": "Plan changed",
     "event_id": "dbt_scd_id",
-    "visitor_id": "id",
     "timestamp": "dbt_valid_from",
     "properties": {"plan": "plan"},
 }

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from harness import SmallProject, canonical, custom, epoch_ms, planned, writes
+from harness import CLICKS, PEOPLE, SmallProject, canonical, custom, epoch_ms, expect_in, planned, writes
 
 from dbt_pendo.delivery import send as deliver
 from dbt_pendo.sandbox import Sandbox, Switches
@@ -22,11 +22,7 @@ ACCOUNTS = "select * from (values ('a1', 'pro'), ('a2', 'free'), ('a3', null)) r
 EVENTS = """
     select 'e' || i as id, 'v' || (1 + i % 2) as visitor, timestamp '2026-05-01' + interval (i) minute as done_at,
         i as number from range(10) r(i)"""
-VISITOR_SYNC = {
-    "object": "visitor",
-    "visitor_id": "id",
-    "fields": {"plan_name": "plan", "seats": "seats", "since": "since"},
-}
+VISITOR_SYNC = {**PEOPLE, "fields": {"plan_name": "plan", "seats": "seats", "since": "since"}}
 ACCOUNT_SYNC = {
     "object": "account",
     "account_id": "id",
@@ -34,9 +30,8 @@ ACCOUNT_SYNC = {
     "fields": {"plan": "plan", "source": {"value": "dbt"}},
 }
 EVENT_SYNC = {
-    "object": "track_event",
+    **CLICKS,
     "event": "Done",
-    "event_id": "id",
     "visitor_id": "visitor",
     "timestamp": "done_at",
     "properties": {"number": "number"},
@@ -241,8 +236,7 @@ def test_keys_that_are_refused_one_way_or_the_other(project, sandbox, monkeypatc
     document = project.sync(status=1).json
     assert {result["status"] for result in document["results"]} == {"error"}
     assert all(f"HTTP {status}" in result["message"] for result in document["results"])
-    assert custom(sandbox.visitors) == {"v1": {}, "v2": {}, "V1": {}}
-    assert sandbox.events == []
+    assert (custom(sandbox.visitors), sandbox.events) == ({"v1": {}, "v2": {}, "V1": {}}, [])
 
 
 @pytest.mark.parametrize(
@@ -260,12 +254,7 @@ def test_fields_are_created(project, sandbox, switches):
     sandbox.switches = Switches().with_changes(switches)
     sandbox.add_visitors(["a"])
     known = sandbox.add_field("visitor", "custom", "known", "string")
-    mapping = {
-        "object": "visitor",
-        "visitor_id": "id",
-        "create_fields": True,
-        "fields": {"Known": "known", "Seat_Count": "seats", "plan": "plan"},
-    }
+    mapping = {**PEOPLE, "create_fields": True, "fields": {"Known": "known", "Seat_Count": "seats", "plan": "plan"}}
     project.model("visitors", mapping, "select 'a' as id, 'x' as known, 3 as seats, 'pro' as plan")
     project.sync()
     seats = "seatcount" if switches.get("drop_underscores") else "seat_count"
@@ -279,11 +268,7 @@ def test_agent_fields_pendo_lacks(project, sandbox, policy):
     sandbox.switches = Switches().with_changes({"unknown_agent_field": policy})
     sandbox.add_visitors(["a"])
     sandbox.add_field("visitor", "custom", "plan", "string")
-    mapping = {
-        "object": "visitor",
-        "visitor_id": "id",
-        "fields": {"plan": "plan", "Role": {"column": "role", "group": "agent"}},
-    }
+    mapping = {**PEOPLE, "fields": {"plan": "plan", "Role": {"column": "role", "group": "agent"}}}
     project.model("visitors", mapping, "select 'a' as id, 'pro' as plan, 'admin' as role")
     result = project.sync(status=2).result()
     assert (result["status"], result["delivered"]) == ("error", 0)
@@ -306,11 +291,8 @@ def test_a_field_that_cannot_be_created(project, sandbox, switches):
     project.model("accounts", {"object": "account", "account_id": "id", "mode": "upsert"}, ACCOUNTS)
     results = {result["sync"]: result for result in project.sync(status=1).json["results"]}
     assert results["visitors"]["status"] == "error"
-    assert "seats" in results["visitors"]["message"]
-    assert "HTTP 400" in results["visitors"]["message"]
-    assert "Settings > Data mappings" in results["visitors"]["message"]
-    assert results["accounts"]["status"] == "success"
-    assert custom(sandbox.visitors) == {"a": {}}
+    expect_in(results["visitors"]["message"], "seats", "HTTP 400", "Settings > Data mappings")
+    assert (results["accounts"]["status"], custom(sandbox.visitors)) == ("success", {"a": {}})
 
 
 @pytest.mark.parametrize("never", [True, False])
@@ -324,4 +306,4 @@ def test_deletions_take_their_time(project, sandbox, never, monkeypatch):
     result = project.sync().result()
     assert (result["planned"], result["delivered"]) == (planned(removed=1, unchanged=1), 1)
     assert set(sandbox.visitors) == ({"a", "b"} if never else {"a"})
-    assert project.sync().result()["planned"] == planned(unchanged=1)
+    assert project.sync().planned == planned(unchanged=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, custom, planned, sent_events, sent_ids, writes
+from harness import PEOPLE, PEOPLE_ROWS, custom, expect_in, planned, sent_events, sent_ids, writes
 from test_commands import CLICK_ROWS, CLICKS
 
 
@@ -24,7 +24,7 @@ def test_limit_sends_a_part_and_the_next_run_the_rest(project, sandbox):
         assert (f"{waiting} more rows wait (--limit)" in (result["message"] or "")) == (waiting > 0)
     assert custom(sandbox.visitors) == {f"v{at}": {"plan": "x"} for at in range(100)}
     sandbox.forget_requests()
-    assert project.sync("--limit", "30").result()["planned"] == planned(unchanged=100)
+    assert project.sync("--limit", "30").planned == planned(unchanged=100)
     assert project.sync("--limit", "0", "--full-refresh").result()["delivered"] == 0
     assert writes(sandbox.requests) == []
 
@@ -55,8 +55,7 @@ def test_limit_counts_each_kind_of_change(project, sandbox):
 def test_limit_is_for_each_sync(people, sandbox):
     people.model("clicks", CLICKS, CLICK_ROWS)
     people.sync("--limit", "1")
-    assert len(sandbox.events) == 1
-    assert len(sent_ids(sandbox.requests, "visitor")) == 1
+    assert (len(sandbox.events), len(sent_ids(sandbox.requests, "visitor"))) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -87,14 +86,11 @@ def test_guards(project, sandbox, guard, blocked):
     assert result["planned"] == counts
     if blocked:
         assert result["status"] == "blocked"
-        for part in (next(iter(guard)), "--force"):
-            assert part in result["message"]
-        assert (result["delivered"], result["requests"]) == (0, 0)
-        assert writes(sandbox.requests) == []
+        expect_in(result["message"], next(iter(guard)), "--force")
+        assert (result["delivered"], result["requests"], writes(sandbox.requests)) == (0, 0, [])
         # It is blocked until somebody says otherwise; a part of it does not slip through either.
         ended = project.run("sync", "--limit", "1").expect(1)
-        assert "BLOCKED" in ended.stdout
-        assert "--force" in ended.stdout
+        expect_in(ended.stdout, "BLOCKED", "--force")
         assert project.sync("--force").result()["delivered"] == 25
     assert set(sandbox.visitors) == {f"v{at}" for at in range(5, 105)}
 
@@ -118,8 +114,7 @@ def test_a_blocked_sync_does_not_stop_the_others(people, sandbox):
 def test_a_dry_run_is_a_plan(people, sandbox):
     assert people.run("sync", "--dry-run", "--json").expect(0).json == people.plan().json
     assert people.run("sync", "--dry-run", "--full-refresh").expect(0)
-    assert writes(sandbox.requests) == []
-    assert people.schemas() == set()
+    assert (writes(sandbox.requests), people.schemas()) == ([], set())
 
 
 def test_full_refresh_sends_every_row_of_the_selection(people, sandbox):
@@ -128,8 +123,7 @@ def test_full_refresh_sends_every_row_of_the_selection(people, sandbox):
     sandbox.forget_requests()
     document = people.sync("--full-refresh", "--select", "people").json
     assert document["results"][0]["planned"] == planned(changed=2)
-    assert sent_ids(sandbox.requests, "visitor") == ["a", "b"]
-    assert sent_events(sandbox.requests) == []
+    assert (sent_ids(sandbox.requests, "visitor"), sent_events(sandbox.requests)) == (["a", "b"], [])
 
 
 def test_the_results_file_is_that_of_the_last_run(people):
@@ -168,8 +162,7 @@ def test_check_offline_asks_nobody(people, sandbox, monkeypatch):
 def test_check_sends_nothing(people, sandbox):
     people.annotate("people", {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "new": "plan"}})
     people.check()
-    assert {request.method for request in sandbox.requests} == {"GET"}
-    assert people.schemas() == set()
+    assert ({request.method for request in sandbox.requests}, people.schemas()) == ({"GET"}, set())
 
 
 def test_check_tells_of_every_sync(people):
