@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from harness import bodies, canonical, epoch_ms, planned, sent_events, writes
-from test_objects import ODD_IDS, odd_rows
+from test_ids_and_values import ODD_IDS, odd_rows
 
 from dbt_pendo.sandbox import Fault, Switches
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, custom, expect_in, planned, sent_events, sent_ids, writes
-from test_commands import CLICK_ROWS, CLICKS
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, custom, expect_in, planned, sent_events, sent_ids, writes
 
 
 def test_limit_sends_a_part_and_the_next_run_the_rest(project, sandbox):
@@ -142,7 +141,7 @@ def test_warn_error(people, sandbox):
     people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x')) rows(id, plan)")
     people.sync()
     people.sync("--warn-error", status=1)
-    people.model("clicks", {**CLICKS, "properties": {"1st": "visitor"}}, CLICK_ROWS)
+    people.model("clicks", {**CLICKS, "properties": {"1st": "id"}}, CLICK_ROWS)
     people.check("--select", "clicks")
     people.check("--select", "clicks", "--warn-error", status=1)
     assert people.check("--select", "clicks").result()["warnings"]
