@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import segments
 from dbt_cloud import DbtCloud, build_artifacts
 from harness import (
     PEOPLE,
@@ -134,6 +135,16 @@ def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b"])
     project.model("people", PEOPLE, PEOPLE_ROWS)
+    return project
+
+
+@pytest.fixture
+def trial(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
+    """A project whose sync `trial` has filled a segment with v0 to v9; Pendo has forgotten by which requests."""
+    project.model("trial", segments.TRIAL, segments.ids(10))
+    project.sync()
+    assert segments.members(sandbox) == segments.names(10)
+    sandbox.forget_requests()
     return project
 
 

@@ -134,8 +134,7 @@ def test_missing_and_rejected_rows_come_again(people, sandbox):
         assert set(sent_ids(sandbox.requests, "visitor")) == {"bad", "stranger"}
     sandbox.clear_faults()
     sandbox.add_visitors(["stranger"])
-    result = people.sync().result()
-    assert (result["status"], result["delivered"]) == ("success", 2)
+    assert people.sync().outcome == ("success", 2, 0, 0)
     assert people.sync().planned == planned(unchanged=3, invalid=4)
     assert people.statuses("people") == {
         "a": "delivered",

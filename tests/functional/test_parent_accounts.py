@@ -30,8 +30,7 @@ def test_parent_accounts_whatever_their_id_is_called(project, plans, id_key, bat
     plans.switches = Switches(parent_account_id_key=id_key)
     plans.add_parent_accounts(["acme", "zeta"])
     project.model("parents", {**PARENTS, "batch_size": batch_size}, ROWS)
-    result = project.sync("--concurrency", "1").result()
-    assert (result["status"], result["delivered"]) == ("success", 2)
+    assert project.sync("--concurrency", "1").outcome == ("success", 2, 0, 0)
     assert custom(plans.parent_accounts) == {"acme": {"plan": "pro"}, "zeta": {"plan": "free"}}
     refused = [request for request in plans.requests if request.status == 400]
     # Once known, it is not asked for again.

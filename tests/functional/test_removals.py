@@ -191,8 +191,7 @@ def test_a_deletion_that_pendo_took_counts_whatever_it_says_of_the_job(synced, s
     synced.annotate("people", {**DELETING, "max_removals": 5})
     synced.build("people", people(1197))
     sandbox.fail(Fault(status=403, method="GET", path="/bulkdelete/"))
-    result = synced.sync().result()
-    assert (result["status"], result["delivered"]) == ("success", 3)
+    assert synced.sync().outcome == ("success", 3, 0, 0)
     assert gone(synced) == {(key, "removed", QUEUED) for key in ("p1197", "p1198", "p1199")}
 
 

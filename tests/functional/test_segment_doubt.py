@@ -8,41 +8,18 @@ import sys
 import time
 
 import pytest
-from harness import SmallProject, bodies, expect_in, planned, writes
+from harness import bodies, expect_in, planned, writes
+from segments import NAME, TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
 
 from dbt_pendo.delivery import segment_writer as engine_segment
 from dbt_pendo.pendo import client
 from dbt_pendo.sandbox import Fault, Sandbox
-
-TRIAL = {"object": "segment", "segment": "Trial", "visitor_id": "id"}
-UPLOAD = "/segment/upload"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_segment, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-
-
-def ids(*numbers: int) -> str:
-    return f"select 'v' || i as id from range({', '.join(map(str, numbers))}) r(i)"
-
-
-def names(*numbers: int) -> list[str]:
-    return sorted(f"v{number}" for number in range(*numbers))
-
-
-def members(sandbox: Sandbox, segment_id: str = "segment-1") -> list[str]:
-    return sorted(sandbox.segments[segment_id]["visitors"])
-
-
-def calls(sandbox: Sandbox) -> list[str]:
-    return [f"{request.method} {request.path.partition('/segment')[2]}" for request in writes(sandbox.requests)]
-
-
-def delete_in_pendo(sandbox: Sandbox, segment_id: str) -> None:
-    with sandbox.pendo.lock:
-        sandbox.pendo.segments.delete(segment_id)
 
 
 def start() -> subprocess.Popen[str]:
@@ -60,16 +37,6 @@ def wait_until_hit(sandbox: Sandbox) -> None:
     time.sleep(0.2)
 
 
-@pytest.fixture
-def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    """A project whose segment holds v0 to v9."""
-    project.model("trial", TRIAL, ids(10))
-    project.sync()
-    assert members(sandbox) == names(10)
-    sandbox.forget_requests()
-    return project
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -79,41 +46,41 @@ def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     ],
     ids=str,
 )
-def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(synced, sandbox, fault):
-    synced.build("trial", ids(5, 20))
+def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(trial, sandbox, fault):
+    trial.build("trial", ids(5, 20))
     sandbox.fail(Fault(**{**vars(fault), "method": "PATCH"}))
-    synced.sync(status=1)
+    trial.sync(status=1)
     # Pendo did it, and the ledger does not know.
     assert members(sandbox) == names(5, 20)
-    assert set(synced.statuses("trial").values()) <= {"delivered", "rejected"}
+    assert set(trial.statuses("trial").values()) <= {"delivered", "rejected"}
     sandbox.clear_faults()
-    synced.build("trial", ids(5, 12))
-    assert synced.sync().result()["status"] == "success"
+    trial.build("trial", ids(5, 12))
+    assert trial.sync().result()["status"] == "success"
     assert members(sandbox) == names(5, 12)
-    assert synced.sync().planned == planned(unchanged=7)
+    assert trial.sync().planned == planned(unchanged=7)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_died_in_mid_call(synced, sandbox, when):
-    synced.build("trial", ids(5, 20))
+def test_a_run_that_died_in_mid_call(trial, sandbox, when):
+    trial.build("trial", ids(5, 20))
     sandbox.fail(Fault("hang", when=when, method="PATCH", seconds=30))
     run = start()
     wait_until_hit(sandbox)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     assert run.returncode == -signal.SIGKILL
-    synced.build("trial", ids(7, 15))
+    trial.build("trial", ids(7, 15))
     sandbox.forget_requests()
-    assert synced.sync().result()["status"] == "success"
+    assert trial.sync().result()["status"] == "success"
     assert members(sandbox) == names(7, 15)
     # Whatever happened, one call puts it right.
     assert calls(sandbox) == ["PUT /segment-1"]
-    assert synced.sync().planned == planned(unchanged=8)
+    assert trial.sync().planned == planned(unchanged=8)
 
 
-def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced, sandbox):
-    synced.annotate("trial", {**TRIAL, "batch_size": 5})
-    synced.build("trial", ids(10, 20))
+def test_a_run_that_was_asked_to_end_leaves_no_doubt(trial, sandbox):
+    trial.annotate("trial", {**TRIAL, "batch_size": 5})
+    trial.build("trial", ids(10, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=1))
     run = start()
     wait_until_hit(sandbox)
@@ -121,7 +88,7 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced, sandbox):
     run.communicate()
     assert (run.returncode, len(writes(sandbox.requests))) == (1, 1)
     sandbox.forget_requests()
-    synced.sync()
+    trial.sync()
     assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))
 
 
@@ -151,14 +118,14 @@ def test_an_upload_without_an_answer_is_not_made_twice(project, sandbox, unique,
     assert [call for call in calls(sandbox) if call.startswith("DELETE")] == []
 
 
-def test_a_limit_on_a_segment_made_anew(synced, sandbox):
+def test_a_limit_on_a_segment_made_anew(trial, sandbox):
     """The ledger still tells of the members of the segment that is gone."""
     delete_in_pendo(sandbox, "segment-1")
-    assert synced.sync("--limit", "3").result()["delivered"] == 3
+    assert trial.sync("--limit", "3").result()["delivered"] == 3
     assert len(members(sandbox, "segment-2")) == 3
-    synced.sync()
+    trial.sync()
     assert members(sandbox, "segment-2") == names(10)
-    assert synced.sync().planned == planned(unchanged=10)
+    assert trial.sync().planned == planned(unchanged=10)
 
 
 def test_a_limit_on_a_first_run_and_on_a_full_refresh(project, sandbox):
@@ -173,27 +140,27 @@ def test_a_limit_on_a_first_run_and_on_a_full_refresh(project, sandbox):
     assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"], names(10))
 
 
-def test_a_name_and_back_again(synced, sandbox):
-    synced.annotate("trial", {**TRIAL, "segment": "Other"})
-    synced.build("trial", ids(3, 8))
-    synced.sync()
+def test_a_name_and_back_again(trial, sandbox):
+    trial.annotate("trial", {**TRIAL, "segment": "Other"})
+    trial.build("trial", ids(3, 8))
+    trial.sync()
     assert (members(sandbox), members(sandbox, "segment-2")) == (names(10), names(3, 8))
-    synced.annotate("trial", TRIAL)
-    synced.sync()
+    trial.annotate("trial", TRIAL)
+    trial.sync()
     assert (members(sandbox), members(sandbox, "segment-2")) == (names(3, 8), names(3, 8))
     assert len(sandbox.segments) == 2
 
 
-def test_a_ledger_that_somebody_dropped(synced, sandbox):
-    synced.sql("drop table main_pendo.trial__ledger")
-    synced.build("trial", ids(4, 12))
+def test_a_ledger_that_somebody_dropped(trial, sandbox):
+    trial.sql("drop table main_pendo.trial__ledger")
+    trial.build("trial", ids(4, 12))
     sandbox.forget_requests()
-    synced.sync()
+    trial.sync()
     assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(4, 12))
 
 
 def test_an_empty_model_and_members_in_doubt(project, sandbox):
-    sandbox.add_segment("Trial", ["stranger"])
+    sandbox.add_segment(NAME, ["stranger"])
     project.model("trial", TRIAL, ids(0))
     assert project.sync().result()["status"] == "success"
     assert members(sandbox) == []
@@ -205,38 +172,38 @@ def test_an_empty_model_and_members_in_doubt(project, sandbox):
     assert members(sandbox) == names(3)
 
 
-def test_an_empty_model_after_its_segment_is_gone(synced, sandbox):
+def test_an_empty_model_after_its_segment_is_gone(trial, sandbox):
     delete_in_pendo(sandbox, "segment-1")
-    synced.build("trial", ids(0))
-    result = synced.sync().result()
+    trial.build("trial", ids(0))
+    result = trial.sync().result()
     assert result["planned"] == planned(removed=10)
     assert "a segment needs a visitor" in result["message"]
     assert sandbox.segments == {}
-    synced.build("trial", ids(2))
-    synced.sync()
+    trial.build("trial", ids(2))
+    trial.sync()
     assert members(sandbox, "segment-2") == names(2)
 
 
-def test_max_changes_counts_new_members_only(synced, sandbox):
+def test_max_changes_counts_new_members_only(trial, sandbox):
     """A replacement sends all members again, which changes nothing for them."""
-    synced.annotate("trial", {**TRIAL, "max_changes": "20%"})
+    trial.annotate("trial", {**TRIAL, "max_changes": "20%"})
     delete_in_pendo(sandbox, "segment-1")
-    synced.build("trial", ids(12))
-    assert synced.sync().result()["status"] == "success"
+    trial.build("trial", ids(12))
+    assert trial.sync().result()["status"] == "success"
     assert members(sandbox, "segment-2") == names(12)
-    synced.build("trial", ids(15))
-    assert "blocked: 3 added" in synced.sync(status=1).result()["message"]
+    trial.build("trial", ids(15))
+    assert "blocked: 3 added" in trial.sync(status=1).result()["message"]
 
 
-def test_a_segment_deleted_in_mid_run_ends_it(synced, sandbox):
-    synced.build("trial", ids(4000))
+def test_a_segment_deleted_in_mid_run_ends_it(trial, sandbox):
+    trial.build("trial", ids(4000))
     sandbox.fail(Fault(status=404, method="PATCH", times=None))
-    result = synced.sync(status=1).result()
+    result = trial.sync(status=1).result()
     assert "is gone" in result["message"]
     # Nothing is sent in halves to a segment that is not there.
     assert len(writes(sandbox.requests)) <= 4
     sandbox.clear_faults()
-    synced.sync()
+    trial.sync()
     assert members(sandbox) == names(4000)
 
 
@@ -249,8 +216,7 @@ def test_visitors_that_pendo_does_not_know_may_be_refused(project, sandbox, erro
     sandbox.add_visitors(names(40))
     known = ids(20)
     project.model("trial", TRIAL, f"{known} union all select 'stranger'")
-    result = project.sync(status=1).result()
-    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 20, 1)
+    assert project.sync(status=1).outcome == ("partial", 20, 0, 1)
     assert (members(sandbox), project.statuses("trial")["stranger"]) == (names(20), "rejected")
     project.build("trial", f"{ids(5, 30)} union all select 'stranger' union all select 'another'")
     result = project.sync(status=1).result()
