@@ -16,13 +16,8 @@ from dbt_pendo.sandbox import Sandbox, Switches
 from dbt_pendo.warehouse import ledger
 
 CLICKS = {
-    "object": "track_event",
-    "event": "Clicked",
-    "event_id": "id",
-    "visitor_id": "visitor",
-    "timestamp": "done_at",
-    "properties": {"id": "id"},
-    "batch_size": 1000,
+    **{"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "visitor", "timestamp": "done_at"},
+    **{"properties": {"id": "id"}, "batch_size": 1000},
 }
 DAY = 24 * 3600
 LATE = "older than 7 days: Pendo answers 200 and drops"

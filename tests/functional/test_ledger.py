@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 import pytest
-from harness import COUNTS, PEOPLE, SmallProject, custom, planned, sent_ids, writes
+from harness import COUNTS, PEOPLE, SmallProject, custom, planned, refuse, sent_ids, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
 LEDGER = [
-    ("record_key", "VARCHAR"),
-    ("row_hash", "VARCHAR"),
-    ("status", "VARCHAR"),
-    ("detail", "VARCHAR"),
-    ("attempts", "INTEGER"),
-    ("run_id", "VARCHAR"),
-    ("logged_at", "TIMESTAMP"),
-    ("destination", "VARCHAR"),
-    ("commit_number", "BIGINT"),
+    *((name, "VARCHAR") for name in ("record_key", "row_hash", "status", "detail")),
+    *(("attempts", "INTEGER"), ("run_id", "VARCHAR"), ("logged_at", "TIMESTAMP")),
+    *(("destination", "VARCHAR"), ("commit_number", "BIGINT")),
 ]
 RUNS = [
-    *(("run_id", "VARCHAR"), ("sync", "VARCHAR"), ("unique_id", "VARCHAR"), ("object", "VARCHAR")),
-    *(("status", "VARCHAR"), ("message", "VARCHAR")),
-    *((name, "BIGINT") for name in COUNTS),
-    *((name, "BIGINT") for name in ("delivered", "missing", "rejected", "requests", "retries", "bytes")),
+    *((name, "VARCHAR") for name in ("run_id", "sync", "unique_id", "object", "status", "message")),
+    *((name, "BIGINT") for name in (*COUNTS, "delivered", "missing", "rejected", "requests", "retries", "bytes")),
     ("logged_at", "TIMESTAMP"),
 ]
 # Every status at once: `a` is delivered, `stranger` missing, `bad` rejected, `twice` and `far` invalid.
 ROWS = """
-    select * from (values
-        ('a', '3'), ('stranger', '3'), ('bad', '4'), ('twice', '3'), ('twice', '3'), ('far', 'x'), (null, '3')
-    ) rows(id, plan)"""
+    select * from (values ('a', '3'), ('stranger', '3'), ('bad', '4'), ('twice', '3'), ('twice', '3'), ('far', 'x'),
+        (null, '3')) rows(id, plan)"""
+ONE = "select 'a' as id, '3' as plan"
+TABLES = {"pendo_runs", "people__ledger", "people__changes"}
 
 
 @pytest.fixture
@@ -43,9 +35,13 @@ def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     return project
 
 
-def refuse(sandbox: Sandbox, record: str) -> None:
-    """Lets Pendo refuse every call that holds a record, without saying why."""
-    sandbox.fail(Fault("status", status=400, body="no such luck", body_contains=f'"{record}"', times=None))
+@pytest.fixture
+def one(people: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """A project with one row, which has been delivered."""
+    people.build("people", ONE)
+    people.sync()
+    sandbox.forget_requests()
+    return people
 
 
 def columns(project: SmallProject, table: str) -> list[tuple[str, str]]:
@@ -145,60 +141,48 @@ def test_missing_and_rejected_rows_come_again(people, sandbox):
     }
 
 
-def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(people, sandbox):
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
+def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(one, sandbox):
     refuse(sandbox, "a")
-    people.build("people", "select 'a' as id, '4' as plan")
-    assert people.sync(status=1).planned == planned(changed=1)
+    one.build("people", "select 'a' as id, '4' as plan")
+    assert one.sync(status=1).planned == planned(changed=1)
     # The refusal may have come after the data was applied: what Pendo holds is not known.
-    people.build("people", "select 'a' as id, '3' as plan")
-    assert people.sync(status=1).planned == planned(changed=1)
+    one.build("people", ONE)
+    assert one.sync(status=1).planned == planned(changed=1)
     sandbox.clear_faults()
-    assert people.sync().planned == planned(changed=1)
-    assert people.sync().planned == planned(unchanged=1)
+    assert one.sync().planned == planned(changed=1)
+    assert one.sync().planned == planned(unchanged=1)
 
 
-def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(people, sandbox):
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
+def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(one, sandbox):
     sandbox.reset()
     sandbox.add_field("visitor", "custom", "plan", "integer")
-    people.build("people", "select 'a' as id, '4' as plan")
-    assert people.sync().result()["missing"] == 1
-    assert people.sync().planned == planned(changed=1)
+    one.build("people", "select 'a' as id, '4' as plan")
+    assert one.sync().result()["missing"] == 1
+    assert one.sync().planned == planned(changed=1)
     sandbox.add_visitors(["a"])
-    people.sync()
+    one.sync()
     assert custom(sandbox.visitors) == {"a": {"plan": 4}}
-    assert people.sync().planned == planned(unchanged=1)
+    assert one.sync().planned == planned(unchanged=1)
 
 
-def change_source(mapping: dict[str, Any]) -> None:
-    mapping["fields"] = {"plan": "other"}
-
-
-def change_constant(mapping: dict[str, Any]) -> None:
-    mapping["fields"]["source"] = {"value": "elsewhere"}
-
-
-def change_nulls(mapping: dict[str, Any]) -> None:
-    mapping["nulls"] = "skip"
-
-
-def add_field(mapping: dict[str, Any]) -> None:
-    mapping["fields"]["team"] = "other"
-
-
-@pytest.mark.parametrize("change", [change_source, change_constant, change_nulls, add_field])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fields": {"plan": "other"}},
+        {"fields": {"plan": "plan", "source": {"value": "elsewhere"}}},
+        {"nulls": "skip"},
+        {"fields": {"plan": "plan", "source": {"value": "dbt"}, "team": "other"}},
+    ],
+    ids=str,
+)
 def test_a_changed_mapping_resends_visitors(project, sandbox, change):
     for name in ("plan", "source", "team"):
         sandbox.add_field("visitor", "custom", name, "string")
     sandbox.add_visitors(["a", "b"])
-    mapping: dict[str, Any] = {**PEOPLE, "fields": {"plan": "plan", "source": {"value": "dbt"}}}
+    mapping = {**PEOPLE, "fields": {"plan": "plan", "source": {"value": "dbt"}}}
     project.model("people", mapping, "select * from (values ('a', 'x', 'y'), ('b', 'x', null)) rows(id, plan, other)")
     project.sync()
-    change(mapping)
-    project.annotate("people", mapping)
+    project.annotate("people", {**mapping, **change})
     assert project.sync().planned == planned(changed=2)
     assert project.sync().planned == planned(unchanged=2)
 
@@ -208,12 +192,9 @@ def test_a_changed_mapping_resends_visitors(project, sandbox, change):
     [{"batch_size": 7}, {"max_changes": 3}, {"max_removals": "5%"}, {"on_removed": "clear"}, {"create_fields": True}],
     ids=str,
 )
-def test_a_change_that_sends_nothing_else_resends_nothing(people, sandbox, change):
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
-    sandbox.forget_requests()
-    people.annotate("people", {**PEOPLE, **change})
-    assert people.sync().planned == planned(unchanged=1)
+def test_a_change_that_sends_nothing_else_resends_nothing(one, sandbox, change):
+    one.annotate("people", {**PEOPLE, **change})
+    assert one.sync().planned == planned(unchanged=1)
     assert writes(sandbox.requests) == []
 
 
@@ -318,7 +299,7 @@ def test_the_schema_is_ones_own_to_choose(people, monkeypatch, how):
         with (people.folder / "dbt_project.yml").open("a") as project_file:
             project_file.write("vars:\n  dbt_pendo: {schema: books}\n")
     people.sync(*flags)
-    assert people.tables("books") == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables("books") == TABLES
     assert people.schemas() == {"books"}
     assert people.sync(*flags).planned["unchanged"] == 2
 
@@ -371,7 +352,7 @@ def test_compaction_keeps_what_a_plan_looks_at(people, sandbox):
     assert result["planned"] == planned(added=1, changed=1, removed=1, unchanged=7, invalid=1)
     ledger = people.ledger("people")
     assert len(ledger) < 100
-    assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables() == TABLES
     assert columns(people, "main_pendo.people__ledger") == LEDGER
     # Whatever was known is still known.
     sandbox.forget_requests()
@@ -382,27 +363,23 @@ def test_compaction_keeps_what_a_plan_looks_at(people, sandbox):
     assert set(sent_ids(sandbox.requests, "visitor")) == {"v0", "v1"}
 
 
-def test_a_compaction_that_died_is_undone(people, sandbox):
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
+def test_a_compaction_that_died_is_undone(one, sandbox):
     # Died before the ledger was set aside: the copy may be half of it.
-    people.sql("create table main_pendo.people__new_0123ab as select * from main_pendo.people__ledger where false")
-    assert people.plan().planned == planned(unchanged=1)
-    assert people.sync().planned == planned(unchanged=1)
-    assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    one.sql("create table main_pendo.people__new_0123ab as select * from main_pendo.people__ledger where false")
+    assert one.plan().planned == planned(unchanged=1)
+    assert one.sync().planned == planned(unchanged=1)
+    assert one.tables() == TABLES
     # Died after it was set aside; older releases left the copy alone.
     for name in ("people__old_0123ab", "people__compacted"):
-        people.sql(f"alter table main_pendo.people__ledger rename to {name}")
-        assert people.plan().planned == planned(unchanged=1)
-        assert people.sync().planned == planned(unchanged=1)
-        assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+        one.sql(f"alter table main_pendo.people__ledger rename to {name}")
+        assert one.plan().planned == planned(unchanged=1)
+        assert one.sync().planned == planned(unchanged=1)
+        assert one.tables() == TABLES
 
 
-def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(people, sandbox):
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
-    people.sql("drop schema main_pendo cascade")
-    assert people.sync().planned == planned(added=1)
+def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(one, sandbox):
+    one.sql("drop schema main_pendo cascade")
+    assert one.sync().planned == planned(added=1)
 
 
 def test_entries_of_ones_own_making_count(people, sandbox):
