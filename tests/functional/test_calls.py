@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import CLICKS, PEOPLE, SmallProject, sent_ids
+from harness import CLICKS, PEOPLE, SmallProject, refuse, sent_ids
 
 from dbt_pendo.history import calls as call_log
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -33,10 +33,6 @@ def lines_of(project: SmallProject) -> list[dict[str, Any]]:
     """The calls of the latest run, as the file has them."""
     folder = max((project.target / "dbt_pendo" / "runs").iterdir())
     return [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
-
-
-def refuse(sandbox: Sandbox, key: str, body: str) -> None:
-    sandbox.fail(Fault(status=400, body=body, body_contains=f'"{key}"', times=None))
 
 
 def test_the_log_has_each_request_that_pendo_got(people, sandbox):

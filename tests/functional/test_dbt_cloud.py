@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dbt_cloud import ACCOUNT, TOKEN, DbtCloud, Run, Step
-from harness import Ended, Project, custom, run_cli, writes
+from dbt_cloud import ACCOUNT, COMMANDS, TOKEN, DbtCloud, Run, Step
+from harness import Project, custom, run_cli, writes
 from raw_server import RawServer, drip, flood, head, ok
 
 from dbt_pendo.project import cloud
@@ -25,18 +25,8 @@ PLANS = {"a": {"plan": "pro"}, "b": {"plan": "free"}, "c": {}, "d": {"plan": "pr
 @pytest.fixture
 def steps(built_in_cloud: Path) -> dict[str, Step]:
     """Steps as a job has them, with what real dbt left after each."""
-    folder = built_in_cloud / "steps"
-    commands = {
-        "build": "dbt build",
-        "build_docs": "dbt docs generate",
-        "seed": "dbt seed",
-        "run": "dbt run",
-        "test": "dbt test",
-        "docs": "dbt docs generate",
-        "people": "dbt run --select people",
-        "not_people": "dbt run --exclude people",
-    }
-    return {name: Step(f"Invoke dbt with `{command}`", folder / name) for name, command in commands.items()}
+    commands = {name: f"Invoke dbt with `dbt {command}`" for name, _, command in COMMANDS}
+    return {name: Step(told, built_in_cloud / "steps" / name) for name, told in commands.items()}
 
 
 @pytest.fixture
@@ -51,10 +41,6 @@ def make_run(dbt_cloud: DbtCloud, steps: dict[str, Step]) -> Callable[..., Run]:
 
 def held(sandbox: Sandbox) -> dict[str, dict[str, object]]:
     return custom(sandbox.visitors)
-
-
-def statuses(ended: Ended) -> dict[str, tuple[str, str | None]]:
-    return {result["sync"]: (result["status"], result["message"]) for result in ended.json["results"]}
 
 
 def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: str = "--dbt-cloud-run-id=123") -> None:
@@ -92,9 +78,7 @@ def test_only_what_changed_since_is_sent_again(in_cloud, make_run, sandbox):
     in_cloud.sync("--dbt-cloud-run-id", "123")
     sent = len(writes(sandbox.requests))
     ended = in_cloud.sync("--dbt-cloud-run-id", "124")
-    assert {sync: result for sync, (result, _) in statuses(ended).items()} == dict.fromkeys(
-        ("people", "tested", "broken"), "success"
-    )
+    assert ended.statuses == dict.fromkeys(("people", "tested", "broken"), "success")
     assert (held(sandbox), len(writes(sandbox.requests))) == (PLANS, sent + 1)
 
 
@@ -114,9 +98,9 @@ def test_steps_of_one_run_count_together(in_cloud, make_run, sandbox, built_in_c
 def test_the_latest_result_of_a_node_counts(in_cloud, make_run, sandbox):
     make_run("build", "run", run_id=1)
     make_run("run", "build", run_id=2)
-    assert statuses(in_cloud.sync("--dbt-cloud-run-id", "2"))["broken"][0] == "skipped"
+    assert in_cloud.sync("--dbt-cloud-run-id", "2").statuses["broken"] == "skipped"
     assert held(sandbox) == {**PLANS, "d": {}}
-    assert statuses(in_cloud.sync("--dbt-cloud-run-id", "1"))["broken"][0] == "success"
+    assert in_cloud.sync("--dbt-cloud-run-id", "1").statuses["broken"] == "success"
     assert held(sandbox) == PLANS
 
 
@@ -151,7 +135,7 @@ def test_steps_that_are_not_listed_are_found_by_number(in_cloud, dbt_cloud, make
 def test_selection_is_by_the_manifest_of_the_run(in_cloud, make_run, sandbox):
     make_run("run", "docs")
     ended = in_cloud.sync("--dbt-cloud-run-id", "123", "--select", "plans+", "--target-path", "target")
-    assert (statuses(ended).keys(), held(sandbox)) == ({"people"}, {**PLANS, "c": {}, "d": {}})
+    assert (ended.statuses.keys(), held(sandbox)) == ({"people"}, {**PLANS, "c": {}, "d": {}})
 
 
 def test_the_artifacts_are_kept_for_a_day(in_cloud, make_run):
@@ -190,20 +174,20 @@ def test_a_run_and_a_job_are_one_too_many(in_cloud, dbt_cloud):
     assert dbt_cloud.calls == []
 
 
-@pytest.mark.parametrize("status", [1, 2, 3])
-def test_a_run_that_has_not_ended(in_cloud, make_run, sandbox, status):
-    make_run("build", status=status)
-    refused(in_cloud, sandbox, 1, "Run 123 of dbt Cloud has not ended (", "Sync it when it has")
-
-
-def test_a_run_that_was_cancelled_before_it_built(in_cloud, make_run, sandbox):
-    make_run(status=30)
-    refused(in_cloud, sandbox, 2, "Run 123 of dbt Cloud, which was cancelled, has no step that built models")
-
-
-def test_a_run_that_builds_nothing(in_cloud, make_run, sandbox):
-    make_run("test", "docs")
-    refused(in_cloud, sandbox, 2, "Run 123 of dbt Cloud has no step that built models", "`dbt build`")
+@pytest.mark.parametrize(
+    ("steps", "status", "ended", "parts"),
+    [
+        *(
+            ("build", status, 1, ("Run 123 of dbt Cloud has not ended (", "Sync it when it has"))
+            for status in (1, 2, 3)
+        ),
+        ("", 30, 2, ("Run 123 of dbt Cloud, which was cancelled, has no step that built models",)),
+        ("test docs", 10, 2, ("Run 123 of dbt Cloud has no step that built models", "`dbt build`")),
+    ],
+)
+def test_a_run_without_a_build(in_cloud, make_run, sandbox, steps, status, ended, parts):
+    make_run(*steps.split(), status=status)
+    refused(in_cloud, sandbox, ended, *parts)
 
 
 def test_a_run_that_is_not_there(in_cloud, dbt_cloud, sandbox):

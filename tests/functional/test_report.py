@@ -7,33 +7,16 @@ import shutil
 from typing import Any
 
 import pytest
-from harness import PEOPLE, Project, SmallProject
+from harness import PEOPLE, Project, refuse
 from report_file import Report, read_report
 
 from dbt_pendo.history import report as review
-from dbt_pendo.sandbox import Fault, Sandbox
-
-ROWS = "select 'u-' || range as id, 'plan ' || range as plan, 'user' || range || '@example.org' as email from range(12)"
-MAPPED = {**PEOPLE, "fields": {"plan": "plan", "contact": "email"}, "batch_size": 4}
-
-
-@pytest.fixture
-def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    """Twelve visitors; Pendo does not know one of them."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_field("visitor", "custom", "contact", "string")
-    sandbox.add_visitors([f"u-{number}" for number in range(11)])
-    project.model("people", MAPPED, ROWS)
-    return project
+from dbt_pendo.sandbox import Fault
 
 
 def report_of(project: Project, *args: str) -> Report:
     project.run("report", *args).expect(0)
     return read_report(project.target / "pendo_report.html")
-
-
-def refuse(sandbox: Sandbox, key: str, body: str) -> None:
-    sandbox.fail(Fault(status=400, body=body, body_contains=f'"{key}"', times=None))
 
 
 def runs_of(project: Project) -> dict[str, dict[str, Any]]:
@@ -257,87 +240,83 @@ def test_no_secret_is_in_it(people, sandbox):
     assert "the key *** does not fit" in report.text
 
 
-class TestMasks:
-    def test_values_of_masked_columns_are_nowhere(self, people: SmallProject, sandbox: Sandbox) -> None:
-        # The run is older than the wish to hide anything.
-        refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
-        people.sync(status=1)
-        assert "@example.org" in report_of(people).text
-        report = report_of(people, "--mask", "EMAIL")
-        assert "@example.org" not in report.text
-        assert [row["detail"] for row in report.rows(status="rejected")] == [review.HIDDEN_REASON]
-        assert [row["key"] for row in report.rows()] == ["u-3", "u-11"]
-        assert report.sync("people")["last"]["message"] == review.HIDDEN_REASON
-        (row,) = report.rows(status="rejected")
-        (call,) = report.calls(number=row["call"])
-        assert report.bodies[call["body"]][1] == "*** is no address of u-3"
+def test_values_of_masked_columns_are_nowhere(people, sandbox):
+    # The run is older than the wish to hide anything.
+    refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
+    people.sync(status=1)
+    assert "@example.org" in report_of(people).text
+    report = report_of(people, "--mask", "EMAIL")
+    assert "@example.org" not in report.text
+    assert [row["detail"] for row in report.rows(status="rejected")] == [review.HIDDEN_REASON]
+    assert [row["key"] for row in report.rows()] == ["u-3", "u-11"]
+    assert report.sync("people")["last"]["message"] == review.HIDDEN_REASON
+    (row,) = report.rows(status="rejected")
+    (call,) = report.calls(number=row["call"])
+    assert report.bodies[call["body"]][1] == "*** is no address of u-3"
 
-    @pytest.mark.parametrize("from_the_start", [True, False])
-    def test_masked_keys_are_nowhere(
-        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, from_the_start: bool
-    ) -> None:
-        if from_the_start:
-            monkeypatch.setenv("DBT_PENDO_MASK", "id")
-        refuse(sandbox, "u-3", "u-3: no")
-        people.sync(status=1)
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_masked_keys_are_nowhere(people, sandbox, monkeypatch, from_the_start):
+    if from_the_start:
         monkeypatch.setenv("DBT_PENDO_MASK", "id")
-        report = report_of(people)
-        (row,) = report.rows(status="rejected")
-        assert row["key"].startswith("#")
-        assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
-        (call,) = report.calls(number=row["call"])
-        assert (call["status"], report.bodies[call["body"]][1]) == (400, "***: no")
-
-    def test_of_a_sync_without_a_mapping_all_is_hidden(self, people: SmallProject, sandbox: Sandbox) -> None:
-        refuse(sandbox, "u-3", "user3@example.org is no address")
-        people.sync(status=1)
-        people.manifest_path.unlink()
-        report = report_of(people, "--mask", "something")
-        assert "user3@example.org is no address" not in json.dumps(report.data)
-        assert all(row["key"].startswith("#") for row in report.rows())
-
-    def test_other_syncs_show_as_they_are(self, people: SmallProject, sandbox: Sandbox) -> None:
-        refuse(sandbox, "u-3", "u-3: no")
-        people.sync(status=1)
-        report = report_of(people, "--mask", "another_column")
-        assert [row["detail"] for row in report.rows(status="rejected")] == ["HTTP 400: u-3: no"]
+    refuse(sandbox, "u-3", "u-3: no")
+    people.sync(status=1)
+    monkeypatch.setenv("DBT_PENDO_MASK", "id")
+    report = report_of(people)
+    (row,) = report.rows(status="rejected")
+    assert row["key"].startswith("#")
+    assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
+    (call,) = report.calls(number=row["call"])
+    assert (call["status"], report.bodies[call["body"]][1]) == (400, "***: no")
 
 
-class TestLimits:
-    def test_rejected_rows_come_before_others(
-        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        sandbox.add_visitors([f"v-{number}" for number in range(3)])
-        people.build("people", f"{ROWS} union all select 'aaa-unknown-' || range, 'x', 'y' from range(5)")
-        people.model("zebra", PEOPLE, "select 'v-' || range as id, 'pro' as plan from range(3)")
-        refuse(sandbox, "v-1", "no")
-        refuse(sandbox, "v-2", "no")
-        people.sync(status=1)
-        monkeypatch.setattr(review, "ROWS_LISTED", 4)
-        report = report_of(people)
-        assert ([row["key"] for row in report.rows()][:2], len(report.rows())) == (["v-1", "v-2"], 4)
-        assert report.data["rows"]["limit"]
-        monkeypatch.setattr(review, "ROWS_LISTED", 8)
-        report = report_of(people)
-        assert len(report.rows()) == 8
-        assert report.data["rows"]["limit"] is None
+def test_of_a_sync_without_a_mapping_all_is_hidden(people, sandbox):
+    refuse(sandbox, "u-3", "user3@example.org is no address")
+    people.sync(status=1)
+    people.manifest_path.unlink()
+    report = report_of(people, "--mask", "something")
+    assert "user3@example.org is no address" not in json.dumps(report.data)
+    assert all(row["key"].startswith("#") for row in report.rows())
 
-    def test_failed_calls_come_before_others(
-        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        refuse(sandbox, "u-3", "no")
-        people.sync(status=1)
-        everything = report_of(people).calls()
-        failed = [call["number"] for call in everything if call["failed"]]
-        assert failed
-        monkeypatch.setattr(review, "CALLS_LISTED", 2 * len(failed))
-        report = report_of(people)
-        assert set(failed) <= {call["number"] for call in report.calls()}
-        assert report.data["calls"]["left_out"] == len(everything) - len(report.calls()) > 0
-        monkeypatch.setattr(review, "OTHER_BODIES", 0)
-        report = report_of(people)
-        assert all((call["body"] is None) != call["failed"] for call in report.calls())
-        assert report.data["calls"]["without_bodies"]
+
+def test_other_syncs_show_as_they_are(people, sandbox):
+    refuse(sandbox, "u-3", "u-3: no")
+    people.sync(status=1)
+    report = report_of(people, "--mask", "another_column")
+    assert [row["detail"] for row in report.rows(status="rejected")] == ["HTTP 400: u-3: no"]
+
+
+def test_rejected_rows_come_before_others(people, sandbox, monkeypatch):
+    sandbox.add_visitors([f"v-{number}" for number in range(3)])
+    people.build("people", f"{ROWS} union all select 'aaa-unknown-' || range, 'x', 'y' from range(5)")
+    people.model("zebra", PEOPLE, "select 'v-' || range as id, 'pro' as plan from range(3)")
+    refuse(sandbox, "v-1", "no")
+    refuse(sandbox, "v-2", "no")
+    people.sync(status=1)
+    monkeypatch.setattr(review, "ROWS_LISTED", 4)
+    report = report_of(people)
+    assert ([row["key"] for row in report.rows()][:2], len(report.rows())) == (["v-1", "v-2"], 4)
+    assert report.data["rows"]["limit"]
+    monkeypatch.setattr(review, "ROWS_LISTED", 8)
+    report = report_of(people)
+    assert len(report.rows()) == 8
+    assert report.data["rows"]["limit"] is None
+
+
+def test_failed_calls_come_before_others(people, sandbox, monkeypatch):
+    refuse(sandbox, "u-3", "no")
+    people.sync(status=1)
+    everything = report_of(people).calls()
+    failed = [call["number"] for call in everything if call["failed"]]
+    assert failed
+    monkeypatch.setattr(review, "CALLS_LISTED", 2 * len(failed))
+    report = report_of(people)
+    assert set(failed) <= {call["number"] for call in report.calls()}
+    assert report.data["calls"]["left_out"] == len(everything) - len(report.calls()) > 0
+    monkeypatch.setattr(review, "OTHER_BODIES", 0)
+    report = report_of(people)
+    assert all((call["body"] is None) != call["failed"] for call in report.calls())
+    assert report.data["calls"]["without_bodies"]
 
 
 def test_flags_that_make_no_sense(people):
