@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from harness import PEOPLE, Project, refuse
 from report_file import Report, read_report
+from test_calls import MAPPED, people  # noqa: F401 - a fixture
+from test_calls import PEOPLE_ROWS as ROWS
 
 from dbt_pendo.history import report as review
 from dbt_pendo.sandbox import Fault
