@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import clean_environment, run_cli
-from test_published import PEOPLE, YAML, Published, write_project
+from harness import PEOPLE, clean_environment, run_cli
+from published import YAML, Published, write_project
 
 from dbt_pendo.sandbox import Sandbox
 
