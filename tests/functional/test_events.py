@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from harness import bodies, canonical, epoch_ms, planned, refuse, sent_events
+from harness import bodies, canonical, epoch_ms, planned
 from test_ids_and_values import ODD_IDS, odd_rows
 
 from dbt_pendo.sandbox import Fault, Switches
@@ -105,24 +105,6 @@ def test_each_app_has_its_secret(project, sandbox, monkeypatch):
     monkeypatch.delenv("PENDO_TRACK_SECRET_WEB")
     project.sync("--full-refresh", "--select", "web_clicks")
     assert len(sandbox.receipts) == 9
-
-
-def test_a_bad_event_does_not_sink_its_neighbours(project, sandbox):
-    # Pendo takes all events of an array or none: here it dislikes every event of one visitor.
-    columns = "'e' || i as id, 'v' || (i % 10) as visitor, timestamp '2026-05-01' as done_at, i as button"
-    project.model("clicks", {**CLICKS, "batch_size": 20}, f"select {columns} from range(40) r(i)")
-    refuse(sandbox, "v3", "the request holds an invalid event")
-    ended = project.sync(status=1)
-    assert ended.outcome == ("partial", 36, 0, 4)
-    assert "the request holds an invalid event" in ended.result()["message"]
-    expected = (event("Clicked", f"v{at % 10}", "2026-05-01", {"button": at}) for at in range(40) if at % 10 != 3)
-    assert canonical(sandbox.events) == canonical(expected)
-    assert project.keys("clicks", "rejected") == {"e3", "e13", "e23", "e33"}
-    # They come again, alone; the others do not.
-    sandbox.clear_faults()
-    sandbox.forget_requests()
-    assert project.sync().planned == planned(added=4, unchanged=36)
-    assert (len(sent_events(sandbox.requests)), len(sandbox.events)) == (4, 40)
 
 
 def test_an_event_is_sent_once(project, sandbox):

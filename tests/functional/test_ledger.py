@@ -119,28 +119,6 @@ def test_a_row_that_is_mended_is_sent(people, sandbox):
     }
 
 
-def test_missing_and_rejected_rows_come_again(people, sandbox):
-    refuse(sandbox, "bad")
-    people.sync(status=1)
-    for _ in range(2):
-        sandbox.forget_requests()
-        result = people.sync(status=1).result()
-        assert result["planned"] == planned(added=2, unchanged=1, invalid=4)
-        assert (result["missing"], result["rejected"]) == (1, 1)
-        assert set(sent_ids(sandbox.requests, "visitor")) == {"bad", "stranger"}
-    sandbox.clear_faults()
-    sandbox.add_visitors(["stranger"])
-    assert people.sync().outcome == ("success", 2, 0, 0)
-    assert people.sync().planned == planned(unchanged=3, invalid=4)
-    assert people.statuses("people") == {
-        "a": "delivered",
-        "stranger": "delivered",
-        "bad": "delivered",
-        "twice": "invalid",
-        "far": "invalid",
-    }
-
-
 def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(one, sandbox):
     refuse(sandbox, "a")
     one.build("people", "select 'a' as id, '4' as plan")

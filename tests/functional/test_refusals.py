@@ -104,23 +104,6 @@ def test_a_wrong_track_secret_stops_the_sync_at_once(people, sandbox, monkeypatc
     assert len(sandbox.events) == 500
 
 
-def test_a_403_in_the_middle_stops_the_sync_and_keeps_what_was_delivered(people, sandbox, monkeypatch):
-    monkeypatch.setenv("PENDO_CONCURRENCY", "1")
-    people.annotate("people", {**PEOPLE, "mode": "upsert", "batch_size": 10})
-    people.build("people", "select 'v' || i as id, 'x' as plan from range(100) r(i)")
-    sandbox.fail(Fault("status", status=403, path="/value", times=None, body_contains='"v7"'))
-    result = people.sync(status=1).result()
-    assert result["status"] == "error"
-    assert "refused the integration key" in result["message"]
-    written = set(sandbox.visitors) - {"a", "b"}
-    assert result["delivered"] == len(written) < 100
-    assert {entry["record_key"] for entry in people.ledger("people")} == written
-    assert len([request for request in writes(sandbox.requests) if request.status == 403]) == 1
-    sandbox.clear_faults()
-    assert people.sync().result()["delivered"] == 100 - len(written)
-    assert len(sandbox.visitors) == 102
-
-
 @pytest.fixture
 def closed_port() -> Iterator[int]:
     """A port on which nobody listens."""
@@ -171,24 +154,6 @@ def test_a_host_that_is_not_pendo(people, sandbox, fault, told):
     for command in ("check", "sync"):
         people.run(command).expect(1).says(told, "PENDO_API_URL")
     assert writes(sandbox.requests) == []
-
-
-def test_a_hang_ends_by_the_timeout(people, sandbox, monkeypatch):
-    monkeypatch.setenv("PENDO_TIMEOUT", "0.3")
-    sandbox.fail(Fault("hang", seconds=20, path="/value", times=1))
-    result = people.sync().result()
-    assert (result["delivered"], result["retries"]) == (2, 1)
-
-
-@pytest.mark.parametrize("action", ["garbage", "truncate", "reset", "close"])
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_answers_that_cannot_be_read_lose_nothing(people, sandbox, action, when):
-    sandbox.fail(Fault(action, when=when, path="/value", times=1))
-    assert people.sync().outcome == ("success", 2, 0, 0)
-    assert {key: held["custom"] for key, held in sandbox.visitors.items()} == {
-        "a": {"plan": "pro"},
-        "b": {"plan": "free"},
-    }
 
 
 def test_a_proxy_that_cannot_be_used(people, monkeypatch):

@@ -105,13 +105,6 @@ def test_everything_arrives(project, sandbox, monkeypatch, switches):
     }
 
 
-def test_arrays_of_events_are_refused(project, sandbox):
-    """A Pendo that takes one event a request: batches are halved down to single events, each delivered once."""
-    prepare(project, sandbox, {"event_arrays": "reject"})
-    assert project.sync("--select", "events").outcome == ("success", 10, 0, 0)
-    assert canonical(sandbox.events) == canonical(EXPECTED_EVENTS)
-
-
 REFUSALS = [
     {"type_mismatch": mismatch, "error_items": items, "error_bodies": bodies_, "omit_empty_lists": omit}
     for mismatch, items in (
@@ -191,23 +184,6 @@ def test_events_pendo_does_not_take(project, sandbox, arrays, bodies_):
     else:
         assert (result["delivered"], result["rejected"]) == (9, 3)
         assert project.keys("events", "rejected") == {"e2", "e3", "e9"}
-
-
-@pytest.mark.parametrize("status", [413, 400])
-@pytest.mark.parametrize("limit", [1, 3])
-def test_a_pendo_that_takes_few_records_a_call(project, sandbox, status, limit):
-    keys = prepare(project, sandbox, {"max_records_per_call": limit, "too_many_records_status": status})
-    assert set(project.sync().statuses.values()) == {"success"}
-    assert custom(sandbox.visitors)["v1"][keys["plan_name"]] == "pro"
-    assert set(custom(sandbox.accounts)) == {"a1", "a2", "a3"}
-    assert canonical(sandbox.events) == canonical(EXPECTED_EVENTS)
-
-
-def test_a_pendo_that_takes_small_bodies(project, sandbox):
-    prepare(project, sandbox, {})
-    sandbox.switches = Switches(max_body_bytes=300)
-    assert set(project.sync().statuses.values()) == {"success"}
-    assert canonical(sandbox.events) == canonical(EXPECTED_EVENTS)
 
 
 @pytest.mark.parametrize("status", [401, 403])
