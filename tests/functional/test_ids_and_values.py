@@ -84,7 +84,7 @@ def test_a_key_that_was_doubled_for_a_while_is_sent_when_it_changed(project, pla
 
 def test_a_key_that_is_a_number(project, plans):
     keys = {"1": "x", "9007199254740993": "y", "12": "z"}
-    plans.add_visitors(keys)
+    plans.add_visitors(list(keys))
     rows = " union all ".join(f"select {key}::bigint as id, '{plan}' as plan" for key, plan in keys.items())
     project.model("people", PEOPLE, rows)
     project.sync()

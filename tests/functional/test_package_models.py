@@ -19,7 +19,7 @@ LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"
 PROJECT = project_yaml(
     "watched",
     """\
-models: {+materialized: table}
+models: {watched: {+materialized: table}}
 on-run-end: "{{ dbt_pendo.publish(results) }}"
 vars:
   dbt_pendo:

@@ -39,8 +39,8 @@ for line in sys.stdin:
     if not child:
         status = 70
         try:
-            for output in (1, 2):
-                os.dup2(os.open(order["output"], os.O_CREAT | os.O_WRONLY | os.O_APPEND), output)
+            for output, path in enumerate(order["outputs"], start=1):
+                os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), output)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.chdir(order["cwd"])
             os.environ.clear()
@@ -73,20 +73,22 @@ def _server() -> subprocess.Popen[str]:
 
 
 def run_dbt(*commands: str, cwd: Path, env: Mapping[str, str], status: int = 0) -> str:
-    """Runs dbt's commands one after another, each in a process of its own; returns what they printed."""
+    """Runs dbt's commands one after another, each in a process of its own; returns what they printed on stdout."""
     server = _server()
     assert server.stdin is not None
     assert server.stdout is not None
     environment = {**clean_environment(), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **env}
-    with tempfile.NamedTemporaryFile() as output:
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder, name) for name in ("stdout", "stderr")]
         for command in commands:
             args = [*shlex.split(command), "--profiles-dir", "."]
-            order = {"args": args, "cwd": str(cwd), "env": environment, "output": output.name}
+            order = {"args": args, "cwd": str(cwd), "env": environment, "outputs": list(map(str, outputs))}
             server.stdin.write(json.dumps(order) + "\n")
             server.stdin.flush()
             ended = int(server.stdout.readline())
-            assert ended == status, f"{command} ended with {ended}:\n{Path(output.name).read_text()}"
-        return Path(output.name).read_text(encoding="utf-8")
+            printed = [output.read_text(encoding="utf-8") for output in outputs]
+            assert ended == status, f"{command} ended with {ended}:\n{''.join(printed)}"
+    return printed[0]
 
 
 def build_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:
