@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 from harness import (
-    CLICKS,
     SMALL_PROFILE,
     Ended,
     Project,
@@ -119,12 +118,10 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The project, beside a Pendo that knows some of the fields and all of the ids."""
-    sandbox.add_field("visitor", "custom", "plan_name", "string")
+    for name, type_ in {"plan_name": "string", "email": "string", "flag": "time", "is_admin": "time"}.items():
+        sandbox.add_field("visitor", "custom", name, type_)
     sandbox.add_field("visitor", "custom", "signedup", "time", display_name="Signed up")
     sandbox.add_field("visitor", "custom", "groesse", "integer", display_name="Größe, ca.")
-    sandbox.add_field("visitor", "custom", "email", "string")
-    sandbox.add_field("visitor", "custom", "flag", "time")
-    sandbox.add_field("visitor", "custom", "is_admin", "time")
     sandbox.add_field("visitor", "agent", "role", "string")
     sandbox.add_visitors(["u-1", "k-1"])
     sandbox.add_accounts(["o-1"])
@@ -139,9 +136,7 @@ def test_a_mapping_with_a_key(shop, sandbox):
         why, key = "by the model's name", "by its name"
     ended = shop.init("dim_users")
     assert ended.stderr == ""
-    assert (
-        ended.stdout
-        == f"""\
+    expected = f"""\
 # A starter for dim_users, made by `dbt-pendo init`. Read it through: what is guessed says so.
 # Its columns are those of its table.
 # Columns are mapped to those of Pendo's fields that have the same key or display name.
@@ -172,16 +167,14 @@ models:
             # tags: tags          # varchar[]
             # settings: settings  # struct(a integer)
 """
-    )
+    assert ended.stdout == expected
     assert writes(sandbox.requests) == []
 
 
 def test_a_mapping_without_a_key(shop, sandbox, monkeypatch):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     ended = shop.init("org_facts")
-    assert (
-        ended.stdout
-        == """\
+    expected = """\
 # A starter for org_facts, made by `dbt-pendo init`. Read it through: what is guessed says so.
 # Its columns are those of its table.
 # Pendo was not asked which fields it has: PENDO_INTEGRATION_KEY is not set.
@@ -201,15 +194,13 @@ models:
             # Perhaps personal data; uncomment what Pendo should have:
             # address: address  # varchar(256)
 """
-    )
+    assert ended.stdout == expected
     assert sandbox.requests == []
 
 
 def test_events(shop, sandbox):
     ended = shop.init("fct_invoice_payments")
-    assert (
-        ended.stdout.partition("pendo:\n")[2]
-        == """\
+    expected = """\
           object: track_event      # guessed: by the model's name
           event: Invoice payments  # guessed: by the model's name
           event_id: invoice_id     # guessed: its name ends like an id's; is it unique?
@@ -222,46 +213,34 @@ def test_events(shop, sandbox):
             # Perhaps personal data; uncomment what Pendo should have:
             # ip: ip  # varchar(256)
 """
-    )
-    assert shop.mapping("usage") == {
-        **CLICKS,
-        "event": {"column": "event_name"},
-        "event_id": "event_id",
-        "visitor_id": "user_id",
-        "timestamp": "occurred_at",
-        "properties": {"on": "on"},
-    }
+    assert ended.stdout.partition("pendo:\n")[2] == expected
+    keys = {"event_id": "event_id", "visitor_id": "user_id", "timestamp": "occurred_at"}
+    usage = {"object": "track_event", "event": {"column": "event_name"}, **keys, "properties": {"on": "on"}}
+    assert shop.mapping("usage") == usage
     # Pendo has no schema of events.
     assert sandbox.requests == []
 
 
-def test_other_objects(shop):
+def test_guesses(shop):
+    """Objects, keys, fields to create, what nothing can be guessed for, and the version that is mapped."""
     assert shop.mapping("trials") == {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
-    assert shop.mapping("dim_users", "--object", "segment") == {
-        "object": "segment",
-        "segment": "Users",
-        "visitor_id": "user_id",
-    }
+    users = {"object": "segment", "segment": "Users", "visitor_id": "user_id"}
+    assert shop.mapping("dim_users", "--object", "segment") == users
     assert "\n          object: parent_account\n" in shop.init("org_facts", "--object", "parent_account").stdout
     assert shop.mapping("org_facts", "--object", "parent_account")["parent_account_id"] == "org_id"
-
-
-def test_a_primary_key_or_a_unique_key_is_the_id(shop):
     assert shop.mapping("keyed", "--object", "visitor")["visitor_id"] == "person_key"
     assert "visitor_id: person_key  # guessed: the model's primary key" in shop.init("keyed").stdout
-
-
-def test_where_pendo_has_none_of_the_fields_they_are_created(shop):
     ended = shop.init("org_facts")
     assert "\n          create_fields: true  # Pendo has none of these fields yet" in ended.stdout
     assert set(shop.mapping("org_facts")["fields"]) == {"org_key", "name", "mrr"}
-
-
-def test_what_nothing_can_be_guessed_for_is_left_to_the_user(shop):
     printed = shop.init("nothing", "--object", "track_event").stdout
     for key in ("event_id", "visitor_id", "timestamp"):
         assert f"\n          # {key}: " in printed
     assert pendo_of(yaml.safe_load(printed)) == {"object": "track_event", "event": "Nothing", "properties": {"n": "n"}}
+    properties = yaml.safe_load(shop.init("versioned").stdout)
+    assert properties["models"][0]["versions"][0]["v"] == 2
+    assert "config" not in properties["models"][0]
+    assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
 
 
 def test_dbt_check_and_sync_take_it_as_it_is(shop, sandbox):
@@ -287,13 +266,6 @@ def test_dbt_check_and_sync_take_it_as_it_is(shop, sandbox):
     }
     assert {event["event"] for event in sandbox.events} == {"Invoice payments", "opened"}
     assert sorted(segment["name"] for segment in sandbox.segments.values()) == ["Trials"]
-
-
-def test_a_versioned_model_is_mapped_in_its_latest_version(shop):
-    properties = yaml.safe_load(shop.init("versioned").stdout)
-    assert properties["models"][0]["versions"][0]["v"] == 2
-    assert "config" not in properties["models"][0]
-    assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
 
 
 def test_names_that_yaml_makes_something_else_of(shop, sandbox):
@@ -335,30 +307,21 @@ def test_a_table_that_is_not_there(shop):
     stderr = shop.init("org_facts", status=2).stderr
     expect_in(stderr, "is not in the warehouse", "dbt build --select org_facts")
     assert "is not in the warehouse" in shop.init("dim_users").stdout
-
-
-def test_no_table_at_all(shop):
     assert "passing is ephemeral: there is no table" in shop.init("passing", status=2).stderr
 
 
 @pytest.mark.parametrize(
-    ("name", "model"),
+    ("names", "model"),
     [
-        ("dim_users", "dim_users"),
-        ("shop.dim_users", "dim_users"),
-        ("model.shop.dim_users", "dim_users"),
-        ("versioned", "versioned_v2"),
-        ("shop.versioned", "versioned_v2"),
-        ("versioned_v1", "versioned_v1"),
-        ("versioned.v1", "versioned_v1"),
-        ("shop.versioned.v1", "versioned_v1"),
-        ("raw_users", "raw_users"),
-        ("seed.shop.raw_users", "raw_users"),
+        ("dim_users shop.dim_users model.shop.dim_users", "dim_users"),
+        ("versioned shop.versioned", "versioned_v2"),
+        ("versioned_v1 versioned.v1 shop.versioned.v1", "versioned_v1"),
+        ("raw_users seed.shop.raw_users", "raw_users"),
     ],
 )
-def test_names_of_models(shop, name, model):
-    (result,) = shop.init(name, "--json").json["results"]
-    assert result["model"] == model
+def test_names_of_models(shop, names, model):
+    for name in names.split():
+        assert shop.init(name, "--json").json["results"][0]["model"] == model
 
 
 def test_no_such_model(shop):
@@ -399,16 +362,9 @@ def test_stdout_is_yaml_and_nothing_else(shop):
     assert ended.stdout == shop.init("dim_users", "--quiet").stdout
     document = shop.init("dim_users", "--json").json
     (result,) = document["results"]
-    assert {**result, "yaml": None} == {
-        "model": "dim_users",
-        "unique_id": "model.shop.dim_users",
-        "object": "visitor",
-        "status": "success",
-        "message": None,
-        "yaml": None,
-        "file": None,
-        "entry": "models/models.yml",
-    }
+    about = {"model": "dim_users", "unique_id": "model.shop.dim_users", "object": "visitor", "status": "success"}
+    about |= {"message": None, "yaml": None, "file": None, "entry": "models/models.yml"}
+    assert {**result, "yaml": None} == about
     assert result["yaml"] == ended.stdout
     (line,) = shop.init("dim_users", "--log-format", "json").stdout.splitlines()
     assert json.loads(line)["info"]["msg"] == ended.stdout

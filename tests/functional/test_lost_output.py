@@ -109,25 +109,11 @@ def test_neither_of_both_can_be_written(shop, sandbox):
         assert finish(start("sync", "--nope", stdout=full, stderr=pipe))[0] == 2
 
 
-COMMANDS = (
-    ("check",),
-    ("plan", "--show", "2"),
-    ("show",),
-    ("show", "--failed"),
-    ("runs",),
-    ("row", "people", f"{ID}2"),
-    ("report",),
-    ("verify",),
-    ("fields",),
-    ("init", "plain"),
-    ("exposures",),
-    ("unlock",),
-    ("reset",),
-    ("check", "--json"),
-    ("plan", "--log-format", "json"),
-    ("schema",),
-    ("sandbox", "--switches"),
-)
+COMMANDS = [
+    *(["check"], ["plan", "--show", "2"], ["show"], ["show", "--failed"], ["runs"], ["row", "people", f"{ID}2"]),
+    *(["report"], ["verify"], ["fields"], ["init", "plain"], ["exposures"], ["unlock"], ["reset"], ["check", "--json"]),
+    *(["plan", "--log-format", "json"], ["schema"], ["sandbox", "--switches"]),
+]
 # Each command in a process of its own, which has dbt loaded already.
 EACH = """\
 import json, os, sys

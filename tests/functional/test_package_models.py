@@ -45,20 +45,15 @@ models:
     config: {{meta: {{owner: nobody}}}}
 """
 MODELS = ("users", "accounts", LONG, "members", "other")
+COUNTED = ("runs", "failed_runs", "skipped_runs", "delivered", "missing", "rejected")
 MART_COLUMNS = {
     "pendo_delivery_by_day": {
-        "ran_on": "DATE",
-        "sync": "VARCHAR",
-        **dict.fromkeys(("runs", "failed_runs", "skipped_runs", "delivered", "missing", "rejected"), "BIGINT"),
-        "delivery_rate": "DOUBLE",
+        **{"ran_on": "DATE", "sync": "VARCHAR", **dict.fromkeys(COUNTED, "BIGINT"), "delivery_rate": "DOUBLE"}
     },
     "pendo_held_rows": {
-        **dict.fromkeys(("sync", "status", "reason"), "VARCHAR"),
-        "row_count": "BIGINT",
-        "first_tried_at": "TIMESTAMP",
-        "last_tried_at": "TIMESTAMP",
-        "most_attempts": "INTEGER",
-        "example_key": "VARCHAR",
+        **{**dict.fromkeys(("sync", "status", "reason"), "VARCHAR"), "row_count": "BIGINT"},
+        **dict.fromkeys(("first_tried_at", "last_tried_at"), "TIMESTAMP"),
+        **{"most_attempts": "INTEGER", "example_key": "VARCHAR"},
     },
 }
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from harness import (
-    CLICKS,
     PEOPLE,
     REPOSITORY,
     SMALL_PROFILE,
@@ -31,12 +30,8 @@ from dbt_pendo.sandbox import Sandbox
 
 PROJECT = project_yaml("snapped", 'on-run-end: ["{{ dbt_pendo.publish(results) }}"]')
 VERSIONS = {
-    **CLICKS,
-    "name": "versions",
-    "event": "Plan changed",
-    "event_id": "dbt_scd_id",
-    "timestamp": "dbt_valid_from",
-    "properties": {"plan": "plan"},
+    **{"name": "versions", "object": "track_event", "event": "Plan changed", "event_id": "dbt_scd_id"},
+    **{"visitor_id": "id", "timestamp": "dbt_valid_from", "properties": {"plan": "plan"}},
 }
 TRIAL = {"name": "trial", "object": "segment", "segment": "Trial", "visitor_id": "id"}
 # As dbt 1.8 has them. JSON is Jinja, too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import json
@@ -62,14 +63,11 @@ for line in sys.stdin:
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    # It ends with this process, by the end of its standard input.
-    return subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=clean_environment(),
-        text=True,
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    server = subprocess.Popen([sys.executable, "-c", SERVER], **pipes, env=clean_environment(), text=True)
+    # It ends with its standard input.
+    atexit.register(server.communicate)
+    return server
 
 
 def run_dbt(*commands: str, cwd: Path, env: Mapping[str, str], status: int = 0) -> str:
