@@ -10,7 +10,7 @@ from harness import SmallProject, bodies, planned, writes
 from segments import NAME, TRIAL, calls, delete_in_pendo, ids, members, names
 
 from dbt_pendo.delivery import segment_writer as engine_segment
-from dbt_pendo.sandbox import Fault, Switches
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 
 @pytest.fixture(autouse=True)
@@ -63,33 +63,23 @@ def test_the_fewest_calls(project, sandbox):
     assert (sorted(map(sum, sizes)), members(sandbox)) == ([500, 1000], expected(project))
 
 
-def test_a_segment_renamed_in_pendo_is_found_by_its_id(project, sandbox):
-    project.model("trial", TRIAL, ids(5))
-    project.sync()
+def test_a_segment_is_known_by_its_id(trial, sandbox):
     with sandbox.pendo.lock:
         sandbox.pendo.segments.overwrite("segment-1", {"name": "Renamed"}, sandbox.switches)
-    project.build("trial", ids(2, 9))
-    project.sync()
-    assert (members(sandbox), len(sandbox.segments)) == (expected(project), 1)
-
-
-def test_a_segment_deleted_in_pendo_is_made_anew(project, sandbox):
-    project.model("trial", TRIAL, ids(5))
-    project.sync()
+    trial.build("trial", ids(2, 12))
+    trial.sync()
+    assert (members(sandbox), len(sandbox.segments)) == (expected(trial), 1)
+    # One that was deleted in Pendo is made anew.
     delete_in_pendo(sandbox)
-    project.build("trial", ids(1, 7))
-    assert project.plan().planned == planned(added=2, changed=4, removed=1)
-    assert project.sync().result()["status"] == "success"
-    assert members(sandbox) == expected(project)
-    assert project.sync().planned == planned(unchanged=6)
-
-
-def test_another_name_is_another_segment(project, sandbox):
-    project.model("trial", TRIAL, ids(5))
-    project.sync()
-    project.annotate("trial", {**TRIAL, "segment": "New name"})
-    project.sync()
-    assert members(sandbox) == members(sandbox, "segment-2") == expected(project)
+    trial.build("trial", ids(3, 14))
+    assert trial.plan().planned == planned(added=2, changed=9, removed=1)
+    trial.sync()
+    assert members(sandbox, "segment-2") == expected(trial)
+    assert trial.sync().planned == planned(unchanged=11)
+    # Another name is another segment.
+    trial.annotate("trial", {**TRIAL, "segment": "New name"})
+    trial.sync()
+    assert members(sandbox, "segment-2") == members(sandbox, "segment-3") == expected(trial)
 
 
 @pytest.mark.parametrize("limit", [False, True])
@@ -128,15 +118,11 @@ def test_an_empty_model(project, sandbox):
     project.model("trial", TRIAL, ids(0))
     result = project.sync().result()
     assert (result["status"], result["requests"] > 0, sandbox.segments) == ("success", True, {})
-    project.build("trial", ids(3))
-    project.sync()
-    assert members(sandbox) == ["v0", "v1", "v2"]
-    project.build("trial", ids(0))
-    assert project.sync().planned == planned(removed=3)
-    assert members(sandbox) == []
-    project.build("trial", ids(2))
-    project.sync()
-    assert members(sandbox) == ["v0", "v1"]
+    for count in (3, 0, 2):
+        project.build("trial", ids(count))
+        ended = project.sync()
+        assert members(sandbox) == names(count)
+        assert count or ended.planned == planned(removed=3)
 
 
 def test_a_visitor_twice_is_one_member_and_a_bad_one_none(project, sandbox):
@@ -157,31 +143,25 @@ def test_guards_hold(project, sandbox):
     assert members(sandbox) == expected(project)
 
 
-def test_full_refresh_is_one_call_and_drops_strangers(trial, sandbox):
-    with sandbox.pendo.lock:
-        sandbox.pendo.segments.put_visitor("segment-1", "stranger", sandbox.switches)
-    sandbox.forget_requests()
-    assert trial.sync("--full-refresh").result()["delivered"] == 10
-    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], expected(trial))
-
-
-def test_reset_makes_the_next_sync_replace_the_members(trial, sandbox):
-    trial.run("reset").expect(0)
-    trial.build("trial", ids(5, 12))
-    trial.sync()
-    assert (members(sandbox), len(sandbox.segments)) == (expected(trial), 1)
+def test_a_full_refresh_or_a_reset_replaces_the_members(trial, sandbox):
+    for numbers, command in (((10,), ("sync", "--full-refresh")), ((5, 12), ("reset",))):
+        with sandbox.pendo.lock:
+            sandbox.pendo.segments.put_visitor("segment-1", "stranger", sandbox.switches)
+        trial.build("trial", ids(*numbers))
+        sandbox.forget_requests()
+        trial.run(*command).expect(0)
+        trial.sync()
+        assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], expected(trial))
+    assert len(sandbox.segments) == 1
 
 
 @pytest.mark.parametrize("status", [400, 500])
 def test_one_bad_operation_does_not_sink_the_other(trial, sandbox, status):
     trial.build("trial", ids(2, 13))
-    body = (
-        f'{{"multistatus": [{{"status": {status}, "message": "cannot add", "operation": "add"}},'
-        ' {"status": 202, "message": "success", "operation": "remove"}]}'
-    )
-    sandbox.fail(
-        Fault(status=200, body=body, method="PATCH", body_contains='"add","path":"/visitors","value":["v', times=1)
-    )
+    refused = {"status": status, "message": "cannot add", "operation": "add"}
+    body = json.dumps({"multistatus": [refused, {"status": 202, "message": "success", "operation": "remove"}]})
+    added = '"add","path":"/visitors","value":["v'
+    sandbox.fail(Fault(status=200, body=body, method="PATCH", body_contains=added, times=1))
     result = trial.sync().result()
     assert (result["status"], result["rejected"]) == ("success", 0)
     assert {"v10", "v11", "v12"} <= set(members(sandbox))
@@ -191,48 +171,42 @@ ADD = {"op": "add", "path": "/visitors", "value": ["v3"]}
 REMOVE = {"op": "remove", "path": "/visitors", "value": ["v2"]}
 
 
-@pytest.mark.parametrize(
-    ("add", "remove"),
-    [
-        pytest.param({"operation": "add"}, {"operation": "remove"}, id="words"),
-        pytest.param({"operation": "Add"}, {"operation": "Remove"}, id="words in another case"),
-        pytest.param({"operation": ADD}, {"operation": REMOVE}, id="objects"),
-    ],
-)
-@pytest.mark.parametrize("first", ["add", "remove"])
-def test_entries_of_a_patch_are_matched_by_their_operation(project, sandbox, add, remove, first):
+@pytest.fixture
+def pair(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """A project of whose two members one has changed."""
     project.model("trial", TRIAL, "select unnest(['v1', 'v2']) as id")
     project.sync()
     project.build("trial", "select unnest(['v1', 'v3']) as id")
-    entries = [{**add, "status": 400, "message": "no"}, {**remove, "status": 202}]
+    sandbox.forget_requests()
+    return project
+
+
+@pytest.mark.parametrize(("add", "remove"), [("add", "remove"), ("Add", "Remove"), (ADD, REMOVE)], ids=repr)
+@pytest.mark.parametrize("first", ["add", "remove"])
+def test_entries_of_a_patch_are_matched_by_their_operation(pair, sandbox, add, remove, first):
+    entries = [{"operation": add, "status": 400, "message": "no"}, {"operation": remove, "status": 202}]
     body = json.dumps({"multistatus": entries if first == "add" else entries[::-1]})
     sandbox.fail(Fault(status=200, body=body, method="PATCH", times=None))
-    result = project.sync(status=1).result()
-    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 1, 1)
-    assert project.statuses("trial") == {"v1": "delivered", "v2": "removed", "v3": "rejected"}
+    assert pair.sync(status=1).outcome == ("partial", 1, 0, 1)
+    assert pair.statuses("trial") == {"v1": "delivered", "v2": "removed", "v3": "rejected"}
     sandbox.clear_faults()
-    assert project.sync().result()["delivered"] == 1
+    assert pair.sync().outcome == ("success", 1, 0, 0)
     assert "v3" in members(sandbox)
 
 
 @pytest.mark.parametrize(
     "entries",
     [
-        pytest.param([{"status": 200}, {"status": 202}], id="no operations"),
-        pytest.param(
-            [{"status": 400, "operation": "add"}, {"status": 202, "operation": "add"}], id="one of them twice"
-        ),
-        pytest.param([{"status": 200, "operation": "add"}, {"status": 202, "operation": "swap"}], id="another one"),
-        pytest.param([{"status": 202, "operation": "remove"}], id="one of them"),
+        [{"status": 200}, {"status": 202}],
+        [{"status": 400, "operation": "add"}, {"status": 202, "operation": "add"}],
+        [{"status": 200, "operation": "add"}, {"status": 202, "operation": "swap"}],
+        [{"status": 202, "operation": "remove"}],
     ],
+    ids=["no operations", "one of them twice", "another one", "one of them"],
 )
-def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_call(project, sandbox, entries):
-    project.model("trial", TRIAL, "select unnest(['v1', 'v2']) as id")
-    project.sync()
-    project.build("trial", "select unnest(['v1', 'v3']) as id")
+def test_a_patch_whose_entries_cannot_be_told_apart_is_repeated_an_operation_a_call(pair, sandbox, entries):
     sandbox.fail(Fault(status=200, body=json.dumps({"multistatus": entries}), method="PATCH"))
-    sandbox.forget_requests()
-    assert project.sync().result()["delivered"] == 2
+    assert pair.sync().outcome == ("success", 2, 0, 0)
     assert members(sandbox) == ["v1", "v3"]
     sent = [[one["op"] for one in body["patch"]] for body in bodies(sandbox.requests, "/visitor")]
     assert [len(operations) for operations in sent] == [2, 1, 1]

@@ -6,8 +6,7 @@ import pytest
 from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, custom, expect_in, planned, sent_events, sent_ids, writes
 
 
-def test_limit_sends_a_part_and_the_next_run_the_rest(project, sandbox):
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_limit_sends_a_part_and_the_next_run_the_rest(project, plans, sandbox):
     project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
     seen: set[str] = set()
     for expected in (30, 30, 30, 10):
@@ -28,8 +27,7 @@ def test_limit_sends_a_part_and_the_next_run_the_rest(project, sandbox):
     assert writes(sandbox.requests) == []
 
 
-def test_limit_counts_each_kind_of_change(project, sandbox):
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_limit_counts_each_kind_of_change(project, plans, sandbox):
     mapping = {**PEOPLE, "mode": "upsert", "on_removed": "clear"}
     project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(40) r(i)")
     project.sync()
