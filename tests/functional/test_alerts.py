@@ -219,8 +219,7 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sand
     other.close()
 
 
-def test_hostile_names_are_text(project, sandbox, endpoint):
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_hostile_names_are_text(project, plans, sandbox, endpoint):
     name = "<!channel> & *all*"
     project.model(name, PEOPLE, ROWS.format("a", 10))
     alert(project, {"url": "PENDO_ALERT_URL"})

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, Project, SmallProject, custom, expect_in, planned, sent_ids, writes
+from harness import PEOPLE, PEOPLE_ROWS, Project, SmallProject, add_fields, custom, expect_in, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -194,8 +194,7 @@ BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
 
 @pytest.fixture
 def fielded(people: SmallProject, sandbox: Sandbox) -> SmallProject:
-    sandbox.add_field("visitor", "custom", "seats", "integer")
-    sandbox.add_field("visitor", "custom", "born", "time")
+    add_fields(sandbox, seats="integer", born="time")
     return people
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import CLICKS, PEOPLE, SmallProject, refuse, sent_ids
+from harness import CLICKS, PEOPLE, SmallProject, add_fields, refuse, sent_ids
 
 from dbt_pendo.history import calls as call_log
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -22,8 +22,7 @@ MAPPED = {**PEOPLE, "fields": {"plan": "plan", "contact": "email"}, "batch_size"
 @pytest.fixture
 def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     """Twelve visitors in three requests; Pendo does not know one of them."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_field("visitor", "custom", "contact", "string")
+    add_fields(sandbox, plan="string", contact="string")
     sandbox.add_visitors([f"u-{number}" for number in range(11)])
     project.model("people", MAPPED, PEOPLE_ROWS)
     return project
@@ -251,8 +250,7 @@ def test_a_large_log_keeps_lines_and_then_only_failures(people, sandbox, monkeyp
 
 
 @pytest.mark.parametrize("key", ['say "hi"', "back\\slash", "ünïcödé 🚀", "tab\there", "a:b, c", "</script>"])
-def test_keys_are_known_where_the_warehouse_wrote_the_bodies(project, sandbox, key):
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_keys_are_known_where_the_warehouse_wrote_the_bodies(project, plans, sandbox, key):
     sandbox.add_visitors([key])
     project.model("people", PEOPLE, f"select '{key}' as id, 'pro' as plan")
     project.sync()

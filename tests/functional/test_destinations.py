@@ -78,8 +78,7 @@ def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
 
 
 @pytest.mark.parametrize("mapping", [PEOPLE, EVENT], ids=["visitors", "events"])
-def test_a_ledger_of_an_earlier_version_is_carried_on(project, sandbox, mapping):
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_a_ledger_of_an_earlier_version_is_carried_on(project, plans, sandbox, mapping):
     sandbox.add_visitors([f"x{number}" for number in range(50)])
     project.model(MODEL, mapping, ROWS)
     project.sync()

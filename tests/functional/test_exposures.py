@@ -413,9 +413,8 @@ def test_model_paths_that_only_dbt_can_read(lineage, paths):
     assert (lineage.folder / "models" / "pendo_exposures.yml").exists()
 
 
-def test_syncs_work_beside_exposures(told, sandbox, monkeypatch):
+def test_syncs_work_beside_exposures(told, plans, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_API_URL", sandbox.url)
-    sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a"])
     told.check("--select", "people")
     told.plan("--select", "people")

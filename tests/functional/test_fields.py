@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, custom, writes
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, writes
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
@@ -112,8 +112,7 @@ def test_quiet_and_json_lines(named):
 
 def test_fields_no_sync_maps(people, sandbox):
     """Mapped by any sync of the object is mapped; each object has fields of its own."""
-    for name in ("seats", "mrr"):
-        sandbox.add_field("visitor", "custom", name, "integer")
+    add_fields(sandbox, seats="integer", mrr="integer")
     sandbox.add_field("account", "custom", "plan", "string")
     people.model("more", mapped(SEATS="plan"), PEOPLE_ROWS)
     people.model("accounts", {"object": "account", "account_id": "id", "mode": "upsert"}, PEOPLE_ROWS)
@@ -157,8 +156,7 @@ def test_missing_fields_and_what_may_have_been_meant(people, sandbox):
 
 
 def test_columns_that_never_fit(people, sandbox):
-    sandbox.add_field("visitor", "custom", "seats", "integer")
-    sandbox.add_field("visitor", "custom", "anything", "")
+    add_fields(sandbox, seats="integer", anything="")
     people.build("people", "select 'a' as id, true as plan, 1.5::double as mrr")
     people.annotate("people", mapped(seats="plan", anything="plan", plan="plan"))
     ended = fields(people, status=2)

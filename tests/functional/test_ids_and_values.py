@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness import PEOPLE, bodies, custom, epoch_ms, expect_in, planned, refuse, select, sent_ids
+from harness import PEOPLE, add_fields, bodies, custom, epoch_ms, expect_in, planned, refuse, select, sent_ids
 
 from dbt_pendo.sandbox import Switches
 
@@ -92,8 +92,7 @@ def test_a_key_that_is_a_number(project, plans):
 
 
 def test_a_row_whose_value_cannot_be_sent_is_invalid_and_its_neighbours_are_not(project, sandbox):
-    for name, type_ in {"share": "float", "seats": "integer", "when": "time", "tags": "list"}.items():
-        sandbox.add_field("visitor", "custom", name, type_)
+    add_fields(sandbox, share="float", seats="integer", when="time", tags="list")
     sandbox.add_visitors(list("abcdef"))
     rows = """
         select * from (values
@@ -154,8 +153,7 @@ def test_values_become_what_pendos_schema_says(project, sandbox):
 
 
 def test_the_mapping_says_the_type(project, sandbox):
-    sandbox.add_field("visitor", "custom", "seats", "")
-    sandbox.add_field("visitor", "custom", "since", "")
+    add_fields(sandbox, seats="", since="")
     sandbox.add_visitors(["a"])
     fields = {"seats": {"column": "seats", "type": "string"}, "since": {"column": "since", "type": "time"}}
     project.model("people", {**PEOPLE, "fields": fields}, "select 'a' as id, 3 as seats, '2026-01-02' as since")
@@ -193,8 +191,7 @@ def test_columns_whose_names_are_ours_or_odd(project, sandbox):
 
 def test_limits_of_the_hash_of_a_row(project, sandbox):
     """('ab', 'c') and ('a', 'bc'), null and text, '' and null are different rows."""
-    for name in ("x", "y"):
-        sandbox.add_field("visitor", "custom", name, "string")
+    add_fields(sandbox, x="string", y="string")
     sandbox.add_visitors(["a"])
     project.model("people", {**PEOPLE, "fields": {"x": "x", "y": "y"}}, "select 'a' as id, 'ab' as x, 'c' as y")
     project.sync()

@@ -13,6 +13,7 @@ from harness import (
     SMALL_PROFILE,
     Ended,
     Project,
+    add_fields,
     build_once,
     custom,
     enter,
@@ -118,8 +119,7 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The project, beside a Pendo that knows some of the fields and all of the ids."""
-    for name, type_ in {"plan_name": "string", "email": "string", "flag": "time", "is_admin": "time"}.items():
-        sandbox.add_field("visitor", "custom", name, type_)
+    add_fields(sandbox, plan_name="string", email="string", flag="time", is_admin="time")
     sandbox.add_field("visitor", "custom", "signedup", "time", display_name="Signed up")
     sandbox.add_field("visitor", "custom", "groesse", "integer", display_name="Größe, ca.")
     sandbox.add_field("visitor", "agent", "role", "string")

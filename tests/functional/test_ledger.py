@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from harness import COUNTS, PEOPLE, SmallProject, custom, planned, refuse, sent_ids, writes
+from harness import COUNTS, PEOPLE, SmallProject, add_fields, custom, planned, refuse, sent_ids, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
@@ -154,8 +154,7 @@ def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(one, sandbox):
     ids=str,
 )
 def test_a_changed_mapping_resends_visitors(project, sandbox, change):
-    for name in ("plan", "source", "team"):
-        sandbox.add_field("visitor", "custom", name, "string")
+    add_fields(sandbox, plan="string", source="string", team="string")
     sandbox.add_visitors(["a", "b"])
     mapping = {**PEOPLE, "fields": {"plan": "plan", "source": {"value": "dbt"}}}
     project.model("people", mapping, "select * from (values ('a', 'x', 'y'), ('b', 'x', null)) rows(id, plan, other)")

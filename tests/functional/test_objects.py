@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness import PEOPLE, bodies, custom, epoch_ms, planned, refuse, select, sent_ids, writes
+from harness import PEOPLE, add_fields, bodies, custom, epoch_ms, planned, refuse, select, sent_ids, writes
 
 VALUE = "/api/v1/metadata/{}/{}/value"
 SEATS = "select * from (values ('a', 'pro', 3), ('b', 'free', 4)) rows(id, plan, seats)"
@@ -218,8 +218,7 @@ def test_constants(project, sandbox):
 
 
 def test_columns_are_mapped_at_the_column(project, plans):
-    plans.add_field("visitor", "custom", "admin", "boolean")
-    plans.add_field("visitor", "custom", "seats", "integer")
+    add_fields(plans, admin="boolean", seats="integer")
     plans.add_visitors(["a"])
     rows = "select 'a' as id, 'pro' as plan, true as is_admin, 3 as seats, 'x' as team"
     project.model("people", PEOPLE, rows, columns={"is_admin": "admin", "seats": True, "team": False})

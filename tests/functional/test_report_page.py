@@ -366,8 +366,7 @@ CONTRASTS = """(() => {
 })()"""
 
 
-def test_a_hundred_thousand_rows_are_no_trouble(project, sandbox, page):
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_a_hundred_thousand_rows_are_no_trouble(project, plans, page):
     project.model("people", PEOPLE, "select 'u-1' as id, 'pro' as plan")
     project.sync()
     project.sql(

@@ -12,6 +12,7 @@ from harness.dbt import (
     write_files,
 )
 from harness.pendo import (
+    add_fields,
     bodies,
     canonical,
     custom,

@@ -24,6 +24,12 @@ def environment_of(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
+def add_fields(sandbox: Sandbox, **types: str) -> None:
+    """Gives visitors custom fields, by name and Pendo's type."""
+    for name, type_ in types.items():
+        sandbox.add_field("visitor", "custom", name, type_)
+
+
 def refuse(sandbox: Sandbox, record: str, body: str = "no", **more: Any) -> None:
     """Lets Pendo refuse every call that holds a record, in words that need not name it."""
     sandbox.fail(Fault(**{"status": 400, "body": body, "body_contains": f'"{record}"', "times": None, **more}))
