@@ -50,14 +50,18 @@ def alert(project: SmallProject, *channels: dict[str, Any]) -> None:
     path.write_text(f"{path.read_text().partition('vars:')[0]}vars: {settings}\n")
 
 
+def after(project: SmallProject, endpoint: Endpoint, *args: str, status: int = 0) -> str:
+    """What the receiver is told by a sync."""
+    project.sync(*args, status=status)
+    return endpoint.told()
+
+
 def run_id(project: SmallProject) -> str:
     return str(project.results()["metadata"]["run_id"])
 
 
 def test_a_failure_is_told_once_and_so_is_the_recovery(people, sandbox, endpoint):
-    people.sync()
-    assert endpoint.told() == ""
-
+    assert after(people, endpoint) == ""
     people.build("people", ROWS.format("b", 10))
     sandbox.fail(DOWN)
     people.sync(status=1)
@@ -70,47 +74,33 @@ def test_a_failure_is_told_once_and_so_is_the_recovery(people, sandbox, endpoint
     assert text.endswith(f"\nLook further: `dbt-pendo show {run_id(people)}`")
     # It is the command that looks further.
     assert "did not take POST" in people.run("show", run_id(people)).expect(0).stdout
-
-    people.sync(status=1)
-    assert endpoint.told() == ""
-
+    assert after(people, endpoint, status=1) == ""
     sandbox.clear_faults()
-    people.sync()
-    text = endpoint.told()
+    text = after(people, endpoint)
     assert text.startswith("*dbt-pendo*: 1 sync recovered\n")
     assert "• `people` (visitor): recovered; the run before was an error. 10 delivered\n" in text
-
-    people.sync()
-    assert endpoint.told() == ""
+    assert after(people, endpoint) == ""
 
 
 def test_partial_then_blocked(people, sandbox, endpoint):
     sandbox.fail(DISLIKED)
-    people.sync(status=1)
-    text = endpoint.told()
+    text = after(people, endpoint, status=1)
     assert text.startswith("*dbt-pendo*: 1 sync had rows rejected\n")
     assert "• `people` (visitor): Pendo rejected rows. 9 delivered, 1 rejected\n" in text
-    people.sync(status=1)
-    assert endpoint.told() == ""
-
+    assert after(people, endpoint, status=1) == ""
     people.build("people", ROWS.format("b", 10))
     people.annotate("people", {**PEOPLE, "max_changes": 5})
-    people.sync(status=1)
-    text = endpoint.told()
+    text = after(people, endpoint, status=1)
     assert text.startswith("*dbt-pendo*: 1 sync blocked\n")
     assert "blocked; the run before was partial. 0 delivered\n    `blocked: 10 added or changed, max_changes" in text
-    people.sync(status=1)
-    assert endpoint.told() == ""
-
+    assert after(people, endpoint, status=1) == ""
     sandbox.clear_faults()
-    people.sync("--force")
-    assert "recovered; the run before was blocked. 10 delivered" in endpoint.told()
+    assert "recovered; the run before was blocked. 10 delivered" in after(people, endpoint, "--force")
 
 
 def test_a_run_that_says_nothing_of_a_sync_changes_nothing(people, sandbox, endpoint):
     sandbox.fail(DOWN)
-    people.sync(status=1)
-    assert "failed" in endpoint.told()
+    assert "failed" in after(people, endpoint, status=1)
     # dbt could not build the model.
     built = json.loads((people.target / "run_results.json").read_text())
     built["results"] = [{**built["results"][0], "unique_id": "model.small.people", "status": "error"}]
@@ -121,18 +111,14 @@ def test_a_run_that_says_nothing_of_a_sync_changes_nothing(people, sandbox, endp
     (people.target / "run_results.json").unlink()
     people.model("others", PEOPLE, ROWS.format("a", 1))
     sandbox.clear_faults()
-    people.sync("--select", "others")
-    assert endpoint.told() == ""
-
+    assert after(people, endpoint, "--select", "others") == ""
     sandbox.fail(DOWN)
-    people.sync("--select", "people", status=1)
-    assert endpoint.told() == ""
+    assert after(people, endpoint, "--select", "people", status=1) == ""
 
 
 def test_a_key_that_is_refused_is_a_failure(people, endpoint, monkeypatch):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "k3y-of-nobody")
-    people.sync(status=2)
-    text = endpoint.told()
+    text = after(people, endpoint, status=2)
     assert "• `people` (visitor): failed. 0 delivered\n    `Pendo at http://127.0.0.1" in text
     assert "refused the integration key" in text
     assert "k3y-of-nobody" not in text
@@ -140,51 +126,38 @@ def test_a_key_that_is_refused_is_a_failure(people, endpoint, monkeypatch):
 
 def test_a_full_resync(people, endpoint):
     people.build("people", ROWS.format("a", 150))
-    people.sync()
-    assert endpoint.told() == ""
-
-    people.sync("--full-refresh")
-    text = endpoint.told()
+    assert after(people, endpoint) == ""
+    text = after(people, endpoint, "--full-refresh")
     assert text.startswith("*dbt-pendo*: 1 sync sent in full again\n")
     assert "• `people` (visitor): everything is sent again, 150 rows. 150 delivered\n" in text
-    people.sync("--full-refresh")
-    assert endpoint.told() == ""
-
-    people.sync()
-    assert endpoint.told() == ""
+    assert after(people, endpoint, "--full-refresh") == ""
+    assert after(people, endpoint) == ""
     # Another mapping is another row.
     people.annotate("people", {**PEOPLE, "nulls": "skip", "fields": {"plan": {"column": "plan", "type": "string"}}})
     assert people.sync().planned["changed"] == 150
     assert "everything is sent again, 150 rows" in endpoint.told()
-
     people.sync()
     # Somebody has dropped the ledger.
     people.sql("drop table main_pendo.people__ledger")
-    people.sync()
-    assert "everything is sent again, 150 rows" in endpoint.told()
+    assert "everything is sent again, 150 rows" in after(people, endpoint)
 
 
 def test_a_row_count_far_off_its_history(people, endpoint):
     people.build("people", ROWS.format("a", 200))
     for _ in range(5):
-        people.sync()
-    assert endpoint.told() == ""
-
+        assert after(people, endpoint) == ""
     people.build("people", ROWS.format("a", 90))
-    people.sync()
-    text = endpoint.told()
+    text = after(people, endpoint)
     assert text.startswith("*dbt-pendo*: 1 sync with an unusual row count\n")
     assert "• `people` (visitor): 90 rows, usually about 200. 110 delivered\n" in text
-    people.sync()
-    assert endpoint.told() == ""
+    assert after(people, endpoint) == ""
 
 
 def test_one_message_a_run_for_all_syncs(people, sandbox, endpoint):
     for name in ("accounts", "organisations"):
         people.model(name, {**PEOPLE, "max_changes": 1}, ROWS.format("a", 10))
     sandbox.fail(DISLIKED)
-    people.sync(status=1)
-    text = endpoint.told()
+    text = after(people, endpoint, status=1)
     assert text.startswith("*dbt-pendo*: 2 syncs blocked, 1 sync had rows rejected\n")
     told = [line.split("`")[1] for line in text.splitlines() if line.startswith("•")]
     assert told == ["accounts", "organisations", "people"]
@@ -200,8 +173,7 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sand
         {"url": "PAGER_URL", "format": "json", "events": ["failure", "partial"]},
     )
     sandbox.fail(DOWN)
-    people.sync(status=1)
-    assert endpoint.told() == ""
+    assert after(people, endpoint, status=1) == ""
     (document,) = other.messages
     assert (document["run_id"], document["command"]) == (run_id(people), f"dbt-pendo show {run_id(people)}")
     assert (document["project"], document["target"], document["schema"]) == ("small", "dev", "main")
@@ -211,10 +183,8 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sand
     shared = ("sync", "unique_id", "object", "status", "planned", "delivered", "missing", "rejected")
     assert {name: entry[name] for name in shared} == {name: result[name] for name in shared}
     assert (entry["events"], entry["status_before"], entry["rows"]) == (["failure"], None, 10)
-
     sandbox.clear_faults()
-    people.sync()
-    assert "recovered" in endpoint.told()
+    assert "recovered" in after(people, endpoint)
     assert len(other.calls) == 1
     other.close()
 
@@ -224,8 +194,7 @@ def test_hostile_names_are_text(project, plans, sandbox, endpoint):
     project.model(name, PEOPLE, ROWS.format("a", 10))
     alert(project, {"url": "PENDO_ALERT_URL"})
     sandbox.fail(Fault(status=400, body="<https://evil.example|click> `x`", path="/custom/", times=None))
-    project.sync(status=1)
-    text = endpoint.told()
+    text = after(project, endpoint, status=1)
     expect_in(text, "• `&lt;!channel&gt; &amp; *all*` (visitor): failed", "&lt;https://evil.example|click&gt; 'x'")
     assert not re.search(r"<|>|&(?!amp;|lt;|gt;)", text)
 
@@ -244,8 +213,7 @@ def test_of_masked_columns_pendos_words_are_not_told(people, sandbox, endpoint, 
     assert "• `people` (visitor): failed. 0 delivered\nLook further" in text
     # What holds a sync back is about no row.
     people.annotate("people", {**PEOPLE, "max_changes": 5})
-    people.sync(status=1)
-    assert "max_changes allows 5" in endpoint.told()
+    assert "max_changes allows 5" in after(people, endpoint, status=1)
 
 
 # Whatever a receiver does, the run is as it would be.
@@ -378,8 +346,7 @@ def test_a_run_log_that_cannot_be_read_is_no_reason_to_be_silent(people, sandbox
     people.sql("drop table main_pendo.pendo_runs; create table main_pendo.pendo_runs as select 1 as nothing")
     people.build("people", ROWS.format("b", 10))
     sandbox.fail(DISLIKED)
-    people.sync(status=1)
-    assert "Pendo rejected rows. 9 delivered, 1 rejected" in endpoint.told()
+    assert "Pendo rejected rows. 9 delivered, 1 rejected" in after(people, endpoint, status=1)
 
 
 def test_a_mistake_in_the_project_is_one_of_configuration(people, endpoint):
