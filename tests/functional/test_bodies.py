@@ -141,7 +141,6 @@ def test_duckdb_writes_bodies_as_python_does(session):
     tables.write_changes("run", PlanOptions())
     rows = tables.read_page(EVERYTHING)
     assert len(rows) == ROWS
-
     written = set()
     for at, name in enumerate(COLUMNS, start=4):
         alone = dataclasses.replace(spec, fields=(Field(name, Column(name)),))

@@ -44,7 +44,6 @@ def test_a_sync_that_changes_its_object_delivers_all(visitors, sandbox):
     assert len(sandbox.events) == 50
     again = visitors.sync().result()
     assert (again["planned"], again["message"]) == (planned(unchanged=50), None)
-
     # A mistake: back, and to events once more. None is sent twice, and visitors are known as well.
     visitors.annotate(MODEL, PEOPLE)
     assert visitors.sync().planned == planned(unchanged=50)
@@ -86,7 +85,6 @@ def test_a_ledger_of_an_earlier_version_is_carried_on(project, plans, sandbox, m
         project.sql(f"alter table main_pendo.xs__ledger drop column {column}")
     before = project.rows("main_pendo.xs__ledger order by all")
     sandbox.forget_requests()
-
     assert project.plan().planned == planned(unchanged=50)
     for command in (("check",), ("runs",), ("show", "last"), ("row", MODEL, "x7"), ("report",)):
         project.run(*command).expect(0)

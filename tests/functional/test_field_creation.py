@@ -34,7 +34,6 @@ def test_missing_fields_are_created_with_the_type_of_the_column(project, sandbox
     names = [*MAPPING, *seen]
     assert states(fields(project, status=2)) == {"plan": "ok", **dict.fromkeys(names[1:], "missing")}
     assert writes(sandbox.requests) == []
-
     ended = fields(project, "--create")
     assert states(ended) == {"plan": "ok", **dict.fromkeys(names[1:], "created")}
     number = switches.get("number_becomes", "float")

@@ -233,7 +233,6 @@ def test_nothing_is_built_unless_it_is_asked_for(watched):
     assert {name for name in watched.statuses_of() if "pendo" in name} == set()
     sources = watched.artifact("manifest")["sources"].values()
     assert {source["schema"] for source in sources} == {"main_pendo"}
-
     # Nor is there anything in the way of one's own models.
     (watched.folder / "dbt_project.yml").write_text(PROJECT.partition("vars:")[0])
     watched.dbt("parse", DBT_PENDO_SCHEMA="bookkeeping")

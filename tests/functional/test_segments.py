@@ -39,12 +39,10 @@ def test_a_segment_is_made_and_kept_exact(project, sandbox, switches, monkeypatc
     result = project.sync().result()
     assert (result["object"], result["delivered"], result["planned"]) == ("segment", 1500, planned(added=1500))
     assert members(sandbox) == expected(project)
-
     project.build("trial", ids(100, 1650))
     result = project.sync().result()
     assert (result["planned"], result["delivered"]) == (planned(added=150, removed=100, unchanged=1400), 250)
     assert members(sandbox) == expected(project)
-
     sandbox.forget_requests()
     assert project.sync().planned == planned(unchanged=1550)
     assert writes(sandbox.requests) == []
@@ -297,7 +295,6 @@ def test_two_projects_with_one_schema_fill_no_segment_together(project, sandbox)
     assert (writes(sandbox.requests), members(sandbox)) == ([], ["v0", "v1", "v2", "v3", "v4"])
     project.write_manifest(ours)
     assert project.sync().planned == planned(unchanged=5)
-
     # The model was renamed, say.
     project.write_manifest(theirs)
     project.run("reset").expect(0)

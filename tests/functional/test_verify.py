@@ -105,7 +105,6 @@ def test_a_changed_value_is_found_and_repaired(synced, pendo):
     assert found["v1"]["name"] == {"warehouse": 'Name 1 "ö😀', "pendo": "Eve"}
     assert found["v7"] == {"name": {"warehouse": None, "pendo": "not null any more"}}
     assert found["v3"]["admin"] == {"warehouse": "false", "pendo": "true"}
-
     pendo.forget_requests()
     repaired = verify(synced, "--repair")
     assert repaired["repaired"]["delivered"] == 4
