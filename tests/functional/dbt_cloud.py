@@ -23,12 +23,7 @@ ACCOUNT = 4711
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run.
-
-    Attributes:
-        name: As dbt Cloud has it.
-        artifacts: The folder of its artifacts; None where it has left none.
-    """
+    """A step of a run."""
 
     name: str
     artifacts: Path | None = None
@@ -55,17 +50,12 @@ class Run:
 
 @dataclass
 class DbtCloud:
-    """An account of dbt Cloud.
-
-    Attributes:
-        runs: Its runs, in no order.
-        lists_steps: Whether a run's answer has its steps: "yes", "no", or "refused" for a 400.
-        faults: Answers to the next calls, in place of the right ones.
-        calls: What was asked so far.
-    """
+    """An account of dbt Cloud."""
 
     runs: list[Run] = field(default_factory=list)
+    # Whether a run's answer has its steps: "yes", "no", or "refused" for a 400.
     lists_steps: str = "yes"
+    # Answers to the next calls, in place of the right ones.
     faults: list[Reply] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 

@@ -109,7 +109,9 @@ def test_an_error_as_json_and_as_a_log_line(people):
         assert document["error"]["message"].startswith("There is no manifest.json")
         assert document["error"]["hint"].startswith("Run `dbt build`")
     (line,) = people.run("sync", "--log-format", "json").expect(2).output.splitlines()
-    assert json.loads(line)["info"]["level"] == "error"
+    logged = json.loads(line)
+    assert (logged["info"]["name"], logged["info"]["level"]) == ("CommandFailed", "error")
+    assert logged["data"]["message"].startswith("There is no manifest.json")
 
 
 def test_the_schema_is_json_and_takes_the_sample_project(built_sample):

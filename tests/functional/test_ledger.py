@@ -267,20 +267,6 @@ def test_a_plan_says_what_a_sync_does(people):
     assert people.plan("--full-refresh").planned == planned(changed=49, invalid=3)
 
 
-@pytest.mark.parametrize("how", ["environment", "flag", "vars"])
-def test_the_schema_is_ones_own_to_choose(people, monkeypatch, how):
-    flags = ["--schema", "books"] if how == "flag" else []
-    if how == "environment":
-        monkeypatch.setenv("DBT_PENDO_SCHEMA", "books")
-    if how == "vars":
-        with (people.folder / "dbt_project.yml").open("a") as project_file:
-            project_file.write("vars:\n  dbt_pendo: {schema: books}\n")
-    people.sync(*flags)
-    assert people.tables("books") == TABLES
-    assert people.schemas() == {"books"}
-    assert people.sync(*flags).planned["unchanged"] == 2
-
-
 def test_each_target_has_its_own_books(people, sandbox):
     people.sync()
     assert people.sync("--target", "other").planned["added"] == 3

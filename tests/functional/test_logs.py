@@ -71,13 +71,6 @@ def test_commands_that_select_nothing_do_so_too(people, sandbox, command, event)
     assert [line["data"] for line in lines if line["info"]["name"] == event] == document["results"]
 
 
-def test_an_error_that_ends_a_command_is_a_line_too(people):
-    people.manifest_path.unlink()
-    (line,) = logged(people.run("sync", "--log-format", "json").expect(2).stdout)
-    assert (line["info"]["name"], line["info"]["level"]) == ("CommandFailed", "error")
-    assert line["data"]["message"].startswith("There is no manifest.json")
-
-
 def test_a_step_of_github_actions_gets_a_table(people, sandbox, tmp_path, monkeypatch):
     refuse(sandbox, "b", "<b>no</b> | none")
     path = tmp_path / "summary.md"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, custom
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, custom, planned
 
 
 def selected(ended: Ended) -> set[str]:
@@ -115,6 +115,8 @@ def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, mo
     people.settings("vars: {dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}}")
     people.sync()
     assert people.schemas() == {"from_project"}
+    assert people.tables("from_project") == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.sync().planned == planned(unchanged=2)
     monkeypatch.setenv("DBT_PENDO_SCHEMA", "from_environment")
     people.sync()
     people.sync("--schema", "from_flag")
