@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import segments
 from dbt_cloud import DbtCloud, build_artifacts
+from endpoint import Endpoint
 from harness import (
     PEOPLE,
     PEOPLE_ROWS,
@@ -168,6 +169,16 @@ def dbt_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtCloud]:
         for name, value in cloud.environment.items():
             monkeypatch.setenv(name, value)
         yield cloud
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """A receiver of alerts, and the environment that points at it."""
+    receiver = Endpoint()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
+    yield receiver
+    receiver.close()
 
 
 # A project with something wrong with almost every model.

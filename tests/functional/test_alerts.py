@@ -7,7 +7,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,13 +24,9 @@ DISLIKED = Fault(status=400, body="no such plan", path="/custom/", body_contains
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def endpoint(receiver: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
     monkeypatch.setattr(webhooks, "RETRY_AFTER", 0.0)
-    receiver = Endpoint()
-    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
-    yield receiver
-    receiver.close()
+    return receiver
 
 
 @pytest.fixture

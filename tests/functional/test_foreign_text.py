@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from endpoint import Endpoint
 from harness import PEOPLE, Ended, SmallProject, run_cli, run_process
 from report_file import read_report
 
@@ -123,22 +121,12 @@ def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(shop, san
     assert sum(line.startswith("#") for line in lines) == 1
 
 
-def test_an_alert_mentions_nobody_and_links_nowhere(project, sandbox, monkeypatch):
-    receiver = Endpoint()
-    try:
-        monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        path = project.folder / "dbt_project.yml"
-        path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
-        sandbox.add_field("visitor", "custom", "plan", "string")
-        mapping: dict[str, Any] = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
-        project.model("people", mapping, "select 'a' as id, 'pro' as plan")
-        said = f"<!channel> <https://evil.example|click> `code` {HOSTILE}"
-        sandbox.fail(Fault(status=403, body=said, path="/custom/", times=None))
-        assert run_cli("sync").status != 0
-        (message,) = receiver.messages
-    finally:
-        receiver.close()
+def test_an_alert_mentions_nobody_and_links_nowhere(people, sandbox, receiver):
+    people.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
+    said = f"<!channel> <https://evil.example|click> `code` {HOSTILE}"
+    sandbox.fail(Fault(status=403, body=said, path="/custom/", times=None))
+    assert run_cli("sync").status != 0
+    (message,) = receiver.messages
     assert all(line.isprintable() for line in message["text"].split("\n"))
     assert "&lt;!channel&gt; &lt;https://evil.example|click&gt; 'code' u" + r"\x1b[2J" in message["text"]
     assert "<" not in message["text"]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pytest
-from endpoint import Endpoint
 from harness import PEOPLE, SmallProject, custom, run_cli
 
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -151,18 +150,11 @@ def test_every_command_ends_as_it_would(shop, sandbox, monkeypatch, tmp_path, fa
     assert [tuple(json.loads(line)) for line in statuses.read_text().splitlines()] == expected
 
 
-def test_results_that_cannot_be_written_stop_nothing(shop, sandbox, monkeypatch):
-    receiver = Endpoint()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
-    path = shop.folder / "dbt_project.yml"
-    path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
+def test_results_that_cannot_be_written_stop_nothing(shop, receiver):
+    shop.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     (shop.target / "pendo_results.json" / "in_the_way").mkdir(parents=True)
-    try:
-        ended = run_cli("sync").expect(1)
-        assert "1 sync had rows rejected" in receiver.told()
-    finally:
-        receiver.close()
+    ended = run_cli("sync").expect(1)
+    assert "1 sync had rows rejected" in receiver.told()
     assert "pendo_results.json cannot be written: Is a directory." in ended.stderr
     assert "What became of the rows of this run is in the ledger: `dbt-pendo show 2" in ended.stderr
     assert "Delivered 1 row in" in ended.stdout

@@ -7,8 +7,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from endpoint import Endpoint
-from harness import PEOPLE, PEOPLE_ROWS, run_cli
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, refuse, run_cli
 
 from dbt_pendo.sandbox import Fault
 
@@ -76,42 +75,24 @@ def _base64(key: str) -> str:
 
 
 @pytest.mark.parametrize("spell", [str, lambda key: quote(key, safe=""), _base64], ids=["plain", "URL", "base64"])
-def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(project, sandbox, tmp_path, monkeypatch, spell):
-    receiver = Endpoint()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
+def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
+    project, plans, sandbox, receiver, tmp_path, monkeypatch, spell
+):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     monkeypatch.setenv("DBT_CLOUD_API_TOKEN", "dbtc_0123456789abcdef")
-    sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b"])
-    path = project.folder / "dbt_project.yml"
-    path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
+    project.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     keys = [sandbox.integration_key, *sandbox.track_secrets.values(), "dbtc_0123456789abcdef", receiver.url]
-    said = " and ".join(map(spell, keys))
+    said = f"not {' and '.join(map(spell, keys))}"
     # An answer that ends a sync, and one that ends up in the ledger.
-    sandbox.fail(Fault(status=403, body=f"not {said}", path="/data/track", times=None))
-    sandbox.fail(Fault(status=400, body=f"not {said}", path="/custom/value", body_contains='"b"', times=None))
+    sandbox.fail(Fault(status=403, body=said, path="/data/track", times=None))
+    refuse(sandbox, "b", said, path="/custom/value")
     project.model("people", PEOPLE, PEOPLE_ROWS)
-    event = {"object": "track_event", "event": "Paid", "event_id": "id", "visitor_id": "id", "timestamp": "paid_at"}
-    project.model("payments", event, "select 'e' as id, now() as paid_at")
-    try:
-        shown = "".join(
-            run_cli(*command).output
-            for command in (
-                ("check",),
-                ("sync",),
-                ("sync", "--full-refresh", "--json"),
-                ("sync", "--full-refresh", "--log-format", "json"),
-                ("show",),
-                ("show", "--failed"),
-                ("row", "people", "b"),
-                ("row", "people", "b", "--json"),
-                ("report",),
-            )
-        )
-        alerts = json.dumps(receiver.messages)
-    finally:
-        receiver.close()
+    project.model("payments", CLICKS, "select 'e' as id, now() as at")
+    commands = ["check", "sync", "sync --full-refresh --json", "sync --full-refresh --log-format json", "show"]
+    commands += ["show --failed", "row people b", "row people b --json", "report"]
+    shown = "".join(run_cli(*command.split()).output for command in commands)
+    alerts = json.dumps(receiver.messages)
     files = {path: path.read_text(errors="replace") for path in project.target.rglob("*") if path.is_file()}
     tables = repr(project.ledger("people") + project.rows("main_pendo.pendo_runs"))
     written = {"shown": shown, "alerts": alerts, "tables": tables, "summary": (tmp_path / "summary.md").read_text()}
@@ -153,7 +134,7 @@ def test_the_warehouse_may_quote_a_secret_of_dbt(people, monkeypatch):
 
 
 def test_a_ledger_of_an_earlier_version_may_hold_one(people, sandbox):
-    sandbox.fail(Fault(status=400, body="no", path="/custom/value", body_contains='"b"', times=None))
+    refuse(sandbox, "b", path="/custom/value")
     people.sync(status=1)
     said = f"HTTP 400: not {sandbox.integration_key}"
     people.sql("update main_pendo.people__ledger set detail = ? where status = 'rejected'", [said])
