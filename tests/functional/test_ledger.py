@@ -54,7 +54,7 @@ def columns(project: SmallProject, table: str) -> list[tuple[str, str]]:
 
 
 def test_the_ledger_says_what_happened_to_each_row(people, sandbox):
-    refuse(sandbox, "bad")
+    refuse(sandbox, "bad", "no such luck")
     document = people.sync(status=1).json
     assert columns(people, "main_pendo.people__ledger") == LEDGER
     entries = {entry["record_key"]: entry for entry in people.ledger("people")}

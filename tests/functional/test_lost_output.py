@@ -32,6 +32,13 @@ def shop(project: SmallProject, sandbox: Sandbox) -> SmallProject:
 
 
 @contextmanager
+def full() -> Iterator[IO[bytes]]:
+    """A disk that has no room left."""
+    with Path("/dev/full").open("wb") as file:
+        yield file
+
+
+@contextmanager
 def nobody() -> Iterator[IO[bytes]]:
     """A pipe whose reader has left."""
     reader, writer = os.pipe()
@@ -74,9 +81,7 @@ def test_characters_that_a_terminal_does_not_have(shop, sandbox, encoding):
 
 
 @pytest.mark.parametrize("output", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])
-@pytest.mark.parametrize(
-    ("place", "why"), [(lambda: Path("/dev/full").open("wb"), b"No space left on device"), (nobody, b"Broken pipe")]
-)
+@pytest.mark.parametrize(("place", "why"), [(full, b"No space left on device"), (nobody, b"Broken pipe")])
 def test_a_full_disk_or_a_reader_that_left(shop, sandbox, output, place, why):
     with place() as stdout:
         status, _, stderr = finish(start("sync", *output, stdout=stdout))
