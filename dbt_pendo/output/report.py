@@ -58,6 +58,7 @@ def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters |= {"age": lambda text: _age(text, made_at), "number": "{:,}".format}
     return environment.get_template("page.html.j2").render(

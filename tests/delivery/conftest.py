@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from harness import build_once, environment_of, macros_read_once, run_dbt, without_dbt_or_pendo, write_files
 
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
@@ -21,57 +18,24 @@ from shop import FILES, Shop, set_scene  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
-def macros_loaded_once() -> Iterator[None]:
-    """Two thirds of a run on a small table is dbt reading its own macros, the same ones for every run."""
-    from dbt.parser.manifest import ManifestLoader
-
-    with pytest.MonkeyPatch.context() as patch:
-        load = ManifestLoader.load_macros
-        loaded: dict[str, object] = {}
-
-        def load_once(config: Any, *args: object, **kwargs: object) -> object:
-            warehouse = config.credentials.type
-            if warehouse not in loaded:
-                loaded[warehouse] = load(config, *args, **kwargs)
-            return loaded[warehouse]
-
-        patch.setattr(ManifestLoader, "load_macros", load_once)
+def macros() -> Iterator[None]:
+    with macros_read_once():
         yield
 
 
 @pytest.fixture(scope="session")
 def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    for name, text in FILES.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    build = subprocess.run(
-        [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "build", "--profiles-dir", "."],
-        cwd=folder,
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_"))},
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "SHOP_DUCKDB_PATH": str(folder / "shop.duckdb"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert build.returncode == 0, build.stdout + build.stderr
-    return folder
+    def build(folder: Path) -> None:
+        write_files(folder, FILES)
+        run_dbt("build", cwd=folder, env={"SHOP_DUCKDB_PATH": "shop.duckdb"})
+
+    return build_once(tmp_path_factory, "delivery_shop", build)
 
 
 @pytest.fixture(autouse=True)
 def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of dbt's or ours in the environment, and waits so short that nobody notices them."""
-    for name in os.environ:
-        if name.startswith(("DBT_", "PENDO_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PENDO_RETRIES", "2")
-    monkeypatch.setenv("PENDO_TIMEOUT", "20")
-    monkeypatch.setenv("NO_COLOR", "1")
+    """The environment of a user, and waits so short that nobody notices them."""
+    without_dbt_or_pendo(monkeypatch, tmp_path, PENDO_RETRIES="2", PENDO_TIMEOUT="20")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(pacing, "PAUSE", 0.01)
@@ -83,9 +47,8 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A stand-in for Pendo that knows the shop's fields and most of its users."""
     with Sandbox() as running:
         set_scene(running)
-        monkeypatch.setenv("PENDO_API_URL", running.url)
-        monkeypatch.setenv("PENDO_INTEGRATION_KEY", running.integration_key)
-        monkeypatch.setenv("PENDO_TRACK_SECRET", running.track_secrets[""])
+        for name, value in environment_of(running).items():
+            monkeypatch.setenv(name, value)
         yield running
 
 

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import io
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import duckdb
+from harness import project_yaml, run_cli
 
-from dbt_pendo.cli import main
 from dbt_pendo.sandbox import Fault, Request, Sandbox
 
 # What dbt builds. Some rows hold a null, which a Pendo with the switch `null: error` rejects; some events are old,
 # which one with `refuse_late_events` refuses.
 
 FILES = {
-    "dbt_project.yml": """\
-name: shop
-version: "1.0.0"
-config-version: 2
-profile: shop
-models:
-  shop:
-    +materialized: table
-""",
+    "dbt_project.yml": project_yaml("shop", profile="shop"),
     "profiles.yml": """\
 shop:
   target: dev
@@ -216,30 +204,13 @@ class Shop:
 
     # Commands.
 
-    def command(self, *args: str) -> tuple[int, str, str]:
-        """Runs dbt-pendo in this process; an exception that escapes is the test's failure."""
-        stdout, stderr = io.StringIO(), io.StringIO()
-        status = 0
-        with (
-            mock.patch.object(sys, "argv", ["dbt-pendo", *args]),
-            contextlib.redirect_stdout(stdout),
-            contextlib.redirect_stderr(stderr),
-        ):
-            try:
-                main()
-            except SystemExit as end:
-                status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return status, stdout.getvalue(), stderr.getvalue()
-
     def sync(self, kind: Kind, *args: str, status: str | None = "success") -> Run:
         """Runs one sync, and checks what holds after every run, however it ended."""
         self.sandbox.forget_requests()
-        code, stdout, stderr = self.command("sync", "--json", "--select", kind.model, *args)
-        assert stdout, stderr
-        document = json.loads(stdout)
-        (result,) = document["results"]
+        ended = run_cli("sync", "--json", "--select", kind.model, *args)
+        result = ended.result()
         requests = [request for request in self.sandbox.requests if kind.path in request.path]
-        run = Run(code, result, document["metadata"]["run_id"], requests)
+        run = Run(ended.status, result, ended.json["metadata"]["run_id"], requests)
         if status is not None:
             assert result["status"] == status, result
         self._check_ledger(kind, run)
@@ -253,10 +224,8 @@ class Shop:
 
     def plan(self, kind: Kind, *args: str) -> dict[str, int]:
         """Returns what a plan counts, zeros left out."""
-        status, stdout, stderr = self.command("plan", "--json", "--select", kind.model, *args)
-        assert status == 0, stderr
-        (result,) = json.loads(stdout)["results"]
-        return {name: rows for name, rows in result["planned"].items() if rows}
+        planned = run_cli("plan", "--json", "--select", kind.model, *args).expect(0).planned
+        return {name: rows for name, rows in planned.items() if rows}
 
     # The warehouse.
 

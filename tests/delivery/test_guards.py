@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from harness import run_cli
 from shop import KINDS, STRANGERS, Kind, Shop, at
 
 from dbt_pendo.delivery import send as deliver
@@ -105,14 +106,10 @@ def test_max_removals_to_the_row(
     args = [] if status == "success" else ["--force"]
     if args:
         sandbox.forget_requests()
-        code, stdout, _ = shop.command("sync", "--json", "--select", "users")
-        assert code == 1
-        assert "max_removals allows 5; --force" in stdout
+        run_cli("sync", "--json", "--select", "users").expect(1).says("max_removals allows 5; --force")
         assert all(request.method == "GET" for request in sandbox.requests)
         assert all(sandbox.visitors[key]["custom"].get("plan") for key in gone)
-    code, stdout, _ = shop.command("sync", "--json", "--select", "users", *args)
-
-    assert code == 0, stdout
+    run_cli("sync", "--json", "--select", "users", *args).expect(0)
     assert {shop.statuses(USERS)[key] for key in gone} == {"removed"}
     shop.check_pendo(USERS)
     if on_removed == "delete":
@@ -220,8 +217,7 @@ def test_a_held_row_comes_again(
     else:
         args = [way]
     if way.startswith("--"):
-        _, stdout, _ = shop.command("sync", "--json", "--dry-run", "--select", kind.model, *args)
-        assert '"held": 0' in stdout
+        assert run_cli("sync", "--json", "--dry-run", "--select", kind.model, *args).planned["held"] == 0
     if way == "--full-refresh" and kind.is_event:
         # Everything comes again, on demand.
         shop.acknowledged.clear()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import segments
 from dbt_cloud import DbtCloud, build_artifacts
+from endpoint import Endpoint
 from harness import (
     PEOPLE,
     PEOPLE_ROWS,
@@ -18,60 +18,33 @@ from harness import (
     Project,
     SmallProject,
     build_once,
-    clean_environment,
-    copy_built,
+    enter,
     environment_of,
+    macros_read_once,
+    project_yaml,
     run_dbt,
+    without_dbt_or_pendo,
+    write_files,
 )
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.sandbox.subscription import load_subscription
 
-SMALL_PROJECT = """\
-name: small
-version: "1.0.0"
-config-version: 2
-profile: small
-models:
-  small:
-    +materialized: table
-"""
+SMALL = {"SMALL_DUCKDB_PATH": "small.duckdb"}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def macros_read_once() -> Iterator[None]:
-    """Lets dbt parse our macros and its own once a worker instead of once a command.
-
-    That is four fifths of a command's time, always the same, and no part of what is tested here. Commands run as
-    processes of their own do it as users' do.
-    """
-    from dbt.parser.manifest import ManifestLoader
-
-    parse = ManifestLoader.create_macro_manifest
-    parsed: dict[tuple[str, ...], Any] = {}
-
-    def parse_once(loader: Any) -> Any:
-        projects = tuple(str(project.project_root) for project in loader.all_projects.values())
-        if projects not in parsed:
-            parsed[projects] = parse(loader)
-        return parsed[projects]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ManifestLoader, "create_macro_manifest", parse_once)
+def macros() -> Iterator[None]:
+    with macros_read_once():
         yield
 
 
 @pytest.fixture(autouse=True)
 def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing of dbt's or ours in the environment, and a home of one's own."""
-    for name in set(os.environ) - set(clean_environment()):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PENDO_RETRIES", "1")
+    """The environment of a user, with a home of one's own."""
     # Missing rows come again at once; the sample project shows the default.
-    monkeypatch.setenv("PENDO_MISSING_RETRY", "0")
-    monkeypatch.setenv("PENDO_TIMEOUT", "20")
-    monkeypatch.setenv("NO_COLOR", "1")
+    settings = {"PENDO_RETRIES": "1", "PENDO_MISSING_RETRY": "0", "PENDO_TIMEOUT": "20"}
+    without_dbt_or_pendo(monkeypatch, tmp_path, **settings)
     monkeypatch.chdir(tmp_path)
 
 
@@ -84,7 +57,10 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield running
 
 
-# The sample project.
+@pytest.fixture
+def written(sandbox: Sandbox) -> Callable[[], set[str]]:
+    """The visitors that a sync has written, of those whose plan was old."""
+    return lambda: {name for name, held in sandbox.visitors.items() if held["custom"] == {"plan": "new"}}
 
 
 @pytest.fixture(scope="session")
@@ -94,11 +70,8 @@ def built_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     def build(day: int, folder: Path, source: Path) -> None:
         unwanted = shutil.ignore_patterns("target", "logs", ".user.yml", "*.duckdb*")
         shutil.copytree(source, folder, ignore=unwanted if day == 1 else None, dirs_exist_ok=True)
-        run_dbt(
-            *("build", "--vars", f"demo_day: {day}", "--profiles-dir", "."),
-            cwd=folder,
-            env={"SAMPLE_DUCKDB_PATH": str(folder / "sample.duckdb")},
-        )
+        env = {"SAMPLE_DUCKDB_PATH": str(folder / "sample.duckdb")}
+        run_dbt(f"build --vars 'demo_day: {day}'", cwd=folder, env=env)
 
     first = build_once(tmp_path_factory, "sample_1", lambda folder: build(1, folder, REPOSITORY / "sample_project"))
     return {1: first, 2: build_once(tmp_path_factory, "sample_2", lambda folder: build(2, folder, first))}
@@ -107,75 +80,38 @@ def built_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 class Sample(Project):
     """The sample project on its first day, and a way to the second."""
 
-    def __init__(self, folder: Path, days: dict[int, Path]) -> None:
-        super().__init__(folder, folder / "sample.duckdb")
-        self._days = days
+    days: dict[int, Path]
 
     def move_to_day_2(self) -> None:
         """What ``dbt build --vars 'demo_day: 2'`` does: other tables, and artifacts of another invocation."""
-        models = [
-            name
-            for (name,) in self.sql(
-                "select table_name from information_schema.tables "
-                "where table_schema = 'main' and table_name like 'pendo_%'"
-            )
-        ]
+        models = sorted(name for name in self.tables("main") if name.startswith("pendo_"))
         assert len(models) == 4
         self.sql(
-            f"attach '{self._days[2] / 'sample.duckdb'}' as later (read_only);"
+            f"attach '{self.days[2] / 'sample.duckdb'}' as later (read_only);"
             + "".join(f"create or replace table main.{model} as from later.main.{model};" for model in models)
             + "detach later"
         )
         for artifact in ("manifest.json", "run_results.json"):
-            shutil.copy(self._days[2] / "target" / artifact, self.target)
+            shutil.copy(self.days[2] / "target" / artifact, self.target)
 
 
 @pytest.fixture
 def sample(built_sample: dict[int, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sample:
     """The sample project on day 1, beside a sandbox that holds its subscription."""
     folder = tmp_path / "sample_project"
-    database = copy_built(built_sample[1], folder, "sample.duckdb")
+    sample = enter(built_sample[1], folder, monkeypatch, Sample, "sample.duckdb", "SAMPLE_DUCKDB_PATH")
+    sample.days = built_sample
     load_subscription(sandbox, folder / "pendo_subscription.json")
     monkeypatch.delenv("PENDO_MISSING_RETRY")
-    monkeypatch.setenv("SAMPLE_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
-    return Sample(folder, built_sample)
-
-
-# jaffle_shop.
-
-
-@pytest.fixture(scope="session")
-def built_jaffle_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        shutil.copytree(REPOSITORY / "tests" / "projects" / "jaffle_shop", folder, dirs_exist_ok=True)
-        run_dbt("build", "--profiles-dir", ".", cwd=folder, env={})
-
-    return build_once(tmp_path_factory, "jaffle_shop", build)
-
-
-@pytest.fixture
-def jaffle_shop(built_jaffle_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
-    folder = tmp_path / "jaffle_shop"
-    database = copy_built(built_jaffle_shop, folder, "jaffle_shop.duckdb")
-    monkeypatch.setenv("JAFFLE_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
-    return Project(folder, database)
-
-
-# A project whose models the tests make up.
+    return sample
 
 
 @pytest.fixture(scope="session")
 def built_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
-        (folder / "models").mkdir()
-        (folder / "dbt_project.yml").write_text(SMALL_PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "models" / "template.sql").write_text("select 1 as id")
-        run_dbt("build", "--profiles-dir", ".", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+        files = {"profiles.yml": SMALL_PROFILE, "models/template.sql": "select 1 as id"}
+        write_files(folder, {"dbt_project.yml": project_yaml("small"), **files})
+        run_dbt("build", cwd=folder, env=SMALL)
 
     return build_once(tmp_path_factory, "small", build)
 
@@ -183,12 +119,15 @@ def built_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(built_small: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
     """A project without an annotated model yet, beside an empty sandbox."""
-    folder = tmp_path / "small"
-    database = copy_built(built_small, folder, "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
-    return SmallProject(folder, database)
+    return enter(built_small, tmp_path / "small", monkeypatch, SmallProject)
+
+
+@pytest.fixture
+def plans(sandbox: Sandbox) -> Sandbox:
+    """A Pendo with a field `plan` for visitors and accounts, and no record yet."""
+    for kind in ("visitor", "account"):
+        sandbox.add_field(kind, "custom", "plan", "string")
+    return sandbox
 
 
 @pytest.fixture
@@ -200,25 +139,27 @@ def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     return project
 
 
-# A project that dbt Cloud builds.
+@pytest.fixture
+def trial(project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
+    """A project whose sync `trial` has filled a segment with v0 to v9; Pendo has forgotten by which requests."""
+    project.model("trial", segments.TRIAL, segments.ids(10))
+    project.sync()
+    assert segments.members(sandbox) == segments.names(10)
+    sandbox.forget_requests()
+    return project
 
 
 @pytest.fixture(scope="session")
 def built_in_cloud(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_once(tmp_path_factory, "in_cloud", lambda folder: build_artifacts(folder, SMALL_PROFILE))
+    return build_once(tmp_path_factory, "in_cloud", build_artifacts)
 
 
 @pytest.fixture
 def in_cloud(built_in_cloud: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project without a target folder, the tables that dbt Cloud built, and a Pendo that knows the visitors."""
-    folder = tmp_path / "in_cloud"
-    database = copy_built(built_in_cloud, folder, "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b", "c", "d"])
-    return Project(folder, database)
+    return enter(built_in_cloud, tmp_path / "in_cloud", monkeypatch, Project)
 
 
 @pytest.fixture
@@ -230,17 +171,18 @@ def dbt_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtCloud]:
         yield cloud
 
 
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    """A receiver of alerts, and the environment that points at it."""
+    receiver = Endpoint()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
+    yield receiver
+    receiver.close()
+
+
 # A project with something wrong with almost every model.
 
-ODD_PROJECT = """\
-name: odd
-version: "1.0.0"
-config-version: 2
-profile: small
-models:
-  odd:
-    +materialized: table
-"""
 ODD_MODELS = {
     "good": "select 'a' as id, 'pro' as plan",
     "also_good": "select * from {{ ref('good') }}",
@@ -298,22 +240,11 @@ selectors:
 @pytest.fixture(scope="session")
 def built_odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
-        for name in ("models", "seeds", "snapshots"):
-            (folder / name).mkdir()
-        (folder / "dbt_project.yml").write_text(ODD_PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "selectors.yml").write_text(ODD_SELECTORS)
-        (folder / "models" / "_models.yml").write_text(ODD_YAML)
-        (folder / "seeds" / "a_seed.csv").write_text("id,plan\na,seeded\n")
-        (folder / "snapshots" / "a_snapshot.sql").write_text(ODD_SNAPSHOT)
-        for name, sql in ODD_MODELS.items():
-            (folder / "models" / f"{name}.sql").write_text(sql)
-        run_dbt(
-            *("build", "--profiles-dir", ".", "--exclude", "unbuilt"),
-            cwd=folder,
-            env={"SMALL_DUCKDB_PATH": "small.duckdb"},
-            status=1,
-        )
+        files = {f"models/{name}.sql": sql for name, sql in ODD_MODELS.items()}
+        files |= {"dbt_project.yml": project_yaml("odd"), "profiles.yml": SMALL_PROFILE, "selectors.yml": ODD_SELECTORS}
+        files |= {"models/_models.yml": ODD_YAML, "snapshots/a_snapshot.sql": ODD_SNAPSHOT}
+        write_files(folder, {**files, "seeds/a_seed.csv": "id,plan\na,seeded\n"})
+        run_dbt("build --exclude unbuilt", cwd=folder, env=SMALL, status=1)
 
     return build_once(tmp_path_factory, "odd", build)
 
@@ -321,11 +252,6 @@ def built_odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def odd(built_odd: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project after a `dbt build` that failed in places, beside a Pendo that knows the visitor `a`."""
-    folder = tmp_path / "odd"
-    database = copy_built(built_odd, folder, "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a"])
-    return Project(folder, database)
+    return enter(built_odd, tmp_path / "odd", monkeypatch, Project)

@@ -27,13 +27,7 @@ class Element:
 
 @dataclass
 class Report:
-    """The file.
-
-    Attributes:
-        text: All of it.
-        tags: Its elements' names, in order, with the attributes of each.
-        inline: Its scripts and styles.
-    """
+    """The file."""
 
     text: str
     tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)

@@ -130,7 +130,7 @@ def session(project: SmallProject, values: dict[str, list[Any]]) -> Iterator[Ses
         yield opened
 
 
-def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
+def test_duckdb_writes_bodies_as_python_does(session):
     spec = SyncSpec(
         *("odd", "model.small.odd", "x.yml", "visitor", "id"), tuple(Field(name, Column(name)) for name in COLUMNS)
     )
@@ -142,7 +142,6 @@ def test_duckdb_writes_bodies_as_python_does(session: Session) -> None:
     tables.write_changes("run", PlanOptions())
     rows = tables.read_page(EVERYTHING)
     assert len(rows) == ROWS
-
     written = set()
     for at, name in enumerate(COLUMNS, start=4):
         alone = dataclasses.replace(spec, fields=(Field(name, Column(name)),))

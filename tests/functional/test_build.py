@@ -9,14 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness import Ended, run_process, writes
-from test_gates import Gated, built_gated, gated, written  # noqa: F401 - fixtures
-
-from dbt_pendo.sandbox import Sandbox
+from test_gates import built_gated, gated  # noqa: F401 - fixtures
 
 # `dbt` as users have it: a program on the PATH, of whatever version. This one keeps what it is asked to do.
 DBT = """\
@@ -48,7 +45,7 @@ def build(*args: str) -> Ended:
     return ended
 
 
-def test_what_was_built_is_synced_under_one_summary(gated: Gated, written: Callable[[], set[str]], asked: Path) -> None:
+def test_what_was_built_is_synced_under_one_summary(gated, written, asked):
     ended = build("--require-tests").expect(1)
     assert asked.read_text().split() == ["build"]
     assert written() == {"sound", "untested", "warned", "made_of_numbers"}
@@ -58,26 +55,23 @@ def test_what_was_built_is_synced_under_one_summary(gated: Gated, written: Calla
     assert ended.stdout.index("Completed with") < ended.stdout.index("Running with dbt-pendo")
 
 
-def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(
-    gated: Gated, written: Callable[[], set[str]], asked: Path
-) -> None:
+def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(gated, written, asked):
     args = ("-s", "sound", "warned", "--threads", "2", "--exclude-resource-type", "unit_test", "--vars", "{a: 'b c'}")
     ended = build(*args, "--concurrency", "2", "--region=us", "--no-require-tests", "--json", "--warn-error")
     assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
     # A test that warns is an error to dbt then; what was built is synced all the same, and the status tells.
-    assert ended.status == 1
-    assert written() == {"sound", "warned"}
+    assert (ended.status, written()) == (1, {"sound", "warned"})
     document = json.loads(ended.stdout)
     assert {one["sync"] for one in document["results"] if one["status"] == "success"} == {"sound", "warned"}
     assert "Running with dbt=" in ended.stderr
 
 
-def test_what_was_not_selected_is_no_warning(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_what_was_not_selected_is_no_warning(gated, written):
     build("--select", "untested", "--warn-error").expect(0)
     assert written() == {"untested"}
 
 
-def test_slim_ci_syncs_what_it_has_built(gated: Gated, written: Callable[[], set[str]], asked: Path) -> None:
+def test_slim_ci_syncs_what_it_has_built(gated, written, asked):
     shutil.copytree(gated.target, gated.folder / "state")
     args = ("--select", "untested", "--defer", "--state", str(gated.folder / "state"), "--target", "other")
     ended = build(*args, "--warn-error").expect(0)
@@ -86,7 +80,7 @@ def test_slim_ci_syncs_what_it_has_built(gated: Gated, written: Callable[[], set
     assert written() == {"untested"}
 
 
-def test_a_project_that_does_not_parse_leaves_older_results_alone(gated: Gated, sandbox: Sandbox) -> None:
+def test_a_project_that_does_not_parse_leaves_older_results_alone(gated, sandbox):
     (gated.folder / "models" / "marts" / "wrong.sql").write_text("select {{ ref('nobody') }}")
     ended = build().expect(2)
     assert (
@@ -96,21 +90,19 @@ def test_a_project_that_does_not_parse_leaves_older_results_alone(gated: Gated, 
     assert writes(sandbox.requests) == []
 
 
-def test_a_selection_of_nothing(gated: Gated, sandbox: Sandbox) -> None:
+def test_a_selection_of_nothing(gated, sandbox):
     assert "Done. Pendo: OK=0 WARN=0 ERROR=0 SKIP=9 TOTAL=9" in build("--select", "nobody").expect(0).stdout
     assert writes(sandbox.requests) == []
 
 
-def test_tables_built_without_rows_are_not_synced(gated: Gated, sandbox: Sandbox) -> None:
+def test_tables_built_without_rows_are_not_synced(gated, sandbox):
     ended = build("--select", "sound", "--empty").expect(0)
     assert "`dbt build --empty` built it without all its rows" in ended.stdout
     assert writes(sandbox.requests) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_that_is_told_to_stop_syncs_nothing(
-    gated: Gated, sandbox: Sandbox, asked: Path, number: signal.Signals
-) -> None:
+def test_one_that_is_told_to_stop_syncs_nothing(gated, sandbox, asked, number):
     command = [sys.executable, "-m", "dbt_pendo", "build", "--select", "sound"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while not asked.exists():

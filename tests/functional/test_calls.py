@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, sent_ids
+from harness import CLICKS, PEOPLE, SmallProject, add_fields, refuse, sent_ids
 
 from dbt_pendo.history import calls as call_log
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -22,8 +22,7 @@ MAPPED = {**PEOPLE, "fields": {"plan": "plan", "contact": "email"}, "batch_size"
 @pytest.fixture
 def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     """Twelve visitors in three requests; Pendo does not know one of them."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_field("visitor", "custom", "contact", "string")
+    add_fields(sandbox, plan="string", contact="string")
     sandbox.add_visitors([f"u-{number}" for number in range(11)])
     project.model("people", MAPPED, PEOPLE_ROWS)
     return project
@@ -35,11 +34,7 @@ def lines_of(project: SmallProject) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
 
 
-def refuse(sandbox: Sandbox, key: str, body: str) -> None:
-    sandbox.fail(Fault(status=400, body=body, body_contains=f'"{key}"', times=None))
-
-
-def test_the_log_has_each_request_that_pendo_got(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_log_has_each_request_that_pendo_got(people, sandbox):
     sandbox.fail(Fault(status=503, body="busy", path="value", times=1))
     refuse(sandbox, "u-3", "plan is not to our liking")
     people.sync(status=1)
@@ -58,9 +53,7 @@ def test_the_log_has_each_request_that_pendo_got(people: SmallProject, sandbox: 
     )
 
 
-def test_each_rejected_row_comes_with_pendos_words_and_the_request_that_carried_it(
-    people: SmallProject, sandbox: Sandbox
-) -> None:
+def test_each_rejected_row_comes_with_pendos_words_and_the_request_that_carried_it(people, sandbox):
     refuse(sandbox, "u-3", "u-3: plan is not to our liking")
     refuse(sandbox, "u-7", "u-7: plan is not to our liking")
     people.sync(status=1)
@@ -83,7 +76,7 @@ def test_each_rejected_row_comes_with_pendos_words_and_the_request_that_carried_
     assert f"#{shown['rejected'][1]['call']} POST /api/v1/metadata/visitor/custom/value" in text
 
 
-def test_failed_calls_and_those_of_a_row(people: SmallProject, sandbox: Sandbox) -> None:
+def test_failed_calls_and_those_of_a_row(people, sandbox):
     refuse(sandbox, "u-3", "no")
     people.sync(status=1)
     everything = people.run("show", "last", "--requests", "--json").expect(0).json["results"]
@@ -92,14 +85,13 @@ def test_failed_calls_and_those_of_a_row(people: SmallProject, sandbox: Sandbox)
     assert failed == [call for call in everything if call["failed"]]
     assert {call["status"] for call in failed} == {400}
     of_row = people.run("show", "--row", "u-5", "--json").expect(0).json["results"]
-    assert of_row == [call for call in everything if call["keys"] and "u-5" in call["keys"]]
-    assert len(of_row) == 1
+    assert (of_row, len(of_row)) == ([call for call in everything if call["keys"] and "u-5" in call["keys"]], 1)
     printed = people.run("show", "--failed").expect(0).stdout
     assert '"visitorId": "u-3"' in printed
     assert "No such call was kept." in people.run("show", "--row", "nobody").expect(0).stdout
 
 
-def test_what_worked_keeps_a_sample_of_bodies(people: SmallProject, sandbox: Sandbox) -> None:
+def test_what_worked_keeps_a_sample_of_bodies(people, sandbox):
     people.annotate("people", {**MAPPED, "batch_size": 1})
     people.sync()
     written = [line for line in lines_of(people) if line["path"].endswith("/value")]
@@ -110,7 +102,7 @@ def test_what_worked_keeps_a_sample_of_bodies(people: SmallProject, sandbox: San
     assert sum(line["answer"].get("missing") == ["u-11"] for line in kept) == 1
 
 
-def test_no_secret_is_in_anything_a_run_leaves(people: SmallProject, sandbox: Sandbox) -> None:
+def test_no_secret_is_in_anything_a_run_leaves(people, sandbox):
     key = sandbox.integration_key
     refuse(sandbox, "u-3", f"the key {key} does not fit, nor does {key.upper()}")
     people.sync(status=1)
@@ -120,7 +112,7 @@ def test_no_secret_is_in_anything_a_run_leaves(people: SmallProject, sandbox: Sa
     assert "***" in people.run("show", "--failed").expect(0).stdout
 
 
-def test_masked_columns_are_nowhere_in_the_log(people: SmallProject, sandbox: Sandbox) -> None:
+def test_masked_columns_are_nowhere_in_the_log(people, sandbox):
     refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
     people.sync("--mask", "EMAIL", status=1)
     text = (max((people.target / "dbt_pendo" / "runs").iterdir()) / "requests.jsonl").read_text()
@@ -130,15 +122,13 @@ def test_masked_columns_are_nowhere_in_the_log(people: SmallProject, sandbox: Sa
     assert record == {"visitorId": "u-3", "values": {"plan": "plan 3", "contact": "***"}}
 
 
-def test_a_masked_column_that_nobody_has_is_pointed_out(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_masked_column_that_nobody_has_is_pointed_out(people, sandbox):
     ended = people.run("sync", "--mask", "emial,EMAIL").expect(0)
     assert "mask: no sync of this run has a column `emial`" in ended.stdout
     assert "`EMAIL`" not in ended.stdout
 
 
-def test_masked_ids_can_still_be_asked_for(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masked_ids_can_still_be_asked_for(people, sandbox, monkeypatch):
     monkeypatch.setenv("DBT_PENDO_MASK", "id, plan")
     refuse(sandbox, "u-3", "u-3: no")
     people.sync(status=1)
@@ -152,15 +142,8 @@ def test_masked_ids_can_still_be_asked_for(
     assert rejected["call"] is not None
 
 
-def test_events_and_their_ids(project: SmallProject, sandbox: Sandbox) -> None:
-    mapping = {
-        "object": "track_event",
-        "event": "Paid",
-        "event_id": "id",
-        "visitor_id": "who",
-        "timestamp": "at",
-        "properties": {"plan": "plan"},
-    }
+def test_events_and_their_ids(project, sandbox):
+    mapping = {**CLICKS, "event": "Paid", "visitor_id": "who", "properties": {"plan": "plan"}}
     rows = "select 'e-' || range as id, 'u-' || range as who, now() as at, 'pro' as plan from range(5)"
     project.model("paid", mapping, rows)
     refuse(sandbox, "u-2", "no such visitor")
@@ -174,7 +157,7 @@ def test_events_and_their_ids(project: SmallProject, sandbox: Sandbox) -> None:
     assert story["is_held"] is None
 
 
-def test_the_story_of_a_row(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_story_of_a_row(people, sandbox):
     people.sync()
     people.build("people", PEOPLE_ROWS.replace("'plan '", "'newer plan '"))
     refuse(sandbox, "u-3", "not this plan")
@@ -193,22 +176,20 @@ def test_the_story_of_a_row(people: SmallProject, sandbox: Sandbox) -> None:
     assert '"visitorId": "u-2"' not in printed
 
 
-def test_a_key_that_may_only_read_will_do_to_look(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_may_only_read_will_do_to_look(people, sandbox, monkeypatch):
     people.sync()
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", sandbox.read_only_key)
     assert people.run("row", "people", "u-3", "--json").expect(0).json["results"][0]["key"] == "u-3"
 
 
-def test_a_row_that_nobody_knows_or_that_was_never_sent(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_row_that_nobody_knows_or_that_was_never_sent(people, sandbox):
     assert "There is no sync persons." in people.run("row", "persons", "u-1").expect(2).stderr
     assert "has a row U-1" in people.run("row", "people", "U-1").expect(2).stderr
     story = people.run("row", "people", "u-1", "--json").expect(0).json["results"][0]
     assert (story["ledger"], story["calls"], story["rows"], story["is_held"]) == ([], [], 1, True)
 
 
-def test_runs_are_those_of_the_warehouse(people: SmallProject, sandbox: Sandbox) -> None:
+def test_runs_are_those_of_the_warehouse(people, sandbox):
     assert "No run is logged yet." in people.run("runs").expect(0).stdout
     assert "No run is logged yet." in people.run("show").expect(2).stderr
     ids = [people.sync().json["metadata"]["run_id"] for _ in range(3)]
@@ -225,7 +206,7 @@ def test_runs_are_those_of_the_warehouse(people: SmallProject, sandbox: Sandbox)
     assert "No run ' or 1=1 --" in people.run("show", "' or 1=1 --").expect(2).stderr
 
 
-def test_so_many_runs_keep_their_calls(people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_runs_keep_their_calls(people, sandbox, monkeypatch):
     monkeypatch.setenv("DBT_PENDO_KEEP_RUNS", "2")
     ids = [people.sync("--full-refresh").json["metadata"]["run_id"] for _ in range(3)]
     runs = people.target / "dbt_pendo" / "runs"
@@ -239,7 +220,7 @@ def test_so_many_runs_keep_their_calls(people: SmallProject, sandbox: Sandbox, m
     assert (runs / "notes").is_dir()
 
 
-def test_a_log_that_cannot_be_written_fails_no_sync(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_log_that_cannot_be_written_fails_no_sync(people, sandbox):
     (people.target / "dbt_pendo").mkdir(exist_ok=True)
     (people.target / "dbt_pendo" / "runs").write_text("in the way")
     ended = people.run("sync").expect(0)
@@ -247,7 +228,7 @@ def test_a_log_that_cannot_be_written_fails_no_sync(people: SmallProject, sandbo
     assert sent_ids(sandbox.requests, "visitor") == sorted(f"u-{number}" for number in range(12))
 
 
-def test_a_line_that_a_crash_has_cut_off_is_left_out(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_line_that_a_crash_has_cut_off_is_left_out(people, sandbox):
     people.sync()
     path = max((people.target / "dbt_pendo" / "runs").iterdir()) / "requests.jsonl"
     text = path.read_text()
@@ -256,9 +237,7 @@ def test_a_line_that_a_crash_has_cut_off_is_left_out(people: SmallProject, sandb
     assert len(calls) == len(text.splitlines()) - 1
 
 
-def test_a_large_log_keeps_lines_and_then_only_failures(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_log_keeps_lines_and_then_only_failures(people, sandbox, monkeypatch):
     refuse(sandbox, "u-9", "no")
     people.annotate("people", {**MAPPED, "batch_size": 1})
     monkeypatch.setattr(call_log, "FULL_LINES", 2_000)
@@ -271,8 +250,7 @@ def test_a_large_log_keeps_lines_and_then_only_failures(
 
 
 @pytest.mark.parametrize("key", ['say "hi"', "back\\slash", "ünïcödé 🚀", "tab\there", "a:b, c", "</script>"])
-def test_keys_are_known_where_the_warehouse_wrote_the_bodies(project: SmallProject, sandbox: Sandbox, key: str) -> None:
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_keys_are_known_where_the_warehouse_wrote_the_bodies(project, plans, sandbox, key):
     sandbox.add_visitors([key])
     project.model("people", PEOPLE, f"select '{key}' as id, 'pro' as plan")
     project.sync()
@@ -280,7 +258,7 @@ def test_keys_are_known_where_the_warehouse_wrote_the_bodies(project: SmallProje
     assert project.run("row", "people", key, "--json").expect(0).json["results"][0]["values"][0]["pendo"] == "pro"
 
 
-def test_verify_keeps_its_calls_without_the_records_it_reads(people: SmallProject, sandbox: Sandbox) -> None:
+def test_verify_keeps_its_calls_without_the_records_it_reads(people, sandbox):
     people.sync()
     people.run("verify").expect(0)
     lines = lines_of(people)
@@ -288,7 +266,7 @@ def test_verify_keeps_its_calls_without_the_records_it_reads(people: SmallProjec
     assert not any("answer" in line for line in lines if line["path"] == "/api/v1/aggregation")
 
 
-def test_looking_needs_no_manifest_but_for_a_row(people: SmallProject, sandbox: Sandbox) -> None:
+def test_looking_needs_no_manifest_but_for_a_row(people, sandbox):
     people.sync()
     Path(people.manifest_path).unlink()
     people.run("runs").expect(0)

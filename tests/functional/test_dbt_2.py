@@ -7,12 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import clean_environment, run_cli
-from test_published import PEOPLE, YAML, Published, write_project, written  # noqa: F401 - a fixture
+from harness import PEOPLE, clean_environment, run_cli
+from published import YAML, Published, write_project
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -73,7 +72,7 @@ def project(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -
     return Dbt2(folder, folder / "small.duckdb")
 
 
-def test_the_package_parses_without_a_warning(project: Dbt2) -> None:
+def test_the_package_parses_without_a_warning(project):
     project.dbt2("deps")
     told = project.dbt2("parse", "--show-all-deprecations")
     assert "[warning]" not in told
@@ -81,7 +80,7 @@ def test_the_package_parses_without_a_warning(project: Dbt2) -> None:
     assert "Finished 'parse' successfully" in told
 
 
-def test_its_manifest_is_read(project: Dbt2) -> None:
+def test_its_manifest_is_read(project):
     project.dbt2("deps")
     project.dbt2("parse")
     found = run_cli("check", "--offline", "--json").expect(0).json["results"]
@@ -89,7 +88,7 @@ def test_its_manifest_is_read(project: Dbt2) -> None:
 
 
 @runs
-def test_what_it_published_is_synced(project: Dbt2, written: Callable[[], set[str]]) -> None:  # noqa: F811
+def test_what_it_published_is_synced(project, written):
     project.dbt2("deps")
     project.dbt2("build")
     project.dbt2("compile", "--write-catalog")
@@ -106,7 +105,7 @@ def test_what_it_published_is_synced(project: Dbt2, written: Callable[[], set[st
     ]
     shutil.rmtree(project.target)
     ended = run_cli("sync", "--published", "--json").expect(0)
-    messages = {result["sync"]: result["message"] for result in ended.json["results"]}
+    messages = ended.messages
     assert messages == {
         "sound": "skipped: `dbt run --empty` built it without all its rows",
         "by_column": None,
@@ -122,7 +121,7 @@ def test_what_it_published_is_synced(project: Dbt2, written: Callable[[], set[st
 
 
 @runs
-def test_it_builds_the_models_of_the_package(project: Dbt2) -> None:
+def test_it_builds_the_models_of_the_package(project):
     settings = (project.folder / "dbt_project.yml").read_text()
     (project.folder / "dbt_project.yml").write_text(f"{settings}\nvars: {{dbt_pendo: {{models: true}}}}\n")
     project.dbt2("deps")
@@ -137,7 +136,7 @@ def test_it_builds_the_models_of_the_package(project: Dbt2) -> None:
 
 
 @runs
-def test_its_own_artifacts_are_believed(project: Dbt2, written: Callable[[], set[str]]) -> None:  # noqa: F811
+def test_its_own_artifacts_are_believed(project, written):
     project.dbt2("deps")
     project.dbt2("build")
     ended = run_cli("sync", "--only-built", "--require-tests").expect(0)

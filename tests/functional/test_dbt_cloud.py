@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dbt_cloud import ACCOUNT, TOKEN, DbtCloud, Run, Step
-from harness import Ended, Project, custom, run_cli, writes
-from raw_server import Answer, RawServer, drip, flood, head, ok
+from dbt_cloud import ACCOUNT, COMMANDS, TOKEN, DbtCloud, Run, Step
+from harness import Project, custom, run_cli, writes
+from raw_server import RawServer, drip, flood, head, ok
 
 from dbt_pendo.project import cloud
 from dbt_pendo.sandbox import Sandbox
@@ -25,18 +25,8 @@ PLANS = {"a": {"plan": "pro"}, "b": {"plan": "free"}, "c": {}, "d": {"plan": "pr
 @pytest.fixture
 def steps(built_in_cloud: Path) -> dict[str, Step]:
     """Steps as a job has them, with what real dbt left after each."""
-    folder = built_in_cloud / "steps"
-    commands = {
-        "build": "dbt build",
-        "build_docs": "dbt docs generate",
-        "seed": "dbt seed",
-        "run": "dbt run",
-        "test": "dbt test",
-        "docs": "dbt docs generate",
-        "people": "dbt run --select people",
-        "not_people": "dbt run --exclude people",
-    }
-    return {name: Step(f"Invoke dbt with `{command}`", folder / name) for name, command in commands.items()}
+    commands = {name: f"Invoke dbt with `dbt {command}`" for name, _, command in COMMANDS}
+    return {name: Step(told, built_in_cloud / "steps" / name) for name, told in commands.items()}
 
 
 @pytest.fixture
@@ -53,10 +43,6 @@ def held(sandbox: Sandbox) -> dict[str, dict[str, object]]:
     return custom(sandbox.visitors)
 
 
-def statuses(ended: Ended) -> dict[str, tuple[str, str | None]]:
-    return {result["sync"]: (result["status"], result["message"]) for result in ended.json["results"]}
-
-
 def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: str = "--dbt-cloud-run-id=123") -> None:
     """Plan and sync say what is wrong, send nothing and keep nothing; the token shows nowhere."""
     for command in ("plan", "sync"):
@@ -70,12 +56,7 @@ def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: 
     assert "main_pendo" not in project.schemas()
 
 
-# The right step.
-
-
-def test_a_failed_run_syncs_what_it_built_although_docs_came_last(
-    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox
-) -> None:
+def test_a_failed_run_syncs_what_it_built_although_docs_came_last(in_cloud, dbt_cloud, make_run, sandbox):
     make_run("build", "build_docs", status=20)
     ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
     assert "Found 3 syncs in run 123 of dbt Cloud, which failed (step 4: dbt build)" in ended.stdout
@@ -91,24 +72,17 @@ def test_a_failed_run_syncs_what_it_built_although_docs_came_last(
     assert document["metadata"]["manifest_invocation_id"] == built_by["metadata"]["invocation_id"]
 
 
-def test_only_what_changed_since_is_sent_again(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox
-) -> None:
+def test_only_what_changed_since_is_sent_again(in_cloud, make_run, sandbox):
     make_run("build", "build_docs", status=20)
     make_run("seed", "run", run_id=124)
     in_cloud.sync("--dbt-cloud-run-id", "123")
     sent = len(writes(sandbox.requests))
     ended = in_cloud.sync("--dbt-cloud-run-id", "124")
-    assert {sync: result for sync, (result, _) in statuses(ended).items()} == dict.fromkeys(
-        ("people", "tested", "broken"), "success"
-    )
-    assert held(sandbox) == PLANS
-    assert len(writes(sandbox.requests)) == sent + 1
+    assert ended.statuses == dict.fromkeys(("people", "tested", "broken"), "success")
+    assert (held(sandbox), len(writes(sandbox.requests))) == (PLANS, sent + 1)
 
 
-def test_steps_of_one_run_count_together(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, built_in_cloud: Path
-) -> None:
+def test_steps_of_one_run_count_together(in_cloud, make_run, sandbox, built_in_cloud):
     make_run("people", "not_people", "test", "docs")
     ended = run_cli("sync", "--dbt-cloud-run-id", "123", "--only-built", "--require-tests").expect(0)
     assert (
@@ -116,24 +90,21 @@ def test_steps_of_one_run_count_together(
     ) in ended.stdout
     # People was built by an earlier step than the manifest's; the test that failed ran in a later one.
     results = {result["sync"]: result["status"] for result in in_cloud.results()["results"]}
-    assert results == {"people": "success", "tested": "skipped", "broken": "success"}
-    assert held(sandbox) == PLANS
+    assert (results, held(sandbox)) == ({"people": "success", "tested": "skipped", "broken": "success"}, PLANS)
     last = json.loads((built_in_cloud / "steps" / "not_people" / "manifest.json").read_text())
     assert in_cloud.results()["metadata"]["manifest_invocation_id"] == last["metadata"]["invocation_id"]
 
 
-def test_the_latest_result_of_a_node_counts(in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox) -> None:
+def test_the_latest_result_of_a_node_counts(in_cloud, make_run, sandbox):
     make_run("build", "run", run_id=1)
     make_run("run", "build", run_id=2)
-    assert statuses(in_cloud.sync("--dbt-cloud-run-id", "2"))["broken"][0] == "skipped"
+    assert in_cloud.sync("--dbt-cloud-run-id", "2").statuses["broken"] == "skipped"
     assert held(sandbox) == {**PLANS, "d": {}}
-    assert statuses(in_cloud.sync("--dbt-cloud-run-id", "1"))["broken"][0] == "success"
+    assert in_cloud.sync("--dbt-cloud-run-id", "1").statuses["broken"] == "success"
     assert held(sandbox) == PLANS
 
 
-def test_what_a_step_has_left_counts_once(
-    in_cloud: Project, dbt_cloud: DbtCloud, steps: dict[str, Step], tmp_path: Path
-) -> None:
+def test_what_a_step_has_left_counts_once(in_cloud, dbt_cloud, steps, tmp_path):
     """`dbt parse` writes a manifest of its own, beside the run results of the command before."""
     parsed = tmp_path / "parsed"
     shutil.copytree(steps["build"].artifacts, parsed)
@@ -143,9 +114,7 @@ def test_what_a_step_has_left_counts_once(
     assert "Found 3 syncs in run 123 of dbt Cloud (step 4: dbt build)\n" in ended.stdout
 
 
-def test_a_manifest_of_another_invocation_is_not_believed(
-    in_cloud: Project, dbt_cloud: DbtCloud, steps: dict[str, Step], tmp_path: Path, sandbox: Sandbox
-) -> None:
+def test_a_manifest_of_another_invocation_is_not_believed(in_cloud, dbt_cloud, steps, tmp_path, sandbox):
     mixed = tmp_path / "mixed"
     shutil.copytree(steps["build"].artifacts, mixed)
     shutil.copy(steps["docs"].artifacts / "manifest.json", mixed)
@@ -154,9 +123,7 @@ def test_a_manifest_of_another_invocation_is_not_believed(
 
 
 @pytest.mark.parametrize("lists_steps", ["no", "refused"])
-def test_steps_that_are_not_listed_are_found_by_number(
-    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox, lists_steps: str
-) -> None:
+def test_steps_that_are_not_listed_are_found_by_number(in_cloud, dbt_cloud, make_run, sandbox, lists_steps):
     dbt_cloud.lists_steps = lists_steps
     make_run("seed", "run", "docs")
     ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
@@ -165,16 +132,13 @@ def test_steps_that_are_not_listed_are_found_by_number(
     assert len(dbt_cloud.calls) < 20
 
 
-def test_selection_is_by_the_manifest_of_the_run(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox
-) -> None:
+def test_selection_is_by_the_manifest_of_the_run(in_cloud, make_run, sandbox):
     make_run("run", "docs")
     ended = in_cloud.sync("--dbt-cloud-run-id", "123", "--select", "plans+", "--target-path", "target")
-    assert statuses(ended).keys() == {"people"}
-    assert held(sandbox) == {**PLANS, "c": {}, "d": {}}
+    assert (ended.statuses.keys(), held(sandbox)) == ({"people"}, {**PLANS, "c": {}, "d": {}})
 
 
-def test_the_artifacts_are_kept_for_a_day(in_cloud: Project, make_run: Callable[..., Run]) -> None:
+def test_the_artifacts_are_kept_for_a_day(in_cloud, make_run):
     make_run("run", run_id=1)
     make_run("run", run_id=2)
     in_cloud.plan("--dbt-cloud-run-id", "1")
@@ -188,12 +152,7 @@ def test_the_artifacts_are_kept_for_a_day(in_cloud: Project, make_run: Callable[
     assert {path.name for path in folder.iterdir()} == {"2"}
 
 
-# The right run.
-
-
-def test_of_a_job_the_latest_good_run(
-    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox
-) -> None:
+def test_of_a_job_the_latest_good_run(in_cloud, dbt_cloud, make_run, sandbox):
     make_run("build", run_id=5, finished_at="2026-11-24 09:00:00+00:00")
     make_run("run", "docs", run_id=4, finished_at="2026-11-24 10:00:00+00:00")
     make_run("build", run_id=6, status=20, finished_at="2026-11-24 11:00:00+00:00")
@@ -204,42 +163,35 @@ def test_of_a_job_the_latest_good_run(
     assert held(sandbox) == PLANS
 
 
-def test_a_job_without_a_good_run(in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox) -> None:
+def test_a_job_without_a_good_run(in_cloud, make_run, sandbox):
     make_run("build", status=20)
     refused(in_cloud, sandbox, 2, "No run of job 1 has succeeded", "--dbt-cloud-run-id", flag="--dbt-cloud-job-id=1")
 
 
-def test_a_run_and_a_job_are_one_too_many(in_cloud: Project, dbt_cloud: DbtCloud) -> None:
+def test_a_run_and_a_job_are_one_too_many(in_cloud, dbt_cloud):
     ended = run_cli("sync", "--dbt-cloud-run-id", "1", "--dbt-cloud-job-id", "2").expect(2)
     assert "Give one of them" in ended.stderr
     assert dbt_cloud.calls == []
 
 
-@pytest.mark.parametrize("status", [1, 2, 3])
-def test_a_run_that_has_not_ended(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, status: int
-) -> None:
-    make_run("build", status=status)
-    refused(in_cloud, sandbox, 1, "Run 123 of dbt Cloud has not ended (", "Sync it when it has")
+@pytest.mark.parametrize(
+    ("steps", "status", "ended", "parts"),
+    [
+        *(
+            ("build", status, 1, ("Run 123 of dbt Cloud has not ended (", "Sync it when it has"))
+            for status in (1, 2, 3)
+        ),
+        ("", 30, 2, ("Run 123 of dbt Cloud, which was cancelled, has no step that built models",)),
+        ("test docs", 10, 2, ("Run 123 of dbt Cloud has no step that built models", "`dbt build`")),
+    ],
+)
+def test_a_run_without_a_build(in_cloud, make_run, sandbox, steps, status, ended, parts):
+    make_run(*steps.split(), status=status)
+    refused(in_cloud, sandbox, ended, *parts)
 
 
-def test_a_run_that_was_cancelled_before_it_built(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox
-) -> None:
-    make_run(status=30)
-    refused(in_cloud, sandbox, 2, "Run 123 of dbt Cloud, which was cancelled, has no step that built models")
-
-
-def test_a_run_that_builds_nothing(in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox) -> None:
-    make_run("test", "docs")
-    refused(in_cloud, sandbox, 2, "Run 123 of dbt Cloud has no step that built models", "`dbt build`")
-
-
-def test_a_run_that_is_not_there(in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox) -> None:
+def test_a_run_that_is_not_there(in_cloud, dbt_cloud, sandbox):
     refused(in_cloud, sandbox, 2, f"There is no run 123 in account {ACCOUNT}", dbt_cloud.url, "DBT_CLOUD_HOST")
-
-
-# The way in.
 
 
 @pytest.mark.parametrize(
@@ -258,15 +210,7 @@ def test_a_run_that_is_not_there(in_cloud: Project, dbt_cloud: DbtCloud, sandbox
         ("DBT_CLOUD_HOST", "https://me:pw@cloud.getdbt.com", ["DBT_CLOUD_HOST carries a user name"]),
     ],
 )
-def test_a_way_in_that_is_wrong(
-    in_cloud: Project,
-    make_run: Callable[..., Run],
-    sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-    variable: str,
-    value: str | None,
-    parts: list[str],
-) -> None:
+def test_a_way_in_that_is_wrong(in_cloud, make_run, sandbox, monkeypatch, variable, value, parts):
     make_run("build")
     if value is None:
         monkeypatch.delenv(variable)
@@ -275,15 +219,13 @@ def test_a_way_in_that_is_wrong(
     refused(in_cloud, sandbox, 2, *parts)
 
 
-def test_a_token_of_too_few_rights(in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox) -> None:
+def test_a_token_of_too_few_rights(in_cloud, dbt_cloud, sandbox):
     told = json.dumps({"status": {"user_message": f"{TOKEN} may not read runs"}}).encode()
     dbt_cloud.faults = [Reply(403, told)] * 2
     refused(in_cloud, sandbox, 2, "refused the token", "(HTTP 403: *** may not read runs)")
 
 
-def test_the_token_as_dbt_cloud_would_name_it(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_token_as_dbt_cloud_would_name_it(in_cloud, make_run, sandbox, monkeypatch):
     make_run("run")
     monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
     monkeypatch.setenv("DBT_ENV_SECRET_DBT_CLOUD_API_TOKEN", f" {TOKEN}\n")
@@ -291,18 +233,14 @@ def test_the_token_as_dbt_cloud_would_name_it(
     assert held(sandbox) == PLANS
 
 
-def test_nothing_is_needed_of_dbt_cloud_without_its_flags(
-    in_cloud: Project, steps: dict[str, Step], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_needed_of_dbt_cloud_without_its_flags(in_cloud, steps, sandbox, monkeypatch):
     monkeypatch.setenv("DBT_CLOUD_HOST", "not a host")
     shutil.copytree(steps["run"].artifacts, in_cloud.target)
     in_cloud.sync()
     assert held(sandbox) == PLANS
 
 
-def test_the_token_follows_no_redirect_to_another_host(
-    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox
-) -> None:
+def test_the_token_follows_no_redirect_to_another_host(in_cloud, dbt_cloud, make_run, sandbox):
     make_run("run")
     with DbtCloud(dbt_cloud.runs) as other:
         dbt_cloud.faults = [Reply(301, headers={"Location": f"{other.url}/api/v2/accounts/{ACCOUNT}/runs/123/"})] * 2
@@ -311,16 +249,11 @@ def test_the_token_follows_no_redirect_to_another_host(
         assert all("authorization" not in call.headers for call in other.calls)
 
 
-def test_netrc_does_not_replace_the_token(
-    in_cloud: Project, make_run: Callable[..., Run], sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_netrc_does_not_replace_the_token(in_cloud, make_run, sandbox, tmp_path):
     make_run("run")
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password pw\n")
     in_cloud.sync("--dbt-cloud-run-id", "123")
     assert held(sandbox) == PLANS
-
-
-# Faults.
 
 
 @pytest.mark.parametrize(
@@ -336,9 +269,7 @@ def test_netrc_does_not_replace_the_token(
     ],
     ids=["503", "429", "html", "half", "truncated", "reset", "closed"],
 )
-def test_faults_that_pass(
-    in_cloud: Project, dbt_cloud: DbtCloud, make_run: Callable[..., Run], sandbox: Sandbox, fault: Reply
-) -> None:
+def test_faults_that_pass(in_cloud, dbt_cloud, make_run, sandbox, fault):
     make_run("run", "docs")
     dbt_cloud.faults = [fault]
     assert len(in_cloud.plan("--dbt-cloud-run-id", "123").json["results"]) == 3
@@ -353,16 +284,14 @@ def test_faults_that_pass(
         (Reply(200, b"{", ending="truncate"), "IncompleteRead"),
     ],
 )
-def test_faults_that_stay(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, fault: Reply, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_faults_that_stay(in_cloud, dbt_cloud, sandbox, fault, told, monkeypatch):
     monkeypatch.setattr("dbt_pendo.project.cloud.FIRST_WAIT", 0.01)
     dbt_cloud.faults = [fault] * 8
     refused(in_cloud, sandbox, 1, f"dbt Cloud at {dbt_cloud.url} did not answer", "in 4 attempts", told)
     assert len(dbt_cloud.calls) == 8
 
 
-def test_nobody_is_there(in_cloud: Project, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_there(in_cloud, sandbox, monkeypatch):
     monkeypatch.setattr("dbt_pendo.project.cloud.FIRST_WAIT", 0.01)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -386,9 +315,7 @@ def test_nobody_is_there(in_cloud: Project, sandbox: Sandbox, monkeypatch: pytes
         pytest.param(lambda _: [ok(b"", "Location: https://[half/", status="302 No")], "did not answer", id="redirect"),
     ],
 )
-def test_odd_answers(
-    in_cloud: Project, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, answer: Answer, told: str
-) -> None:
+def test_odd_answers(in_cloud, sandbox, monkeypatch, answer, told):
     monkeypatch.setattr(cloud, "TIMEOUT", 0.3)
     monkeypatch.setattr(cloud, "LARGEST_ANSWER", 2**20)
     monkeypatch.setattr(cloud, "ATTEMPTS", 1)
@@ -403,7 +330,7 @@ def test_odd_answers(
     assert writes(sandbox.requests) == []
 
 
-def test_a_proxy_that_cannot_be_used(in_cloud: Project, dbt_cloud: DbtCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_cannot_be_used(in_cloud, dbt_cloud, monkeypatch):
     monkeypatch.setenv("DBT_CLOUD_HOST", "cloud.invalid")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2%E2%82%AC@127.0.0.1:1")
     ended = run_cli("sync", "--dbt-cloud-run-id=123").expect(2)

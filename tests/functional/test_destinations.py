@@ -7,19 +7,13 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, custom, planned, sent_events, writes
+from harness import CLICKS, PEOPLE, SmallProject, custom, planned, sent_events, writes
 
 from dbt_pendo.sandbox import Sandbox
 
 MODEL = "xs"
 ROWS = "select 'x' || range as id, 'p' as plan, now()::timestamp - to_seconds(range) as ts from range(50)"
-EVENT: dict[str, Any] = {
-    "object": "track_event",
-    "event": "Clicked",
-    "event_id": "id",
-    "visitor_id": "id",
-    "timestamp": "ts",
-}
+EVENT: dict[str, Any] = {**CLICKS, "timestamp": "ts"}
 NEW_COLUMNS = ("destination", "commit_number")
 
 
@@ -38,7 +32,7 @@ def times_sent(sandbox: Sandbox) -> set[int]:
     return set(Counter(event["visitorId"] for event in sent_events(sandbox.requests)).values())
 
 
-def test_a_sync_that_changes_its_object_delivers_all(visitors: SmallProject, sandbox: Sandbox) -> None:
+def test_a_sync_that_changes_its_object_delivers_all(visitors, sandbox):
     visitors.annotate(MODEL, EVENT)
     told = "last delivered as visitor, now as track_event: only what was delivered as track_event counts as delivered"
     plan = visitors.plan().result()
@@ -50,32 +44,31 @@ def test_a_sync_that_changes_its_object_delivers_all(visitors: SmallProject, san
     assert len(sandbox.events) == 50
     again = visitors.sync().result()
     assert (again["planned"], again["message"]) == (planned(unchanged=50), None)
-
     # A mistake: back, and to events once more. None is sent twice, and visitors are known as well.
     visitors.annotate(MODEL, PEOPLE)
-    assert visitors.sync().result()["planned"] == planned(unchanged=50)
+    assert visitors.sync().planned == planned(unchanged=50)
     visitors.annotate(MODEL, EVENT)
-    assert visitors.sync().result()["planned"] == planned(unchanged=50)
+    assert visitors.sync().planned == planned(unchanged=50)
     assert times_sent(sandbox) == {1}
 
 
-def test_events_of_another_app_go_to_that_app(project: SmallProject, sandbox: Sandbox) -> None:
+def test_events_of_another_app_go_to_that_app(project, sandbox):
     project.model(MODEL, EVENT, ROWS)
     project.sync()
     project.annotate(MODEL, {**EVENT, "app": "web"})
-    assert project.sync().result()["planned"] == planned(added=50)
+    assert project.sync().planned == planned(added=50)
     assert times_sent(sandbox) == {2}
-    assert project.sync().result()["planned"] == planned(unchanged=50)
+    assert project.sync().planned == planned(unchanged=50)
     project.annotate(MODEL, EVENT)
-    assert project.sync().result()["planned"] == planned(unchanged=50)
+    assert project.sync().planned == planned(unchanged=50)
 
 
-def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors: SmallProject, sandbox: Sandbox) -> None:
+def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
     visitors.sql("update main_pendo.xs__ledger set logged_at = logged_at + interval 30 days")
     visitors.sql("update main_pendo.pendo_runs set logged_at = logged_at + interval 30 days")
     for plan in ("q", "p"):
         visitors.sql(f"update main.xs set plan = '{plan}' where id = 'x7'")
-        assert visitors.sync().result()["planned"] == planned(changed=1, unchanged=49)
+        assert visitors.sync().planned == planned(changed=1, unchanged=49)
         assert custom(sandbox.visitors)["x7"]["plan"] == plan
     story = visitors.run("row", MODEL, "x7", "--json").expect(0).result()
     assert [entry["run_id"] for entry in story["ledger"]] == sorted(
@@ -84,10 +77,7 @@ def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors: SmallProjec
 
 
 @pytest.mark.parametrize("mapping", [PEOPLE, EVENT], ids=["visitors", "events"])
-def test_a_ledger_of_an_earlier_version_is_carried_on(
-    project: SmallProject, sandbox: Sandbox, mapping: dict[str, Any]
-) -> None:
-    sandbox.add_field("visitor", "custom", "plan", "string")
+def test_a_ledger_of_an_earlier_version_is_carried_on(project, plans, sandbox, mapping):
     sandbox.add_visitors([f"x{number}" for number in range(50)])
     project.model(MODEL, mapping, ROWS)
     project.sync()
@@ -95,11 +85,10 @@ def test_a_ledger_of_an_earlier_version_is_carried_on(
         project.sql(f"alter table main_pendo.xs__ledger drop column {column}")
     before = project.rows("main_pendo.xs__ledger order by all")
     sandbox.forget_requests()
-
-    assert project.plan().result()["planned"] == planned(unchanged=50)
+    assert project.plan().planned == planned(unchanged=50)
     for command in (("check",), ("runs",), ("show", "last"), ("row", MODEL, "x7"), ("report",)):
         project.run(*command).expect(0)
-    assert project.sync().result()["planned"] == planned(unchanged=50)
+    assert project.sync().planned == planned(unchanged=50)
     assert not [request for request in writes(sandbox.requests) if not re.search(rb"^(\{\}|\[\])?$", request.body)]
     after = project.rows("main_pendo.xs__ledger order by all")
     assert [{name: row[name] for name in row if name not in NEW_COLUMNS} for row in after] == before

@@ -12,24 +12,24 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from harness import SMALL_PROFILE, Ended, Project, build_once, copy_built, custom, run_cli, run_dbt, run_process
+from harness import (
+    PEOPLE,
+    SMALL_PROFILE,
+    Ended,
+    Project,
+    build_once,
+    custom,
+    enter,
+    expect_in,
+    project_yaml,
+    run_cli,
+    run_process,
+    write_files,
+)
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: shop
-version: "1.0.0"
-config-version: 2
-profile: small
-model-paths: [marts, more_marts]
-models:
-  +materialized: table
-"""
-PACKAGE = """\
-name: bought
-version: "1.0.0"
-config-version: 2
-"""
+PROJECT = project_yaml("shop", "model-paths: [marts, more_marts]\nmodels: {+materialized: table}")
 # Names that YAML, Jinja and Markdown would make something else of.
 ODD_NAME = "{{ 1 / 0 }} {% if %} {# Größe: 'x' \"y\" #} 🚀"
 ODD_SEGMENT = "on: {{{ true }}} # 1"
@@ -51,60 +51,32 @@ def raw(text: str) -> str:
     return f"{{% raw %}}{text}{{% endraw %}}"
 
 
-VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
+MAPPED: dict[str, Any] = {"meta": {"pendo": PEOPLE}}
+TEAMS = [
+    {
+        **{"name": "facts-1", "object": "account", "account_id": {"parent": "id", "child": "id"}, "mode": "upsert"},
+        "on_removed": "clear",
+        "fields": {"plan": {"column": "plan", "group": "agent"}, "source": {"value": True}},
+    },
+    {"name": "off", "enabled": False, "object": "account", "account_id": "id", "mode": "upsert"},
+]
+CLICKS = {
+    **{"object": "track_event", "event": raw(ODD_NAME), "event_id": "id", "visitor_id": "who"},
+    **{"account_id": {"value": "acme"}, "timestamp": "done_at", "properties": {"on": "page"}},
+}
+TRIALS = {"object": "segment", "segment": raw(ODD_SEGMENT), "visitor_id": "id"}
 YAML: dict[str, Any] = {
     "groups": [{"name": "finance", "owner": {"name": "Finance", "email": "finance@example.com"}}],
     "models": [
-        {"name": "people", "config": {"meta": {"pendo": VISITOR}}},
-        {
-            "name": "teams",
-            "config": {
-                "group": "finance",
-                "meta": {
-                    "pendo": [
-                        {
-                            "name": "facts-1",
-                            "object": "account",
-                            "account_id": {"parent": "id", "child": "id"},
-                            "mode": "upsert",
-                            "on_removed": "clear",
-                            "fields": {"plan": {"column": "plan", "group": "agent"}, "source": {"value": True}},
-                        },
-                        {"name": "off", "enabled": False, "object": "account", "account_id": "id", "mode": "upsert"},
-                    ]
-                },
-            },
-        },
-        {"name": "secret", "config": {"group": "finance", "access": "private", "meta": {"pendo": VISITOR}}},
-        {
-            "name": "clicks",
-            "config": {
-                "meta": {
-                    "pendo": {
-                        "object": "track_event",
-                        "event": raw(ODD_NAME),
-                        "event_id": "id",
-                        "visitor_id": "who",
-                        "account_id": {"value": "acme"},
-                        "timestamp": "done_at",
-                        "properties": {"on": "page"},
-                    }
-                }
-            },
-        },
-        {
-            "name": "trials",
-            "config": {"meta": {"pendo": {"object": "segment", "segment": raw(ODD_SEGMENT), "visitor_id": "id"}}},
-        },
-        {
-            "name": "versioned",
-            "latest_version": 2,
-            "config": {"meta": {"pendo": VISITOR}},
-            "versions": [{"v": 1}, {"v": 2}],
-        },
-        {"name": "off", "config": {"enabled": False, "meta": {"pendo": VISITOR}}},
+        {"name": "people", "config": MAPPED},
+        {"name": "teams", "config": {"group": "finance", "meta": {"pendo": TEAMS}}},
+        {"name": "secret", "config": {"group": "finance", "access": "private", **MAPPED}},
+        {"name": "clicks", "config": {"meta": {"pendo": CLICKS}}},
+        {"name": "trials", "config": {"meta": {"pendo": TRIALS}}},
+        {"name": "versioned", "latest_version": 2, "config": MAPPED, "versions": [{"v": 1}, {"v": 2}]},
+        {"name": "off", "config": {"enabled": False, **MAPPED}},
     ],
-    "seeds": [{"name": "a_seed", "config": {"meta": {"pendo": VISITOR}}}],
+    "seeds": [{"name": "a_seed", "config": MAPPED}],
 }
 SNAPSHOT = """\
 {% snapshot a_snapshot %}
@@ -126,15 +98,11 @@ exposures:
     owner: {name: somebody}
 """
 DEPENDS_ON = {
-    "pendo_a_seed": "seed.shop.a_seed",
-    "pendo_a_snapshot": "snapshot.shop.a_snapshot",
+    **{"pendo_a_seed": "seed.shop.a_seed", "pendo_a_snapshot": "snapshot.shop.a_snapshot"},
     "pendo_bought_accounts": "model.bought.bought_accounts",
-    "pendo_clicks": "model.shop.clicks",
-    "pendo_people": "model.shop.people",
-    "pendo_teams__facts_1": "model.shop.teams",
-    "pendo_trials": "model.shop.trials",
-    "pendo_versioned_v1": "model.shop.versioned.v1",
-    "pendo_versioned_v2": "model.shop.versioned.v2",
+    **{"pendo_clicks": "model.shop.clicks", "pendo_people": "model.shop.people"},
+    **{"pendo_teams__facts_1": "model.shop.teams", "pendo_trials": "model.shop.trials"},
+    **{"pendo_versioned_v1": "model.shop.versioned.v1", "pendo_versioned_v2": "model.shop.versioned.v2"},
 }
 OWNER = "Data {{ team }} <data@example.com>"
 FILE = Path("marts") / "pendo_exposures.yml"
@@ -147,9 +115,8 @@ STRICT = {"DBT_ENV_PRIVATE_RUN_JSONSCHEMA_VALIDATIONS": "true"}
 class Lineage(Project):
     """A project with a sync of each kind, and an exposure that a human wrote."""
 
-    def dbt(self, *args: str, status: int = 0) -> str:
-        env = {"SMALL_DUCKDB_PATH": str(self.database), **STRICT}
-        return run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env, status=status)
+    def dbt(self, *commands: str, status: int = 0, **env: str) -> str:
+        return super().dbt(*commands, status=status, **STRICT, **env)
 
     def exposures(self, *args: str, status: int = 0) -> Ended:
         return run_cli("exposures", *args).expect(status)
@@ -173,30 +140,23 @@ def built_lineage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The project as dbt builds it, and as dbt builds it again with the exposures."""
 
     def build(folder: Path) -> None:
-        for name in ("marts", "more_marts", "seeds", "snapshots", "bought/models"):
-            (folder / name).mkdir(parents=True)
-        (folder / "dbt_project.yml").write_text(PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "packages.yml").write_text("packages: [{local: bought}]\n")
-        (folder / "bought" / "dbt_project.yml").write_text(PACKAGE)
-        (folder / "bought" / "models" / "bought_accounts.sql").write_text(BOUGHT)
-        (folder / "seeds" / "a_seed.csv").write_text("id,plan\na,seeded\n")
-        (folder / "snapshots" / "a_snapshot.sql").write_text(SNAPSHOT)
-        (folder / "marts" / "models.yml").write_text(yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True))
-        (folder / "marts" / "dashboards.yml").write_text(HUMANS)
-        for name, sql in MODELS.items():
-            (folder / "marts" / f"{name}.sql").write_text(sql)
-        project = Lineage(folder, folder / "small.duckdb")
-        project.dbt("deps")
-        project.dbt("build")
+        files = {f"marts/{name}.sql": sql for name, sql in MODELS.items()}
+        files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE}
+        files |= {"packages.yml": "packages: [{local: bought}]"}
+        files |= {"bought/dbt_project.yml": 'name: bought\nversion: "1.0.0"\nconfig-version: 2\n'}
+        files |= {"bought/models/bought_accounts.sql": BOUGHT, "seeds/a_seed.csv": "id,plan\na,seeded\n"}
+        files |= {"snapshots/a_snapshot.sql": SNAPSHOT, "marts/dashboards.yml": HUMANS}
+        files |= {"marts/models.yml": yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True)}
+        write_files(folder, files)
+        (folder / "more_marts").mkdir()
+        Lineage(folder, folder / "small.duckdb").dbt("deps", "build")
 
     def tell(folder: Path) -> None:
         shutil.copytree(built, folder, dirs_exist_ok=True)
-        project = Lineage(folder, folder / "small.duckdb")
         ended = run_process("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
         assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
         # Since dbt 1.9 a build has something to say of exposures as well: no-op.
-        project.dbt("build", "--warn-error", "--no-partial-parse")
+        Lineage(folder, folder / "small.duckdb").dbt("build --warn-error --no-partial-parse")
 
     built = build_once(tmp_path_factory, "lineage", build)
     return {"built": built, "told": build_once(tmp_path_factory, "lineage_told", tell)}
@@ -207,87 +167,67 @@ def lineage(
     built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Lineage:
     """The project before it has a file of ours."""
-    return _enter(built_lineage["built"], tmp_path / "shop", monkeypatch)
+    # The sandbox is no app that one could open.
+    monkeypatch.delenv("PENDO_API_URL")
+    return enter(built_lineage["built"], tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
 
 
 @pytest.fixture
 def told(built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lineage:
     """The project after dbt has read our file."""
-    return _enter(built_lineage["told"], tmp_path / "shop", monkeypatch)
-
-
-def _enter(built: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lineage:
-    database = copy_built(built, folder, "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
-    # The sandbox is no app that one could open.
     monkeypatch.delenv("PENDO_API_URL")
-    return Lineage(folder, database)
+    return enter(built_lineage["told"], tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
 
 
-# What dbt makes of it.
-
-
-def test_dbt_reads_an_exposure_of_each_sync(told: Lineage) -> None:
+def test_dbt_reads_an_exposure_of_each_sync(told):
     exposures = told.known()
-    assert {name: exposure["depends_on"]["nodes"] for name, exposure in exposures.items()} == {
-        **{name: [node] for name, node in DEPENDS_ON.items()},
-        "weekly": ["model.shop.people"],
-    }
+    nodes = {name: exposure["depends_on"]["nodes"] for name, exposure in exposures.items()}
+    assert nodes == {**{name: [node] for name, node in DEPENDS_ON.items()}, "weekly": ["model.shop.people"]}
     # A package's model by both names, for another package may have one as well.
     refs = {name: exposure["depends_on"] for name, exposure in told.written().items()}
     assert refs["pendo_bought_accounts"] == ["ref('bought', 'bought_accounts')"]
     assert refs["pendo_versioned_v1"] == ["ref('versioned', v=1)"]
     ours = [exposure for name, exposure in exposures.items() if name != "weekly"]
-    assert {exposure["type"] for exposure in ours} == {"application"}
-    assert {exposure["url"] for exposure in ours} == {"https://app.pendo.io"}
-    assert {exposure["original_file_path"] for exposure in ours} == {str(FILE)}
-    selected = told.dbt("ls", "--quiet", "--select", "+exposure:pendo_versioned_v2", "exposure:pendo_trials")
+    about = {tuple(exposure[key] for key in ("type", "url", "original_file_path")) for exposure in ours}
+    assert about == {("application", "https://app.pendo.io", str(FILE))}
+    selected = told.dbt("ls --quiet --select +exposure:pendo_versioned_v2 exposure:pendo_trials")
     assert selected.split() == ["exposure:shop.pendo_trials", "exposure:shop.pendo_versioned_v2", "shop.versioned.v2"]
+    # The next generation of dbt could not be had here, but dbt ships the schema that it holds properties against.
+    schema = resources.files("dbt").joinpath("jsonschemas", "resources", "latest.json")
+    if schema.is_file():
+        validator = jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
+        document = yaml.safe_load(told.file.read_text(encoding="utf-8"))
+        assert [error.message for error in validator.iter_errors(document)] == []
 
 
-def test_what_an_exposure_says(told: Lineage) -> None:
-    exposures = told.known()
-    teams = exposures["pendo_teams__facts_1"]
-    assert teams["label"] == "Pendo accounts (teams.facts-1)"
-    assert teams["description"] == (
+def test_what_an_exposure_says(told):
+    known = told.known()
+    said = {name: (one["label"], one["description"]) for name, one in known.items() if name != "weekly"}
+    assert said["pendo_teams__facts_1"] == (
+        "Pendo accounts (teams.facts-1)",
         "Pendo accounts by the id in `id` and `id`; ids that Pendo does not know are created. Of those that leave the "
-        "model the fields are emptied.\n\nFields:\n\n- `plan` (agent): `plan`\n- `source`: always `true`"
+        "model the fields are emptied.\n\nFields:\n\n- `plan` (agent): `plan`\n- `source`: always `true`",
     )
-    clicks = exposures["pendo_clicks"]
-    assert clicks["label"] == f"Pendo event {ODD_NAME} (clicks)"
-    assert clicks["description"] == (
+    assert said["pendo_clicks"] == (
+        f"Pendo event {ODD_NAME} (clicks)",
         f"Pendo track events called `{ODD_NAME}`, one for each `id`: of the visitor in `who`, for the account `acme`, "
-        f"at the time in `done_at`.\n\nProperties:\n\n- `on`: `page`"
+        f"at the time in `done_at`.\n\nProperties:\n\n- `on`: `page`",
     )
-    trials = exposures["pendo_trials"]
-    assert trials["label"] == f"Pendo segment {ODD_SEGMENT} (trials)"
-    assert trials["description"] == f"The Pendo segment `{ODD_SEGMENT}` holds exactly the visitors in `id`."
-    assert exposures["pendo_people"]["description"] == (
+    assert said["pendo_trials"] == (
+        f"Pendo segment {ODD_SEGMENT} (trials)",
+        f"The Pendo segment `{ODD_SEGMENT}` holds exactly the visitors in `id`.",
+    )
+    assert said["pendo_people"][1] == (
         "Pendo visitors by the id in `id`; ids that Pendo does not know are skipped.\n\nFields:\n\n- `plan`: `plan`"
     )
-    owners = {
-        name: {key: text for key, text in exposures[name]["owner"].items() if text}
-        for name in ("pendo_people", "pendo_teams__facts_1")
-    }
-    assert owners == {
-        "pendo_people": {"name": "Data {{ team }}", "email": "data@example.com"},
-        "pendo_teams__facts_1": {"name": "Finance", "email": "finance@example.com"},
-    }
+    for name, owner in (
+        ("pendo_people", {"name": "Data {{ team }}", "email": "data@example.com"}),
+        ("pendo_teams__facts_1", {"name": "Finance", "email": "finance@example.com"}),
+    ):
+        assert {key: text for key, text in known[name]["owner"].items() if text} == owner
 
 
-def test_the_next_generation_of_dbt_takes_it(told: Lineage) -> None:
-    """It could not be had here, but dbt ships the schema that it holds properties against."""
-    schema = resources.files("dbt").joinpath("jsonschemas", "resources", "latest.json")
-    if not schema.is_file():
-        pytest.skip("this dbt ships no such schema")
-    validator = jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
-    document = yaml.safe_load(told.file.read_text(encoding="utf-8"))
-    assert [error.message for error in validator.iter_errors(document)] == []
-
-
-def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told: Lineage) -> None:
+def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told):
     result = told.exposures("--json").result("secret")
     assert (result["status"], result["exposure"]) == ("skipped", "pendo_secret")
     assert "private" in result["message"]
@@ -298,12 +238,11 @@ def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told: Lineage) -> N
     assert "private" in told.dbt("parse", status=2)
 
 
-# Owner and address.
+def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(lineage, monkeypatch):
+    def people() -> dict[str, Any]:
+        assert lineage.written()["pendo_teams__facts_1"]["owner"]["name"] == "Finance"
+        return lineage.written()["pendo_people"]
 
-
-def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(
-    lineage: Lineage, monkeypatch: pytest.MonkeyPatch
-) -> None:
     for args, owner in (
         ([], {"name": "shop"}),
         (["--owner", "Data team"], {"name": "Data team"}),
@@ -311,27 +250,22 @@ def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(
         (["--owner", " Data team <data@example.com>"], {"name": "Data team", "email": "data@example.com"}),
     ):
         lineage.exposures(*args)
-        assert lineage.written()["pendo_people"]["owner"] == owner
-        assert lineage.written()["pendo_teams__facts_1"]["owner"]["name"] == "Finance"
+        assert people()["owner"] == owner
     monkeypatch.setenv("DBT_PENDO_OWNER", "of the environment")
     lineage.exposures()
-    assert lineage.written()["pendo_people"]["owner"] == {"name": "of the environment"}
+    assert people()["owner"] == {"name": "of the environment"}
     monkeypatch.delenv("DBT_PENDO_OWNER")
-    project = lineage.folder / "dbt_project.yml"
-    project.write_text(PROJECT + "vars: {dbt_pendo: {owner: of the project, region: eu}}\n")
-    lineage.exposures()
-    assert lineage.written()["pendo_people"]["owner"] == {"name": "of the project"}
-    assert lineage.written()["pendo_people"]["url"] == "https://app.eu.pendo.io"
-    lineage.exposures("--region", "au")
-    assert lineage.written()["pendo_people"]["url"] == "https://app.au.pendo.io"
-    lineage.exposures("--api-url", "https://adopt.example.com/")
-    assert lineage.written()["pendo_people"]["url"] == "https://adopt.example.com"
+    lineage.settings("vars: {dbt_pendo: {owner: of the project, region: eu}}")
+    for args, url in (
+        ((), "https://app.eu.pendo.io"),
+        (("--region", "au"), "https://app.au.pendo.io"),
+        (("--api-url", "https://adopt.example.com/"), "https://adopt.example.com"),
+    ):
+        lineage.exposures(*args)
+        assert (people()["owner"], people()["url"]) == ({"name": "of the project"}, url)
 
 
-# The file.
-
-
-def test_the_same_project_gives_the_same_file_to_the_byte(told: Lineage) -> None:
+def test_the_same_project_gives_the_same_file_to_the_byte(told):
     before = (told.file.read_bytes(), told.file.stat().st_mtime_ns)
     assert f"{FILE} is up to date" in told.exposures("--owner", OWNER).stdout
     manifest = told.manifest()
@@ -344,23 +278,21 @@ def test_the_same_project_gives_the_same_file_to_the_byte(told: Lineage) -> None
     assert (told.file.read_bytes(), told.file.stat().st_mtime_ns) == before
 
 
-def test_exposures_come_and_go_with_the_mappings(told: Lineage) -> None:
+def test_exposures_come_and_go_with_the_mappings(told):
     assert sorted(told.written()) == list(told.written()) == list(DEPENDS_ON)
     told.annotate("people", None)
     told.annotate("clicks", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
-    told.annotate("plain", VISITOR)
+    told.annotate("plain", PEOPLE)
     told.exposures()
     assert set(told.written()) == set(DEPENDS_ON) - {"pendo_people", "pendo_clicks"} | {"pendo_plain"}
-
-
-def test_the_last_one_goes_as_well(told: Lineage) -> None:
+    # The last one goes as well.
     manifest = told.manifest()
     for node in manifest["nodes"].values():
         node["config"]["meta"] = node["meta"] = {}
     told.write_manifest(manifest)
     told.exposures()
     assert told.written() == {}
-    told.dbt("parse", "--warn-error")
+    told.dbt("parse --warn-error")
     assert set(told.known()) == {"weekly"}
     # Without a file of ours there is nothing to be brought up to date.
     told.file.unlink()
@@ -369,7 +301,7 @@ def test_the_last_one_goes_as_well(told: Lineage) -> None:
     assert not told.file.exists()
 
 
-def test_a_model_that_is_gone(told: Lineage) -> None:
+def test_a_model_that_is_gone(told):
     """dbt refuses to parse then; the file's head says what to do."""
     (told.folder / "marts" / "clicks.sql").unlink()
     assert "clicks" in told.dbt("parse", status=2)
@@ -381,21 +313,15 @@ def test_a_model_that_is_gone(told: Lineage) -> None:
     assert set(told.written()) == set(DEPENDS_ON) - {"pendo_clicks"}
 
 
-def test_check_tells_whether_the_file_is_up_to_date(lineage: Lineage) -> None:
-    ended = lineage.exposures("--check", status=1)
-    assert f"{FILE} is not up to date" in ended.stdout
+def test_check_tells_whether_the_file_is_up_to_date(lineage):
+    assert f"{FILE} is not up to date" in lineage.exposures("--check", status=1).stdout
     assert not lineage.file.exists()
     assert lineage.exposures("--json").json["status"] == "written"
     document = lineage.exposures("--check", "--json").json
     assert (document["file"], document["status"]) == (str(FILE), "unchanged")
-    assert document["results"][2] == {
-        "sync": "bought_accounts",
-        "unique_id": "model.bought.bought_accounts",
-        "object": "parent_account",
-        "status": "success",
-        "message": None,
-        "exposure": "pendo_bought_accounts",
-    }
+    about = {"sync": "bought_accounts", "unique_id": "model.bought.bought_accounts", "object": "parent_account"}
+    about |= {"status": "success", "message": None, "exposure": "pendo_bought_accounts"}
+    assert document["results"][2] == about
     # As git writes it on Windows.
     lineage.file.write_bytes(lineage.file.read_bytes().replace(b"\n", b"\r\n"))
     lineage.exposures("--check")
@@ -405,97 +331,76 @@ def test_check_tells_whether_the_file_is_up_to_date(lineage: Lineage) -> None:
     assert lineage.file.read_text(encoding="utf-8") == edited
 
 
-def test_another_file(lineage: Lineage, tmp_path: Path) -> None:
-    for file in (lineage.folder / "more_marts" / "deep" / "exposures.yml", Path("elsewhere.yml")):
+def test_another_file(lineage, tmp_path):
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in lineage.folder.rglob("*") if path.is_file()}
+
+    before = contents()
+    more = lineage.folder / "more_marts" / "deep" / "exposures.yml"
+    for file in (more, Path("elsewhere.yml")):
         lineage.exposures("--output", str(file))
         assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) == {"exposures"}
     assert (tmp_path / "elsewhere.yml").exists()
-    assert not lineage.file.exists()
-
-
-# What others wrote.
+    # Others are not touched.
+    after = contents()
+    assert after.pop(more)
+    assert after == before
 
 
 @pytest.mark.parametrize("text", [HUMANS, "", "# Written by a human\n", b"\xff\xfe\x00"], ids=repr)
-def test_a_file_of_somebody_else_is_left_as_it_is(lineage: Lineage, text: str | bytes) -> None:
+def test_a_file_of_somebody_else_is_left_as_it_is(lineage, text):
     before = text if isinstance(text, bytes) else text.encode()
     lineage.file.write_bytes(before)
     for more in ([], ["--check"]):
-        stderr = lineage.exposures(*more, status=2).stderr
-        assert f"{FILE} was not written by dbt-pendo" in stderr
-        assert "--output" in stderr
+        expect_in(lineage.exposures(*more, status=2).stderr, f"{FILE} was not written by dbt-pendo", "--output")
     assert lineage.file.read_bytes() == before
 
 
-def test_other_files_are_not_touched(lineage: Lineage) -> None:
-    def contents() -> dict[Path, bytes]:
-        found = [path for path in lineage.folder.rglob("*") if path.is_file() and path != lineage.file]
-        return {path: path.read_bytes() for path in found}
-
-    before = contents()
-    lineage.exposures()
-    assert contents() == before
-
-
-def test_a_name_that_is_taken(told: Lineage) -> None:
+def test_a_name_that_is_taken(told):
     # By ourselves, in a file of another name: dbt would find both.
     stderr = told.exposures("--output", "marts/other.yml", status=2).stderr
     assert f"{FILE} has an exposure pendo_a_seed already" in stderr
     manifest = told.manifest()
-    manifest["exposures"]["exposure.shop.pendo_people"]["original_file_path"] = "marts/dashboards.yml"
+    exposures = manifest["exposures"]
+    exposures["exposure.shop.pendo_people"]["original_file_path"] = "marts/dashboards.yml"
     told.write_manifest(manifest)
     before = told.file.read_bytes()
     for more in ([], ["--check"]):
         assert "marts/dashboards.yml has an exposure pendo_people already" in told.exposures(*more, status=2).stderr
     assert told.file.read_bytes() == before
     # An exposure of a package is another one, as is that of a model that gets none.
-    exposures = manifest["exposures"]
-    exposures["exposure.bought.pendo_people"] = {
-        **exposures.pop("exposure.shop.pendo_people"),
-        "package_name": "bought",
-    }
+    exposures["exposure.bought.pendo_people"] = exposures.pop("exposure.shop.pendo_people") | {"package_name": "bought"}
     exposures["exposure.shop.pendo_secret"] = {**exposures["exposure.shop.weekly"], "name": "pendo_secret"}
     told.write_manifest(manifest)
     told.exposures()
 
 
-def test_two_syncs_that_would_be_one_exposure(lineage: Lineage) -> None:
-    lineage.annotate("teams", [{**VISITOR, "name": "facts-1"}, {**VISITOR, "name": "facts_1"}])
-    stderr = lineage.exposures(status=2).stderr
-    assert "teams.facts-1" in stderr
-    assert "teams.facts_1 would both be the exposure pendo_teams__facts_1" in stderr
-
-
-def test_a_wrong_mapping_is_told_as_by_every_command(lineage: Lineage) -> None:
+def test_what_is_refused(lineage):
+    (lineage.folder / "a_file").write_text("x")
+    for place in ("a_file/x.yml", ""):
+        assert "cannot be" in lineage.exposures("--output", str(lineage.folder / place), status=2).stderr
+    # Two syncs that would be one exposure.
+    lineage.annotate("teams", [{**PEOPLE, "name": "facts-1"}, {**PEOPLE, "name": "facts_1"}])
+    same = "teams.facts_1 would both be the exposure pendo_teams__facts_1"
+    expect_in(lineage.exposures(status=2).stderr, "teams.facts-1", same)
+    # A wrong mapping, as with every command.
     lineage.annotate("people", {"object": "visitor", "visitorId": "id"})
-    stderr = lineage.exposures(status=2).stderr
-    assert "did you mean `visitor_id`" in stderr
+    assert "did you mean `visitor_id`" in lineage.exposures(status=2).stderr
     assert not lineage.file.exists()
 
 
 @pytest.mark.parametrize("paths", ["['{{ env_var(\"WHERE\") }}']", "[]", "marts"], ids=repr)
-def test_model_paths_that_only_dbt_can_read(lineage: Lineage, paths: str) -> None:
-    project = lineage.folder / "dbt_project.yml"
-    project.write_text(PROJECT.replace("[marts, more_marts]", paths))
+def test_model_paths_that_only_dbt_can_read(lineage, paths):
+    (lineage.folder / "dbt_project.yml").write_text(PROJECT.replace("[marts, more_marts]", paths))
     lineage.exposures()
     assert (lineage.folder / "models" / "pendo_exposures.yml").exists()
 
 
-def test_a_place_that_cannot_be_written(lineage: Lineage) -> None:
-    (lineage.folder / "a_file").write_text("x")
-    assert "cannot be" in lineage.exposures("--output", str(lineage.folder / "a_file" / "x.yml"), status=2).stderr
-    assert "cannot be" in lineage.exposures("--output", str(lineage.folder), status=2).stderr
-
-
-# Everything else goes on.
-
-
-def test_syncs_work_beside_exposures(told: Lineage, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_syncs_work_beside_exposures(told, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_API_URL", sandbox.url)
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a"])
     told.check("--select", "people")
     told.plan("--select", "people")
-    ended = told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2")
-    assert ended.result()["sync"] == "versioned_v2"
+    assert told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2").statuses == {"versioned_v2": "success"}
     assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}

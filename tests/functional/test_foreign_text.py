@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
-from endpoint import Endpoint
-from harness import Ended, SmallProject, run_cli, run_process
+from harness import PEOPLE, Ended, SmallProject, run_cli, run_process
 from report_file import read_report
 
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -20,11 +17,7 @@ SHOWN = r"u\x1b[2J\x1b]0;x\x07\u202e1\n::error::forged [red]x[/red] #\x23[error]
 MODEL = "m\u202e\x7f[/red]##[error]"
 MODEL_SHOWN = r"m\u202e\x7f[/red]#\x23[error]"
 COLUMN = "::error::plan\u202e"
-MAPPING = {
-    "object": "visitor",
-    "visitor_id": "id",
-    "fields": {HOSTILE: COLUMN, "seats": {"column": "seats", "type": "integer"}},
-}
+MAPPING = {**PEOPLE, "fields": {HOSTILE: COLUMN, "seats": {"column": "seats", "type": "integer"}}}
 ROWS = f"""
     select '{HOSTILE}' || key as id, '{HOSTILE}' || key as "{COLUMN}", seats
     from (values ('known', '1'), ('rejected', '1'), ('missing', '1'), ('invalid', '{HOSTILE}')) rows(key, seats)
@@ -86,14 +79,14 @@ COMMANDS: list[tuple[tuple[str, ...], int, bool]] = [
 ]
 
 
-def test_no_command_shows_foreign_text_as_it_is(shop: SmallProject) -> None:
+def test_no_command_shows_foreign_text_as_it_is(shop):
     for (command, *args), status, quotes in COMMANDS:
         shown = expect_tame(run_cli(command, *args).expect(status))
         assert not quotes or SHOWN in shown, (command, args, shown)
         assert command not in ("plan", "sync", "verify", "reset") or MODEL_SHOWN in shown or status == 2, shown
 
 
-def test_colours_and_a_terminal_change_nothing(shop: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colours_and_a_terminal_change_nothing(shop, monkeypatch):
     monkeypatch.delenv("NO_COLOR")
     shown = run_process("sync", *SOUND, "--use-colors").expect(1).stdout
     # rich's own colours are all that is left.
@@ -102,7 +95,7 @@ def test_colours_and_a_terminal_change_nothing(shop: SmallProject, monkeypatch: 
     assert SHOWN in expect_tame(Ended((), 0, shown, ""))
 
 
-def test_json_is_data_and_tame_as_text(shop: SmallProject) -> None:
+def test_json_is_data_and_tame_as_text(shop):
     shop.sync(*SOUND, status=1)
     ended = run_cli("row", "people", f"{HOSTILE}rejected", *SOUND, "--json").expect(0)
     expect_tame(ended)
@@ -114,9 +107,7 @@ def test_json_is_data_and_tame_as_text(shop: SmallProject) -> None:
     assert called["data"]["keys"] == [f"{HOSTILE}rejected"]
 
 
-def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(
-    shop: SmallProject, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(shop, sandbox, tmp_path, monkeypatch):
     path = tmp_path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
     said = "| a | `b` <img src=x> [link](https://evil.example) www.evil.example ![i](x)\n# Heading"
@@ -130,30 +121,18 @@ def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(
     assert sum(line.startswith("#") for line in lines) == 1
 
 
-def test_an_alert_mentions_nobody_and_links_nowhere(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    receiver = Endpoint()
-    try:
-        monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        path = project.folder / "dbt_project.yml"
-        path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
-        sandbox.add_field("visitor", "custom", "plan", "string")
-        mapping: dict[str, Any] = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
-        project.model("people", mapping, "select 'a' as id, 'pro' as plan")
-        said = f"<!channel> <https://evil.example|click> `code` {HOSTILE}"
-        sandbox.fail(Fault(status=403, body=said, path="/custom/", times=None))
-        assert run_cli("sync").status != 0
-        (message,) = receiver.messages
-    finally:
-        receiver.close()
+def test_an_alert_mentions_nobody_and_links_nowhere(people, sandbox, receiver):
+    people.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
+    said = f"<!channel> <https://evil.example|click> `code` {HOSTILE}"
+    sandbox.fail(Fault(status=403, body=said, path="/custom/", times=None))
+    assert run_cli("sync").status != 0
+    (message,) = receiver.messages
     assert all(line.isprintable() for line in message["text"].split("\n"))
     assert "&lt;!channel&gt; &lt;https://evil.example|click&gt; 'code' u" + r"\x1b[2J" in message["text"]
     assert "<" not in message["text"]
 
 
-def test_the_file_of_a_report_holds_nothing_that_would_not_be_seen(shop: SmallProject, tmp_path: Path) -> None:
+def test_the_file_of_a_report_holds_nothing_that_would_not_be_seen(shop, tmp_path):
     shop.sync(*SOUND, status=1)
     path = tmp_path / "report.html"
     run_cli("report", "--output", str(path)).expect(0)

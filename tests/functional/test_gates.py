@@ -5,25 +5,21 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import SMALL_PROFILE, Project, build_once, copy_built, run_dbt, writes
+from harness import SMALL_PROFILE, Project, build_once, enter, expect_in, project_yaml, write_files, writes
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: gated
-version: "1.0.0"
-config-version: 2
-profile: small
+PROJECT = project_yaml(
+    "gated",
+    """\
 models:
   gated:
     +materialized: table
-    marts:
-      +meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
-"""
+    marts: {+meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}}""",
+)
 MODELS = {
     "marts/sound": "select 'sound' as id, 'new' as plan",
     "marts/untested": "select 'untested' as id, 'new' as plan",
@@ -60,29 +56,13 @@ IS_SOUND = """\
 select {{ column_name }} from {{ model }} where {{ column_name }} not in (select id from {{ ref('sound') }})
 {% endtest %}
 """
-SYNCS = (
-    "sound",
-    "untested",
-    "warned",
-    "failed_test",
-    "related",
-    "unit_tested",
-    "made_of_numbers",
-    "broken",
-    "after_broken",
-)
+SYNCS = tuple(name.removeprefix("marts/") for name in MODELS if name.startswith("marts/"))
 UNTOUCHED_BY_TESTS = {"sound", "untested", "warned", "made_of_numbers"}
 
 
 class Gated(Project):
-    """The project, its visitors, and the dbt beside it."""
-
-    def dbt(self, *args: str, status: int = 0) -> None:
-        env = {"SMALL_DUCKDB_PATH": str(self.database)}
-        run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env, status=status)
-
     def statuses_of(self, *flags: str, status: int = 0) -> dict[str, str]:
-        return {one["sync"]: one["status"] for one in self.sync(*flags, status=status).json["results"]}
+        return self.sync(*flags, status=status).statuses
 
     def message_of(self, sync: str, *flags: str) -> str:
         return str(self.run("sync", "--json", "--select", sync, *flags).result()["message"])
@@ -91,14 +71,9 @@ class Gated(Project):
 @pytest.fixture(scope="session")
 def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
-        (folder / "models" / "marts").mkdir(parents=True)
-        (folder / "dbt_project.yml").write_text(PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "models" / "_models.yml").write_text(YAML)
-        (folder / "tests" / "generic").mkdir(parents=True)
-        (folder / "tests" / "generic" / "is_sound.sql").write_text(IS_SOUND)
-        for name, sql in MODELS.items():
-            (folder / "models" / f"{name}.sql").write_text(sql)
+        files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+        files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/_models.yml": YAML}
+        write_files(folder, {**files, "tests/generic/is_sound.sql": IS_SOUND})
         Gated(folder, folder / "small.duckdb").dbt("build", status=1)
 
     return build_once(tmp_path_factory, "gated", build)
@@ -107,20 +82,9 @@ def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gated(built_gated: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
     """The project after a `dbt build` of which a model, three tests and a unit test failed."""
-    folder = tmp_path / "gated"
-    database = copy_built(built_gated, folder, "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
-    return Gated(folder, database)
-
-
-@pytest.fixture
-def written(sandbox: Sandbox) -> Callable[[], set[str]]:
-    """The visitors that a sync has written."""
-    return lambda: {name for name, held in sandbox.visitors.items() if held["custom"] == {"plan": "new"}}
+    return enter(built_gated, tmp_path / "gated", monkeypatch, Gated, without=["logs"])
 
 
 def skipped(statuses: dict[str, str]) -> set[str]:
@@ -128,16 +92,14 @@ def skipped(statuses: dict[str, str]) -> set[str]:
     return {sync for sync, status in statuses.items() if status == "skipped"}
 
 
-def test_what_failed_or_was_skipped_is_not_synced(gated: Gated, written: Callable[[], set[str]]) -> None:
+def test_what_failed_or_was_skipped_is_not_synced(gated, written):
     assert skipped(gated.statuses_of()) == {"broken", "after_broken", "unit_tested"}
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
     assert "the last dbt run left the model in status 'error'" in gated.message_of("broken")
     assert "the last dbt run left the model in status 'skipped'" in gated.message_of("after_broken")
 
 
-def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(
-    gated: Gated, written: Callable[[], set[str]]
-) -> None:
+def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(gated, written):
     held_back = skipped(gated.statuses_of("--require-tests"))
     assert held_back == {"broken", "after_broken", "unit_tested", "failed_test", "related"}
     assert written() == UNTOUCHED_BY_TESTS
@@ -145,11 +107,8 @@ def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(
     assert message == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
 
 
-def test_tests_may_be_required_by_the_project(
-    gated: Gated, written: Callable[[], set[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with (gated.folder / "dbt_project.yml").open("a") as project:
-        project.write("vars: {dbt_pendo: {require_tests: true}}\n")
+def test_tests_may_be_required_by_the_project(gated, written, monkeypatch):
+    gated.settings("vars: {dbt_pendo: {require_tests: true}}")
     plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
     assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
     gated.statuses_of()
@@ -158,7 +117,7 @@ def test_tests_may_be_required_by_the_project(
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
 
 
-def test_every_sync_says_why(gated: Gated) -> None:
+def test_every_sync_says_why(gated):
     out = gated.run("sync", "--require-tests").expect(0).stdout
     lines = [line.split("  ", 1)[1] for line in out.splitlines()]
     starts = {line.split()[6]: line.partition("[")[2].rstrip("]") for line in lines if " START sync " in line}
@@ -175,9 +134,8 @@ def test_every_sync_says_why(gated: Gated) -> None:
     assert re.search(r"START sync visitor failed_test \.+ \[RUN, built by `dbt build`, 1 of 1 tests failed\]", told)
 
 
-def test_docs_generate_hides_what_was_built(gated: Gated, sandbox: Sandbox, written: Callable[[], set[str]]) -> None:
-    gated.dbt("docs", "generate", "--no-compile")
-    gated.dbt("docs", "generate", "--select", "broken", "sound")
+def test_docs_generate_hides_what_was_built(gated, sandbox, written):
+    gated.dbt("docs generate --no-compile", "docs generate --select broken sound")
     for gate in ("--only-built", "--require-tests"):
         ended = gated.run("sync", gate).expect(2)
         assert f"{gate}: run_results.json was written by `dbt docs generate`" in ended.output
@@ -188,26 +146,25 @@ def test_docs_generate_hides_what_was_built(gated: Gated, sandbox: Sandbox, writ
     assert written() == set(SYNCS) - {"broken", "after_broken", "unit_tested"}
 
 
-def test_another_invocation_says_nothing(gated: Gated) -> None:
-    gated.dbt("parse", "--no-partial-parse")
+def test_another_invocation_says_nothing(gated):
+    gated.dbt("parse --no-partial-parse")
     assert "is of another dbt invocation" in gated.run("sync", "--only-built").expect(2).output
     assert "is of another dbt invocation" in gated.run("sync", "--select", "sound").expect(0).output
 
 
-def test_tests_of_their_own_command_count_as_well(gated: Gated, written: Callable[[], set[str]]) -> None:
-    gated.dbt("run", "--select", "sound", "failed_test")
-    gated.dbt("test", "--select", "sound", "failed_test", status=1)
+def test_tests_of_their_own_command_count_as_well(gated, written):
+    gated.dbt("run --select sound failed_test")
+    gated.dbt("test --select sound failed_test", status=1)
     assert (
         "the last dbt command was `dbt test`, which builds nothing"
         in gated.run("sync", "--only-built").expect(2).output
     )
     statuses = gated.statuses_of("--require-tests", "--select", "sound", "failed_test")
-    assert statuses == {"sound": "success", "failed_test": "skipped"}
-    assert written() == {"sound"}
+    assert (statuses, written()) == ({"sound": "success", "failed_test": "skipped"}, {"sound"})
 
 
-def test_only_what_was_built(gated: Gated, written: Callable[[], set[str]]) -> None:
-    gated.dbt("run", "--select", "sound", "warned")
+def test_only_what_was_built(gated, written):
+    gated.dbt("run --select sound warned")
     statuses = gated.statuses_of("--only-built")
     assert {sync for sync, status in statuses.items() if status == "success"} == {"sound", "warned"}
     assert written() == {"sound", "warned"}
@@ -216,21 +173,16 @@ def test_only_what_was_built(gated: Gated, written: Callable[[], set[str]]) -> N
     assert gated.statuses_of("--select", "untested", "related") == {"untested": "success", "related": "success"}
 
 
-def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(
-    gated: Gated, written: Callable[[], set[str]]
-) -> None:
+def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(gated, written):
     """With --defer dbt builds what was selected, and reads the rest where another target has it."""
     shutil.copytree(gated.target, gated.folder / "state")
-    build = ("build", "--select", "untested", "--defer", "--state", "state", "--target", "other")
-    gated.dbt(*build)
-    results = gated.sync("--target", "other", "--select", "untested", "sound", status=1).json["results"]
-    assert {one["sync"]: one["status"] for one in results} == {"untested": "success", "sound": "error"}
+    gated.dbt("build --select untested --defer --state state --target other")
+    statuses = gated.statuses_of("--target", "other", "--select", "untested", "sound", status=1)
+    assert statuses == {"untested": "success", "sound": "error"}
     for command in ("sync", "plan", "check", "verify", "fields"):
         message = gated.run(command, "--target", "other", "--select", "sound", "--json").expect(2).output
         assert message.count("is not in the warehouse") >= 1, command
-        assert "The last `dbt build` did not build it" in message
-        assert "`--only-built`" in message
-        assert "`dbt build --select sound`" in message
+        expect_in(message, "The last `dbt build` did not build it", "`--only-built`", "`dbt build --select sound`")
     assert skipped(gated.statuses_of("--target", "other", "--only-built")) == set(SYNCS) - {"untested"}
     assert written() == {"untested"}
     # What dbt says it has built was there: to build it once more is all that can be advised.
@@ -240,8 +192,8 @@ def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(
     assert "--only-built" not in message
 
 
-def test_what_is_made_of_a_model_that_failed_is_stale(gated: Gated, written: Callable[[], set[str]]) -> None:
-    gated.dbt("run", "--select", "numbers", "--vars", "no_numbers: true", status=1)
+def test_what_is_made_of_a_model_that_failed_is_stale(gated, written):
+    gated.dbt("run --select numbers --vars 'no_numbers: true'", status=1)
     assert gated.statuses_of("--select", "made_of_numbers", "sound") == {
         "made_of_numbers": "skipped",
         "sound": "success",
@@ -252,13 +204,13 @@ def test_what_is_made_of_a_model_that_failed_is_stale(gated: Gated, written: Cal
     )
 
 
-def test_a_retry_that_succeeds_opens_the_gate(gated: Gated, written: Callable[[], set[str]]) -> None:
-    gated.dbt("retry", "--vars", "broken: false", status=1)
+def test_a_retry_that_succeeds_opens_the_gate(gated, written):
+    gated.dbt("retry --vars 'broken: false'", status=1)
     assert gated.statuses_of("--only-built", "--select", "broken", "sound") == {"broken": "success", "sound": "skipped"}
     assert written() == {"broken"}
 
 
-def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated: Gated, sandbox: Sandbox) -> None:
+def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated, sandbox):
     # A table of an earlier build, which the last one has failed to bring up to date.
     gated.sql("create table main.broken as select 'broken' as id, 'half' as plan")
     ended = gated.run("verify", "--repair", "--select", "broken").expect(0)

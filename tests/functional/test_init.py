@@ -13,26 +13,21 @@ from harness import (
     SMALL_PROFILE,
     Ended,
     Project,
+    add_fields,
     build_once,
-    copy_built,
     custom,
+    enter,
     epoch_ms,
+    expect_in,
+    project_yaml,
     run_cli,
-    run_dbt,
     run_process,
+    write_files,
     writes,
 )
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: shop
-version: "1.0.0"
-config-version: 2
-profile: small
-models:
-  +materialized: table
-"""
 MODELS = {
     "dim_users": """\
 select 'u-1' as user_id, 'pro' as plan_name, 3 as seats, true as is_admin, timestamp '2026-01-02 03:04:05' as signed_up,
@@ -68,11 +63,8 @@ YAML: dict[str, Any] = {
         {
             "name": "usage",
             "columns": [
-                {"name": "event_id", "data_type": "varchar"},
-                {"name": "event_name", "data_type": "varchar"},
-                {"name": "user_id", "data_type": "varchar"},
+                *({"name": name, "data_type": "varchar"} for name in ("event_id", "event_name", "user_id", "on")),
                 {"name": "occurred_at", "data_type": "timestamp"},
-                {"name": "on", "data_type": "varchar"},
             ],
         },
         {"name": "passing", "columns": [{"name": "user_id", "data_type": "varchar"}]},
@@ -84,10 +76,6 @@ YAML: dict[str, Any] = {
 
 class Shop(Project):
     """A built project most of whose models have no mapping yet."""
-
-    def dbt(self, *args: str) -> str:
-        env = {"SMALL_DUCKDB_PATH": str(self.database)}
-        return run_dbt(*args, "--profiles-dir", ".", cwd=self.folder, env=env)
 
     def init(self, *args: str, status: int = 0) -> Ended:
         return run_cli("init", *args).expect(status)
@@ -119,14 +107,10 @@ def pendo_of(properties: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
-        for name in ("models", "seeds"):
-            (folder / name).mkdir()
-        (folder / "dbt_project.yml").write_text(PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        (folder / "models" / "models.yml").write_text(yaml.safe_dump(YAML, sort_keys=False))
-        (folder / "seeds" / "raw_users.csv").write_text("user_id,plan_name\nu-1,seeded\n")
-        for name, sql in MODELS.items():
-            (folder / "models" / f"{name}.sql").write_text(sql)
+        files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+        files |= {"dbt_project.yml": project_yaml("shop"), "profiles.yml": SMALL_PROFILE}
+        files |= {"models/models.yml": yaml.safe_dump(YAML, sort_keys=False)}
+        write_files(folder, {**files, "seeds/raw_users.csv": "user_id,plan_name\nu-1,seeded\n"})
         Shop(folder, folder / "small.duckdb").dbt("build")
 
     return build_once(tmp_path_factory, "shop", build)
@@ -135,26 +119,16 @@ def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
     """The project, beside a Pendo that knows some of the fields and all of the ids."""
-    database = copy_built(built_shop, tmp_path / "shop", "small.duckdb")
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path / "shop"))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(tmp_path / "shop"))
-    sandbox.add_field("visitor", "custom", "plan_name", "string")
+    add_fields(sandbox, plan_name="string", email="string", flag="time", is_admin="time")
     sandbox.add_field("visitor", "custom", "signedup", "time", display_name="Signed up")
     sandbox.add_field("visitor", "custom", "groesse", "integer", display_name="Größe, ca.")
-    sandbox.add_field("visitor", "custom", "email", "string")
-    sandbox.add_field("visitor", "custom", "flag", "time")
-    sandbox.add_field("visitor", "custom", "is_admin", "time")
     sandbox.add_field("visitor", "agent", "role", "string")
     sandbox.add_visitors(["u-1", "k-1"])
     sandbox.add_accounts(["o-1"])
-    return Shop(tmp_path / "shop", database)
+    return enter(built_shop, tmp_path / "shop", monkeypatch, Shop)
 
 
-# What is printed.
-
-
-def test_a_mapping_with_a_key(shop: Shop, sandbox: Sandbox) -> None:
+def test_a_mapping_with_a_key(shop, sandbox):
     if "primary_key" in shop.manifest()["nodes"]["model.shop.dim_users"]:
         why, key = "its key is `user_id`", "the model's primary key"
     else:
@@ -162,9 +136,7 @@ def test_a_mapping_with_a_key(shop: Shop, sandbox: Sandbox) -> None:
         why, key = "by the model's name", "by its name"
     ended = shop.init("dim_users")
     assert ended.stderr == ""
-    assert (
-        ended.stdout
-        == f"""\
+    expected = f"""\
 # A starter for dim_users, made by `dbt-pendo init`. Read it through: what is guessed says so.
 # Its columns are those of its table.
 # Columns are mapped to those of Pendo's fields that have the same key or display name.
@@ -195,16 +167,14 @@ models:
             # tags: tags          # varchar[]
             # settings: settings  # struct(a integer)
 """
-    )
+    assert ended.stdout == expected
     assert writes(sandbox.requests) == []
 
 
-def test_a_mapping_without_a_key(shop: Shop, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapping_without_a_key(shop, sandbox, monkeypatch):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     ended = shop.init("org_facts")
-    assert (
-        ended.stdout
-        == """\
+    expected = """\
 # A starter for org_facts, made by `dbt-pendo init`. Read it through: what is guessed says so.
 # Its columns are those of its table.
 # Pendo was not asked which fields it has: PENDO_INTEGRATION_KEY is not set.
@@ -224,15 +194,13 @@ models:
             # Perhaps personal data; uncomment what Pendo should have:
             # address: address  # varchar(256)
 """
-    )
+    assert ended.stdout == expected
     assert sandbox.requests == []
 
 
-def test_events(shop: Shop, sandbox: Sandbox) -> None:
+def test_events(shop, sandbox):
     ended = shop.init("fct_invoice_payments")
-    assert (
-        ended.stdout.partition("pendo:\n")[2]
-        == """\
+    expected = """\
           object: track_event      # guessed: by the model's name
           event: Invoice payments  # guessed: by the model's name
           event_id: invoice_id     # guessed: its name ends like an id's; is it unique?
@@ -245,60 +213,45 @@ def test_events(shop: Shop, sandbox: Sandbox) -> None:
             # Perhaps personal data; uncomment what Pendo should have:
             # ip: ip  # varchar(256)
 """
-    )
-    assert shop.mapping("usage") == {
-        "object": "track_event",
-        "event": {"column": "event_name"},
-        "event_id": "event_id",
-        "visitor_id": "user_id",
-        "timestamp": "occurred_at",
-        "properties": {"on": "on"},
-    }
+    assert ended.stdout.partition("pendo:\n")[2] == expected
+    keys = {"event_id": "event_id", "visitor_id": "user_id", "timestamp": "occurred_at"}
+    usage = {"object": "track_event", "event": {"column": "event_name"}, **keys, "properties": {"on": "on"}}
+    assert shop.mapping("usage") == usage
     # Pendo has no schema of events.
     assert sandbox.requests == []
 
 
-def test_other_objects(shop: Shop) -> None:
+def test_guesses(shop):
+    """Objects, keys, fields to create, what nothing can be guessed for, and the version that is mapped."""
     assert shop.mapping("trials") == {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
-    assert shop.mapping("dim_users", "--object", "segment") == {
-        "object": "segment",
-        "segment": "Users",
-        "visitor_id": "user_id",
-    }
+    users = {"object": "segment", "segment": "Users", "visitor_id": "user_id"}
+    assert shop.mapping("dim_users", "--object", "segment") == users
     assert "\n          object: parent_account\n" in shop.init("org_facts", "--object", "parent_account").stdout
     assert shop.mapping("org_facts", "--object", "parent_account")["parent_account_id"] == "org_id"
-
-
-def test_a_primary_key_or_a_unique_key_is_the_id(shop: Shop) -> None:
     assert shop.mapping("keyed", "--object", "visitor")["visitor_id"] == "person_key"
     assert "visitor_id: person_key  # guessed: the model's primary key" in shop.init("keyed").stdout
-
-
-def test_where_pendo_has_none_of_the_fields_they_are_created(shop: Shop) -> None:
     ended = shop.init("org_facts")
     assert "\n          create_fields: true  # Pendo has none of these fields yet" in ended.stdout
     assert set(shop.mapping("org_facts")["fields"]) == {"org_key", "name", "mrr"}
-
-
-def test_what_nothing_can_be_guessed_for_is_left_to_the_user(shop: Shop) -> None:
     printed = shop.init("nothing", "--object", "track_event").stdout
     for key in ("event_id", "visitor_id", "timestamp"):
         assert f"\n          # {key}: " in printed
     assert pendo_of(yaml.safe_load(printed)) == {"object": "track_event", "event": "Nothing", "properties": {"n": "n"}}
+    properties = yaml.safe_load(shop.init("versioned").stdout)
+    assert properties["models"][0]["versions"][0]["v"] == 2
+    assert "config" not in properties["models"][0]
+    assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
 
 
-# It is a mapping that works as it is.
-
-
-def test_dbt_check_and_sync_take_it_as_it_is(shop: Shop, sandbox: Sandbox) -> None:
+def test_dbt_check_and_sync_take_it_as_it_is(shop, sandbox):
     for model in ("org_facts", "fct_invoice_payments", "trials", "raw_users"):
         file = shop.folder / ("seeds" if model == "raw_users" else "models") / f"{model}.yml"
         assert f"Wrote {file}" in shop.init(model, "--output", str(file)).stdout
     for model in ("dim_users", "usage", "versioned"):
         shop.paste(shop.init(model).stdout)
-    shop.dbt("parse", "--warn-error")
+    shop.dbt("parse --warn-error")
     checked = shop.check("--exclude", "done", "done_at_column")
-    assert {result["sync"]: result["status"] for result in checked.json["results"]} == dict.fromkeys(
+    assert checked.statuses == dict.fromkeys(
         ("org_facts", "fct_invoice_payments", "trials", "raw_users", "dim_users", "usage", "versioned_v2"), "success"
     )
     assert run_cli("check", "--offline", "--exclude", "done", "done_at_column").expect(0)
@@ -315,14 +268,7 @@ def test_dbt_check_and_sync_take_it_as_it_is(shop: Shop, sandbox: Sandbox) -> No
     assert sorted(segment["name"] for segment in sandbox.segments.values()) == ["Trials"]
 
 
-def test_a_versioned_model_is_mapped_in_its_latest_version(shop: Shop) -> None:
-    properties = yaml.safe_load(shop.init("versioned").stdout)
-    assert properties["models"][0]["versions"][0]["v"] == 2
-    assert "config" not in properties["models"][0]
-    assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
-
-
-def test_names_that_yaml_makes_something_else_of(shop: Shop, sandbox: Sandbox) -> None:
+def test_names_that_yaml_makes_something_else_of(shop, sandbox):
     names = ["a: b # c", "A:\n# B", "a\u2028b", "on", "1", "- x", "null", "{x}", "é\t'\u0007"]
     for index, name in enumerate(names):
         sandbox.add_field("account", "custom", f"f{index}", "string", display_name=name)
@@ -331,7 +277,7 @@ def test_names_that_yaml_makes_something_else_of(shop: Shop, sandbox: Sandbox) -
     assert shop.mapping("org_facts")["fields"] == {f"f{index}": name for index, name in enumerate(names)}
 
 
-def test_columns_that_would_be_one_field(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_that_would_be_one_field(shop, monkeypatch):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     shop.sql("""create or replace table main.org_facts as select 'o-1' as org_id, 1 as "net total", 2 as net_total""")
     printed = shop.init("org_facts").stdout
@@ -339,10 +285,7 @@ def test_columns_that_would_be_one_field(shop: Shop, monkeypatch: pytest.MonkeyP
     assert "# To be decided:\n            # net_total: net_total  # integer\n" in printed
 
 
-# Where the columns come from.
-
-
-def test_columns_that_the_project_describes_need_no_warehouse(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_that_the_project_describes_need_no_warehouse(shop, monkeypatch):
     shop.database.unlink()
     monkeypatch.setenv("DBT_PROFILES_DIR", str(shop.folder / "nowhere"))
     printed = shop.init("usage").stdout
@@ -359,51 +302,37 @@ def test_columns_that_the_project_describes_need_no_warehouse(shop: Shop, monkey
     assert "The profile in" in shop.init("org_facts", status=2).stderr
 
 
-def test_a_table_that_is_not_there(shop: Shop) -> None:
+def test_a_table_that_is_not_there(shop):
     shop.sql("drop table main.org_facts; drop table main.dim_users")
     stderr = shop.init("org_facts", status=2).stderr
-    assert "is not in the warehouse" in stderr
-    assert "dbt build --select org_facts" in stderr
+    expect_in(stderr, "is not in the warehouse", "dbt build --select org_facts")
     assert "is not in the warehouse" in shop.init("dim_users").stdout
-
-
-def test_no_table_at_all(shop: Shop) -> None:
     assert "passing is ephemeral: there is no table" in shop.init("passing", status=2).stderr
 
 
-# Which model.
-
-
 @pytest.mark.parametrize(
-    ("name", "model"),
+    ("names", "model"),
     [
-        ("dim_users", "dim_users"),
-        ("shop.dim_users", "dim_users"),
-        ("model.shop.dim_users", "dim_users"),
-        ("versioned", "versioned_v2"),
-        ("shop.versioned", "versioned_v2"),
-        ("versioned_v1", "versioned_v1"),
-        ("versioned.v1", "versioned_v1"),
-        ("shop.versioned.v1", "versioned_v1"),
-        ("raw_users", "raw_users"),
-        ("seed.shop.raw_users", "raw_users"),
+        ("dim_users shop.dim_users model.shop.dim_users", "dim_users"),
+        ("versioned shop.versioned", "versioned_v2"),
+        ("versioned_v1 versioned.v1 shop.versioned.v1", "versioned_v1"),
+        ("raw_users seed.shop.raw_users", "raw_users"),
     ],
 )
-def test_names_of_models(shop: Shop, name: str, model: str) -> None:
-    (result,) = shop.init(name, "--json").json["results"]
-    assert result["model"] == model
+def test_names_of_models(shop, names, model):
+    for name in names.split():
+        assert shop.init(name, "--json").json["results"][0]["model"] == model
 
 
-def test_no_such_model(shop: Shop) -> None:
+def test_no_such_model(shop):
     stderr = shop.init("dim_user", status=2).stderr
-    assert "There is no model `dim_user` in" in stderr
-    assert "Did you mean `dim_users`?" in stderr
+    expect_in(stderr, "There is no model `dim_user` in", "Did you mean `dim_users`?")
     assert "dbt parse" in shop.init("model.shop.off", status=2).stderr
     shop.manifest_path.unlink()
     assert "There is no manifest.json" in shop.init("dim_users", status=2).stderr
 
 
-def test_a_name_in_two_packages(shop: Shop) -> None:
+def test_a_name_in_two_packages(shop):
     manifest = shop.manifest()
     nodes = manifest["nodes"]
 
@@ -422,37 +351,26 @@ def test_a_name_in_two_packages(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("model", ["done", "done_at_column"])
-def test_a_model_that_has_a_mapping(shop: Shop, sandbox: Sandbox, model: str) -> None:
+def test_a_model_that_has_a_mapping(shop, sandbox, model):
     assert f"{model} carries meta.pendo already" in shop.init(model, status=2).stderr
     assert sandbox.requests == []
 
 
-# Output.
-
-
-def test_stdout_is_yaml_and_nothing_else(shop: Shop) -> None:
+def test_stdout_is_yaml_and_nothing_else(shop):
     ended = run_process("init", "dim_users").expect(0)
-    assert ended.stderr == ""
-    assert list(yaml.safe_load(ended.stdout)) == ["models"]
+    assert (ended.stderr, list(yaml.safe_load(ended.stdout))) == ("", ["models"])
     assert ended.stdout == shop.init("dim_users", "--quiet").stdout
     document = shop.init("dim_users", "--json").json
     (result,) = document["results"]
-    assert {**result, "yaml": None} == {
-        "model": "dim_users",
-        "unique_id": "model.shop.dim_users",
-        "object": "visitor",
-        "status": "success",
-        "message": None,
-        "yaml": None,
-        "file": None,
-        "entry": "models/models.yml",
-    }
+    about = {"model": "dim_users", "unique_id": "model.shop.dim_users", "object": "visitor", "status": "success"}
+    about |= {"message": None, "yaml": None, "file": None, "entry": "models/models.yml"}
+    assert {**result, "yaml": None} == about
     assert result["yaml"] == ended.stdout
     (line,) = shop.init("dim_users", "--log-format", "json").stdout.splitlines()
     assert json.loads(line)["info"]["msg"] == ended.stdout
 
 
-def test_a_file_is_never_overwritten(shop: Shop) -> None:
+def test_a_file_is_never_overwritten(shop):
     file = shop.folder / "models" / "org_facts.yml"
     file.write_text("# mine\n")
     assert f"{file} exists" in shop.init("org_facts", "--output", str(file), status=2).stderr
@@ -465,6 +383,6 @@ def test_a_file_is_never_overwritten(shop: Shop) -> None:
     assert "cannot be written" in shop.init("org_facts", "--output", str(file / "x.yml"), status=2).stderr
 
 
-def test_a_key_that_pendo_refuses(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_pendo_refuses(shop, monkeypatch):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "wrong")
     assert "refused the integration key" in shop.init("dim_users", status=2).stderr

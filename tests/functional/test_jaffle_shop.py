@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from harness import Project, canonical, custom, epoch_ms, held_fields, planned, sent_events, sent_ids, writes
+import shutil
+from pathlib import Path
+
+import pytest
+from harness import (
+    REPOSITORY,
+    Project,
+    build_once,
+    canonical,
+    custom,
+    enter,
+    epoch_ms,
+    held_fields,
+    planned,
+    run_dbt,
+    sent_events,
+    sent_ids,
+    writes,
+)
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -15,6 +33,21 @@ FIELDS = {
     "lifetimevalue": ("customer_lifetime_value", "float"),
 }
 COLUMNS = {name: column for name, (column, _) in FIELDS.items()}
+
+
+@pytest.fixture(scope="session")
+def built_jaffle_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def build(folder: Path) -> None:
+        shutil.copytree(REPOSITORY / "tests" / "projects" / "jaffle_shop", folder, dirs_exist_ok=True)
+        run_dbt("build", cwd=folder, env={})
+
+    return build_once(tmp_path_factory, "jaffle_shop", build)
+
+
+@pytest.fixture
+def jaffle_shop(built_jaffle_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
+    database = ("jaffle_shop.duckdb", "JAFFLE_DUCKDB_PATH")
+    return enter(built_jaffle_shop, tmp_path / "jaffle_shop", monkeypatch, Project, *database)
 
 
 def open_shop(project: Project, sandbox: Sandbox) -> list[str]:
@@ -41,31 +74,28 @@ def expected_orders(project: Project) -> list[dict[str, object]]:
     ]
 
 
-def test_customers_are_visitors(jaffle_shop: Project, sandbox: Sandbox) -> None:
+def test_customers_are_visitors_and_orders_events(jaffle_shop, sandbox):
     customers = open_shop(jaffle_shop, sandbox)
-    result = jaffle_shop.sync("--select", "customers").result()
-    assert result["planned"] == planned(added=100)
-    assert (result["delivered"], result["missing"]) == (99, 1)
+    assert jaffle_shop.check().statuses == {"customers": "success", "orders": "success"}
+    # The one thing it posts is an empty object, to learn whether Pendo knows the Track secret.
+    assert [(request.path, request.body) for request in writes(sandbox.requests)] == [("/data/track", b"{}")]
+    ended = jaffle_shop.sync()
+    visitors, orders = ended.result("customers"), ended.result("orders")
+    assert (visitors["planned"], visitors["delivered"], visitors["missing"]) == (planned(added=100), 99, 1)
+    assert orders["planned"] == planned(added=99)
+    assert orders["delivered"] == orders["requests"] == 99
     rows = {str(row["customer_id"]): row for row in jaffle_shop.rows("main.customers")}
     assert custom(sandbox.visitors) == {customer: held_fields(rows[customer], COLUMNS) for customer in customers[:-1]}
     assert sum(row["number_of_orders"] is None for row in rows.values()) == 38
-
-
-def test_orders_are_events(jaffle_shop: Project, sandbox: Sandbox) -> None:
-    result = jaffle_shop.sync("--select", "orders").result()
-    assert result["planned"] == planned(added=99)
-    assert result["delivered"] == result["requests"] == 99
     assert canonical(sandbox.events) == canonical(expected_orders(jaffle_shop))
 
 
-def test_what_changes_is_sent_and_nothing_else(jaffle_shop: Project, sandbox: Sandbox) -> None:
-    customers = open_shop(jaffle_shop, sandbox)
-    sandbox.add_visitors(customers)
+def test_what_changes_is_sent_and_nothing_else(jaffle_shop, sandbox):
+    sandbox.add_visitors(open_shop(jaffle_shop, sandbox))
     jaffle_shop.sync()
     sandbox.forget_requests()
     jaffle_shop.sync()
     assert writes(sandbox.requests) == []
-
     jaffle_shop.sql(
         "insert into main.orders (order_id, customer_id, order_date, status, amount) values (100, 1, '2018-04-10', "
         "'placed', 12.34); update main.orders set status = 'returned' where order_id = 1; "
@@ -77,14 +107,3 @@ def test_what_changes_is_sent_and_nothing_else(jaffle_shop: Project, sandbox: Sa
     assert event["properties"] == {"amount": 12.34, "status": "placed"}
     assert sandbox.visitors["1"]["custom"]["recentorder"] == epoch_ms("2018-04-10")
     assert len(sandbox.events) == 100
-
-
-def test_check_is_satisfied(jaffle_shop: Project, sandbox: Sandbox) -> None:
-    open_shop(jaffle_shop, sandbox)
-    document = jaffle_shop.check().json
-    assert {result["sync"]: result["status"] for result in document["results"]} == {
-        "customers": "success",
-        "orders": "success",
-    }
-    # The one thing it posts is an empty object, to learn whether Pendo knows the Track secret.
-    assert [(request.path, request.body) for request in writes(sandbox.requests)] == [("/data/track", b"{}")]

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any
 
 import pytest
-from harness import COUNTS, PEOPLE, SmallProject, custom, planned, sent_ids, writes
+from harness import COUNTS, PEOPLE, SmallProject, add_fields, custom, planned, refuse, sent_ids, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
 LEDGER = [
-    ("record_key", "VARCHAR"),
-    ("row_hash", "VARCHAR"),
-    ("status", "VARCHAR"),
-    ("detail", "VARCHAR"),
-    ("attempts", "INTEGER"),
-    ("run_id", "VARCHAR"),
-    ("logged_at", "TIMESTAMP"),
-    ("destination", "VARCHAR"),
-    ("commit_number", "BIGINT"),
+    *((name, "VARCHAR") for name in ("record_key", "row_hash", "status", "detail")),
+    *(("attempts", "INTEGER"), ("run_id", "VARCHAR"), ("logged_at", "TIMESTAMP")),
+    *(("destination", "VARCHAR"), ("commit_number", "BIGINT")),
 ]
 RUNS = [
-    *(("run_id", "VARCHAR"), ("sync", "VARCHAR"), ("unique_id", "VARCHAR"), ("object", "VARCHAR")),
-    *(("status", "VARCHAR"), ("message", "VARCHAR")),
-    *((name, "BIGINT") for name in COUNTS),
-    *((name, "BIGINT") for name in ("delivered", "missing", "rejected", "requests", "retries", "bytes")),
+    *((name, "VARCHAR") for name in ("run_id", "sync", "unique_id", "object", "status", "message")),
+    *((name, "BIGINT") for name in (*COUNTS, "delivered", "missing", "rejected", "requests", "retries", "bytes")),
     ("logged_at", "TIMESTAMP"),
 ]
 # Every status at once: `a` is delivered, `stranger` missing, `bad` rejected, `twice` and `far` invalid.
 ROWS = """
-    select * from (values
-        ('a', '3'), ('stranger', '3'), ('bad', '4'), ('twice', '3'), ('twice', '3'), ('far', 'x'), (null, '3')
-    ) rows(id, plan)"""
+    select * from (values ('a', '3'), ('stranger', '3'), ('bad', '4'), ('twice', '3'), ('twice', '3'), ('far', 'x'),
+        (null, '3')) rows(id, plan)"""
+ONE = "select 'a' as id, '3' as plan"
+TABLES = {"pendo_runs", "people__ledger", "people__changes"}
 
 
 @pytest.fixture
@@ -43,9 +35,13 @@ def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     return project
 
 
-def refuse(sandbox: Sandbox, record: str) -> None:
-    """Lets Pendo refuse every call that holds a record, without saying why."""
-    sandbox.fail(Fault("status", status=400, body="no such luck", body_contains=f'"{record}"', times=None))
+@pytest.fixture
+def one(people: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """A project with one row, which has been delivered."""
+    people.build("people", ONE)
+    people.sync()
+    sandbox.forget_requests()
+    return people
 
 
 def columns(project: SmallProject, table: str) -> list[tuple[str, str]]:
@@ -57,8 +53,8 @@ def columns(project: SmallProject, table: str) -> list[tuple[str, str]]:
     )
 
 
-def test_the_ledger_says_what_happened_to_each_row(people: SmallProject, sandbox: Sandbox) -> None:
-    refuse(sandbox, "bad")
+def test_the_ledger_says_what_happened_to_each_row(people, sandbox):
+    refuse(sandbox, "bad", "no such luck")
     document = people.sync(status=1).json
     assert columns(people, "main_pendo.people__ledger") == LEDGER
     entries = {entry["record_key"]: entry for entry in people.ledger("people")}
@@ -80,7 +76,7 @@ def test_the_ledger_says_what_happened_to_each_row(people: SmallProject, sandbox
     assert (result["delivered"], result["missing"], result["rejected"]) == (1, 1, 1)
 
 
-def test_the_clock_is_utc(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_is_utc(people, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     people.sync()
     now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
@@ -89,7 +85,7 @@ def test_the_clock_is_utc(people: SmallProject, monkeypatch: pytest.MonkeyPatch)
         assert abs(latest - now) < datetime.timedelta(hours=1)
 
 
-def test_invalid_rows_are_not_logged_again_each_run(people: SmallProject) -> None:
+def test_invalid_rows_are_not_logged_again_each_run(people):
     def invalid() -> list[tuple[str, str]]:
         return [
             (entry["record_key"], entry["detail"]) for entry in people.ledger("people") if entry["status"] == "invalid"
@@ -97,7 +93,7 @@ def test_invalid_rows_are_not_logged_again_each_run(people: SmallProject) -> Non
 
     for _ in range(3):
         # They are counted in each run all the same.
-        assert people.sync().result()["planned"]["invalid"] == 4
+        assert people.sync().planned["invalid"] == 4
         assert sorted(invalid()) == [("far", "plan: 'x' is not a whole number"), ("twice", "2 rows have this key")]
     # Another value is another reason.
     people.sql("update main.people set plan = 'y' where id = 'far'")
@@ -108,7 +104,7 @@ def test_invalid_rows_are_not_logged_again_each_run(people: SmallProject) -> Non
     ]
 
 
-def test_a_row_that_is_mended_is_sent(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_row_that_is_mended_is_sent(people, sandbox):
     sandbox.add_visitors(["twice", "far"])
     people.sync()
     people.build("people", "select * from (values ('a', '3'), ('twice', '3'), ('far', '5')) rows(id, plan)")
@@ -123,87 +119,49 @@ def test_a_row_that_is_mended_is_sent(people: SmallProject, sandbox: Sandbox) ->
     }
 
 
-def test_missing_and_rejected_rows_come_again(people: SmallProject, sandbox: Sandbox) -> None:
-    refuse(sandbox, "bad")
-    people.sync(status=1)
-    for _ in range(2):
-        sandbox.forget_requests()
-        result = people.sync(status=1).result()
-        assert result["planned"] == planned(added=2, unchanged=1, invalid=4)
-        assert (result["missing"], result["rejected"]) == (1, 1)
-        assert set(sent_ids(sandbox.requests, "visitor")) == {"bad", "stranger"}
-    sandbox.clear_faults()
-    sandbox.add_visitors(["stranger"])
-    result = people.sync().result()
-    assert (result["status"], result["delivered"]) == ("success", 2)
-    assert people.sync().result()["planned"] == planned(unchanged=3, invalid=4)
-    assert people.statuses("people") == {
-        "a": "delivered",
-        "stranger": "delivered",
-        "bad": "delivered",
-        "twice": "invalid",
-        "far": "invalid",
-    }
-
-
-def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(
-    people: SmallProject, sandbox: Sandbox
-) -> None:
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
+def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(one, sandbox):
     refuse(sandbox, "a")
-    people.build("people", "select 'a' as id, '4' as plan")
-    assert people.sync(status=1).result()["planned"] == planned(changed=1)
+    one.build("people", "select 'a' as id, '4' as plan")
+    assert one.sync(status=1).planned == planned(changed=1)
     # The refusal may have come after the data was applied: what Pendo holds is not known.
-    people.build("people", "select 'a' as id, '3' as plan")
-    assert people.sync(status=1).result()["planned"] == planned(changed=1)
+    one.build("people", ONE)
+    assert one.sync(status=1).planned == planned(changed=1)
     sandbox.clear_faults()
-    assert people.sync().result()["planned"] == planned(changed=1)
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert one.sync().planned == planned(changed=1)
+    assert one.sync().planned == planned(unchanged=1)
 
 
-def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(people: SmallProject, sandbox: Sandbox) -> None:
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
+def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(one, sandbox):
     sandbox.reset()
     sandbox.add_field("visitor", "custom", "plan", "integer")
-    people.build("people", "select 'a' as id, '4' as plan")
-    assert people.sync().result()["missing"] == 1
-    assert people.sync().result()["planned"] == planned(changed=1)
+    one.build("people", "select 'a' as id, '4' as plan")
+    assert one.sync().result()["missing"] == 1
+    assert one.sync().planned == planned(changed=1)
     sandbox.add_visitors(["a"])
-    people.sync()
+    one.sync()
     assert custom(sandbox.visitors) == {"a": {"plan": 4}}
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert one.sync().planned == planned(unchanged=1)
 
 
-def change_source(mapping: dict[str, Any]) -> None:
-    mapping["fields"] = {"plan": "other"}
-
-
-def change_constant(mapping: dict[str, Any]) -> None:
-    mapping["fields"]["source"] = {"value": "elsewhere"}
-
-
-def change_nulls(mapping: dict[str, Any]) -> None:
-    mapping["nulls"] = "skip"
-
-
-def add_field(mapping: dict[str, Any]) -> None:
-    mapping["fields"]["team"] = "other"
-
-
-@pytest.mark.parametrize("change", [change_source, change_constant, change_nulls, add_field])
-def test_a_changed_mapping_resends_visitors(project: SmallProject, sandbox: Sandbox, change: Any) -> None:
-    for name in ("plan", "source", "team"):
-        sandbox.add_field("visitor", "custom", name, "string")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fields": {"plan": "other"}},
+        {"fields": {"plan": "plan", "source": {"value": "elsewhere"}}},
+        {"nulls": "skip"},
+        {"fields": {"plan": "plan", "source": {"value": "dbt"}, "team": "other"}},
+    ],
+    ids=str,
+)
+def test_a_changed_mapping_resends_visitors(project, sandbox, change):
+    add_fields(sandbox, plan="string", source="string", team="string")
     sandbox.add_visitors(["a", "b"])
-    mapping: dict[str, Any] = {**PEOPLE, "fields": {"plan": "plan", "source": {"value": "dbt"}}}
+    mapping = {**PEOPLE, "fields": {"plan": "plan", "source": {"value": "dbt"}}}
     project.model("people", mapping, "select * from (values ('a', 'x', 'y'), ('b', 'x', null)) rows(id, plan, other)")
     project.sync()
-    change(mapping)
-    project.annotate("people", mapping)
-    assert project.sync().result()["planned"] == planned(changed=2)
-    assert project.sync().result()["planned"] == planned(unchanged=2)
+    project.annotate("people", {**mapping, **change})
+    assert project.sync().planned == planned(changed=2)
+    assert project.sync().planned == planned(unchanged=2)
 
 
 @pytest.mark.parametrize(
@@ -211,25 +169,20 @@ def test_a_changed_mapping_resends_visitors(project: SmallProject, sandbox: Sand
     [{"batch_size": 7}, {"max_changes": 3}, {"max_removals": "5%"}, {"on_removed": "clear"}, {"create_fields": True}],
     ids=str,
 )
-def test_a_change_that_sends_nothing_else_resends_nothing(
-    people: SmallProject, sandbox: Sandbox, change: dict[str, Any]
-) -> None:
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
-    sandbox.forget_requests()
-    people.annotate("people", {**PEOPLE, **change})
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+def test_a_change_that_sends_nothing_else_resends_nothing(one, sandbox, change):
+    one.annotate("people", {**PEOPLE, **change})
+    assert one.sync().planned == planned(unchanged=1)
     assert writes(sandbox.requests) == []
 
 
-def test_a_column_that_is_not_mapped_may_change(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_column_that_is_not_mapped_may_change(people, sandbox):
     people.build("people", "select 'a' as id, '3' as plan, 1 as other")
     people.sync()
     people.build("people", "select 2 as other, '3' as plan, 'a' as id, 3 as another")
-    assert people.sync().result()["planned"] == planned(unchanged=1)
+    assert people.sync().planned == planned(unchanged=1)
 
 
-def test_the_run_log(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_run_log(people, sandbox):
     people.model("orgs", {"object": "account", "account_id": "id", "mode": "upsert"}, "select 'o' as id")
     people.model("broken", {**PEOPLE, "fields": {"plan": "nowhere"}}, ROWS)
     refuse(sandbox, "bad")
@@ -249,7 +202,7 @@ def test_the_run_log(people: SmallProject, sandbox: Sandbox) -> None:
             assert row["duration"] == pytest.approx(result["duration"], abs=0.001)
 
 
-def test_messages_with_quotes_reach_the_run_log(people: SmallProject, sandbox: Sandbox) -> None:
+def test_messages_with_quotes_reach_the_run_log(people, sandbox):
     text = "it's \"{{ odd }}\" {% if %} \\ 'quoted' -- comment ; 100% ünïcode 🦆"
     sandbox.fail(Fault("status", status=400, body=text, body_contains='"bad"', times=None))
     document = people.sync(status=1).json
@@ -260,7 +213,7 @@ def test_messages_with_quotes_reach_the_run_log(people: SmallProject, sandbox: S
     assert detail == f"HTTP 400: {text}"
 
 
-def test_the_change_set_holds_the_last_run(people: SmallProject) -> None:
+def test_the_change_set_holds_the_last_run(people):
     people.sync()
     changes = people.rows("main_pendo.people__changes where change <> 'unchanged'")
     assert {(row["record_key"], row["change"]) for row in changes} == {
@@ -282,7 +235,7 @@ def test_the_change_set_holds_the_last_run(people: SmallProject) -> None:
     ]
 
 
-def test_a_plan_stores_nothing(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_plan_stores_nothing(people, sandbox):
     before = people.schemas()
     document = people.plan("--show", "10").json
     assert document["results"][0]["planned"] == planned(added=4, invalid=3)
@@ -295,11 +248,11 @@ def test_a_plan_stores_nothing(people: SmallProject, sandbox: Sandbox) -> None:
     people.sync()
     ledger, changes, runs = (people.rows(f"main_pendo.{table}") for table in sorted(people.tables()))
     people.sql("update main.people set plan = '7' where id = 'a'")
-    assert people.plan().result()["planned"] == planned(added=2, changed=1, unchanged=1, invalid=3)
+    assert people.plan().planned == planned(added=2, changed=1, unchanged=1, invalid=3)
     assert [people.rows(f"main_pendo.{table}") for table in sorted(people.tables())] == [ledger, changes, runs]
 
 
-def test_a_plan_says_what_a_sync_does(people: SmallProject) -> None:
+def test_a_plan_says_what_a_sync_does(people):
     people.build("people", "select 'v' || i as id, '1' as plan from range(50) r(i)")
     people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"})
     people.sync()
@@ -309,33 +262,19 @@ def test_a_plan_says_what_a_sync_does(people: SmallProject) -> None:
         "union all select null, '1' union all select 'v11', '1'",
     )
     expected = planned(added=10, changed=9, removed=10, unchanged=30, invalid=3)
-    assert people.plan().result()["planned"] == expected
-    assert people.sync().result()["planned"] == expected
-    assert people.plan("--full-refresh").result()["planned"] == planned(changed=49, invalid=3)
+    assert people.plan().planned == expected
+    assert people.sync().planned == expected
+    assert people.plan("--full-refresh").planned == planned(changed=49, invalid=3)
 
 
-@pytest.mark.parametrize("how", ["environment", "flag", "vars"])
-def test_the_schema_is_ones_own_to_choose(people: SmallProject, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    flags = ["--schema", "books"] if how == "flag" else []
-    if how == "environment":
-        monkeypatch.setenv("DBT_PENDO_SCHEMA", "books")
-    if how == "vars":
-        with (people.folder / "dbt_project.yml").open("a") as project_file:
-            project_file.write("vars:\n  dbt_pendo: {schema: books}\n")
-    people.sync(*flags)
-    assert people.tables("books") == {"pendo_runs", "people__ledger", "people__changes"}
-    assert people.schemas() == {"books"}
-    assert people.sync(*flags).result()["planned"]["unchanged"] == 2
-
-
-def test_each_target_has_its_own_books(people: SmallProject, sandbox: Sandbox) -> None:
+def test_each_target_has_its_own_books(people, sandbox):
     people.sync()
-    assert people.sync("--target", "other").result()["planned"]["added"] == 3
+    assert people.sync("--target", "other").planned["added"] == 3
     assert people.schemas() == {"main_pendo", "other_pendo"}
     assert people.tables("other_pendo") == people.tables("main_pendo")
 
 
-def test_long_names_of_syncs(project: SmallProject, sandbox: Sandbox) -> None:
+def test_long_names_of_syncs(project, sandbox):
     name = "a_model_whose_name_is_quite_a_bit_longer_than_what_postgresql_allows"
     syncs = [
         {"name": end, "object": "account", "account_id": "id", "mode": "upsert"} for end in ("one", "two", "three-3")
@@ -360,7 +299,7 @@ def bloat(project: SmallProject, entries: int) -> None:
     )
 
 
-def test_compaction_keeps_what_a_plan_looks_at(people: SmallProject, sandbox: Sandbox) -> None:
+def test_compaction_keeps_what_a_plan_looks_at(people, sandbox):
     people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"})
     people.build("people", "select 'v' || i as id, '1' as plan from range(10) r(i)")
     people.sync()
@@ -369,58 +308,54 @@ def test_compaction_keeps_what_a_plan_looks_at(people: SmallProject, sandbox: Sa
         "people",
         "select 'v' || i as id, case i when 1 then '2' when 2 then 'x' else '1' end as plan from range(1, 11) r(i)",
     )
-    expected = people.plan().result()["planned"]
+    expected = people.plan().planned
     result = people.sync().result()
     # The row found invalid while it was rendered moves over.
     assert expected == planned(added=1, changed=2, removed=1, unchanged=7)
     assert result["planned"] == planned(added=1, changed=1, removed=1, unchanged=7, invalid=1)
     ledger = people.ledger("people")
     assert len(ledger) < 100
-    assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables() == TABLES
     assert columns(people, "main_pendo.people__ledger") == LEDGER
     # Whatever was known is still known.
     sandbox.forget_requests()
-    assert people.sync().result()["planned"] == planned(unchanged=9, invalid=1)
+    assert people.sync().planned == planned(unchanged=9, invalid=1)
     assert writes(sandbox.requests) == []
     people.build("people", "select 'v' || i as id, '1' as plan from range(11) r(i)")
-    assert people.sync().result()["planned"] == planned(added=1, changed=1, unchanged=9)
+    assert people.sync().planned == planned(added=1, changed=1, unchanged=9)
     assert set(sent_ids(sandbox.requests, "visitor")) == {"v0", "v1"}
 
 
-def test_a_compaction_that_died_is_undone(people: SmallProject, sandbox: Sandbox) -> None:
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
+def test_a_compaction_that_died_is_undone(one, sandbox):
     # Died before the ledger was set aside: the copy may be half of it.
-    people.sql("create table main_pendo.people__new_0123ab as select * from main_pendo.people__ledger where false")
-    assert people.plan().result()["planned"] == planned(unchanged=1)
-    assert people.sync().result()["planned"] == planned(unchanged=1)
-    assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    one.sql("create table main_pendo.people__new_0123ab as select * from main_pendo.people__ledger where false")
+    assert one.plan().planned == planned(unchanged=1)
+    assert one.sync().planned == planned(unchanged=1)
+    assert one.tables() == TABLES
     # Died after it was set aside; older releases left the copy alone.
     for name in ("people__old_0123ab", "people__compacted"):
-        people.sql(f"alter table main_pendo.people__ledger rename to {name}")
-        assert people.plan().result()["planned"] == planned(unchanged=1)
-        assert people.sync().result()["planned"] == planned(unchanged=1)
-        assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+        one.sql(f"alter table main_pendo.people__ledger rename to {name}")
+        assert one.plan().planned == planned(unchanged=1)
+        assert one.sync().planned == planned(unchanged=1)
+        assert one.tables() == TABLES
 
 
-def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(people: SmallProject, sandbox: Sandbox) -> None:
-    people.build("people", "select 'a' as id, '3' as plan")
-    people.sync()
-    people.sql("drop schema main_pendo cascade")
-    assert people.sync().result()["planned"] == planned(added=1)
+def test_a_ledger_that_was_lost_means_that_everything_is_sent_again(one, sandbox):
+    one.sql("drop schema main_pendo cascade")
+    assert one.sync().planned == planned(added=1)
 
 
-def test_entries_of_ones_own_making_count(people: SmallProject, sandbox: Sandbox) -> None:
+def test_entries_of_ones_own_making_count(people, sandbox):
     """The ledger is a plain table: a delete is a way to send some rows again."""
     people.build("people", "select * from (values ('a', '3'), ('b', '4')) rows(id, plan)")
     people.sync()
     people.sql("delete from main_pendo.people__ledger where record_key = 'b'")
     sandbox.forget_requests()
-    assert people.sync().result()["planned"] == planned(added=1, unchanged=1)
+    assert people.sync().planned == planned(added=1, unchanged=1)
     assert sent_ids(sandbox.requests, "visitor") == ["b"]
 
 
-def test_pages_of_many_rows_are_committed_whole(people: SmallProject, sandbox: Sandbox) -> None:
+def test_pages_of_many_rows_are_committed_whole(people, sandbox):
     """More rows than a page holds, and more exceptions than a statement names."""
     people.annotate("people", {**PEOPLE, "batch_size": 5000})
     people.build("people", "select 'v' || i as id, '1' as plan from range(30000) r(i)")
@@ -434,4 +369,4 @@ def test_pages_of_many_rows_are_committed_whole(people: SmallProject, sandbox: S
         "select count(*) from main_pendo.people__ledger "
         "where (status = 'missing') <> (substr(record_key, 2)::int % 3 = 0)"
     ) == [(0,)]
-    assert people.plan().result()["planned"] == planned(added=10000, unchanged=20000)
+    assert people.plan().planned == planned(added=10000, unchanged=20000)

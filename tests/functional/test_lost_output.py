@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pytest
-from endpoint import Endpoint
 from harness import PEOPLE, SmallProject, custom, run_cli
 
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -30,6 +29,13 @@ def shop(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     project.model("people", PEOPLE, rows)
     sandbox.fail(Fault(status=400, body=f"no {ID}", path="/custom/value", body_contains=f"{ID}2", times=None))
     return project
+
+
+@contextmanager
+def full() -> Iterator[IO[bytes]]:
+    """A disk that has no room left."""
+    with Path("/dev/full").open("wb") as file:
+        yield file
 
 
 @contextmanager
@@ -61,7 +67,7 @@ def expect_done(shop: SmallProject, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_characters_that_a_terminal_does_not_have(shop: SmallProject, sandbox: Sandbox, encoding: str) -> None:
+def test_characters_that_a_terminal_does_not_have(shop, sandbox, encoding):
     status, stdout, _ = finish(start("sync", PYTHONIOENCODING=encoding))
     assert status == 1
     assert rb"\u2192\U0001f4a5" in stdout
@@ -75,24 +81,15 @@ def test_characters_that_a_terminal_does_not_have(shop: SmallProject, sandbox: S
 
 
 @pytest.mark.parametrize("output", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])
-def test_a_full_disk(shop: SmallProject, sandbox: Sandbox, output: tuple[str, ...]) -> None:
-    with Path("/dev/full").open("wb") as full:
-        status, _, stderr = finish(start("sync", *output, stdout=full))
-    assert status == 1
-    assert stderr.count(b"Not all output could be written: No space left on device.") == 1
+@pytest.mark.parametrize(("place", "why"), [(full, b"No space left on device"), (nobody, b"Broken pipe")])
+def test_a_full_disk_or_a_reader_that_left(shop, sandbox, output, place, why):
+    with place() as stdout:
+        status, _, stderr = finish(start("sync", *output, stdout=stdout))
+    assert (status, stderr.count(b"Not all output could be written: " + why + b".")) == (1, 1)
     expect_done(shop, sandbox)
 
 
-@pytest.mark.parametrize("output", [(), ("--json",), ("--log-format", "json")], ids=["text", "json", "log"])
-def test_a_reader_that_left(shop: SmallProject, sandbox: Sandbox, output: tuple[str, ...]) -> None:
-    with nobody() as pipe:
-        status, _, stderr = finish(start("sync", *output, stdout=pipe))
-    assert status == 1
-    assert stderr.count(b"Not all output could be written: Broken pipe.") == 1
-    expect_done(shop, sandbox)
-
-
-def test_a_reader_that_leaves_after_the_first_line(shop: SmallProject, sandbox: Sandbox) -> None:
+def test_a_reader_that_leaves_after_the_first_line(shop, sandbox):
     process = start("sync", PYTHONUNBUFFERED="1")
     assert process.stdout is not None
     assert b"Running with" in process.stdout.readline()
@@ -102,7 +99,7 @@ def test_a_reader_that_leaves_after_the_first_line(shop: SmallProject, sandbox: 
     expect_done(shop, sandbox)
 
 
-def test_neither_of_both_can_be_written(shop: SmallProject, sandbox: Sandbox) -> None:
+def test_neither_of_both_can_be_written(shop, sandbox):
     with Path("/dev/full").open("wb") as full, nobody() as pipe:
         assert finish(start("sync", stdout=full, stderr=pipe))[0] == 1
         expect_done(shop, sandbox)
@@ -111,25 +108,11 @@ def test_neither_of_both_can_be_written(shop: SmallProject, sandbox: Sandbox) ->
         assert finish(start("sync", "--nope", stdout=full, stderr=pipe))[0] == 2
 
 
-COMMANDS = (
-    ("check",),
-    ("plan", "--show", "2"),
-    ("show",),
-    ("show", "--failed"),
-    ("runs",),
-    ("row", "people", f"{ID}2"),
-    ("report",),
-    ("verify",),
-    ("fields",),
-    ("init", "plain"),
-    ("exposures",),
-    ("unlock",),
-    ("reset",),
-    ("check", "--json"),
-    ("plan", "--log-format", "json"),
-    ("schema",),
-    ("sandbox", "--switches"),
-)
+COMMANDS = [
+    *(["check"], ["plan", "--show", "2"], ["show"], ["show", "--failed"], ["runs"], ["row", "people", f"{ID}2"]),
+    *(["report"], ["verify"], ["fields"], ["init", "plain"], ["exposures"], ["unlock"], ["reset"], ["check", "--json"]),
+    *(["plan", "--log-format", "json"], ["schema"], ["sandbox", "--switches"]),
+]
 # Each command in a process of its own, which has dbt loaded already.
 EACH = """\
 import json, os, sys
@@ -145,9 +128,7 @@ for command in json.loads(sys.argv[1]):
 
 
 @pytest.mark.parametrize("fate", ["ascii", "full"])
-def test_every_command_ends_as_it_would(
-    shop: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fate: str
-) -> None:
+def test_every_command_ends_as_it_would(shop, sandbox, monkeypatch, tmp_path, fate):
     shop.model("plain", None, f"select '{ID}' as id, 1 as seats")
     shop.sync(status=1)
     # Of some the output is all there is: a disk that has no room for it is a failure.
@@ -169,23 +150,11 @@ def test_every_command_ends_as_it_would(
     assert [tuple(json.loads(line)) for line in statuses.read_text().splitlines()] == expected
 
 
-# What is written beside the terminal.
-
-
-def test_results_that_cannot_be_written_stop_nothing(
-    shop: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    receiver = Endpoint()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
-    path = shop.folder / "dbt_project.yml"
-    path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
+def test_results_that_cannot_be_written_stop_nothing(shop, receiver):
+    shop.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     (shop.target / "pendo_results.json" / "in_the_way").mkdir(parents=True)
-    try:
-        ended = run_cli("sync").expect(1)
-        assert "1 sync had rows rejected" in receiver.told()
-    finally:
-        receiver.close()
+    ended = run_cli("sync").expect(1)
+    assert "1 sync had rows rejected" in receiver.told()
     assert "pendo_results.json cannot be written: Is a directory." in ended.stderr
     assert "What became of the rows of this run is in the ledger: `dbt-pendo show 2" in ended.stderr
     assert "Delivered 1 row in" in ended.stdout
@@ -194,9 +163,7 @@ def test_results_that_cannot_be_written_stop_nothing(
 
 
 @pytest.mark.parametrize("args", [("--exclude", "people"), ()])
-def test_results_that_cannot_be_written_though_nothing_was_sent(
-    shop: SmallProject, sandbox: Sandbox, args: tuple[str, ...]
-) -> None:
+def test_results_that_cannot_be_written_though_nothing_was_sent(shop, sandbox, args):
     shop.build("people", f"select '{ID}1' as id, 'pro' as plan limit 0")
     (shop.target / "pendo_results.json" / "in_the_way").mkdir(parents=True)
     ended = run_cli("sync", "--json", *args).expect(1)
@@ -206,10 +173,9 @@ def test_results_that_cannot_be_written_though_nothing_was_sent(
     assert "Completed successfully" not in run_cli("sync", *args).expect(1).stdout
 
 
-def test_a_journal_that_cannot_be_written_ends_a_sync_in_plain_words(shop: SmallProject, sandbox: Sandbox) -> None:
+def test_a_journal_that_cannot_be_written_ends_a_sync_in_plain_words(shop, sandbox):
     (shop.target / "dbt_pendo").write_text("in the way", encoding="utf-8")
     ended = shop.sync(status=1)
     assert ended.result()["status"] == "error"
     assert "The journal" in ended.result()["message"]
-    assert ended.result()["delivered"] == 0
-    assert custom(sandbox.visitors) == {f"{ID}1": {}, f"{ID}2": {}}
+    assert (ended.result()["delivered"], custom(sandbox.visitors)) == (0, {f"{ID}1": {}, f"{ID}2": {}})

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import datetime
 import json
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, run_dbt
+from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, enter, project_yaml, refuse, write_files
 
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.session import Connection, unconnected_session
 
 LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"
-PROJECT = """\
-name: watched
-version: "1.0.0"
-config-version: 2
-profile: small
-models:
-  watched:
-    +materialized: table
+PROJECT = project_yaml(
+    "watched",
+    """\
+models: {watched: {+materialized: table}}
 on-run-end: "{{ dbt_pendo.publish(results) }}"
 vars:
   dbt_pendo:
     models: true
-    ledger: accounts.facts
-"""
+    ledger: accounts.facts""",
+)
 VISITOR = "{object: visitor, visitor_id: id, fields: {plan: plan}}"
 YAML = f"""\
 models:
@@ -50,39 +45,21 @@ models:
     config: {{meta: {{owner: nobody}}}}
 """
 MODELS = ("users", "accounts", LONG, "members", "other")
+COUNTED = ("runs", "failed_runs", "skipped_runs", "delivered", "missing", "rejected")
 MART_COLUMNS = {
     "pendo_delivery_by_day": {
-        "ran_on": "DATE",
-        "sync": "VARCHAR",
-        **dict.fromkeys(("runs", "failed_runs", "skipped_runs", "delivered", "missing", "rejected"), "BIGINT"),
-        "delivery_rate": "DOUBLE",
+        **{"ran_on": "DATE", "sync": "VARCHAR", **dict.fromkeys(COUNTED, "BIGINT"), "delivery_rate": "DOUBLE"}
     },
     "pendo_held_rows": {
-        **dict.fromkeys(("sync", "status", "reason"), "VARCHAR"),
-        "row_count": "BIGINT",
-        "first_tried_at": "TIMESTAMP",
-        "last_tried_at": "TIMESTAMP",
-        "most_attempts": "INTEGER",
-        "example_key": "VARCHAR",
+        **{**dict.fromkeys(("sync", "status", "reason"), "VARCHAR"), "row_count": "BIGINT"},
+        **dict.fromkeys(("first_tried_at", "last_tried_at"), "TIMESTAMP"),
+        **{"most_attempts": "INTEGER", "example_key": "VARCHAR"},
     },
 }
 
 
 class Watched(Project):
     """A project that has installed the dbt package."""
-
-    def dbt(self, *args: str, status: int = 0, **env: str) -> None:
-        run_dbt(
-            *args,
-            "--profiles-dir",
-            ".",
-            cwd=self.folder,
-            env={"SMALL_DUCKDB_PATH": str(self.database), **env},
-            status=status,
-        )
-
-    def build(self, name: str, rows: str) -> None:
-        self.sql(f"create or replace table main.{name} as {rows}")
 
     def artifact(self, name: str) -> Any:
         return json.loads((self.target / f"{name}.json").read_text(encoding="utf-8"))
@@ -95,37 +72,25 @@ class Watched(Project):
 @pytest.fixture(scope="session")
 def built_watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
-        (folder / "models").mkdir()
-        (folder / "dbt_project.yml").write_text(PROJECT)
-        (folder / "profiles.yml").write_text(SMALL_PROFILE)
-        # JSON is YAML.
-        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(REPOSITORY)}]}))
-        (folder / "models" / "_models.yml").write_text(YAML)
-        for name in MODELS:
-            (folder / "models" / f"{name}.sql").write_text("select 'v1' as id, 'pro' as plan")
-        for command in ("deps", "build"):
-            run_dbt(command, "--profiles-dir", ".", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+        files = {f"models/{name}.sql": "select 'v1' as id, 'pro' as plan" for name in MODELS}
+        files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/_models.yml": YAML}
+        packages = {"packages": [{"local": str(REPOSITORY)}]}
+        write_files(folder, {**files, "packages.yml": json.dumps(packages)})
+        Watched(folder, folder / "small.duckdb").dbt("deps", "build")
 
     return build_once(tmp_path_factory, "watched", build)
 
 
 @pytest.fixture
 def watched(built_watched: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    folder = tmp_path / "watched"
-    # The package is a link to this repository.
-    shutil.copytree(built_watched, folder, symlinks=True, ignore=shutil.ignore_patterns("logs"))
-    database = folder / "small.duckdb"
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(database))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     for kind in ("visitor", "account"):
         sandbox.add_field(kind, "custom", "plan", "string")
     sandbox.add_visitors([f"v{at}" for at in range(10)])
     sandbox.add_accounts([f"a{at}" for at in range(10)])
-    return Watched(folder, database)
+    return enter(built_watched, tmp_path / "watched", monkeypatch, Watched, without=["logs"])
 
 
-def test_before_the_first_sync_they_are_empty_and_sound(watched: Watched) -> None:
+def test_before_the_first_sync_they_are_empty_and_sound(watched):
     for table, columns in MART_COLUMNS.items():
         assert watched.rows(f"main.{table}") == []
         assert {name: type_ for name, type_, *_ in watched.sql(f"describe main.{table}")} == columns
@@ -138,7 +103,7 @@ def test_before_the_first_sync_they_are_empty_and_sound(watched: Watched) -> Non
     assert statuses["not_null_stg_pendo_ledger_record_key"] == "pass"
 
 
-def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sandbox) -> None:
+def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
     def users(plan: str, more: str = "") -> str:
         return f"select 'v' || i as id, '{plan}' as plan from range(10) r(i) {more}"
 
@@ -146,18 +111,17 @@ def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sand
     watched.build("users", users("pro", f"{unknown} union all select null, 'pro'"))
     watched.build("accounts", "select 'a' || i as id, 'pro' as plan from range(10) r(i)")
     for visitor in ("v3", "v4"):
-        body = f"visitor {visitor}: no such plan"
-        sandbox.fail(Fault(status=400, body=body, path="/visitor/custom/", body_contains=f'"{visitor}"', times=None))
+        refuse(sandbox, visitor, f"visitor {visitor}: no such plan", path="/visitor/custom/")
     runs = [watched.sync(status=1).json["results"]]
     watched.sql("update main_pendo.pendo_runs set logged_at = logged_at - interval 1 day")
 
     # A day later v4 is taken, v5 is there twice, and an account is gone from Pendo.
     sandbox.clear_faults()
-    sandbox.fail(Fault(status=400, body="v3", path="/visitor/custom/", body_contains='"v3"', times=None))
+    refuse(sandbox, "v3", "v3", path="/visitor/custom/")
     watched.build("users", users("pro", f"{unknown} union all select 'v5', 'free'"))
     watched.build("accounts", "select 'b' || i as id, 'pro' as plan from range(2) r(i)")
     runs.append(watched.sync(status=1).json["results"])
-    watched.dbt("build", "--select", "package:dbt_pendo")
+    watched.dbt("build --select package:dbt_pendo")
     assert set(watched.statuses_of().values()) == {"success", "pass"}
 
     today = watched.sql("select max(cast(logged_at as date)) from main_pendo.pendo_runs")[0][0]
@@ -192,12 +156,11 @@ def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sand
     # v5 is again as it was delivered, of which the ledger has no entry; and one reason is shared by two rows.
     sandbox.clear_faults()
     for visitor in ("v3", "v4"):
-        body = f"visitor {visitor}: no such plan"
-        sandbox.fail(Fault(status=400, body=body, path="/visitor/custom/", body_contains=f'"{visitor}"', times=None))
+        refuse(sandbox, visitor, f"visitor {visitor}: no such plan", path="/visitor/custom/")
     watched.build("users", f"select id, case when id = 'v4' then 'free' else plan end as plan from ({users('pro')}) r")
     watched.sync(status=1)
     assert watched.statuses("users")["v5"] == "invalid"
-    watched.dbt("build", "--select", "package:dbt_pendo")
+    watched.dbt("build --select package:dbt_pendo")
     # x1 and x2 have left the model; the ledger does not say so.
     assert {key[1:]: counts for key, counts in held().items() if key[0] == "users"} == {
         ("missing", unknown_id): (2, 2, "x1"),
@@ -207,7 +170,7 @@ def test_delivery_by_day_and_rows_held_by_reason(watched: Watched, sandbox: Sand
     assert by_day[today, "users"]["runs"] == 2
 
 
-def test_runs_that_delivered_nothing_are_counted(watched: Watched) -> None:
+def test_runs_that_delivered_nothing_are_counted(watched):
     watched.sync()
     for status in ("error", "blocked", "interrupted", "skipped", "skipped"):
         another = f"select * replace ('{status}' as status, 'r-' || random() as run_id) from main_pendo.pendo_runs"
@@ -215,12 +178,12 @@ def test_runs_that_delivered_nothing_are_counted(watched: Watched) -> None:
     # A ledger of an earlier version is read as well.
     for column in ("destination", "commit_number"):
         watched.sql(f"alter table main_pendo.users__ledger drop column {column}")
-    watched.dbt("build", "--select", "package:dbt_pendo")
+    watched.dbt("build --select package:dbt_pendo")
     (row,) = [row for row in watched.rows("main.pendo_delivery_by_day") if row["sync"] == "users"]
     assert (row["runs"], row["failed_runs"], row["skipped_runs"]) == (6, 3, 2)
 
 
-def test_their_tests_find_what_must_not_be(watched: Watched) -> None:
+def test_their_tests_find_what_must_not_be(watched):
     watched.sync()
     watched.sql("insert into main_pendo.pendo_runs from main_pendo.pendo_runs where sync = 'users'")
     watched.sql("update main_pendo.pendo_runs set status = 'fine' where sync = 'members'")
@@ -228,7 +191,7 @@ def test_their_tests_find_what_must_not_be(watched: Watched) -> None:
         "insert into main_pendo.users__ledger by name select * replace (null as record_key) "
         "from main_pendo.users__ledger"
     )
-    watched.dbt("build", "--select", "package:dbt_pendo", status=1)
+    watched.dbt("build --select package:dbt_pendo", status=1)
     failed = {name for name, status in watched.statuses_of().items() if status == "fail"}
     assert failed == {
         "pendo_runs_have_each_sync_once",
@@ -237,9 +200,9 @@ def test_their_tests_find_what_must_not_be(watched: Watched) -> None:
     }
 
 
-def test_each_table_is_a_source_and_each_column_is_documented(watched: Watched) -> None:
+def test_each_table_is_a_source_and_each_column_is_documented(watched):
     watched.sync()
-    watched.dbt("docs", "generate")
+    watched.dbt("docs generate")
     documented = {
         source["identifier"]: {name: column["description"] for name, column in source["columns"].items()}
         for source in watched.artifact("manifest")["sources"].values()
@@ -264,23 +227,22 @@ def test_each_table_is_a_source_and_each_column_is_documented(watched: Watched) 
                 assert list(node["columns"]) == list(catalog[name]["columns"])
 
 
-def test_nothing_is_built_unless_it_is_asked_for(watched: Watched) -> None:
+def test_nothing_is_built_unless_it_is_asked_for(watched):
     (watched.folder / "dbt_project.yml").write_text(PROJECT.replace("models: true", "region: eu"))
     watched.dbt("build")
     assert {name for name in watched.statuses_of() if "pendo" in name} == set()
     sources = watched.artifact("manifest")["sources"].values()
     assert {source["schema"] for source in sources} == {"main_pendo"}
-
     # Nor is there anything in the way of one's own models.
     (watched.folder / "dbt_project.yml").write_text(PROJECT.partition("vars:")[0])
     watched.dbt("parse", DBT_PENDO_SCHEMA="bookkeeping")
     assert {source["schema"] for source in watched.artifact("manifest")["sources"].values()} == {"bookkeeping"}
 
 
-def test_the_schema_is_the_one_that_is_set(watched: Watched) -> None:
+def test_the_schema_is_the_one_that_is_set(watched):
     (watched.folder / "dbt_project.yml").write_text(f"{PROJECT}    schema: elsewhere\n")
     watched.sync()
-    watched.dbt("build", "--select", "package:dbt_pendo")
+    watched.dbt("build --select package:dbt_pendo")
     assert "pendo_runs" in watched.tables("elsewhere")
     assert len(watched.rows("main.pendo_delivery_by_day")) == 4
 
@@ -292,6 +254,6 @@ def test_the_schema_is_the_one_that_is_set(watched: Watched) -> None:
         *("größe", "ü" * 25, "ü" * 26, "p" * 40 + "ü" * 20, "p" * 41 + "ü" * 20, "🚀" * 13),
     ],
 )
-def test_a_ledger_has_the_name_that_syncs_give_it(watched: Watched, name: str) -> None:
+def test_a_ledger_has_the_name_that_syncs_give_it(watched, name):
     with unconnected_session(Connection(watched.folder, watched.folder)) as session:
         assert session.sql("pendo_ledger_name", sync=name) == table_name(name, "ledger")

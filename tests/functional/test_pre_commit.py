@@ -29,15 +29,13 @@ def run(hook: dict[str, Any], project: SmallProject) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
 
 
-def test_what_pre_commit_reads(hook: dict[str, Any]) -> None:
+def test_what_pre_commit_reads(hook):
     assert (hook["id"], hook["language"], hook["pass_filenames"]) == ("dbt-pendo-check", "python", False)
     files = ["models/marts/users.sql", "models/_models.yml", "dbt_project.yaml", "README.md", "seeds/a.csv", "yml.py"]
     assert [file for file in files if re.search(hook["files"], file)] == files[:3]
 
 
-def test_its_entry_finds_what_is_wrong(
-    people: SmallProject, hook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_entry_finds_what_is_wrong(people, hook, monkeypatch):
     # Where a commit is made, nothing is set but what dbt needs.
     for name in ("PENDO_INTEGRATION_KEY", "PENDO_API_URL", "DBT_PROJECT_DIR", "DBT_PROFILES_DIR", "SMALL_DUCKDB_PATH"):
         monkeypatch.delenv(name)

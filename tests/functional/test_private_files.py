@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import SmallProject, run_cli
-
-from dbt_pendo.sandbox import Sandbox
+from harness import run_cli
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +33,7 @@ def expect_private(target: Path) -> set[str]:
     return {path.name for path in found}
 
 
-def test_a_run_writes_for_its_owner(people: SmallProject, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_run_writes_for_its_owner(people, sandbox, tmp_path):
     people.target.chmod(0o755)
     people.sync()
     run_cli("report").expect(0)
@@ -48,14 +46,11 @@ def test_a_run_writes_for_its_owner(people: SmallProject, sandbox: Sandbox, tmp_
     ):
         assert rights(path) == "-rw-------", path
     # Folders that are not ours are as others want them.
-    assert rights(people.target) == "drwxr-xr-x"
-    assert rights(tmp_path / "shared") == "drwxr-xr-x"
+    assert (rights(people.target), rights(tmp_path / "shared")) == ("drwxr-xr-x", "drwxr-xr-x")
     assert rights(people.target / "manifest.json") == "-rw-r--r--"
 
 
-def test_what_an_earlier_version_left_is_narrowed_and_nothing_is_widened(
-    people: SmallProject, sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_what_an_earlier_version_left_is_narrowed_and_nothing_is_widened(people, sandbox, tmp_path):
     people.sync()
     ours = people.target / "dbt_pendo"
     for path in (ours, *ours.rglob("*")):
@@ -67,8 +62,7 @@ def test_what_an_earlier_version_left_is_narrowed_and_nothing_is_widened(
     (others := tmp_path / "others").write_text("", encoding="utf-8")
     (ours / "link").symlink_to(others)
     people.sync()
-    assert rights(closed) == "-r--------"
-    assert rights(others) == "-rw-r--r--"
+    assert (rights(closed), rights(others)) == ("-r--------", "-rw-r--r--")
     assert rights(people.target / "pendo_results.json") == "-rw-------"
     closed.unlink()
     (ours / "link").unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 import pytest
@@ -21,9 +20,7 @@ from dbt_pendo.cli import COMMANDS, cli
         (["check", "--offline"], 2, "", "Error: "),
     ],
 )
-def test_all_that_was_said_arrives_with_the_exit_status(
-    tmp_path: Path, arguments: list[str], status: int, printed: str, complained: str
-) -> None:
+def test_all_that_was_said_arrives_with_the_exit_status(tmp_path, arguments, status, printed, complained):
     ended = subprocess.run(
         [sys.executable, "-m", "dbt_pendo", *arguments], cwd=tmp_path, check=False, capture_output=True, text=True
     )
@@ -32,7 +29,7 @@ def test_all_that_was_said_arrives_with_the_exit_status(
     assert "Traceback" not in ended.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error_worth_a_traceback(tmp_path: Path) -> None:
+def test_a_reader_that_has_seen_enough_is_no_error_worth_a_traceback(tmp_path):
     with subprocess.Popen(
         [sys.executable, "-m", "dbt_pendo", "schema"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

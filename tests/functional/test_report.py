@@ -6,28 +6,16 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PEOPLE, Project, SmallProject, run_cli
+from harness import PEOPLE, Project, refuse, run_cli
 from report_file import Report, read_report
+from test_calls import MAPPED, people  # noqa: F401 - a fixture
+from test_calls import PEOPLE_ROWS as ROWS
 
 from dbt_pendo.history import report as review
-from dbt_pendo.sandbox import Fault, Sandbox
-
-ROWS = "select 'u-' || range as id, 'plan ' || range as plan, 'user' || range || '@example.org' as email from range(12)"
-MAPPED = {**PEOPLE, "fields": {"plan": "plan", "contact": "email"}, "batch_size": 4}
-
-
-@pytest.fixture
-def people(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    """Twelve visitors; Pendo does not know one of them."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_field("visitor", "custom", "contact", "string")
-    sandbox.add_visitors([f"u-{number}" for number in range(11)])
-    project.model("people", MAPPED, ROWS)
-    return project
+from dbt_pendo.sandbox import Fault
 
 
 def report_of(project: Project, *args: str) -> Report:
@@ -35,16 +23,12 @@ def report_of(project: Project, *args: str) -> Report:
     return read_report(project.target / "pendo_report.html")
 
 
-def refuse(sandbox: Sandbox, key: str, body: str) -> None:
-    sandbox.fail(Fault(status=400, body=body, body_contains=f'"{key}"', times=None))
-
-
 def runs_of(project: Project) -> dict[str, dict[str, Any]]:
     """The run log by run and sync."""
     return {f"{row['run_id']} {row['sync']}": row for row in project.rows("main_pendo.pendo_runs")}
 
 
-def test_it_tells_of_each_run_what_the_run_log_has(people: SmallProject, sandbox: Sandbox) -> None:
+def test_it_tells_of_each_run_what_the_run_log_has(people, sandbox):
     people.model("others", PEOPLE, "select 'u-1' as id, 'pro' as plan")
     people.sync()
     refuse(sandbox, "u-3", "no")
@@ -53,8 +37,7 @@ def test_it_tells_of_each_run_what_the_run_log_has(people: SmallProject, sandbox
     data = report_of(people).data
     logged = runs_of(people)
     told = {f"{run['id']} {sync['sync']}": sync for run in data["runs"] for sync in run["syncs"]}
-    assert told.keys() == logged.keys()
-    assert len(data["runs"]) == 2
+    assert (told.keys(), len(data["runs"])) == (logged.keys(), 2)
     for name, sync in told.items():
         assert {key: sync[key] for key in sync if key != "logged_at"} == {
             key: logged[name][key] for key in sync if key != "logged_at"
@@ -64,7 +47,7 @@ def test_it_tells_of_each_run_what_the_run_log_has(people: SmallProject, sandbox
     assert len(report_of(people, "--runs", "1").data["runs"]) == 1
 
 
-def test_rows_are_listed_until_they_are_delivered(people: SmallProject, sandbox: Sandbox) -> None:
+def test_rows_are_listed_until_they_are_delivered(people, sandbox):
     refuse(sandbox, "u-3", "u-3: plan is not to our liking")
     refuse(sandbox, "u-7", "u-7: plan is not to our liking")
     people.build("people", f"{ROWS} union all select null, 'x', 'y' union all select 'u-0', 'x', 'y'")
@@ -88,17 +71,15 @@ def test_rows_are_listed_until_they_are_delivered(people: SmallProject, sandbox:
     assert [(row["key"], row["attempts"]) for row in report.rows()] == [("u-7", 2), ("u-11", 2)]
 
 
-def test_rows_that_are_held_stay_listed(
-    people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_that_are_held_stay_listed(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_MAX_ATTEMPTS", "1")
     refuse(sandbox, "u-3", "no")
     people.sync(status=1)
-    assert people.sync().result()["planned"]["held"] == 2
+    assert people.sync().planned["held"] == 2
     assert [row["key"] for row in report_of(people, "--runs", "1").rows(status="rejected")] == ["u-3"]
 
 
-def test_a_row_leads_to_the_call_that_carried_it(people: SmallProject, sandbox: Sandbox) -> None:
+def test_a_row_leads_to_the_call_that_carried_it(people, sandbox):
     refuse(sandbox, "u-3", "u-3: not to our liking")
     refuse(sandbox, "u-7", "u-7: not to our liking")
     people.sync(status=1)
@@ -115,7 +96,7 @@ def test_a_row_leads_to_the_call_that_carried_it(people: SmallProject, sandbox: 
     assert json.loads(str(report.bodies[call["body"]][1]))["missing"] == ["u-11"]
 
 
-def test_freshness_is_that_of_the_last_complete_run(people: SmallProject, sandbox: Sandbox) -> None:
+def test_freshness_is_that_of_the_last_complete_run(people, sandbox):
     people.model("others", PEOPLE, "select 'u-1' as id, 'pro' as plan")
     people.sync()
     sandbox.fail(Fault(status=403, path="visitor/custom/value", times=None))
@@ -130,7 +111,7 @@ def test_freshness_is_that_of_the_last_complete_run(people: SmallProject, sandbo
         assert sync["completed_at"][:19] == logged[name, "success"]["logged_at"].isoformat()[:19]
 
 
-def test_the_mapping_is_told_in_pendos_words(people: SmallProject, sandbox: Sandbox) -> None:
+def test_the_mapping_is_told_in_pendos_words(people, sandbox):
     people.model(
         "paid",
         {
@@ -151,7 +132,7 @@ def test_the_mapping_is_told_in_pendos_words(people: SmallProject, sandbox: Sand
     assert report.sync("paid")["options"]["max_changes"] == "5%"
 
 
-def test_without_a_sound_mapping_the_past_is_told(people: SmallProject, sandbox: Sandbox) -> None:
+def test_without_a_sound_mapping_the_past_is_told(people, sandbox):
     people.sync()
     people.annotate("people", {**MAPPED, "feilds": {}})
     report = report_of(people)
@@ -160,11 +141,10 @@ def test_without_a_sound_mapping_the_past_is_told(people: SmallProject, sandbox:
     people.manifest_path.unlink()
     assert "There is no manifest.json" in people.run("report").expect(0).stdout
     report = report_of(people)
-    assert len(report.data["runs"]) == 1
-    assert report.data["project"] == "small"
+    assert (len(report.data["runs"]), report.data["project"]) == (1, "small")
 
 
-def test_without_a_run_there_is_a_page(people: SmallProject, sandbox: Sandbox) -> None:
+def test_without_a_run_there_is_a_page(people, sandbox):
     ended = people.run("report").expect(0)
     assert "No run is logged yet" in ended.stdout
     report = read_report(people.target / "pendo_report.html")
@@ -174,7 +154,7 @@ def test_without_a_run_there_is_a_page(people: SmallProject, sandbox: Sandbox) -
     assert people.schemas() == set()
 
 
-def test_another_machine_has_no_calls(people: SmallProject, sandbox: Sandbox) -> None:
+def test_another_machine_has_no_calls(people, sandbox):
     refuse(sandbox, "u-3", "no")
     people.sync(status=1)
     shutil.rmtree(people.target / "dbt_pendo")
@@ -184,7 +164,7 @@ def test_another_machine_has_no_calls(people: SmallProject, sandbox: Sandbox) ->
     assert [row["call"] for row in report.rows(status="rejected")] == [None]
 
 
-def test_where_it_is_written(people: SmallProject, tmp_path: Path) -> None:
+def test_where_it_is_written(people, tmp_path):
     document = people.run("report", "--json", "--output", "out/of/it.html").expect(0).json
     assert document["results"] == [
         {"path": "out/of/it.html", "runs": 0, "syncs": 1, "rows": 0, "calls": 0, "note": None}
@@ -208,7 +188,7 @@ HOSTILE = (
 )
 
 
-def test_a_pipe_is_written_into(people: SmallProject, tmp_path: Path) -> None:
+def test_a_pipe_is_written_into(people, tmp_path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
@@ -220,7 +200,7 @@ def test_a_pipe_is_written_into(people: SmallProject, tmp_path: Path) -> None:
             reader.kill()
 
 
-def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> None:
+def test_hostile_values_are_data(project, sandbox):
     for number, text in enumerate(HOSTILE):
         sandbox.add_field("visitor", "custom", f"field{number}", "string", display_name=text)
     sandbox.add_visitors(HOSTILE)
@@ -242,7 +222,7 @@ def test_hostile_values_are_data(project: SmallProject, sandbox: Sandbox) -> Non
         assert not set("<>&\u2028\u2029") & set(element.text)
 
 
-def test_only_its_own_script_and_style_may_run(people: SmallProject) -> None:
+def test_only_its_own_script_and_style_may_run(people):
     report = report_of(people)
     style, *_, script = report.inline
     assert report.policy == {
@@ -259,7 +239,7 @@ def test_only_its_own_script_and_style_may_run(people: SmallProject) -> None:
     assert not [attributes for _, attributes in report.tags if "src" in attributes]
 
 
-def test_numbers_keep_their_digits(people: SmallProject, sandbox: Sandbox) -> None:
+def test_numbers_keep_their_digits(people, sandbox):
     sandbox.add_field("visitor", "custom", "big", "integer")
     people.annotate("people", {**PEOPLE, "fields": {"big": "big"}})
     people.build("people", "select 'u-1' as id, 9007199254740993 as big")
@@ -267,7 +247,7 @@ def test_numbers_keep_their_digits(people: SmallProject, sandbox: Sandbox) -> No
     assert any('"big":9007199254740993' in str(request) for request, _ in report_of(people).bodies)
 
 
-def test_no_secret_is_in_it(people: SmallProject, sandbox: Sandbox) -> None:
+def test_no_secret_is_in_it(people, sandbox):
     key = sandbox.integration_key
     refuse(sandbox, "u-3", f"the key {key} does not fit, nor does {key.upper()}")
     people.sync(status=1)
@@ -276,91 +256,85 @@ def test_no_secret_is_in_it(people: SmallProject, sandbox: Sandbox) -> None:
     assert "the key *** does not fit" in report.text
 
 
-class TestMasks:
-    def test_values_of_masked_columns_are_nowhere(self, people: SmallProject, sandbox: Sandbox) -> None:
-        # The run is older than the wish to hide anything.
-        refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
-        people.sync(status=1)
-        assert "@example.org" in report_of(people).text
-        report = report_of(people, "--mask", "EMAIL")
-        assert "@example.org" not in report.text
-        assert [row["detail"] for row in report.rows(status="rejected")] == [review.HIDDEN_REASON]
-        assert [row["key"] for row in report.rows()] == ["u-3", "u-11"]
-        assert report.sync("people")["last"]["message"] == review.HIDDEN_REASON
-        (row,) = report.rows(status="rejected")
-        (call,) = report.calls(number=row["call"])
-        assert report.bodies[call["body"]][1] == "*** is no address of u-3"
+def test_values_of_masked_columns_are_nowhere(people, sandbox):
+    # The run is older than the wish to hide anything.
+    refuse(sandbox, "u-3", "user3@example.org is no address of u-3")
+    people.sync(status=1)
+    assert "@example.org" in report_of(people).text
+    report = report_of(people, "--mask", "EMAIL")
+    assert "@example.org" not in report.text
+    assert [row["detail"] for row in report.rows(status="rejected")] == [review.HIDDEN_REASON]
+    assert [row["key"] for row in report.rows()] == ["u-3", "u-11"]
+    assert report.sync("people")["last"]["message"] == review.HIDDEN_REASON
+    (row,) = report.rows(status="rejected")
+    (call,) = report.calls(number=row["call"])
+    assert report.bodies[call["body"]][1] == "*** is no address of u-3"
 
-    @pytest.mark.parametrize("from_the_start", [True, False])
-    def test_masked_keys_are_nowhere(
-        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, from_the_start: bool
-    ) -> None:
-        if from_the_start:
-            monkeypatch.setenv("DBT_PENDO_MASK", "id")
-        refuse(sandbox, "u-3", "u-3: no")
-        people.sync(status=1)
+
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_masked_keys_are_nowhere(people, sandbox, monkeypatch, from_the_start):
+    if from_the_start:
         monkeypatch.setenv("DBT_PENDO_MASK", "id")
-        report = report_of(people)
-        (row,) = report.rows(status="rejected")
-        assert row["key"].startswith("#")
-        assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
-        (call,) = report.calls(number=row["call"])
-        assert call["status"] == 400
-        assert report.bodies[call["body"]][1] == "***: no"
-
-    def test_of_a_sync_without_a_mapping_all_is_hidden(self, people: SmallProject, sandbox: Sandbox) -> None:
-        refuse(sandbox, "u-3", "user3@example.org is no address")
-        people.sync(status=1)
-        people.manifest_path.unlink()
-        report = report_of(people, "--mask", "something")
-        assert "user3@example.org is no address" not in json.dumps(report.data)
-        assert all(row["key"].startswith("#") for row in report.rows())
-
-    def test_other_syncs_show_as_they_are(self, people: SmallProject, sandbox: Sandbox) -> None:
-        refuse(sandbox, "u-3", "u-3: no")
-        people.sync(status=1)
-        report = report_of(people, "--mask", "another_column")
-        assert [row["detail"] for row in report.rows(status="rejected")] == ["HTTP 400: u-3: no"]
+    refuse(sandbox, "u-3", "u-3: no")
+    people.sync(status=1)
+    monkeypatch.setenv("DBT_PENDO_MASK", "id")
+    report = report_of(people)
+    (row,) = report.rows(status="rejected")
+    assert row["key"].startswith("#")
+    assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
+    (call,) = report.calls(number=row["call"])
+    assert (call["status"], report.bodies[call["body"]][1]) == (400, "***: no")
 
 
-class TestLimits:
-    def test_rejected_rows_come_before_others(
-        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        sandbox.add_visitors([f"v-{number}" for number in range(3)])
-        people.build("people", f"{ROWS} union all select 'aaa-unknown-' || range, 'x', 'y' from range(5)")
-        people.model("zebra", PEOPLE, "select 'v-' || range as id, 'pro' as plan from range(3)")
-        refuse(sandbox, "v-1", "no")
-        refuse(sandbox, "v-2", "no")
-        people.sync(status=1)
-        monkeypatch.setattr(review, "ROWS_LISTED", 4)
-        report = report_of(people)
-        assert [row["key"] for row in report.rows()][:2] == ["v-1", "v-2"]
-        assert len(report.rows()) == 4
-        assert report.data["rows"]["limit"]
-        monkeypatch.setattr(review, "ROWS_LISTED", 8)
-        report = report_of(people)
-        assert len(report.rows()) == 8
-        assert report.data["rows"]["limit"] is None
-
-    def test_failed_calls_come_before_others(
-        self, people: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        refuse(sandbox, "u-3", "no")
-        people.sync(status=1)
-        everything = report_of(people).calls()
-        failed = [call["number"] for call in everything if call["failed"]]
-        assert failed
-        monkeypatch.setattr(review, "CALLS_LISTED", 2 * len(failed))
-        report = report_of(people)
-        assert set(failed) <= {call["number"] for call in report.calls()}
-        assert report.data["calls"]["left_out"] == len(everything) - len(report.calls()) > 0
-        monkeypatch.setattr(review, "OTHER_BODIES", 0)
-        report = report_of(people)
-        assert all((call["body"] is None) != call["failed"] for call in report.calls())
-        assert report.data["calls"]["without_bodies"]
+def test_of_a_sync_without_a_mapping_all_is_hidden(people, sandbox):
+    refuse(sandbox, "u-3", "user3@example.org is no address")
+    people.sync(status=1)
+    people.manifest_path.unlink()
+    report = report_of(people, "--mask", "something")
+    assert "user3@example.org is no address" not in json.dumps(report.data)
+    assert all(row["key"].startswith("#") for row in report.rows())
 
 
-def test_flags_that_make_no_sense(people: SmallProject) -> None:
+def test_other_syncs_show_as_they_are(people, sandbox):
+    refuse(sandbox, "u-3", "u-3: no")
+    people.sync(status=1)
+    report = report_of(people, "--mask", "another_column")
+    assert [row["detail"] for row in report.rows(status="rejected")] == ["HTTP 400: u-3: no"]
+
+
+def test_rejected_rows_come_before_others(people, sandbox, monkeypatch):
+    sandbox.add_visitors([f"v-{number}" for number in range(3)])
+    people.build("people", f"{ROWS} union all select 'aaa-unknown-' || range, 'x', 'y' from range(5)")
+    people.model("zebra", PEOPLE, "select 'v-' || range as id, 'pro' as plan from range(3)")
+    refuse(sandbox, "v-1", "no")
+    refuse(sandbox, "v-2", "no")
+    people.sync(status=1)
+    monkeypatch.setattr(review, "ROWS_LISTED", 4)
+    report = report_of(people)
+    assert ([row["key"] for row in report.rows()][:2], len(report.rows())) == (["v-1", "v-2"], 4)
+    assert report.data["rows"]["limit"]
+    monkeypatch.setattr(review, "ROWS_LISTED", 8)
+    report = report_of(people)
+    assert len(report.rows()) == 8
+    assert report.data["rows"]["limit"] is None
+
+
+def test_failed_calls_come_before_others(people, sandbox, monkeypatch):
+    refuse(sandbox, "u-3", "no")
+    people.sync(status=1)
+    everything = report_of(people).calls()
+    failed = [call["number"] for call in everything if call["failed"]]
+    assert failed
+    monkeypatch.setattr(review, "CALLS_LISTED", 2 * len(failed))
+    report = report_of(people)
+    assert set(failed) <= {call["number"] for call in report.calls()}
+    assert report.data["calls"]["left_out"] == len(everything) - len(report.calls()) > 0
+    monkeypatch.setattr(review, "OTHER_BODIES", 0)
+    report = report_of(people)
+    assert all((call["body"] is None) != call["failed"] for call in report.calls())
+    assert report.data["calls"]["without_bodies"]
+
+
+def test_flags_that_make_no_sense(people):
     assert people.run("report", "--runs", "0").status == 2
     assert "--keep-runs: 'few' is not a whole number" in people.run("report", "--keep-runs", "few").expect(2).stderr

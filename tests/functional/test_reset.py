@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, planned, sent_ids, writes
+from harness import PEOPLE, PEOPLE_ROWS, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -15,16 +15,16 @@ def plans(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def test_everything_is_sent_again(project: SmallProject, plans: Sandbox) -> None:
+def test_everything_is_sent_again(project, plans):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     project.sync()
     project.run("reset", "--json").expect(0)
     assert "people__ledger" not in project.tables()
-    assert project.plan().result()["planned"] == planned(added=2)
+    assert project.plan().planned == planned(added=2)
     assert project.sync().result()["delivered"] == 2
 
 
-def test_of_a_selection_only(project: SmallProject, plans: Sandbox) -> None:
+def test_of_a_selection_only(project, plans):
     for name in ("people", "others"):
         project.model(name, PEOPLE, PEOPLE_ROWS)
     project.sync()
@@ -33,17 +33,16 @@ def test_of_a_selection_only(project: SmallProject, plans: Sandbox) -> None:
     assert project.plan().result("others")["planned"] == planned(added=2)
 
 
-def test_adopt_takes_all_for_delivered(project: SmallProject, plans: Sandbox) -> None:
+def test_adopt_takes_all_for_delivered(project, plans):
     project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select null, 'x' union all select 'b', 'twice'")
     ended = project.run("reset", "--adopt", "--json").expect(0)
-    assert ended.result()["adopted"] == 1
-    assert writes(plans.requests) == []
-    assert project.plan().result()["planned"] == planned(unchanged=1, invalid=3)
+    assert (ended.result()["adopted"], writes(plans.requests)) == (1, [])
+    assert project.plan().planned == planned(unchanged=1, invalid=3)
     project.build("people", "select 'a' as id, 'changed' as plan")
-    assert project.sync().result()["planned"] == planned(changed=1)
+    assert project.sync().planned == planned(changed=1)
 
 
-def test_adopted_events_are_never_sent(project: SmallProject, sandbox: Sandbox) -> None:
+def test_adopted_events_are_never_sent(project, sandbox):
     clicks = {"object": "track_event", "event": "Click", "event_id": "id", "visitor_id": "id", "timestamp": "at"}
     project.model("clicks", clicks, "select cast(i as varchar) as id, now() as at from range(5) r(i)")
     project.run("reset", "--adopt").expect(0)
@@ -52,14 +51,14 @@ def test_adopted_events_are_never_sent(project: SmallProject, sandbox: Sandbox) 
     assert sorted(event["visitorId"] for event in sandbox.events) == ["5", "6"]
 
 
-def test_from_pendo_sends_only_real_differences(project: SmallProject, plans: Sandbox) -> None:
+def test_from_pendo_sends_only_real_differences(project, plans):
     plans.add_visitors({"a": {"custom": {"plan": "pro"}}, "b": {"custom": {"plan": "old"}}, "z": {"custom": {}}})
     project.model(
         "people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"}, f"{PEOPLE_ROWS} union all select 'new', 'free'"
     )
     result = project.run("reset", "--from-pendo", "--json").expect(0).result()
     assert result["adopted"] == 1
-    assert project.plan().result()["planned"] == planned(added=1, changed=1, unchanged=1)
+    assert project.plan().planned == planned(added=1, changed=1, unchanged=1)
     plans.forget_requests()
     project.sync()
     # Nobody whom only Pendo has is taken for one that left the model.
@@ -67,9 +66,7 @@ def test_from_pendo_sends_only_real_differences(project: SmallProject, plans: Sa
     assert not {name for name in project.tables() if name.endswith(("__compared", "__drift"))}
 
 
-def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(
-    project: SmallProject, plans: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(project, plans, monkeypatch):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     project.sync()
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "garbage")
@@ -78,7 +75,7 @@ def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(
 
 
 @pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])
-def test_a_reset_that_comes_to_no_end_forgets_nothing(project: SmallProject, plans: Sandbox, way: str) -> None:
+def test_a_reset_that_comes_to_no_end_forgets_nothing(project, plans, way):
     """The new ledger is made beside the old one, which goes only then."""
     plans.add_visitors(["gone"])
     project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select 'gone', 'x'")
@@ -94,16 +91,16 @@ def test_a_reset_that_comes_to_no_end_forgets_nothing(project: SmallProject, pla
     project.build("people", PEOPLE_ROWS)
     assert project.run("reset", way, "--json").expect(0).result()["adopted"] == 2
     assert project.statuses("people") == {"a": "delivered", "b": "delivered"}
-    assert project.plan().result()["planned"] == planned(unchanged=2)
+    assert project.plan().planned == planned(unchanged=2)
     assert project.tables() == {"pendo_runs", "people__ledger", "people__changes"}
 
 
-def test_both_ways_at_once(project: SmallProject, plans: Sandbox) -> None:
+def test_both_ways_at_once(project, plans):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     assert "exclude each other" in project.run("reset", "--adopt", "--from-pendo").expect(2).output
 
 
-def test_in_the_terminal(project: SmallProject, plans: Sandbox) -> None:
+def test_in_the_terminal(project, plans):
     project.model("people", PEOPLE, PEOPLE_ROWS)
     assert "[forgotten]" in project.run("reset").expect(0).output
     assert "[2 rows adopted]" in project.run("reset", "--adopt").expect(0).output

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from typing import Any
 
 from harness import bodies, canonical, custom, epoch_ms, held_fields, planned, sent_events, sent_ids, writes
 
-from dbt_pendo.sandbox import Sandbox
-
 VISITOR_FIELDS = {
-    "name": "full_name",
-    "plan": "plan_name",
-    "mrr": "mrr_usd",
-    "signedup": "signed_up_on",
-    "lastlogin": "last_login_at",
-    "logins": "login_count",
-    "role": "role",
-    "admin": "is_admin",
+    **{"name": "full_name", "plan": "plan_name", "mrr": "mrr_usd", "signedup": "signed_up_on"},
+    **{"lastlogin": "last_login_at", "logins": "login_count", "role": "role", "admin": "is_admin"},
 }
 ACCOUNT_FIELDS = {
-    "name": "org_name",
-    "industry": "industry",
-    "country": "country",
-    "plan": "plan",
-    "seats": "seats",
-    "arr": "arr_usd",
-    "paying": "is_paying",
-    "renewal": "renewal_on",
+    **{"name": "org_name", "industry": "industry", "country": "country", "plan": "plan"},
+    **{"seats": "seats", "arr": "arr_usd", "paying": "is_paying", "renewal": "renewal_on"},
 }
 PAYMENT_PROPERTIES = {"amount": "amount_usd", "currency": "billed_in", "seats": "seats"}
 PAYMENT_CONTEXT = {"ip": "ip_address", "userAgent": "user_agent", "url": "page_url"}
@@ -108,192 +94,133 @@ def expected_usage(sample: Any) -> dict[str, dict[str, Any]]:
     return events
 
 
-def test_day_1_counts_are_those_of_the_readme(sample: Any) -> None:
+def sent_values(sandbox: Any) -> dict[str, dict[str, Any]]:
+    """The values sent of each visitor."""
+    found = bodies(sandbox.requests, "/visitor/")
+    return {record["visitorId"]: record["values"] for body in found for record in body}
+
+
+def test_day_1(sample, sandbox):
+    known = set(sandbox.visitors)
+    assert "org-15" not in sandbox.accounts
     document = sample.sync().json
     assert counts(document) == DAY_1
-    assert [result["status"] for result in document["results"]] == ["success"] * 4
-    assert [result["rejected"] for result in document["results"]] == [0] * 4
-
-
-def test_day_1_visitors_equal_the_model(sample: Any, sandbox: Sandbox) -> None:
-    known = set(sandbox.visitors)
-    sample.sync("--select", "pendo_visitors")
-    expected = expected_visitors(sample)
+    assert {(result["status"], result["rejected"]) for result in document["results"]} == {("success", 0)}
     # Pendo knows people the warehouse has not heard of; it holds nothing of the warehouse for them.
-    assert custom(sandbox.visitors) == {user: expected.get(user, {}) for user in known}
+    expected, visitors = expected_visitors(sample), custom(sandbox.visitors)
+    assert visitors == {user: expected.get(user, {}) for user in known}
     # The odd rows, spelt out.
-    visitors = custom(sandbox.visitors)
     assert visitors["usr-031"] != visitors["USR-031"]
-    assert visitors["usr-057"] == {}
-    assert visitors["usr-040"]["mrr"] == 16.3333333333
+    assert (visitors["usr-057"], visitors["usr-040"]["mrr"]) == ({}, 16.3333333333)
     assert "plan" not in visitors["usr-050"]
     assert visitors["usr-020"].keys().isdisjoint({"role", "admin"})
     assert "signedup" not in visitors["usr-033"]
     assert "josé.núñez@example.com" in visitors
-    assert {group: values for group, values in sandbox.visitors["usr-001"].items() if values and group != "auto"} == {
-        "custom": visitors["usr-001"]
-    }
-
-
-def test_day_1_accounts_equal_the_model(sample: Any, sandbox: Sandbox) -> None:
-    assert "org-15" not in sandbox.accounts
-    sample.sync("--select", "pendo_accounts")
+    groups = {group: values for group, values in sandbox.visitors["usr-001"].items() if values and group != "auto"}
+    assert groups == {"custom": visitors["usr-001"]}
     assert custom(sandbox.accounts) == expected_accounts(sample)
     assert "org-15" in sandbox.accounts
-
-
-def test_day_1_events_are_sent_once_each(sample: Any, sandbox: Sandbox) -> None:
-    sample.sync("--select", "pendo_payments", "pendo_usage")
-    expected = [*expected_payments(sample).values(), *expected_usage(sample).values()]
-    assert len(expected) == 172 + 392
-    assert canonical(sandbox.events) == canonical(expected)
+    events = [*expected_payments(sample).values(), *expected_usage(sample).values()]
+    assert len(events) == 172 + 392
+    assert canonical(sandbox.events) == canonical(events)
     assert {receipt.app for receipt in sandbox.receipts} == {""}
 
-
-def test_day_1_requests(sample: Any, sandbox: Sandbox) -> None:
-    document = sample.sync().json
     sent = writes(sandbox.requests)
     assert all(request.status == 200 for request in sent)
-    paths = [f"{request.path}?{request.query}".rstrip("?") for request in sent]
-    assert paths.count("/api/v1/metadata/visitor/custom/value") == 1
-    assert paths.count("/api/v1/metadata/account/custom/value?create=true") == 1
     # One event a request by default, 100 where the model says so.
-    assert paths.count("/data/track") == 172 + 4
-    assert len(paths) == 172 + 4 + 2
-    assert sent_ids(sandbox.requests, "visitor") == sorted(expected_visitors(sample))
+    assert Counter(f"{request.path}?{request.query}".rstrip("?") for request in sent) == {
+        "/api/v1/metadata/visitor/custom/value": 1,
+        "/api/v1/metadata/account/custom/value?create=true": 1,
+        "/data/track": 172 + 4,
+    }
+    assert sent_ids(sandbox.requests, "visitor") == sorted(expected)
     assert {request.key for request in sent if request.path == "/data/track"} == {"track"}
-    for result in document["results"]:
-        assert result["retries"] == 0
-    assert sum(result["bytes"] for result in document["results"]) == sum(request.size for request in sent)
-    assert sum(result["requests"] for result in document["results"]) == len(sent)
-
-
-def test_nulls_are_sent_to_clear_and_skipped_where_the_mapping_says_so(sample: Any, sandbox: Sandbox) -> None:
-    sample.sync("--select", "pendo_visitors")
-    values = {record["visitorId"]: record["values"] for body in bodies(sandbox.requests) for record in body}
-    assert values["usr-050"]["plan"] is None
+    totals = {name: sum(result[name] for result in document["results"]) for name in ("retries", "bytes", "requests")}
+    assert totals == {"retries": 0, "bytes": sum(request.size for request in sent), "requests": len(sent)}
+    # Nulls are sent to clear, and skipped where the mapping says so.
+    values = sent_values(sandbox)
+    assert (values["usr-050"]["plan"], values["usr-020"]["role"], values["usr-020"]["admin"]) == (None, None, None)
     assert "mrr" not in values["usr-050"]
-    assert values["usr-020"]["role"] is None
-    assert values["usr-020"]["admin"] is None
 
-
-def test_a_second_sync_of_the_same_data_writes_nothing(sample: Any, sandbox: Sandbox) -> None:
-    sample.sync()
+    # A second sync of the same data writes nothing: rows that Pendo does not know are held for a day.
     before = custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)
     sandbox.forget_requests()
-    document = sample.sync().json
-    # Rows that Pendo does not know are held for a day.
-    assert writes(sandbox.requests) == []
-    assert counts(document) == {
+    assert counts(sample.sync().json) == {
         "pendo_visitors": (planned(unchanged=102, invalid=4, held=14), 0, 0),
         "pendo_accounts": (planned(unchanged=15, invalid=1), 0, 0),
         "pendo_payments": (planned(unchanged=172, invalid=2), 0, 0),
         "pendo_usage": (planned(unchanged=392, invalid=8), 0, 0),
     }
+    assert writes(sandbox.requests) == []
     assert (custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)) == before
 
 
-def test_once_pendo_knows_everyone_a_second_sync_sends_no_write_request(sample: Any, sandbox: Sandbox) -> None:
+def test_once_pendo_knows_everyone_a_second_sync_sends_no_write_request(sample, sandbox):
     sandbox.add_visitors(list(expected_visitors(sample)))
-    sample.sync()
+    sample.sync("--select", "pendo_visitors")
     sandbox.forget_requests()
-    document = sample.sync().json
-    assert writes(sandbox.requests) == []
-    assert [result["requests"] for result in document["results"]] == [0, 0, 0, 0]
-    assert {result["sync"]: result["planned"]["unchanged"] for result in document["results"]} == {
-        "pendo_accounts": 15,
-        "pendo_payments": 172,
-        "pendo_usage": 392,
-        "pendo_visitors": 116,
-    }
+    result = sample.sync("--select", "pendo_visitors").result()
+    assert (result["requests"], result["planned"]["unchanged"], writes(sandbox.requests)) == (0, 116, [])
 
 
-def test_day_2_counts_are_those_of_the_readme(sample: Any, sandbox: Sandbox) -> None:
-    sample.sync()
+def test_day_2(sample, sandbox):
+    known = set(sandbox.visitors)
+    first = sample.sync().json
+    visitors_1 = expected_visitors(sample)
+    rows_1 = by_id(sample.rows("main.pendo_visitors"), "user_id")
+    accounts_1, payments_1, usage_1 = expected_accounts(sample), expected_payments(sample), expected_usage(sample)
+    sandbox.forget_requests()
     sample.move_to_day_2()
-    plan = sample.plan().json
     # Rows found bad only once rendered are not found by a plan: it counts them as added.
     late = {"pendo_payments": 2, "pendo_usage": 5}
-    for result in plan["results"]:
+    for result in sample.plan().json["results"]:
         expected, _, _ = DAY_2[result["sync"]]
         more = late.get(result["sync"], 0)
-        assert result["planned"] == {
-            **expected,
-            "added": expected["added"] + more,
-            "invalid": expected["invalid"] - more,
-        }
-    document = sample.sync().json
-    assert counts(document) == DAY_2
-    assert len(sandbox.visitors) == 105
-    assert len(sandbox.accounts) == 16
-    assert sum(event["event"] == "Invoice Paid" for event in sandbox.events) == 183
+        moved = {"added": expected["added"] + more, "invalid": expected["invalid"] - more}
+        assert result["planned"] == {**expected, **moved}
+    second = sample.sync().json
+    assert counts(second) == DAY_2
+    invoices = sum(event["event"] == "Invoice Paid" for event in sandbox.events)
+    assert (len(sandbox.visitors), len(sandbox.accounts), invoices) == (105, 16, 183)
     assert len(sandbox.events) == 183 + 417
+    # The results name the manifest of the day.
+    metadata, before = second["metadata"], first["metadata"]
+    assert metadata["manifest_invocation_id"] == sample.manifest()["metadata"]["invocation_id"]
+    assert metadata["manifest_invocation_id"] != before["manifest_invocation_id"]
+    assert before["run_id"] < metadata["run_id"]
 
+    # Pendo equals the model. The one whose plan ended keeps the amount last sent (`nulls: skip`); the one who left
+    # the model keeps everything.
+    visitors = expected_visitors(sample)
+    assert "mrr" not in visitors["usr-063"]
+    visitors["usr-063"]["mrr"] = visitors_1["usr-063"]["mrr"]
+    assert "usr-088" not in visitors
+    visitors["usr-088"] = visitors_1["usr-088"]
+    assert custom(sandbox.visitors) == {user: visitors.get(user, {}) for user in known}
+    accounts, payments, usage = expected_accounts(sample), expected_payments(sample), expected_usage(sample)
+    assert custom(sandbox.accounts) == accounts
+    assert canonical(sandbox.events) == canonical([*payments.values(), *usage.values()])
 
-def test_day_2_pendo_equals_the_model(sample: Any, sandbox: Sandbox) -> None:
-    known = set(sandbox.visitors)
-    sample.sync()
-    day_1 = expected_visitors(sample)
-    sample.move_to_day_2()
-    sample.sync()
-    day_2 = expected_visitors(sample)
-    # The one whose plan ended keeps the amount last sent (`nulls: skip`); the one who left the model keeps everything.
-    assert "mrr" not in day_2["usr-063"]
-    day_2["usr-063"]["mrr"] = day_1["usr-063"]["mrr"]
-    assert "usr-088" not in day_2
-    day_2["usr-088"] = day_1["usr-088"]
-    assert custom(sandbox.visitors) == {user: day_2.get(user, {}) for user in known}
-    assert custom(sandbox.accounts) == expected_accounts(sample)
-    assert canonical(sandbox.events) == canonical(
-        [*expected_payments(sample).values(), *expected_usage(sample).values()]
-    )
-
-
-def test_day_2_sends_exactly_the_rows_that_changed(sample: Any, sandbox: Sandbox) -> None:
-    sample.sync()
-    day_1 = {
-        "visitors": by_id(sample.rows("main.pendo_visitors"), "user_id"),
-        "accounts": expected_accounts(sample),
-        "payments": expected_payments(sample),
-        "usage": expected_usage(sample),
-    }
-    sandbox.forget_requests()
-    sample.move_to_day_2()
-    sample.sync()
-
+    # Exactly the rows that changed were sent.
     def mapped(row: dict[str, Any] | None) -> Any:
         return None if row is None else [row[column] for column in VISITOR_FIELDS.values()]
 
-    visitors = by_id(sample.rows("main.pendo_visitors"), "user_id")
-    changed = {user for user, row in visitors.items() if mapped(row) != mapped(day_1["visitors"].get(user))}
+    rows = by_id(sample.rows("main.pendo_visitors"), "user_id")
+    changed = {user for user, row in rows.items() if mapped(row) != mapped(rows_1.get(user))}
     assert changed == {
         *("usr-002", "usr-018", "usr-032", "usr-046", "usr-063", "usr-071", "USR-031"),
         *("usr-001", "usr-003", "usr-004", "usr-005", "usr-006", "usr-117", "usr-118", "usr-119"),
     }
     assert sent_ids(sandbox.requests, "visitor") == sorted(changed)
-
-    accounts = expected_accounts(sample)
-    changed = {org for org, fields in accounts.items() if fields != day_1["accounts"].get(org)}
+    changed = {org for org, fields in accounts.items() if fields != accounts_1.get(org)}
     assert changed == {"org-01", "org-02", "org-03", "org-04", "org-09", "org-13", "org-16"}
     assert sent_ids(sandbox.requests, "account") == sorted(changed)
-
-    new = [event for key, event in expected_payments(sample).items() if key not in day_1["payments"]]
-    new += [event for key, event in expected_usage(sample).items() if key not in day_1["usage"]]
+    new = [event for key, event in payments.items() if key not in payments_1]
+    new += [event for key, event in usage.items() if key not in usage_1]
     assert len(new) == 11 + 25
     assert canonical(sent_events(sandbox.requests)) == canonical(new)
-
     # The bodies themselves: every mapped field of each row, nothing more.
-    sent = {record["visitorId"]: record["values"] for body in bodies(sandbox.requests, "visitor") for record in body}
+    sent = sent_values(sandbox)
     assert sent["usr-063"]["plan"] is None
     assert "mrr" not in sent["usr-063"]
     assert sorted(sent["usr-002"]) == sorted([*VISITOR_FIELDS, "source"])
-
-
-def test_the_manifest_of_day_2_is_named_in_the_results(sample: Any) -> None:
-    first = sample.sync("--select", "pendo_accounts").json
-    sample.move_to_day_2()
-    second = sample.sync("--select", "pendo_accounts").json
-    manifest = json.loads((sample.target / "manifest.json").read_text())
-    assert second["metadata"]["manifest_invocation_id"] == manifest["metadata"]["invocation_id"]
-    assert first["metadata"]["manifest_invocation_id"] != second["metadata"]["manifest_invocation_id"]
-    assert first["metadata"]["run_id"] < second["metadata"]["run_id"]

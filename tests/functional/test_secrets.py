@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from endpoint import Endpoint
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, run_cli
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, refuse, run_cli
 
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Fault
 
 KEY = "0f3a9c1e-5b7d/4e2a+9f6c-PASTED=="
 PIECES = ("p%40ss", "p@ss", "abc", KEY, quote(KEY, safe=""))
@@ -36,9 +33,7 @@ PIECES = ("p%40ss", "p@ss", "abc", KEY, quote(KEY, safe=""))
         ("PENDO_ALLOW_HTTP", KEY),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_not_repeated(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_setting_that_makes_no_sense_is_not_repeated(people, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     for command in (("check",), ("check", "--json"), ("exposures",)):
         ended = run_cli(*command)
@@ -58,11 +53,11 @@ def test_a_setting_that_makes_no_sense_is_not_repeated(
         ("--vars", f"{{{KEY}"),
     ],
 )
-def test_nor_is_a_flag(people: SmallProject, args: tuple[str, ...]) -> None:
+def test_nor_is_a_flag(people, args):
     assert KEY not in run_cli("check", *args).expect(2).output
 
 
-def test_nor_is_the_project(people: SmallProject) -> None:
+def test_nor_is_the_project(people):
     path = people.folder / "dbt_project.yml"
     sound = path.read_text(encoding="utf-8")
     for more in (
@@ -85,47 +80,23 @@ def _base64(key: str) -> str:
 
 @pytest.mark.parametrize("spell", [str, lambda key: quote(key, safe=""), _base64], ids=["plain", "URL", "base64"])
 def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
-    project: SmallProject,
-    sandbox: Sandbox,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    spell: Callable[[str], str],
-) -> None:
-    receiver = Endpoint()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
+    project, plans, sandbox, receiver, tmp_path, monkeypatch, spell
+):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     monkeypatch.setenv("DBT_CLOUD_API_TOKEN", "dbtc_0123456789abcdef")
-    sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b"])
-    path = project.folder / "dbt_project.yml"
-    path.write_text(f"{path.read_text()}vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL}}]}}}}\n")
+    project.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     keys = [sandbox.integration_key, *sandbox.track_secrets.values(), "dbtc_0123456789abcdef", receiver.url]
-    said = " and ".join(map(spell, keys))
+    said = f"not {' and '.join(map(spell, keys))}"
     # An answer that ends a sync, and one that ends up in the ledger.
-    sandbox.fail(Fault(status=403, body=f"not {said}", path="/data/track", times=None))
-    sandbox.fail(Fault(status=400, body=f"not {said}", path="/custom/value", body_contains='"b"', times=None))
+    sandbox.fail(Fault(status=403, body=said, path="/data/track", times=None))
+    refuse(sandbox, "b", said, path="/custom/value")
     project.model("people", PEOPLE, PEOPLE_ROWS)
-    event = {"object": "track_event", "event": "Paid", "event_id": "id", "visitor_id": "id", "timestamp": "paid_at"}
-    project.model("payments", event, "select 'e' as id, now() as paid_at")
-    try:
-        shown = "".join(
-            run_cli(*command).output
-            for command in (
-                ("check",),
-                ("sync",),
-                ("sync", "--full-refresh", "--json"),
-                ("sync", "--full-refresh", "--log-format", "json"),
-                ("show",),
-                ("show", "--failed"),
-                ("row", "people", "b"),
-                ("row", "people", "b", "--json"),
-                ("report",),
-            )
-        )
-        alerts = json.dumps(receiver.messages)
-    finally:
-        receiver.close()
+    project.model("payments", CLICKS, "select 'e' as id, now() as at")
+    commands = ["check", "sync", "sync --full-refresh --json", "sync --full-refresh --log-format json", "show"]
+    commands += ["show --failed", "row people b", "row people b --json", "report"]
+    shown = "".join(run_cli(*command.split()).output for command in commands)
+    alerts = json.dumps(receiver.messages)
     files = {path: path.read_text(errors="replace") for path in project.target.rglob("*") if path.is_file()}
     tables = repr(project.ledger("people") + project.rows("main_pendo.pendo_runs"))
     written = {"shown": shown, "alerts": alerts, "tables": tables, "summary": (tmp_path / "summary.md").read_text()}
@@ -146,9 +117,7 @@ def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
         ("http://user:p/ss-w0rd@127.0.0.1:1", 2, "is no proxy's URL"),
     ],
 )
-def test_the_password_of_a_proxy_is_not_shown(
-    people: SmallProject, monkeypatch: pytest.MonkeyPatch, proxy: str, status: int, told: str
-) -> None:
+def test_the_password_of_a_proxy_is_not_shown(people, monkeypatch, proxy, status, told):
     monkeypatch.setenv("PENDO_API_URL", "http://pendo.example")
     monkeypatch.setenv("PENDO_ALLOW_HTTP", "true")
     monkeypatch.setenv("HTTP_PROXY", proxy)
@@ -159,7 +128,7 @@ def test_the_password_of_a_proxy_is_not_shown(
     assert "ss-w0rd" not in ended.output
 
 
-def test_a_proxy_is_of_no_concern_to_who_sends_nothing(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_of_no_concern_to_who_sends_nothing(people, monkeypatch) -> None:
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     for variable in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
@@ -169,7 +138,7 @@ def test_a_proxy_is_of_no_concern_to_who_sends_nothing(people: SmallProject, mon
         run_cli(command).expect(0)
 
 
-def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_warehouse_may_quote_a_secret_of_dbt(people, monkeypatch):
     monkeypatch.setenv("DBT_ENV_SECRET_FOLDER", "s3cret-folder")
     monkeypatch.setenv("SMALL_DUCKDB_PATH", "/nowhere/s3cret-folder/small.duckdb")
     for output in ((), ("--json",), ("--log-format", "json")):
@@ -178,8 +147,8 @@ def test_the_warehouse_may_quote_a_secret_of_dbt(people: SmallProject, monkeypat
         assert "s3cret-folder" not in shown
 
 
-def test_a_ledger_of_an_earlier_version_may_hold_one(people: SmallProject, sandbox: Sandbox) -> None:
-    sandbox.fail(Fault(status=400, body="no", path="/custom/value", body_contains='"b"', times=None))
+def test_a_ledger_of_an_earlier_version_may_hold_one(people, sandbox):
+    refuse(sandbox, "b", path="/custom/value")
     people.sync(status=1)
     said = f"HTTP 400: not {sandbox.integration_key}"
     people.sql("update main_pendo.people__ledger set detail = ? where status = 'rejected'", [said])

@@ -6,44 +6,20 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
 
 import pytest
-from harness import SmallProject, bodies, planned, writes
+from harness import bodies, expect_in, planned, writes
+from segments import NAME, TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
 
 from dbt_pendo.delivery import segment_writer as engine_segment
 from dbt_pendo.pendo import client
 from dbt_pendo.sandbox import Fault, Sandbox
-
-TRIAL = {"object": "segment", "segment": "Trial", "visitor_id": "id"}
-UPLOAD = "/segment/upload"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_segment, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
-
-
-def ids(*numbers: int) -> str:
-    return f"select 'v' || i as id from range({', '.join(map(str, numbers))}) r(i)"
-
-
-def names(*numbers: int) -> list[str]:
-    return sorted(f"v{number}" for number in range(*numbers))
-
-
-def members(sandbox: Sandbox, segment_id: str = "segment-1") -> list[str]:
-    return sorted(sandbox.segments[segment_id]["visitors"])
-
-
-def calls(sandbox: Sandbox) -> list[str]:
-    return [f"{request.method} {request.path.partition('/segment')[2]}" for request in writes(sandbox.requests)]
-
-
-def delete_in_pendo(sandbox: Sandbox, segment_id: str) -> None:
-    with sandbox.pendo.lock:
-        sandbox.pendo.segments.delete(segment_id)
 
 
 def start() -> subprocess.Popen[str]:
@@ -61,16 +37,6 @@ def wait_until_hit(sandbox: Sandbox) -> None:
     time.sleep(0.2)
 
 
-@pytest.fixture
-def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    """A project whose segment holds v0 to v9."""
-    project.model("trial", TRIAL, ids(10))
-    project.sync()
-    assert members(sandbox) == names(10)
-    sandbox.forget_requests()
-    return project
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -80,57 +46,53 @@ def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
     ],
     ids=str,
 )
-def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(
-    synced: SmallProject, sandbox: Sandbox, fault: Fault
-) -> None:
-    synced.build("trial", ids(5, 20))
+def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(trial, sandbox, fault):
+    trial.build("trial", ids(5, 20))
     sandbox.fail(Fault(**{**vars(fault), "method": "PATCH"}))
-    synced.sync(status=1)
+    trial.sync(status=1)
     # Pendo did it, and the ledger does not know.
     assert members(sandbox) == names(5, 20)
-    assert set(synced.statuses("trial").values()) <= {"delivered", "rejected"}
+    assert set(trial.statuses("trial").values()) <= {"delivered", "rejected"}
     sandbox.clear_faults()
-    synced.build("trial", ids(5, 12))
-    assert synced.sync().result()["status"] == "success"
+    trial.build("trial", ids(5, 12))
+    assert trial.sync().result()["status"] == "success"
     assert members(sandbox) == names(5, 12)
-    assert synced.sync().result()["planned"] == planned(unchanged=7)
+    assert trial.sync().planned == planned(unchanged=7)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_died_in_mid_call(synced: SmallProject, sandbox: Sandbox, when: Any) -> None:
-    synced.build("trial", ids(5, 20))
+def test_a_run_that_died_in_mid_call(trial, sandbox, when):
+    trial.build("trial", ids(5, 20))
     sandbox.fail(Fault("hang", when=when, method="PATCH", seconds=30))
     run = start()
     wait_until_hit(sandbox)
     run.send_signal(signal.SIGKILL)
     run.communicate()
     assert run.returncode == -signal.SIGKILL
-    synced.build("trial", ids(7, 15))
+    trial.build("trial", ids(7, 15))
     sandbox.forget_requests()
-    assert synced.sync().result()["status"] == "success"
+    assert trial.sync().result()["status"] == "success"
     assert members(sandbox) == names(7, 15)
     # Whatever happened, one call puts it right.
     assert calls(sandbox) == ["PUT /segment-1"]
-    assert synced.sync().result()["planned"] == planned(unchanged=8)
+    assert trial.sync().planned == planned(unchanged=8)
 
 
-def test_a_run_that_was_asked_to_end_leaves_no_doubt(synced: SmallProject, sandbox: Sandbox) -> None:
-    synced.annotate("trial", {**TRIAL, "batch_size": 5})
-    synced.build("trial", ids(10, 20))
+def test_a_run_that_was_asked_to_end_leaves_no_doubt(trial, sandbox):
+    trial.annotate("trial", {**TRIAL, "batch_size": 5})
+    trial.build("trial", ids(10, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=1))
     run = start()
     wait_until_hit(sandbox)
     run.send_signal(signal.SIGTERM)
     run.communicate()
-    assert run.returncode == 1
-    assert len(writes(sandbox.requests)) == 1
+    assert (run.returncode, len(writes(sandbox.requests))) == (1, 1)
     sandbox.forget_requests()
-    synced.sync()
-    assert calls(sandbox) == ["PATCH /segment-1/visitor"] * 3
-    assert members(sandbox) == names(10, 20)
+    trial.sync()
+    assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))
 
 
-def test_an_upload_that_a_dead_run_made_is_taken_over(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_upload_that_a_dead_run_made_is_taken_over(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     sandbox.fail(Fault("reset", when="after", method="POST", path=UPLOAD))
     sandbox.fail(Fault(status=500, method="GET", path="/segment$", times=None))
@@ -140,37 +102,33 @@ def test_an_upload_that_a_dead_run_made_is_taken_over(project: SmallProject, san
     sandbox.clear_faults()
     project.build("trial", ids(3, 12))
     project.sync()
-    assert len(sandbox.segments) == 1
-    assert members(sandbox) == names(3, 12)
+    assert (len(sandbox.segments), members(sandbox)) == (1, names(3, 12))
 
 
 @pytest.mark.parametrize("unique", [False, True])
 @pytest.mark.parametrize("times", [1, 2])
-def test_an_upload_without_an_answer_is_not_made_twice(
-    project: SmallProject, sandbox: Sandbox, unique: bool, times: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_upload_without_an_answer_is_not_made_twice(project, sandbox, unique, times, monkeypatch):
     monkeypatch.setenv("PENDO_RETRIES", "3")
     sandbox.switches = sandbox.switches.with_changes({"segment_names_unique": unique})
     sandbox.fail(Fault("reset", when="before", method="POST", path=UPLOAD))
     sandbox.fail(Fault(status=502, when="after", method="POST", path=UPLOAD, times=times))
     project.model("trial", TRIAL, ids(10))
     assert project.sync().result()["delivered"] == 10
-    assert len(sandbox.segments) == 1
-    assert members(sandbox) == names(10)
+    assert (len(sandbox.segments), members(sandbox)) == (1, names(10))
     assert [call for call in calls(sandbox) if call.startswith("DELETE")] == []
 
 
-def test_a_limit_on_a_segment_made_anew(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_a_limit_on_a_segment_made_anew(trial, sandbox):
     """The ledger still tells of the members of the segment that is gone."""
     delete_in_pendo(sandbox, "segment-1")
-    assert synced.sync("--limit", "3").result()["delivered"] == 3
+    assert trial.sync("--limit", "3").result()["delivered"] == 3
     assert len(members(sandbox, "segment-2")) == 3
-    synced.sync()
+    trial.sync()
     assert members(sandbox, "segment-2") == names(10)
-    assert synced.sync().result()["planned"] == planned(unchanged=10)
+    assert trial.sync().planned == planned(unchanged=10)
 
 
-def test_a_limit_on_a_first_run_and_on_a_full_refresh(project: SmallProject, sandbox: Sandbox) -> None:
+def test_a_limit_on_a_first_run_and_on_a_full_refresh(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     assert project.sync("--limit", "4").result()["delivered"] == 4
     assert len(members(sandbox)) == 4
@@ -179,32 +137,30 @@ def test_a_limit_on_a_first_run_and_on_a_full_refresh(project: SmallProject, san
     assert members(sandbox) == names(10)
     sandbox.forget_requests()
     project.sync("--full-refresh", "--limit", "2")
-    assert calls(sandbox) == ["PATCH /segment-1/visitor"]
-    assert members(sandbox) == names(10)
+    assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"], names(10))
 
 
-def test_a_name_and_back_again(synced: SmallProject, sandbox: Sandbox) -> None:
-    synced.annotate("trial", {**TRIAL, "segment": "Other"})
-    synced.build("trial", ids(3, 8))
-    synced.sync()
+def test_a_name_and_back_again(trial, sandbox):
+    trial.annotate("trial", {**TRIAL, "segment": "Other"})
+    trial.build("trial", ids(3, 8))
+    trial.sync()
     assert (members(sandbox), members(sandbox, "segment-2")) == (names(10), names(3, 8))
-    synced.annotate("trial", TRIAL)
-    synced.sync()
+    trial.annotate("trial", TRIAL)
+    trial.sync()
     assert (members(sandbox), members(sandbox, "segment-2")) == (names(3, 8), names(3, 8))
     assert len(sandbox.segments) == 2
 
 
-def test_a_ledger_that_somebody_dropped(synced: SmallProject, sandbox: Sandbox) -> None:
-    synced.sql("drop table main_pendo.trial__ledger")
-    synced.build("trial", ids(4, 12))
+def test_a_ledger_that_somebody_dropped(trial, sandbox):
+    trial.sql("drop table main_pendo.trial__ledger")
+    trial.build("trial", ids(4, 12))
     sandbox.forget_requests()
-    synced.sync()
-    assert calls(sandbox) == ["PUT /segment-1"]
-    assert members(sandbox) == names(4, 12)
+    trial.sync()
+    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(4, 12))
 
 
-def test_an_empty_model_and_members_in_doubt(project: SmallProject, sandbox: Sandbox) -> None:
-    sandbox.add_segment("Trial", ["stranger"])
+def test_an_empty_model_and_members_in_doubt(project, sandbox):
+    sandbox.add_segment(NAME, ["stranger"])
     project.model("trial", TRIAL, ids(0))
     assert project.sync().result()["status"] == "success"
     assert members(sandbox) == []
@@ -216,48 +172,43 @@ def test_an_empty_model_and_members_in_doubt(project: SmallProject, sandbox: San
     assert members(sandbox) == names(3)
 
 
-def test_an_empty_model_after_its_segment_is_gone(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_an_empty_model_after_its_segment_is_gone(trial, sandbox):
     delete_in_pendo(sandbox, "segment-1")
-    synced.build("trial", ids(0))
-    result = synced.sync().result()
+    trial.build("trial", ids(0))
+    result = trial.sync().result()
     assert result["planned"] == planned(removed=10)
     assert "a segment needs a visitor" in result["message"]
     assert sandbox.segments == {}
-    synced.build("trial", ids(2))
-    synced.sync()
+    trial.build("trial", ids(2))
+    trial.sync()
     assert members(sandbox, "segment-2") == names(2)
 
 
-def test_max_changes_counts_new_members_only(synced: SmallProject, sandbox: Sandbox) -> None:
+def test_max_changes_counts_new_members_only(trial, sandbox):
     """A replacement sends all members again, which changes nothing for them."""
-    synced.annotate("trial", {**TRIAL, "max_changes": "20%"})
+    trial.annotate("trial", {**TRIAL, "max_changes": "20%"})
     delete_in_pendo(sandbox, "segment-1")
-    synced.build("trial", ids(12))
-    assert synced.sync().result()["status"] == "success"
+    trial.build("trial", ids(12))
+    assert trial.sync().result()["status"] == "success"
     assert members(sandbox, "segment-2") == names(12)
-    synced.build("trial", ids(15))
-    assert "blocked: 3 added" in synced.sync(status=1).result()["message"]
+    trial.build("trial", ids(15))
+    assert "blocked: 3 added" in trial.sync(status=1).result()["message"]
 
 
-def test_a_segment_deleted_in_mid_run_ends_it(synced: SmallProject, sandbox: Sandbox) -> None:
-    synced.build("trial", ids(4000))
+def test_a_segment_deleted_in_mid_run_ends_it(trial, sandbox):
+    trial.build("trial", ids(4000))
     sandbox.fail(Fault(status=404, method="PATCH", times=None))
-    result = synced.sync(status=1).result()
+    result = trial.sync(status=1).result()
     assert "is gone" in result["message"]
     # Nothing is sent in halves to a segment that is not there.
     assert len(writes(sandbox.requests)) <= 4
     sandbox.clear_faults()
-    synced.sync()
+    trial.sync()
     assert members(sandbox) == names(4000)
 
 
-# Visitors that Pendo does not take.
-
-
 @pytest.mark.parametrize("error_bodies", ["text", "json", "empty"])
-def test_visitors_that_pendo_does_not_know_may_be_refused(
-    project: SmallProject, sandbox: Sandbox, error_bodies: str
-) -> None:
+def test_visitors_that_pendo_does_not_know_may_be_refused(project, sandbox, error_bodies):
     """One stranger makes Pendo refuse an upload as a whole, and the operation of a patch."""
     sandbox.switches = sandbox.switches.with_changes(
         {"segment_unknown_visitors": "refuse", "error_bodies": error_bodies}
@@ -265,27 +216,24 @@ def test_visitors_that_pendo_does_not_know_may_be_refused(
     sandbox.add_visitors(names(40))
     known = ids(20)
     project.model("trial", TRIAL, f"{known} union all select 'stranger'")
-    result = project.sync(status=1).result()
-    assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 20, 1)
-    assert members(sandbox) == names(20)
-    assert project.statuses("trial")["stranger"] == "rejected"
+    assert project.sync(status=1).outcome == ("partial", 20, 0, 1)
+    assert (members(sandbox), project.statuses("trial")["stranger"]) == (names(20), "rejected")
     project.build("trial", f"{ids(5, 30)} union all select 'stranger' union all select 'another'")
     result = project.sync(status=1).result()
-    assert (result["delivered"], result["rejected"]) == (15, 2)
-    assert members(sandbox) == names(5, 30)
+    assert (result["delivered"], result["rejected"], members(sandbox)) == (15, 2, names(5, 30))
     sandbox.add_visitors(["stranger", "another"])
     project.sync()
     assert members(sandbox) == sorted([*names(5, 30), "another", "stranger"])
 
 
-def test_an_upload_that_is_refused_whatever_it_holds_ends_soon(project: SmallProject, sandbox: Sandbox) -> None:
+def test_an_upload_that_is_refused_whatever_it_holds_ends_soon(project, sandbox):
     project.model("trial", TRIAL, ids(4000))
     sandbox.fail(Fault(status=400, body="no segments in this plan", method="POST", path=UPLOAD, times=None))
     assert "no segments in this plan" in project.sync(status=1).result()["message"]
     assert len(writes(sandbox.requests)) < 25
 
 
-def test_too_many_for_one_call_are_sent_once_each(project: SmallProject, sandbox: Sandbox) -> None:
+def test_too_many_for_one_call_are_sent_once_each(project, sandbox):
     """Half of them with the upload, the rest in patches; nobody twice."""
     sandbox.switches = sandbox.switches.with_changes({"max_segment_visitors": 2_000})
     project.model("trial", TRIAL, ids(3000))
@@ -301,13 +249,11 @@ def test_too_many_for_one_call_are_sent_once_each(project: SmallProject, sandbox
     assert sorted(uploaded + patched) == members(sandbox) == names(3000)
 
 
-def test_two_syncs_of_one_segment(project: SmallProject, sandbox: Sandbox) -> None:
+def test_two_syncs_of_one_segment(project, sandbox):
     """Each would throw the other's members out."""
     project.model("trial", TRIAL, ids(3))
     project.model("second", TRIAL, ids(5, 9))
     for command in ("check", "plan", "sync"):
         output = project.run(command).expect(2).output
-        assert "second" in output
-        assert "trial" in output
-        assert "both fill the segment Trial" in output
+        expect_in(output, "second", "trial", "both fill the segment Trial")
     assert sandbox.segments == {}

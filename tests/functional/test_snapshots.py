@@ -17,30 +17,21 @@ from harness import (
     Project,
     build_once,
     custom,
+    enter,
+    project_yaml,
     run_cli,
-    run_dbt_commands,
     sent_events,
     sent_ids,
+    write_files,
     writes,
 )
 
 from dbt_pendo.sandbox import Sandbox
 
-PROJECT = """\
-name: snapped
-version: "1.0.0"
-config-version: 2
-profile: small
-on-run-end: ["{{ dbt_pendo.publish(results) }}"]
-"""
+PROJECT = project_yaml("snapped", 'on-run-end: ["{{ dbt_pendo.publish(results) }}"]')
 VERSIONS = {
-    "name": "versions",
-    "object": "track_event",
-    "event": "Plan changed",
-    "event_id": "dbt_scd_id",
-    "visitor_id": "id",
-    "timestamp": "dbt_valid_from",
-    "properties": {"plan": "plan"},
+    **{"name": "versions", "object": "track_event", "event": "Plan changed", "event_id": "dbt_scd_id"},
+    **{"visitor_id": "id", "timestamp": "dbt_valid_from", "properties": {"plan": "plan"}},
 }
 TRIAL = {"name": "trial", "object": "segment", "segment": "Trial", "visitor_id": "id"}
 # As dbt 1.8 has them. JSON is Jinja, too.
@@ -78,11 +69,7 @@ class Snapped(Project):
 
     def take(self, *days: int) -> None:
         """Takes the snapshots of some days."""
-        run_dbt_commands(
-            [["snapshot", "--profiles-dir", ".", "--vars", json.dumps({"day": day})] for day in days],
-            cwd=self.folder,
-            env={"SMALL_DUCKDB_PATH": self.database.name},
-        )
+        self.dbt(*(f"snapshot --vars 'day: {day}'" for day in days))
 
     def planned(self, *args: str) -> dict[str, tuple[int, int]]:
         """What a plan would send of each sync, and how many of its rows are invalid."""
@@ -92,24 +79,19 @@ class Snapped(Project):
 
 
 def write_project(folder: Path) -> Snapped:
-    (folder / "snapshots").mkdir()
-    (folder / "models").mkdir()
     (folder / "dbt_packages").mkdir()
     (folder / "dbt_packages" / "dbt_pendo").symlink_to(REPOSITORY, target_is_directory=True)
-    (folder / "packages.yml").write_text(f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n")
-    (folder / "dbt_project.yml").write_text(PROJECT)
-    (folder / "profiles.yml").write_text(SMALL_PROFILE)
-    for name, sql in IN_SQL.items():
-        (folder / "snapshots" / f"{name}.sql").write_text(sql)
     days = [" union all ".join(f"select '{key}' as id, '{plan}' as plan" for key, plan in day.items()) for day in DAYS]
     model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[var('day')] }}}}"
-    (folder / "models" / "people_now.sql").write_text(model)
     common = {"schema": "main", "unique_key": "id", "strategy": "check", "check_cols": ["plan"]}
     declared = [
         {"name": name, "relation": "ref('people_now')", "config": {**common, **config, "meta": {"pendo": PEOPLE}}}
         for name, config in IN_YAML.items()
     ]
-    (folder / "snapshots" / "in_yaml.yml").write_text(json.dumps({"snapshots": declared}))
+    files = {f"snapshots/{name}.sql": sql for name, sql in IN_SQL.items()}
+    files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/people_now.sql": model}
+    files |= {"packages.yml": f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n"}
+    write_files(folder, {**files, "snapshots/in_yaml.yml": json.dumps({"snapshots": declared})})
     return Snapped(folder, folder / "small.duckdb")
 
 
@@ -134,17 +116,13 @@ def snapped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Snapped:
     """The project on its last day, or on the day that a test names; Pendo knows everybody."""
-    folder = tmp_path / "snapped"
-    shutil.copytree(built_days[getattr(request, "param", 2)], folder, symlinks=True)
-    monkeypatch.setenv("SMALL_DUCKDB_PATH", str(folder / "small.duckdb"))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b", "c", "d", "e"])
-    return Snapped(folder, folder / "small.duckdb")
+    day = getattr(request, "param", 2)
+    return enter(built_days[day], tmp_path / "snapped", monkeypatch, Snapped, without=["logs"])
 
 
-def test_the_current_rows_are_planned_and_events_have_every_version(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_the_current_rows_are_planned_and_events_have_every_version(snapped, sandbox):
     assert {result["status"] for result in snapped.check().json["results"]} == {"success"}
     visitors = dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (4, 0))
     assert snapped.planned() == {**visitors, "other.versions": (7, 0)}
@@ -157,7 +135,7 @@ def test_the_current_rows_are_planned_and_events_have_every_version(snapped: Sna
 
 
 @pytest.mark.parametrize("sync", VISITOR_SYNCS)
-def test_what_pendo_holds_is_compared_with_the_current_rows(snapped: Snapped, sandbox: Sandbox, sync: str) -> None:
+def test_what_pendo_holds_is_compared_with_the_current_rows(snapped, sandbox, sync):
     snapped.sync("--select", sync)
     held = {key: values for key, values in custom(sandbox.visitors).items() if values}
     assert held == {key: {"plan": plan} for key, plan in NOW.items()}
@@ -175,7 +153,7 @@ def test_what_pendo_holds_is_compared_with_the_current_rows(snapped: Snapped, sa
 
 
 @pytest.mark.parametrize("snapped", [0], indirect=True)
-def test_a_change_is_sent_and_who_was_deleted_has_left(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_a_change_is_sent_and_who_was_deleted_has_left(snapped, sandbox):
     snapped.sync()
     snapped.take(1)
     results = {result["sync"]: result for result in snapped.sync().json["results"]}
@@ -191,18 +169,18 @@ def test_a_change_is_sent_and_who_was_deleted_has_left(snapped: Snapped, sandbox
     assert snapped.planned() == {**dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (2, 0)), "other.versions": (2, 0)}
 
 
-def test_what_dbt_publishes_says_which_rows_are_current(snapped: Snapped) -> None:
+def test_what_dbt_publishes_says_which_rows_are_current(snapped):
     assert snapped.planned("--published") == snapped.planned()
 
 
-def test_what_an_older_package_has_published_does_not_say_so(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_what_an_older_package_has_published_does_not_say_so(snapped, sandbox):
     snapped.sql("delete from main_pendo.pendo_builds where action = 'snapshot'")
     ended = run_cli("sync", "--published").expect(0)
     assert ended.stdout.count("upgrade the package in packages.yml") == len(VISITOR_SYNCS) + 2
     assert writes(sandbox.requests) == []
 
 
-def test_a_table_that_is_no_snapshot_of_dbts(snapped: Snapped, sandbox: Sandbox) -> None:
+def test_a_table_that_is_no_snapshot_of_dbts(snapped, sandbox):
     snapped.sql("alter table main.in_sql rename column dbt_valid_to to until")
     ended = run_cli("sync", "--select", "in_sql").expect(2)
     assert "snapshots/in_sql.sql: in_sql: " in ended.output

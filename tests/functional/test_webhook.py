@@ -17,10 +17,8 @@ from typing import Any
 
 import pytest
 import requests
-from dbt_cloud import DbtCloud, Run, Step
-from harness import REPOSITORY, Project, custom, writes
-
-from dbt_pendo.sandbox import Sandbox
+from dbt_cloud import Run, Step
+from harness import REPOSITORY, Project, custom, expect_in, writes
 
 SECRET = "the-webhook's-secret"
 SERVE = """\
@@ -99,17 +97,14 @@ def runs(project: Project) -> int:
     return len(project.sql("select distinct run_id from main_pendo.pendo_runs"))
 
 
-def test_what_is_not_signed_or_no_event_changes_nothing(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path
-) -> None:
+def test_what_is_not_signed_or_no_event_changes_nothing(in_cloud, dbt_cloud, sandbox, folder):
     good = json.dumps(event()).encode()
     of_another = hmac.new(b"another secret", good, hashlib.sha256).hexdigest()
     of_another_body = hmac.new(SECRET.encode(), good + b" ", hashlib.sha256).hexdigest()
     with receiver() as url:
         for signature in ("", "x", "ä".encode().decode("latin-1"), of_another, of_another_body, f"Bearer {SECRET}"):
             assert post(url, good, signature) == 401
-        assert requests.get(url, timeout=10).status_code == 400
-        assert post(url, b" " * 100_001) == 413
+        assert (requests.get(url, timeout=10).status_code, post(url, b" " * 100_001)) == (400, 413)
         for body in (
             *(b"", b"{", b"\xff", b"[]", b"1", b"null", b"[" * 50_000),
             *({}, {**event(), "data": None}, {**event(), "data": {}}),
@@ -119,14 +114,10 @@ def test_what_is_not_signed_or_no_event_changes_nothing(
             assert post(url, body) == 400, body
         assert post(url, event(kind="job.run.started")) == 200
         assert post(url, event(kind="job.run.errored")) == 200
-    assert events(folder) == []
-    assert dbt_cloud.calls == []
-    assert sandbox.requests == []
+    assert (events(folder), dbt_cloud.calls, sandbox.requests) == ([], [], [])
 
 
-def test_an_event_that_comes_again_and_again_syncs_once(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path, built_in_cloud: Path
-) -> None:
+def test_an_event_that_comes_again_and_again_syncs_once(in_cloud, dbt_cloud, sandbox, folder, built_in_cloud):
     steps = built_in_cloud / "steps"
     dbt_cloud.runs.append(Run(123, [Step("Invoke dbt with `dbt run`", steps / "run")]))
     with receiver() as url:
@@ -142,18 +133,14 @@ def test_an_event_that_comes_again_and_again_syncs_once(
         # Whoever comes last holds the lock last: when another event is done, nothing is left to wait for.
         assert post(url, event(event_id="wev_2", run_id="124")) == 202
         wait_for(folder, size=len("done"))
-    assert custom(sandbox.visitors) == SYNCED
-    assert runs(in_cloud) == 1
+    assert (custom(sandbox.visitors), runs(in_cloud)) == (SYNCED, 1)
     asked = [call.path for call in dbt_cloud.calls if call.path.endswith("/123/")]
     assert len(asked) == 1
     log = (folder / "log").read_text()
-    assert "Found 3 syncs in run 123 of dbt Cloud (step 4: dbt run)" in log
-    assert "There is no run 124" in log
+    expect_in(log, "Found 3 syncs in run 123 of dbt Cloud (step 4: dbt run)", "There is no run 124")
 
 
-def test_an_event_whose_sync_failed_is_taken_again(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path, built_in_cloud: Path
-) -> None:
+def test_an_event_whose_sync_failed_is_taken_again(in_cloud, dbt_cloud, sandbox, folder, built_in_cloud):
     with receiver() as url:
         assert post(url, event()) == 202
         wait_for(folder, size=None)
@@ -165,9 +152,7 @@ def test_an_event_whose_sync_failed_is_taken_again(
     assert custom(sandbox.visitors) == SYNCED
 
 
-def test_what_a_restart_cut_off_is_done_by_the_next_receiver(
-    in_cloud: Project, dbt_cloud: DbtCloud, sandbox: Sandbox, folder: Path, built_in_cloud: Path
-) -> None:
+def test_what_a_restart_cut_off_is_done_by_the_next_receiver(in_cloud, dbt_cloud, sandbox, folder, built_in_cloud):
     dbt_cloud.runs.append(Run(123, [Step("Invoke dbt with `dbt run`", built_in_cloud / "steps" / "run")]))
     folder.mkdir()
     (folder / "123-of_a_receiver_that_was_killed").touch()
@@ -176,7 +161,7 @@ def test_what_a_restart_cut_off_is_done_by_the_next_receiver(
     assert custom(sandbox.visitors) == SYNCED
 
 
-def test_without_a_secret_it_does_not_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_secret_it_does_not_start(folder, monkeypatch):
     monkeypatch.setenv("DBT_CLOUD_WEBHOOK_SECRET", "")
     ended = subprocess.run(
         [sys.executable, "-c", "import webhook"], capture_output=True, text=True, check=False, timeout=30

@@ -12,26 +12,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from harness import Ended, clean_environment, project_yaml, run_dbt, write_files
 
 from dbt_pendo.sandbox import Request, Sandbox
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 
-PROJECT = """\
-name: lab
-version: "1.0.0"
-config-version: 2
-profile: lab
-models:
-  lab:
-    +materialized: table
-"""
 PROFILE = """\
 lab:
   target: dev
@@ -83,53 +74,14 @@ MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def clean_environment() -> dict[str, str]:
-    """This process's environment without anything that dbt or dbt-pendo reads."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "PYTEST_"))}
-
-
 def build_template(folder: Path) -> None:
     """Builds the project with dbt."""
-    (folder / "models").mkdir()
-    (folder / "dbt_project.yml").write_text(PROJECT)
-    (folder / "profiles.yml").write_text(PROFILE)
-    declared = []
-    for name, (pendo, select) in MODELS.items():
-        (folder / "models" / f"{name}.sql").write_text(select)
-        declared.append({"name": name, "config": {"meta": {"pendo": pendo}}})
+    files = {f"models/{name}.sql": select for name, (_, select) in MODELS.items()}
+    declared = [{"name": name, "config": {"meta": {"pendo": pendo}}} for name, (pendo, _) in MODELS.items()]
     # JSON is YAML.
-    (folder / "models" / "_models.yml").write_text(json.dumps({"version": 2, "models": declared}))
-    ended = subprocess.run(
-        [sys.executable, "-c", "from dbt.cli.main import cli; cli()", "build", "--profiles-dir", "."],
-        cwd=folder,
-        env={**clean_environment(), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "LAB_DUCKDB_PATH": "lab.duckdb"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A run that has ended; a negative status is the signal that ended it."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def output(self) -> str:
-        return self.stdout + self.stderr
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-    def expect(self, status: int) -> Ended:
-        assert self.status == status, f"ended with {self.status}:\n{self.output}"
-        assert "Traceback" not in self.output
-        return self
+    files |= {"models/_models.yml": json.dumps({"version": 2, "models": declared}), "profiles.yml": PROFILE}
+    write_files(folder, {**files, "dbt_project.yml": project_yaml("lab", profile="lab")})
+    run_dbt("build", cwd=folder, env={"LAB_DUCKDB_PATH": "lab.duckdb"})
 
 
 class Started:
@@ -155,7 +107,7 @@ class Started:
     def wait(self) -> Ended:
         answer = self._forker.order({"wait": self.pid})
         stdout, stderr = (path.read_text(encoding="utf-8", errors="replace") for path in self._outputs)
-        return Ended(answer["status"], stdout, stderr)
+        return Ended((), answer["status"], stdout, stderr)
 
 
 class Forker:
@@ -344,8 +296,3 @@ def events_of(request: Request) -> list[dict[str, Any]]:
     """The events of a request, which holds one or a list."""
     body = json.loads(request.body)
     return body if isinstance(body, list) else [body]
-
-
-def custom(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What each record holds of its own fields."""
-    return {record_id: dict(record["custom"]) for record_id, record in records.items()}

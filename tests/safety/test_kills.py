@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from lab import Lab, Started, custom, events_of, pendo
+from harness import custom
+from lab import Lab, Started, events_of, pendo
 
 from dbt_pendo.sandbox import Sandbox, Switches
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from lab import Lab, custom
+from harness import custom
+from lab import Lab
 
 from dbt_pendo.sandbox import Request
 

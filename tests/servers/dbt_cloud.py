@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import clean_environment
+from harness import SMALL_PROFILE, project_yaml, run_dbt, write_files
 
 from dbt_pendo.sandbox.exchange import Call, Reply
 from dbt_pendo.sandbox.server import Server
@@ -25,12 +23,7 @@ ACCOUNT = 4711
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run.
-
-    Attributes:
-        name: As dbt Cloud has it.
-        artifacts: The folder of its artifacts; None where it has left none.
-    """
+    """A step of a run."""
 
     name: str
     artifacts: Path | None = None
@@ -57,17 +50,12 @@ class Run:
 
 @dataclass
 class DbtCloud:
-    """An account of dbt Cloud.
-
-    Attributes:
-        runs: Its runs, in no order.
-        lists_steps: Whether a run's answer has its steps: "yes", "no", or "refused" for a 400.
-        faults: Answers to the next calls, in place of the right ones.
-        calls: What was asked so far.
-    """
+    """An account of dbt Cloud."""
 
     runs: list[Run] = field(default_factory=list)
+    # Whether a run's answer has its steps: "yes", "no", or "refused" for a 400.
     lists_steps: str = "yes"
+    # Answers to the next calls, in place of the right ones.
     faults: list[Reply] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
@@ -175,53 +163,33 @@ MODELS = {
     "tested": "select 'c' as id, cast(null as varchar) as plan",
     "broken": "select case when {{ env_var('CLOUD_BREAKS') }} then error('no luck') else 'd' end as id, 'pro' as plan",
 }
-# Each ends in a folder of its own, `target` after it: (folder, breaks, arguments).
+# Each ends in a folder of its own, `target` after it: folder, breaks, command.
 COMMANDS = (
-    ("build", True, ["build"]),
-    ("build_docs", True, ["docs", "generate"]),
-    ("seed", False, ["seed"]),
-    ("run", False, ["run"]),
-    ("test", False, ["test"]),
-    ("docs", False, ["docs", "generate"]),
-    ("people", False, ["run", "--select", "people"]),
-    ("not_people", False, ["run", "--exclude", "people"]),
+    ("build", True, "build"),
+    ("build_docs", True, "docs generate"),
+    ("seed", False, "seed"),
+    ("run", False, "run"),
+    ("test", False, "test"),
+    ("docs", False, "docs generate"),
+    ("people", False, "run --select people"),
+    ("not_people", False, "run --exclude people"),
 )
-INVOKE = """\
-import json, os, shutil, sys
-from dbt.cli.main import dbtRunner
-for folder, breaks, arguments in json.loads(sys.argv[1]):
-    os.environ["CLOUD_BREAKS"] = str(breaks).lower()
-    dbtRunner().invoke(["--no-partial-parse", *arguments, "--profiles-dir", "."])
-    os.mkdir("steps/" + folder)
-    for name in ("manifest.json", "run_results.json"):
-        shutil.copy("target/" + name, "steps/" + folder)
-"""
 
 
-def build_artifacts(folder: Path, profile: str) -> None:
+def build_artifacts(folder: Path) -> None:
     """Runs each command with real dbt, one after another, and keeps what `target` holds after it."""
-    for name in ("models", "seeds", "steps"):
-        (folder / name).mkdir()
-    (folder / "dbt_project.yml").write_text(
-        "name: small\nversion: '1.0.0'\nconfig-version: 2\nprofile: small\nmodels: {small: {+materialized: table}}\n"
-    )
-    (folder / "profiles.yml").write_text(profile)
-    (folder / "seeds" / "plans.csv").write_text("id,plan\na,pro\nb,free\n")
-    (folder / "models" / "_models.yml").write_text(MODELS_YAML)
-    for name, sql in MODELS.items():
-        (folder / "models" / f"{name}.sql").write_text(sql)
-    environment = {
-        **clean_environment(),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-        "SMALL_DUCKDB_PATH": "small.duckdb",
+    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {
+        "dbt_project.yml": project_yaml("small"),
+        "profiles.yml": SMALL_PROFILE,
+        "models/_models.yml": MODELS_YAML,
     }
-    ended = subprocess.run(
-        [sys.executable, "-c", INVOKE, json.dumps(COMMANDS)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    write_files(folder, {**files, "seeds/plans.csv": "id,plan\na,pro\nb,free\n"})
+    for step, breaks, command in COMMANDS:
+        env = {"SMALL_DUCKDB_PATH": "small.duckdb", "CLOUD_BREAKS": str(breaks).lower()}
+        failed = step in ("build", "test")
+        run_dbt(f"--no-partial-parse {command}", cwd=folder, env=env, status=int(failed))
+        (folder / "steps" / step).mkdir(parents=True)
+        for name in ("manifest.json", "run_results.json"):
+            shutil.copy(folder / "target" / name, folder / "steps" / step)
     shutil.rmtree(folder / "target")

@@ -18,13 +18,7 @@ TAKEN = Reply(200, b"ok", "text/plain")
 
 
 class Endpoint:
-    """A receiver.
-
-    Attributes:
-        calls: The requests it got.
-        replies: What it answers to the next ones; after that it takes all.
-        hangs: Whether it answers at all.
-    """
+    """A receiver."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []

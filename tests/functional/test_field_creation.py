@@ -1,0 +1,198 @@
+"""`dbt-pendo fields --create`, and syncs that create their fields."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from harness import PEOPLE, PEOPLE_ROWS, custom, writes
+from test_fields import ROWS, fields, mapped, notes, states
+
+from dbt_pendo.sandbox import Fault, Switches
+
+MAPPING = {"plan": "plan", "Seat_Count": "seats", "mrr": "mrr", "active": "active", "since": "since"}
+TIER = {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "tier": "plan"}}
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"drop_underscores": True},
+    {"number_becomes": "integer"},
+    {"undocumented_replies": "json"},
+    {"existing_field": "refuse call"},
+    {"invalid_field_name": "skip"},
+    {"error_bodies": "empty"},
+]
+
+
+@pytest.mark.parametrize("switches", VARIANTS, ids=json.dumps)
+def test_missing_fields_are_created_with_the_type_of_the_column(project, sandbox, switches):
+    sandbox.switches = Switches().with_changes(switches)
+    sandbox.add_visitors(["a"])
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    seen = {"seen": {"column": "since", "group": "agent"}, "source": {"value": "dbt"}, "n": {"value": 3}}
+    project.model("people", mapped(**MAPPING, **seen), ROWS)
+    names = [*MAPPING, *seen]
+    assert states(fields(project, status=2)) == {"plan": "ok", **dict.fromkeys(names[1:], "missing")}
+    assert writes(sandbox.requests) == []
+    ended = fields(project, "--create")
+    assert states(ended) == {"plan": "ok", **dict.fromkeys(names[1:], "created")}
+    number = switches.get("number_becomes", "float")
+    seats = "seatcount" if switches.get("drop_underscores") else "seat_count"
+    told = {field["name"]: (field["group"], field["key"], field["type"]) for field in ended.result()["fields"]}
+    assert told == {
+        "plan": ("custom", "plan", "string"),
+        "Seat_Count": ("custom", seats, number),
+        "mrr": ("custom", "mrr", number),
+        "active": ("custom", "active", "boolean"),
+        "since": ("custom", "since", "time"),
+        "seen": ("agent", "seen", "time"),
+        "source": ("custom", "source", "string"),
+        "n": ("custom", "n", number),
+    }
+    assert len(writes(sandbox.requests)) == 2
+    # By now they are there, and a sync fills them.
+    assert set(states(fields(project, "--create")).values()) == {"ok"}
+    assert len(writes(sandbox.requests)) == 2
+    assert fields(project).json["unmapped"] == []
+    if number == "float":
+        assert project.sync().result()["delivered"] == 1
+        assert custom(sandbox.visitors)["a"][seats] == 3
+
+
+def test_a_sync_that_creates_its_fields_says_so(people, sandbox):
+    people.annotate("people", TIER)
+    assert states(fields(people)) == {"plan": "ok", "tier": "to create"}
+    assert writes(sandbox.requests) == []
+    people.check()
+    people.sync()
+    assert states(fields(people)) == {"plan": "ok", "tier": "ok"}
+
+
+def test_what_may_have_been_meant_is_said_of_new_fields_too(people, sandbox):
+    """`create_fields` makes a field of every slip: one of another group, or almost one that is there."""
+    sandbox.add_field("visitor", "agent", "tier", "string")
+    mapping = {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "tier": "plan", "plans": "plan", "x": "id"}}
+    people.annotate("people", mapping)
+    assert "`tier` is a new custom field. There is one in the group" in people.run("fields").expect(0).stdout
+    for args, state in (([], "to create"), (["--create"], "created")):
+        ended = fields(people, *args)
+        assert states(ended) == {"plan": "ok", "tier": state, "plans": state, "x": state}
+        assert {name: notes(ended)[name] for name in ("tier", "plans", "x")} == {
+            "tier": "`tier` is a new custom field. There is one in the group `agent`.",
+            "plans": "`plans` is a new custom field. Did you mean `plan`?",
+            "x": None,
+        }
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_names_no_field_can_be_created_under(people, sandbox, skip):
+    sandbox.switches = Switches(invalid_field_name="skip" if skip else "refuse call")
+    people.annotate("people", PEOPLE | {"fields": {"Prénom (1st)": "plan", "tier": "plan"}})
+    ended = fields(people, "--create", status=2)
+    # The others are created; what Pendo would refuse is never sent.
+    assert states(ended) == {"Prénom (1st)": "missing", "tier": "created"}
+    assert "write `Prenom_1st`" in notes(ended)["Prénom (1st)"]
+    assert [json.loads(request.body) for request in writes(sandbox.requests)] == [
+        [{"name": "tier", "displayname": "tier", "type": "string"}]
+    ]
+    # A sync that could not run creates nothing at all.
+    people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"Prénom (1st)": "plan", "rank": "plan"}})
+    sandbox.forget_requests()
+    for command in ("check", "sync"):
+        assert "write `Prenom_1st`" in people.run(command).expect(2).stdout
+    assert writes(sandbox.requests) == []
+
+
+def test_columns_no_field_can_be_created_for(people, sandbox):
+    people.build("people", "select 'a' as id, ['x'] as tags, 'x'::blob as raw, {'a': 1} as nested, true as yes")
+    mapping = {
+        "tags": "tags",
+        "raw": "raw",
+        "nested": "nested",
+        "flags": {"value": ["x", "y"]},
+        "since": {"column": "yes", "type": "time"},
+    }
+    people.annotate("people", PEOPLE | {"fields": mapping})
+    ended = fields(people, "--create", status=2)
+    assert states(ended) == {
+        "tags": "missing",
+        "raw": "mismatch",
+        "nested": "mismatch",
+        "flags": "missing",
+        "since": "mismatch",
+    }
+    assert "Pendo's API creates no list fields" in notes(ended)["tags"]
+    assert "column raw is blob, which the string field raw cannot hold" in notes(ended)["raw"]
+    assert writes(sandbox.requests) == []
+    people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"tags": "tags"}})
+    assert "creates no list fields" in people.run("check").expect(2).stdout
+    # In Pendo's pages one can.
+    sandbox.add_field("visitor", "custom", "tags", "list")
+    people.sync()
+    assert custom(sandbox.visitors)["a"] == {"tags": ["x"]}
+
+
+def test_a_field_pendo_left_out_is_no_field(people, sandbox):
+    """A 200 proves nothing: the schema is what counts."""
+    people.annotate("people", TIER)
+    sandbox.fail(Fault("status", status=200, body="{}", path="/schema/visitor/custom", times=2))
+    ended = fields(people, "--create", status=2)
+    assert states(ended) == {"plan": "ok", "tier": "missing"}
+    assert "took the request to create `tier`, and has no such field" in notes(ended)["tier"]
+    result = people.sync(status=2).result()
+    assert "took the request to create `tier`, and has no such field" in result["message"]
+    assert custom(sandbox.visitors) == {"a": {}, "b": {}}
+    # The next run may have more luck.
+    assert people.sync().result()["delivered"] == 2
+    assert custom(sandbox.visitors)["a"] == {"plan": "pro", "tier": "pro"}
+
+
+@pytest.mark.parametrize("existing", ["keep", "refuse call"])
+def test_an_answer_that_was_lost(people, sandbox, existing):
+    """Sent again, the call is about fields that exist by then, which a Pendo may refuse."""
+    sandbox.switches = Switches(existing_field=existing)
+    people.annotate("people", TIER)
+    sandbox.fail(Fault("close", when="after", path="/schema/visitor/custom"))
+    assert states(fields(people, "--create")) == {"plan": "ok", "tier": "created"}
+    people.sync()
+    assert custom(sandbox.visitors)["a"] == {"plan": "pro", "tier": "pro"}
+
+
+def test_a_field_somebody_else_made_meanwhile(people, sandbox):
+    """It spoils the call for its neighbours, once."""
+    sandbox.switches = Switches(existing_field="refuse call")
+    sandbox.add_field("visitor", "custom", "tier", "string")
+    people.annotate("people", PEOPLE | {"fields": {"tier": "plan", "rank": "plan"}})
+    # The first look at the schema is of before.
+    sandbox.fail(Fault("status", status=200, body='{"custom": {}}', path="/metadata/schema/visitor"))
+    assert states(fields(people, "--create")) == {"tier": "created", "rank": "created"}
+    calls = [json.loads(request.body) for request in writes(sandbox.requests)]
+    assert [[field["name"] for field in call] for call in calls] == [["tier", "rank"], ["rank"]]
+
+
+def test_creation_that_pendo_refuses(people, sandbox):
+    sandbox.switches = Switches(creatable_types=("string",))
+    people.build("people", "select 'a' as id, 'pro' as plan, 3 as seats")
+    seats = {"column": "seats", "group": "agent"}
+    people.annotate("people", PEOPLE | {"fields": {"tier": "plan", "seats": seats}})
+    ended = fields(people, "--create", status=1)
+    # What came before it is there.
+    assert states(ended) == {"tier": "ok", "seats": "missing"}
+    assert "does not create the agent fields seats" in ended.result()["message"]
+    assert len(writes(sandbox.requests)) == 2
+
+
+def test_two_syncs_that_want_the_same_field(people, sandbox):
+    for name in ("people", "more"):
+        people.model(name, PEOPLE | {"fields": {"Tier": "plan"}}, PEOPLE_ROWS)
+    ended = fields(people, "--create")
+    assert sorted(states(ended, sync)["Tier"] for sync in ("people", "more")) == ["created", "ok"]
+    assert len(writes(sandbox.requests)) == 1
+
+
+def test_names_that_pendo_makes_one_field_of(people, sandbox):
+    sandbox.switches = Switches(drop_underscores=True)
+    people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"Seat_Count": "plan", "seatcount": "plan"}})
+    result = people.sync(status=2).result()
+    assert "`seatcount` and `Seat_Count` are the same custom field, `seatcount`." in result["message"]
+    assert custom(sandbox.visitors) == {"a": {}, "b": {}}

@@ -1,0 +1,201 @@
+"""Odd ids and columns, and values of every type: sent as they are, or invalid with a reason."""
+
+from __future__ import annotations
+
+import json
+
+from harness import PEOPLE, add_fields, bodies, custom, epoch_ms, expect_in, planned, refuse, select, sent_ids
+
+from dbt_pendo.sandbox import Switches
+
+ODD_IDS = ["USR-1", "usr-1", "Usr-1", "o'brien", 'she said "hi"', "back\\slash", "line\nbreak", "carriage\rreturn"]
+ODD_IDS += ["tab\there", "{{ jinja }}", "{% raw %}", "{# gone #}", "emoji 🦆👩‍👩‍👧", "ünïcödé", "李美玲", "דנה"]
+ODD_IDS += ["percent%20s %s %(x)s", "semi;colon -- comment", "$1 ? :name", " leading and trailing ", "null", "0"]
+# The last two are the same letter in two spellings: two ids.
+ODD_IDS += ["a" * 300, "e\u0301", "\u00e9"]
+
+
+def odd_rows() -> str:
+    return select("id, plan", *((odd, f"plan of {odd}") for odd in ODD_IDS))
+
+
+def test_odd_ids_are_sent_as_they_are(project, plans):
+    known = [odd for at, odd in enumerate(ODD_IDS) if at % 3]
+    unknown = len(ODD_IDS) - len(known)
+    plans.add_visitors(known)
+    project.model("people", PEOPLE, odd_rows())
+    ended = project.sync()
+    assert (ended.planned, ended.outcome) == (planned(added=len(ODD_IDS)), ("success", len(known), unknown, 0))
+    assert sent_ids(plans.requests, "visitor") == sorted(ODD_IDS)
+    assert custom(plans.visitors) == {odd: {"plan": f"plan of {odd}"} for odd in known}
+    assert project.statuses("people") == {odd: "delivered" if odd in known else "missing" for odd in ODD_IDS}
+    # The ledger knows each of them again.
+    plans.forget_requests()
+    assert project.sync().planned["unchanged"] == len(known)
+    assert sent_ids(plans.requests, "visitor") == sorted(set(ODD_IDS) - set(known))
+
+
+def test_odd_ids_are_told_apart_by_halving(project, plans):
+    # Pendo refuses every call that holds one of these, and does not say which: only halving finds them.
+    plans.add_visitors(ODD_IDS)
+    bad = {odd for at, odd in enumerate(ODD_IDS) if at % 3 == 0}
+    for odd in bad:
+        refuse(plans, "", body_contains=f'"visitorId":{json.dumps(odd, ensure_ascii=False)}')
+    project.model("people", PEOPLE, odd_rows())
+    assert project.sync(status=1).outcome == ("partial", len(ODD_IDS) - len(bad), 0, len(bad))
+    assert project.keys("people", "rejected") == bad
+    assert {odd for odd, fields in custom(plans.visitors).items() if not fields} == bad
+
+
+def test_bad_keys_are_invalid(project, plans):
+    keys = ["a", "twice", "twice", None, "", "   ", "_PENDO_T_abc", "VISITOR-UNIQUE-ID", "visitor-unique-id"]
+    plans.add_visitors([key for key in keys if key])
+    project.model("people", PEOPLE, select("id, plan", *((key, "pro") for key in keys)))
+    ended = project.sync()
+    assert ended.planned == planned(added=2, invalid=7)
+    assert sent_ids(plans.requests, "visitor") == ["a", "visitor-unique-id"]
+    reasons = ("2 rows have this key (2, e.g. twice)", "an anonymous visitor id (2", "the key is empty (2)")
+    expect_in(ended.result()["message"], *reasons)
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("people")} == {
+        **dict.fromkeys(("a", "visitor-unique-id"), None),
+        "twice": "2 rows have this key",
+        **dict.fromkeys(("", "   "), "the key is empty"),
+        **dict.fromkeys(("_PENDO_T_abc", "VISITOR-UNIQUE-ID"), "an anonymous visitor id"),
+    }
+    # Account ids may look like that.
+    mapping = {"object": "account", "account_id": "id", "mode": "upsert", "fields": {"plan": "plan"}}
+    project.model("orgs", mapping, select("id, plan", ("_PENDO_T_abc", "pro")))
+    assert project.sync("--select", "orgs").outcome == ("success", 1, 0, 0)
+
+
+def test_a_key_that_was_doubled_for_a_while_is_sent_when_it_changed(project, plans):
+    plans.add_visitors(["a"])
+    project.model("people", PEOPLE, select("id, plan", ("a", "free")))
+    project.sync()
+    for plans_now, counts, held in (
+        (("free", "pro"), {"invalid": 2}, "free"),
+        (("free",), {"unchanged": 1}, "free"),
+        (("pro",), {"changed": 1}, "pro"),
+    ):
+        project.build("people", select("id, plan", *(("a", plan) for plan in plans_now)))
+        assert project.sync().planned == planned(**counts)
+        assert custom(plans.visitors) == {"a": {"plan": held}}
+
+
+def test_a_key_that_is_a_number(project, plans):
+    keys = {"1": "x", "9007199254740993": "y", "12": "z"}
+    plans.add_visitors(list(keys))
+    rows = " union all ".join(f"select {key}::bigint as id, '{plan}' as plan" for key, plan in keys.items())
+    project.model("people", PEOPLE, rows)
+    project.sync()
+    assert custom(plans.visitors) == {key: {"plan": plan} for key, plan in keys.items()}
+
+
+def test_a_row_whose_value_cannot_be_sent_is_invalid_and_its_neighbours_are_not(project, sandbox):
+    add_fields(sandbox, share="float", seats="integer", when="time", tags="list")
+    sandbox.add_visitors(list("abcdef"))
+    rows = """
+        select * from (values
+            ('a', 0.5::double, '3', '2026-01-02T03:04:05Z', ['x', 'y']),
+            ('b', 'nan'::double, '3', '2026-01-02T03:04:05Z', ['x']),
+            ('c', 'infinity'::double, '3', '2026-01-02T03:04:05Z', ['x']),
+            ('d', 0.5::double, 'three', '2026-01-02T03:04:05Z', ['x']),
+            ('e', 0.5::double, '9223372036854775808', '2026-01-02T03:04:05Z', ['x']),
+            ('f', 0.5::double, '-9223372036854775808', 'yesterday', ['x'])
+        ) rows(id, share, seats, "when", tags)"""
+    fields = {name: name for name in ("share", "seats", "when", "tags")}
+    project.model("people", {**PEOPLE, "fields": fields}, rows)
+    ended = project.sync()
+    assert (ended.planned, ended.outcome) == (planned(added=1, invalid=5), ("success", 1, 0, 0))
+    held = {"share": 0.5, "seats": 3, "when": epoch_ms("2026-01-02T03:04:05"), "tags": ["x", "y"]}
+    assert custom(sandbox.visitors)["a"] == held
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("people")} == {
+        "a": None,
+        "b": "share: not a number (NaN)",
+        "c": "share: infinite",
+        "d": "seats: 'three' is not a whole number",
+        "e": "seats: 9223372036854775808 does not fit into 64 bits",
+        "f": "when: 'yesterday' is not an ISO 8601 time",
+    }
+
+
+def test_values_become_what_pendos_schema_says(project, sandbox):
+    fields = {
+        "decimal": ("1.10::decimal(38, 10)", "float", 1.1),
+        "whole": ("12::decimal(38, 0)", "integer", 12),
+        "huge": ("9223372036854775807::bigint", "integer", 2**63 - 1),
+        "hugeint": ("9007199254740993::hugeint", "integer", 9007199254740993),
+        "text": ("42", "string", "42"),
+        "amount": ("1.50::decimal(10, 2)", "string", "1.50"),
+        "flag": ("'Yes'", "boolean", True),
+        "day": ("date '2026-02-28'", "time", epoch_ms("2026-02-28")),
+        "daytext": ("date '2026-02-28'", "string", "2026-02-28"),
+        "naive": ("timestamp '2026-02-28 23:59:59.999'", "time", epoch_ms("2026-02-28T23:59:59.999")),
+        "zoned": ("timestamptz '2026-02-28 23:59:59-05'", "time", epoch_ms("2026-03-01T04:59:59")),
+        "old": ("timestamp '1969-07-20 20:17:40'", "time", -14182940000),
+        "tags": ("['b', 'a', 'b']", "list", ["b", "a", "b"]),
+        "numbers": ("[1, 2]", "list", [1, 2]),
+        "any": ("1.25::decimal(5, 2)", "", 1.25),
+        "uuid": ("'6b1f0c1e-0000-4000-8000-000000000001'::uuid", "string", "6b1f0c1e-0000-4000-8000-000000000001"),
+        "blank": ("''", "string", ""),
+        "zero": ("0", "integer", 0),
+        "never": ("false", "boolean", False),
+    }
+    for name, (_, type_, _) in fields.items():
+        sandbox.add_field("visitor", "custom", name, type_)
+    sandbox.add_visitors(["a"])
+    columns = ", ".join(f"{sql} as c_{name}" for name, (sql, _, _) in fields.items())
+    mapping = {**PEOPLE, "fields": {name: f"c_{name}" for name in fields}}
+    project.model("people", mapping, f"select 'a' as id, {columns}")
+    assert project.sync().result()["message"] is None
+    held = {name: (type(value), value) for name, value in custom(sandbox.visitors)["a"].items()}
+    assert held == {name: (type(value), value) for name, (_, _, value) in fields.items()}
+
+
+def test_the_mapping_says_the_type(project, sandbox):
+    add_fields(sandbox, seats="", since="")
+    sandbox.add_visitors(["a"])
+    fields = {"seats": {"column": "seats", "type": "string"}, "since": {"column": "since", "type": "time"}}
+    project.model("people", {**PEOPLE, "fields": fields}, "select 'a' as id, 3 as seats, '2026-01-02' as since")
+    project.sync()
+    ((record,),) = bodies(sandbox.requests)
+    assert record["values"] == {"seats": "3", "since": "2026-01-02T00:00:00.000+00:00"}
+
+
+def test_pendos_key_is_found_whatever_the_case(project, sandbox):
+    sandbox.switches = Switches(drop_underscores=True)
+    sandbox.add_field("visitor", "custom", "Plan_Name", "string")
+    sandbox.add_visitors(["a"])
+    project.model("people", {**PEOPLE, "fields": {"Plan_Name": "plan"}}, select("id, plan", ("a", "pro")))
+    project.sync()
+    assert bodies(sandbox.requests) == [[{"visitorId": "a", "values": {"planname": "pro"}}]]
+
+
+def test_columns_whose_names_are_ours_or_odd(project, sandbox):
+    names = ["bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "status", "run_id"]
+    names += ["present", "copies", "logged_at", "select", "at", "Mixed Case", "semi;colon", "naïve"]
+    for at in range(len(names)):
+        sandbox.add_field("visitor", "custom", f"f{at}", "string")
+    sandbox.add_visitors(["a", "b"])
+
+    def rows(text: str) -> str:
+        columns = ", ".join(f"'{text} {at}' as \"{name}\"" for at, name in enumerate(names))
+        return f"select key as id, {columns} from (values ('a'), ('b')) keys(key)"
+
+    project.model("people", {**PEOPLE, "fields": {f"f{at}": name for at, name in enumerate(names)}}, rows("old"))
+    project.sync()
+    project.build("people", rows("new"))
+    assert project.sync().planned == planned(changed=2)
+    assert custom(sandbox.visitors)["b"] == {f"f{at}": f"new {at}" for at in range(len(names))}
+
+
+def test_limits_of_the_hash_of_a_row(project, sandbox):
+    """('ab', 'c') and ('a', 'bc'), null and text, '' and null are different rows."""
+    add_fields(sandbox, x="string", y="string")
+    sandbox.add_visitors(["a"])
+    project.model("people", {**PEOPLE, "fields": {"x": "x", "y": "y"}}, "select 'a' as id, 'ab' as x, 'c' as y")
+    project.sync()
+    for x, y in (("a", "bc"), ("a", None), (None, "a"), ("-", "a"), ("", "a"), ("1:a", None), ("null", None)):
+        project.sql("update main.people set x = ?, y = ?", [x, y])
+        assert project.sync().planned == planned(changed=1), (x, y)
+        assert custom(sandbox.visitors)["a"] == {n: v for n, v in (("x", x), ("y", y)) if v is not None}

@@ -1,0 +1,161 @@
+"""What dbt publishes of its builds, and how it gets along with the package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+from harness import PEOPLE, REPOSITORY, Project, run_cli
+from published import FAILED, SOUND, built_published, elsewhere, project, write_project  # noqa: F401 - fixtures
+
+
+def test_a_build_publishes_its_mapped_models_and_docs_nothing(project):
+    published = {row["model"]: row for row in project.published()}
+    assert (len(project.published()), published.keys()) == (len(published), SOUND | FAILED)
+    assert {row["invocation_id"] for row in published.values()} == {published["sound"]["invocation_id"]}
+    assert {row["command"] for row in published.values()} == {"build"}
+    statuses = {name: row["status"] for name, row in published.items()}
+    assert statuses == {**dict.fromkeys(SOUND, "success"), "broken": "error", "after_broken": "skipped"}
+    tests = json.loads(published["sound"]["tests"])
+    named = {name.split(".", 2)[2].rpartition(".")[0]: status for name, status in tests.items()}
+    assert named == dict.fromkeys(("unique_sound_id", "not_null_sound_id", "sound"), "pass")
+    assert list(json.loads(published["failed_test"]["tests"]).values()) == ["fail"]
+    assert published["versioned_v2"]["unique_id"] == "model.published.versioned.v2"
+    assert json.loads(published["by_column"]["column_mappings"]) == {"tariff": "plan"}
+    about = {"relation_name": '"small"."main"."snapped"', "materialized": "snapshot", "partial": None, "run_id": None}
+    assert {name: published["snapped"][name] for name in about} == about
+
+
+def test_a_manifest_and_what_was_published_are_the_same_syncs(project):
+    project.dbt("build", status=1)
+    published = {result["sync"]: result for result in project.plan("--published").json["results"]}
+    # A manifest has the ephemeral model as well, which dbt does not build.
+    by_manifest = {result["sync"]: result for result in project.plan(status=2).json["results"]}
+    assert "is ephemeral" in by_manifest.pop("passing")["message"]
+    assert published == by_manifest
+
+
+def test_what_a_command_has_built_and_no_more(project):
+    before = project.published()
+    project.dbt("parse --no-partial-parse", "compile", "show --select sound", "list", "test --select sound")
+    project.dbt("docs generate", "run --select plain", "build --select sound --exclude-resource-type model")
+    assert project.published() == before
+    # dbt names it as a source; no statement does.
+    assert '"pendo_builds"' not in project.log
+    project.dbt("run --select sound plain", "build --select untested sound --empty", "seed", "snapshot")
+    added = project.published()[len(before) :]
+    assert [(row["command"], row["model"], row["partial"]) for row in added] == [
+        ("run", "sound", None),
+        *(("build", "sound", "--empty"), ("build", "untested", "--empty")),
+        *(("seed", "seeded", None), ("snapshot", "snapped", None)),
+    ]
+    assert {row["status"] for row in added} == {"success"}
+
+
+def test_a_retry_publishes_what_it_has_mended(project):
+    before = len(project.published())
+    project.dbt("build --select broken+", status=1)
+    project.dbt("retry --vars 'mended: true'")
+    added = [(row["command"], row["model"], row["status"]) for row in project.published()[before:]]
+    assert added[:2] == [("build", "broken", "error"), ("build", "after_broken", "skipped")]
+    # dbt gives the command that it runs again.
+    assert added[2:] == [("build", "broken", "success"), ("build", "after_broken", "success")]
+
+
+def test_as_a_job_step_all_models_are_published_as_they_are(project):
+    before = len(project.published())
+    project.dbt("run-operation dbt_pendo.publish --no-partial-parse")
+    assert "nothing was published" not in project.log
+    added = {row["model"]: row for row in project.published()[before:]}
+    assert added.keys() == SOUND | FAILED | {"passing"}
+    assert {(row["command"], row["status"], row["tests"]) for row in added.values()} == {("run-operation", None, None)}
+    assert added["passing"]["relation_name"] is None
+
+
+def test_hostile_text_arrives_as_it_was_written(project):
+    text = "it's \"quoted\" back\\slash\n{{ jinja }} {% raw %} {# no #} $1 %s größe 🚀 \\' ; --"
+    # dbt renders YAML once; what looks like Jinja comes by a variable.
+    mapping = {**PEOPLE, "fields": {"plan": {"value": "{{ env_var('HOSTILE') }}"}}}
+    declared = {"models": [{"name": "hostile", "config": {"meta": {"pendo": mapping}}}]}
+    (project.folder / "models" / "hostile.yml").write_text(json.dumps(declared))
+    (project.folder / "models" / "hostile.sql").write_text("select 'sound' as id")
+    project.dbt("run --select hostile", HOSTILE=text)
+    (row,) = [row for row in project.published() if row["model"] == "hostile"]
+    assert json.loads(row["mapping"]) == {**PEOPLE, "fields": {"plan": {"value": text}}}
+
+
+def test_the_package_is_installed_from_git_and_parses_without_a_warning(tmp_path):
+    source, bare, folder = tmp_path / "source", tmp_path / "dbt-pendo.git", tmp_path / "project"
+    source.mkdir()
+    shutil.copy(REPOSITORY / "dbt_project.yml", source)
+    shutil.copytree(REPOSITORY / "macros", source / "macros")
+    author = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    for command in (["init", "-q"], ["add", "."], [*author, "commit", "-q", "-m", "x"], ["tag", "v1"]):
+        subprocess.run(["git", *command], cwd=source, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", source, bare], check=True)
+    project = write_project(folder)
+    project.settings("flags: {validate_macro_args: true}")
+    (folder / "packages.yml").write_text(f"packages: [{{git: {json.dumps(bare.as_uri())}, revision: v1}}]\n")
+    project.dbt("deps", "parse --warn-error --no-partial-parse", "run --select sound")
+    assert [row["model"] for row in project.published()] == ["sound"]
+
+
+def test_where_the_schema_is_named_both_find_it(project, elsewhere, monkeypatch):
+    # How the project quotes its own names is nothing to dbt-pendo's.
+    project.settings("vars: {dbt_pendo: {schema: of_the_project}}\nquoting: {identifier: false}")
+    project.dbt("run --select sound")
+    assert '"of_the_project"."pendo_builds"' in project.log
+    # The environment wins.
+    project.dbt("run --select sound", DBT_PENDO_SCHEMA="of_the_environment")
+    assert len(project.published("of_the_project")) == len(project.published("of_the_environment")) == 1
+    plan = ("plan", "--published", "--project-dir", str(project.folder))
+    assert "in of_the_project.pendo_builds" in run_cli(*plan).expect(0).stdout
+    monkeypatch.setenv("DBT_PENDO_SCHEMA", "of_the_environment")
+    assert "in of_the_environment.pendo_builds" in run_cli(*plan).expect(0).stdout
+
+
+def test_dbts_run_goes_on_whatever_happens(project):
+    """Nothing can be published, a line says so, and what the user's own hooks have done is done."""
+    write_hooks(project, "create table if not exists hooks (x varchar)", "insert into hooks values ('before')")
+    told = "dbt_pendo: nothing was published to pendo_builds; if the warehouse refused it, dbt's log says why."
+    project.sql("drop table main_pendo.pendo_builds; create table main_pendo.pendo_builds as select 1 as x")
+    # What is wrong may be in the macro as well as in the warehouse.
+    no_settings = "--vars 'dbt_pendo: [no, mapping]'"
+    project.dbt("build --select sound", f"run --select sound {no_settings}", "run-operation dbt_pendo.publish")
+    assert project.log.count(told) == 3
+    assert "does not have a column with name" in project.log
+    project.sql("drop schema main_pendo cascade")
+    project.dbt("build --select sound")
+    assert ([row["model"] for row in project.published()], project.log.count(told)) == (["sound"], 3)
+    assert project.sql("select x from hooks") == [("before",), ("after",)] * 3
+
+
+def test_what_the_hook_leaves_out_is_not_published(project):
+    path = project.folder / "dbt_project.yml"
+    path.write_text(path.read_text().replace("publish(results) }}", "publish(results) if target.name == 'other' }}"))
+    before = len(project.published())
+    project.dbt("run --select sound", "run --select sound --target other")
+    assert len(project.published()) == before
+    assert [row["model"] for row in project.published("other_pendo")] == ["sound"]
+
+
+def test_publishing_costs_one_statement(project):
+    run = "run --select sound untested --log-path"
+    project.dbt(f"{run} with")
+    settings = (project.folder / "dbt_project.yml").read_text()
+    (project.folder / "dbt_project.yml").write_text(settings.replace("on-run-end", "on-run-start"))
+    project.dbt(f"{run} without")
+    with_it, without = (
+        (project.folder / name / "dbt.log").read_text(encoding="utf-8").count("SQL status: ")
+        for name in ("with", "without")
+    )
+    assert with_it == without + 1
+
+
+def write_hooks(project: Project, *before: str) -> None:
+    """Puts hooks of the user's around ours."""
+    path = project.folder / "dbt_project.yml"
+    publish = "{{ dbt_pendo.publish(results) }}"
+    hooks = json.dumps([*before, publish, "insert into hooks values ('after')"])
+    path.write_text(path.read_text().replace(f'on-run-end: "{publish}"', f"on-run-end: {hooks}"))

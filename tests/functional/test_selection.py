@@ -1,0 +1,146 @@
+"""Which syncs run, and where commands find and leave things."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, custom, planned
+
+
+def selected(ended: Ended) -> set[str]:
+    return set(ended.statuses)
+
+
+@pytest.fixture
+def family(people: SmallProject) -> SmallProject:
+    """people → clicks → late, with tags; each a sync."""
+    people.model("people", PEOPLE, PEOPLE_ROWS, tags=["daily", "crm"])
+    people.model("clicks", CLICKS, CLICK_ROWS, tags=["daily"], parents=["people"])
+    people.model("late", CLICKS, CLICK_ROWS, tags=["weekly"], parents=["clicks"])
+    selectors = "selectors: [{name: often, definition: {method: tag, value: daily}}]\n"
+    (people.folder / "selectors.yml").write_text(selectors)
+    return people
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ("", "people clicks late"),
+        ("--select people", "people"),
+        ("-s people late", "people late"),
+        ("--select people --select late", "people late"),
+        ("--select 'people late'", "people late"),
+        ("--select=people", "people"),
+        ("--select tag:daily", "people clicks"),
+        ("--select +clicks", "people clicks"),
+        ("--select clicks+", "clicks late"),
+        ("--select 1+late", "clicks late"),
+        ("--select @clicks", "people clicks late"),
+        ("--select tag:daily,tag:crm", "people"),
+        ("--select tag:crm tag:weekly", "people late"),
+        ("--select l*", "late"),
+        ("--select config.materialized:table", "people clicks late"),
+        ("--select small", "people clicks late"),
+        ("--exclude people", "clicks late"),
+        ("--exclude people late", "clicks"),
+        ("--select tag:daily --exclude people", "clicks"),
+        ("--selector often", "people clicks"),
+        ("--select template", ""),
+    ],
+    ids=str,
+)
+def test_selection_is_dbts_own(family, args, expected):
+    assert selected(family.check("--offline", *shlex.split(args))) == set(expected.split())
+
+
+def test_a_sync_of_a_selection_leaves_the_rest_alone(family, sandbox):
+    family.sync("-s", "clicks", "late", "--json", "-x")
+    assert custom(sandbox.visitors) == {key: {} for key in ("a", "b", *(f"e{at}" for at in range(12)))}
+    assert len(sandbox.events) == 24
+    tables = family.tables()
+    assert tables >= {"clicks__ledger", "late__ledger"}
+    assert "people__ledger" not in tables
+
+
+def test_a_selector_in_the_project(odd):
+    assert selected(odd.sync("--selector", "the_good")) == {"good", "also_good"}
+    assert selected(odd.sync("--select", "resource_type:snapshot")) == {"a_snapshot"}
+    assert selected(odd.check("--offline", "--select", "versioned")) == {"versioned_v1", "versioned_v2"}
+    assert selected(odd.check("--offline", "--select", "version:latest")) == {"versioned_v2"}
+
+
+def test_paths_are_those_of_the_project(odd, monkeypatch):
+    """As in dbt, which goes to the project before it selects."""
+    for _ in range(2):
+        assert selected(odd.check("--offline", "--select", "path:seeds")) == {"a_seed"}
+        assert selected(odd.check("--offline", "--select", "models/also_good.sql")) == {"also_good"}
+        monkeypatch.chdir(odd.folder)
+
+
+def test_project_profiles_and_target_path(people, monkeypatch, tmp_path):
+    monkeypatch.delenv("DBT_PROJECT_DIR")
+    monkeypatch.delenv("DBT_PROFILES_DIR")
+    here = ["--project-dir", str(people.folder), "--profiles-dir", str(people.folder)]
+    people.sync(*here)
+    # From the project itself, from a folder below it, and by a path relative to here.
+    for folder, flags in ((people.folder, []), (people.target, []), (tmp_path, ["--project-dir", people.folder.name])):
+        monkeypatch.chdir(folder)
+        people.sync(*flags)
+    # Another target folder, by flag and environment; a relative one is relative to the project, as dbt has it.
+    elsewhere = people.folder / "elsewhere"
+    people.target.rename(elsewhere)
+    (elsewhere / "pendo_results.json").unlink()
+    people.run("sync", *here, "--target-path", "elsewhere").expect(0)
+    assert json.loads((elsewhere / "pendo_results.json").read_text())["results"]
+    (elsewhere / "pendo_results.json").unlink()
+    people.run("sync", *here, "--target-path", str(elsewhere)).expect(0)
+    monkeypatch.setenv("DBT_TARGET_PATH", str(elsewhere))
+    people.run("sync", *here).expect(0)
+    assert (elsewhere / "pendo_results.json").exists()
+    assert not people.target.exists()
+
+
+def test_the_projects_own_target_path(people):
+    people.settings("target-path: built")
+    people.target.rename(people.folder / "built")
+    people.run("sync").expect(0)
+    assert (people.folder / "built" / "pendo_results.json").exists()
+
+
+def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, monkeypatch):
+    people.settings("vars: {dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}}")
+    people.sync()
+    assert people.schemas() == {"from_project"}
+    assert people.tables("from_project") == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.sync().planned == planned(unchanged=2)
+    monkeypatch.setenv("DBT_PENDO_SCHEMA", "from_environment")
+    people.sync()
+    people.sync("--schema", "from_flag")
+    assert people.schemas() == {"from_project", "from_environment", "from_flag"}
+    monkeypatch.delenv("DBT_PENDO_SCHEMA")
+    people.sync("--vars", "{dbt_pendo: {schema: from_vars}}")
+    assert "from_vars" in people.schemas()
+
+
+def test_the_warehouse_is_let_go_of(people):
+    """DuckDB's lock is the process's: a program that runs dbt-pendo and then dbt must find the file free."""
+    people.sync()
+    program = f"import duckdb; print(duckdb.connect({str(people.database)!r}).sql('select 1').fetchall())"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.stdout == "[(1,)]\n", ended.stderr
+
+
+def test_nothing_is_left_in_the_current_folder(people, monkeypatch, tmp_path):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    before = {path.name for path in people.folder.iterdir()}
+    people.sync()
+    assert list(here.iterdir()) == []
+    assert {path.name for path in people.folder.iterdir()} - {"small.duckdb.wal"} == before
+    assert {path.name for path in people.target.iterdir()} >= {"manifest.json", "pendo_results.json"}
+    assert not list(people.target.glob("*.tmp"))

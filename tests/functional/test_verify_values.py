@@ -1,0 +1,181 @@
+"""Which values are equal, and which rows cannot be compared, when Pendo is read back."""
+
+from __future__ import annotations
+
+from harness import PEOPLE, custom
+from test_verify import counts, fielded, pendo, synced, verify, warehouse_values, write  # noqa: F401 - fixtures
+
+from dbt_pendo.sandbox import Fault
+
+ODD_VALUES = (
+    "select * from (values ('a', '12', 1.0::double), ('b', 'no number', 2.0), ('c', '5', 'nan'::double)) "
+    "r(id, seats, score)"
+)
+ODD_MAPPING = {**PEOPLE, "fields": {"seats": "seats", "score": "score"}}
+
+
+def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project, pendo):
+    pendo.add_visitors({key: {"custom": {"seats": 12, "score": 1.0}} for key in "abc"})
+    project.model("people", ODD_MAPPING, ODD_VALUES)
+    result = verify(project)
+    assert (counts(result), result["invalid"]) == ((1, 0, 0, 0), 2)
+    assert "[1 equal, 2 invalid]" in project.run("verify").expect(0).stdout
+    adopted = project.run("reset", "--from-pendo", "--json").expect(0).result()
+    assert (adopted["adopted"], adopted["drifted"], adopted["missing"]) == (1, 0, 0)
+    # So the next sync says what is wrong with them.
+    assert project.sync().planned["invalid"] == 2
+    assert project.statuses("people") == {"a": "delivered", "b": "invalid", "c": "invalid"}
+
+
+def test_moments_beyond_the_calendar_are_invalid(project, sandbox):
+    fielded(sandbox, "abcdef", born="time", seen="time", label="string", closes="string")
+    fields = {"born": "born", "seen": "seen", "label": "born", "closes": "closes"}
+    project.model(
+        "people",
+        {**PEOPLE, "fields": fields},
+        "select * from (values ('a', '9999-12-31', '2026-01-02 00:00+00', '24:00:00'), ('b', 'infinity', null, null),"
+        " ('c', null, '-infinity', null), ('d', '0044-03-15 (BC)', null, null), ('e', '5881580-07-10', null, null),"
+        " ('f', null, '9999-12-31 23:59:59-12', null)) rows(id, born, seen, closes)",
+    )
+    types = "id, cast(born as date) as born, cast(seen as timestamptz) as seen, cast(closes as time) as closes"
+    project.sql(f"create or replace table main.people as select {types} from main.people")
+    assert project.sync().planned["invalid"] == 5
+    assert custom(sandbox.visitors) == {
+        **{key: {} for key in "bcdef"},
+        "a": {"born": 253402214400000, "seen": 1767312000000, "label": "9999-12-31", "closes": "24:00:00"},
+    }
+    assert {entry["record_key"]: entry["detail"] for entry in project.ledger("people") if entry["detail"]} == {
+        "b": "born: infinite",
+        "c": "seen: infinite",
+        "d": "born: 0044-03-15 (BC) is outside the years 1 to 9999",
+        "e": "born: 5881580-07-10 is outside the years 1 to 9999",
+        "f": "seen: 10000-01-01 11:59:59 is outside the years 1 to 9999",
+    }
+    verified = verify(project)
+    assert (counts(verified), verified["invalid"]) == ((1, 0, 0, 0), 5)
+    assert warehouse_values(project, "b") == ["infinite", None, "infinite", None]
+
+
+def test_texts_are_told_apart_by_every_character(project, pendo):
+    """Also a NUL, which not every warehouse can hold, line ends of every kind, and the forms of one letter."""
+    odd = ["nul \0", "\0", "\ufffd", "\u2028\u2029\x85\x0b\r\n", "\x01\x1f\x7f\ufeff\u200b"]
+    odd += ["e\u0301", "\u00e9", " x ", "\\0"]
+    mapping = {**PEOPLE, "fields": {"name": "name"}, "mode": "upsert"}
+    project.model("people", mapping, "select 'x' as id, '' as name")
+    project.sql(
+        "create or replace table main.people as select 'v' || row_number() over () || chr(0) as id, name "
+        "from (select unnest(?::varchar[]) as name)",
+        [odd],
+    )
+    assert project.sync().result()["delivered"] == len(odd)
+    assert sorted(record["name"] for record in custom(pendo.visitors).values()) == sorted(odd)
+    assert counts(verify(project)) == (len(odd), 0, 0, 0)
+    write(pendo, "visitor", "v6\0", name="\u00e9")
+    write(pendo, "visitor", "v8\0", name=" x")
+    assert counts(verify(project, status=1)) == (len(odd) - 2, 2, 0, 0)
+
+
+def test_numbers_are_told_apart_to_the_last_digit(project, pendo):
+    project.model(
+        "people",
+        {**ODD_MAPPING, "mode": "upsert"},
+        "select * from (values ('a', 9007199254740993, 1e-10::double), ('b', 7, 0.1::double + 0.2), ('c', 0, 0)) "
+        "r(id, seats, score)",
+    )
+    project.sync()
+    assert counts(verify(project)) == (3, 0, 0, 0)
+    write(pendo, "visitor", "c", score=-0.0)
+    assert counts(verify(project)) == (3, 0, 0, 0)
+    write(pendo, "visitor", "a", seats=9007199254740992)
+    write(pendo, "visitor", "b", score=0.3)
+    result = verify(project, status=1)
+    assert result["fields"] == {"seats": 1, "score": 1}
+    write(pendo, "visitor", "a", seats=9007199254740993, score=2e-10)
+    assert verify(project, status=1)["fields"] == {"score": 2}
+
+
+def test_whole_numbers_that_no_double_holds(project, sandbox):
+    names = ("big", "round", "huge", "cents", "digits")
+    fielded(sandbox, "abc", **dict.fromkeys(names, "float"))
+    project.model(
+        "people",
+        {**PEOPLE, "fields": {name: name for name in names}},
+        "select 'a' as id, 9007199254740993 as big, 9007199254740993::decimal(38, 0) as round,"
+        " 18446744073709551615::hugeint as huge, 9007199254740993::decimal(38, 2) as cents,"
+        " '-9007199254740993' as digits"
+        " union all select 'b', 1, 2, 18446744073709551617::hugeint, 0.1, '3'"
+        " union all select 'c', 4, 5, 6, 9007199254740993.25, '7'",
+    )
+    assert project.sync().planned["invalid"] == 2
+    digits = 9007199254740993
+    whole = {"big": digits, "round": digits, "huge": 18446744073709551615, "cents": digits, "digits": -digits}
+    assert custom(sandbox.visitors) == {"a": whole, "b": {}, "c": {}}
+    assert {entry["detail"] for entry in project.ledger("people") if entry["status"] == "invalid"} == {
+        f"{named} has more digits than a number can carry; a string field keeps them all"
+        for named in ("huge: 18446744073709551617", "cents: 9007199254740993.25")
+    }
+    verified = verify(project)
+    assert (counts(verified), verified["invalid"]) == ((1, 0, 0, 0), 2)
+    assert warehouse_values(project, "b")[2] == "18446744073709551617"
+    # What a double makes of them.
+    for name in whole:
+        write(sandbox, "visitor", "a", **{name: float(whole[name])})
+    assert verify(project, status=1)["fields"] == dict.fromkeys(whole, 1)
+
+
+def test_a_text_that_looks_like_the_value_is_told_apart(synced, pendo):
+    """A field of another type once, say: Pendo holds a text where the warehouse has a number, a boolean or a time."""
+    held = custom(pendo.visitors)
+    write(pendo, "visitor", "v1", score="0.3333333333333333", mrr="1.250000000")
+    write(pendo, "visitor", "v2", seats="2", admin="true", joined="soon")
+    result = verify(synced, status=1)
+    assert {example["key"]: example["fields"] for example in result["examples"]} == {
+        "v1": {
+            "score": {"warehouse": "0.3333333333333333", "pendo": '"0.3333333333333333"'},
+            "mrr": {"warehouse": "1.25", "pendo": '"1.250000000"'},
+        },
+        "v2": {
+            "seats": {"warehouse": "2", "pendo": '"2"'},
+            "admin": {"warehouse": "true", "pendo": '"true"'},
+            "joined": {"warehouse": "2026-01-01T12:00:00.123Z", "pendo": '"soon"'},
+        },
+    }
+    verify(synced, "--repair")
+    assert custom(pendo.visitors) == held
+    # What says when in words says when.
+    write(pendo, "visitor", "v1", joined="2026-01-01T12:00:00.123+01:00")
+    assert counts(verify(synced)) == (60, 0, 0, 0)
+
+
+def test_a_repair_that_pendo_does_not_take(synced, pendo):
+    write(pendo, "visitor", "v1", seats=99)
+    pendo.fail(Fault(status=400, body="no", path="/value", times=None))
+    result = verify(synced, "--repair", status=1)
+    assert (result["status"], result["repaired"]["status"]) == ("drifted", "partial")
+
+
+def test_a_repair_claims_no_more_than_pendo_said(people):
+    out = people.run("verify", "--repair").expect(0).stdout
+    assert "Pendo took what differed. `dbt-pendo verify` shows what it holds now." in out
+    assert "Pendo holds what the warehouse says." in people.run("verify").expect(0).stdout
+
+
+def test_a_repair_creates_the_fields_that_a_sync_would(people, sandbox):
+    people.annotate("people", {**PEOPLE, "create_fields": True, "fields": {"new_one": "plan"}})
+    people.run("verify", "--repair").expect(0)
+    assert custom(sandbox.visitors)["a"] == {"new_one": "pro"}
+
+
+def test_nothing_to_verify_is_not_called_equal(project):
+    parents = {"object": "parent_account", "parent_account_id": "id", "fields": {"plan": "plan"}}
+    project.model("org", parents, "select 'a' as id, 'x' as plan")
+    out = project.run("verify").expect(0).stdout
+    assert "There was nothing to verify." in out
+    assert "Pendo holds" not in out
+
+
+def test_texts_are_shown_as_they_are(project, pendo):
+    pendo.add_visitors({":smile:": {"custom": {"name": ":heart:"}}})
+    project.model("people", {**PEOPLE, "fields": {"name": "name"}}, "select ':smile:' as id, ':x:' as name")
+    assert ":smile:: name: :x: in the warehouse, :heart: in Pendo" in project.run("verify").expect(1).stdout
+    assert '"visitorId": ":smile:"' in project.run("plan", "--show", "1").expect(0).stdout

@@ -1,0 +1,39 @@
+"""One harness for all tests that run the command line: a project, its warehouse, real dbt, and what Pendo got."""
+
+from harness.commands import Ended, clean_environment, expect_in, run_cli, run_process
+from harness.dbt import (
+    REPOSITORY,
+    SMALL_PROFILE,
+    build_once,
+    macros_read_once,
+    project_yaml,
+    run_dbt,
+    without_dbt_or_pendo,
+    write_files,
+)
+from harness.pendo import (
+    add_fields,
+    bodies,
+    canonical,
+    custom,
+    environment_of,
+    epoch_ms,
+    held_fields,
+    refuse,
+    sent_events,
+    sent_ids,
+    writes,
+)
+from harness.projects import (
+    CLICK_ROWS,
+    CLICKS,
+    COUNTS,
+    PEOPLE,
+    PEOPLE_ROWS,
+    Project,
+    SmallProject,
+    check_document,
+    enter,
+    planned,
+    select,
+)
