@@ -40,7 +40,7 @@ def test_a_reader_that_has_seen_enough_is_no_error_worth_a_traceback(tmp_path):
     assert process.returncode in (0, 1)
 
 
-def test_the_group_lists_its_commands_without_importing_them(tmp_path: Path) -> None:
+def test_the_group_lists_its_commands_without_importing_them(tmp_path):
     program = (
         "import sys\nfrom dbt_pendo.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"
         "print([name for name in sys.modules if name.startswith(('dbt_pendo.cli.', 'dbt_pendo.commands', 'dbt.'))])"

@@ -161,9 +161,7 @@ def test_a_ledger_of_an_earlier_version_may_hold_one(people, sandbox):
         assert "HTTP 400: not ***" in text
 
 
-def test_what_only_looks_like_a_secret_is_still_read(
-    project: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_only_looks_like_a_secret_is_still_read(project, sandbox, monkeypatch):
     monkeypatch.setenv("DBT_ENV_SECRET_SCHEMA", "lifecycle")
     monkeypatch.setenv("DBT_ENV_SECRET_USER", "admin")
     sandbox.add_field("visitor", "custom", "lifecycle_stage", "string")
