@@ -49,4 +49,4 @@ def send_alerts(
 def _without_quotes(settings: Settings, specs: Sequence[SyncSpec], result: SyncResult) -> SyncResult:
     """Returns a result without a message that may quote a masked value, as Pendo's words may in any way."""
     masked = any(spec.name == result.sync and body_mask(settings.mask, spec) for spec in specs)
-    return replace(result, message=None) if masked and result.status == "error" else result
+    return replace(result, notes=()) if masked and result.status == "error" else result

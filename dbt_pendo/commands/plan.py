@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from dbt_pendo.commands.context import Context
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.events import count_events
+from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.guards import blocked_by
 from dbt_pendo.delivery.prepare import refuse_unsupported
-from dbt_pendo.delivery.preview import PreviewedRequest, preview_requests
-from dbt_pendo.delivery.sync import Options, another_destination
+from dbt_pendo.delivery.sync import Options, another_destination, blocked_by
+from dbt_pendo.delivery.writers import preview_requests
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.mapping.event_limits import count_warnings, property_name_warnings
 from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.pages import Planned
 
@@ -38,7 +37,7 @@ class Checked:
     error: DbtPendoError | None = None
     planned: Planned = field(default_factory=Planned)
     note: str | None = None
-    requests: Sequence[PreviewedRequest] = ()
+    requests: Sequence[Request] = ()
     warnings: Sequence[str] = ()
     left_out: int = 0
 
@@ -90,10 +89,8 @@ def plan_syncs(syncs: Context, options: Options, show: int) -> Iterator[Checked]
             rows = tables.preview(how, show) if show else []
             planned = sum((bucket.planned for bucket in buckets), Planned())
             rendered = render(spec, rows, prepared.fields)
-            segment_id, replaced = None, False
-            if segment is not None:
-                segment_id, replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
-            requests = list(preview_requests(spec, rendered, segment_id, replaced))
+            is_replaced = segment is not None and segment.is_replaced(options.full_refresh, planned)
+            requests = list(preview_requests(syncs.client, spec, rendered, segment, is_replaced))
             note = None if options.force else blocked_by(spec, planned)
         except DbtPendoError as error:
             yield Checked(spec, error, warnings=warnings)

@@ -77,7 +77,7 @@ def _reset(syncs: Context, run_id: str, prepared: Prepared, adopt: bool, from_pe
             f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
         )
     try:
-        with syncs.locked(tables, run_id) as lock:
+        with tables.locked(run_id) as lock:
             known = compare(prepared, syncs.client, readback, lock) if from_pendo else None
             if not adopt and known is None:
                 tables.forget()

@@ -11,13 +11,12 @@ from pathlib import Path
 from dbt_pendo.alerts import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
+from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.delivery.results import Observer, RunResults, SyncResult, failed_before_start
-from dbt_pendo.delivery.signals import InterruptedRunError
+from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_before_start
 from dbt_pendo.delivery.sync import Options, SyncRun
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.project.manifest import Model
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.visible import visible
@@ -51,15 +50,16 @@ def run_syncs(syncs: Context, options: Options, fail_fast: bool, target_path: Pa
             observer.sync_started(index, len(syncs.selected.syncs), spec, verdict.reason)
         prepared = ready[spec.name]
         if fail_fast and any(result.status not in ("success", "skipped") for result in results):
-            result = SyncResult(
-                spec.name, spec.unique_id, spec.object, "skipped", "an earlier sync failed (--fail-fast)"
-            )
+            notes = (Note("info", "an earlier sync failed (--fail-fast)"),)
+            result = SyncResult(spec.name, spec.unique_id, spec.object, "skipped", notes)
         elif isinstance(prepared, SyncResult):
             result = prepared
         else:
-            tables = syncs.tables(prepared)
             syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
-            result = SyncRun(run_id, prepared, tables, syncs.client, options, target_path, syncs.stop, observer).run()
+            context = SyncContext(
+                run_id, prepared, syncs.tables(prepared), syncs.client, target_path, syncs.stop, observer
+            )
+            result = SyncRun(context, options).run()
         result = result.without(secrets)
         results.append(result)
         observer.sync_finished(index, len(syncs.selected.syncs), result)
@@ -110,15 +110,12 @@ def _done(syncs: Context, results: Sequence[SyncResult], options: Options) -> li
 
 def _ready_or_result(syncs: Context, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
     if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
-        message, asked_for = visible(f"skipped: {verdict.reason}"), verdict.asked_for
-        return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", message, asked_for=asked_for)
+        notes = (Note("info", visible(f"skipped: {verdict.reason}")),)
+        return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", notes, asked_for=verdict.asked_for)
     try:
         return syncs.prepare(model, spec, may_create=True)
-    except InterruptedRunError as error:
-        return SyncResult(spec.name, spec.unique_id, spec.object, "interrupted", str(error))
     except DbtPendoError as error:
-        misconfigured = isinstance(error, ConfigError | KeyRefusedError)
-        return failed_before_start(spec, str(error), misconfigured)
+        return failed_before_start(spec, error)
 
 
 def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from dbt_pendo.commands.context import Context
+from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
@@ -269,16 +270,15 @@ def _verify(
     readback = ReadBack(syncs.session, syncs.schema, prepared.spec, prepared.source)
     syncs.calls.about(prepared.spec.name, body_mask(syncs.settings.mask, prepared.spec, prepared.fields))
     try:
-        with syncs.locked(tables, run_id) as lock:
+        with tables.locked(run_id) as lock:
             verified = compare(prepared, syncs.client, readback, lock)
         if not repair or not verified.to_repair:
             return verified
         part = drifted_part(prepared, readback)
         # Whoever asks for a repair has seen how many there are.
         options = Options(full_refresh=True, force=True)
-        result = SyncRun(
-            run_id, part, syncs.tables(part), syncs.client, options, target_path, syncs.stop, observer
-        ).run()
+        context = SyncContext(run_id, part, syncs.tables(part), syncs.client, target_path, syncs.stop, observer)
+        result = SyncRun(context, options).run()
         result = result.without(syncs.settings.secrets)
         with contextlib.suppress(WarehouseError):
             log_run(syncs.session, syncs.schema, result.to_row(run_id))

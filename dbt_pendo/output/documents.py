@@ -73,7 +73,9 @@ def planned_entry(one: Checked) -> dict[str, Any]:
         "planned": asdict(one.planned),
         "note": one.note,
         **_findings_of(one),
-        "requests": [asdict(request) for request in one.requests],
+        "requests": [
+            {"method": request.method, "path": request.path, "body": request.document} for request in one.requests
+        ],
     }
 
 

@@ -41,12 +41,7 @@ def step_summary(run: RunResults) -> str:
         f"| --- | --- | --- | --- | {' | '.join(['---:'] * len(COUNTS))} | ---: |",
         *map(_row, run.results),
         "",
-        *(
-            f"- **{_escaped(result.sync)}**: {_escaped(note)}"
-            for result in run.results
-            for note in (result.message or "").split("\n")
-            if note
-        ),
+        *(f"- **{_escaped(result.sync)}**: {_escaped(note.text)}" for result in run.results for note in result.notes),
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
         "",

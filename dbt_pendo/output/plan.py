@@ -24,7 +24,7 @@ def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
             lines.below(f"{left}: to be noted in the ledger, kept in Pendo (on_removed: keep)")
         _findings(lines, one)
         for request in one.requests:
-            lines.body(f"{request.method} {request.path}", request.body)
+            lines.body(f"{request.method} {request.path}", request.document)
     if not planned:
         return
     lines.line()

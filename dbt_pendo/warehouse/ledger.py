@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.event_limits import (
     FUTURE_SECONDS,
     LARGEST_PROPERTIES,
@@ -102,6 +104,17 @@ class SyncTables:
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
         self._session.ensure_schema(self._schema)
+
+    @contextlib.contextmanager
+    def locked(self, run_id: str) -> Iterator[SyncLock]:
+        """Holds the sync's lock inside the block; a warehouse that is gone keeps it, and it goes stale."""
+        self.ensure_schema()
+        self.lock.acquire(run_id)
+        try:
+            yield self.lock
+        finally:
+            with contextlib.suppress(DbtPendoError):
+                self.lock.release()
 
     def prepare(self) -> None:
         """Creates the ledger on a first run, and undoes what a dead run has half done to it."""

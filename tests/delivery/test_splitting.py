@@ -17,6 +17,7 @@ from shop import KINDS, STRANGERS, Kind, Shop, at
 from dbt_pendo.delivery import send as deliver
 from dbt_pendo.delivery.send import EverythingRefusedError, Sender
 from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
@@ -219,17 +220,19 @@ def deliver_all(pendo: Sandbox, spec: SyncSpec, records: Sequence[Record], size:
     """Delivers records in batches; ``proven``: Pendo has taken one before, so that nothing looks hopeless."""
     settled = Settled()
     with PendoClient(Settings(api_url=pendo.url, data_url=pendo.url, retries=0, **SECRETS)) as client:
-        deliverer = Sender(client, spec, Stop())
+        sender = Sender(Stop().check, client.settings.max_error_share)
+        writes = [writer.write for writer in make_writers(client, spec, Stop()).updates]
         if proven:
             good = {"type": "track", "event": "e", "visitorId": "v", "timestamp": 1, "context": {}}
             pendo.add_visitors(["proof"])
-            bodies = (good,) if spec.event else ({"visitorId": "proof", "values": {"seats": 1}},)
+            body = good if spec.event else {"visitorId": "proof", "values": {"seats": 1}}
+            bodies = (body, *[None] * (len(writes) - 1))
             proof = Settled()
-            deliverer.deliver(RecordBatch([Record(("fff", 1), "proof", bodies)]), proof)
+            sender.send(RecordBatch([Record(("fff", 1), "proof", bodies)]), writes, proof)
             assert proof.statuses() == ["delivered"]
         pendo.forget_requests()
         for start in range(0, len(records), size):
-            deliverer.deliver(RecordBatch(records[start : start + size]), settled)
+            sender.send(RecordBatch(records[start : start + size]), writes, settled)
     return settled
 
 
