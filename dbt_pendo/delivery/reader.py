@@ -56,13 +56,13 @@ class PageReader:
     """
 
     def __init__(self, context: SyncContext, buckets: Sequence[Bucket], writers: Writers) -> None:
-        self._prepared = context.prepared
         self._spec = context.spec
         self._tables = context.tables
+        self._fields = context.prepared.fields
         self._buckets = buckets
         self._writers = writers
-        self._layouts = body_layouts(context.spec, context.prepared.fields)
-        self._is_written = bool(self._layouts) and context.tables.writes_bodies(self._layouts)
+        self._layouts = body_layouts(self._spec, self._fields)
+        self._is_written = bool(self._layouts) and self._tables.writes_bodies(self._layouts)
 
     def spans(self) -> list[Span]:
         """Returns the pages: as many rows as are worth a commit, and fit into memory."""
@@ -86,7 +86,7 @@ class PageReader:
         if decide is not None:
             decided = {(row[0], row[1]): outcome for row in rows if (outcome := decide(row[3])) is not None}
             left = [row for row in rows if (row[0], row[1]) not in decided]
-        rendered = render(self._spec, left, self._prepared.fields)
+        rendered = render(self._spec, left, self._fields)
         batches = list(cut_batches(self._writers, rendered, self._spec.batch_size))
         return Page(span, [(row[0], row[1]) for row in rows], batches, rows, decided | rendered.unsendable)
 
@@ -112,10 +112,8 @@ class PageReader:
         if first is None:
             return 1
         span = Span(first, first)
-        rows = (
-            self._tables.read_bodies(span, self._layouts)
-            if self._is_written
-            else self._tables.read_page(span, ROWS_MEASURED)
-        )
-        measured = rows[:ROWS_MEASURED]
+        if self._is_written:
+            measured = self._tables.read_bodies(span, self._layouts)[:ROWS_MEASURED]
+        else:
+            measured = self._tables.read_page(span, ROWS_MEASURED)
         return sum(sys.getsizeof(value) for row in measured for value in row) // max(len(measured), 1) or 1

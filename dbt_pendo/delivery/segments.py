@@ -49,6 +49,7 @@ class Segment:
         self._stop = stop
         self._notes = tables.segment_notes()
         self._writing = threading.Lock()
+        self._is_begun = False
         # Whether Pendo has answered every write.
         self._answered = True
         self.id: str | None = None
@@ -94,12 +95,13 @@ class Segment:
 
     def begin(self) -> None:
         """Notes that the members are in doubt: nobody knows whom a run has added that dies, or gets no answer."""
+        self._is_begun = True
         if self.id is not None:
             self._notes.note(NotedSegment(self.id, known=False))
 
     def end(self, context: SyncContext, is_known: bool) -> None:
         """Notes that the ledger tells the members again, if it does and Pendo has answered every write."""
-        if self.id is not None and is_known and self._answered:
+        if self.id is not None and self._is_begun and is_known and self._answered:
             # Without the note the next run replaces all members, in one request; so it does where another run has the
             # lock.
             with contextlib.suppress(DbtPendoError):

@@ -143,15 +143,16 @@ class SyncRun:
         spans = reader.spans()
         # The plan may have taken so long that the lock was taken for dead.
         context.lock.confirm()
-        decide = None
-        is_replaced = segment is not None and segment.is_replaced(options.full_refresh, everything, options.limit)
-        if segment is not None and (is_replaced or self._counts.planned.to_send):
-            segment.begin()
+        decide, is_replaced = None, False
+        if segment is not None:
+            is_replaced = segment.is_replaced(options.full_refresh, everything, options.limit)
+            if is_replaced or self._counts.planned.to_send:
+                segment.begin()
             if is_replaced:
                 decide = segment.replace(context, spans)
         pages = Pages(context, reader, decide)
         pages.deliver(spans)
-        if segment is not None and (is_replaced or self._counts.planned.to_send):
+        if segment is not None:
             segment.end(context, is_whole and pages.failure is None if is_replaced else segment.known)
         if pages.failure is not None:
             raise pages.failure

@@ -103,9 +103,9 @@ class Request:
     keys: Sequence[str] = ()
     # Of a track call: the app whose shared secret it carries; None for the only one.
     app: str | None = None
-    # Whether a 2xx says what was done. One that does not, such as a proxy's page, is a fault that may pass. None where
-    # the caller judges every answer.
-    is_clear: Callable[[Answer], bool] | None = None
+    # Returns something true if a 2xx says what was done. One that does not, such as a proxy's page, is a fault that may
+    # pass. None where the caller judges every answer.
+    is_clear: Callable[[Answer], object] | None = None
     # Whether it may be sent again when nobody can tell whether Pendo has carried it out.
     idempotent: bool = True
     largest_answer: int = network.LARGEST_ANSWER

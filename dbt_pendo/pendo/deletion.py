@@ -24,7 +24,7 @@ _STATES: Mapping[JobState, tuple[str, ...]] = {
 def deletion_request(object_: Object, ids: Sequence[str]) -> Request:
     """Returns the request that queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
     body = orjson.dumps({f"{object_}s": list(ids)})
-    return Request("POST", f"/api/v1/bulkdelete/{object_}", body, ids, is_clear=_names_job)
+    return Request("POST", f"/api/v1/bulkdelete/{object_}", body, ids, is_clear=job_of)
 
 
 def job_of(answer: Answer) -> str | None:
@@ -34,10 +34,6 @@ def job_of(answer: Answer) -> str | None:
     ids = (value for name, value in named if name == "id" or name.endswith(("Id", "ID", "_id")))
     found = next((value for value in ids if value and isinstance(value, str | int)), None)
     return None if found is None else str(found)
-
-
-def _names_job(answer: Answer) -> bool:
-    return job_of(answer) is not None
 
 
 def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:

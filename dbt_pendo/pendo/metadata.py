@@ -75,15 +75,11 @@ class Schema:
         fields = self.groups.get(group, {})
         if name in fields:
             return (fields[name],)
-        fitting = [
-            tuple(one for one in fields.values() if same(one) == wanted)
-            for same, wanted in (
-                (lambda one: one.key.casefold(), name.casefold()),
-                (lambda one: _displayed(one.display_name), _displayed(name)),
-                (lambda one: _squeezed(one.key), _squeezed(name)),
-            )
-        ]
-        return next((found for found in fitting if len(found) == 1), next(filter(None, fitting), ()))
+        by_case = tuple(one for one in fields.values() if one.key.casefold() == name.casefold())
+        by_display_name = tuple(one for one in fields.values() if _displayed(one.display_name) == _displayed(name))
+        by_letters = tuple(one for one in fields.values() if _squeezed(one.key) == _squeezed(name))
+        fitting = [found for found in (by_case, by_display_name, by_letters) if found]
+        return next((found for found in fitting if len(found) == 1), fitting[0] if fitting else ())
 
 
 @dataclass(slots=True)

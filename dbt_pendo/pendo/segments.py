@@ -30,7 +30,7 @@ def list_segments(client: PendoClient) -> list[PendoSegment]:
     Raises:
         PendoError: If Pendo does not list them.
     """
-    answer = client.send(Request("GET", _PATH, is_clear=_is_list))
+    answer = client.send(Request("GET", _PATH, is_clear=lambda answer: isinstance(answer.json, list)))
     if not answer.ok:
         raise PendoError(f"Pendo does not list its segments ({answer.message}).")
     return [
@@ -40,24 +40,16 @@ def list_segments(client: PendoClient) -> list[PendoSegment]:
     ]
 
 
-def _is_list(answer: Answer) -> bool:
-    return isinstance(answer.json, list)
-
-
 def segment_exists(client: PendoClient, segment_id: str) -> bool:
     """Returns whether a segment still exists.
 
     Raises:
         PendoError: If Pendo does not say.
     """
-    answer = client.send(Request("GET", f"{_PATH}/{segment_id}", is_clear=_is_segment))
+    answer = client.send(Request("GET", f"{_PATH}/{segment_id}", is_clear=lambda answer: answer.document.get("id")))
     if not answer.ok and answer.status != 404:
         raise PendoError(f"Pendo does not say whether the segment {segment_id} exists ({answer.message}).")
     return answer.ok
-
-
-def _is_segment(answer: Answer) -> bool:
-    return bool(answer.document.get("id"))
 
 
 def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) -> Request:

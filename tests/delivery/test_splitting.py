@@ -159,7 +159,7 @@ def test_rows_that_pendo_always_refuses_do_not_keep_new_ones_back(shop: Shop, sa
     assert run.verdicts == dict.fromkeys(refused, "rejected") | {new: "delivered"}
 
 
-# By the Deliverer: any rows at fault, any size of batch, any way to say it.
+# By the Sender: any rows at fault, any size of batch, any way to say it.
 
 SECRETS: Mapping[str, Any] = {
     "integration_key": Secret("sandbox-integration-key", "PENDO_INTEGRATION_KEY"),
