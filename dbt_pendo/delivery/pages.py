@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 
 from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.journal import Journal
-from dbt_pendo.delivery.reader import Page, PageReader
+from dbt_pendo.delivery.reader import Decide, Page, PageReader
 from dbt_pendo.delivery.send import Outcomes, Sender, Settled
 from dbt_pendo.delivery.writers import Writer
 from dbt_pendo.errors import DbtPendoError
@@ -46,19 +46,11 @@ class _Delivery:
 class Pages:
     """Delivers a change set page by page; the next is read while one is under way.
 
-    Args:
-        context: The sync.
-        reader: Reads the pages.
-        decide: Returns the outcome of a row by its key, if no request is to be made for it: a segment uses this for
-            the members that it was replaced with.
-
     Attributes:
         failure: Why the sync has to stop; None while it need not.
     """
 
-    def __init__(
-        self, context: SyncContext, reader: PageReader, decide: Callable[[str], Outcome | None] | None = None
-    ) -> None:
+    def __init__(self, context: SyncContext, reader: PageReader, decide: Decide | None = None) -> None:
         self._context = context
         self._reader = reader
         self._decide = decide

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.send import Outcomes
@@ -23,6 +24,11 @@ WRITTEN_ROWS = 4
 # Nor may its rows take more memory than this, by the width of the first few.
 PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
+
+
+# Returns the outcome of a row by its key, if no request is to be made for it: DELIVERED of a member that a segment was
+# replaced with, UNSENT of a row that a repair leaves alone.
+Decide: TypeAlias = Callable[[str], Outcome | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +77,8 @@ class PageReader:
             rows *= WRITTEN_ROWS
         return list(cut_pages(self._buckets, min(rows, max(PAGE_BYTES // self._row_width(), 1))))
 
-    def read(self, span: Span, decide: Callable[[str], Outcome | None] | None = None) -> Page:
-        """Reads a page.
-
-        Args:
-            span: The page.
-            decide: Returns the outcome of a row by its key, if no request is to be made for it.
-        """
+    def read(self, span: Span, decide: Decide | None = None) -> Page:
+        """Reads a page; rows that are decided are in no batch."""
         if decide is None and (page := self._read_written(span)) is not None:
             return page
         rows = self._tables.read_page(span)

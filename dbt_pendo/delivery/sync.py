@@ -10,7 +10,7 @@ from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
 from dbt_pendo.delivery.pages import Pages
-from dbt_pendo.delivery.reader import PageReader
+from dbt_pendo.delivery.reader import Decide, PageReader
 from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus, error_notes, status_of
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.writers import follow_deletions, make_writers
@@ -40,14 +40,21 @@ class Options:
 
 
 class SyncRun:
-    """Runs one prepared sync against its tables."""
+    """Runs one prepared sync against its tables.
 
-    def __init__(self, context: SyncContext, options: Options) -> None:
+    Args:
+        context: The sync.
+        options: How to run it.
+        decide: For a repair: keeps rows from being sent that need not be.
+    """
+
+    def __init__(self, context: SyncContext, options: Options, decide: Decide | None = None) -> None:
         self._context = context
         self._spec = context.spec
         self._tables = context.tables
         self._counts = context.counts
         self._options = options
+        self._decide = decide
         self._segment: Segment | None = None
 
     def run(self) -> SyncResult:
@@ -143,7 +150,7 @@ class SyncRun:
         spans = reader.spans()
         # The plan may have taken so long that the lock was taken for dead.
         context.lock.confirm()
-        decide, is_replaced = None, False
+        decide, is_replaced = self._decide, False
         if segment is not None:
             is_replaced = segment.is_replaced(options.full_refresh, everything, options.limit)
             if is_replaced or self._counts.planned.to_send:
