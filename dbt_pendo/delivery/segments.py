@@ -152,6 +152,8 @@ class Segment:
             PendoError: If the segment is gone, or stays busy.
         """
         with self._writing:
+            # Before the write counts as unanswered: one that is not begun leaves no doubt.
+            self._stop.check()
             answered, self._answered = self._answered, False
             answer = self._send_while_busy(request)
             self._answered = answered
