@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from harness import SmallProject, bodies, planned, writes
 
-from dbt_pendo.delivery import segment_writer as engine_segment
+from dbt_pendo.delivery import segments as engine_segment
 from dbt_pendo.pendo import client
 from dbt_pendo.sandbox import Fault, Sandbox
 

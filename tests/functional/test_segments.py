@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import SmallProject, bodies, planned, writes
 
-from dbt_pendo.delivery import segment_writer as engine_segment
+from dbt_pendo.delivery import segments as engine_segment
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 TRIAL = {"object": "segment", "segment": "Trial, at risk", "visitor_id": "id"}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import SmallProject, canonical, custom, epoch_ms, planned, writes
 
-from dbt_pendo.delivery import send as deliver
+from dbt_pendo.delivery import writers as deliver
 from dbt_pendo.sandbox import Sandbox, Switches
 
 VISITORS = """
