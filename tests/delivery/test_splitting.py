@@ -415,7 +415,7 @@ def test_when_every_event_is_refused_the_sync_stops_after_few_requests(pendo: Sa
 def test_a_bystander_that_a_text_seems_to_name_is_delivered(pendo: Sandbox, bystander: str) -> None:
     set_up(pendo, error_items="unnamed")
     pendo.add_visitors([bystander, "r1", "r2", "r3"])
-    innocent = Record(("000", 0), bystander, ({"visitorId": bystander, "values": {"seats": 7}},))
+    innocent = Record(("000", 0), bystander, ({"visitorId": bystander, "values": {"seats": 7}}, None))
 
     settled = deliver_all(pendo, VISITORS, [innocent, visitor(1, 7), visitor(2, "many"), visitor(3, 7)], 10)
 
