@@ -36,5 +36,5 @@ def send_alerts(
 
 
 def _without_quotes(result: SyncResult, masked: set[str]) -> SyncResult:
-    """Returns a result without a message in which Pendo may quote a masked value, in any form."""
-    return replace(result, message=None) if result.sync in masked and result.status == "error" else result
+    """Returns a result without notes in which Pendo may quote a masked value, in any form."""
+    return replace(result, notes=()) if result.sync in masked and result.status == "error" else result

@@ -91,10 +91,10 @@ def _line(change: Change) -> str:
 def _reason(change: Change) -> str | None:
     """Returns why a sync could not do what it should; of single rows nothing, for they may name people."""
     result = change.result
-    if result.status not in ("error", "blocked") or not result.message:
+    errors = [note.text for note in result.notes if note.kind == "error"]
+    if result.status not in ("error", "blocked") or not errors:
         return None
-    # Its first line; what to do about it comes after that.
-    return shortened(" ".join(result.message.splitlines()[0].split()), LONGEST_REASON)
+    return shortened(" ".join(errors[0].split()), LONGEST_REASON)
 
 
 def _code(text: str) -> str:

@@ -20,7 +20,7 @@ from dbt_pendo.delivery.prepare import (
     offline_fields,
     refuse_unsupported,
 )
-from dbt_pendo.delivery.segment_writer import SegmentWriter
+from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, plan_options
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -31,7 +31,6 @@ from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
@@ -135,8 +134,8 @@ class Context:
         self.pendo.require_key(writes)
         return Prepared(spec, source, match_fields(self.pendo, spec, source, may_create))
 
-    def find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> SegmentWriter | None:
-        """Finds the segment that a sync fills, if it fills one.
+    def find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> Segment | None:
+        """Finds the segment that a sync fills; None for other syncs.
 
         Args:
             prepared: The sync.
@@ -144,8 +143,8 @@ class Context:
         """
         if prepared.spec.segment is None:
             return None
-        segment = SegmentWriter(self.client, prepared.spec, self.stop)
-        segment.find(self.tables(prepared), is_taken_over)
+        segment = Segment(self.client, prepared.spec, self.stop, self.tables(prepared))
+        segment.find(is_taken_over)
         return segment
 
     def plan_options(self, options: Options) -> PlanOptions:
@@ -155,18 +154,6 @@ class Context:
     def tables(self, prepared: Prepared) -> SyncTables:
         """Returns the tables of a sync."""
         return SyncTables(self.session, self.schema, prepared.spec, prepared.source)
-
-    @contextlib.contextmanager
-    def locked(self, tables: SyncTables, run_id: str) -> Iterator[SyncLock]:
-        """Holds a sync's lock inside the block."""
-        tables.ensure_schema()
-        lock = tables.lock
-        lock.acquire(run_id)
-        try:
-            yield lock
-        finally:
-            with contextlib.suppress(DbtPendoError):
-                lock.release()
 
 
 def choose_syncs(invocation: Invocation) -> Selected:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.events import count_events
+from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.guards import blocked_by
 from dbt_pendo.delivery.prepare import refuse_unsupported
-from dbt_pendo.delivery.preview import PreviewedRequest, preview_requests
-from dbt_pendo.delivery.sync import Options, another_destination
+from dbt_pendo.delivery.sync import Options, another_destination, blocked_by
+from dbt_pendo.delivery.writers import preview_requests
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.mapping.event_limits import count_warnings, property_name_warnings
 from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.pages import Planned
 
@@ -29,7 +28,7 @@ class Checked(SyncFinding):
     # Why a sync would hold its rows back.
     note: str | None = None
     # The first requests a sync would send.
-    requests: Sequence[PreviewedRequest] = ()
+    requests: Sequence[Request] = ()
     # What Pendo would accept and not use.
     warnings: Sequence[str] = ()
     # Events older than the sync's `max_age`.
@@ -96,10 +95,8 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     if earlier := tables.earlier_destination():
         warnings.insert(0, another_destination(earlier, spec))
     rendered = render(spec, tables.preview(compared, show) if show else [], prepared.fields)
-    segment_id, is_replaced = None, False
-    if segment is not None:
-        segment_id, is_replaced = segment.id, segment.is_replaced(options.full_refresh, planned)
-    requests = list(preview_requests(spec, rendered, segment_id, is_replaced))
+    is_replaced = segment is not None and segment.is_replaced(options.full_refresh, planned)
+    requests = list(preview_requests(context.client, spec, rendered, segment, is_replaced))
     note = None if options.force else blocked_by(spec, planned)
     return Checked(spec, None, planned, note, requests, warnings, counts.left_out)
 

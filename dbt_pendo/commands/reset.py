@@ -75,7 +75,7 @@ def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, compa
             f"{spec.name}: Pendo has no segment {spec.segment}; there is nothing to adopt.", "A sync makes it."
         )
     drift = DriftTable(context.session, context.schema, spec)
-    with context.locked(tables, run_id) as lock:
+    with tables.locked(run_id) as lock:
         if not adopt and compared_in is None:
             tables.forget()
             return Reset(spec)

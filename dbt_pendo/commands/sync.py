@@ -11,13 +11,12 @@ from pathlib import Path
 from dbt_pendo.alerts import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
+from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.delivery.results import Observer, RunResults, SyncResult, SyncStatus, failed_before_start
-from dbt_pendo.delivery.signals import InterruptedRunError
+from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_before_start
 from dbt_pendo.delivery.sync import Options, SyncRun
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
-from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.runs import log_run
@@ -45,15 +44,14 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: 
         if verdict.may_run:
             observer.sync_started(index, len(syncs), spec, verdict.reason)
         if fail_fast and any(result.status not in ("success", "skipped") for result in results):
-            result = _not_run(spec, "skipped", "an earlier sync failed (--fail-fast)")
+            result = _skipped(spec, "an earlier sync failed (--fail-fast)")
         elif isinstance(prepared, SyncResult):
             result = prepared
         else:
             context.log_calls_of(spec, prepared.fields)
             tables = context.tables(prepared)
-            result = SyncRun(
-                run_id, prepared, tables, context.client, options, target_path, context.stop, observer
-            ).run()
+            sync = SyncContext(run_id, prepared, tables, context.client, target_path, context.stop, observer)
+            result = SyncRun(sync, options).run()
         result = result.without(context.settings.secrets)
         results.append(result)
         observer.sync_finished(index, len(syncs), result)
@@ -77,17 +75,15 @@ def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:
 def _prepare(context: Context, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
     verdict = context.selected.verdicts[spec.unique_id]
     if not verdict.may_run:
-        return replace(_not_run(spec, "skipped", visible(f"skipped: {verdict.reason}")), asked_for=verdict.asked_for)
+        return replace(_skipped(spec, visible(f"skipped: {verdict.reason}")), asked_for=verdict.asked_for)
     try:
         return context.prepare(model, spec, may_create=True)
-    except InterruptedRunError as error:
-        return _not_run(spec, "interrupted", str(error))
     except DbtPendoError as error:
-        return failed_before_start(spec, str(error), isinstance(error, ConfigError | KeyRefusedError))
+        return failed_before_start(spec, error)
 
 
-def _not_run(spec: SyncSpec, status: SyncStatus, message: str) -> SyncResult:
-    return SyncResult(spec.name, spec.unique_id, spec.object, status, message)
+def _skipped(spec: SyncSpec, reason: str) -> SyncResult:
+    return SyncResult(spec.name, spec.unique_id, spec.object, "skipped", (Note("info", reason),))
 
 
 def _unknown_mask_columns(context: Context) -> list[str]:

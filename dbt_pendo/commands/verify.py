@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias, cast
 import orjson
 
 from dbt_pendo.commands.context import Context
+from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options, SyncRun
@@ -299,16 +300,15 @@ def _verify(
     drift = DriftTable(syncs.session, syncs.schema, spec)
     syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
     try:
-        with syncs.locked(tables, run_id):
+        with tables.locked(run_id):
             verified = compare(prepared, syncs.client, changes, run_id, target_path, drift if repair else None)
         if not repair or not verified.to_repair:
             return verified
         part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))
         # Whoever asks for a repair has seen how many there are.
         options = Options(full_refresh=True, force=True)
-        result = SyncRun(
-            run_id, part, syncs.tables(part), syncs.client, options, target_path, syncs.stop, observer
-        ).run()
+        context = SyncContext(run_id, part, syncs.tables(part), syncs.client, target_path, syncs.stop, observer)
+        result = SyncRun(context, options).run()
         result = result.without(syncs.settings.secrets)
         with contextlib.suppress(WarehouseError):
             log_run(syncs.session, syncs.schema, result.to_row(run_id))

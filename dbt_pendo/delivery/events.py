@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 
 from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySizes
+from dbt_pendo.mapping.event_limits import LARGEST_PROPERTIES, EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import ModelTable, PlanOptions
 
+MOST_EVENT_NAMES = 5_000
+LONGEST_PROPERTY_NAME = 32
 # The bytes of `"2026-01-02T03:04:05.999+00:00"`.
 _TIME_BYTES = 31
 _QUOTES = 2
@@ -41,7 +45,7 @@ def require_moment(spec: SyncSpec, source: ModelTable) -> None:
 
 
 def count_events(prepared: Prepared, tables: SyncTables, options: PlanOptions | None = None) -> EventCounts:
-    """Counts the events of which Pendo would make nothing: none in a sync of anything else.
+    """Counts the events that Pendo would accept and then drop or hide; none in a sync of anything else.
 
     Args:
         prepared: The sync.
@@ -59,12 +63,10 @@ def _property_sizes(event: Event, prepared: Prepared) -> PropertySizes:
     fixed = 1
     columns = []
     for mapping in event.properties:
-        around = len(orjson.dumps(mapping.name)) + _SEPARATORS
-        if isinstance(mapping.source, Column):
-            columns.append(
-                _column_size(mapping.source.name, around, kind_of(dtypes[mapping.source.name]), mapping.type)
-            )
-        elif (value := _constant_bytes(mapping.source, mapping)) is not None:
+        around, source = len(orjson.dumps(mapping.name)) + _SEPARATORS, mapping.source
+        if isinstance(source, Column):
+            columns.append(_column_size(source.name, around, kind_of(dtypes[source.name]), mapping.type))
+        elif (value := _constant_bytes(source, mapping)) is not None:
             fixed += around + value
     return PropertySizes(fixed, columns)
 
@@ -83,3 +85,57 @@ def _constant_bytes(source: Value, mapping: Field) -> int | None:
         return None if value is None else len(orjson.dumps(CONVERTERS[mapping.type](value)))
     except InvalidValue:
         return None
+
+
+def property_name_warnings(spec: SyncSpec) -> list[str]:
+    """Returns warnings about event properties that Pendo accepts over HTTP and cannot show (pendo-api.md 4)."""
+    return [
+        f"Pendo accepts the event property `{mapping.name}` but cannot show it: its name {fault}"
+        for mapping in (spec.event.properties if spec.event else ())
+        if (fault := _fault(mapping.name))
+    ]
+
+
+def count_warnings(counts: EventCounts) -> list[str]:
+    """Returns warnings about events that Pendo would accept and then drop or hide."""
+    warnings = []
+    if counts.late:
+        warnings.append(
+            f"{_events(counts.late, 'is', 'are')} older than 7 days: Pendo answers 200 and drops "
+            f"{_them(counts.late)}; `max_age: 7 days` leaves {_them(counts.late)} out"
+        )
+    if counts.future:
+        warnings.append(
+            f"{_events(counts.future, 'lies', 'lie')} in the future: what Pendo makes of {_them(counts.future)} is "
+            "not documented"
+        )
+    if counts.oversized:
+        warnings.append(
+            f"{_events(counts.oversized, 'has', 'have')} properties of more than about {LARGEST_PROPERTIES} bytes: "
+            "Pendo answers 200 and shows that they are too large"
+        )
+    if counts.names > MOST_EVENT_NAMES:
+        warnings.append(
+            f"the model has {counts.names:,} event names: Pendo answers 200 and keeps {MOST_EVENT_NAMES:,} an app"
+        )
+    return warnings
+
+
+def _events(count: int, one: str, many: str) -> str:
+    return f"{count:,} {f'event {one}' if count == 1 else f'events {many}'}"
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+def _fault(name: str) -> str:
+    if len(name) > LONGEST_PROPERTY_NAME:
+        return f"has {len(name)} characters, at most {LONGEST_PROPERTY_NAME} work"
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        return "has more than letters, digits and underscores"
+    if name[0].isdigit():
+        return "starts with a digit"
+    if re.fullmatch(r"__.*__", name):
+        return "stands between double underscores"
+    return ""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.objects import FIELD_NAME_RULE, field_name_spelling, is_field_name
@@ -26,29 +26,15 @@ _DTYPES: Sequence[tuple[str, str]] = (
     (r"^(date|timestamp)", "time"),
     (r"^(bytes|binary|varbinary|blob|bytea)", "bytes"),
 )
-# Values that can never become a field of that type, whatever the row.
-_UNFIT: frozenset[tuple[str | None, FieldType]] = frozenset(
-    {
-        ("boolean", "integer"),
-        ("boolean", "float"),
-        ("boolean", "time"),
-        ("time", "boolean"),
-        ("time", "integer"),
-        ("time", "float"),
-        ("list", "string"),
-        ("list", "boolean"),
-        ("list", "integer"),
-        ("list", "float"),
-        ("list", "time"),
-    }
-)
-_NEW_TYPES: Mapping[str | None, FieldType] = {
-    "boolean": "boolean",
-    "integer": "integer",
-    "float": "float",
-    "time": "time",
-    "list": "list",
+# By the kind of a column: the types that its values can never become, in any row.
+_UNFIT: Mapping[str | None, Collection[FieldType]] = {
+    "boolean": ("integer", "float", "time"),
+    "time": ("boolean", "integer", "float"),
+    "list": ("string", "boolean", "integer", "float", "time"),
+    "bytes": get_args(FieldType),
+    "nested": get_args(FieldType),
 }
+_KINDS_OF_CONSTANTS = {bool: "boolean", int: "integer", float: "float", tuple: "list"}
 # The groups whose fields a sync may write, in the order in which they are shown.
 GROUPS: tuple[Group, ...] = ("custom", "agent")
 
@@ -68,22 +54,17 @@ _ADVICE: Mapping[FieldState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class MatchedField:
-    """A mapped field, and what Pendo has for it.
-
-    Attributes:
-        mapping: What the user mapped.
-        dtype: The column's type in the warehouse's words; None for a constant.
-        found: The field of Pendo that the name means; None when it means none, or several.
-        state: Whether a sync can use it.
-        note: What is wrong with it, or is good to know, as a sentence; empty when there is nothing to say.
-        meant: Which field of Pendo's may have been meant by a name that it lacks, as a sentence after another.
-    """
+    """A mapped field, and what Pendo has for it."""
 
     mapping: Field
+    # The column's type in the warehouse's words; None for a constant.
     dtype: str | None
+    # The field of Pendo that the name means; None when it means none, or several.
     found: SchemaField | None
     state: FieldState
+    # What is wrong with it, or is good to know, as a sentence.
     note: str = ""
+    # Which field of Pendo's may have been meant by a name that it lacks, as a sentence after another.
     meant: str = ""
 
     @property
@@ -95,21 +76,21 @@ class MatchedField:
     @property
     def new_type(self) -> FieldType:
         """The type a new field takes from its mapping, its column or its constant."""
-        return self.mapping.type or _NEW_TYPES.get(self._kind, "string")
+        kind = self._kind
+        return self.mapping.type or ("string" if kind in (None, "nested", "bytes") else cast(FieldType, kind))
 
     @property
     def _kind(self) -> str | None:
         if self.dtype is not None:
             return kind_of(self.dtype)
         constant = None if isinstance(self.mapping.source, Column) else self.mapping.source.value
-        kinds = {bool: "boolean", int: "integer", float: "float", tuple: "list"}
-        return kinds.get(type(constant))
+        return _KINDS_OF_CONSTANTS.get(type(constant))
 
     def misfit(self, type_: FieldType | None) -> str:
         """Says why the column can never become a field of a type; empty when it can, in one row or another."""
         if not isinstance(self.mapping.source, Column) or self.dtype is None or type_ is None:
             return ""
-        if self._kind not in ("bytes", "nested") and (self._kind, type_) not in _UNFIT:
+        if type_ not in _UNFIT.get(self._kind, ()):
             return ""
         return (
             f"column {self.mapping.source.name} is {self.dtype.lower()}, which the {type_} field {self.mapping.name} "

@@ -1,8 +1,8 @@
 """What Pendo has acknowledged and the ledger does not know yet, on this machine's disk.
 
-One line a request, written before the next request is sent. A run that finds the journal of a dead run commits what it
-holds first, so that after a ``kill -9`` only what was in flight can be sent twice. A journal that cannot be read is
-worth nothing, and no error.
+It gets one line a request, before the next request is sent. A run that finds the journal of a dead run first commits
+what it holds, so that after a ``kill -9`` only what was in flight can be sent twice. A journal that cannot be read is
+ignored.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import orjson
 
@@ -25,38 +25,21 @@ from dbt_pendo.private import FOLDER, open_private, private_folder
 from dbt_pendo.warehouse.pages import Span
 
 BUCKET = re.compile("[0-9a-f]{3}")
+# What a line that is cut off or damaged raises.
+_DAMAGE = (ValueError, TypeError, KeyError)
 
 
 class JournalError(DbtPendoError):
     """The journal cannot be written: going on would mean to send twice what a crash forgets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """A page that a dead run did not commit.
-
-    Attributes:
-        span: The page.
-        outcomes: What Pendo said of its rows; rows that are not here were never acknowledged.
-    """
-
-    span: Span
-    outcomes: dict[Position, Outcome] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Remains:
-    """What a dead run left.
-
-    Attributes:
-        run_id: Its id.
-        destination: What it delivered its rows as, for the mapping may be another by now; None in an earlier version's.
-        pages: The pages it did not commit.
-    """
+class Remains(NamedTuple):
+    """What a dead run left: the pages that it did not commit, each with what Pendo said of some of its rows."""
 
     run_id: str
+    # What it delivered its rows as, for the mapping may have changed; None in the journal of an earlier version.
     destination: str | None
-    pages: tuple[Acknowledged, ...]
+    pages: Sequence[tuple[Span, Mapping[Position, Outcome]]]
 
 
 class Journal:
@@ -82,11 +65,11 @@ class Journal:
         """Notes a page before its first request."""
         self._write({"page": number, "span": asdict(span)})
 
-    def note(self, number: int, positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
+    def note(self, number: int, positions: Sequence[Position], exceptions: Mapping[Position, Outcome]) -> None:
         """Notes what Pendo said of some rows of a page: it took them, except for those with another outcome."""
-        delivered = [position for position in positions if position not in others] if others else positions
-        told = [(*position, outcome.status, outcome.detail) for position, outcome in others.items()]
-        self._write({"page": number, "delivered": delivered, "others": told})
+        delivered = [position for position in positions if position not in exceptions] if exceptions else positions
+        others = [(*position, outcome.status, outcome.detail) for position, outcome in exceptions.items()]
+        self._write({"page": number, "delivered": delivered, "others": others})
 
     def end_page(self, number: int) -> None:
         """Notes that the ledger has a page."""
@@ -129,7 +112,7 @@ def journal_path(target_path: Path, sync: str, warehouse: str) -> Path:
     Args:
         target_path: dbt's target folder.
         sync: The sync's name.
-        warehouse: Whatever tells one target's ledger from another's: they may share the folder.
+        warehouse: The address of the ledger, for several targets may share the folder.
     """
     digest = hashlib.md5(warehouse.encode(), usedforsecurity=False).hexdigest()[:8]
     return target_path / FOLDER / f"{sync}.{digest}.journal"
@@ -139,44 +122,34 @@ def read_remains(path: Path) -> Remains | None:
     """Reads the journal of a dead run; None when there is none, or nothing in it can be used."""
     try:
         head, *lines = path.read_bytes().split(b"\n")
-    except OSError:
+        start = orjson.loads(head)
+        run_id, destination = start["run_id"], start.get("destination")
+    except (OSError, *_DAMAGE):
         return None
-    run_id, destination = _head(head)
-    if run_id is None:
+    if not isinstance(run_id, str):
         return None
-    pages: dict[int, Acknowledged] = {}
+    pages: dict[int, tuple[Span, dict[Position, Outcome]]] = {}
     for line in lines:
-        # The last line may be cut off: its request counts as in flight. So does what a damaged line tells of.
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        # The last line may be cut off: its request counts as in flight. So does that of a damaged line.
+        with contextlib.suppress(*_DAMAGE):
             _take(orjson.loads(line), pages)
-    return Remains(run_id, destination, tuple(pages.values()))
+    return Remains(run_id, destination if isinstance(destination, str) else None, tuple(pages.values()))
 
 
-def _head(line: bytes) -> tuple[str | None, str | None]:
-    with contextlib.suppress(ValueError):
-        head = orjson.loads(line)
-        if isinstance(head, dict):
-            run_id, destination = (
-                value if isinstance(value := head.get(name), str) else None for name in ("run_id", "destination")
-            )
-            return run_id, destination
-    return None, None
-
-
-def _take(line: Any, pages: dict[int, Acknowledged]) -> None:
+def _take(line: Any, pages: dict[int, tuple[Span, dict[Position, Outcome]]]) -> None:
     """Takes one line in, or raises before it has changed anything."""
     number = line["page"]
     if "span" in line:
         span = Span(**line["span"])
         for bucket, seq in ((span.first, span.first_seq), (span.last, span.last_seq)):
             _position(bucket, 1 if seq is None else seq)
-        pages[number] = Acknowledged(span)
+        pages[number] = (span, {})
     elif line.get("committed") is True:
         pages.pop(number, None)
     elif number in pages:
-        told = {_position(bucket, seq): DELIVERED for bucket, seq in line["delivered"]}
-        told |= {_position(bucket, seq): _outcome(status, detail) for bucket, seq, status, detail in line["others"]}
-        pages[number].outcomes.update(told)
+        outcomes = {_position(bucket, seq): DELIVERED for bucket, seq in line["delivered"]}
+        outcomes |= {_position(bucket, seq): _outcome(status, detail) for bucket, seq, status, detail in line["others"]}
+        pages[number][1].update(outcomes)
 
 
 def _position(bucket: Any, seq: Any) -> Position:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from dbt_pendo.delivery.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
 from dbt_pendo.errors import ConfigError
@@ -20,33 +21,29 @@ from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 from dbt_pendo.wording import did_you_mean
 
-# The objects that carry fields.
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A sync that may start.
-
-    Attributes:
-        spec: The mapping.
-        source: The model's table and columns.
-        fields: What Pendo knows of each of ``spec.fields``; by the columns' own types while Pendo was not asked.
-    """
+    """A sync that may start."""
 
     spec: SyncSpec
     source: ModelTable
+    # What Pendo knows of each of ``spec.fields``; by the columns' own types while Pendo was not asked.
     fields: tuple[PendoField, ...]
 
 
 class PendoFacts:
-    """Pendo's side of all preparations of a run, asked once for each thing."""
+    """What Pendo says of keys and fields, asked once in a run.
+
+    A key that Pendo refuses, or does not answer for, is not asked about again: other syncs need not wait through all
+    retries.
+    """
 
     def __init__(self, client: PendoClient) -> None:
         self.client = client
         self._schemas: dict[Object, Schema] = {}
-        self._writable: bool | None = None
-        self._unavailable: PendoError | None = None
-        self._refusals: dict[Secret, PendoError | None] = {}
+        # Whether a key or secret may write, or why it cannot be used.
+        self._keys: dict[Secret, bool | PendoError] = {}
 
     def require_key(self, writes: bool = True) -> None:
         """Makes sure that the integration key is good, and may write if it has to.
@@ -55,17 +52,8 @@ class PendoFacts:
             ConfigError: If it is not set, or read-only where that does not do.
             KeyRefusedError: If Pendo does not know it.
         """
-        self.client.settings.require_integration_key()
-        if self._unavailable is not None:
-            raise self._unavailable
-        if self._writable is None:
-            try:
-                self._writable = verify_key(self.client)
-            except PendoError as error:
-                # Each sync of the run needs the key; the others need not wait through all retries again.
-                self._unavailable = error
-                raise
-        if writes and not self._writable:
+        key = self.client.settings.require_integration_key()
+        if not self._ask(key, verify_key) and writes:
             raise ConfigError(
                 "The integration key may only read.",
                 f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
@@ -78,19 +66,13 @@ class PendoFacts:
             ConfigError: If it is not set.
             KeyRefusedError: If Pendo does not know it.
         """
-        settings = self.client.settings
-        secret = settings.require_track_secret(app)
-        if secret not in self._refusals:
-            try:
-                verify_secret(self.client, app)
-                self._refusals[secret] = None
-            except UnavailableError as error:
-                # Nor will it answer for another app's; they need not wait through all retries again.
-                self._refusals |= dict.fromkeys(settings.track_secrets.values(), error)
-            except PendoError as error:
-                self._refusals[secret] = error
-        if (refusal := self._refusals[secret]) is not None:
-            raise refusal
+        secrets = self.client.settings.track_secrets.values()
+        try:
+            self._ask(self.client.settings.require_track_secret(app), partial(verify_secret, app=app))
+        except UnavailableError as error:
+            # It will not answer for another app's secret either.
+            self._keys |= dict.fromkeys(secrets, error)
+            raise
 
     def schema(self, object_: Object) -> Schema:
         """Returns the fields of a kind of object."""
@@ -102,6 +84,17 @@ class PendoFacts:
         """Creates fields, and forgets the schema that did not have them."""
         self._schemas.pop(object_, None)
         create_fields(self.client, object_, group, types)
+
+    def _ask(self, key: Secret, verify: Callable[[PendoClient], bool]) -> bool:
+        if key not in self._keys:
+            try:
+                self._keys[key] = verify(self.client)
+            except PendoError as error:
+                self._keys[key] = error
+        found = self._keys[key]
+        if isinstance(found, PendoError):
+            raise found
+        return found
 
 
 def refuse_unsupported(spec: SyncSpec) -> None:
@@ -250,10 +243,12 @@ def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_crea
     if spec.create_fields:
         matched = allow_creation(matched)
     # Before anything is created: a sync that cannot run anyway leaves nothing behind.
-    _require_usable(spec, matched)
+    if error := unusable(spec, matched):
+        raise error
     if may_create:
         matched = create_missing(pendo, spec, source, matched)
-        _require_usable(spec, matched)
+        if error := unusable(spec, matched):
+            raise error
     return tuple(one.field for one in matched)
 
 
@@ -267,7 +262,8 @@ def create_missing(
     """
     now = matched
     for group in GROUPS:
-        types = _to_create(group, matched)
+        wanted = [one for one in matched if one.state == "to create" and one.mapping.group == group]
+        types = {one.mapping.name: one.new_type for one in wanted}
         while types:
             refusal = None
             try:
@@ -287,16 +283,6 @@ def create_missing(
     return now
 
 
-def _to_create(group: Group, matched: Iterable[MatchedField]) -> dict[str, FieldType]:
-    wanted = (one for one in matched if one.state == "to create" and one.mapping.group == group)
-    return {one.mapping.name: one.new_type for one in wanted}
-
-
-def _require_usable(spec: SyncSpec, matched: tuple[MatchedField, ...]) -> None:
-    if (error := unusable(spec, matched)) is not None:
-        raise error
-
-
 def _build(model: Model, last_run: LastRun | None = None) -> str:
     command = f"`dbt build --select {model.annotation.model}`"
     if last_run is None or not last_run.left_out(model.unique_id):
@@ -310,11 +296,8 @@ def _build(model: Model, last_run: LastRun | None = None) -> str:
 def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | None:
     """Returns the column a user means: the exact name, else the only one that differs by case."""
     exact = [column for column in columns if column.name == name]
-    folded = [column for column in columns if column.name.lower() == name.lower()]
-    for found in (exact, folded):
-        if len(found) == 1:
-            return found[0]
-    return None
+    found = exact or [column for column in columns if column.name.lower() == name.lower()]
+    return found[0] if len(found) == 1 else None
 
 
 def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:

@@ -12,12 +12,15 @@ from typing import Any, Literal, Protocol
 import orjson
 
 from dbt_pendo import __version__
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.delivery.signals import InterruptedRunError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position
-from dbt_pendo.pendo.client import Traffic
+from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
+from dbt_pendo.pendo.client import KeyRefusedError, Traffic
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets
+from dbt_pendo.visible import visible
+from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
@@ -25,44 +28,62 @@ RESULTS_FILE = "pendo_results.json"
 SyncStatus = Literal["success", "partial", "error", "skipped", "blocked", "interrupted"]
 
 
+# What a note is about: why the sync could not run or what held it back, and what to do about it; rows with one outcome,
+# as in ``outcomes.Status``; or anything else worth knowing.
+NoteKind = Literal["error", "hint", "rejected", "invalid", "missing", "delivered", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something the user should know about a sync, on one line."""
+
+    kind: NoteKind
+    text: str
+    # How many rows it is about, and the key of one of them.
+    rows: int = 0
+    example: str | None = None
+
+
+def error_notes(error: DbtPendoError) -> tuple[Note, ...]:
+    """Returns an error as notes, one a line."""
+    lines = error.message.split("\n")
+    return (*(Note("error", line) for line in lines), *([Note("hint", error.hint)] if error.hint else []))
+
+
 @dataclass(frozen=True, slots=True)
 class SyncResult:
-    """One sync of a run, as the contract has it (design.md 2.3).
-
-    Attributes:
-        sync: The sync's name.
-        unique_id: dbt's id of the model.
-        object: The kind of Pendo object.
-        status: ``partial`` when a row was rejected.
-        message: What went wrong, or what the user should know, a line each; None when there is nothing to say.
-        planned: Rows by kind; rows found invalid only while they were rendered count as invalid.
-        delivered: Rows Pendo took, or that needed no request.
-        missing: Rows whose id Pendo does not know.
-        rejected: Rows Pendo refused.
-        traffic: Requests, retries and bytes.
-        duration: Seconds.
-        misconfigured: Whether the sync stopped before anything was sent because its mapping, its model or a key is
-            wrong.
-        asked_for: Whether a sync that was skipped was so because the user wanted it.
-    """
+    """One sync of a run, as the contract has it (design.md 2.3)."""
 
     sync: str
     unique_id: str
     object: str
+    # ``partial`` when a row was rejected.
     status: SyncStatus
-    message: str | None = None
+    notes: tuple[Note, ...] = ()
+    # Rows found invalid only while they were rendered count as invalid.
     planned: Planned = field(default_factory=Planned)
+    # Rows that Pendo took, or that needed no request.
     delivered: int = 0
+    # Rows whose id Pendo does not know.
     missing: int = 0
     rejected: int = 0
     traffic: Traffic = field(default_factory=Traffic)
+    # Seconds.
     duration: float = 0.0
+    # Whether it stopped before anything was sent because its mapping, its model or a key is wrong.
     misconfigured: bool = False
+    # Whether the user wanted it to be skipped.
     asked_for: bool = False
 
+    @property
+    def message(self) -> str | None:
+        """The notes, a line each; None when there is nothing to say."""
+        return "\n".join(note.text for note in self.notes) or None
+
     def without(self, secrets: Secrets) -> SyncResult:
-        """Returns the same with no secret in its message, which may quote the warehouse."""
-        return self if self.message is None else replace(self, message=secrets.hidden_in(self.message))
+        """Returns the same with no secret in its notes, which may quote the warehouse."""
+        notes = (replace(note, text=secrets.hidden_in(note.text)) for note in self.notes)
+        return replace(self, notes=tuple(notes))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
@@ -88,24 +109,21 @@ class SyncResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResults:
-    """A run as a whole.
+    """A run as a whole."""
 
-    Attributes:
-        run_id: Sortable by time: when it began in UTC, and a random part.
-        manifest_invocation_id: The dbt invocation that built the models.
-        results: One entry a sync, in the order of the run.
-        elapsed: Seconds.
-        generated_at: When the run ended, in UTC.
-        notes: What is worth a warning, and no sync's doing.
-        unwritten: Why ``pendo_results.json`` could not be written; None if it was.
-    """
-
+    # Sortable by time: when it began in UTC, and a random part.
     run_id: str
+    # The dbt invocation that built the models.
     manifest_invocation_id: str
+    # In the order of the run.
     results: Sequence[SyncResult]
+    # Seconds.
     elapsed: float
+    # When the run ended, in UTC.
     generated_at: datetime.datetime
+    # Warnings that concern no single sync.
     notes: Sequence[str] = ()
+    # Why ``pendo_results.json`` could not be written; None if it was.
     unwritten: DbtPendoError | None = None
 
     def exit_code(self, warn_error: bool = False) -> int:
@@ -143,7 +161,7 @@ class RunResults:
             "results": [result.to_dict() for result in self.results],
         }
 
-    def write(self, target_path: Path) -> Path:
+    def write(self, target_path: Path) -> None:
         """Writes ``pendo_results.json`` in place of an older one, never half, for its owner alone.
 
         Raises:
@@ -160,12 +178,19 @@ class RunResults:
             raise DbtPendoError(
                 f"{path} cannot be written: {error.strerror}.", kept if sent else "No row was sent."
             ) from None
-        return path
 
 
-def failed_before_start(spec: SyncSpec, message: str, misconfigured: bool = True) -> SyncResult:
+def status_of(error: DbtPendoError) -> SyncStatus:
+    """Returns how a sync ended that an error has ended."""
+    if isinstance(error, InterruptedRunError):
+        return "interrupted"
+    return "blocked" if isinstance(error, LockedError) else "error"
+
+
+def failed_before_start(spec: SyncSpec, error: DbtPendoError) -> SyncResult:
     """Returns the result of a sync that never got to send a row."""
-    return SyncResult(spec.name, spec.unique_id, spec.object, "error", message=message, misconfigured=misconfigured)
+    notes, misconfigured = error_notes(error), isinstance(error, ConfigError | KeyRefusedError)
+    return SyncResult(spec.name, spec.unique_id, spec.object, status_of(error), notes, misconfigured=misconfigured)
 
 
 def outcome_counts(result: SyncResult | LoggedSync) -> dict[str, int]:
@@ -180,7 +205,7 @@ def outcome_counts(result: SyncResult | LoggedSync) -> dict[str, int]:
 
 
 class Observer(Protocol):
-    """Somebody who watches a run: the terminal, a log, or nobody."""
+    """Watches a run: the terminal, a log, or nobody."""
 
     def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
         """A sync begins: its place in the run, from 1, and why it may run."""
@@ -201,7 +226,7 @@ REASONS_KEPT = 1_000
 
 
 class Counts:
-    """Counts what became of a sync's rows, and why.
+    """Counts rows of a sync by outcome, and groups the reasons.
 
     Attributes:
         planned: Rows by kind; a row found invalid while it was rendered moves over to the invalid ones.
@@ -211,40 +236,31 @@ class Counts:
         self.planned = Planned()
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
-        self._examples: dict[tuple[str, str], str] = {}
+        self._examples: dict[tuple[str, str], str | None] = {}
 
-    @property
-    def delivered(self) -> int:
-        """Rows that Pendo took, or that needed no request."""
-        return self._counts["delivered"]
+    def __getitem__(self, status: Status) -> int:
+        """Returns how many rows have an outcome."""
+        return self._counts[status]
 
-    @property
-    def missing(self) -> int:
-        """Rows whose id Pendo does not know."""
-        return self._counts["missing"]
-
-    @property
-    def rejected(self) -> int:
-        """Rows that Pendo refused."""
-        return self._counts["rejected"]
-
-    def count(self, rows: int, others: Mapping[Position, Outcome], named: Iterable[tuple[Position, str, str]]) -> None:
+    def count(
+        self, rows: int, exceptions: Mapping[Position, Outcome], named: Iterable[tuple[Position, str, str]]
+    ) -> None:
         """Adds the rows of a page.
 
         Args:
             rows: How many there are.
-            others: The outcomes of those that were not merely delivered.
-            named: Of each row its position, its change and its key; looked at only if there are others.
+            exceptions: The outcomes of those that were not merely delivered.
+            named: The position, change and key of each row; read only if there are exceptions.
         """
         moved: Counter[str] = Counter()
-        self._counts["delivered"] += rows - len(others)
-        for position, change, key in named if others else ():
-            if (outcome := others.get(position)) is not None:
+        self._counts["delivered"] += rows - len(exceptions)
+        for position, change, key in named if exceptions else ():
+            if (outcome := exceptions.get(position)) is not None:
                 self._counts[outcome.status] += 1
                 if outcome.status == "invalid":
                     moved[change] += 1
                 if outcome.detail is not None:
-                    self.note(outcome.status, outcome.detail, key, 1)
+                    self.add_reason(outcome.status, outcome.detail, key, 1)
         self.planned = replace(
             self.planned,
             added=self.planned.added - moved["added"],
@@ -253,33 +269,36 @@ class Counts:
             invalid=self.planned.invalid + moved.total(),
         )
 
-    def note(self, status: str, reason: str, key: str | None, rows: int) -> None:
-        """Notes why some rows have their status, with the key of one."""
+    def add_reason(self, status: Status, reason: str, key: str | None, rows: int) -> None:
+        """Adds why some rows have an outcome, with the key of one."""
         if (status, reason) not in self._reasons and len(self._reasons) >= REASONS_KEPT:
             reason = "other reasons"
         self._reasons[status, reason] += rows
-        self._examples.setdefault((status, reason), "" if key is None else key)
+        self._examples.setdefault((status, reason), key)
 
-    def notes(self) -> list[str]:
-        """Says of each kind of failure how often and why, with a key to look up; and which deletions are queued."""
+    def notes(self) -> list[Note]:
+        """Returns how often each kind of failure happened and why, with a key; and which deletions are queued."""
         notes = []
-        for status in ("rejected", "invalid", "missing"):
+        kinds: tuple[Literal["rejected", "invalid", "missing"], ...] = ("rejected", "invalid", "missing")
+        for status in kinds:
             of_status = self._reasons_of(status)
-            shown = [
-                f"{reason} ({rows:,}, e.g. {example})"
-                if (example := self._examples[status, reason])
-                else f"{reason} ({rows:,})"
-                for reason, rows in of_status.most_common(REASONS_SHOWN)
-            ]
-            if shown:
-                more = len(of_status) - len(shown)
-                notes.append(
-                    f"{of_status.total():,} {status}: " + ", ".join(shown) + (f", {more} more reasons" if more else "")
-                )
+            most = of_status.most_common(REASONS_SHOWN)
+            shown = []
+            for reason, rows in most:
+                example = self._examples[status, reason]
+                shown.append(f"{reason} ({rows:,}, e.g. {example})" if example else f"{reason} ({rows:,})")
+            if more := len(of_status) - len(most):
+                shown.append(f"{more} more reasons")
+            if most:
+                rows = of_status.total()
+                text = f"{rows:,} {status}: {', '.join(shown)}"
+                notes.append(Note(status, visible(text), rows, self._examples[status, most[0][0]]))
         if queued := self._reasons_of("delivered"):
             jobs = ", ".join(reason.removeprefix(QUEUED_DELETION) for reason in list(queued)[:REASONS_SHOWN])
-            notes.append(f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})")
+            rows = queued.total()
+            text = f"{rows:,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})"
+            notes.append(Note("delivered", visible(text), rows))
         return notes
 
-    def _reasons_of(self, status: str) -> Counter[str]:
+    def _reasons_of(self, status: Status) -> Counter[str]:
         return Counter({reason: rows for (kind, reason), rows in self._reasons.items() if kind == status})

@@ -1,87 +1,285 @@
-"""Who is in a segment: all members in one call, or the changes page by page; and whether the ledger tells them."""
+"""One Pendo segment that has to hold exactly a model's visitors.
+
+All members are replaced in one request, or the changes are patched page by page.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import partial
 from typing import TypeVar
 
-from dbt_pendo.delivery.pages import Pages
-from dbt_pendo.delivery.segment_writer import SegmentWriter
+from dbt_pendo.delivery.context import SyncContext
+from dbt_pendo.delivery.send import HOPELESS
+from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.outcomes import DELIVERED, Outcome
+from dbt_pendo.pendo import segments
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY
-from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.pages import Planned, Span
 from dbt_pendo.warehouse.segments import NotedSegment
+
+# Seconds to wait for another write of the segment to end, at first and at most.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+# Nobody: a segment is overwritten by at least one visitor (pendo-api.md 5, where Segment's integration names it so).
+NOBODY = "empty-visitor"
 
 T = TypeVar("T")
 
 
-def fill_segment(
-    segment: SegmentWriter, tables: SyncTables, pages: Pages, spans: Sequence[Span], replaced: bool, whole: bool
-) -> None:
-    """Changes or replaces the members of a segment, and notes for the next run whether the ledger tells them.
+class Segment:
+    """The segment of one sync; one write at a time, for Pendo refuses a second one.
 
-    Args:
-        segment: The segment.
-        tables: The sync's tables.
-        pages: Delivers the changes.
-        spans: The pages of the change set.
-        replaced: Whether its members are replaced.
-        whole: Whether the pages hold the whole change set.
+    Attributes:
+        id: Pendo's id of the segment; None while there is none.
+        known: Whether its members were those that the ledger says when it was found; else they have to be replaced.
     """
-    notes = tables.segment_notes()
-    if segment.id is not None:
-        # Until it is over: whom a run has added that dies, or is not answered, nobody knows.
-        notes.note(NotedSegment(segment.id, known=False))
-    if replaced:
-        pages.in_segment = frozenset(_replaced(segment, tables, pages, spans))
-    pages.deliver(spans)
-    known = whole and pages.failure is None if replaced else segment.known
-    if segment.id is not None and known and segment.answered:
-        # Without the note the next run replaces all members, in one call; so it does where another run has the lock.
-        with contextlib.suppress(DbtPendoError):
-            tables.lock.confirm()
-            notes.note(NotedSegment(segment.id, known=True))
+
+    def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables) -> None:
+        self._client = client
+        self._name = spec.segment or ""
+        self._sync = spec.name
+        self._where = f"{spec.file}: {spec.name}"
+        self._stop = stop
+        self._notes = tables.segment_notes()
+        self._writing = threading.Lock()
+        self._is_begun = False
+        # Whether Pendo has answered every write.
+        self._answered = True
+        self.id: str | None = None
+        self.known = False
+
+    def find(self, is_taken_over: bool = False) -> None:
+        """Looks the segment up, by the id of an earlier run or else by its name.
+
+        Args:
+            is_taken_over: Whether it may be one that another sync fills.
+
+        Raises:
+            DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
+        """
+        noted = self._notes.latest()
+        if noted is not None and segments.segment_exists(self._client, noted.id):
+            self.id, self.known = noted.id, noted.known
+        else:
+            self.id = self._id_by_name()
+        if self.id is None or is_taken_over:
+            return
+        # One of another project with the same schema, for syncs of one project are compared before.
+        if (filler := self._notes.filler(self.id)) not in (None, self._sync):
+            model = self._sync.partition(".")[0]
+            raise DbtPendoError(
+                f"{self._where}: Pendo's segment {self._name} ({self.id}) is filled by the sync {filler}. Each would "
+                "take the other's members out.",
+                f"Choose another name under `segment`; or, if {filler} is no more, take it over with `dbt-pendo reset "
+                f"--select {model}`: the next sync then replaces its members.",
+            )
+
+    def is_replaced(self, full_refresh: bool, planned: Planned, limit: int | None = None) -> bool:
+        """Returns whether all members are written in one request, and not the changes alone.
+
+        Args:
+            full_refresh: Whether the user asked for that.
+            planned: The rows of the whole plan, made as for a full refresh unless the members are known.
+            limit: The rows to send at most. A part of the members says nothing of the others.
+        """
+        is_first = not (planned.changed + planned.removed + planned.unchanged + planned.held)
+        is_wanted = full_refresh or not self.known or (is_first and planned.added > 0)
+        return is_wanted and (self.id is None or limit is None)
+
+    def begin(self) -> None:
+        """Notes that the members are in doubt: nobody knows whom a run has added that dies, or gets no answer."""
+        self._is_begun = True
+        if self.id is not None:
+            self._notes.note(NotedSegment(self.id, known=False))
+
+    def end(self, context: SyncContext, is_known: bool) -> None:
+        """Notes that the ledger tells the members again, if it does and Pendo has answered every write."""
+        if self.id is not None and self._is_begun and is_known and self._answered:
+            # Without the note the next run replaces all members, in one request; so it does where another run has the
+            # lock.
+            with contextlib.suppress(DbtPendoError):
+                context.lock.confirm()
+                self._notes.note(NotedSegment(self.id, known=True))
+
+    def replace(self, context: SyncContext, spans: Sequence[Span]) -> Callable[[str], Outcome | None]:
+        """Makes the segment hold the visitors of a change set and nobody else, in one request.
+
+        Returns:
+            The outcome of a row by its key; None where it is left to the pages.
+
+        Raises:
+            DbtPendoError: If Pendo takes none of them.
+        """
+        members: list[str] = []
+        unfit: set[str] = set()
+        removed: str | None = None
+        for span in spans:
+            for _, _, change, key, *_ in context.tables.read_page(span):
+                if change == "removed":
+                    removed = key
+                elif _is_unicode(key):
+                    members.append(key)
+                else:
+                    unfit.add(key)
+            context.lock.renew()
+        left = unfit
+        if members:
+            is_new = self.id is None
+            taken = _wait_for(lambda: self._replace_members(members), context)
+            if is_new:
+                self.begin()
+            left |= set(members).difference(taken)
+            context.observer.sync_progressed(context.spec, len(taken))
+        elif self.id is not None:
+            _wait_for(lambda: self._clear(removed), context)
+        return lambda key: None if key in left else DELIVERED
+
+    def patch(self, operations: Mapping[str, Sequence[str]]) -> Request:
+        """Returns the request that adds and removes some visitors."""
+        return segments.patch_request(self.id or "", operations)
+
+    def send(self, request: Request) -> Answer:
+        """Sends a write of the segment, as long as it takes while another one is running.
+
+        Raises:
+            PendoError: If the segment is gone, or stays busy.
+        """
+        with self._writing:
+            # Before the write counts as unanswered: one that is not begun leaves no doubt.
+            self._stop.check()
+            answered, self._answered = self._answered, False
+            answer = self._send_while_busy(request)
+            self._answered = answered
+        if answer.status == 404:
+            raise PendoError(
+                f"{self._where}: the segment {self._name} is gone from Pendo ({answer.message}).",
+                "The next sync makes it anew.",
+            )
+        return answer
+
+    def _replace_members(self, members: Sequence[str]) -> Sequence[str]:
+        """Makes the segment hold some visitors and nobody else.
+
+        Returns:
+            Those of them that Pendo took: all, unless they are too many for one request or it refuses one of them.
+
+        Raises:
+            PendoError: If Pendo does not take any of them.
+        """
+        parts = [members]
+        refused = 0
+        while True:
+            part = parts.pop()
+            answer = self._overwrite(part)
+            if answer.ok:
+                return part
+            if len(part) > 1:
+                half = -(-len(part) // 2)
+                parts += [part[half:], part[:half]]
+            else:
+                refused += 1
+            if not parts or refused == HOPELESS:
+                raise PendoError(f"{self._where}: Pendo does not take the segment {self._name} ({answer.message}).")
+
+    def _clear(self, visitor: str | None) -> None:
+        """Takes all members out of the segment.
+
+        Args:
+            visitor: Any visitor that Pendo has taken as a member before; None when there is none.
+
+        Raises:
+            PendoError: If Pendo does not.
+        """
+        (last,) = self._replace_members([visitor or NOBODY])
+        answer = self.send(self.patch({"remove": [last]}))
+        results = segments.results_of(answer, ["remove"])
+        if results is None or not segments.is_done(results["remove"][0]):
+            raise PendoError(
+                f"{self._where}: Pendo does not take {last} out of the segment {self._name} ({answer.message})."
+            )
+
+    def _overwrite(self, members: Sequence[str]) -> Answer:
+        request = segments.replace_request(self._name, self.id, members)
+        return self._upload(request) if self.id is None else self.send(request)
+
+    def _upload(self, request: Request) -> Answer:
+        """Uploads the segment, and again only when Pendo's list shows that a call without an answer has made none."""
+        retries = 0
+        while True:
+            self._stop.check()
+            answer = None
+            try:
+                answer = self._client.send(request)
+            except UnavailableError:
+                if retries == self._client.settings.retries:
+                    raise
+            if answer is not None and ((made := segments.uploaded_id(answer)) or not answer.ok):
+                self.id = made
+                return answer
+            self._stop.wait(min(FIRST_WAIT * 2**retries, LONGEST_WAIT))
+            retries += 1
+            self.id = self._id_by_name()
+            if self.id is not None:
+                return self._overwrite(request.keys)
+            if answer is not None:
+                raise PendoError(
+                    f"{self._where}: Pendo took the segment {self._name}, and does not list it ({answer.message}).",
+                    "Run the sync again.",
+                )
+
+    def _id_by_name(self) -> str | None:
+        """Returns the id of the segment of that name that the API made; None when there is none of that name."""
+        named = [segment for segment in segments.list_segments(self._client) if segment.name == self._name]
+        ours = [segment.id for segment in named if segment.created_by_api]
+        if len(ours) > 1:
+            raise DbtPendoError(
+                f"{self._where}: Pendo has {len(ours)} segments named {self._name}: {', '.join(ours)}.",
+                "Delete or rename all but one of them in Pendo.",
+            )
+        if named and not ours:
+            raise DbtPendoError(
+                f"{self._where}: Pendo's segment {self._name} was made by hand, and only those made by the API can be "
+                "written.",
+                "Rename it in Pendo, or choose another name under `segment`.",
+            )
+        return ours[0] if ours else None
+
+    def _send_while_busy(self, request: Request) -> Answer:
+        give_up_at = time.monotonic() + self._client.settings.retry_time
+        seconds = FIRST_WAIT
+        while True:
+            self._stop.check()
+            answer = self._client.send(request)
+            if not segments.is_busy(answer):
+                return answer
+            if time.monotonic() + seconds > give_up_at:
+                raise UnavailableError(
+                    f"{self._where}: Pendo is still busy with another write of the segment {self._name}.",
+                    "Run the sync again later; what was delivered is kept.",
+                )
+            self._stop.wait(seconds)
+            seconds = min(1.5 * seconds, LONGEST_WAIT)
 
 
-def _replaced(segment: SegmentWriter, tables: SyncTables, pages: Pages, spans: Sequence[Span]) -> Sequence[str]:
-    """Makes or overwrites the segment in one call, and returns whom it took; the others are left for the pages."""
-    members: list[str] = []
-    removed: str | None = None
-    for span in spans:
-        for _, _, change, key, *_ in tables.read_page(span):
-            if change == "removed":
-                removed = key
-            elif _is_unicode(key):
-                members.append(key)
-        pages.keep_lock()
-    if members:
-        is_new = segment.id is None
-        taken = _waited_for(partial(segment.replace, members), pages)
-        if is_new and segment.id is not None:
-            tables.segment_notes().note(NotedSegment(segment.id, known=False))
-        pages.progress(len(taken))
-        return taken
-    if segment.id is not None:
-        _waited_for(partial(segment.clear, removed), pages)
-    return ()
-
-
-def _waited_for(call: Callable[[], T], pages: Pages) -> T:
-    """Calls Pendo for as long as it takes, while the lock is kept."""
+def _wait_for(call: Callable[[], T], context: SyncContext) -> T:
+    """Calls Pendo for as long as it takes, and keeps the lock meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
         answer = pool.submit(call)
         while wait((answer,), timeout=RENEW_EVERY).not_done:
-            pages.keep_lock()
-        pages.keep_lock()
+            context.lock.renew()
+        context.lock.renew()
         return answer.result()
 
 
 def _is_unicode(text: str) -> bool:
-    # See Deliverer: some drivers hand out text that is none.
+    # Some drivers return text that is not (see Sender).
     try:
         text.encode()
     except UnicodeEncodeError:

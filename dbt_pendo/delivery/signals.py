@@ -77,7 +77,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
         # Python lets only the main thread set handlers; whoever runs us elsewhere has their own.
         yield
         return
-    # Python calls a handler when the main thread is back from whatever it is in, a statement of an hour say. So the
+    # Python calls a handler when the main thread is back from its current call, such as a statement of an hour. So the
     # handlers do nothing, and a thread reads the signals' numbers, which the interpreter writes to a pipe at once.
     numbers, wakeup = os.pipe()
     os.set_blocking(wakeup, False)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from dbt_pendo.pendo.call import Call
+from dbt_pendo.pendo.client import Call
 from dbt_pendo.private import FOLDER, narrow_folder, open_private, private_folder
 from dbt_pendo.records.masking import BodyMask, hide_quoted
 
@@ -117,27 +117,30 @@ class CallLog:
         """Writes a call down."""
         if self._file is None:
             return
-        document = read_json(call.answer) if call.keys and len(call.answer) <= LARGEST_READ else None
+        request = call.request
+        document = read_json(call.answer) if request.keys and len(call.answer) <= LARGEST_READ else None
         failed = call.status is None or not 200 <= call.status < 300 or _tells_of_failures(document)
         whole = not failed and not (isinstance(document, dict) and document.get("missing"))
         at = datetime.datetime.fromtimestamp(call.at, datetime.timezone.utc)
         line: dict[str, Any] = {
-            **{name: getattr(call, name) for name in ("method", "path", "status", "fault", "attempt")},
+            **{name: getattr(call, name) for name in ("status", "fault", "attempt")},
             "at": at.isoformat(timespec="milliseconds"),
             "sync": self._sync,
+            "method": request.method,
+            "path": request.path,
             "failed": failed,
             "seconds": round(call.seconds, 4),
             "waited": round(call.waited, 4),
-            "rows": len(call.keys),
-            "bytes": len(call.body or b""),
+            "rows": len(request.keys),
+            "bytes": len(request.body or b""),
         }
         with self._lock:
             file = self._file
             if file is None or (self._size > ALL_LINES and not failed):
                 return
             if self._size <= FULL_LINES:
-                line["keys"] = [self._mask.key(key) for key in call.keys] if self._mask.ids else call.keys
-                sample = (self._sync, f"{call.method} {call.path}")
+                line["keys"] = [self._mask.key(key) for key in request.keys] if self._mask.ids else request.keys
+                sample = (self._sync, f"{request.method} {request.path}")
                 self._sampled[sample] += whole
                 if not whole or self._sampled[sample] <= SAMPLES:
                     line |= self._bodies(call, failed)
@@ -151,12 +154,13 @@ class CallLog:
     def _bodies(self, call: Call, failed: bool) -> dict[str, Any]:
         bodies: dict[str, Any] = {}
         values: frozenset[str] = frozenset()
-        if call.body:
-            text = call.secrets.hidden_in(call.body.decode(errors="replace"))
+        request = call.request
+        if request.body:
+            text = call.secrets.hidden_in(request.body.decode(errors="replace"))
             document, values = self._mask.hide(read_json(text))
             bodies["request"] = _kept(orjson.dumps(document).decode() if self._mask else text, document)
         # What is read back is whole records, with values that no mapping names.
-        if call.keys or failed or call.method == "GET":
+        if request.keys or failed or request.method == "GET":
             # To look for secrets in more than is kept of it would take minutes.
             answer = call.answer[: 2 * LARGEST_BODY].decode(errors="replace")
             text = hide_quoted(call.secrets.hidden_in(answer), values)

@@ -45,7 +45,7 @@ def checked_entry(one: Checked) -> dict[str, Any]:
 
 def planned_entry(one: Checked) -> dict[str, Any]:
     """Returns the plan of a sync, with the requests asked for by ``--show``."""
-    requests = [asdict(request) for request in one.requests]
+    requests = [{"method": request.method, "path": request.path, "body": request.document} for request in one.requests]
     return {**checked_entry(one), "planned": asdict(one.planned), "note": one.note, "requests": requests}
 
 

@@ -32,12 +32,6 @@ def write_step_summary(run: RunResults) -> None:
 
 def step_summary(run: RunResults) -> str:
     """Returns a run as a Markdown table, and below it what there is to say about its syncs."""
-    notes = (
-        f"- **{_escaped(result.sync)}**: {_escaped(note)}"
-        for result in run.results
-        for note in (result.message or "").split("\n")
-        if note
-    )
     lines = [
         "### dbt-pendo",
         "",
@@ -45,7 +39,7 @@ def step_summary(run: RunResults) -> str:
         "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *map(_row, run.results),
         "",
-        *notes,
+        *(f"- **{_escaped(result.sync)}**: {_escaped(note.text)}" for result in run.results for note in result.notes),
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
     ]

@@ -25,7 +25,7 @@ def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
             lines.below(f"{left}: to be noted in the ledger, kept in Pendo (on_removed: keep)")
         _show_warnings(lines, one)
         for request in one.requests:
-            lines.body(f"{request.method} {request.path}", request.body)
+            lines.body(f"{request.method} {request.path}", request.document)
     if planned:
         lines.line()
     if any(one.error for one in planned):

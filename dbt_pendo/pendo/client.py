@@ -12,27 +12,10 @@ from typing import Any, TypeAlias
 import orjson
 import requests
 
-from dbt_pendo import __version__
+from dbt_pendo import __version__, network
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import (
-    FAULTS,
-    LARGEST_ANSWER,
-    LOOKED_AT,
-    PROXY_LOGIN,
-    BoundedAdapter,
-    LargeAnswerError,
-    bounded,
-    cause_of,
-    certificates,
-    describe_fault,
-    never,
-    proxies_for,
-    proxy_login_advice,
-    retry_after,
-    wants_proxy_login,
-)
+from dbt_pendo.network import LARGEST_ANSWER, LOOKED_AT
 from dbt_pendo.pendo import advice
-from dbt_pendo.pendo.call import Call, Watcher
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, Settings
@@ -53,11 +36,7 @@ class PendoError(DbtPendoError):
 
 
 class KeyRefusedError(PendoError):
-    """Pendo refused the key or secret, so no request of this kind can succeed.
-
-    Attributes:
-        answer: Pendo's answer.
-    """
+    """Pendo refused the key or secret, so no request of this kind can succeed."""
 
     exit_code = 2
 
@@ -76,16 +55,11 @@ class LargeError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Pendo's answer to one call.
-
-    Attributes:
-        status: The HTTP status: 2xx, or a 4xx that concerns the body of the request.
-        content: The body.
-        secret: What Pendo may have echoed, and nobody may see.
-    """
+    """Pendo's answer to one request: a 2xx, or a 4xx that concerns the body of the request."""
 
     status: int
     content: bytes
+    # What Pendo may have echoed, and nobody may see.
     secret: Secret | Secrets | None = None
 
     @property
@@ -97,15 +71,21 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7).
 
-        It is as Pendo wrote it, for a field or a visitor may have a name that is a secret elsewhere.
+        It is as Pendo wrote it, as a field or a visitor may have a name that is a secret elsewhere.
         """
         try:
             return orjson.loads(self.content)
         except (orjson.JSONDecodeError, RecursionError):
             return None
 
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON object in a 2xx, as Pendo wrote it; empty when there is none."""
+        document = self.json if self.ok else None
+        return document if isinstance(document, dict) else {}
+
     def told(self, part: Any) -> str:
-        """Returns a part of the body's JSON as words for people, who see no secret that Pendo has quoted."""
+        """Returns a part of the body's JSON as words for people, without the secrets that Pendo has quoted."""
         text = part if isinstance(part, str) else orjson.dumps(part).decode()
         return text if self.secret is None else self.secret.hidden_in(text)
 
@@ -119,30 +99,74 @@ class Answer:
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
 
 
-# Whether a 2xx says what was done.
-IsClear: TypeAlias = Callable[[Answer], bool]
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request to Pendo, as a value: it is sent, previewed and logged."""
+
+    method: str
+    # Below the host, with its query.
+    path: str
+    body: bytes | None = None
+    # The records in the body, by their keys.
+    keys: Sequence[str] = ()
+    # Of a track call: the app whose shared secret it carries; None for the only one.
+    app: str | None = None
+    # Returns something true if a 2xx says what was done. One that does not, such as a proxy's page, is a fault that may
+    # pass. None where the caller judges every answer.
+    is_clear: Callable[[Answer], object] | None = None
+    # Whether it may be sent again when nobody can tell whether Pendo has carried it out.
+    idempotent: bool = True
+
+    @property
+    def document(self) -> Any:
+        """The body as JSON; None when there is none."""
+        return orjson.loads(self.body or b"null")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt at a request, for the log."""
+
+    # Seconds since 1970.
+    at: float
+    request: Request
+    # From 1.
+    attempt: int
+    # Seconds before it was sent, at the pace Pendo takes.
+    waited: float
+    # Seconds until it was answered, or failed.
+    seconds: float
+    # None when there was no answer; then ``fault`` says why.
+    status: int | None
+    answer: bytes
+    fault: str
+    # What either body may hold, and nobody may see.
+    secrets: Secrets
+
+
+# Gets each attempt from the thread that made it, before that thread makes another.
+Watcher: TypeAlias = Callable[[Call], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why an attempt has to be made again.
-
-    Attributes:
-        reason: What went wrong.
-        status: The status of the answer; None when there was none.
-        wait: How many seconds Pendo wants us to wait; None if it does not say.
-        refused: Whether Pendo has surely not done what was asked.
-    """
+    """Why an attempt has to be made again."""
 
     reason: str
+    # None when there was no answer.
     status: int | None = None
+    # Seconds that Pendo wants us to wait.
     wait: float | None = None
-    refused: bool = False
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether Pendo has surely not carried the request out."""
+        return self.status == 429
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What went over the wire: requests (retries among them), retries, and bytes of bodies sent."""
+    """What was sent: requests (retries among them), retries, and bytes of bodies."""
 
     requests: int = 0
     retries: int = 0
@@ -154,14 +178,11 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """How requests get to a host.
+    """How requests get to a host."""
 
-    Attributes:
-        proxies: Those of the environment, of which one or none is used.
-        certificates: What the host is checked against.
-    """
-
+    # Those of the environment, of which one or none is used.
     proxies: dict[str, str]
+    # What the host is checked against.
     certificates: str | bool
 
 
@@ -170,9 +191,9 @@ class PendoClient:
 
     Args:
         settings: Hosts, secrets, timeout.
-        wait: How to wait some seconds.
-        clock: The seconds of a clock that never goes back, which ``wait`` moves on.
-        watch: Is told of each attempt at a request.
+        wait: Waits some seconds.
+        clock: Monotonic seconds, which ``wait`` moves on.
+        watch: Gets each attempt at a request.
         ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
 
     Raises:
@@ -185,7 +206,7 @@ class PendoClient:
         wait: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         watch: Watcher | None = None,
-        ends_at: Callable[[], float] = never,
+        ends_at: Callable[[], float] = network.never,
     ) -> None:
         self.settings = settings
         self._wait = wait
@@ -198,7 +219,7 @@ class PendoClient:
         self._routes: dict[str, _Route] = {}
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._adapters: list[BoundedAdapter] = []
+        self._adapters: list[network.BoundedAdapter] = []
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
@@ -218,51 +239,56 @@ class PendoClient:
         with self._lock:
             return self._traffic
 
-    def api(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        is_clear: IsClear | None = None,
-        repeatable: bool = True,
-        keys: Sequence[str] = (),
-    ) -> Answer:
-        """Calls the Engage API with the integration key.
-
-        Args:
-            method: GET, POST, ...
-            path: Below ``/api/v1/``.
-            body: What to send.
-            is_clear: Whether a 2xx says what was done; one that does not, a proxy's page say, is a fault that may
-                pass. None where the caller judges every answer.
-            repeatable: Whether it may be sent again when nobody can tell whether Pendo has done it.
-            keys: The records in the body, by their keys.
+    def send(self, request: Request) -> Answer:
+        """Sends a request until it is answered, its retries are used up, or its time is over.
 
         Raises:
-            ConfigError: If no integration key is set, or no request can go by way of the proxy.
+            ConfigError: If the key or secret that it carries is not set, or its proxy cannot be used.
             KeyRefusedError: On 401 and 403.
+            LargeError: If the answer is too large.
             UnavailableError: If retries did not help.
         """
-        key = self.settings.require_integration_key()
-        url = self.settings.api_url
-        return self._call(method, url, f"/api/v1/{path}", key, body, is_clear, repeatable, keys)
+        if request.path == TRACK_PATH:
+            host, secret = self.settings.data_url, self.settings.require_track_secret(request.app)
+        else:
+            host, secret = self.settings.api_url, self.settings.require_integration_key()
+        # No retry mends what is wrong with a proxy.
+        self._route(host)
+        give_up_at: float | None = None
+        attempt = 0
+        while True:
+            outcome = self._attempt(request, host, secret, attempt + 1)
+            if isinstance(outcome, Answer):
+                if request.is_clear is None or not outcome.ok or request.is_clear(outcome):
+                    return outcome
+                outcome = _Fault(f"an answer that does not say what was done ({outcome.message})")
+            wait = outcome.wait
+            if wait is None:
+                wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
+            attempt += 1
+            now = self._clock()
+            # From the first fault on: until then it may have waited for its turn, and that is no retry.
+            give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
+            may_repeat = request.idempotent or outcome.is_refusal
+            if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
+                if time.monotonic() >= self._ends_at():
+                    # The request was cut short because the run ends; ``wait`` raises what says so.
+                    self._wait(0.0)
+                raise self._unavailable(request, host, attempt, outcome)
+            self._wait(wait)
 
-    def track(self, app: str | None, body: bytes, is_clear: IsClear | None = None, keys: Sequence[str] = ()) -> Answer:
-        """Posts events with the Track Event shared secret of an app.
-
-        Args:
-            app: The app; None for the only one.
-            body: What to send.
-            is_clear: As for ``api``.
-            keys: The events in it, by their keys.
-
-        Raises:
-            ConfigError: If the app's secret is not set.
-            KeyRefusedError: On 401 and 403.
-            UnavailableError: If retries did not help.
-        """
-        secret = self.settings.require_track_secret(app)
-        return self._call("POST", self.settings.data_url, TRACK_PATH, secret, body, is_clear, keys=keys)
+    def _unavailable(self, request: Request, host: str, attempts: int, last: _Fault) -> UnavailableError:
+        asks = ""
+        if last.wait is not None and last.wait > self.settings.retry_time:
+            asks = (
+                f" It wants to be asked again in {last.wait:,.0f} seconds, and PENDO_RETRY_TIME is "
+                f"{self.settings.retry_time:,g}."
+            )
+        return UnavailableError(
+            f"Pendo at {host_of(host)} did not take {request.method} {request.path} in "
+            f"{number(attempts, 'attempt')}; the last: {last.reason}.{asks}",
+            advice.of_fault(last.status, host, self._has_proxy(host)),
+        )
 
     def key_refused(self, answer: Answer, path: str = "") -> KeyRefusedError:
         """Returns the error of an answer that says that Pendo does not know the integration key, or not its right."""
@@ -294,78 +320,29 @@ class PendoClient:
         variable = advice.host_setting(settings, host)
         return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
 
-    def _call(
-        self,
-        method: str,
-        host: str,
-        path: str,
-        secret: Secret,
-        body: bytes | None,
-        is_clear: IsClear | None = None,
-        repeatable: bool = True,
-        keys: Sequence[str] = (),
-    ) -> Answer:
-        """Sends a request until it is answered, its retries are used up, or its time is over."""
-        give_up_at: float | None = None
-        attempt = 0
-        # What is wrong with a proxy no retry mends.
-        self._route(host)
-        while True:
-            outcome = self._attempt(method, host, path, secret, body, attempt + 1, keys)
-            if isinstance(outcome, Answer):
-                if is_clear is None or not outcome.ok or is_clear(outcome):
-                    return outcome
-                outcome = _Fault(f"an answer that does not say what was done ({outcome.message})")
-            wait = outcome.wait
-            if wait is None:
-                wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
-            attempt += 1
-            now = self._clock()
-            # From the first fault on: until then it may have waited for its turn, and that is no retry.
-            give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
-            may_repeat = repeatable or outcome.refused
-            if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
-                if time.monotonic() >= self._ends_at():
-                    # It was cut short: whoever waits is told that the run ends.
-                    self._wait(0.0)
-                asks = ""
-                if outcome.wait is not None and outcome.wait > self.settings.retry_time:
-                    asks = (
-                        f" It wants to be asked again in {outcome.wait:,.0f} seconds, and PENDO_RETRY_TIME is "
-                        f"{self.settings.retry_time:,g}."
-                    )
-                raise UnavailableError(
-                    f"Pendo at {host_of(host)} did not take {method} {path} in "
-                    f"{number(attempt, 'attempt')}; the last: {outcome.reason}.{asks}",
-                    advice.of_fault(outcome.status, host, self._has_proxy(host)),
-                )
-            self._wait(wait)
-
-    def _attempt(
-        self, method: str, host: str, path: str, secret: Secret, body: bytes | None, attempt: int, keys: Sequence[str]
-    ) -> Answer | _Fault:
+    def _attempt(self, request: Request, host: str, secret: Secret, attempt: int) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
         asked = self._clock()
         while delay := self._pacer.reserve(self._clock()):
             self._wait(delay)
-        self._count(body, retry=attempt > 1)
+        self._count(request, is_retry=attempt > 1)
         at, started = time.time(), self._clock()
         status, content, fault = None, b"", ""
         try:
-            request = self._request(method, f"{host}{path}", secret, body)
+            prepared = self._prepare(request, host, secret)
             # No session, which would follow redirects: the key must not travel to another host.
-            with bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
+            with network.bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
                 route = self._route(host)
-                response = self._adapter().send(request, verify=route.certificates, proxies=route.proxies)
+                response = self._adapter().send(prepared, verify=route.certificates, proxies=route.proxies)
             status, content = response.status_code, response.content
-        except FAULTS as error:
+        except network.FAULTS as error:
             self._pacer.strained(self._clock())
-            fault = describe_fault(error, self._secrets)
-            if wants_proxy_login(fault):
+            fault = network.describe_fault(error, self._secrets)
+            if network.wants_proxy_login(fault):
                 raise self._proxy_refused(host) from None
-            if isinstance(cause_of(error), LargeAnswerError):
+            if isinstance(network.cause_of(error), network.LargeAnswerError):
                 raise LargeError(
-                    f"Pendo at {host_of(host)} did not answer {method} {path}: {fault}.",
+                    f"Pendo at {host_of(host)} did not answer {request.method} {request.path}: {fault}.",
                     advice.of_fault(None, host, self._has_proxy(host)),
                 ) from None
             return _Fault(fault)
@@ -374,84 +351,135 @@ class PendoClient:
             now = self._clock()
             if self._watch is not None:
                 waited, seconds = started - asked, now - started
-                self._watch(
-                    Call(at, method, path, body, keys, attempt, waited, seconds, status, content, fault, self._secrets)
-                )
+                self._watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
         answer = Answer(status, content, self._secrets)
-        if answer.status in REFUSED:
-            raise self._secret_refused(answer, secret) if path == TRACK_PATH else self.key_refused(answer, path)
-        if 200 <= answer.status < 300:
+        self._require_usable(request, answer, host, secret, response.headers.get("Location"))
+        if answer.status not in RETRIED:
             self._pacer.taken(now, now - started)
             return answer
-        if answer.status == PROXY_LOGIN:
+        wait = network.retry_after(response.headers.get("Retry-After"))
+        if answer.status == 429:
+            # A pause that is too long for this request is too long for the others.
+            is_short = wait is not None and wait <= self.settings.retry_time
+            self._pacer.throttled(now, wait if is_short else None)
+        else:
+            self._pacer.strained(now)
+        return _Fault(answer.message, answer.status, wait)
+
+    def _require_usable(
+        self, request: Request, answer: Answer, host: str, secret: Secret, location: str | None
+    ) -> None:
+        """Raises the error of an answer that is not about the body of the request, and ends the sync."""
+        if answer.ok:
+            return
+        if answer.status in REFUSED:
+            is_track = request.path == TRACK_PATH
+            raise self._secret_refused(answer, secret) if is_track else self.key_refused(answer, request.path)
+        if answer.status == network.PROXY_LOGIN:
             raise self._proxy_refused(host)
         if answer.status < 400:
-            where, hint = advice.of_redirect(self.settings, host, path, response.headers.get("Location"))
-            raise PendoError(f"{host_of(host)} answers {path} with a redirect {where} (HTTP {answer.status}).", hint)
+            where, hint = advice.of_redirect(self.settings, host, request.path, location)
+            raise PendoError(
+                f"{host_of(host)} answers {request.path} with a redirect {where} (HTTP {answer.status}).", hint
+            )
         refusal = advice.of_refusal(answer.status, self.settings, host, secret)
         if refusal is not None:
-            raise PendoError(f"{host_of(host)} does not take {method} {path} ({answer.message}).", refusal)
-        if answer.status in RETRIED:
-            wait = retry_after(response.headers.get("Retry-After"))
-            if answer.status == 429:
-                # A pause that is too long for this request is too long for the others.
-                is_short = wait is not None and wait <= self.settings.retry_time
-                self._pacer.throttled(now, wait if is_short else None)
-            else:
-                self._pacer.strained(now)
-            return _Fault(answer.message, answer.status, wait, refused=answer.status == 429)
-        self._pacer.taken(now, now - started)
-        return answer
+            raise PendoError(
+                f"{host_of(host)} does not take {request.method} {request.path} ({answer.message}).", refusal
+            )
 
     def _proxy_refused(self, host: str) -> PendoError:
         return PendoError(
-            f"The proxy on the way to {host_of(host)} wants a log-in (HTTP 407).", proxy_login_advice(host)
+            f"The proxy on the way to {host_of(host)} wants a log-in (HTTP 407).", network.proxy_login_advice(host)
         )
 
     def _has_proxy(self, host: str) -> bool:
         return bool(requests.utils.select_proxy(host, self._route(host).proxies))
 
     def _route(self, host: str) -> _Route:
-        # Looked up once, for that costs more than a request itself on loopback; and not before one is made, for some
+        # Looked up once, as that costs more than a request on loopback; and only when a request is made, as some
         # commands make none.
-        route = self._routes.get(host)
-        if route is None:
-            route = self._routes[host] = _Route(proxies_for(host), certificates())
-        return route
+        if host not in self._routes:
+            self._routes[host] = _Route(network.proxies_for(host), network.certificates())
+        return self._routes[host]
 
-    def _request(self, method: str, url: str, secret: Secret, body: bytes | None) -> requests.PreparedRequest:
+    def _prepare(self, request: Request, host: str, secret: Secret) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.
-        prepared = self._prepared.get((method, url, secret.variable))
-        if prepared is None:
+        known = (request.method, url := f"{host}{request.path}", secret.variable)
+        if known not in self._prepared:
             headers = {
                 "User-Agent": f"dbt-pendo/{__version__}",
                 "Accept": "*/*",
                 "x-pendo-integration-key": secret.reveal(),
                 "Content-Type": "application/json",
             }
-            prepared = requests.Request(method, url, headers).prepare()
-            self._prepared[method, url, secret.variable] = prepared
-        request = prepared.copy()
-        request.prepare_body(body, files=None)
-        return request
+            self._prepared[known] = requests.Request(request.method, url, headers).prepare()
+        prepared = self._prepared[known].copy()
+        prepared.prepare_body(request.body, files=None)
+        return prepared
 
-    def _adapter(self) -> BoundedAdapter:
+    def _adapter(self) -> network.BoundedAdapter:
         # One a thread, so that each has a connection of its own.
-        adapter: BoundedAdapter | None = getattr(self._local, "adapter", None)
+        adapter: network.BoundedAdapter | None = getattr(self._local, "adapter", None)
         if adapter is None:
-            adapter = self._local.adapter = BoundedAdapter()
+            adapter = self._local.adapter = network.BoundedAdapter()
             with self._lock:
                 self._adapters.append(adapter)
         return adapter
 
-    def _count(self, body: bytes | None, retry: bool) -> None:
+    def _count(self, request: Request, is_retry: bool) -> None:
         with self._lock:
             before = self._traffic
-            self._traffic = Traffic(before.requests + 1, before.retries + retry, before.bytes + len(body or b""))
+            sent = before.bytes + len(request.body or b"")
+            self._traffic = Traffic(before.requests + 1, before.retries + is_retry, sent)
 
 
 def _require_sendable(host: str, variable: str) -> None:
     try:
         requests.Request("GET", host).prepare()
-    except FAULTS:
+    except network.FAULTS:
         raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None
+
+
+# What an answer without a documented body may say instead of JSON.
+_WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
+# Bytes. Much JSON takes fifty times its size in memory, in each thread.
+LARGEST_ACKNOWLEDGEMENT = 2**20
+# How proxies and gateways call an error, in lower case.
+_ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
+
+
+def acknowledges(answer: Answer) -> bool:
+    """Returns whether a 2xx without a documented body is Pendo's: empty, or JSON that reports no error.
+
+    Any other may come from a proxy (reliability.md).
+    """
+    text = answer.content.strip()
+    if not text or text.lower().strip(b'"') in _WORDS:
+        return True
+    if len(text) > LARGEST_ACKNOWLEDGEMENT:
+        return False
+    document = answer.json
+    items = document if isinstance(document, list) else [document]
+    return all(isinstance(item, dict) and not reports_error(item) for item in items) or text == b"null"
+
+
+def reports_error(document: dict[str, Any]) -> bool:
+    """Returns whether an answer reports an error under a usual name, whatever its status."""
+    by_name = {name.lower(): value for name, value in document.items()}
+    return bool(by_name.get("errors") or by_name.get("failed")) or contradicts(document)
+
+
+def contradicts(document: dict[str, Any]) -> bool:
+    """Returns whether an answer says that the request as a whole went wrong, whatever its status and its counts."""
+    by_name = {name.lower(): value for name, value in document.items()}
+    return (
+        any(by_name.get(name) for name in _ERRORS)
+        or any(str(by_name.get(name)).lower() == "false" for name in ("success", "ok"))
+        or any(_is_bad(by_name.get(name)) for name in ("status", "statuscode", "code"))
+    )
+
+
+def _is_bad(status: Any) -> bool:
+    word = str(status).lower()
+    return word.startswith(("err", "fail")) or (word.isdecimal() and int(word) >= 400)

@@ -9,7 +9,7 @@ import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
-from dbt_pendo.pendo.client import Answer, PendoClient
+from dbt_pendo.pendo.client import Answer, PendoClient, Request
 
 LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0
@@ -22,28 +22,22 @@ _STATES: Mapping[JobState, tuple[str, ...]] = {
 }
 
 
-def delete_records(client: PendoClient, object_: Object, ids: Sequence[str]) -> Answer:
-    """Queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
+def deletion_request(object_: Object, ids: Sequence[str]) -> Request:
+    """Returns the request that queues visitors or accounts for deletion, at most ``LARGEST_DELETION`` at once."""
     body = orjson.dumps({OBJECTS[object_].plural: list(ids)})
-    return client.api("POST", f"bulkdelete/{object_}", body, _names_job, keys=ids)
+    return Request("POST", f"/api/v1/bulkdelete/{object_}", body, ids, is_clear=job_of)
 
 
 def job_of(answer: Answer) -> str | None:
-    """Returns the id of the job that a deletion was queued as; None when the answer does not tell."""
-    document = answer.json
+    """Returns the id of the job that a deletion was queued as; None when the answer does not name it."""
     # No source shows the answer itself, so the name of any id counts: id, jobId, job_id; `valid` is none. Beside the
-    # job's there may be others, of the subscription say.
-    named = document.items() if isinstance(document, dict) else ()
+    # job's there may be others, such as the subscription's.
     ids = {
         name: str(value)
-        for name, value in named
+        for name, value in answer.document.items()
         if (name == "id" or name.endswith(("Id", "ID", "_id"))) and value and isinstance(value, str | int)
     }
     return ids[min(ids, key=lambda name: (not name.lower().startswith("job"), name != "id"))] if ids else None
-
-
-def _names_job(answer: Answer) -> bool:
-    return job_of(answer) is not None
 
 
 def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:
@@ -52,12 +46,11 @@ def job_state(client: PendoClient, job: str) -> tuple[JobState, str]:
     Raises:
         PendoError: If Pendo does not let it be read, or does not answer.
     """
-    answer = client.api("GET", f"bulkdelete/{job}")
+    answer = client.send(Request("GET", f"/api/v1/bulkdelete/{job}"))
     if answer.status == 404:
         return "unknown", answer.message
-    document = answer.json if answer.ok else None
-    told = answer.told(document.get("status") or document.get("state") or "") if isinstance(document, dict) else ""
+    said = answer.told(answer.document.get("status") or answer.document.get("state") or "")
     for state, words in _STATES.items():
-        if told.lower().startswith(words):
-            return state, told
-    return "queued", told or answer.message
+        if said.lower().startswith(words):
+            return state, said
+    return "queued", said or answer.message

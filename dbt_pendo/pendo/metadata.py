@@ -13,8 +13,7 @@ import orjson
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.pendo.answers import contradicts, tells_error
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, contradicts, reports_error
 from dbt_pendo.wording import host_of
 
 TYPES: Mapping[str, FieldType | None] = {
@@ -74,34 +73,36 @@ class Schema:
         fields = self.groups.get(group, {})
         if name in fields:
             return (fields[name],)
-        fitting = [
-            tuple(one for one in fields.values() if same(one) == wanted)
-            for same, wanted in (
-                (lambda one: one.key.casefold(), name.casefold()),
-                (lambda one: _displayed(one.display_name), _displayed(name)),
-                (lambda one: _squeezed(one.key), _squeezed(name)),
-            )
-        ]
-        return next((found for found in fitting if len(found) == 1), next(filter(None, fitting), ()))
+        by_case = tuple(one for one in fields.values() if one.key.casefold() == name.casefold())
+        by_display_name = tuple(one for one in fields.values() if _displayed(one.display_name) == _displayed(name))
+        by_letters = tuple(one for one in fields.values() if _squeezed(one.key) == _squeezed(name))
+        fitting = [found for found in (by_case, by_display_name, by_letters) if found]
+        return next((found for found in fitting if len(found) == 1), fitting[0] if fitting else ())
 
 
 @dataclass(slots=True)
 class Judgement:
-    """What a bulk answer says of the records of a call.
+    """What an answer says of the records of a request; an empty one says that Pendo took all."""
 
-    Attributes:
-        outcomes: By id, the records that were not written.
-        suspects: By id, what a mere text says of records it seems to name; it may as well have meant a field or a
-            value of that name.
-        unplaced: Messages about records the answer does not name, one a record; empty when every record is judged.
-        whole: Whether the call was refused as a whole: then nothing is known of any record, and ``unplaced`` holds
-            why.
-    """
-
+    # By id: the records that were not written, or whose outcome the answer names.
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    suspects: dict[str, str] = field(default_factory=dict)
-    unplaced: list[str] = field(default_factory=list)
-    whole: bool = False
+    # By id: errors that seem to name a record, to be confirmed by a second request. Such a text may as well name a
+    # field or a value.
+    guessed: dict[str, str] = field(default_factory=dict)
+    # Errors about records that the answer does not name, one a record; empty when every record is judged.
+    unnamed: list[str] = field(default_factory=list)
+    # Whether Pendo refused the request as a whole: then ``unnamed`` holds why, and nothing is known of other records.
+    refused_whole: bool = False
+
+    @property
+    def exceptions(self) -> int:
+        """How many records were not merely written."""
+        return len(self.outcomes) + len(self.guessed) + len(self.unnamed)
+
+
+def refused(reason: str) -> Judgement:
+    """Returns the judgement of a request that Pendo refused as a whole."""
+    return Judgement(unnamed=[reason], refused_whole=True)
 
 
 def verify_key(client: PendoClient) -> bool:
@@ -111,22 +112,20 @@ def verify_key(client: PendoClient) -> bool:
         KeyRefusedError: If Pendo does not know the key.
         UnavailableError: If Pendo does not answer.
     """
-    answer = client.api("GET", "token/verify", is_clear=_says_whether_valid)
+    answer = client.send(Request("GET", "/api/v1/token/verify", is_clear=_says_whether_valid))
     if not answer.ok:
         raise PendoError(
             f"Pendo at {host_of(client.settings.api_url)} does not say whether the integration key is good "
             f"({answer.message}).",
             "Look at PENDO_API_URL and PENDO_REGION.",
         )
-    document = answer.json
-    if not document["valid"]:
+    if not answer.document["valid"]:
         raise client.key_refused(answer)
-    return document.get("writeAccess") is not False
+    return answer.document.get("writeAccess") is not False
 
 
 def _says_whether_valid(answer: Answer) -> bool:
-    document = answer.json
-    return isinstance(document, dict) and isinstance(document.get("valid"), bool)
+    return isinstance(answer.document.get("valid"), bool)
 
 
 def read_schema(client: PendoClient, object_: Object) -> Schema:
@@ -135,7 +134,7 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     Raises:
         PendoError: If the answer is no schema.
     """
-    answer = client.api("GET", f"metadata/schema/{OBJECTS[object_].metadata_kind}", is_clear=_is_schema)
+    answer = client.send(Request("GET", _schema_path(object_), is_clear=_is_schema))
     if not answer.ok:
         raise PendoError(
             f"Pendo does not say which fields {OBJECTS[object_].plural} have ({answer.message}).",
@@ -150,22 +149,24 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     )
 
 
+def _schema_path(object_: Object) -> str:
+    return f"/api/v1/metadata/schema/{OBJECTS[object_].metadata_kind}"
+
+
 def _is_schema(answer: Answer) -> bool:
-    document = answer.json
-    if not isinstance(document, dict) or tells_error(document):
-        return False
-    # Not even of a new subscription it is empty: the group `auto` is always there.
-    return any(isinstance(fields, dict) for fields in document.values())
+    # It is not empty even of a new subscription: the group `auto` is always there.
+    has_groups = any(isinstance(fields, dict) for fields in answer.document.values())
+    return has_groups and not reports_error(answer.document)
 
 
 def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType]) -> None:
-    """Creates fields in one group, or brings deleted ones back; what Pendo made of them, its schema tells.
+    """Creates fields in one group, or brings deleted ones back; only the schema shows their keys.
 
     Raises:
         FieldsRefusedError: If Pendo refuses them.
     """
     body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
-    answer = client.api("POST", f"metadata/schema/{OBJECTS[object_].metadata_kind}/{group}", orjson.dumps(body))
+    answer = client.send(Request("POST", f"{_schema_path(object_)}/{group}", orjson.dumps(body)))
     if not answer.ok:
         fields = f"{group} fields {', '.join(types)} of {OBJECTS[object_].plural}"
         raise FieldsRefusedError(
@@ -174,82 +175,72 @@ def create_fields(client: PendoClient, object_: Object, group: Group, types: Map
         )
 
 
-def values_path(object_: Object, group: Group, create: bool) -> str:
-    """Returns the path of bulk writes to a group; ids Pendo does not know are created or left out."""
-    return f"metadata/{OBJECTS[object_].metadata_kind}/{group}/value{'?create=true' if create else ''}"
-
-
-def write_values(
-    client: PendoClient, object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]
-) -> Answer:
-    """Writes the values of many records, those of the keys, to one group."""
-    is_clear = partial(adds_up, sent=len(keys), create=create)
-    return client.api("POST", values_path(object_, group, create), body, is_clear, keys=keys)
+def values_request(object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]) -> Request:
+    """Returns the request that writes values of many records to one group; ids Pendo lacks are created or left out."""
+    path = f"/api/v1/metadata/{OBJECTS[object_].metadata_kind}/{group}/value{'?create=true' if create else ''}"
+    return Request("POST", path, body, keys, is_clear=partial(adds_up, sent=len(keys), create=create))
 
 
 def adds_up(answer: Answer, sent: int, create: bool) -> bool:
-    """Returns whether the counts of a bulk answer are those of the call (pendo-api.md 3).
+    """Returns whether the counts of a bulk 2xx are those of the request (pendo-api.md 3).
 
     Args:
         answer: A 2xx.
-        sent: How many records the call had.
+        sent: How many records the request had.
         create: Whether it was to create those that Pendo lacks, which may be counted in ``total`` only.
     """
-    document = answer.json
-    if not isinstance(document, dict) or contradicts(document):
+    document = answer.document
+    if contradicts(document):
         return False
-    told = len(_items(document, "missing")) + len(_items(document, "errors"))
-    failed = told if document.get("failed") is None else document["failed"]
+    named = len(_items(document, "missing")) + len(_items(document, "errors"))
+    failed = named if document.get("failed") is None else document["failed"]
     counts: list[Any] = [document.get("total"), document.get("updated"), failed]
     if not all(type(count) is int and count >= 0 for count in counts):
         return False
     total, updated, failed = counts
     judged = updated + failed
-    return bool(total == sent and failed == told and (judged == sent or (create and judged < sent)))
-
-
-def took_all(answer: Answer) -> bool:
-    """Returns whether a bulk call wrote every record, and says so without a word more."""
-    document = answer.json if answer.ok else None
-    return isinstance(document, dict) and not (document.get("missing") or document.get("errors"))
+    return bool(total == sent and failed == named and (judged == sent or (create and judged < sent)))
 
 
 def judge_values(answer: Answer, ids: Sequence[str]) -> Judgement:
-    """Reads what a bulk call did to each record: a 2xx carries failures inside (pendo-api.md 3).
+    """Reads what a bulk request did to each record: a 2xx carries failures inside (pendo-api.md 3).
 
     Args:
-        answer: The answer to ``write_values``, which adds up if it is a 2xx.
-        ids: The ids of the records of the call.
+        answer: The answer to a ``values_request``; a 2xx adds up.
+        ids: The ids of the records of the request.
     """
     if not answer.ok:
-        return Judgement(unplaced=[answer.message], whole=True)
-    document = answer.json
-    verdict = Judgement()
+        return refused(answer.message)
+    document = answer.document
+    judgement = Judgement()
+    if document and not (document.get("missing") or document.get("errors") or document.get("failed")):
+        # The usual answer, about thousands of records.
+        return judgement
     known = set(ids)
     for missing in _items(document, "missing"):
         if isinstance(missing, str) and missing in known:
-            verdict.outcomes[missing] = Outcome("missing", "Pendo does not know this id")
+            judgement.outcomes[missing] = Outcome("missing", "Pendo does not know this id")
         else:
-            verdict.unplaced.append(f"an unknown id is missing: {answer.told(missing)}")
+            judgement.unnamed.append(f"an unknown id is missing: {answer.told(missing)}")
     for error in _items(document, "errors"):
+        text = answer.told(error)
         named = _named_in(error, known)
         if (identified := _identified_by(error, known)) is not None:
-            verdict.outcomes[identified] = Outcome("rejected", answer.told(error))
-        elif named is not None and named not in verdict.outcomes and named not in verdict.suspects:
-            verdict.suspects[named] = answer.told(error)
+            judgement.outcomes[identified] = Outcome("rejected", text)
+        elif named is not None and named not in judgement.outcomes and named not in judgement.guessed:
+            judgement.guessed[named] = text
         else:
-            verdict.unplaced.append(answer.told(error))
-    # The same record may be told of twice.
+            judgement.unnamed.append(text)
+    # One record may be named twice.
     failed = min(document.get("failed") or 0, len(known))
-    told = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
-    if failed > told:
-        verdict.unplaced += [f"{failed - told} records failed without a reason"] * (failed - told)
-    return verdict
+    if (more := failed - judgement.exceptions) > 0:
+        judgement.unnamed += [f"{more} records failed without a reason"] * more
+    return judgement
 
 
 def _identified_by(error: Any, ids: set[str]) -> str | None:
     """Returns the id that an item of ``errors`` carries in a field of its own; the format of items is unknown."""
-    if isinstance(error, Mapping):
+    if isinstance(error, dict):
         for key in ("visitorId", "accountId", "parentAccountId", "id"):
             if isinstance(found := error.get(key), str) and found in ids:
                 return found
@@ -275,7 +266,7 @@ def _quoted(text: str) -> Iterator[str]:
 
 def _items(document: Mapping[str, Any], key: str) -> list[Any]:
     found = document.get(key)
-    # Of another form than documented, it still tells of failures.
+    # In another form than documented, it still reports failures.
     return found if isinstance(found, list) else [found] if found else []
 
 

@@ -86,7 +86,7 @@ class Pacer:
             return 0.0
 
     def release(self) -> None:
-        """Gives a place back, whatever became of its request."""
+        """Gives a place back when its request is over."""
         with self._lock:
             self._in_flight -= 1
 

@@ -10,8 +10,7 @@ import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
-from dbt_pendo.pendo.answers import tells_error
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError, Request, reports_error
 from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.
@@ -73,7 +72,7 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
     Raises:
         PendoError: If Pendo does not answer with a record.
     """
-    answer = client.api("GET", f"{object_}/{quote(key, safe='')}", is_clear=_has_metadata)
+    answer = client.send(Request("GET", f"/api/v1/{object_}/{quote(key, safe='')}", is_clear=_has_metadata))
     if answer.status == 404:
         return None
     if not answer.ok:
@@ -84,24 +83,21 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
 
 
 def _has_metadata(answer: Answer) -> bool:
-    document = answer.json
-    return isinstance(document, dict) and isinstance(document.get("metadata"), dict)
+    return isinstance(answer.document.get("metadata"), dict)
 
 
 def _has_results(answer: Answer) -> bool:
-    document = answer.json
-    if not isinstance(document, dict) or "results" not in document:
-        return False
-    results = document["results"]
-    return isinstance(results, list) or (results is None and not tells_error(document))
+    document = answer.document
+    results = document.get("results")
+    return isinstance(results, list) or (results is None and "results" in document and not reports_error(document))
 
 
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:
     body = {"response": {"mimeType": "application/json"}, "request": {"requestId": "dbt-pendo", "pipeline": stages}}
     try:
-        answer = client.api("POST", "aggregation", orjson.dumps(body), _has_results)
+        answer = client.send(Request("POST", "/api/v1/aggregation", orjson.dumps(body), is_clear=_has_results))
     except KeyRefusedError as refused:
-        # Asked before, Pendo has said that the key is good: it is its rights that do not do.
+        # Pendo has said before that the key is good, so its rights are not enough.
         raise KeyRefusedError(
             f"Pendo at {host_of(client.settings.api_url)} does not let {OBJECTS[object_].plural} be read back "
             f"({refused.answer.message}), though it knows the integration key.",

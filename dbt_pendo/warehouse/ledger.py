@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.event_limits import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
@@ -195,6 +196,17 @@ class SyncTables(ChangeSet):
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
         self._session.ensure_schema(self._schema)
+
+    @contextlib.contextmanager
+    def locked(self, run_id: str) -> Iterator[SyncLock]:
+        """Holds the sync's lock inside the block; a warehouse that is gone keeps it, and it goes stale."""
+        self.ensure_schema()
+        self.lock.acquire(run_id)
+        try:
+            yield self.lock
+        finally:
+            with contextlib.suppress(DbtPendoError):
+                self.lock.release()
 
     def prepare(self) -> None:
         """Creates the ledger on a first run, undoes what a dead run left half done, and adds columns that lack."""

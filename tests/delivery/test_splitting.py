@@ -17,6 +17,7 @@ from shop import KINDS, STRANGERS, Kind, Shop, at
 from dbt_pendo.delivery import send as deliver
 from dbt_pendo.delivery.send import EverythingRefusedError, Sender
 from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
@@ -158,7 +159,7 @@ def test_rows_that_pendo_always_refuses_do_not_keep_new_ones_back(shop: Shop, sa
     assert run.verdicts == dict.fromkeys(refused, "rejected") | {new: "delivered"}
 
 
-# By the Deliverer: any rows at fault, any size of batch, any way to say it.
+# By the Sender: any rows at fault, any size of batch, any way to say it.
 
 SECRETS: Mapping[str, Any] = {
     "integration_key": Secret("sandbox-integration-key", "PENDO_INTEGRATION_KEY"),
@@ -219,24 +220,26 @@ def deliver_all(pendo: Sandbox, spec: SyncSpec, records: Sequence[Record], size:
     """Delivers records in batches; ``proven``: Pendo has taken one before, so that nothing looks hopeless."""
     settled = Settled()
     with PendoClient(Settings(api_url=pendo.url, data_url=pendo.url, retries=0, **SECRETS)) as client:
-        deliverer = Sender(client, spec, Stop())
+        sender = Sender(Stop().check, client.settings.max_error_share)
+        writes = [writer.write for writer in make_writers(client, spec, Stop()).updates]
         if proven:
             good = {"type": "track", "event": "e", "visitorId": "v", "timestamp": 1, "context": {}}
             pendo.add_visitors(["proof"])
-            bodies = (good,) if spec.event else ({"visitorId": "proof", "values": {"seats": 1}},)
+            body = good if spec.event else {"visitorId": "proof", "values": {"seats": 1}}
+            bodies = (body, *[None] * (len(writes) - 1))
             proof = Settled()
-            deliverer.deliver(RecordBatch([Record(("fff", 1), "proof", bodies)]), proof)
+            sender.send(RecordBatch([Record(("fff", 1), "proof", bodies)]), writes, proof)
             assert proof.statuses() == ["delivered"]
         pendo.forget_requests()
         for start in range(0, len(records), size):
-            deliverer.deliver(RecordBatch(records[start : start + size]), settled)
+            sender.send(RecordBatch(records[start : start + size]), writes, settled)
     return settled
 
 
-def visitor(number: int, seats: Any, health: Any = ...) -> Record:
-    """A record of one group, or of two; a None says nothing to its group."""
+def visitor(number: int, seats: Any, health: Any = None) -> Record:
+    """A record of two groups; a None says nothing to its group."""
     key = f"r{number}"
-    groups = [("seats", seats)] if health is ... else [("seats", seats), ("health", health)]
+    groups = [("seats", seats), ("health", health)]
     bodies = tuple(None if value is None else {"visitorId": key, "values": {name: value}} for name, value in groups)
     return Record(("000", number), key, bodies)
 
@@ -412,7 +415,7 @@ def test_when_every_event_is_refused_the_sync_stops_after_few_requests(pendo: Sa
 def test_a_bystander_that_a_text_seems_to_name_is_delivered(pendo: Sandbox, bystander: str) -> None:
     set_up(pendo, error_items="unnamed")
     pendo.add_visitors([bystander, "r1", "r2", "r3"])
-    innocent = Record(("000", 0), bystander, ({"visitorId": bystander, "values": {"seats": 7}},))
+    innocent = Record(("000", 0), bystander, ({"visitorId": bystander, "values": {"seats": 7}}, None))
 
     settled = deliver_all(pendo, VISITORS, [innocent, visitor(1, 7), visitor(2, "many"), visitor(3, 7)], 10)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import CLICKS, PEOPLE, SmallProject, bodies, custom, expect_in, planned, sent_ids, writes
 
-from dbt_pendo.delivery import send as deliver
+from dbt_pendo.delivery import writers as deliver
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 from dbt_pendo.warehouse.session import Session
 

@@ -11,7 +11,7 @@ import pytest
 from harness import bodies, expect_in, planned, writes
 from segments import NAME, TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
 
-from dbt_pendo.delivery import segment_writer as engine_segment
+from dbt_pendo.delivery import segments as engine_segment
 from dbt_pendo.pendo import client
 from dbt_pendo.sandbox import Fault, Sandbox
 

@@ -9,7 +9,7 @@ import pytest
 from harness import SmallProject, bodies, planned, writes
 from segments import NAME, TRIAL, calls, delete_in_pendo, ids, members, names
 
-from dbt_pendo.delivery import segment_writer as engine_segment
+from dbt_pendo.delivery import segments as engine_segment
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 

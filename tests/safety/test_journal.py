@@ -186,6 +186,6 @@ def test_a_run_that_was_taken_for_dead_and_comes_back_leaves_the_next_ones_journ
     remains = read_remains(path)
     assert remains is not None
     assert remains.run_id == "other"
-    assert [set(page.outcomes) for page in remains.pages] == [{("002", 2)}]
+    assert [set(outcomes) for _, outcomes in remains.pages] == [{("002", 2)}]
     other.close(keep=False)
     assert not path.exists()

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dbt_pendo.mapping.event_limits import EventCounts, count_warnings, property_name_warnings
+from dbt_pendo.delivery.events import count_warnings, property_name_warnings
+from dbt_pendo.mapping.event_limits import EventCounts
 
 EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
 

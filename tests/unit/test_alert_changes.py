@@ -11,7 +11,7 @@ import pytest
 from dbt_pendo.alerts.changes import RUNS_READ, Alert, Change, changes_of
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import EVENTS
-from dbt_pendo.delivery.results import SyncResult, SyncStatus
+from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
@@ -194,7 +194,7 @@ def test_a_channel_hears_of_what_it_asked_for():
 def test_a_message_says_what_where_how_many_and_where_to_look():
     failed = result(
         *("error", Planned(added=7, changed=1, unchanged=1200, invalid=2, held=10)),
-        message="Pendo did not take it.\nRun it again.",
+        notes=(Note("error", "Pendo did not take it."), Note("hint", "Run it again.")),
         delivered=1234,
         missing=3,
         rejected=4,
@@ -239,7 +239,9 @@ def test_a_message_says_what_where_how_many_and_where_to_look():
 
 
 def test_what_names_single_rows_is_not_told():
-    rejected = result("partial", message="1 rejected: no such plan (1, e.g. ada@example.com)", rejected=1)
+    rejected = result(
+        "partial", notes=(Note("rejected", "1 rejected: no such plan (1, e.g. ada@example.com)"),), rejected=1
+    )
     told = alert(Change(rejected, ("partial",), "success"))
     for format_ in ("slack", "json"):
         assert "ada@example.com" not in json.dumps(message_of(told, format_))
@@ -248,7 +250,7 @@ def test_what_names_single_rows_is_not_told():
 def test_names_and_reasons_are_text_and_nothing_else():
     hostile = "`<!channel>` <https://evil.example|click> & *bold*\t@everyone"
     name = f"model.shop.{hostile}"
-    failed = SyncResult(hostile, name, "visitor", "error", message=hostile)
+    failed = SyncResult(hostile, name, "visitor", "error", notes=(Note("error", hostile),))
     told = replace(alert(Change(failed, ("failure",), None)), target=hostile, schema=hostile)
     text = message_of(told, "slack")["text"]
     shown = "`'&lt;!channel&gt;' &lt;https://evil.example|click&gt; &amp; *bold* @everyone`"
@@ -260,7 +262,10 @@ def test_names_and_reasons_are_text_and_nothing_else():
 
 
 def test_a_long_message_is_cut():
-    changes = [Change(result("error", sync=f"s{at}", message="x" * 5000), ("failure",), None) for at in range(30)]
+    changes = [
+        Change(result("error", sync=f"s{at}", notes=(Note("error", "x" * 5000),)), ("failure",), None)
+        for at in range(30)
+    ]
     text = message_of(alert(*changes), "slack")["text"]
     assert "*dbt-pendo*: 30 syncs failed" in text
     assert "and 10 more" in text

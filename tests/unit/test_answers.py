@@ -65,7 +65,7 @@ def counts(**changed: Any) -> str:
 )
 def test_a_bulk_answer_has_to_add_up(sandbox, connect, body, create, clear, clear_if_created):
     def write(client: PendoClient) -> Any:
-        return metadata.write_values(client, "visitor", "custom", VALUES, create, IDS)
+        return client.send(metadata.values_request("visitor", "custom", VALUES, create, IDS))
 
     client = connect(retries=1)
     if clear_if_created if create else clear:
@@ -78,11 +78,11 @@ def test_a_bulk_answer_has_to_add_up(sandbox, connect, body, create, clear, clea
 
 
 def overwrite(client: PendoClient) -> Any:
-    return segments.overwrite(client, "segment-1", ["v1"])
+    return client.send(segments.replace_request("Payers", "segment-1", ["v1"]))
 
 
 def send_event(client: PendoClient) -> Any:
-    return track.send_events(client, None, EVENT, ["e1"])
+    return client.send(track.track_request(None, EVENT, ["e1"]))
 
 
 @pytest.mark.parametrize("call", [overwrite, send_event])
@@ -144,9 +144,9 @@ def test_a_page_or_an_error_is_no_success_whatever_its_status(sandbox, connect, 
     "call",
     [
         pytest.param(segments.list_segments, id="segments"),
-        pytest.param(lambda client: segments.is_there(client, "segment-1"), id="segment"),
-        pytest.param(lambda client: segments.patch(client, "segment-1", {"add": ["v1"]}), id="patch"),
-        pytest.param(lambda client: deletion.delete_records(client, "visitor", ["v1"]), id="deletion"),
+        pytest.param(lambda client: segments.segment_exists(client, "segment-1"), id="segment"),
+        pytest.param(lambda client: client.send(segments.patch_request("segment-1", {"add": ["v1"]})), id="patch"),
+        pytest.param(lambda client: client.send(deletion.deletion_request("visitor", ["v1"])), id="deletion"),
         pytest.param(lambda client: readback.read_record(client, "visitor", "v1"), id="record"),
         pytest.param(lambda client: list(readback.read_records(client, "visitor")), id="records"),
         pytest.param(lambda client: metadata.read_schema(client, "visitor"), id="schema"),
@@ -173,5 +173,6 @@ def test_a_job_that_says_nothing_of_itself_is_still_queued(sandbox, client):
     ],
 )
 def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client, body, job):
-    delete = lambda client: deletion.delete_records(client, "visitor", ["v1"])  # noqa: E731
-    assert deletion.job_of(answered(delete, client, sandbox, body)) == job
+    request = deletion.deletion_request("visitor", ["v1"])
+    answer = answered(lambda client: client.send(request), client, sandbox, body)
+    assert deletion.job_of(answer) == job

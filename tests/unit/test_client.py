@@ -19,13 +19,14 @@ from raw_server import RawServer, ok
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo import advice
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Traffic, UnavailableError
-from dbt_pendo.pendo.metadata import write_values
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Request, Traffic, UnavailableError
+from dbt_pendo.pendo.metadata import values_request
+from dbt_pendo.pendo.track import track_request
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings
 
-VALUES = "metadata/visitor/custom/value"
+VALUES = "/api/v1/metadata/visitor/custom/value"
 BODY = orjson.dumps([{"visitorId": "v1", "values": {"plan": "pro"}}])
 EVENT = {
     "type": "track",
@@ -39,7 +40,7 @@ FOREVER = None
 
 
 def write(client: PendoClient) -> Any:
-    return client.api("POST", VALUES, BODY)
+    return client.send(Request("POST", VALUES, BODY))
 
 
 def plan(sandbox: Sandbox) -> Any:
@@ -64,8 +65,8 @@ def test_a_call_carries_the_integration_key_to_the_api(sandbox, client):
 
 
 def test_a_query_and_a_get_without_a_body_arrive_as_they_are(sandbox, client):
-    client.api("POST", f"{VALUES}?create=true", BODY)
-    client.api("GET", "token/verify")
+    client.send(Request("POST", f"{VALUES}?create=true", BODY))
+    client.send(Request("GET", "/api/v1/token/verify"))
     assert [(r.path, r.query, r.size) for r in sandbox.requests] == [
         ("/api/v1/metadata/visitor/custom/value", "create=true", len(BODY)),
         ("/api/v1/token/verify", "", 0),
@@ -74,7 +75,7 @@ def test_a_query_and_a_get_without_a_body_arrive_as_they_are(sandbox, client):
 
 @pytest.mark.parametrize(("app", "owner"), [(None, "track"), ("web", "track:web"), ("WEB", "track:web")])
 def test_events_carry_the_secret_of_their_app(sandbox, client, app, owner):
-    assert client.track(app, orjson.dumps(EVENT)).ok
+    assert client.send(track_request(app, orjson.dumps(EVENT))).ok
     (request,) = sandbox.requests
     assert (request.method, request.path, request.key) == ("POST", "/data/track", owner)
     assert sandbox.events == [EVENT]
@@ -83,20 +84,20 @@ def test_events_carry_the_secret_of_their_app(sandbox, client, app, owner):
 def test_events_go_to_the_data_host_and_the_rest_to_the_api(sandbox, connect):
     with Sandbox() as other:
         client = connect(data_url=other.url)
-        client.track(None, orjson.dumps(EVENT))
-        client.api("GET", "token/verify")
+        client.send(track_request(None, orjson.dumps(EVENT)))
+        client.send(Request("GET", "/api/v1/token/verify"))
         assert [request.path for request in other.requests] == ["/data/track"]
     assert [request.path for request in sandbox.requests] == ["/api/v1/token/verify"]
 
 
 def test_a_base_url_may_have_a_path(sandbox, connect):
-    assert connect(api_url=f"{sandbox.url}/proxy").api("GET", "token/verify").status == 404
+    assert connect(api_url=f"{sandbox.url}/proxy").send(Request("GET", "/api/v1/token/verify")).status == 404
     assert sandbox.requests[0].path == "/proxy/api/v1/token/verify"
 
 
 def test_any_bytes_arrive_as_they_are(sandbox, client):
     body = orjson.dumps([{"visitorId": "Zoë 🚀\n\"'\\", "values": {"plan": "\u2028{{ x }}"}}])
-    client.api("POST", f"{VALUES}?create=true", body)
+    client.send(Request("POST", f"{VALUES}?create=true", body))
     assert sandbox.requests[0].body == body
     assert sandbox.visitors["Zoë 🚀\n\"'\\"]["custom"] == {"plan": "\u2028{{ x }}"}
 
@@ -106,7 +107,7 @@ def test_without_a_secret_nothing_is_sent(sandbox, connect):
     with pytest.raises(ConfigError, match="No Pendo integration key is set"):
         write(client)
     with pytest.raises(ConfigError, match="No Track Event shared secret is set"):
-        client.track("web", b"{}")
+        client.send(track_request("web", b"{}"))
     assert sandbox.requests == []
     assert client.traffic == Traffic()
 
@@ -115,7 +116,7 @@ def test_requests_go_through_the_environments_proxy(sandbox, connect, monkeypatc
     for name in ("NO_PROXY", "no_proxy", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTP_PROXY", sandbox.url)
-    connect(api_url="http://pendo.invalid").api("GET", "token/verify")
+    connect(api_url="http://pendo.invalid").send(Request("GET", "/api/v1/token/verify"))
     assert sandbox.requests[0].path == "http://pendo.invalid/api/v1/token/verify"
 
 
@@ -134,7 +135,7 @@ def test_a_fault_that_passes_is_tried_again_with_the_same_request(sandbox, clien
     assert write(client).json["updated"] == 1
     assert plan(sandbox) == "pro"
     assert [(r.method, r.path, r.key, r.body) for r in sandbox.requests] == [
-        ("POST", f"/api/v1/{VALUES}", "integration", BODY)
+        ("POST", f"{VALUES}", "integration", BODY)
     ] * 3
     assert client.traffic.retries == 2
     assert len(waits) >= 2
@@ -162,7 +163,7 @@ def test_mixed_faults_are_all_got_over(sandbox, client):
 @pytest.mark.parametrize(("when", "copies"), [("before", 1), ("after", 2)])
 def test_an_event_whose_answer_was_lost_is_sent_again(sandbox, client, when, copies):
     sandbox.fail(Fault("close", when))
-    assert client.track(None, orjson.dumps(EVENT)).ok
+    assert client.send(track_request(None, orjson.dumps(EVENT))).ok
     assert sandbox.events == [EVENT] * copies
 
 
@@ -192,7 +193,7 @@ def test_a_200_that_is_no_json_is_not_tried_again(sandbox, client):
 @pytest.mark.parametrize("body", ["<html>", "[]", "{}", '{"total": 3, "upd', ""])
 def test_a_200_that_does_not_say_what_was_done_is_tried_again(sandbox, client, body):
     sandbox.fail(Fault("status", status=200, body=body, times=2))
-    assert write_values(client, "visitor", "custom", BODY, False, ["v1"]).json["updated"] == 1
+    assert client.send(values_request("visitor", "custom", BODY, False, ["v1"])).json["updated"] == 1
     assert client.traffic.retries == 2
 
 
@@ -201,13 +202,13 @@ def test_a_200_that_stays_unclear_ends_the_sync(sandbox, connect):
     with pytest.raises(
         UnavailableError, match=r"in 3 attempts; the last: an answer that does not say what was done \(HTTP 200: <h"
     ):
-        write_values(connect(retries=2), "visitor", "custom", BODY, False, ["v1"])
+        connect(retries=2).send(values_request("visitor", "custom", BODY, False, ["v1"]))
 
 
 @pytest.mark.parametrize("status", [400, 404, 413])
 def test_a_refusal_needs_not_say_more(sandbox, client, status):
     sandbox.fail(Fault("status", status=status, body="no"))
-    assert write_values(client, "visitor", "custom", BODY, False, ["v1"]).message == f"HTTP {status}: no"
+    assert client.send(values_request("visitor", "custom", BODY, False, ["v1"])).message == f"HTTP {status}: no"
     assert client.traffic.retries == 0
 
 
@@ -286,7 +287,7 @@ def test_a_retry_after_of_a_year_is_waited_for_by_nobody(sandbox, connect, fake_
     with pytest.raises(UnavailableError, match="in 1 attempt;"):
         write(client)
     # Nor by a request that comes later.
-    assert client.track(None, orjson.dumps(EVENT)).ok
+    assert client.send(track_request(None, orjson.dumps(EVENT))).ok
     assert fake_time.waited <= 1.0
 
 
@@ -330,7 +331,7 @@ def test_a_429_slows_all_requests_to_what_pendo_was_seen_to_take(sandbox, client
     assert fake_time.waited - before == pytest.approx(1.0)
     before = fake_time.waited
     for _ in range(10):
-        client.api("GET", "token/verify")
+        client.send(Request("GET", "/api/v1/token/verify"))
     # It took ten a second.
     assert 0.9 <= fake_time.waited - before <= 1.5
 
@@ -341,7 +342,7 @@ def test_a_retry_after_of_one_request_holds_for_the_others(sandbox, connect, fak
     with pytest.raises(UnavailableError):
         write(client)
     assert fake_time.waited == 0
-    assert client.track(None, orjson.dumps(EVENT)).ok
+    assert client.send(track_request(None, orjson.dumps(EVENT))).ok
     assert fake_time.waited == pytest.approx(40)
 
 
@@ -374,7 +375,7 @@ def test_a_fault_that_stays_ends_the_sync_after_so_many_retries(
     with pytest.raises(UnavailableError) as caught:
         write(connect(retries=retries))
     assert caught.value.message.startswith(
-        f"Pendo at {sandbox.url} did not take POST /api/v1/{VALUES} in {attempts}; the last: "
+        f"Pendo at {sandbox.url} did not take POST {VALUES} in {attempts}; the last: "
     )
     assert words in caught.value.message
     assert "PENDO_API_URL" in caught.value.hint
@@ -415,7 +416,7 @@ def test_a_refused_key_stops_at_once_and_names_its_variable(sandbox, connect, wa
     assert f"Look at {prefix}PENDO_INTEGRATION_KEY:" in of_api.value.hint
     assert "write access" in of_api.value.hint
     with pytest.raises(KeyRefusedError, match=rf"refused the Track Event shared secret \(HTTP {status}\)") as of_track:
-        client.track("web", orjson.dumps(EVENT))
+        client.send(track_request("web", orjson.dumps(EVENT)))
     assert f"Look at {prefix}PENDO_TRACK_SECRET_WEB:" in of_track.value.hint
     assert "App Details" in of_track.value.hint
     for error in (of_api.value, of_track.value):
@@ -441,13 +442,13 @@ def test_a_refused_key_may_be_one_of_another_region(connect, region):
 def test_the_integration_key_is_refused_where_a_track_secret_belongs(sandbox, connect):
     client = connect(track_secrets={"": Secret(sandbox.integration_key, TRACK_SECRET)})
     with pytest.raises(KeyRefusedError, match="refused the Track Event shared secret"):
-        client.track(None, orjson.dumps(EVENT))
+        client.send(track_request(None, orjson.dumps(EVENT)))
     assert sandbox.events == []
 
 
 def test_a_read_only_key_is_refused_when_it_writes(sandbox, connect):
     client = connect(integration_key=Secret(sandbox.read_only_key, INTEGRATION_KEY))
-    assert client.api("GET", "token/verify").json == {"valid": True, "writeAccess": False}
+    assert client.send(Request("GET", "/api/v1/token/verify")).json == {"valid": True, "writeAccess": False}
     with pytest.raises(KeyRefusedError, match="refused the integration key"):
         write(client)
     assert plan(sandbox) is None
@@ -464,8 +465,8 @@ def test_a_refusal_in_mid_run_is_no_retry(sandbox, client, waits):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_never_followed(sandbox, client, waits, status):
     with Sandbox() as elsewhere:
-        for call in (write, lambda client: client.track(None, orjson.dumps(EVENT))):
-            sandbox.fail(Fault("status", status=status, headers={"Location": f"{elsewhere.url}/api/v1/{VALUES}"}))
+        for call in (write, lambda client: client.send(track_request(None, orjson.dumps(EVENT)))):
+            sandbox.fail(Fault("status", status=status, headers={"Location": f"{elsewhere.url}{VALUES}"}))
             with pytest.raises(PendoError, match="with a redirect") as caught:
                 call(client)
             assert f"to {elsewhere.url} (HTTP {status})" in caught.value.message
@@ -617,7 +618,7 @@ def test_traffic_counts_requests_retries_and_bytes(sandbox, client):
     before = client.traffic
     in_order(Fault("status", status=503), sandbox, Fault("reset"))
     write(client)
-    client.api("GET", "token/verify")
+    client.send(Request("GET", "/api/v1/token/verify"))
     assert client.traffic - before == Traffic(requests=4, retries=2, bytes=3 * len(BODY))
     assert (client.traffic.requests, client.traffic.bytes) == (sandbox.counters["requests"], sandbox.counters["bytes"])
 
@@ -636,7 +637,7 @@ def test_several_threads_share_one_client(sandbox, client):
     def work(thread: int) -> list[int]:
         together.wait(timeout=20)
         sent = [orjson.dumps([{"visitorId": f"t{thread}-{at}", "values": {"plan": "x"}}]) for at in range(10)]
-        return [client.api("POST", f"{VALUES}?create=true", body).json["updated"] for body in sent]
+        return [client.send(Request("POST", f"{VALUES}?create=true", body)).json["updated"] for body in sent]
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(4))) == [[1] * 10] * 4
@@ -670,7 +671,7 @@ def everything_told(error: BaseException) -> str:
 def test_no_error_shows_a_secret(sandbox, connect, fault):
     client = connect(retries=1, timeout=0.3 if fault.action == "hang" else 20.0)
     sandbox.fail(fault)
-    for call in (write, lambda client: client.track("web", orjson.dumps(EVENT))):
+    for call in (write, lambda client: client.send(track_request("web", orjson.dumps(EVENT)))):
         with pytest.raises(PendoError) as caught:
             call(client)
         told = everything_told(caught.value)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from dbt_pendo.delivery.send import Sender
 from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import Answer, PendoClient
-from dbt_pendo.pendo.metadata import Judgement, judge_values, write_values
+from dbt_pendo.pendo.metadata import Judgement, judge_values, values_request
 from dbt_pendo.records.batches import RecordBatch, metadata_body
 from dbt_pendo.records.render import PendoField, Record, render
 
@@ -34,7 +35,7 @@ def judged(document: Any, ids: list[str] = IDS, status: int = 200) -> Judgement:
 
 
 def whole(message: str) -> Judgement:
-    return Judgement(unplaced=[message], whole=True)
+    return Judgement(unnamed=[message], refused_whole=True)
 
 
 def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dict[Position, Outcome]:
@@ -44,7 +45,8 @@ def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dic
     def settled(positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
         outcomes.update({position: others.get(position, DELIVERED) for position in positions})
 
-    Sender(client, spec, Stop()).deliver(RecordBatch(records), settled)
+    writes = [writer.write for writer in make_writers(client, spec, Stop()).updates]
+    Sender(Stop().check, client.settings.max_error_share).send(RecordBatch(records), writes, settled)
     return outcomes
 
 
@@ -88,7 +90,7 @@ def test_missing_ids_are_missing_and_the_others_delivered():
 )
 def test_a_text_that_names_a_record_makes_it_a_suspect_with_pendos_words(error):
     document = {"total": 3, "updated": 2, "failed": 1, "errors": [error]}
-    assert judged(document) == Judgement(suspects={"v2": error})
+    assert judged(document) == Judgement(guessed={"v2": error})
 
 
 @pytest.mark.parametrize("key", ["visitorId", "accountId", "parentAccountId", "id"])
@@ -105,7 +107,7 @@ def test_missing_rejected_and_suspected_records_come_together():
     error = {"id": "v2", "error": "bad"}
     document = {"total": 3, "updated": 0, "failed": 3, "missing": ["v1"], "errors": ["v3: bad", error]}
     shown = '{"id":"v2","error":"bad"}'
-    assert judged(document) == Judgement({"v1": MISSING, "v2": rejected(shown)}, suspects={"v3": "v3: bad"})
+    assert judged(document) == Judgement({"v1": MISSING, "v2": rejected(shown)}, guessed={"v3": "v3: bad"})
 
 
 ODD_IDS = ["o'brien", "Zoë 🚀", "a b", "a: b", "{{ x }}", "new\nline", "A1", "a1", "1", "ada@example.com"]
@@ -116,17 +118,17 @@ def test_odd_ids_are_found(odd):
     ids = [*ODD_IDS, "other"]
     assert judged({"failed": 1, "missing": [odd]}, ids) == Judgement({odd: MISSING})
     by_object = judged({"failed": 1, "errors": [{"visitorId": odd, "error": "bad"}]}, ids)
-    assert (list(by_object.outcomes), by_object.suspects, by_object.unplaced) == ([odd], {}, [])
+    assert (list(by_object.outcomes), by_object.guessed, by_object.unnamed) == ([odd], {}, [])
     words = f'visitor "{odd}" is bad'
-    assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(suspects={odd: words})
+    assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(guessed={odd: words})
 
 
 def test_ids_that_differ_only_in_case_are_two():
     assert list(judged({"failed": 1, "missing": ["A1"]}, ["a1", "A1"]).outcomes) == ["A1"]
-    assert judged({"failed": 1, "errors": ["a1: bad"]}, ["a1", "A1"]) == Judgement(suspects={"a1": "a1: bad"})
+    assert judged({"failed": 1, "errors": ["a1: bad"]}, ["a1", "A1"]) == Judgement(guessed={"a1": "a1: bad"})
 
 
-# Answers that leave something open: it must come out as unplaced, never as delivered.
+# Answers that leave something open: it must come out as unnamed, never as delivered.
 
 
 @pytest.mark.parametrize(
@@ -144,12 +146,12 @@ def test_ids_that_differ_only_in_case_are_two():
     ],
 )
 def test_a_text_that_only_contains_an_id_is_not_about_that_record(error, ids):
-    assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unplaced=[error])
+    assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unnamed=[error])
 
 
 @given(st.lists(st.text("ab1 ", min_size=1), min_size=1, unique=True), st.text("ab1 -,."))
 def test_no_text_without_quotes_or_colon_is_about_any_record(ids, text):
-    assert judged({"failed": 1, "errors": [text]}, ids) == Judgement(unplaced=[text])
+    assert judged({"failed": 1, "errors": [text]}, ids) == Judgement(unnamed=[text])
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_no_text_without_quotes_or_colon_is_about_any_record(ids, text):
     ],
 )
 def test_an_error_that_names_no_single_record_is_unplaced(error):
-    assert judged({"failed": 1, "errors": [error]}) == Judgement(unplaced=[error])
+    assert judged({"failed": 1, "errors": [error]}) == Judgement(unnamed=[error])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_an_error_that_names_no_single_record_is_unplaced(error):
     ],
 )
 def test_an_error_of_another_form_is_unplaced(error, shown):
-    assert judged({"failed": 1, "errors": [error]}) == Judgement(unplaced=[shown])
+    assert judged({"failed": 1, "errors": [error]}) == Judgement(unnamed=[shown])
 
 
 @pytest.mark.parametrize(
@@ -191,32 +193,32 @@ def test_an_error_of_another_form_is_unplaced(error, shown):
         pytest.param({"missing": ["v1"], "errors": ["bad"]}, 1, id="one without a name"),
     ],
 )
-def test_more_failures_than_told_are_unplaced_one_by_one(told, open_):
+def test_more_failures_than_told_are_unnamed_one_by_one(told, open_):
     verdict = judged({"total": 3, "updated": 0, "failed": 3, **told})
     nameless = [error for error in told.get("errors", []) if error == "bad"]
-    assert verdict.unplaced == nameless + [f"{open_} records failed without a reason"] * open_
-    assert len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced) == 3
+    assert verdict.unnamed == nameless + [f"{open_} records failed without a reason"] * open_
+    assert len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed) == 3
 
 
 def test_more_failures_than_records_are_as_many_as_there_are_records():
-    assert len(judged({"failed": 10**12}).unplaced) == len(IDS)
+    assert len(judged({"failed": 10**12}).unnamed) == len(IDS)
 
 
 def test_a_text_about_a_record_already_judged_leaves_one_failure_open():
     verdict = judged({"failed": 2, "missing": ["v1"], "errors": ["v1: bad"]})
-    assert verdict == Judgement({"v1": MISSING}, unplaced=["v1: bad"])
+    assert verdict == Judgement({"v1": MISSING}, unnamed=["v1: bad"])
 
 
 def test_a_second_text_about_a_suspect_leaves_one_failure_open():
     errors = ["v1: bad", "v1: worse"]
-    assert judged({"failed": 2, "errors": errors}) == Judgement(suspects={"v1": "v1: bad"}, unplaced=["v1: worse"])
+    assert judged({"failed": 2, "errors": errors}) == Judgement(guessed={"v1": "v1: bad"}, unnamed=["v1: worse"])
 
 
 @pytest.mark.parametrize("missing", ["v9", "V1", 1, 1.5, True, None], ids=str)
 def test_a_missing_id_that_was_not_sent_is_unplaced(missing):
     verdict = judged({"failed": 1, "missing": [missing]}, ["v1", "1", "True", "None"])
-    told = missing if isinstance(missing, str) else orjson.dumps(missing).decode()
-    assert verdict == Judgement(unplaced=[f"an unknown id is missing: {told}"])
+    said = missing if isinstance(missing, str) else orjson.dumps(missing).decode()
+    assert verdict == Judgement(unnamed=[f"an unknown id is missing: {said}"])
 
 
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
@@ -228,7 +230,7 @@ def test_a_refused_call_judges_nobody_whatever_its_body_says(status):
 
 
 def test_a_long_body_is_cut_in_the_message():
-    (message,) = judged(b"x" * 10_000, status=400).unplaced
+    (message,) = judged(b"x" * 10_000, status=400).unnamed
     assert message == f"HTTP 400: {'x' * 300}"
 
 
@@ -243,8 +245,8 @@ def test_a_long_body_is_cut_in_the_message():
 )
 def test_ids_of_another_form_do_not_break_the_sync(document):
     verdict = judged(document)
-    assert verdict.outcomes == verdict.suspects == {}
-    assert len(verdict.unplaced) == 1
+    assert verdict.outcomes == verdict.guessed == {}
+    assert len(verdict.unnamed) == 1
 
 
 @pytest.mark.parametrize(
@@ -259,8 +261,8 @@ def test_ids_of_another_form_do_not_break_the_sync(document):
 )
 def test_failures_told_in_another_form_are_not_taken_for_delivered(document):
     verdict = judged(document)
-    assert "v1" in verdict.outcomes or "v1" in verdict.suspects or verdict.unplaced
-    assert not verdict.whole
+    assert "v1" in verdict.outcomes or "v1" in verdict.guessed or verdict.unnamed
+    assert not verdict.refused_whole
 
 
 @pytest.mark.parametrize("bystander", ["seats", "many"], ids=["a field's name", "a value"])
@@ -292,13 +294,13 @@ documents = st.fixed_dictionaries(
 @given(documents)
 def test_no_failure_is_ever_lost(document):
     verdict = judged(document)
-    assert set(verdict.outcomes) | set(verdict.suspects) <= set(IDS)
-    assert not set(verdict.outcomes) & set(verdict.suspects)
+    assert set(verdict.outcomes) | set(verdict.guessed) <= set(IDS)
+    assert not set(verdict.outcomes) & set(verdict.guessed)
     assert {outcome.status for outcome in verdict.outcomes.values()} <= {"missing", "rejected"}
-    assert not verdict.whole
+    assert not verdict.refused_whole
     failed = int(document.get("failed") or 0)
     told = [*(document.get("missing") or []), *(document.get("errors") or [])]
-    found = len(verdict.outcomes) + len(verdict.suspects) + len(verdict.unplaced)
+    found = len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed)
     assert bool(found) == bool(told or failed > 0)
     assert found >= min(failed, len(IDS))
 
@@ -313,22 +315,22 @@ def test_the_sandboxs_answers_tell_of_each_record(sandbox, client, error_items, 
     values = {"v1": {"seats": 1}, "v2": {"seats": "many"}, "v9": {"seats": 1}}
     body = orjson.dumps([{"visitorId": key, "values": value} for key, value in values.items()])
     verdict = judge_values(
-        write_values(client, "visitor", "custom", body, create=False, keys=list(values)), list(values)
+        client.send(values_request("visitor", "custom", body, create=False, keys=list(values))), list(values)
     )
-    told = {key: outcome.status for key, outcome in verdict.outcomes.items()} | dict.fromkeys(verdict.suspects, "named")
+    told = {key: outcome.status for key, outcome in verdict.outcomes.items()} | dict.fromkeys(verdict.guessed, "named")
     assert told == {"v2": "rejected" if error_items == "object" else "named", "v9": "missing"}
-    assert verdict.unplaced == []
+    assert verdict.unnamed == []
     assert sandbox.visitors["v1"]["custom"] == {"seats": 1}
 
 
-def test_the_sandboxs_unnamed_errors_are_unplaced(sandbox, client):
+def test_the_sandboxs_unnamed_errors_are_unnamed(sandbox, client):
     sandbox.switches = replace(sandbox.switches, error_items="unnamed")
     body = orjson.dumps([{"visitorId": key, "values": {"seats": value}} for key, value in [("v1", 1), ("v2", "x")]])
     verdict = judge_values(
-        write_values(client, "visitor", "custom", body, create=False, keys=["v1", "v2"]), ["v1", "v2"]
+        client.send(values_request("visitor", "custom", body, create=False, keys=["v1", "v2"])), ["v1", "v2"]
     )
-    assert verdict.outcomes == verdict.suspects == {}
-    assert len(verdict.unplaced) == 1
+    assert verdict.outcomes == verdict.guessed == {}
+    assert len(verdict.unnamed) == 1
 
 
 @pytest.mark.parametrize("create", [False, True])
@@ -336,7 +338,7 @@ def test_created_records_are_no_failures(sandbox, client, create):
     sandbox.switches = replace(sandbox.switches, created_counts_as_updated=False)
     body = orjson.dumps([{"visitorId": key, "values": {"plan": "x"}} for key in ("v1", "v9")])
     keys = ["v1", "v9"]
-    verdict = judge_values(write_values(client, "visitor", "custom", body, create=create, keys=keys), keys)
+    verdict = judge_values(client.send(values_request("visitor", "custom", body, create=create, keys=keys)), keys)
     assert verdict == (Judgement() if create else Judgement({"v9": MISSING}))
     assert ("v9" in sandbox.visitors) == create
 

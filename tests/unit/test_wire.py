@@ -19,9 +19,9 @@ from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
 from dbt_pendo import network
 from dbt_pendo.pendo import client
-from dbt_pendo.pendo.client import UnavailableError
+from dbt_pendo.pendo.client import Request, UnavailableError
 
-PATH = "metadata/visitor/custom/value"
+PATH = "/api/v1/metadata/visitor/custom/value"
 
 
 def echo(request: RawRequest) -> bytes:
@@ -53,7 +53,9 @@ def test_an_interim_answer_is_no_answer(connect, interim, pause):
     with RawServer(answer) as server:
         client = connect(api_url=server.url)
         sent = [str(number) for number in range(7)]
-        assert [client.api("POST", PATH, body.encode()).json for body in sent] == [{"to": body} for body in sent]
+        assert [client.send(Request("POST", PATH, body.encode())).json for body in sent] == [
+            {"to": body} for body in sent
+        ]
     assert client.traffic.retries == 0
     assert set(server.connections) == {1}
 
@@ -63,7 +65,7 @@ def test_a_protocol_that_nobody_asked_for_is_a_fault(connect):
         yield head("Upgrade: h2c", status="101 Switching Protocols") if request.connection == 1 else echo(request)
 
     with RawServer(answer) as server:
-        assert connect(api_url=server.url).api("POST", PATH, b"x").json == {"to": "x"}
+        assert connect(api_url=server.url).send(Request("POST", PATH, b"x")).json == {"to": "x"}
     assert server.connections == [1, 2]
 
 
@@ -91,7 +93,7 @@ def test_a_connection_with_something_left_is_not_used_again(connect, answer):
     with RawServer(answer) as server:
         client = connect(api_url=server.url)
         for body in ("1", "2", "3"):
-            assert client.api("POST", PATH, body.encode()).json == {"to": body}
+            assert client.send(Request("POST", PATH, body.encode())).json == {"to": body}
             time.sleep(0.1)
     assert server.connections == [1, 2, 3]
     assert client.traffic.retries == 0
@@ -100,7 +102,7 @@ def test_a_connection_with_something_left_is_not_used_again(connect, answer):
 def test_a_204_has_no_body_whatever_comes_after_it(connect):
     with RawServer(lambda request: [ok(b"{}", status="204 No Content")]) as server:
         client = connect(api_url=server.url)
-        assert [client.api("POST", PATH, b"x").status for _ in range(3)] == [204] * 3
+        assert [client.send(Request("POST", PATH, b"x")).status for _ in range(3)] == [204] * 3
     assert server.connections == [1, 2, 3]
 
 
@@ -121,7 +123,7 @@ def test_a_204_has_no_body_whatever_comes_after_it(connect):
 )
 def test_an_answer_that_is_none_is_a_fault_in_a_line(connect, answer):
     with RawServer(answer) as server, pytest.raises(UnavailableError, match="in 2 attempts; the last: ") as caught:
-        connect(api_url=server.url, retries=1).api("POST", PATH, b"x")
+        connect(api_url=server.url, retries=1).send(Request("POST", PATH, b"x"))
     assert len(server.requests) == 2
     assert len(caught.value.message) < 600
     assert "\n" not in caught.value.message
@@ -139,7 +141,7 @@ def test_what_comes_before_a_body_is_quoted_by_no_library(connect):
 
     try:
         with RawServer(answer) as server:
-            assert connect(api_url=server.url).api("POST", PATH, b"x").json == {}
+            assert connect(api_url=server.url).send(Request("POST", PATH, b"x")).json == {}
     finally:
         logging.getLogger().removeHandler(handler)
     assert log.getvalue() == ""
@@ -150,7 +152,7 @@ def test_a_secret_that_a_fault_quotes_is_not_shown_even_in_part(connect):
         yield b"x" * 290 + request.headers["x-pendo-integration-key"].encode() + b"\r\n\r\n"
 
     with RawServer(answer) as server, pytest.raises(UnavailableError) as caught:
-        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
+        connect(api_url=server.url, retries=0).send(Request("POST", PATH, b"x"))
     assert re.search(r"BadStatusLine \(x{290}\*\*\*\)", caught.value.message)
 
 
@@ -159,7 +161,7 @@ def test_gzip_is_read(connect):
     # Of two members, which is allowed.
     parts = gzip.compress(body[:10]) + gzip.compress(body[10:])
     with RawServer(lambda request: [ok(parts, "Content-Encoding: gzip")]) as server:
-        assert connect(api_url=server.url).api("POST", PATH, b"x").content == body
+        assert connect(api_url=server.url).send(Request("POST", PATH, b"x")).content == body
     assert server.requests[0].headers["accept-encoding"] == "gzip"
 
 
@@ -190,7 +192,7 @@ def test_a_request_has_its_time_as_a_whole(connect, answer):
     with RawServer(answer) as server:
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="in 2 attempts; the last: no answer in time"):
-            connect(api_url=server.url, retries=1, timeout=0.4).api("POST", PATH, b"x")
+            connect(api_url=server.url, retries=1, timeout=0.4).send(Request("POST", PATH, b"x"))
         assert 0.8 <= time.monotonic() - started < 5
     assert server.connections == [1, 2]
 
@@ -200,7 +202,7 @@ def test_a_host_that_does_not_read_what_it_is_sent(connect):
         client = connect(api_url=f"http://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=0.4)
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="no answer in time"):
-            client.api("POST", PATH, b"x" * 50_000_000)
+            client.send(Request("POST", PATH, b"x" * 50_000_000))
         assert time.monotonic() - started < 5
 
 
@@ -214,7 +216,7 @@ def test_a_host_that_lets_nobody_in(connect):
             one.connect_ex(address)
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="no answer in time"):
-            connect(api_url=f"http://127.0.0.1:{address[1]}", retries=0, timeout=0.4).api("POST", PATH, b"x")
+            connect(api_url=f"http://127.0.0.1:{address[1]}", retries=0, timeout=0.4).send(Request("POST", PATH, b"x"))
         assert time.monotonic() - started < 5
 
 
@@ -223,7 +225,7 @@ def test_a_host_that_shakes_no_hands(connect):
         client = connect(api_url=f"https://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=0.4)
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="no answer in time"):
-            client.api("POST", PATH, b"x")
+            client.send(Request("POST", PATH, b"x"))
         assert time.monotonic() - started < 5
 
 
@@ -239,7 +241,7 @@ def test_an_address_that_is_silent_leaves_time_for_the_next(connect, sandbox, mo
         port = int(sandbox.url.rpartition(":")[2])
         here = socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*here[0][:4], silent), *here])
-        assert connect(timeout=4.0, retries=0).api("GET", "token/verify").ok
+        assert connect(timeout=4.0, retries=0).send(Request("GET", "/api/v1/token/verify")).ok
 
 
 # How large it may be.
@@ -261,7 +263,7 @@ def test_an_answer_has_a_largest_size(connect, encoded):
             yield from flood(head(), bytes(2**20))
 
     with RawServer(answer) as server, pytest.raises(UnavailableError, match="the answer is larger than 64 MiB"):
-        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
+        connect(api_url=server.url, retries=0).send(Request("POST", PATH, b"x"))
     # The rest was not read.
     assert server.sent < 80 * 2**20
 
@@ -271,10 +273,11 @@ def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
     body = b" " * (2**21 - 200)
     with RawServer(lambda request: [ok(body)]) as server:
         monkeypatch.setattr(client, "LARGEST_ANSWER", 2**21)
-        assert connect(api_url=server.url).api("GET", "segment").content == body
+        request = Request("GET", "/api/v1/segment")
+        assert connect(api_url=server.url).send(request).content == body
         monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
         with pytest.raises(UnavailableError, match="GET /api/v1/segment: the answer is larger than 1 MiB"):
-            connect(api_url=server.url).api("GET", "segment")
+            connect(api_url=server.url).send(request)
     # It would be as large again.
     assert len(server.requests) == 2
 
@@ -293,12 +296,12 @@ def test_what_is_no_body_counts_as_well(connect, start, wave, monkeypatch):
         RawServer(lambda request: flood(start, wave)) as server,
         pytest.raises(UnavailableError, match=r"the answer|the last"),
     ):
-        connect(api_url=server.url, retries=0).api("POST", PATH, b"x")
+        connect(api_url=server.url, retries=0).send(Request("POST", PATH, b"x"))
     assert server.sent < 16 * 2**20
 
 
 def test_what_is_read_is_json_of_any_depth(connect):
     body = b"[" * 900 + b"]" * 900
     with RawServer(lambda request: [ok(body)]) as server:
-        answer = connect(api_url=server.url).api("GET", "segment")
+        answer = connect(api_url=server.url).send(Request("GET", "/api/v1/segment"))
     assert answer.json is None or list(itertools.chain(answer.json)) == answer.json

@@ -1,0 +1,289 @@
+"""The requests for one batch, and what their answers say: a writer for each kind of Pendo object."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dbt_pendo.delivery.segments import Segment
+from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.mapping.objects import OBJECTS
+from dbt_pendo.mapping.spec import Group, SyncSpec
+from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome
+from dbt_pendo.pendo import deletion, segments
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
+from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_request
+from dbt_pendo.pendo.track import track_request
+from dbt_pendo.records.batches import Batch, RecordBatch, pack, track_body, values_body
+from dbt_pendo.records.render import Rendered, operations_of
+from dbt_pendo.warehouse.ledger import SyncTables
+
+# Seconds in which all deletions of a sync are followed to their end.
+DELETION_PATIENCE = 30.0
+
+
+@dataclass
+class Writer(ABC):
+    """Writes batches of one kind to Pendo; may be used from several threads at once."""
+
+    client: PendoClient
+
+    @abstractmethod
+    def request(self, batch: Batch) -> Request:
+        """Returns the request for a batch."""
+
+    @abstractmethod
+    def judge(self, answer: Answer, batch: Batch) -> Judgement:
+        """Returns what an answer says of the records of a batch."""
+
+    def write(self, batch: Batch) -> Judgement:
+        """Sends a batch.
+
+        Raises:
+            DbtPendoError: If Pendo cannot be used, or the run has to end.
+        """
+        return self.judge(self.client.send(self.request(batch)), batch)
+
+
+@dataclass
+class MetadataWriter(Writer):
+    """Writes one metadata group of visitors or accounts."""
+
+    spec: SyncSpec
+    # Which of the groups of the sync.
+    at: int
+    # Whether the records have left the model: nobody is created, and one that Pendo does not know needs no clearing.
+    clears: bool
+
+    def request(self, batch: Batch) -> Request:
+        """See ``Writer``."""
+        return self._request(batch, batch.request(self.at))
+
+    def judge(self, answer: Answer, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        judgement = judge_values(answer, batch.keys)
+        if self.clears:
+            cleared = [key for key, outcome in judgement.outcomes.items() if outcome.status == "missing"]
+            judgement.outcomes |= dict.fromkeys(cleared, DELIVERED)
+        return judgement
+
+    def _request(self, batch: Batch, body: bytes) -> Request:
+        group: Group = self.spec.groups[self.at] if self.spec.groups else "custom"
+        creates = self.spec.mode == "upsert" and not self.clears
+        return values_request(self.spec.object, group, body, creates, batch.keys)
+
+
+@dataclass
+class ParentAccountWriter(MetadataWriter):
+    """Writes parent accounts under the first key of their ids that Pendo takes; no source says which it is."""
+
+    # The keys to try, which the writers of a sync share.
+    id_keys: list[str]
+
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        answers = []
+        for id_key in tuple(self.id_keys):
+            answer = self.client.send(self._request(batch, values_body(batch.records, self.at, id_key)))
+            if answer.ok:
+                self.id_keys[:] = [id_key]
+                return self.judge(answer, batch)
+            answers.append(answer)
+        # Pendo refused it for another reason, and the first answer is to the likeliest request.
+        return self.judge(answers[0], batch)
+
+
+@dataclass
+class TrackWriter(Writer):
+    """Sends events of one app."""
+
+    app: str | None
+
+    def request(self, batch: Batch) -> Request:
+        """See ``Writer``."""
+        return track_request(self.app, track_body(batch.records), batch.keys)
+
+    def judge(self, answer: Answer, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        return Judgement() if answer.ok else refused(answer.message)
+
+
+@dataclass
+class SegmentWriter(Writer):
+    """Adds and removes members of a segment."""
+
+    segment: Segment
+
+    def request(self, batch: Batch) -> Request:
+        """See ``Writer``."""
+        return self.segment.patch(operations_of(batch.records))
+
+    def judge(self, answer: Answer, batch: Batch) -> Judgement:
+        """See ``Writer``; an answer that does not tell operations apart makes each be sent alone."""
+        if not answer.ok:
+            return refused(answer.message)
+        operations = operations_of(batch.records)
+        results = segments.results_of(answer, operations)
+        if results is None:
+            results = {op: self._result_alone(op, ids) for op, ids in operations.items()}
+        wrong = [message for status, message in results.values() if not segments.is_done(status)]
+        if not wrong:
+            return Judgement()
+        # An operation has one result, which holds for each of its rows.
+        taken = {key: DELIVERED for op, ids in operations.items() if segments.is_done(results[op][0]) for key in ids}
+        return Judgement(outcomes=taken, unnamed=wrong, refused_whole=True)
+
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        return self.judge(self.segment.send(self.request(batch)), batch)
+
+    def _result_alone(self, op: str, ids: list[str]) -> tuple[int, str]:
+        answer = self.segment.send(self.segment.patch({op: ids}))
+        results = segments.results_of(answer, [op])
+        return (answer.status, answer.message) if results is None else results[op]
+
+
+@dataclass
+class DeletionWriter(Writer):
+    """Queues visitors or accounts for deletion, one request at a time, and follows it as long as a run can."""
+
+    spec: SyncSpec
+    stop: Stop
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _last_at: float = float("-inf")
+    _patience: float = field(default_factory=lambda: DELETION_PATIENCE)
+
+    def request(self, batch: Batch) -> Request:
+        """See ``Writer``."""
+        return deletion.deletion_request(self.spec.object, batch.keys)
+
+    def judge(self, answer: Answer, batch: Batch) -> Judgement:
+        """See ``Writer``; Pendo may take days, and has marked the ids by then."""
+        job = deletion.job_of(answer)
+        if job is None:
+            return refused(answer.message)
+        outcome = self._follow(job)
+        return Judgement() if outcome is DELIVERED else Judgement(outcomes=dict.fromkeys(batch.keys, outcome))
+
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        with self._lock:
+            # More than a call a second is likely refused (pendo-api.md 6).
+            self.stop.wait(max(0.0, self._last_at + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
+            answer = self.client.send(self.request(batch))
+            self._last_at = time.monotonic()
+            return self.judge(answer, batch)
+
+    def _follow(self, job: str) -> Outcome:
+        wait = 0.5
+        # A job that Pendo does not report on is queued all the same; later runs ask again.
+        with contextlib.suppress(PendoError):
+            while True:
+                state, said = deletion.job_state(self.client, job)
+                if state == "done":
+                    return DELIVERED
+                if state == "failed":
+                    return Outcome("rejected", f"Pendo's deletion {job} ended as {said}")
+                if self._patience <= 0:
+                    break
+                self.stop.wait(min(wait, self._patience))
+                self._patience -= wait
+                wait *= 1.5
+        return Outcome("delivered", f"{QUEUED_DELETION}{job}")
+
+
+@dataclass(frozen=True, slots=True)
+class Writers:
+    """The writers of a sync: of records, of those that left the model, and of deletions.
+
+    The first two hold a writer for each metadata group.
+    """
+
+    updates: Sequence[Writer]
+    clearings: Sequence[Writer]
+    deletions: Sequence[Writer]
+
+
+def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segment | None = None) -> Writers:
+    """Returns the writers of a sync; without a segment also of one that is yet to be found."""
+    if spec.event is not None:
+        return Writers([TrackWriter(client, spec.event.app)], (), ())
+    if spec.segment is not None:
+        return Writers([SegmentWriter(client, segment)] if segment else (), (), ())
+    id_keys = list(OBJECTS[spec.object].id_keys)
+
+    def of_groups(clears: bool) -> Sequence[Writer]:
+        groups = range(len(spec.groups) or 1)
+        if spec.object == "parent_account":
+            return [ParentAccountWriter(client, spec, group, clears, id_keys) for group in groups]
+        return [MetadataWriter(client, spec, group, clears) for group in groups]
+
+    return Writers(of_groups(False), of_groups(True), [DeletionWriter(client, spec, stop)])
+
+
+def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tuple[Sequence[Writer], RecordBatch]]:
+    """Yields batches of at most ``size`` records, each with the writers of its metadata groups."""
+    for of_kind, records, most in (
+        (writers.updates, rendered.updates, size),
+        (writers.clearings, rendered.clearings, size),
+        (writers.deletions, rendered.deletions, deletion.LARGEST_DELETION),
+    ):
+        for batch in pack(records, most):
+            yield of_kind, RecordBatch(batch)
+
+
+def preview_requests(
+    client: PendoClient, spec: SyncSpec, rendered: Rendered, segment: Segment | None, is_replaced: bool
+) -> Iterator[Request]:
+    """Yields the requests for some rows, in the order in which a sync would send them; sends nothing.
+
+    Args:
+        client: Pendo.
+        spec: The sync.
+        rendered: The rows.
+        segment: The segment of a ``segment`` sync; None while Pendo was not asked.
+        is_replaced: Whether the segment's members are replaced.
+    """
+    if spec.segment is not None and (segment is None or is_replaced):
+        if added := operations_of(rendered.updates).get("add"):
+            yield segments.replace_request(spec.segment, segment.id if segment else None, added)
+        return
+    writers = make_writers(client, spec, Stop(), segment)
+    for of_groups, batch in cut_batches(writers, rendered, spec.batch_size):
+        for group, writer in enumerate(of_groups):
+            if part := batch if len(of_groups) == 1 else batch.part(group):
+                yield writer.request(part)
+
+
+def follow_deletions(client: PendoClient, tables: SyncTables, run_id: str) -> tuple[dict[str, int], list[str]]:
+    """Asks Pendo once for each deletion that earlier runs queued, and writes into the ledger which have ended.
+
+    Pendo may take 21 days (pendo-api.md 6), and no run waits so long. The rows of a deletion that failed count as
+    delivered again, so that the next plan finds them removed.
+
+    Returns:
+        The rows of each job that is not known to have ended; and how the others ended, in words for people.
+
+    Raises:
+        WarehouseError: If the ledger cannot be read or written.
+    """
+    queued = tables.queued_deletions()
+    notes = []
+    for job, rows in list(queued.items()):
+        try:
+            state, said = deletion.job_state(client, job)
+        except PendoError:
+            # That is no reason to hold the rest of the sync back; the next run asks again.
+            break
+        if state == "queued":
+            continue
+        end = "is not known there any more" if state == "unknown" else f"ended as {said}"
+        failed = state == "failed"
+        tables.end_deletion(run_id, job, f"Pendo's deletion {job} {end}", is_undone=failed)
+        notes.append(f"Pendo's deletion {job} of {rows:,} rows {end}{': they are tried again' if failed else ''}")
+        del queued[job]
+    return queued, notes
