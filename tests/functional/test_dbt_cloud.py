@@ -175,7 +175,7 @@ def test_a_run_and_a_job_are_one_too_many(in_cloud, dbt_cloud):
 
 
 @pytest.mark.parametrize(
-    ("steps", "status", "ended", "parts"),
+    ("names", "status", "ended", "parts"),
     [
         *(
             ("build", status, 1, ("Run 123 of dbt Cloud has not ended (", "Sync it when it has"))
@@ -185,8 +185,8 @@ def test_a_run_and_a_job_are_one_too_many(in_cloud, dbt_cloud):
         ("test docs", 10, 2, ("Run 123 of dbt Cloud has no step that built models", "`dbt build`")),
     ],
 )
-def test_a_run_without_a_build(in_cloud, make_run, sandbox, steps, status, ended, parts):
-    make_run(*steps.split(), status=status)
+def test_a_run_without_a_build(in_cloud, make_run, sandbox, names, status, ended, parts):
+    make_run(*names.split(), status=status)
     refused(in_cloud, sandbox, ended, *parts)
 
 
