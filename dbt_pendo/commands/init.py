@@ -30,8 +30,9 @@ from dbt_pendo.pendo.metadata import Schema, read_schema
 from dbt_pendo.project.manifest import ModelDescription
 from dbt_pendo.settings import INTEGRATION_KEY, Settings
 from dbt_pendo.visible import visible
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.plan import ModelTable
-from dbt_pendo.warehouse.session import Connection, TableColumn, open_session
+from dbt_pendo.warehouse.session import Connection, open_session
 
 # Why a column is not mapped, in the order in which the reasons are written.
 LACKING = "Pendo has no such fields yet:"

@@ -17,8 +17,9 @@ from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.plan import ModelTable
-from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
+from dbt_pendo.warehouse.session import Session, UnreadableError
 from dbt_pendo.wording import did_you_mean
 
 

@@ -19,7 +19,8 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.pendo import segments
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, UnavailableError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import RENEW_EVERY
 from dbt_pendo.warehouse.pages import Planned, Span

@@ -15,7 +15,8 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome
 from dbt_pendo.pendo import deletion, segments
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_request
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.records.batches import Batch, RecordBatch, pack, track_body, values_body

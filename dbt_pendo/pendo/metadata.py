@@ -13,7 +13,8 @@ import orjson
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, contradicts, reports_error
+from dbt_pendo.pendo.answers import Answer, contradicts, reports_error
+from dbt_pendo.pendo.client import PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
 TYPES: Mapping[str, FieldType | None] = {

@@ -1,11 +1,11 @@
-"""What a sync's tables are called, and its columns in the change set."""
+"""Names: of a sync's tables, of a model's columns, and of these in the change set."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
-
-from dbt_pendo.warehouse.session import TableColumn
+from dataclasses import dataclass
 
 # PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
 LONGEST_NAME = 50
@@ -17,6 +17,19 @@ OWN_COLUMNS = frozenset(
         "next_change",
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column as the warehouse knows it: its exact name, and its type in the warehouse's words."""
+
+    name: str
+    dtype: str
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it holds dates or timestamps."""
+        return re.match(r"(date|datetime|timestamp\w*)\b", self.dtype.strip().lower()) is not None
 
 
 def table_name(sync: str, suffix: str) -> str:

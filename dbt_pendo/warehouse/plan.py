@@ -15,10 +15,10 @@ from dbt_pendo.mapping.event_limits import (
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.names import aliases_of, table_name
+from dbt_pendo.warehouse.names import TableColumn, aliases_of, table_name
 from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
 from dbt_pendo.warehouse.reading import Row, Wanted, read_span
-from dbt_pendo.warehouse.session import Session, TableColumn
+from dbt_pendo.warehouse.session import Session
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")

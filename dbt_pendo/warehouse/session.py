@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing.dummy
-import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.psycopg2_values import read_every_type
 
 
@@ -46,19 +46,6 @@ class Connection:
     target: str | None = None
     # For profiles that use them.
     vars: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TableColumn:
-    """A column as the warehouse knows it: its exact name, and its type in the warehouse's words."""
-
-    name: str
-    dtype: str
-
-    @property
-    def is_moment(self) -> bool:
-        """Whether it holds dates or timestamps."""
-        return re.match(r"(date|datetime|timestamp\w*)\b", self.dtype.strip().lower()) is not None
 
 
 class Session:

@@ -19,7 +19,8 @@ from raw_server import RawServer, ok
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.pendo import advice
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Request, Traffic, UnavailableError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError, Request, Traffic, UnavailableError
 from dbt_pendo.pendo.metadata import values_request
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.sandbox import Fault, Sandbox

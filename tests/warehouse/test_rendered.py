@@ -21,11 +21,12 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
 from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
-from dbt_pendo.warehouse.session import Connection, Session, TableColumn, unconnected_session
+from dbt_pendo.warehouse.session import Connection, Session, unconnected_session
 
 sqlglot = pytest.importorskip("sqlglot")
 exp = sqlglot.expressions
