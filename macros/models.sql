@@ -56,7 +56,7 @@
 {% endmacro %}
 
 
-{# The names of the project's syncs, as dbt-pendo names them (spec/parse.py): `model`, or `model.name`. #}
+{# The names of the project's syncs, as dbt-pendo names them (mapping/parse.py): `model`, or `model.name`. #}
 {% macro pendo_sync_names() %}
     {%- set names = [] -%}
     {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot'] -%}
