@@ -28,7 +28,7 @@ ROWS_MEASURED = 20
 
 
 # Returns the outcome of a row by its key, if no request is to be made for it: DELIVERED of a member that a segment was
-# replaced with, UNSENT of a row that a repair leaves alone.
+# replaced with.
 Decide: TypeAlias = Callable[[str], Outcome | None]
 
 

@@ -41,21 +41,14 @@ class Options:
 
 
 class SyncRun:
-    """Runs one prepared sync against its tables.
+    """Runs one prepared sync against its tables."""
 
-    Args:
-        context: The sync.
-        options: How to run it.
-        decide: For a repair: keeps rows from being sent that need not be.
-    """
-
-    def __init__(self, context: SyncContext, options: Options, decide: Decide | None = None) -> None:
+    def __init__(self, context: SyncContext, options: Options) -> None:
         self._context = context
         self._spec = context.spec
         self._tables = context.tables
         self._counts = context.counts
         self._options = options
-        self._decide = decide
         self._segment: Segment | None = None
 
     def run(self) -> SyncResult:
@@ -151,7 +144,8 @@ class SyncRun:
         spans = reader.spans()
         # The plan may have taken so long that the lock was taken for dead.
         context.lock.confirm()
-        decide, is_replaced = self._decide, False
+        decide: Decide | None = None
+        is_replaced = False
         if segment is not None:
             is_replaced = segment.is_replaced(options.full_refresh, everything, options.limit)
             if is_replaced or self._counts.planned.to_send:
