@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import segments
-from dbt_cloud import DbtCloud, build_artifacts
+from cloud_server import DbtCloud, build_artifacts
 from endpoint import Endpoint
 from harness import (
     PEOPLE,

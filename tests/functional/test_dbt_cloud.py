@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from dbt_cloud import ACCOUNT, COMMANDS, TOKEN, DbtCloud, Run, Step
+from cloud_server import ACCOUNT, COMMANDS, TOKEN, DbtCloud, Run, Step
 from harness import Project, custom, run_cli, writes
 from raw_server import RawServer, drip, flood, head, ok
 

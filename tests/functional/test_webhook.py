@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import requests
-from dbt_cloud import Run, Step
+from cloud_server import Run, Step
 from harness import REPOSITORY, Project, custom, expect_in, writes
 
 SECRET = "the-webhook's-secret"
