@@ -74,7 +74,9 @@ class LedgerTable:
         session, schema = self._session, self._schema
         if session.has_columns(schema, self.name, ADDED_COLUMNS):
             return self.relation
-        name = self.name if self.is_there() else next(iter(self._left()[0]), None)
+        # Listed anew: dbt remembers a table of ours by the name we gave it, which on Snowflake is in another case.
+        is_there = self.name.lower() in session.tables(schema)
+        name = self.name if is_there else next(iter(self._left()[0]), None)
         if name is None:
             return None
         ledger = session.relation(schema, name)
