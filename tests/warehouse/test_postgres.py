@@ -505,7 +505,8 @@ def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, ser
     assert set(Counter(event["properties"]["id"] for event in acme.sandbox.events).values()) == {1}
 
 
-def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
+def check_with_grants(acme: Acme, server: Path, *grants: str) -> tuple[str, str]:
+    """Runs a check that fails, as a role of these rights alone; returns the role, and what the check printed."""
     profile = acme.folder / "profiles.yml"
     schema = json.loads(profile.read_text())["contract"]["outputs"]["dev"]["schema"]
     role = f"{schema}_reader"
@@ -513,13 +514,20 @@ def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, s
         connection.autocommit = True
         admin = connection.cursor()
         admin.execute(f"create role {role} login; grant usage on schema {schema} to {role}")
-        admin.execute(f"grant select on {schema}.events to {role}")
+        for grant in grants:
+            right, table = grant.split(" on ")
+            admin.execute(f"grant {right} on {schema}.{table} to {role}")
         profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
         check = acme.start("check", "--json")
         out, _ = check.communicate()
         profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
         admin.execute(f"drop owned by {role}; drop role {role}")
     assert check.returncode == 2
+    return role, out
+
+
+def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
+    role, out = check_with_grants(acme, server, "select on events")
     assert f"is in the warehouse, but {role} cannot read it" in out
     assert f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}" in out
     statuses = {result["sync"]: result["status"] for result in json.loads(out)["results"]}
@@ -527,22 +535,7 @@ def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, s
 
 
 def test_a_column_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
-    profile = acme.folder / "profiles.yml"
-    schema = json.loads(profile.read_text())["contract"]["outputs"]["dev"]["schema"]
-    role = f"{schema}_reader"
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        admin = connection.cursor()
-        admin.execute(f"create role {role} login; grant usage on schema {schema} to {role}")
-        admin.execute(
-            f"grant select on {schema}.events to {role}; grant select (id, plan) on {schema}.visitors to {role}"
-        )
-        profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
-        check = acme.start("check", "--json")
-        out, _ = check.communicate()
-        profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
-        admin.execute(f"drop owned by {role}; drop role {role}")
-    assert check.returncode == 2
+    role, out = check_with_grants(acme, server, "select on events", "select (id, plan) on visitors")
     results = {result["sync"]: result for result in json.loads(out)["results"]}
     assert results["events"]["status"] == "success"
     assert f"{role} cannot read the column `seats`" in out
