@@ -34,7 +34,7 @@ from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.session import Connection, Session, open_session
 
-Answer = TypeVar("Answer")
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Context:
         self.schema = session.own_schema(settings.schema)
 
     def each_sync(
-        self, work: Callable[[Model, SyncSpec], Answer], failed: Callable[[SyncSpec, DbtPendoError], Answer]
-    ) -> Iterator[Answer]:
+        self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
+    ) -> Iterator[Found]:
         """Yields what ``work`` returns for each sync, or what ``failed`` makes of its error.
 
         Raises:

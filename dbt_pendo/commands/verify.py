@@ -20,13 +20,12 @@ from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.private import private_folder
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
-from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import Record, render
 from dbt_pendo.warehouse.pages import cut_pages
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
@@ -265,53 +264,50 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
     return differing
 
 
-def verify_syncs(syncs: Context, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
+def verify_syncs(context: Context, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
     """Compares what Pendo has with what the warehouse says.
 
     Args:
-        syncs: The syncs.
+        context: The syncs.
         repair: Resend what drifted.
         target_path: dbt's target folder, for the journal.
         observer: Watches the resending.
     """
-    run_id = syncs.begin(target_path)
-    for model, spec in syncs.selected.syncs:
-        syncs.stop.check()
+    run_id = context.begin(target_path)
+
+    def verify(model: Model, spec: SyncSpec) -> Verified:
         if (unreadable := why_unreadable(spec)) is not None:
-            yield Verified(spec, note=unreadable)
-            continue
-        if not (verdict := syncs.selected.verdicts[spec.unique_id]).may_run:
+            return Verified(spec, note=unreadable)
+        if not (verdict := context.selected.verdicts[spec.unique_id]).may_run:
             # What its table holds is not what the model says.
-            yield Verified(spec, note=verdict.reason)
-            continue
-        try:
-            prepared = syncs.prepare(model, spec, may_create=repair, writes=repair)
-            yield _verify(syncs, run_id, prepared, repair, target_path, observer)
-        except DbtPendoError as error:
-            yield Verified(spec, error)
+            return Verified(spec, note=verdict.reason)
+        prepared = context.prepare(model, spec, may_create=repair, writes=repair)
+        return _verify(context, run_id, prepared, repair, target_path, observer)
+
+    return context.each_sync(verify, Verified)
 
 
 def _verify(
-    syncs: Context, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer
+    context: Context, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer
 ) -> Verified:
-    spec, source, tables = prepared.spec, prepared.source, syncs.tables(prepared)
+    spec, source, tables = prepared.spec, prepared.source, context.tables(prepared)
     # Not the sync's own change set: what a dead run left in it is for the next sync to recover.
-    changes = ChangeSet(syncs.session, syncs.schema, spec, source, tables.lock, "compared")
-    drift = DriftTable(syncs.session, syncs.schema, spec)
-    syncs.calls.about(spec.name, body_mask(syncs.settings.mask, spec, prepared.fields))
+    changes = ChangeSet(context.session, context.schema, spec, source, tables.lock, "compared")
+    drift = DriftTable(context.session, context.schema, spec)
+    context.log_calls_of(spec, prepared.fields)
     try:
         with tables.locked(run_id):
-            verified = compare(prepared, syncs.client, changes, run_id, target_path, drift if repair else None)
+            verified = compare(prepared, context.client, changes, run_id, target_path, drift if repair else None)
         if not repair or not verified.to_repair:
             return verified
         part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))
         # Whoever asks for a repair has seen how many there are.
         options = Options(full_refresh=True, force=True)
-        context = SyncContext(run_id, part, syncs.tables(part), syncs.client, target_path, syncs.stop, observer)
-        result = SyncRun(context, options).run()
-        result = result.without(syncs.settings.secrets)
+        sync = SyncContext(run_id, part, context.tables(part), context.client, target_path, context.stop, observer)
+        result = SyncRun(sync, options).run()
+        result = result.without(context.settings.secrets)
         with contextlib.suppress(WarehouseError):
-            log_run(syncs.session, syncs.schema, result.to_row(run_id))
+            log_run(context.session, context.schema, result.to_row(run_id))
         return replace(verified, repaired=result)
     finally:
         with contextlib.suppress(WarehouseError):
