@@ -326,6 +326,33 @@ class _ConnectionState(threading.local):
     in_transaction = False
 
 
+class _MacroContexts(threading.local):
+    """What macros find by name. dbt makes it anew for each macro that is run, which takes longer than most macros."""
+
+    def __init__(self) -> None:
+        self._of_package: dict[str | None, dict[str, Any]] = {}
+
+    def __call__(self, macro: Any, config: Any, manifest: Any, package: str | None) -> dict[str, Any]:
+        from dbt.context.providers import generate_runtime_macro_context
+
+        if package not in self._of_package:
+            self._of_package[package] = generate_runtime_macro_context(macro, config, manifest, package)
+        return dict(self._of_package[package])
+
+
+def _drop_dbt_events() -> None:
+    """Drops dbt's log events, several a statement, before dbt makes messages of them.
+
+    Its console log would stand between our lines, and in --json output.
+    """
+    from dbt_common.events.event_manager import EventManager
+    from dbt_common.events.event_manager_client import ctx_set_event_manager
+
+    events = EventManager()
+    events.fire_event = lambda *_, **__: None
+    ctx_set_event_manager(events)
+
+
 @contextlib.contextmanager
 def open_session(connection: Connection) -> Iterator[Session]:
     """Opens the adapter of the user's profile, and closes it at the end.
@@ -359,12 +386,10 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
     """
     from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
     from dbt.config.runtime import RuntimeConfig, load_profile, load_project
-    from dbt.context.providers import generate_runtime_macro_context
     from dbt.flags import set_from_args
     from dbt.parser.manifest import ManifestLoader
     from dbt_common.clients.system import get_env
     from dbt_common.context import set_invocation_context
-    from dbt_common.events.event_manager_client import cleanup_event_logger
 
     package = str(_dbt_package())
     project_dir = connection.project_dir.resolve()
@@ -381,7 +406,7 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
     )
     with contextlib.ExitStack() as stack:
         with _readable_errors(ConfigError, f"The profile in {profiles_dir} cannot be used"):
-            cleanup_event_logger()  # dbt's console log would stand between our lines, and in --json output
+            _drop_dbt_events()
             set_invocation_context(get_env())
             set_from_args(args, None)
             named_by = project_dir if (project_dir / "dbt_project.yml").exists() else package
@@ -393,7 +418,7 @@ def unconnected_session(connection: Connection) -> Iterator[Session]:
             adapter = get_adapter(config)
             macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
             adapter.set_macro_resolver(macros)
-            adapter.set_macro_context_generator(generate_runtime_macro_context)
+            adapter.set_macro_context_generator(_MacroContexts())
         yield Session(adapter, config.credentials)
 
 
