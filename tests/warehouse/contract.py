@@ -25,9 +25,8 @@ from dbt_pendo.warehouse import ledger, lock
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import LockedError, LockLostError, SyncLock
-from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
+from dbt_pendo.warehouse.pages import Planned, Row, cut_pages, positions_to_write
 from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, ModelTable, PlanOptions
-from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.session import Session, WarehouseError
