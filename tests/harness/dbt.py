@@ -26,7 +26,7 @@ SMALL_PROFILE = """\
 small:
   target: dev
   outputs:
-    dev: &dev {type: duckdb, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1}
+    dev: &dev {type: duckdb, config_options: {threads: 1}, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1}
     other: {<<: *dev, schema: other}
 """
 # Forks a child a command, which finds dbt imported: four fifths of a command's time.
@@ -125,7 +125,7 @@ def macros_read_once() -> Iterator[None]:
     processes of their own do it as users' do.
     """
     from dbt.parser.manifest import ManifestLoader
-    from dbt_common.behavior_flags import BehaviorFlag
+    from dbt_common.behavior_flags import BehaviorFlagRendered
 
     parse = ManifestLoader.create_macro_manifest
     parsed: dict[tuple[str, ...], Any] = {}
@@ -139,7 +139,7 @@ def macros_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ManifestLoader, "create_macro_manifest", parse_once)
         # For a log line it reads the source of each frame of the stack, of which pytest has many.
-        patch.setattr(BehaviorFlag, "_default_source", lambda _: "tests", raising=False)
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "tests"))
         yield
 
 
