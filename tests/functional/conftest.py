@@ -27,8 +27,7 @@ from harness import (
     write_files,
 )
 
-from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Sandbox, load_subscription
 
 SMALL = {"SMALL_DUCKDB_PATH": "small.duckdb"}
 

@@ -26,7 +26,8 @@ SMALL_PROFILE = """\
 small:
   target: dev
   outputs:
-    dev: &dev {type: duckdb, config_options: {threads: 1}, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1}
+    dev: &dev
+      {type: duckdb, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1, config_options: {threads: 1}}
     other: {<<: *dev, schema: other}
 """
 # Forks a child a command, which finds dbt imported: four fifths of a command's time.

@@ -17,8 +17,7 @@ import requests
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.sandbox import Fault, Sandbox, Switches, serve
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription, serve
 
 VERIFY = "/api/v1/token/verify"
 EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
