@@ -17,6 +17,9 @@ from typing import Any
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
 
+# The macros of our package and of dbt's, by adapter: parsing them takes longer than most commands.
+_MACROS: dict[str, Any] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:
@@ -71,8 +74,9 @@ def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
             # Threads are all we use; locks of processes would start a process to look after them.
             register_adapter(config, multiprocessing.dummy, None)
             adapter = get_adapter(config)
-            macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
-            adapter.set_macro_resolver(macros)
+            if adapter.type() not in _MACROS:
+                _MACROS[adapter.type()] = ManifestLoader.load_macros(config, lambda _: None)
+            adapter.set_macro_resolver(_MACROS[adapter.type()])
             adapter.set_macro_context_generator(_MacroContexts())
         yield adapter, config.credentials
 

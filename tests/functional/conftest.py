@@ -20,7 +20,7 @@ from harness import (
     build_once,
     enter,
     environment_of,
-    macros_read_once,
+    frames_left_unread,
     project_yaml,
     run_dbt,
     without_dbt_or_pendo,
@@ -34,7 +34,7 @@ SMALL = {"SMALL_DUCKDB_PATH": "small.duckdb"}
 
 @pytest.fixture(scope="session", autouse=True)
 def macros() -> Iterator[None]:
-    with macros_read_once():
+    with frames_left_unread():
         yield
 
 
