@@ -75,7 +75,7 @@
 {% endmacro %}
 
 
-{# The name of a sync's ledger, as in warehouse/names.py: a long name is cut and ends in its hash. #}
+{# The name of a sync's ledger, as in warehouse/session.py: a long name is cut and ends in its hash. #}
 {% macro pendo_ledger_name(sync) %}
     {{ return(dbt_pendo.pendo_cut(sync | replace('.', '__'), 50) ~ '__ledger') }}
 {% endmacro %}

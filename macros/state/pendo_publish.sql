@@ -1,6 +1,7 @@
 {#
-  Writes builds (see `pendo_builds_of`) with one statement; the first time, it also creates the table. A check whether the
-  table exists would cost another statement in every run, so a failed insert tells, if errors can be caught.
+  Writes builds (see `pendo_builds_of`) with one statement; the first time, it also creates the table. To check whether the
+  table exists would cost another statement in every run, so, where errors can be caught, a failed insert shows that it
+  is missing.
 
   Statements run as dbt runs a hook's, each in a separate transaction: an error does not affect the user's next
   hooks.
