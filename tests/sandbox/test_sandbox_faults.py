@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
-import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Fault
 
 VERIFY = "/api/v1/token/verify"
+VALUES = "/api/v1/metadata/visitor/custom/value"
 BODY = {"v1": {"plan": "x"}}
 
 
@@ -20,7 +22,7 @@ def plan(sandbox):
 
 
 @pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-@pytest.mark.parametrize("status", [302, 403, 408, 413, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [302, 403, 503])
 def test_status(pendo, sandbox, status, when, applied):
     sandbox.fail(Fault("status", when, status=status, headers={"Retry-After": "3"}, body="sorry"))
     answer = pendo.write(BODY)
@@ -31,15 +33,23 @@ def test_status(pendo, sandbox, status, when, applied):
 
 
 @pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-@pytest.mark.parametrize("action", ["close", "reset", "truncate"])
-def test_broken_connections(pendo, sandbox, action, when, applied):
-    sandbox.fail(Fault(action, when))
-    with pytest.raises(requests.RequestException) as caught:
-        pendo.write(BODY)
-    if action == "truncate":
-        assert isinstance(caught.value, requests.exceptions.ChunkedEncodingError)
+@pytest.mark.parametrize(
+    ("action", "error", "status"),
+    [
+        ("close", requests.exceptions.ConnectionError, None),
+        ("reset", requests.exceptions.ConnectionError, None),
+        ("truncate", requests.exceptions.ChunkedEncodingError, 200),
+        ("garbage", requests.exceptions.JSONDecodeError, 200),
+        ("hang", requests.exceptions.ReadTimeout, None),
+    ],
+)
+def test_broken_answers(pendo, sandbox, action, error, status, when, applied):
+    sandbox.fail(Fault(action, when, seconds=60))
+    with pytest.raises(error):
+        pendo.post(VALUES, [{"visitorId": "v1", "values": {"plan": "x"}}], timeout=0.3).json()
     assert plan(sandbox) == applied
-    assert sandbox.requests[-1].status == (200 if action == "truncate" else None)
+    assert sandbox.requests[-1].fault == f"{action} {when}"
+    assert action == "hang" or sandbox.requests[-1].status == status
     assert pendo.write(BODY).status_code == 200
 
 
@@ -53,26 +63,6 @@ def test_a_reset_is_a_reset_and_a_close_is_not(sandbox, action):
                 raw.recv(1)
         else:
             assert raw.recv(1) == b""
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-def test_garbage(pendo, sandbox, when, applied):
-    sandbox.fail(Fault("garbage", when))
-    answer = pendo.write(BODY)
-    assert answer.status_code == 200
-    with pytest.raises(requests.exceptions.JSONDecodeError):
-        answer.json()
-    assert plan(sandbox) == applied
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-def test_a_hang_outlasts_the_client(pendo, sandbox, when, applied):
-    sandbox.fail(Fault("hang", when, seconds=60))
-    items = [{"visitorId": "v1", "values": {"plan": "x"}}]
-    with pytest.raises(requests.exceptions.ReadTimeout):
-        pendo.post("/api/v1/metadata/visitor/custom/value", items, timeout=0.3)
-    assert plan(sandbox) == applied
-    assert sandbox.requests[-1].fault == f"hang {when}"
 
 
 def test_a_hang_ends(pendo, sandbox):
@@ -117,29 +107,17 @@ def test_probability_is_repeatable(pendo, sandbox):
 
 def test_times_are_kept_under_concurrency(sandbox):
     sandbox.fail(Fault(status=500, times=7))
-    statuses: list[int] = []
 
-    def work():
+    def statuses(worker):
         with requests.Session() as session:
-            statuses.extend(session.get(sandbox.url + VERIFY, timeout=20).status_code for _ in range(10))
+            return [session.get(sandbox.url + VERIFY, timeout=20).status_code for _ in range(10)]
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (statuses.count(500), statuses.count(403)) == (7, 33)
+    with ThreadPoolExecutor(4) as pool:
+        found = Counter(status for answers in pool.map(statuses, range(4)) for status in answers)
+    assert found == {500: 7, 403: 33}
 
 
 @pytest.mark.parametrize("arguments", [{"action": "explode"}, {"when": "never"}, {"times": 0}, {"path": "("}])
 def test_impossible_faults(arguments):
     with pytest.raises(ConfigError):
         Fault(**arguments)
-
-
-def test_a_redirect_shows_what_the_other_host_sees(pendo, sandbox):
-    with Sandbox() as other:
-        sandbox.fail(Fault(status=307, headers={"Location": other.url + VERIFY}))
-        pendo.get(VERIFY)
-        # requests passes custom headers on: which is why a client must not follow redirects.
-        assert other.requests[0].key == "integration"

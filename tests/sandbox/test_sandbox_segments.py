@@ -41,43 +41,19 @@ def test_upload_get_list(pendo, sandbox, segment):
     assert (status["command"], status["updatePending"]) == ("finish", False)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        [],
-        {"name": "S"},
-        {"name": "S", "visitors": []},
-        {"visitors": ["v"]},
-        {"name": "", "visitors": ["v"]},
-        {"name": "S", "visitors": [1]},
-    ],
-)
-def test_bad_uploads(pendo, sandbox, body):
-    assert pendo.post(f"{ROOT}/upload", body).status_code == 400
+def test_bad_uploads(pendo, sandbox):
+    names = [{"name": "S"}, {"visitors": ["v"]}, {"name": "", "visitors": ["v"]}]
+    for body in ({}, [], *names, {"name": "S", "visitors": []}, {"name": "S", "visitors": [1]}):
+        assert pendo.post(f"{ROOT}/upload", body).status_code == 400
     assert sandbox.segments == {}
 
 
-def test_upload_switches(pendo):
-    assert upload(pendo).ok
-    assert upload(pendo).ok
-    pendo.switch(segment_names_unique=True, max_segment_visitors=2)
-    assert upload(pendo).status_code == 400
-    assert upload(pendo, "T", ["a", "b", "c"]).status_code == 413
-    assert upload(pendo, "T", ["a", "b"]).ok
-
-
 def test_unknown_segments_are_404(pendo):
+    add = {"patch": [{"op": "add", "path": "/visitors", "value": ["v"]}]}
     for method, path, body in [
-        ("GET", "", None),
-        ("GET", "/status", None),
-        ("PUT", "", {"name": "x"}),
-        ("DELETE", "", None),
-        ("PUT", "/visitor/v1", None),
-        ("DELETE", "/visitor/v1", None),
-        ("PATCH", "/visitor", {"patch": [{"op": "add", "path": "/visitors", "value": ["v"]}]}),
-        ("POST", "/visitors", {}),
-        ("GET", "/visitors/job-9/status", None),
+        *(("GET", "", None), ("GET", "/status", None), ("GET", "/visitors/job-9/status", None)),
+        *(("PUT", "", {"name": "x"}), ("PUT", "/visitor/v1", None), ("PATCH", "/visitor", add)),
+        *(("DELETE", "", None), ("DELETE", "/visitor/v1", None), ("POST", "/visitors", {})),
     ]:
         assert pendo.call(method, f"{ROOT}/nope{path}", body).status_code == 404
 
@@ -90,6 +66,12 @@ def test_overwrite_and_delete(pendo, sandbox, segment):
         assert pendo.call("PUT", f"{ROOT}/{segment}", body).status_code == 400
     assert pendo.call("DELETE", f"{ROOT}/{segment}").ok
     assert sandbox.segments == {}
+    assert upload(pendo).ok
+    assert upload(pendo).ok
+    pendo.switch(segment_names_unique=True, max_segment_visitors=2)
+    assert upload(pendo).status_code == 400
+    assert upload(pendo, "T", ["a", "b", "c"]).status_code == 413
+    assert upload(pendo, "T", ["a", "b"]).ok
 
 
 def test_single_visitors(pendo, sandbox, segment):
@@ -102,13 +84,11 @@ def test_single_visitors(pendo, sandbox, segment):
 def test_a_patch_has_a_status_for_each_operation(pendo, sandbox, segment):
     answer = patch(pendo, segment, ("add", ["a", "b", "a"]), ("remove", ["v1", "x"]), ("swap", ["c"]))
     assert answer.status_code == 200
-    assert answer.json() == {
-        "multistatus": [
-            {"status": 200, "message": "success", "operation": "add"},
-            {"status": 202, "message": "success", "operation": "remove"},
-            {"status": 400, "message": "invalid operation", "operation": "swap"},
-        ]
-    }
+    assert [(item["operation"], item["status"], item["message"]) for item in answer.json()["multistatus"]] == [
+        ("add", 200, "success"),
+        ("remove", 202, "success"),
+        ("swap", 400, "invalid operation"),
+    ]
     assert members(sandbox, segment) == ["never seen", "a", "b"]
 
 
@@ -143,21 +123,16 @@ def test_busy_for_some_calls(pendo, sandbox):
     assert members(sandbox, segment) == ["v1", "never seen"]
     assert patch(pendo, segment, ("add", ["a"])).status_code == 200
     assert pendo.call("DELETE", f"{ROOT}/{segment}").status_code == 409
-
-
-def test_busy_can_be_told_by_operation(pendo, sandbox):
     pendo.switch(segment_busy_calls=1, segment_busy_reply="operation")
-    segment = upload(pendo).json()["segmentId"]
-    answer = patch(pendo, segment, ("add", ["a"]), ("remove", ["v1"]))
-    assert answer.status_code == 200
-    assert [s["status"] for s in answer.json()["multistatus"]] == [409, 409]
-    assert members(sandbox, segment) == ["v1", "never seen"]
+    told = upload(pendo).json()["segmentId"]
+    answer = patch(pendo, told, ("add", ["a"]), ("remove", ["v1"]))
+    assert (answer.status_code, [item["status"] for item in answer.json()["multistatus"]]) == (200, [409, 409])
+    assert members(sandbox, told) == ["v1", "never seen"]
 
 
 def test_busy_for_some_seconds(pendo):
     pendo.switch(segment_busy_seconds=60)
-    segment = upload(pendo).json()["segmentId"]
-    assert patch(pendo, segment, ("add", ["a"])).status_code == 409
+    assert patch(pendo, upload(pendo).json()["segmentId"], ("add", ["a"])).status_code == 409
     pendo.switch(segment_busy_seconds=0.2)
     segment = upload(pendo).json()["segmentId"]
     deadline = time.monotonic() + 20
