@@ -15,6 +15,11 @@ def test_verify_tells_write_access(pendo, sandbox):
     headers = {"X-Pendo-Integration-Key": sandbox.integration_key}
     assert pendo.session.get(sandbox.url + VERIFY, headers=headers, timeout=20).status_code == 200
     assert pendo.session.get(sandbox.url + VERIFY, timeout=20).status_code == 403
+    body = {"request": {"pipeline": [{"source": {"visitors": None}}]}}
+    assert pendo.post("/api/v1/aggregation", body, key=sandbox.read_only_key).status_code == 200
+    pendo.switch(aggregation_needs_write=True)
+    assert pendo.post("/api/v1/aggregation", body, key=sandbox.read_only_key).status_code == 403
+    assert pendo.post("/api/v1/aggregation", body).status_code == 200
 
 
 @pytest.mark.parametrize("path", [VERIFY, "/api/v1/metadata/schema/visitor", "/api/v1/segment"])
@@ -44,14 +49,6 @@ def test_a_read_only_key_cannot_write(pendo, sandbox, method, path, body):
     assert (sandbox.visitors, sandbox.segments) == (before, {})
     pendo.switch(read_only_write_status=401)
     assert pendo.call(method, path, body, key=sandbox.read_only_key).status_code == 401
-
-
-def test_aggregation_may_need_write_access(pendo, sandbox):
-    body = {"request": {"pipeline": [{"source": {"visitors": None}}]}}
-    assert pendo.post("/api/v1/aggregation", body, key=sandbox.read_only_key).status_code == 200
-    pendo.switch(aggregation_needs_write=True)
-    assert pendo.post("/api/v1/aggregation", body, key=sandbox.read_only_key).status_code == 403
-    assert pendo.post("/api/v1/aggregation", body).status_code == 200
 
 
 def test_track_wants_a_track_secret(pendo, sandbox):
@@ -90,36 +87,35 @@ def test_wrong_methods_are_405(pendo, method, path, allowed):
     assert pendo.get(VERIFY).status_code == 200  # the connection is still good
 
 
-def test_large_bodies_are_413(pendo, sandbox):
-    body = [{"visitorId": "v1", "values": {"plan": "x" * 1000}}]
+def test_calls_that_are_too_large_are_refused(pendo, sandbox):
+    item = {"visitorId": "v1", "values": {"plan": "x" * 1000}}
     pendo.switch(max_body_bytes=1000)
-    assert pendo.post(VALUES, body).status_code == 413
+    assert pendo.post(VALUES, [item]).status_code == 413
     assert sandbox.visitors["v1"]["custom"] == {}
-    pendo.switch(max_body_bytes=2000)
-    assert pendo.post(VALUES, body).status_code == 200
+    pendo.switch(max_body_bytes=9000, max_records_per_call=2, event_arrays="accept")
+    for status in (413, 400):
+        pendo.switch(too_many_records_status=status)
+        assert pendo.post(VALUES, [item] * 3).status_code == status
+        assert pendo.track([EVENT] * 3).status_code == status
+    assert sandbox.events == []
+    assert pendo.post(VALUES, [item] * 2).status_code == 200
+    assert pendo.track([EVENT] * 2).status_code == 200
     # A body in chunks is refused.
     headers = {"x-pendo-integration-key": sandbox.integration_key}
     assert pendo.session.post(sandbox.url + VALUES, data=iter([b"[]"]), headers=headers, timeout=20).status_code == 411
 
 
-@pytest.mark.parametrize("status", [413, 400])
-def test_too_many_records_are_refused(pendo, sandbox, status):
-    pendo.switch(max_records_per_call=2, too_many_records_status=status, event_arrays="accept")
-    items = [{"visitorId": "v1", "values": {"plan": "x"}}] * 3
-    assert pendo.post(VALUES, items).status_code == status
-    assert pendo.track([EVENT] * 3).status_code == status
-    assert sandbox.events == []
-    assert pendo.post(VALUES, items[:2]).status_code == 200
-    assert pendo.track([EVENT] * 2).status_code == 200
-
-
-def test_the_rate_limit_refuses_what_is_beyond_its_burst_and_refills(pendo):
-    pendo.switch(requests_per_second=0.001, burst=3)
+def test_latency_and_the_rate_limit(pendo, sandbox):
+    pendo.switch(latency_ms=(60, 80))
+    pendo.get(VERIFY)
+    assert sandbox.requests[0].seconds >= 0.055
+    pendo.switch(latency_ms=(0, 0), requests_per_second=0.001, burst=3)
     answers = [pendo.get(VERIFY) for _ in range(5)]
     assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
     assert "Retry-After" not in answers[-1].headers
     pendo.switch(retry_after=7)
     assert pendo.get(VERIFY).headers["Retry-After"] == "7"
+    # It refills.
     pendo.switch(requests_per_second=50)
     answers = []
     while answers[-3:] != [200, 429, 200]:
@@ -127,9 +123,3 @@ def test_the_rate_limit_refuses_what_is_beyond_its_burst_and_refills(pendo):
         answers.append(pendo.get(VERIFY).status_code)
     pendo.switch(requests_per_second=None)
     assert {pendo.get(VERIFY).status_code for _ in range(10)} == {200}
-
-
-def test_latency(pendo, sandbox):
-    pendo.switch(latency_ms=(60, 80))
-    pendo.get(VERIFY)
-    assert sandbox.requests[0].seconds >= 0.055

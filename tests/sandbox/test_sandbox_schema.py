@@ -36,10 +36,17 @@ def test_each_kind_has_its_own_schema(pendo, sandbox, kind):
 @pytest.mark.parametrize("group", ["custom", "agent"])
 def test_created_fields_can_be_written(pendo, sandbox, group):
     assert create(pendo, {"name": "NewOne", "displayname": "New one", "type": "string"}, group=group).ok
+    # What is there stays as it is.
+    assert create(pendo, {"name": "NEWONE", "type": "boolean"}, group=group).ok
     field = pendo.get(SCHEMA).json()[group]["newone"]
     assert (field["Type"], field["DisplayName"]) == ("string", "New one")
     assert pendo.write({"v1": {"NEWONE": "x"}}, group=group).json()["updated"] == 1
-    assert sandbox.visitors["v1"][group] == {"newone": "x"}
+    # Keys lose underscores if switched so.
+    pendo.switch(drop_underscores=True)
+    create(pendo, {"name": "SFDC_Profile", "type": "string"}, group=group)
+    assert "sfdcprofile" in pendo.get(SCHEMA).json()[group]
+    assert pendo.write({"v1": {"SFDC_Profile": "x"}}, group=group).ok
+    assert sandbox.visitors["v1"][group] == {"newone": "x", "sfdcprofile": "x"}
 
 
 def test_documented_types_and_others_if_switched_on(pendo):
@@ -68,28 +75,14 @@ def test_invalid_names(pendo, name):
     assert set(pendo.get(SCHEMA).json()["custom"]) == {"plan", "seats", "_good1"}
 
 
-def test_malformed_requests_for_fields(pendo):
+def test_what_makes_no_field(pendo):
+    for group in ("auto", "pendo", "salesforce"):
+        assert create(pendo, {"name": "f", "type": "string"}, group=group).status_code == 400
+        assert pendo.call("DELETE", f"{SCHEMA}/{group}/id").status_code == 400
     for body in ({}, ["x"], [{"type": "string"}], [{"name": 5, "type": "string"}], [{"name": "x"}]):
         assert pendo.post(f"{SCHEMA}/custom", body).status_code == 400
-
-
-@pytest.mark.parametrize("group", ["auto", "pendo", "salesforce"])
-def test_groups_of_others_take_no_fields(pendo, group):
-    assert create(pendo, {"name": "f", "type": "string"}, group=group).status_code == 400
-    assert pendo.call("DELETE", f"{SCHEMA}/{group}/id").status_code == 400
-
-
-def test_keys_lose_underscores_if_switched_so(pendo, sandbox):
-    pendo.switch(drop_underscores=True)
-    create(pendo, {"name": "SFDC_Profile", "type": "string"})
-    assert "sfdcprofile" in pendo.get(SCHEMA).json()["custom"]
-    assert pendo.write({"v1": {"SFDC_Profile": "x"}}).ok
-    assert sandbox.visitors["v1"]["custom"] == {"sfdcprofile": "x"}
-
-
-def test_creating_what_exists_changes_nothing(pendo):
-    assert create(pendo, {"name": "PLAN", "type": "boolean"}).status_code == 200
-    assert pendo.get(SCHEMA).json()["custom"]["plan"]["Type"] == "string"
+    assert pendo.get("/api/v1/metadata/dependencies").json() == []
+    assert pendo.get("/api/v1/metadata/dependencies/visitor/custom/plan").json() == []
 
 
 def test_delete_and_undelete(pendo):
@@ -103,8 +96,3 @@ def test_delete_and_undelete(pendo):
     assert pendo.call("DELETE", f"{SCHEMA}/custom/f").status_code == 404
     assert create(pendo, new).json()["f"]["Type"] == "string"
     assert pendo.write({"v1": {"f": "x"}}).status_code == 200
-
-
-def test_dependencies_are_none(pendo):
-    assert pendo.get("/api/v1/metadata/dependencies").json() == []
-    assert pendo.get("/api/v1/metadata/dependencies/visitor/custom/plan").json() == []

@@ -25,47 +25,36 @@ SEGMENT = {"object": "segment", "segment": "S", "visitor_id": "id"}
 BEYOND_A_SCHEMA = ("keep one of them", "maps no fields", "another sync of the model has this name")
 
 VALID = [
-    VISITOR,
-    EVENT,
-    SEGMENT,
+    *(VISITOR, EVENT, SEGMENT, None, [{**VISITOR, "name": "a"}, {**EVENT, "name": "b"}]),
     {"object": "parent_account", "parent_account_id": {"column": "id"}, "fields": {"a": {"value": [1, "x"]}}},
-    [{**VISITOR, "name": "a"}, {**EVENT, "name": "b"}],
     {**VISITOR, "fields": {"a": {"value": None, "type": "date", "group": "agent", "nulls": "skip"}}},
     {**VISITOR, "fields": {"Plan Name": "x", "2nd e-mail (work)": "y", "Größe": "z"}},
     {**VISITOR, "max_changes": "20%", "max_removals": 0},
     {**EVENT, "context": {"ip": "ip", "url": {"value": "https://x"}}, "event": {"column": "name"}},
     {**EVENT, "max_age": "36 hours"},
     {**SEGMENT, "create_fields": False, "on_removed": "keep"},
-    None,
 ]
+WRONG = {
+    "visitor": [
+        *({"objct": 1}, {"object": "visitors"}, {"visitor_id": {"value": "x"}}, {"event": "E"}, {"max_age": "7 days"}),
+        *({"fields": fields} for fields in ({" ": "x"}, {"a": {"column": "x", "value": 1}}, {"a": {"value": [None]}})),
+        *({"batch_size": True}, {"batch_size": 10_001}, {"max_changes": "20"}, {"enabled": 1}),
+    ],
+    "event": [
+        *({"fields": {"a": "a"}}, {"on_removed": "delete"}, {"max_age": 7}, {"max_age": "a week"}),
+        *({"context": context} for context in ({"user_agent": "x"}, {"ip": {"column": "x", "nulls": "skip"}})),
+        *({"properties": {"a": {"column": "x", "group": "agent"}}}, {"visitor_id": {"value": 3}}),
+    ],
+    "segment": [{"create_fields": True}, {"segment": " "}],
+}
+BASES = {"visitor": VISITOR, "event": EVENT, "segment": SEGMENT}
 INVALID = [
     [],
     "visitor",
     {},
     [VISITOR],
     [3],
-    {**VISITOR, "objct": 1},
-    {**VISITOR, "object": "visitors"},
-    {**VISITOR, "fields": {" ": "x"}},
-    {**VISITOR, "fields": {"a": {"column": "x", "value": 1}}},
-    {**VISITOR, "fields": {"a": {"value": [None]}}},
-    {**VISITOR, "batch_size": True},
-    {**VISITOR, "batch_size": 10_001},
-    {**VISITOR, "max_changes": "20"},
-    {**VISITOR, "enabled": 1},
-    {**VISITOR, "visitor_id": {"value": "x"}},
-    {**VISITOR, "event": "E"},
-    {**EVENT, "fields": {"a": "a"}},
-    {**EVENT, "on_removed": "delete"},
-    {**EVENT, "max_age": 7},
-    {**EVENT, "max_age": "a week"},
-    {**VISITOR, "max_age": "7 days"},
-    {**EVENT, "context": {"user_agent": "x"}},
-    {**EVENT, "context": {"ip": {"column": "x", "nulls": "skip"}}},
-    {**EVENT, "properties": {"a": {"column": "x", "group": "agent"}}},
-    {**EVENT, "visitor_id": {"value": 3}},
-    {**SEGMENT, "create_fields": True},
-    {**SEGMENT, "segment": " "},
+    *({**BASES[name], **one} for name, wrong in WRONG.items() for one in wrong),
 ]
 
 
@@ -129,7 +118,7 @@ def near_misses(base: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.builds(lambda new, gone: {k: v for k, v in {**base, **new}.items() if k not in gone}, changes, lost)
 
 
-mappings = st.one_of(*(near_misses(base) for base in (VISITOR, EVENT, SEGMENT)))
+mappings = st.one_of(*map(near_misses, BASES.values()))
 annotations = mappings | st.lists(mappings | scalars, max_size=2) | some_values
 
 

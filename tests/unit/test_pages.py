@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,68 +144,16 @@ def test_a_limit_takes_the_first_rows_to_send(change_set, limit, rows_per_page):
     assert limit <= len(change_set.to_send) or buckets == change_set.buckets
 
 
-@pytest.mark.parametrize(
-    ("buckets", "spans"),
-    [
-        ({}, []),
-        ({"000": {"unchanged": 5}}, []),
-        ({"000": {"held": 5}, "001": {"held": 1, "unchanged": 2}}, []),
-        ({"00a": {"added": 3}}, [Span("00a", "00a")]),
-        ({"000": {"invalid": 2}, "fff": {"removed": 1}}, [Span("000", "fff")]),
-        # Filled to the last row; and one too many.
-        ({"000": {"added": 4}, "001": {"added": 6}, "002": {"added": 1}}, [Span("000", "001"), Span("002", "002")]),
-        ({"000": {"added": 4}, "001": {"added": 7}, "002": {"added": 3}}, [Span("000", "000"), Span("001", "002")]),
-        ({"000": {"added": 10}}, [Span("000", "000")]),
-        (
-            {"000": {"added": 1}, "001": {"added": 21}, "002": {"added": 1}},
-            [
-                Span("000", "000"),
-                *(Span("001", "001", first, last) for first, last in ((1, 10), (11, 20), (21, 21))),
-                Span("002", "002"),
-            ],
-        ),
-        ({"000": {"added": 1}, "001": {"unchanged": 9}, "002": {"added": 1}}, [Span("000", "002")]),
-    ],
-)
-def test_pages_of_ten_rows(buckets, spans):
-    assert list(cut_pages(ChangeSet(buckets).buckets, 10)) == spans
-
-
-@pytest.mark.parametrize(
-    ("limit", "last_seq", "planned"),
-    [
-        pytest.param(1, 1, Planned(added=1, unchanged=9), id="in the added"),
-        pytest.param(2, 2, Planned(added=2, unchanged=9), id="all added"),
-        pytest.param(4, 4, Planned(added=2, changed=2, unchanged=9), id="before the invalid"),
-        pytest.param(5, 8, Planned(added=2, changed=2, removed=1, invalid=3, unchanged=9), id="past the invalid"),
-        pytest.param(6, None, Planned(added=2, changed=2, removed=2, invalid=3, unchanged=9), id="everything"),
-        pytest.param(9, None, Planned(added=2, changed=2, removed=2, invalid=3, unchanged=9), id="more than there is"),
-    ],
-)
-def test_a_limit_cuts_a_bucket_between_its_rows(limit, last_seq, planned):
-    contents = {"added": 2, "changed": 2, "invalid": 3, "removed": 2, "unchanged": 9}
-    assert limit_buckets(ChangeSet({"00a": contents}).buckets, limit) == [Bucket("00a", planned, last_seq)]
-
-
-@pytest.mark.parametrize(
-    ("markers", "planned"),
-    [
-        pytest.param([("held", 1, 4)], Planned(held=4), id="held alone"),
-        pytest.param([("unchanged", 1, 4)], Planned(unchanged=4), id="unchanged alone"),
-        pytest.param([("held", 1, 4), ("unchanged", 1, 5)], Planned(held=4, unchanged=1), id="both"),
-        pytest.param(
-            [("unchanged", 1, 9), ("removed", 2, 3), ("held", 1, 5), ("added", 1, 1)],
-            Planned(added=1, removed=2, held=2, unchanged=4),
-            id="after the others",
-        ),
-    ],
-)
-def test_held_and_unchanged_rows_are_counted_by_the_last_of_each(markers, planned):
-    assert buckets_from_counts([("0ab", *marker) for marker in markers]) == [Bucket("0ab", planned)]
-
-
 def test_counts_of_a_driver_that_yields_other_numbers_become_integers():
     counts = [("000", "added", Decimal(2), Decimal(2)), ("000", "unchanged", Decimal(1), Decimal(9))]
     (bucket,) = buckets_from_counts(counts)
     assert bucket == Bucket("000", Planned(added=2, unchanged=7))
     assert all(type(number) is int for number in (bucket.planned.added, bucket.planned.unchanged))
+
+
+def test_a_bucket_larger_than_a_page_is_cut_between_its_rows():
+    contents = {"000": {"added": 1}, "001": {"added": 21}, "002": {"added": 1, "unchanged": 9}}
+    parts = [Span("001", "001", first, last) for first, last in ((1, 10), (11, 20), (21, 21))]
+    buckets = ChangeSet(contents).buckets
+    assert list(cut_pages(buckets, 10)) == [Span("000", "000"), *parts, Span("002", "002")]
+    assert limit_buckets(buckets, 3) == [buckets[0], Bucket("001", Planned(added=2), last_seq=2)]

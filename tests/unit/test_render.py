@@ -169,25 +169,12 @@ def test_an_event_without_its_essentials_is_invalid(visitor, moment, account, am
 # The shortcuts for whole columns give what value by value gives.
 
 COLUMNS: list[st.SearchStrategy[Any]] = [
-    texts,
-    st.booleans(),
-    st.integers(-(2**63), 2**63 - 1),
-    integers,
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.floats(),
-    st.decimals(allow_nan=False, allow_infinity=False, places=2),
-    decimals,
-    st.datetimes(),
-    datetimes,
-    st.dates(),
-    st.times(),
-    st.uuids(),
-    st.binary(),
-    st.lists(scalars, max_size=3),
-    st.dictionaries(st.text(), scalars, max_size=1),
-    scalars,
+    *(texts, st.booleans(), integers, st.integers(-(2**63), 2**63 - 1), st.uuids(), st.binary(), st.just(None)),
+    *(st.floats(), st.floats(allow_nan=False, allow_infinity=False)),
+    *(decimals, st.decimals(allow_nan=False, allow_infinity=False, places=2)),
+    *(datetimes, st.datetimes(), st.dates(), st.times()),
+    *(scalars, st.lists(scalars, max_size=3), st.dictionaries(st.text(), scalars, max_size=1)),
     st.sampled_from(["Ada", "Bob", "_PENDO_T_1", "", 7, Decimal(7)]),
-    st.just(None),
 ]
 CONSTANTS = st.one_of(st.none(), texts, st.booleans(), st.integers(), st.just(("a", 1)), st.just(()))
 TYPES = st.sampled_from(list(CONVERTERS))
@@ -215,20 +202,18 @@ def sources() -> st.SearchStrategy[Column | Value]:
 
 @st.composite
 def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tuple[Any, ...]]]:
+    def any_of(*values: str) -> Any:
+        return draw(st.sampled_from(values))
+
+    names = draw(st.lists(st.sampled_from("PQRS"), min_size=1, unique=True))
     fields = [
-        Field(
-            name,
-            draw(sources()),
-            nulls=draw(st.sampled_from(["clear", "skip"])),
-            group=draw(st.sampled_from(["custom", "agent"])),
-        )
-        for name in draw(st.lists(st.sampled_from("PQRS"), min_size=1, unique=True))
+        Field(name, draw(sources()), nulls=any_of("clear", "skip"), group=any_of("custom", "agent")) for name in names
     ]
     spec = a_sync(
         *fields,
-        object=draw(st.sampled_from(["visitor", "account"])),
-        mode=draw(st.sampled_from(["update", "upsert"])),
-        on_removed=draw(st.sampled_from(["keep", "clear", "delete"])),
+        object=any_of("visitor", "account"),
+        mode=any_of("update", "upsert"),
+        on_removed=any_of("keep", "clear", "delete"),
     )
     known = [PendoField(field.name.lower(), draw(TYPES)) for field in fields]
     return spec, known, draw(pages(spec.columns, may_remove=True))
