@@ -22,17 +22,12 @@ def only(parsed):
 
 
 def test_the_contracts_visitor_example(parse):
-    meta = {
-        "object": "visitor",
-        "visitor_id": "user_id",
-        "mode": "update",
-        "group": "custom",
-        "fields": {
-            "plan": "plan_name",
-            "mrr": {"column": "mrr_usd", "type": "float", "nulls": "skip"},
-            "source": {"value": "warehouse"},
-        },
+    fields = {
+        "plan": "plan_name",
+        "mrr": {"column": "mrr_usd", "type": "float", "nulls": "skip"},
+        "source": {"value": "warehouse"},
     }
+    meta = {"object": "visitor", "visitor_id": "user_id", "mode": "update", "group": "custom", "fields": fields}
     assert only(parse(meta, {"is_admin": "admin", "city": True})) == SyncSpec(
         **USERS,
         object="visitor",
@@ -44,27 +39,18 @@ def test_the_contracts_visitor_example(parse):
             Field("admin", Column("is_admin")),
             Field("city", Column("city")),
         ),
-        mode="update",
-        enabled=True,
-        on_removed="keep",
-        create_fields=False,
-        batch_size=500,
+        **{"mode": "update", "enabled": True, "on_removed": "keep", "create_fields": False, "batch_size": 500},
     )
 
 
 def test_the_contracts_event_example(parse):
+    context = {"ip": "ip_address", "userAgent": "user_agent", "url": "page_url", "title": "page_title"}
     meta = {
-        "object": "track_event",
-        "event": "Invoice Paid",
-        "event_id": "payment_id",
-        "visitor_id": "user_id",
-        "account_id": "org_id",
-        "timestamp": "paid_at",
+        **{"object": "track_event", "event": "Invoice Paid", "event_id": "payment_id", "visitor_id": "user_id"},
+        **{"account_id": "org_id", "timestamp": "paid_at", "context": context, "app": "web", "batch_size": 100},
         "properties": {"amount": "amount_usd", "currency": "currency"},
-        "context": {"ip": "ip_address", "userAgent": "user_agent", "url": "page_url", "title": "page_title"},
-        "app": "web",
-        "batch_size": 100,
     }
+    properties = {"amount": "amount_usd", "currency": "currency", "channel": "channel"}
     assert only(parse(meta, {"channel": True})) == SyncSpec(
         **USERS,
         object="track_event",
@@ -74,17 +60,8 @@ def test_the_contracts_event_example(parse):
             visitor_id=Column("user_id"),
             timestamp=Column("paid_at"),
             account_id=Column("org_id"),
-            properties=(
-                Field("amount", Column("amount_usd")),
-                Field("currency", Column("currency")),
-                Field("channel", Column("channel")),
-            ),
-            context=(
-                Field("ip", Column("ip_address"), nulls="skip"),
-                Field("userAgent", Column("user_agent"), nulls="skip"),
-                Field("url", Column("page_url"), nulls="skip"),
-                Field("title", Column("page_title"), nulls="skip"),
-            ),
+            properties=tuple(Field(name, Column(column)) for name, column in properties.items()),
+            context=tuple(Field(name, Column(column), nulls="skip") for name, column in context.items()),
             app="web",
         ),
         batch_size=100,
@@ -128,18 +105,10 @@ def test_a_segment_takes_what_is_the_same_for_all_objects(parse):
 
 @pytest.mark.parametrize("kind", ["account", "parent_account"])
 def test_every_setting_of_an_account(parse, kind):
+    settings = {"mode": "upsert", "enabled": False, "on_removed": "clear", "create_fields": True, "batch_size": 10_000}
     meta = {
-        "object": kind,
-        f"{kind}_id": "org_id",
-        "mode": "upsert",
-        "group": "agent",
-        "nulls": "skip",
-        "enabled": False,
-        "on_removed": "clear",
-        "create_fields": True,
-        "batch_size": 10_000,
-        "max_changes": 0,
-        "max_removals": "2.5 %",
+        **{"object": kind, f"{kind}_id": "org_id", "group": "agent", "nulls": "skip", **settings},
+        **{"max_changes": 0, "max_removals": "2.5 %"},
         "fields": {
             "_Tier2": {"column": "tier", "type": "date"},
             "seats": {"column": "seats", "group": "custom", "nulls": "clear"},
@@ -156,13 +125,9 @@ def test_every_setting_of_an_account(parse, kind):
             # Pendo folds case, but this one is in another group.
             Field("Seats", Column("seats"), nulls="skip", group="agent"),
         ),
-        mode="upsert",
-        enabled=False,
-        on_removed="clear",
-        create_fields=True,
-        batch_size=10_000,
         max_changes=Limit(rows=0),
         max_removals=Limit(percent=2.5),
+        **settings,
     )
 
 

@@ -332,15 +332,6 @@ def test_a_page_of_events_renders_as_its_rows_one_by_one(page):
     assert_rendered(render(spec, rows), rows, [event_row(spec, row) for row in rows])
 
 
-@pytest.mark.parametrize("field_type", CONVERTERS, ids=str)
-@given(st.data())
-def test_a_column_of_one_type_is_converted_as_its_values_are(field_type, data):
-    values = data.draw(st.lists(st.none() | data.draw(st.sampled_from(COLUMNS)), min_size=1, max_size=6))
-    spec, known = a_sync(named("f")), [PendoField("f", field_type)]
-    rows = [a_row(seq, value) for seq, value in enumerate(values, start=1)]
-    assert_rendered(render(spec, rows, known), rows, [metadata_row(spec, known, row) for row in rows])
-
-
 # Batches.
 
 ODD_IDS = [
