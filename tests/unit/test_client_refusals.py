@@ -20,8 +20,6 @@ from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings
 
-# Refusals.
-
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("prefix", ["", "DBT_ENV_SECRET_"])
@@ -137,9 +135,6 @@ def test_what_no_row_is_to_blame_for_ends_the_sync_with_advice_that_fits(sandbox
     assert len(sandbox.requests) == attempts
 
 
-# Proxies.
-
-
 @pytest.fixture
 def by_proxy(monkeypatch):
     """Sets the proxy of the environment, for a host that is not on this machine."""
@@ -196,9 +191,6 @@ def test_certificates_and_hosts_that_cannot_be_used_are_found_before_anything_is
     for host in ("https://*.pendo.io", f"https://\xfc{'x' * 70}.io"):
         with pytest.raises(ConfigError, match="PENDO_API_URL does not name a host"):
             connect(api_url=host)
-
-
-# Secrets.
 
 
 @pytest.mark.parametrize(

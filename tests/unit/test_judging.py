@@ -55,9 +55,6 @@ def statuses(outcomes: dict[Position, Outcome]) -> dict[int, str]:
     return {seq: outcome.status for (_, seq), outcome in sorted(outcomes.items())}
 
 
-# Answers that judge every record.
-
-
 @pytest.mark.parametrize(
     "more",
     [
@@ -108,9 +105,6 @@ def test_odd_ids_are_found(odd):
     assert judged({"failed": 1, "missing": [odd]}, ids) == Judgement({odd: MISSING})
     assert judged({"failed": 1, "errors": [item]}, ids) == Judgement({odd: rejected(orjson.dumps(item).decode())})
     assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(guessed={odd: words})
-
-
-# Answers that leave something open: it must come out as unnamed, never as delivered.
 
 
 @pytest.mark.parametrize(

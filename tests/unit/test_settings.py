@@ -67,33 +67,26 @@ def test_flag_then_environment_then_vars_then_default(name, monkeypatch):
     assert loaded({}, {}) == of_environment
 
 
-# Regions and URLs.
-
-
-def test_a_region_has_its_hosts():
-    found = {region: load_settings({}, {}, {"PENDO_REGION": region}) for region in REGIONS}
-    assert {region: (settings.api_url, settings.data_url) for region, settings in found.items()} == {
-        "us": ("https://app.pendo.io", "https://data.pendo.io"),
-        "us1": ("https://us1.app.pendo.io", "https://us1.data.pendo.io"),
-        "eu": ("https://app.eu.pendo.io", "https://data.eu.pendo.io"),
-        "jpn": ("https://app.jpn.pendo.io", "https://data.jpn.pendo.io"),
-        "au": ("https://app.au.pendo.io", "https://data.au.pendo.io"),
-    }
-
-
 @pytest.mark.parametrize(
     ("flags", "urls"),
     [
-        ({"api_url": "http://127.0.0.1:8080/"}, ("http://127.0.0.1:8080", "http://127.0.0.1:8080")),
-        ({"api_url": URLS[0], "data_url": URLS[1]}, (URLS[0], URLS[1])),
-        ({"data_url": URLS[1]}, ("https://app.eu.pendo.io", URLS[1])),
+        ({}, ("https://app.pendo.io", "https://data.pendo.io")),
+        ({"region": "us1"}, ("https://us1.app.pendo.io", "https://us1.data.pendo.io")),
+        *(({"region": r}, (f"https://app.{r}.pendo.io", f"https://data.{r}.pendo.io")) for r in ("eu", "jpn", "au")),
+        ({"region": "eu", "api_url": "http://127.0.0.1:8080/"}, ("http://127.0.0.1:8080", "http://127.0.0.1:8080")),
+        ({"region": "eu", "api_url": URLS[0], "data_url": URLS[1]}, (URLS[0], URLS[1])),
+        ({"region": "eu", "data_url": URLS[1]}, ("https://app.eu.pendo.io", URLS[1])),
         # The region's own host changes nothing.
-        ({"api_url": "https://app.eu.pendo.io/"}, ("https://app.eu.pendo.io", "https://data.eu.pendo.io")),
+        (
+            {"region": "au", "api_url": "https://app.au.pendo.io/"},
+            ("https://app.au.pendo.io", "https://data.au.pendo.io"),
+        ),
     ],
 )
-def test_events_follow_the_api_to_another_host_unless_told_otherwise(flags, urls):
-    settings = load_settings({"region": "eu", **flags}, {}, {})
+def test_a_region_has_its_hosts_and_events_follow_the_api_to_another(flags, urls):
+    settings = load_settings(flags, {}, {})
     assert (settings.api_url, settings.data_url) == urls
+    assert set(REGIONS) == {"us", "us1", "eu", "jpn", "au"}
 
 
 HOSTS = ["https://pendo.example", "HTTPS://Pendo.example", "https://proxy.example/pendo"]
@@ -128,12 +121,8 @@ def test_what_is_no_url_of_a_host_is_refused(name, variable, url):
 @pytest.mark.parametrize(
     "url",
     [
-        "https://ada:hunter2@pendo.example",
-        "https://hunter2@pendo.example",
-        "https://ada:hunter2@",
-        "ftp://ada:hunter2@pendo.example",
-        "ada:hunter2@pendo.example",
-        "https://ada:hunt/er2@pendo.example",
+        *("https://ada:hunter2@pendo.example", "https://hunter2@pendo.example", "https://ada:hunter2@"),
+        *("ftp://ada:hunter2@pendo.example", "ada:hunter2@pendo.example", "https://ada:hunt/er2@pendo.example"),
     ],
 )
 def test_credentials_in_a_url_are_refused_and_not_shown(url):
@@ -169,9 +158,6 @@ def test_a_key_travels_over_plain_http_only_when_told_so(name, variable, url):
     assert getattr(load_settings({}, {name: url}, {"PENDO_ALLOW_HTTP": "true"}), name) == url
 
 
-# What makes no sense.
-
-
 @pytest.mark.parametrize(
     ("origin", "given_value", "message", "hint"),
     [
@@ -203,17 +189,11 @@ def test_a_setting_that_makes_no_sense_says_where_it_stands(origin, given_value,
     assert SECRET not in str(caught.value)
 
 
-def test_a_bad_value_that_is_overruled_does_no_harm():
+def test_zero_and_what_is_overruled_do_no_harm():
     assert load_settings({"timeout": 5}, {"timeout": "long"}, {"PENDO_TIMEOUT": "longer"}).timeout == 5.0
-
-
-@pytest.mark.parametrize(("name", "variable"), [("retries", "PENDO_RETRIES"), ("missing_retry", "PENDO_MISSING_RETRY")])
-def test_some_settings_may_be_zero(name, variable):
-    assert getattr(load_settings({}, {}, {variable: "0"}), name) == 0
-    assert getattr(load_settings({name: 0}, {}, {variable: "3"}), name) == 0
-
-
-# Secrets.
+    for name in ("retries", "missing_retry"):
+        assert getattr(load_settings({}, {}, {f"PENDO_{name.upper()}": "0"}), name) == 0
+        assert getattr(load_settings({name: 0}, {}, {f"PENDO_{name.upper()}": "3"}), name) == 0
 
 
 @pytest.mark.parametrize(
@@ -294,9 +274,6 @@ def test_looking_for_a_secret_takes_no_time_that_grows_with_the_powers_of_the_te
     secret = Secret("a&1<" * 10, "X")
     for text in ("\\" * 20_000, "\\a&amp;1&lt;" * 2_000, "&#0" * 5_000, "%61" * 5_000):
         assert secret.hidden_in(text) == text.replace("\\a&amp;1&lt;" * 10, "***")
-
-
-# The project's folder.
 
 
 def test_the_project_is_the_nearest_folder_upwards_that_has_one(tmp_path, monkeypatch):
