@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import itertools
 import logging
 import re
 import socket
 import time
-import zlib
 from collections.abc import Iterator
 
 import orjson
@@ -32,8 +30,6 @@ def send(client: PendoClient, body: bytes = b"x") -> Answer:
 def echo(request: RawRequest) -> bytes:
     return ok(orjson.dumps({"to": request.body.decode()}))
 
-
-# Whose answer it is.
 
 INTERIM = head(status="103 Early Hints")
 
@@ -88,23 +84,18 @@ def in_chunks(request: RawRequest, *headers: str) -> bytes:
         pytest.param(lambda request: [in_chunks(request) + STRAY], id="something after the last chunk"),
         pytest.param(lambda request: [in_chunks(request, "Content-Length: 3")], id="two lengths"),
         pytest.param(lambda request: [in_chunks(request, "no header")], id="a header that is none"),
+        pytest.param(lambda request: [ok(b"{}", status="204 No Content")], id="a body of a 204"),
     ],
 )
 def test_a_connection_with_something_left_is_not_used_again(connect, answer):
     with RawServer(answer) as server:
         client = connect(api_url=server.url)
         for body in ("1", "2", "3"):
-            assert send(client, body.encode()).json == {"to": body}
+            found = send(client, body.encode())
+            assert (found.status, found.json) in ((200, {"to": body}), (204, None))
             time.sleep(0.1)
     assert server.connections == [1, 2, 3]
     assert client.traffic.retries == 0
-
-
-def test_a_204_has_no_body_whatever_comes_after_it(connect):
-    with RawServer(lambda request: [ok(b"{}", status="204 No Content")]) as server:
-        client = connect(api_url=server.url)
-        assert [send(client).status for _ in range(3)] == [204] * 3
-    assert server.connections == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -157,16 +148,15 @@ def test_a_secret_that_a_fault_quotes_is_not_shown_even_in_part(connect):
     assert re.search(r"BadStatusLine \(x{290}\*\*\*\)", caught.value.message)
 
 
-def test_gzip_is_read(connect):
+def test_gzip_and_json_of_any_depth_are_read(connect):
     body = orjson.dumps({"to": "x" * 100_000})
     # Of two members, which is allowed.
     parts = gzip.compress(body[:10]) + gzip.compress(body[10:])
     with RawServer(lambda request: [ok(parts, "Content-Encoding: gzip")]) as server:
         assert send(connect(api_url=server.url)).content == body
     assert server.requests[0].headers["accept-encoding"] == "gzip"
-
-
-# How long it may take.
+    with RawServer(lambda request: [ok(b"[" * 900 + b"]" * 900)]) as server:
+        assert send(connect(api_url=server.url)).json in (None, orjson.loads(b"[" * 900 + b"]" * 900))
 
 
 def stalled(request: RawRequest) -> Iterator[Step]:
@@ -237,30 +227,25 @@ def test_an_address_that_is_silent_leaves_time_for_the_next(connect, sandbox, mo
         assert connect(timeout=1.5, retries=0).send(Request("GET", "/api/v1/token/verify")).ok
 
 
-# How large it may be.
+CHUNKED = head("Transfer-Encoding: chunked")
+BOMB = gzip.compress(bytes(2**24))
+TOO_LARGE = {
+    "gzip": lambda request: [ok(BOMB, "Content-Encoding: gzip")],
+    "a body": lambda request: flood(head(), bytes(2**20)),
+    "interim answers": lambda request: flood(b"", INTERIM * 10_000),
+    "a trailer": lambda request: flood(CHUNKED + b"0\r\n", b"X: x\r\n" * 10_000),
+    "a line of a trailer": lambda request: flood(CHUNKED + b"0\r\nX: ", b"x" * 2**20),
+}
 
 
-def bomb(size: int) -> bytes:
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return b"".join(packer.compress(bytes(2**20)) for _ in range(size // 2**20)) + packer.flush()
-
-
-@pytest.mark.parametrize("encoded", [False, True])
-def test_an_answer_has_a_largest_size(connect, encoded, monkeypatch):
+@pytest.mark.parametrize("answer", TOO_LARGE.values(), ids=TOO_LARGE)
+def test_an_answer_has_a_largest_size(connect, answer, monkeypatch):
     # In place of 64 MiB, which takes seconds.
-    monkeypatch.setattr(client, "LARGEST_ANSWER", 2**22)
-    packed = bomb(2**24)
-
-    def answer(request: RawRequest) -> Iterator[Step]:
-        if encoded:
-            yield ok(packed, "Content-Encoding: gzip")
-        else:
-            yield from flood(head(), bytes(2**20))
-
-    with RawServer(answer) as server, pytest.raises(UnavailableError, match="the answer is larger than 4 MiB"):
+    monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
+    with RawServer(answer) as server, pytest.raises(UnavailableError, match=r"the answer|the last"):
         send(connect(api_url=server.url, retries=0))
     # The rest was not read.
-    assert server.sent < 20 * 2**20
+    assert server.sent < 16 * 2**20
 
 
 def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
@@ -275,28 +260,3 @@ def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
             connect(api_url=server.url).send(request)
     # It would be as large again.
     assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize(
-    ("start", "wave"),
-    [
-        pytest.param(b"", INTERIM * 10_000, id="interim answers"),
-        pytest.param(head("Transfer-Encoding: chunked") + b"0\r\n", b"X: x\r\n" * 10_000, id="a trailer"),
-        pytest.param(head("Transfer-Encoding: chunked") + b"0\r\nX: ", b"x" * 2**20, id="a line of a trailer"),
-    ],
-)
-def test_what_is_no_body_counts_as_well(connect, start, wave, monkeypatch):
-    monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
-    with (
-        RawServer(lambda request: flood(start, wave)) as server,
-        pytest.raises(UnavailableError, match=r"the answer|the last"),
-    ):
-        send(connect(api_url=server.url, retries=0))
-    assert server.sent < 16 * 2**20
-
-
-def test_what_is_read_is_json_of_any_depth(connect):
-    body = b"[" * 900 + b"]" * 900
-    with RawServer(lambda request: [ok(body)]) as server:
-        answer = connect(api_url=server.url).send(Request("GET", "/api/v1/segment"))
-    assert answer.json is None or list(itertools.chain(answer.json)) == answer.json
