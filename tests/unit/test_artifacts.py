@@ -104,9 +104,6 @@ def test_what_is_no_manifest_is_refused_with_the_file_and_what_to_do(tmp_path, c
     assert "--target-path" in caught.value.hint
 
 
-# Where the mapping stands.
-
-
 @pytest.mark.parametrize(
     ("config_meta", "meta", "read"),
     [
@@ -149,17 +146,14 @@ def test_columns_carry_mappings_of_their_own(tmp_path, column, read):
     assert [(model.annotation.meta, model.annotation.columns) for model in alone] == ([(None, read)] if read else [])
 
 
-@pytest.mark.parametrize(
-    ("config_meta", "meta"),
-    [
+def test_null_takes_a_model_and_its_columns_out(tmp_path):
+    columns = {"plan": {"name": "plan", "meta": {"pendo": "plan"}}, "id": {"name": "id", "meta": {"pendo": None}}}
+    for config_meta, meta in [
         *(({"pendo": None}, {"pendo": None}), ({"pendo": None}, {"pendo": MAPPING})),
         *(({"owner": "me"}, {"pendo": None}), ({"pendo": None}, None)),
-    ],
-)
-def test_null_takes_a_model_and_its_columns_out(tmp_path, config_meta, meta):
-    columns = {"plan": {"name": "plan", "meta": {"pendo": "plan"}}, "id": {"name": "id", "meta": {"pendo": None}}}
-    out = a_node("out", config={"meta": config_meta}, meta=meta, columns=columns)
-    assert [model.name for model in models_of(tmp_path, a_node(), out)] == ["users"]
+    ]:
+        out = a_node("out", config={"meta": config_meta}, meta=meta, columns=columns)
+        assert [model.name for model in models_of(tmp_path, a_node(), out)] == ["users"]
 
 
 @pytest.mark.parametrize("pendo", [MAPPING, [MAPPING, OTHER]], ids=["a mapping", "a list"])
@@ -194,37 +188,24 @@ def test_a_null_where_dbt_v2_writes_one_does_no_harm(tmp_path, nulls):
     assert model.annotation.file == "u.sql"
 
 
-@pytest.mark.parametrize(
-    ("kind", "synced"),
-    [
-        *((kind, True) for kind in ("model", "seed", "snapshot")),
-        *((kind, False) for kind in ("test", "unit_test", "analysis", "operation", "source", "exposure")),
-    ],
-)
-def test_what_has_a_table_can_be_synced(tmp_path, kind, synced):
-    found = [model.unique_id for model in models_of(tmp_path, a_node(resource_type=kind))]
-    assert found == ([f"{kind}.shop.users"] if synced else [])
+def test_what_has_a_table_can_be_synced(tmp_path):
+    kinds = ["model", "seed", "snapshot", "test", "unit_test", "analysis", "operation", "source", "exposure"]
+    found = models_of(tmp_path, *(a_node(f"a_{kind}", resource_type=kind) for kind in kinds))
+    assert {model.unique_id for model in found} == {f"{kind}.shop.a_{kind}" for kind in kinds[:3]}
 
 
-@pytest.mark.parametrize(
-    ("names", "current", "read"),
-    [
-        ({}, None, CurrentRows()),
-        ({"dbt_valid_to": None}, None, CurrentRows()),
-        (None, None, CurrentRows()),
-        (
-            {"dbt_valid_to": "until", "dbt_is_deleted": "gone", "dbt_scd_id": "id"},
-            "to_date('9999-12-31')",
-            CurrentRows("until", "to_date('9999-12-31')", "gone"),
-        ),
-    ],
-)
-def test_a_snapshot_says_which_rows_are_current(tmp_path, names, current, read):
-    config = {"snapshot_meta_column_names": names, "dbt_valid_to_current": current}
-    # dbt 1.8 writes neither.
-    config = config if names != {} else {}
-    (model,) = models_of(tmp_path, a_node(resource_type="snapshot", config={"meta": {"pendo": MAPPING}, **config}))
-    assert model.current_rows == read
+def test_a_snapshot_says_which_rows_are_current(tmp_path):
+    names = {"dbt_valid_to": "until", "dbt_is_deleted": "gone", "dbt_scd_id": "id"}
+    last = "to_date('9999-12-31')"
+    for config, read in [
+        # dbt 1.8 writes neither.
+        ({}, CurrentRows()),
+        ({"snapshot_meta_column_names": {"dbt_valid_to": None}, "dbt_valid_to_current": None}, CurrentRows()),
+        ({"snapshot_meta_column_names": None}, CurrentRows()),
+        ({"snapshot_meta_column_names": names, "dbt_valid_to_current": last}, CurrentRows("until", last, "gone")),
+    ]:
+        node = a_node(resource_type="snapshot", config={"meta": {"pendo": MAPPING}, **config})
+        assert [model.current_rows for model in models_of(tmp_path, node)] == [read]
 
 
 @pytest.mark.parametrize(
@@ -241,9 +222,6 @@ def test_a_snapshot_says_which_rows_are_current(tmp_path, names, current, read):
 def test_a_table_a_sync_and_a_file_have_their_names(tmp_path, node, identifier, model, file):
     (found,) = models_of(tmp_path, a_node(**node))
     assert (found.identifier, found.annotation.model, found.annotation.file) == (identifier, model, file)
-
-
-# The order of the run.
 
 
 def test_parents_come_before_children_also_across_models_without_annotation(tmp_path):
@@ -271,8 +249,6 @@ def test_any_graph_is_run_parents_first_and_always_the_same(tmp_path, size, dice
     random.Random(1).shuffle(nodes)
     assert [model.annotation.model for model in models_of(tmp_path, *nodes)] == order
 
-
-# The results of the last run.
 
 RESULTS = {
     "metadata": {"invocation_id": "inv-1"},
@@ -334,28 +310,19 @@ def test_other_results_are_not(tmp_path, which, of_results, of_manifest):
     assert which == "build" or "run_results.json was written by" in found.unreliable_because
 
 
-@pytest.mark.parametrize(
-    ("status", "built"),
-    [
-        *((status, True) for status in ("success", "pass", "warn", "reused", "no-op")),
-        *((status, False) for status in ("error", "fail", "skipped", "runtime error", "partial success", "cancelled")),
-    ],
-)
-def test_these_leave_the_table_as_it_should_be(tmp_path, status, built):
-    results = changed("results", [{"unique_id": "model.shop.users", "status": status}])
-    assert unbuilt(last_run(tmp_path, results)) == ({} if built else {"model.shop.users": status})
+def test_a_status_says_whether_the_table_is_as_it_should_be(tmp_path):
+    built = ["success", "pass", "warn", "reused", "no-op"]
+    failed = ["error", "fail", "skipped", "runtime error", "partial success", "cancelled"]
+    results = changed("results", [{"unique_id": status, "status": status} for status in [*built, *failed]])
+    assert unbuilt(last_run(tmp_path, results)) == {status: status for status in failed}
 
 
-@pytest.mark.parametrize(
-    "results",
-    [
+def test_results_that_cannot_be_read_say_nothing(tmp_path):
+    for results in [
         *(None, {}, changed("metadata", None), changed("metadata", ["inv-1"]), changed("args", None)),
         *(changed("args", "build"), changed("results", [None, "x", 7])),
-    ],
-    ids=str,
-)
-def test_results_that_cannot_be_read_say_nothing(tmp_path, results):
-    assert unbuilt(last_run(tmp_path, results)) == {}
+    ]:
+        assert unbuilt(last_run(tmp_path, results)) == {}
 
 
 @pytest.mark.parametrize(

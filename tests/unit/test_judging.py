@@ -35,10 +35,6 @@ def judged(document: Any, ids: list[str] = IDS, status: int = 200) -> Judgement:
     return judge_values(Answer(status, body), ids)
 
 
-def whole(message: str) -> Judgement:
-    return Judgement(unnamed=[message], refused_whole=True)
-
-
 def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dict[Position, Outcome]:
     """The outcome of each record of a batch."""
     outcomes: dict[Position, Outcome] = {}
@@ -186,7 +182,8 @@ def test_a_missing_id_that_was_not_sent_is_unnamed(missing):
 def test_a_refused_call_judges_nobody_whatever_its_body_says(status):
     told = '{"missing":["v1"],"errors":[]}'
     for body, shown in ((told, f": {told}"), ("too large", ": too large"), ("", ""), ("x" * 10_000, f": {'x' * 300}")):
-        assert judged(body.encode(), status=status) == whole(f"HTTP {status}{shown}")
+        verdict = judged(body.encode(), status=status)
+        assert verdict == Judgement(unnamed=[f"HTTP {status}{shown}"], refused_whole=True)
 
 
 @pytest.mark.parametrize(
@@ -253,14 +250,14 @@ def test_a_rejected_row_is_told_and_its_neighbours_are_delivered(sandbox, client
     assert custom == {key: {} if key == "v2" else {"seats": 7} for key in custom}
 
 
-@pytest.mark.parametrize("create", [False, True])
-def test_created_records_are_no_failures(sandbox, client, create):
+def test_created_records_are_no_failures(sandbox, client):
     sandbox.switches = replace(sandbox.switches, created_counts_as_updated=False)
-    body = orjson.dumps([{"visitorId": key, "values": {"plan": "x"}} for key in ("v1", "v9")])
     keys = ["v1", "v9"]
-    verdict = judge_values(client.send(values_request("visitor", "custom", body, create=create, keys=keys)), keys)
-    assert verdict == (Judgement() if create else Judgement({"v9": MISSING}))
-    assert ("v9" in sandbox.visitors) == create
+    body = orjson.dumps([{"visitorId": key, "values": {"plan": "x"}} for key in keys])
+    for create, verdict in ((False, Judgement({"v9": MISSING})), (True, Judgement())):
+        answer = client.send(values_request("visitor", "custom", body, create=create, keys=keys))
+        assert judge_values(answer, keys) == verdict
+        assert ("v9" in sandbox.visitors) == create
 
 
 @pytest.mark.parametrize("bad", ["custom", "agent"])
