@@ -175,10 +175,7 @@ def test_a_message_says_what_where_how_many_and_where_to_look():
     document = json.loads(json.dumps(message_of(told, "json")))
     users, accounts = document["syncs"]
     assert {name: document[name] for name in ("run_id", "project", "target", "schema", "events", "command")} == {
-        "run_id": "20260102T030405000000Z-abcdef",
-        "project": "shop",
-        "target": "prod",
-        "schema": "analytics",
+        **{"run_id": "20260102T030405000000Z-abcdef", "project": "shop", "target": "prod", "schema": "analytics"},
         "events": ["failure", "recovery", "row_count"],
         "command": "dbt-pendo show 20260102T030405000000Z-abcdef",
     }

@@ -85,12 +85,11 @@ def test_a_redirect_is_never_followed(sandbox, client, waits, status):
         ("//proxy.example/hunter2", "to http://proxy.example ("),
         ("/log-in?next=hunter2", "to another page of http://127.0.0.1:"),
         ("https://[::1]:8443/", "to https://[::1]:8443 ("),
-        ("https://[half/hunter2", "to no host it names"),
-        ("https://proxy.example:hunter2/", "to no host it names"),
-        ("https://pr\xf6xy\x1b[2J/hunter2", "to no host it names"),
-        ("ftp://proxy.example/hunter2", "to no host it names"),
-        ("", "to no host it names"),
-        (None, "to no host it names"),
+        *(
+            (odd, "to no host it names")
+            for odd in ("https://[half/hunter2", "https://proxy.example:hunter2/", "", None)
+        ),
+        *((odd, "to no host it names") for odd in ("https://pr\xf6xy\x1b[2J/hunter2", "ftp://proxy.example/hunter2")),
     ],
 )
 def test_a_redirect_says_where_to_and_no_more(sandbox, client, location, where):
@@ -100,11 +99,9 @@ def test_a_redirect_says_where_to_and_no_more(sandbox, client, location, where):
     assert where in caught.value.message
     assert "PENDO_API_URL" in caught.value.hint
     assert "hunter2" not in str(caught.value)
-
-
-def test_a_redirect_to_another_region_names_it():
-    settings = Settings(region="us")
-    where, hint = advice.of_redirect(settings, settings.api_url, "/api/v1/segment", "https://app.eu.pendo.io/login")
+    # One to another region names it.
+    us = Settings(region="us")
+    where, hint = advice.of_redirect(us, us.api_url, "/api/v1/segment", "https://app.eu.pendo.io/login")
     assert (where, hint) == ("to https://app.eu.pendo.io", "Set PENDO_REGION to eu, where that host is.")
 
 

@@ -33,40 +33,30 @@ class ChangeSet:
     contents: dict[str, dict[str, int]]
 
     @property
-    def rows(self) -> list[Row]:
+    def changed(self) -> list[Row]:
         rows = []
         for bucket, kinds in sorted(self.contents.items()):
             changes = [change for change in ORDER for _ in range(kinds.get(change, 0))]
             rows += [Row(bucket, seq, change) for seq, change in enumerate(changes, start=1)]
-            last_seq = len(changes)
-            for change in COUNTED:
-                # Of these rows only the last is there, to tell how many there are.
-                last_seq += kinds.get(change, 0)
-                if kinds.get(change):
-                    rows.append(Row(bucket, last_seq, change))
         return rows
 
     @property
-    def changed(self) -> list[Row]:
-        return [row for row in self.rows if row.change not in COUNTED]
-
-    @property
     def to_send(self) -> list[Row]:
-        return [row for row in self.rows if row.change in SENT]
-
-    @property
-    def counts(self) -> list[tuple[str, str, int, int]]:
-        """As pendo_count_changes answers, in no order that anyone promised."""
-        groups: dict[tuple[str, str], list[int]] = {}
-        for row in self.rows:
-            groups.setdefault((row.bucket, row.change), []).append(row.seq)
-        counts = [(bucket, change, len(seqs), max(seqs)) for (bucket, change), seqs in groups.items()]
-        random.Random(0).shuffle(counts)
-        return counts
+        return [row for row in self.changed if row.change in SENT]
 
     @property
     def buckets(self) -> list[Bucket]:
-        return buckets_from_counts(self.counts)
+        """Of counts as pendo_count_changes answers, in no order that anyone promised."""
+        counts = []
+        for bucket, kinds in self.contents.items():
+            last_seq = 0
+            for change in (*ORDER, *COUNTED):
+                if rows := kinds.get(change):
+                    last_seq += rows
+                    # Of held and unchanged rows only the last is there, to tell how many there are.
+                    counts.append((bucket, change, 1 if change in COUNTED else rows, last_seq))
+        random.Random(0).shuffle(counts)
+        return buckets_from_counts(counts)
 
 
 def within(row: Row, span: Span) -> bool:
