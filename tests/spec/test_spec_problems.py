@@ -98,6 +98,7 @@ MISTAKES = [
             **{**EVENT, "event": 123, "fields": {"a": "b"}, "mode": "upsert", "group": "agent", "on_removed": "delete"},
             **{"create_fields": True, "app": "my-app"},
             "context": {"user_agent": "x", "zone": "y", "ip": {"column": "ip", "type": "string"}},
+            "properties": {"a": {"column": "x", "group": "agent"}},
         },
         "event: expected text, found the number 123; put it in quotes if that is the name",
         "fields: `fields` belongs to visitor, account and parent_account; a track_event has `properties`",
@@ -110,6 +111,7 @@ MISTAKES = [
         "context.user_agent: unknown key; did you mean `userAgent`?",
         "context.zone: unknown key; expected `ip`, `userAgent`, `url` or `title`",
         "context.ip.type: unknown key; expected `column` or `value`",
+        "properties.a.group: unknown key; expected `column`, `value`, `type` or `nulls`",
     ),
     told(
         "what would mislead on a segment",
@@ -189,9 +191,9 @@ MISTAKES = [
         "mistakes at columns",
         VISITOR,
         f"column a: {COLUMN_FORMS}a mapping",
-        f"column b: {COLUMN_FORMS}the number 1",
+        f"column b: {COLUMN_FORMS}an empty list",
         f"column c: {COLUMN_FORMS}an empty text",
-        columns={"a": {"field": "x"}, "b": 1, "c": "", "d-e": True, "f": "f g", "ok": "okay", "off": False},
+        columns={"a": {"field": "x"}, "b": [], "c": " ", "d-e": True, "f": "f g", "ok": "okay", "off": None},
     ),
     told("columns without a model", None, LOST_COLUMN, columns={"plan": True, "off": False}),
     told(

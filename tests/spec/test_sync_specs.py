@@ -26,6 +26,7 @@ def test_the_contracts_visitor_example(parse):
         "plan": "plan_name",
         "mrr": {"column": "mrr_usd", "type": "float", "nulls": "skip"},
         "source": {"value": "warehouse"},
+        "2nd e-mail (work)": "email",
     }
     meta = {"object": "visitor", "visitor_id": "user_id", "mode": "update", "group": "custom", "fields": fields}
     assert only(parse(meta, {"is_admin": "admin", "city": True})) == SyncSpec(
@@ -36,6 +37,7 @@ def test_the_contracts_visitor_example(parse):
             Field("plan", Column("plan_name")),
             Field("mrr", Column("mrr_usd"), type="float", nulls="skip"),
             Field("source", Value("warehouse")),
+            Field("2nd e-mail (work)", Column("email")),
             Field("admin", Column("is_admin")),
             Field("city", Column("city")),
         ),
