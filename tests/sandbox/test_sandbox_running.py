@@ -114,26 +114,26 @@ def test_state_and_requests_over_http(pendo, sandbox):
     assert sandbox.switches.track_reply == "json"
 
 
-def test_faults_over_http(pendo, sandbox):
+def test_faults_and_switches_over_http(pendo, sandbox):
     assert own(sandbox, "POST", "faults", {"action": "status", "status": 503}).status_code == 200
     own(sandbox, "POST", "faults", [{"status": 500, "times": None}, {"action": "garbage"}])
     assert [f["status"] for f in own(sandbox, "GET", "faults").json()] == [503, 500, 500]
     assert [pendo.get(VERIFY).status_code for _ in range(3)] == [503, 500, 500]
     own(sandbox, "DELETE", "faults")
     assert pendo.get(VERIFY).status_code == 200
-    for wrong in ({"action": "explode"}, {"nonsense": 1}, [{"status": 500}, 5]):
-        assert own(sandbox, "POST", "faults", wrong).status_code == 400
-    assert requests.post(f"{sandbox.url}/_sandbox/faults", data=b"{", timeout=20).status_code == 400
-    assert sandbox.faults == []
-
-
-def test_switches_over_http(sandbox):
     assert own(sandbox, "POST", "switches", {"null": "ignore", "latency_ms": [0, 1]}).json()["null"] == "ignore"
     assert sandbox.switches == Switches(null="ignore", latency_ms=(0, 1))
     assert own(sandbox, "GET", "switches").json()["latency_ms"] == [0, 1]
-    for wrong in ({"nul": "ignore"}, {"null": "maybe"}, {"requests_per_second": "fast"}, []):
-        assert own(sandbox, "POST", "switches", wrong).status_code == 400
+    wrong = {
+        "faults": [{"action": "explode"}, {"nonsense": 1}, [{"status": 500}, 5]],
+        "switches": [{"nul": "ignore"}, {"null": "maybe"}, {"requests_per_second": "fast"}, []],
+        "seed": [{"visitor": ["x"]}, {"fields": [{}]}, 5],
+    }
+    for path, bodies in wrong.items():
+        assert {own(sandbox, "POST", path, body).status_code for body in bodies} == {400}
     assert "Did you mean null?" in own(sandbox, "POST", "switches", {"nul": "ignore"}).text
+    assert requests.post(f"{sandbox.url}/_sandbox/faults", data=b"{", timeout=20).status_code == 400
+    assert sandbox.faults == []
 
 
 SUBSCRIPTION = {
@@ -151,17 +151,12 @@ def assert_seeded(sandbox):
     assert (segment["name"], segment["visitors"], segment["createdByApi"]) == ("S", ["s1"], True)
 
 
-def test_a_seed_over_http(pendo, sandbox):
+def test_a_subscription_comes_over_http_or_from_a_file(pendo, sandbox, tmp_path):
     sandbox.reset()
     seed = {**SUBSCRIPTION, "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}]}
     assert own(sandbox, "POST", "seed", seed).json() == {"segmentIds": list(sandbox.segments)}
     assert_seeded(sandbox)
     assert pendo.write({"s1": {"plan": "y"}}).json()["updated"] == 1
-    for wrong in ({"visitor": ["x"]}, {"fields": [{}]}, 5):
-        assert own(sandbox, "POST", "seed", wrong).status_code == 400
-
-
-def test_a_subscription_is_loaded_from_a_file(sandbox, tmp_path):
     file = tmp_path / "subscription.json"
     fields = {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "n": "integer"}}
     file.write_text(json.dumps({**SUBSCRIPTION, "fields": {"parentAccount": fields}}), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -90,37 +91,31 @@ def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(
     assert answered(call, client, sandbox, body, status=status).ok
 
 
-@pytest.mark.parametrize("call", [overwrite, send_event, lambda client: track.verify_secret(client, None)])
-@pytest.mark.parametrize(
-    "body",
-    [
-        *("<!doctype html><title>Log in</title>", "Service unavailable", "{", '"no"', "3", '[{}, {"error": "no"}]'),
-        *('{"error": "no"}', '{"errors": ["no"]}', '{"Error": "no"}', '{"errorMessage": "no"}', '{"status": 503}'),
-        *('{"status": "error"}', '{"status": "503"}', '{"success": false}', '{"ok": false}', '{"ok": "false"}'),
-        *('{"statusCode": 503}', '{"statusCode": 403, "message": "no"}', '{"fault": {"faultstring": "no"}}'),
-        '{"code": 500, "message": "Internal error"}',
-    ],
-)
-def test_a_page_or_an_error_is_no_success_whatever_its_status(sandbox, connect, call, body):
-    with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
-        answered(call, connect(retries=1), sandbox, body)
+PAGES_AND_ERRORS = [
+    *("<!doctype html><title>Log in</title>", "Service unavailable", "{", '"no"', "3", '[{}, {"error": "no"}]'),
+    *('{"error": "no"}', '{"errors": ["no"]}', '{"Error": "no"}', '{"errorMessage": "no"}', '{"status": 503}'),
+    *('{"status": "error"}', '{"status": "503"}', '{"success": false}', '{"ok": false}', '{"ok": "false"}'),
+    *('{"statusCode": 503}', '{"statusCode": 403, "message": "no"}', '{"fault": {"faultstring": "no"}}'),
+    '{"code": 500, "message": "Internal error"}',
+]
+SAYING_NOTHING = ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>"]
+UNDOCUMENTED = [overwrite, send_event, lambda client: track.verify_secret(client, None)]
+READING = [
+    segments.list_segments,
+    lambda client: segments.segment_exists(client, "segment-1"),
+    lambda client: client.send(segments.patch_request("segment-1", {"add": ["v1"]})),
+    lambda client: client.send(deletion.deletion_request("visitor", ["v1"])),
+    lambda client: readback.read_record(client, "visitor", "v1"),
+    lambda client: list(readback.read_records(client, "visitor")),
+    lambda client: metadata.read_schema(client, "visitor"),
+    metadata.verify_key,
+]
 
 
-@pytest.mark.parametrize("body", ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>"])
 @pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(segments.list_segments, id="segments"),
-        pytest.param(lambda client: segments.segment_exists(client, "segment-1"), id="segment"),
-        pytest.param(lambda client: client.send(segments.patch_request("segment-1", {"add": ["v1"]})), id="patch"),
-        pytest.param(lambda client: client.send(deletion.deletion_request("visitor", ["v1"])), id="deletion"),
-        pytest.param(lambda client: readback.read_record(client, "visitor", "v1"), id="record"),
-        pytest.param(lambda client: list(readback.read_records(client, "visitor")), id="records"),
-        pytest.param(lambda client: metadata.read_schema(client, "visitor"), id="schema"),
-        pytest.param(metadata.verify_key, id="key"),
-    ],
+    ("call", "body"), [*itertools.product(UNDOCUMENTED, PAGES_AND_ERRORS), *itertools.product(READING, SAYING_NOTHING)]
 )
-def test_nothing_is_read_from_an_answer_that_says_nothing(sandbox, connect, call, body):
+def test_neither_an_error_nor_nothing_is_a_success_whatever_its_status(sandbox, connect, call, body):
     with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
         answered(call, connect(retries=1), sandbox, body)
 

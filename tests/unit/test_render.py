@@ -99,26 +99,6 @@ def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_th
 
 
 @pytest.mark.parametrize(
-    ("value", "field_type", "good", "reason"),
-    [
-        (math.nan, None, 1.5, "f: not a number (NaN)"),
-        (math.inf, "float", 1.5, "f: infinite"),
-        ({"a": 1}, "string", "x", "f: a nested value cannot be sent as text"),
-        (2**63, "integer", 7, "f: 9223372036854775808 does not fit into 64 bits"),
-        (2**63, None, 7, "f: 9223372036854775808 does not fit into 64 bits"),
-        ("x", "boolean", True, "f: 'x' is not a boolean"),
-    ],
-)
-def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other(value, field_type, good, reason):
-    spec = a_sync(named("f", type=field_type))
-    for neighbours in ([], [good], [None]):
-        rows = [a_row(1, value), *(a_row(seq, other) for seq, other in enumerate(neighbours, start=2))]
-        rendered = render(spec, rows, plain(spec))
-        assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
-        assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
-
-
-@pytest.mark.parametrize(
     "spec", [a_sync(named("a")), a_sync(mode="upsert"), some_events()], ids=["fields", "ids", "events"]
 )
 def test_an_empty_page_renders_to_nothing(spec):
@@ -147,23 +127,6 @@ def test_an_event_says_who_did_what_when_and_where_without_its_own_id():
     }
     assert rendered == Rendered(updates=[Record(("0ff", 9), "evt-1", (event,))])
     assert b"evt-1" not in track_body(rendered.updates)
-
-
-@pytest.mark.parametrize(
-    ("visitor", "moment", "account", "amount", "reason"),
-    [
-        ("_PENDO_T_1", NOW, None, 1, "visitor_id: an anonymous visitor id"),
-        ("Ada", "soon", None, 1, "timestamp: 'soon' is not an ISO 8601 time"),
-        ("Ada", NOW, " ", 1, "account_id: is empty"),
-        ("Ada", NOW, None, "much", "properties.amount: 'much' is not a number"),
-        (None, None, "", "much", "visitor_id: is null"),
-    ],
-)
-def test_an_event_without_its_essentials_is_invalid(visitor, moment, account, amount, reason):
-    spec = some_events(account_id=Column("org_id"), properties=(named("amount", type="float"),))
-    rendered = render(spec, [a_row(1, visitor, moment, account, amount), a_row(2, "Bob", NOW, "Acme", None)])
-    assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
-    assert [record.key for record in rendered.updates] == ["k2"]
 
 
 # The shortcuts for whole columns give what value by value gives.
