@@ -168,14 +168,15 @@ def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tu
     def any_of(*values: str) -> Any:
         return draw(st.sampled_from(values))
 
-    names = draw(st.lists(st.sampled_from("PQRS"), min_size=1, unique=True))
+    names = draw(st.lists(st.sampled_from("PQRS"), unique=True))
     fields = [
         Field(name, draw(sources()), nulls=any_of("clear", "skip"), group=any_of("custom", "agent")) for name in names
     ]
     spec = a_sync(
         *fields,
         object=any_of("visitor", "account"),
-        mode=any_of("update", "upsert"),
+        # Without fields there is nothing but the id to write.
+        mode=any_of("update", "upsert") if fields else "upsert",
         on_removed=any_of("keep", "clear", "delete"),
     )
     known = [PendoField(field.name.lower(), draw(TYPES)) for field in fields]
@@ -211,7 +212,7 @@ def metadata_row(spec: SyncSpec, known: list[PendoField], row: tuple[Any, ...]) 
     removed = row[2] == "removed"
     if removed and spec.on_removed == "delete":
         return "deletion"
-    if removed and spec.on_removed == "keep":
+    if removed and (spec.on_removed == "keep" or not spec.fields):
         return DELIVERED
     bodies: list[Any] = []
     for group in dict.fromkeys(field.group for field in spec.fields):
