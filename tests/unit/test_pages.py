@@ -147,3 +147,4 @@ def test_a_bucket_larger_than_a_page_is_cut_between_its_rows():
     buckets = ChangeSet(contents).buckets
     assert list(cut_pages(buckets, 10)) == [Span("000", "000"), *parts, Span("002", "002")]
     assert limit_buckets(buckets, 3) == [buckets[0], Bucket("001", Planned(added=2), last_seq=2)]
+    assert limit_buckets(buckets, 23) == buckets

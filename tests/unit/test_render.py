@@ -129,6 +129,46 @@ def test_an_event_says_who_did_what_when_and_where_without_its_own_id():
     assert b"evt-1" not in track_body(rendered.updates)
 
 
+def test_nulls_of_an_event_are_left_out_and_its_parts_may_be_columns_or_constants():
+    spec = some_events(
+        name=Column("what"),
+        visitor_id=Value("system"),
+        account_id=Column("org_id"),
+        properties=(named("amount"), named("tip")),
+        context=(named("ip"), named("url")),
+    )
+    assert spec.columns == ("what", "at", "org_id", "amount", "tip", "ip", "url")
+    rows = [
+        a_row(1, " Paid ", NOW, None, None, 1, None, "/x"),
+        a_row(2, 7, NOW, "Acme", 5, None, "10.0.0.1", None),
+        a_row(3, None, NOW, *[None] * 5),
+        a_row(4, " ", NOW, *[None] * 5),
+    ]
+    rendered = render(spec, rows)
+    same = {"type": "track", "visitorId": "system", "timestamp": NOW_MS}
+    first = {**same, "event": " Paid ", "properties": {"tip": 1}, "context": {"url": "/x"}}
+    second = {**same, "event": "7", "accountId": "Acme", "properties": {"amount": 5}, "context": {"ip": "10.0.0.1"}}
+    assert [record.bodies for record in rendered.updates] == [(first,), (second,)]
+    assert [outcome.detail for outcome in rendered.unsendable.values()] == ["event: is null", "event: is empty"]
+
+
+@pytest.mark.parametrize(
+    ("visitor", "moment", "account", "amount", "reason"),
+    [
+        ("_PENDO_T_1", NOW, None, 1, "visitor_id: an anonymous visitor id"),
+        ("Ada", "soon", None, 1, "timestamp: 'soon' is not an ISO 8601 time"),
+        ("Ada", NOW, " ", 1, "account_id: is empty"),
+        ("Ada", NOW, None, "much", "properties.amount: 'much' is not a number"),
+        (None, None, "", "much", "visitor_id: is null"),
+    ],
+)
+def test_an_event_without_its_essentials_is_invalid(visitor, moment, account, amount, reason):
+    spec = some_events(account_id=Column("org_id"), properties=(named("amount", type="float"),))
+    rendered = render(spec, [a_row(1, visitor, moment, account, amount), a_row(2, "Bob", NOW, "Acme", None)])
+    assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
+    assert [record.key for record in rendered.updates] == ["k2"]
+
+
 # The shortcuts for whole columns give what value by value gives.
 
 COLUMNS: list[st.SearchStrategy[Any]] = [
