@@ -99,6 +99,26 @@ def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_th
 
 
 @pytest.mark.parametrize(
+    ("value", "field_type", "good", "reason"),
+    [
+        (math.nan, None, 1.5, "f: not a number (NaN)"),
+        (math.inf, "float", 1.5, "f: infinite"),
+        ({"a": 1}, "string", "x", "f: a nested value cannot be sent as text"),
+        (2**63, "integer", 7, "f: 9223372036854775808 does not fit into 64 bits"),
+        (2**63, None, 7, "f: 9223372036854775808 does not fit into 64 bits"),
+        ("x", "boolean", True, "f: 'x' is not a boolean"),
+    ],
+)
+def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other(value, field_type, good, reason):
+    spec = a_sync(named("f", type=field_type))
+    for neighbours in ([], [good], [None]):
+        rows = [a_row(1, value), *(a_row(seq, other) for seq, other in enumerate(neighbours, start=2))]
+        rendered = render(spec, rows, plain(spec))
+        assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
+        assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
+
+
+@pytest.mark.parametrize(
     "spec", [a_sync(named("a")), a_sync(mode="upsert"), some_events()], ids=["fields", "ids", "events"]
 )
 def test_an_empty_page_renders_to_nothing(spec):
@@ -334,6 +354,15 @@ def test_a_page_of_records_renders_as_its_rows_one_by_one(page):
 def test_a_page_of_events_renders_as_its_rows_one_by_one(page):
     spec, rows = page
     assert_rendered(render(spec, rows), rows, [event_row(spec, row) for row in rows])
+
+
+@pytest.mark.parametrize("field_type", CONVERTERS, ids=str)
+@given(st.data())
+def test_a_column_of_one_type_is_converted_as_its_values_are(field_type, data):
+    values = data.draw(st.lists(st.none() | data.draw(st.sampled_from(COLUMNS)), min_size=1, max_size=6))
+    spec, known = a_sync(named("f")), [PendoField("f", field_type)]
+    rows = [a_row(seq, value) for seq, value in enumerate(values, start=1)]
+    assert_rendered(render(spec, rows, known), rows, [metadata_row(spec, known, row) for row in rows])
 
 
 # Batches.
