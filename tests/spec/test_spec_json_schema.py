@@ -63,7 +63,7 @@ mappings = st.one_of(*map(near_misses, (VISITOR, EVENT, SEGMENT)))
 annotations = mappings | st.lists(mappings | scalars, max_size=2) | some_values
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(annotations)
 def test_both_agree_on_near_misses(parse, meta):
     # It compares the two, in all the other tests here as well.
@@ -79,7 +79,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(meta=json_values | annotations, columns=st.dictionaries(st.text(), json_values | scalars, max_size=3))
 def test_nothing_makes_the_parser_raise(meta, columns):
     specs, problems = parse_syncs([Annotation("model.shop.users", "users", "models/users.yml", meta, columns)])
