@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from harness import PEOPLE, PEOPLE_ROWS, Project, SmallProject, add_fields, custom, expect_in, planned, sent_ids, writes
 
 from dbt_pendo.sandbox import Sandbox
@@ -90,13 +89,6 @@ def test_mistakes_in_mappings_are_told_all_at_once(people, sandbox):
     assert sandbox.requests == []
     # Mistakes outside the selection do not matter.
     people.sync("--select", "people")
-
-
-def test_whatever_stands_in_the_manifest(people, sandbox):
-    for pendo in ("visitor", [], [{}], [PEOPLE, PEOPLE], {"pendo": PEOPLE}):
-        meta = {"pendo": pendo}
-        people.change_node("model.small.people", lambda node, meta=meta: node["config"].update(meta=meta))
-        refused(people, sandbox, "models/_models.yml: people", "meta.pendo")
 
 
 # The model and its table. Each breaks a sync of its own.

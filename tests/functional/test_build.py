@@ -24,7 +24,8 @@ exec {python} -c 'from dbt.cli.main import cli; cli()' "$@"
 
 
 @pytest.fixture(autouse=True)
-def _dbt_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the `dbt` on the PATH writes its arguments into."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "dbt").write_text(DBT.format(python=sys.executable))
@@ -32,10 +33,6 @@ def _dbt_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Path:
     return tmp_path / "asked"
 
 
