@@ -22,7 +22,6 @@ from dbt_pendo.delivery.prepare import (
 )
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
-from dbt_pendo.delivery.sync import Options, plan_options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -32,7 +31,6 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.session import Session, open_session
 
 Found = TypeVar("Found")
@@ -147,10 +145,6 @@ class Context:
         segment = Segment(self.client, prepared.spec, self.stop, self.tables(prepared))
         segment.find(is_taken_over)
         return segment
-
-    def plan_options(self, options: Options) -> PlanOptions:
-        """Returns how a plan compares."""
-        return plan_options(options, self.settings.max_attempts, self.settings.missing_retry)
 
     def tables(self, prepared: Prepared) -> SyncTables:
         """Returns the tables of a sync."""

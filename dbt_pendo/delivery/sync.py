@@ -10,12 +10,13 @@ from dbt_pendo.delivery.events import count_events, count_warnings, property_nam
 from dbt_pendo.delivery.journal import read_remains
 from dbt_pendo.delivery.pages import Decide, PageReader, Pages
 from dbt_pendo.delivery.prepare import SyncContext
-from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus, error_notes, status_of
+from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus, failed_result
 from dbt_pendo.delivery.segments import Segment
-from dbt_pendo.delivery.writers import follow_deletions, make_writers
+from dbt_pendo.delivery.writers import follow_deletions
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Limit, SyncSpec
-from dbt_pendo.outcomes import QUEUED_DELETION, UNSENT
+from dbt_pendo.outcomes import UNSENT
+from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.pages import Bucket, Planned, limit_buckets
 from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.wording import number, visible
@@ -37,6 +38,11 @@ class Options:
     force: bool = False
     retry_held: bool = False
 
+    def compared(self, settings: Settings) -> PlanOptions:
+        """Returns how a plan compares the model with the ledger."""
+        attempts = None if self.retry_held else settings.max_attempts
+        return PlanOptions(self.full_refresh, attempts, settings.missing_retry)
+
 
 class SyncRun:
     """Runs one prepared sync against its tables."""
@@ -51,22 +57,17 @@ class SyncRun:
 
     def run(self) -> SyncResult:
         """Delivers what there is to deliver; failures end up in the result."""
-        context, counts = self._context, self._counts
+        context, counts, spec = self._context, self._counts, self._spec
         started, traffic = time.monotonic(), context.client.traffic
-        status: SyncStatus
-        notes: Sequence[Note]
         try:
             context.stop.check()
             with self._tables.locked(context.run_id):
                 status, notes = self._run()
+            result = SyncResult(spec.name, spec.unique_id, spec.object, status, tuple(notes))
         except DbtPendoError as error:
-            status, notes = status_of(error), error_notes(error)
-        return SyncResult(
-            sync=self._spec.name,
-            unique_id=self._spec.unique_id,
-            object=self._spec.object,
-            status=status,
-            notes=tuple(notes),
+            result = failed_result(spec, error)
+        return replace(
+            result,
             planned=counts.planned,
             delivered=counts["delivered"],
             missing=counts["missing"],
@@ -83,7 +84,7 @@ class SyncRun:
         if spec.segment is not None:
             self._segment = Segment(context.client, spec, context.stop, self._tables)
             self._segment.find()
-        ended = self._follow_deletions() if spec.on_removed == "delete" else ()
+        texts = follow_deletions(context) if spec.on_removed == "delete" else []
         buckets = self._plan()
         everything = counts.planned
         if not self._options.force and (reason := blocked_by(spec, everything)):
@@ -98,7 +99,8 @@ class SyncRun:
         if counts.planned.invalid:
             for reason, rows, key in self._tables.invalid_reasons():
                 counts.add_reason("invalid", reason, key, rows)
-        texts = [*ended, *([another_destination(earlier, spec)] if earlier else [])]
+        if earlier:
+            texts.append(another_destination(earlier, spec))
         if counts.planned.to_send and spec.event is not None:
             # Counted before anything is sent: afterwards Pendo's answers do not tell.
             texts += [*property_name_warnings(spec), *count_warnings(count_events(context.prepared, self._tables))]
@@ -116,12 +118,11 @@ class SyncRun:
 
     def _plan(self) -> list[Bucket]:
         """Writes the change set, and counts what is in it."""
-        settings, options = self._context.settings, self._options
+        context, options = self._context, self._options
         if self._segment is not None and not self._segment.known:
             # Nobody knows who is in it already: all members have to be in the change set.
             options = replace(options, full_refresh=True)
-        how = plan_options(options, settings.max_attempts, settings.missing_retry)
-        buckets = self._tables.write_changes(self._context.run_id, how)
+        buckets = self._tables.write_changes(context.run_id, options.compared(context.settings))
         self._counts.planned = sum((bucket.planned for bucket in buckets), Planned())
         return buckets
 
@@ -137,8 +138,7 @@ class SyncRun:
             DbtPendoError: If no further row can or shall be delivered; what was delivered is committed.
         """
         context, segment, options = self._context, self._segment, self._options
-        writers = make_writers(context.client, self._spec, context.stop, segment)
-        reader = PageReader(context, buckets, writers)
+        reader = PageReader(context, buckets, segment)
         spans = reader.spans()
         # The plan may have taken so long that the lock was taken for dead.
         context.lock.confirm()
@@ -157,13 +157,6 @@ class SyncRun:
         if pages.failure is not None:
             raise pages.failure
 
-    def _follow_deletions(self) -> Sequence[str]:
-        """Asks how far deletions of earlier runs are, and returns how those ended that have."""
-        queued, notes = follow_deletions(self._context.client, self._tables, self._context.run_id)
-        for job, rows in queued.items():
-            self._counts.add_reason("delivered", f"{QUEUED_DELETION}{job}", None, rows)
-        return notes
-
     def _recover(self) -> None:
         """Commits what Pendo had acknowledged to a run that died before it could."""
         remains = read_remains(self._context.journal_path)
@@ -179,11 +172,6 @@ def another_destination(earlier: str, spec: SyncSpec) -> str:
     """Returns the warning about a sync that delivered its rows as something else before."""
     now = spec.destination
     return f"last delivered as {earlier}, now as {now}: only what was delivered as {now} counts as delivered"
-
-
-def plan_options(options: Options, max_attempts: int, missing_retry: float) -> PlanOptions:
-    """Returns how a plan compares, by a run's options and the settings of held rows."""
-    return PlanOptions(options.full_refresh, None if options.retry_held else max_attempts, missing_retry)
 
 
 def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:

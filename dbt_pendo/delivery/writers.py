@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.objects import OBJECTS
@@ -21,7 +22,6 @@ from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_re
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.records.batches import Batch, RecordBatch, pack, track_body, values_body
 from dbt_pendo.records.render import Rendered, operations_of
-from dbt_pendo.warehouse.ledger import SyncTables
 
 # Seconds in which all deletions of a sync are followed to their end.
 DELETION_PATIENCE = 30.0
@@ -37,9 +37,9 @@ class Writer(ABC):
     def request(self, batch: Batch) -> Request:
         """Returns the request for a batch."""
 
-    @abstractmethod
     def judge(self, answer: Answer, batch: Batch) -> Judgement:
         """Returns what an answer says of the records of a batch."""
+        return Judgement() if answer.ok else refused(answer.message)
 
     def write(self, batch: Batch) -> Judgement:
         """Sends a batch.
@@ -107,10 +107,6 @@ class TrackWriter(Writer):
     def request(self, batch: Batch) -> Request:
         """See ``Writer``."""
         return track_request(self.app, track_body(batch.records), batch.keys)
-
-    def judge(self, answer: Answer, batch: Batch) -> Judgement:
-        """See ``Writer``."""
-        return Judgement() if answer.ok else refused(answer.message)
 
 
 @dataclass
@@ -260,23 +256,23 @@ def preview_requests(
                 yield writer.request(part)
 
 
-def follow_deletions(client: PendoClient, tables: SyncTables, run_id: str) -> tuple[dict[str, int], list[str]]:
-    """Asks Pendo once for each deletion that earlier runs queued, and writes into the ledger which have ended.
+def follow_deletions(context: SyncContext) -> list[str]:
+    """Asks Pendo once for each deletion that earlier runs queued; notes in the ledger which ended, and counts the rest.
 
     Pendo may take 21 days (pendo-api.md 6), and no run waits so long. The rows of a deletion that failed count as
     delivered again, so that the next plan finds them removed.
 
     Returns:
-        The rows of each job that is not known to have ended; and how the others ended, in words for people.
+        How the deletions ended, in words for people.
 
     Raises:
         WarehouseError: If the ledger cannot be read or written.
     """
-    queued = tables.queued_deletions()
+    queued = context.tables.queued_deletions()
     notes = []
     for job, rows in list(queued.items()):
         try:
-            state, said = deletion.job_state(client, job)
+            state, said = deletion.job_state(context.client, job)
         except PendoError:
             # That is no reason to hold the rest of the sync back; the next run asks again.
             break
@@ -284,7 +280,9 @@ def follow_deletions(client: PendoClient, tables: SyncTables, run_id: str) -> tu
             continue
         end = "is not known there any more" if state == "unknown" else f"ended as {said}"
         failed = state == "failed"
-        tables.end_deletion(run_id, job, f"Pendo's deletion {job} {end}", is_undone=failed)
+        context.tables.end_deletion(context.run_id, job, f"Pendo's deletion {job} {end}", is_undone=failed)
         notes.append(f"Pendo's deletion {job} of {rows:,} rows {end}{': they are tried again' if failed else ''}")
         del queued[job]
-    return queued, notes
+    for job, rows in queued.items():
+        context.counts.add_reason("delivered", f"{QUEUED_DELETION}{job}", None, rows)
+    return notes
