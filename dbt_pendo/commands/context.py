@@ -12,14 +12,8 @@ from typing import TypeVar
 
 from dbt_pendo.commands.select import Gates, Selected, Selection, require_evidence, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
-from dbt_pendo.delivery.prepare import (
-    PendoFacts,
-    Prepared,
-    find_source,
-    match_fields,
-    offline_fields,
-    refuse_unsupported,
-)
+from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
+from dbt_pendo.delivery.prepare import Prepared, find_source, refuse_unsupported
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.errors import ConfigError, DbtPendoError
