@@ -14,7 +14,7 @@ from dbt_pendo.commands.select import Gates, Selected, Selection, require_eviden
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
 from dbt_pendo.delivery.prepare import Prepared, find_source, refuse_unsupported
-from dbt_pendo.delivery.segments import Segment
+from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
@@ -134,11 +134,7 @@ class Context:
             prepared: The sync.
             is_taken_over: Whether it may be a segment that another sync fills.
         """
-        if prepared.spec.segment is None:
-            return None
-        segment = Segment(self.client, prepared.spec, self.stop, self.tables(prepared))
-        segment.find(is_taken_over)
-        return segment
+        return find_segment(self.client, prepared.spec, self.stop, self.tables(prepared), is_taken_over)
 
     def tables(self, prepared: Prepared) -> SyncTables:
         """Returns the tables of a sync."""

@@ -41,7 +41,7 @@ def check_syncs(context: Context) -> Iterator[Checked]:
     def check(model: Model, spec: SyncSpec) -> Checked:
         prepared = context.prepare(model, spec, may_create=False)
         context.find_segment(prepared)
-        counts = count_events(prepared, context.tables(prepared), Options().compared(context.settings))
+        counts = count_events(prepared, context.tables(prepared), Options().to_plan(context.settings))
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
         warnings = [*_mapping_warnings(spec), *count_warnings(counts)]
@@ -88,7 +88,7 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     segment = context.find_segment(prepared) if has_key else None
     if segment is not None and not segment.known:
         options = replace(options, full_refresh=True)
-    compared = options.compared(context.settings)
+    compared = options.to_plan(context.settings)
     planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
     counts = count_events(prepared, tables, compared)
     warnings = [*property_name_warnings(spec), *count_warnings(counts)]

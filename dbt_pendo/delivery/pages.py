@@ -115,7 +115,7 @@ class Pages:
     def _keep_lock(self) -> None:
         """Gives a sign of life; a lock that is lost is a failure."""
         try:
-            self._context.lock.renew()
+            self._context.tables.lock.renew()
         except DbtPendoError as error:
             self._fail(error)
 

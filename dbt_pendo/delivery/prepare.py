@@ -17,7 +17,6 @@ from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 from dbt_pendo.wording import did_you_mean
@@ -195,11 +194,6 @@ class SyncContext:
     def settings(self) -> Settings:
         """How to reach Pendo, and how hard to try."""
         return self.client.settings
-
-    @property
-    def lock(self) -> SyncLock:
-        """The lock of the sync, which this run holds."""
-        return self.tables.lock
 
     @property
     def journal_path(self) -> Path:

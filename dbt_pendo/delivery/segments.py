@@ -34,6 +34,28 @@ NOBODY = "empty-visitor"
 T = TypeVar("T")
 
 
+def find_segment(
+    client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables, is_taken_over: bool = False
+) -> Segment | None:
+    """Finds the segment that a sync fills; None for other syncs.
+
+    Args:
+        client: Pendo.
+        spec: The sync.
+        stop: Whether the run has to end.
+        tables: The tables of the sync.
+        is_taken_over: Whether it may be a segment that another sync fills.
+
+    Raises:
+        DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
+    """
+    if spec.segment is None:
+        return None
+    segment = Segment(client, spec, stop, tables)
+    segment.find(is_taken_over)
+    return segment
+
+
 class Segment:
     """The segment of one sync; one write at a time, for Pendo refuses a second one.
 
@@ -56,15 +78,8 @@ class Segment:
         self.id: str | None = None
         self.known = False
 
-    def find(self, is_taken_over: bool = False) -> None:
-        """Looks the segment up, by the id of an earlier run or else by its name.
-
-        Args:
-            is_taken_over: Whether it may be one that another sync fills.
-
-        Raises:
-            DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
-        """
+    def find(self, is_taken_over: bool) -> None:
+        """Looks the segment up, by the id of an earlier run or else by its name."""
         noted = self._notes.latest()
         if noted is not None and segments.segment_exists(self._client, noted.id):
             self.id, self.known = noted.id, noted.known
@@ -106,7 +121,7 @@ class Segment:
             # Without the note the next run replaces all members, in one request; so it does where another run has the
             # lock.
             with contextlib.suppress(DbtPendoError):
-                context.lock.confirm()
+                context.tables.lock.confirm()
                 self._notes.note(NotedSegment(self.id, known=True))
 
     def replace(self, context: SyncContext, spans: Sequence[Span]) -> Callable[[str], Outcome | None]:
@@ -129,7 +144,7 @@ class Segment:
                     members.append(key)
                 else:
                     unfit.add(key)
-            context.lock.renew()
+            context.tables.lock.renew()
         left = unfit
         if members:
             is_new = self.id is None
@@ -274,8 +289,8 @@ def _wait_for(call: Callable[[], T], context: SyncContext) -> T:
     with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
         answer = pool.submit(call)
         while wait((answer,), timeout=RENEW_EVERY).not_done:
-            context.lock.renew()
-        context.lock.renew()
+            context.tables.lock.renew()
+        context.tables.lock.renew()
         return answer.result()
 
 

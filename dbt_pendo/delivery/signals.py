@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from types import FrameType
 
 from dbt_pendo.errors import DbtPendoError
 
@@ -83,7 +82,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     os.set_blocking(wakeup, False)
     watcher = threading.Thread(target=_watch, args=(numbers, stop), name="dbt-pendo-signals", daemon=True)
     watcher.start()
-    before = {number: signal.signal(number, _ignore) for number in ENDING}
+    before = {number: signal.signal(number, lambda *_: None) for number in ENDING}
     wakeup_before = signal.set_wakeup_fd(wakeup)
     try:
         yield
@@ -103,7 +102,3 @@ def _watch(numbers: int, stop: Stop) -> None:
         if stop.is_requested:
             os._exit(1)
         stop.request(signal.Signals(number[0]).name)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The watching thread has seen it."""
