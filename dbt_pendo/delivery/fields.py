@@ -314,8 +314,8 @@ def unmapped(object_: Object, specs: Iterable[SyncSpec], schema: Schema) -> tupl
         specs: The syncs of that kind.
         schema: The fields of that kind.
     """
-    named = [(mapping.group, mapping.name) for spec in specs for mapping in spec.fields]
-    mapped = {(group, found.key) for group, name in named if (found := schema.find(group, name)) is not None}
+    mappings = [mapping for spec in specs for mapping in spec.fields]
+    mapped = {(one.group, found.key) for one in mappings if (found := schema.find(one.group, one.name)) is not None}
     return tuple(
         UnmappedField(object_, group, found)
         for group in GROUPS
@@ -385,11 +385,9 @@ def _created(wanted: MatchedField, one: MatchedField) -> MatchedField:
 def _meant(mapping: Field, schema: Schema) -> str:
     """Points at the field that was likely meant: in another group, or of a name much like it."""
     elsewhere = [group for group in schema.groups if group != mapping.group and schema.find(group, mapping.name)]
-    for group in GROUPS:
-        if group in elsewhere:
-            return f" There is one in the group `{group}`."
     if elsewhere:
-        return f" There is one in the group `{elsewhere[0]}`, which no sync can write."
+        group = min(elsewhere, key=lambda group: group not in GROUPS)
+        return f" There is one in the group `{group}`{'' if group in GROUPS else ', which no sync can write'}."
     fields = schema.groups.get(mapping.group, {}).values()
     # Of two that are alike the key is the safer one.
     advice = did_you_mean(mapping.name, [spelling for one in fields for spelling in (one.display_name, one.key)])

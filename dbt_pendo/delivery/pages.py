@@ -6,10 +6,9 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
 
 from dbt_pendo.delivery.journal import Journal
 from dbt_pendo.delivery.prepare import SyncContext
@@ -21,7 +20,6 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import render
-from dbt_pendo.warehouse.lock import RENEW_EVERY
 from dbt_pendo.warehouse.pages import Bucket, Row, Span, cut_pages, positions_to_write
 
 
@@ -32,10 +30,9 @@ class Pages:
         failure: Why the sync has to stop; None while it need not.
     """
 
-    def __init__(self, context: SyncContext, reader: PageReader, decide: Decide | None = None) -> None:
+    def __init__(self, context: SyncContext, reader: PageReader) -> None:
         self._context = context
         self._reader = reader
-        self._decide = decide
         self._sender = Sender(context.stop.check, context.settings.max_error_share)
         self._pool = ThreadPoolExecutor(context.settings.concurrency, thread_name_prefix="dbt-pendo")
         self._journal = Journal(context.journal_path, context.run_id, context.spec.destination)
@@ -68,7 +65,7 @@ class Pages:
 
     def _send_page(self, number: int, span: Span) -> Page:
         """Reads a page and hands its batches to the threads."""
-        page = self._reader.read(span, self._decide)
+        page = self._reader.read(span)
         page.number = number
         self._journal.begin_page(number, span)
         settled = partial(self._settle, page)
@@ -102,22 +99,16 @@ class Pages:
         """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
         context = self._context
         for batch, sending in page.sent:
-            while wait((sending,), timeout=RENEW_EVERY).not_done:
-                self._keep_lock()
-            self._keep_lock()
+            try:
+                context.tables.lock.wait_for(sending)
+            except DbtPendoError as error:
+                self._fail(error)
             sending.result()
             context.observer.sync_progressed(context.spec, len(batch))
         outcomes = page.outcomes()
         context.tables.commit(context.run_id, page.span, page.positions, outcomes)
         self._journal.end_page(page.number)
         context.counts.count(len(page.positions), outcomes, page.named())
-
-    def _keep_lock(self) -> None:
-        """Gives a sign of life; a lock that is lost is a failure."""
-        try:
-            self._context.tables.lock.renew()
-        except DbtPendoError as error:
-            self._fail(error)
 
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
@@ -128,11 +119,6 @@ WRITTEN_ROWS = 4
 # Nor may its rows take more memory than this, by the width of the first few.
 PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
-
-
-# Returns the outcome of a row by its key, if no request is to be made for it: DELIVERED of a member that a segment was
-# replaced with.
-Decide: TypeAlias = Callable[[str], Outcome | None]
 
 
 @dataclass(slots=True)
@@ -175,7 +161,12 @@ class PageReader:
         context: The sync.
         buckets: What the change set holds, as far as it is to be delivered.
         segment: The segment of a ``segment`` sync.
+
+    Attributes:
+        decide: Returns the outcome of a row by its key, if no request is to be made for it; None decides no row.
     """
+
+    decide: Callable[[str], Outcome | None] | None = None
 
     def __init__(self, context: SyncContext, buckets: Sequence[Bucket], segment: Segment | None) -> None:
         self._spec = context.spec
@@ -193,14 +184,14 @@ class PageReader:
             rows *= WRITTEN_ROWS
         return list(cut_pages(self._buckets, min(rows, max(PAGE_BYTES // self._row_width(), 1))))
 
-    def read(self, span: Span, decide: Decide | None = None) -> Page:
+    def read(self, span: Span) -> Page:
         """Reads a page; rows that are decided are in no batch."""
-        if decide is None and (page := self._read_written(span)) is not None:
+        if self.decide is None and (page := self._read_written(span)) is not None:
             return page
         rows = left = self._tables.read_page(span)
         decided: Outcomes = {}
-        if decide is not None:
-            decided = {row[:2]: outcome for row in rows if (outcome := decide(row[3])) is not None}
+        if self.decide is not None:
+            decided = {row[:2]: outcome for row in rows if (outcome := self.decide(row[3])) is not None}
             left = [row for row in rows if row[:2] not in decided]
         rendered = render(self._spec, left, self._fields)
         decided |= rendered.unsendable

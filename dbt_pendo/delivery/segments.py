@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from dbt_pendo.delivery.prepare import SyncContext
@@ -22,7 +22,6 @@ from dbt_pendo.pendo import segments
 from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.lock import RENEW_EVERY
 from dbt_pendo.warehouse.pages import Planned, Span
 from dbt_pendo.warehouse.segments import NotedSegment
 
@@ -171,7 +170,15 @@ class Segment:
             # Before the write counts as unanswered: one that is not begun leaves no doubt.
             self._stop.check()
             answered, self._answered = self._answered, False
-            answer = self._send_while_busy(request)
+            give_up_at, seconds = time.monotonic() + self._client.settings.retry_time, FIRST_WAIT
+            while segments.is_busy(answer := self._client.send(request)):
+                if time.monotonic() + seconds > give_up_at:
+                    raise UnavailableError(
+                        f"{self._where}: Pendo is still busy with another write of the segment {self._name}.",
+                        "Run the sync again later; what was delivered is kept.",
+                    )
+                self._stop.wait(seconds)
+                seconds = min(1.5 * seconds, LONGEST_WAIT)
             self._answered = answered
         if answer.status == 404:
             raise PendoError(
@@ -267,30 +274,12 @@ class Segment:
             )
         return ours[0] if ours else None
 
-    def _send_while_busy(self, request: Request) -> Answer:
-        give_up_at = time.monotonic() + self._client.settings.retry_time
-        seconds = FIRST_WAIT
-        while True:
-            self._stop.check()
-            answer = self._client.send(request)
-            if not segments.is_busy(answer):
-                return answer
-            if time.monotonic() + seconds > give_up_at:
-                raise UnavailableError(
-                    f"{self._where}: Pendo is still busy with another write of the segment {self._name}.",
-                    "Run the sync again later; what was delivered is kept.",
-                )
-            self._stop.wait(seconds)
-            seconds = min(1.5 * seconds, LONGEST_WAIT)
-
 
 def _wait_for(call: Callable[[], T], context: SyncContext) -> T:
     """Calls Pendo for as long as it takes, and keeps the lock meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
         answer = pool.submit(call)
-        while wait((answer,), timeout=RENEW_EVERY).not_done:
-            context.tables.lock.renew()
-        context.tables.lock.renew()
+        context.tables.lock.wait_for(answer)
         return answer.result()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
-from dbt_pendo.delivery.pages import Decide, PageReader, Pages
+from dbt_pendo.delivery.pages import PageReader, Pages
 from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus, failed_result
 from dbt_pendo.delivery.segments import Segment, find_segment
@@ -127,13 +127,12 @@ def _deliver(
     spans = reader.spans()
     # The plan may have taken so long that the lock was taken for dead.
     context.tables.lock.confirm()
-    decide: Decide | None = None
     if segment is not None:
         if is_replaced or context.counts.planned.to_send:
             segment.begin()
         if is_replaced:
-            decide = segment.replace(context, spans)
-    pages = Pages(context, reader, decide)
+            reader.decide = segment.replace(context, spans)
+    pages = Pages(context, reader)
     pages.deliver(spans)
     if segment is not None:
         segment.end(context, is_whole and pages.failure is None if is_replaced else segment.known)

@@ -52,9 +52,11 @@ class Writer(ABC):
 
 @dataclass
 class MetadataWriter(Writer):
-    """Writes one metadata group of visitors or accounts."""
+    """Writes one metadata group of visitors or accounts, under the first key of their ids that Pendo takes."""
 
     spec: SyncSpec
+    # The keys to try, which the writers of a sync share; no source says which is that of parent accounts.
+    id_keys: list[str]
     # Which of the groups of the sync.
     at: int
     # Whether the records have left the model: nobody is created, and one that Pendo does not know needs no clearing.
@@ -62,7 +64,19 @@ class MetadataWriter(Writer):
 
     def request(self, batch: Batch) -> Request:
         """See ``Writer``."""
-        return self._request(batch, batch.request(self.at))
+        return self._request(batch, self.id_keys[0])
+
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        answers = []
+        for id_key in tuple(self.id_keys):
+            answer = self.client.send(self._request(batch, id_key))
+            if answer.ok:
+                self.id_keys[:] = [id_key]
+                return self.judge(answer, batch)
+            answers.append(answer)
+        # Pendo refused it for another reason, and the first answer is to the likeliest request.
+        return self.judge(answers[0], batch)
 
     def judge(self, answer: Answer, batch: Batch) -> Judgement:
         """See ``Writer``."""
@@ -72,30 +86,12 @@ class MetadataWriter(Writer):
             judgement.outcomes |= dict.fromkeys(cleared, DELIVERED)
         return judgement
 
-    def _request(self, batch: Batch, body: bytes) -> Request:
+    def _request(self, batch: Batch, id_key: str) -> Request:
         group: Group = self.spec.groups[self.at] if self.spec.groups else "custom"
         creates = self.spec.mode == "upsert" and not self.clears
+        is_rendered = id_key == OBJECTS[self.spec.object].id_key
+        body = batch.request(self.at) if is_rendered else values_body(batch.records, self.at, id_key)
         return values_request(self.spec.object, group, body, creates, batch.keys)
-
-
-@dataclass
-class ParentAccountWriter(MetadataWriter):
-    """Writes parent accounts under the first key of their ids that Pendo takes; no source says which it is."""
-
-    # The keys to try, which the writers of a sync share.
-    id_keys: list[str]
-
-    def write(self, batch: Batch) -> Judgement:
-        """See ``Writer``."""
-        answers = []
-        for id_key in tuple(self.id_keys):
-            answer = self.client.send(self._request(batch, values_body(batch.records, self.at, id_key)))
-            if answer.ok:
-                self.id_keys[:] = [id_key]
-                return self.judge(answer, batch)
-            answers.append(answer)
-        # Pendo refused it for another reason, and the first answer is to the likeliest request.
-        return self.judge(answers[0], batch)
 
 
 @dataclass
@@ -163,8 +159,7 @@ class DeletionWriter(Writer):
         job = deletion.job_of(answer)
         if job is None:
             return refused(answer.message)
-        outcome = self._follow(job)
-        return Judgement() if outcome is DELIVERED else Judgement(outcomes=dict.fromkeys(batch.keys, outcome))
+        return Judgement(outcomes=dict.fromkeys(batch.keys, self._follow(job)))
 
     def write(self, batch: Batch) -> Judgement:
         """See ``Writer``."""
@@ -213,13 +208,11 @@ def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segme
         return Writers([SegmentWriter(client, segment)] if segment else (), (), ())
     id_keys = list(OBJECTS[spec.object].id_keys)
 
-    def of_groups(clears: bool) -> Sequence[Writer]:
-        groups = range(len(spec.groups) or 1)
-        if spec.object == "parent_account":
-            return [ParentAccountWriter(client, spec, group, clears, id_keys) for group in groups]
-        return [MetadataWriter(client, spec, group, clears) for group in groups]
-
-    return Writers(of_groups(False), of_groups(True), [DeletionWriter(client, spec, stop)])
+    updates, clearings = (
+        [MetadataWriter(client, spec, id_keys, group, clears) for group in range(len(spec.groups) or 1)]
+        for clears in (False, True)
+    )
+    return Writers(updates, clearings, [DeletionWriter(client, spec, stop)])
 
 
 def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tuple[Sequence[Writer], RecordBatch]]:

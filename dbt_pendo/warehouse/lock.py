@@ -11,8 +11,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
@@ -116,6 +118,16 @@ class SyncLock:
         # By the clock on the wall: the other one stands still while a machine sleeps.
         if abs(time.time() - self._renewed_at) >= RENEW_EVERY:
             self._renew()
+
+    def wait_for(self, call: Future[Any]) -> None:
+        """Waits for a call of another thread to end, and gives signs of life.
+
+        Raises:
+            LockLostError: If the lock is not ours any more; the call may still go on.
+        """
+        while wait((call,), timeout=RENEW_EVERY).not_done:
+            self.renew()
+        self.renew()
 
     def confirm(self) -> None:
         """Makes sure that the lock is still ours, and gives a sign of life; does nothing if it was never taken.
@@ -228,8 +240,6 @@ def this_host() -> str:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

@@ -61,6 +61,9 @@ class ChangeSet:
     ``SyncSpec.columns``.
     """
 
+    # The relation of the ledger that it is compared with.
+    ledger: str | None = None
+
     def __init__(
         self, session: Session, schema: str, spec: SyncSpec, source: ModelTable, lock: SyncLock, suffix: str
     ) -> None:
@@ -77,11 +80,6 @@ class ChangeSet:
             name: {**asdict(column), "alias": alias}
             for name, column, alias in zip(spec.columns, source.columns, aliases_of(source.columns), strict=True)
         }
-
-    @property
-    def ledger(self) -> str | None:
-        """The relation that a change set is compared with."""
-        return None
 
     @property
     def _entries(self) -> str | None:
