@@ -6,6 +6,7 @@ All members are replaced in one request, or the changes are patched page by page
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,8 @@ from dbt_pendo.warehouse.segments import NotedSegment
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 # Nobody: a segment is overwritten by at least one visitor (pendo-api.md 5, where Segment's integration names it so).
 NOBODY = "empty-visitor"
+# Text with it is no Unicode, and some drivers return such text (see Sender).
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
 
@@ -133,18 +136,18 @@ class Segment:
             DbtPendoError: If Pendo takes none of them.
         """
         members: list[str] = []
-        unfit: set[str] = set()
+        # Those who are left to the pages.
+        left: set[str] = set()
         removed: str | None = None
         for span in spans:
             for _, _, change, key, *_ in context.tables.read_page(span):
                 if change == "removed":
                     removed = key
-                elif _is_unicode(key):
-                    members.append(key)
+                elif HALF_CHARACTER.search(key):
+                    left.add(key)
                 else:
-                    unfit.add(key)
+                    members.append(key)
             context.tables.lock.renew()
-        left = unfit
         if members:
             is_new = self.id is None
             taken = _wait_for(lambda: self._replace_members(members), context)
@@ -281,12 +284,3 @@ def _wait_for(call: Callable[[], T], context: SyncContext) -> T:
         answer = pool.submit(call)
         context.tables.lock.wait_for(answer)
         return answer.result()
-
-
-def _is_unicode(text: str) -> bool:
-    # Some drivers return text that is not (see Sender).
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

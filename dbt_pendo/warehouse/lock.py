@@ -51,19 +51,9 @@ class Holder:
 class LockedError(DbtPendoError):
     """Another run has the sync."""
 
-    def __init__(self, sync: str, holder: Holder) -> None:
-        super().__init__(
-            f"{sync} is being synced by {holder}.",
-            f"Wait for it. If that run is dead, `dbt-pendo unlock --select {sync.partition('.')[0]}` breaks its lock.",
-        )
-
 
 class LockLostError(WarehouseError):
     """Another run has the lock by now, or somebody broke it."""
-
-    def __init__(self, sync: str, holder: Holder | None) -> None:
-        whose = f"It is held by {holder}." if holder else "Another run may be at work."
-        super().__init__(f"The lock of {sync} was broken while this run held it.", f"{whose} Run it again later.")
 
 
 class SyncLock:
@@ -99,7 +89,11 @@ class SyncLock:
                 if holder is None:
                     raise refused
                 if not holder.is_dead:
-                    raise LockedError(self._sync, holder) from None
+                    unlock = f"`dbt-pendo unlock --select {self._sync.partition('.')[0]}`"
+                    raise LockedError(
+                        f"{self._sync} is being synced by {holder}.",
+                        f"Wait for it. If that run is dead, {unlock} breaks its lock.",
+                    ) from None
                 dead.append(holder.run_id)
                 identifier = self._successor(holder)
         # A run that gave the lock back meanwhile has dropped the tables that led here, and another may begin anew.
@@ -172,7 +166,9 @@ class SyncLock:
     def _renew(self) -> None:
         chain = self._chain()
         if not self._is_ours(chain):
-            raise LockLostError(self._sync, chain[-1][1] if chain else None)
+            whose = f"It is held by {chain[-1][1]}." if chain else "Another run may be at work."
+            message = f"The lock of {self._sync} was broken while this run held it."
+            raise LockLostError(message, f"{whose} Run it again later.")
         self._session.execute("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id))
         self._renewed_at = time.time()
 
