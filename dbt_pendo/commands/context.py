@@ -13,7 +13,7 @@ from typing import TypeVar
 from dbt_pendo.commands.select import Gates, Selected, Selection, require_evidence, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
-from dbt_pendo.delivery.prepare import Prepared, find_source, refuse_unsupported
+from dbt_pendo.delivery.prepare import Prepared, find_source
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -116,7 +116,6 @@ class Context:
             DbtPendoError: If it may not.
         """
         self.log_calls_of(spec)
-        refuse_unsupported(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
         require_moment(spec, source)
         if not ask_pendo:

@@ -9,10 +9,9 @@ from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.prepare import refuse_unsupported
 from dbt_pendo.delivery.sync import Options, another_destination, blocked_by
 from dbt_pendo.delivery.writers import preview_requests
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.render import render
@@ -52,12 +51,7 @@ def check_syncs(context: Context) -> Iterator[Checked]:
 
 def check_offline(selected: Selected) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
-    for _, spec in selected.syncs:
-        try:
-            refuse_unsupported(spec)
-            yield _checked(spec)
-        except ConfigError as error:
-            yield _checked(spec, error)
+    return (_checked(spec) for _, spec in selected.syncs)
 
 
 def plan_syncs(context: Context, options: Options, show: int) -> Iterator[Checked]:

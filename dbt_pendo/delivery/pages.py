@@ -33,8 +33,9 @@ class Pages:
     def __init__(self, context: SyncContext, reader: PageReader) -> None:
         self._context = context
         self._reader = reader
-        self._sender = Sender(context.stop.check, context.settings.max_error_share)
-        self._pool = ThreadPoolExecutor(context.settings.concurrency, thread_name_prefix="dbt-pendo")
+        settings = context.client.settings
+        self._sender = Sender(context.stop.check, settings.max_error_share)
+        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo")
         self._journal = Journal(context.journal_path, context.run_id, context.spec.destination)
         self._settling = threading.Lock()
         self.failure: DbtPendoError | None = None

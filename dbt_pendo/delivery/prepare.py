@@ -10,12 +10,10 @@ from dbt_pendo.delivery.journal import journal_path
 from dbt_pendo.delivery.results import Counts, Observer
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
@@ -30,17 +28,6 @@ class Prepared:
     source: ModelTable
     # What Pendo knows of each of ``spec.fields``; by the columns' own types while Pendo was not asked.
     fields: tuple[PendoField, ...]
-
-
-def refuse_unsupported(spec: SyncSpec) -> None:
-    """Refuses what a mapping may say, and this release or Pendo's API does not do.
-
-    Raises:
-        ConfigError: If the sync wants such a thing.
-    """
-    if spec.on_removed == "delete" and not OBJECTS[spec.object].is_deletable:
-        message = f"{spec.file}: {spec.name}: Pendo's API deletes visitors and accounts only."
-        raise ConfigError(message, "Use `on_removed: clear`.")
 
 
 def require_table(model: Model) -> str:
@@ -189,11 +176,6 @@ class SyncContext:
     def spec(self) -> SyncSpec:
         """The mapping."""
         return self.prepared.spec
-
-    @property
-    def settings(self) -> Settings:
-        """How to reach Pendo, and how hard to try."""
-        return self.client.settings
 
     @property
     def journal_path(self) -> Path:

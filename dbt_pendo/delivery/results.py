@@ -205,18 +205,15 @@ class Counts:
 
     Attributes:
         planned: Rows by kind; a row found invalid while it was rendered moves over to the invalid ones.
+        rows: Rows by outcome.
     """
 
     def __init__(self) -> None:
         self.planned = Planned()
-        self._counts: Counter[str] = Counter()
+        self.rows: Counter[Status] = Counter()
         # By status: how many rows have a reason, and the key of one of them.
         self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
         self._examples: dict[tuple[str, str], str | None] = {}
-
-    def __getitem__(self, status: Status) -> int:
-        """Returns how many rows have an outcome."""
-        return self._counts[status]
 
     def count(
         self, rows: int, exceptions: Mapping[Position, Outcome], named: Iterable[tuple[Position, str, str]]
@@ -229,10 +226,10 @@ class Counts:
             named: The position, change and key of each row; read only if there are exceptions.
         """
         moved: Counter[str] = Counter()
-        self._counts["delivered"] += rows - len(exceptions)
+        self.rows["delivered"] += rows - len(exceptions)
         for position, change, key in named if exceptions else ():
             if (outcome := exceptions.get(position)) is not None:
-                self._counts[outcome.status] += 1
+                self.rows[outcome.status] += 1
                 if outcome.status == "invalid":
                     moved[change] += 1
                 if outcome.detail is not None:

@@ -39,11 +39,6 @@ class Stop:
         """Returns the end of requests in flight, by ``time.monotonic``; infinite while the run need not end."""
         return self._ends_at
 
-    @property
-    def is_requested(self) -> bool:
-        """Whether the run has to end."""
-        return self._event.is_set()
-
     def check(self) -> None:
         """Returns, unless the run has to end.
 
@@ -99,6 +94,6 @@ def _watch(numbers: int, stop: Stop) -> None:
     while number := os.read(numbers, 1):
         if number[0] not in ENDING:
             continue
-        if stop.is_requested:
+        if stop.ends_at() < math.inf:
             os._exit(1)
         stop.request(signal.Signals(number[0]).name)

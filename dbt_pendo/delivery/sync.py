@@ -58,9 +58,9 @@ def run_sync(context: SyncContext, options: Options) -> SyncResult:
     return replace(
         result,
         planned=counts.planned,
-        delivered=counts["delivered"],
-        missing=counts["missing"],
-        rejected=counts["rejected"],
+        delivered=counts.rows["delivered"],
+        missing=counts.rows["missing"],
+        rejected=counts.rows["rejected"],
         traffic=context.client.traffic - traffic,
         duration=time.monotonic() - started,
     )
@@ -75,7 +75,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     texts = follow_deletions(context) if spec.on_removed == "delete" else []
     # Of a segment whose members nobody knows, all have to be in the change set.
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
-    buckets = tables.write_changes(context.run_id, compared.to_plan(context.settings))
+    buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
     everything = counts.planned = sum((bucket.planned for bucket in buckets), Planned())
     if not options.force and (reason := blocked_by(spec, everything)):
         return "blocked", (Note("error", reason),)
@@ -105,7 +105,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if segment is not None and segment.id is None:
         texts.append("no segment was made: a segment needs a visitor")
     notes = (*counts.notes(), *(Note("info", visible(text)) for text in texts))
-    return "partial" if counts["rejected"] else "success", notes
+    return "partial" if counts.rows["rejected"] else "success", notes
 
 
 def _deliver(

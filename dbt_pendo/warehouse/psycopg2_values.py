@@ -21,6 +21,8 @@ _GUARDED = {
     **dict.fromkeys(("date", "timestamp", "timestamptz"), "is outside the years 1 to 9999"),
     **dict.fromkeys(("interval", "json", "jsonb"), "cannot be read"),
 }
+# Arrays of boxes have semicolons between them, which psycopg2 does not know.
+_BOXES = {UNREADABLE: "an array of boxes cannot be sent"}
 _TYPES = "select oid, typname, typtype, typbasetype, typarray, typdelim from pg_catalog.pg_type"
 
 
@@ -58,7 +60,7 @@ def read_every_type(connection: Any) -> None:
             if delimiter == ",":
                 made = extensions.new_array_type((array,), f"{name}[]", readers.get(oid, extensions.UNICODE))
             else:
-                made = extensions.new_type((array,), f"{name}[]", _odd_array)
+                made = extensions.new_type((array,), f"{name}[]", lambda text, _: text and _BOXES)
             extensions.register_type(made, connection)
 
 
@@ -90,8 +92,3 @@ def _guarded(usual: Read, what: str) -> Read:
             return unreadable(text, what)
 
     return read
-
-
-def _odd_array(text: Any, _: Any) -> Any:
-    """Boxes: their arrays have semicolons, which psycopg2 does not know."""
-    return None if text is None else {UNREADABLE: "an array of boxes cannot be sent"}
