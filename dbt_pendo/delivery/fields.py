@@ -366,7 +366,7 @@ def _creatable(one: MatchedField) -> MatchedField:
         return replace(one, note=f"{one.note} Pendo's API creates no {type_} fields.")
     if misfit := one.misfit(type_):
         return replace(one, state="mismatch", note=misfit)
-    # To create it is what was asked for, and may be a slip all the same.
+    # The user asked for it, and may still have misspelt the name.
     note = f"`{name}` is a new {one.mapping.group} field.{one.meant}" if one.meant else ""
     return replace(one, state="to create", note=note)
 

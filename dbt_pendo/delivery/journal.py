@@ -101,7 +101,7 @@ class Journal:
 
 
 def journal_path(target_path: Path, sync: str, warehouse: str) -> Path:
-    """Returns where the journal of a sync lies.
+    """Returns the path of a sync's journal.
 
     Args:
         target_path: dbt's target folder.

@@ -132,7 +132,7 @@ class Page:
     batches: Sequence[tuple[Sequence[Writer], Batch]]
     # The rows as they were read; none when the warehouse wrote their bodies.
     rows: Sequence[Row] = ()
-    # The rows whose outcome is known, in the parts in which it became known.
+    # The rows whose outcome is known, a part for each answer.
     settled: list[Sequence[Position]] = field(default_factory=list)
     # The outcomes other than merely delivered, by row.
     exceptions: Outcomes = field(default_factory=dict)

@@ -179,5 +179,5 @@ class SyncContext:
 
     @property
     def journal_path(self) -> Path:
-        """Where the journal lies."""
+        """The path of the journal."""
         return journal_path(self.target_path, self.spec.name, self.tables.address)

@@ -112,13 +112,13 @@ class Segment:
         return is_wanted and (self.id is None or limit is None)
 
     def begin(self) -> None:
-        """Notes that the members are in doubt: nobody knows whom a run has added that dies, or gets no answer."""
+        """Notes that the members are in doubt: a run that dies, or gets no answer, may have added any visitor."""
         self._is_begun = True
         if self.id is not None:
             self._notes.note(NotedSegment(self.id, known=False))
 
     def end(self, context: SyncContext, is_known: bool) -> None:
-        """Notes that the ledger tells the members again, if it does and Pendo has answered every write."""
+        """Notes that the ledger has the members again, if it does and Pendo has answered every write."""
         if self.id is not None and self._is_begun and is_known and self._answered:
             # Without the note the next run replaces all members, in one request; so it does where another run has the
             # lock.

@@ -35,7 +35,7 @@ Write = Callable[[Batch], Judgement]
 
 
 class EverythingRefusedError(DbtPendoError):
-    """Pendo refuses row after row, so that the fault is more likely the mapping's than the rows'."""
+    """Pendo refuses row after row: the mapping is more likely wrong than the rows."""
 
 
 class Sender:
@@ -63,7 +63,7 @@ class Sender:
             settled: Gets the outcome of every record, except of those that an exception leaves open.
 
         Raises:
-            DbtPendoError: If no further row of this sync can or shall be delivered.
+            DbtPendoError: If the sync has to stop.
         """
         if len(writes) == 1:
             self._send(batch, writes[0], settled)
@@ -147,7 +147,7 @@ class _Splitter:
         return outcomes
 
     def _probe(self, suspects: Sequence[Record]) -> Outcomes:
-        """Judges a few records from all over a batch of which none was taken, unless others were taken before.
+        """Judges a few records from all over a refused batch, unless Pendo has taken rows before.
 
         Raises:
             EverythingRefusedError: If they are refused for one reason: going on would ask Pendo for every single row.

@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 
 class InterruptedRunError(DbtPendoError):
-    """The user, or whoever runs the job, wants the run to end."""
+    """The user, or what runs the job, wants the run to end."""
 
 
 class Stop:
@@ -68,7 +68,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     Ending at once is safe: the journal holds what Pendo has acknowledged, and the next run commits it.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Python lets only the main thread set handlers; whoever runs us elsewhere has their own.
+        # Only the main thread may set handlers; a caller in another thread has its own.
         yield
         return
     # Python calls a handler when the main thread is back from its current call, such as a statement of an hour. So the

@@ -73,7 +73,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables)
     texts = follow_deletions(context) if spec.on_removed == "delete" else []
-    # Of a segment whose members nobody knows, all have to be in the change set.
+    # Where the members of a segment are not known, the change set has to hold all of them.
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
     everything = counts.planned = sum((bucket.planned for bucket in buckets), Planned())
@@ -121,7 +121,7 @@ def _deliver(
         is_whole: Whether the buckets hold the whole change set.
 
     Raises:
-        DbtPendoError: If no further row can or shall be delivered; what was delivered is committed.
+        DbtPendoError: If the sync has to stop; what was delivered is committed.
     """
     reader = PageReader(context, buckets, segment)
     spans = reader.spans()

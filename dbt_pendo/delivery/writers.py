@@ -172,7 +172,7 @@ class DeletionWriter(Writer):
 
     def _follow(self, job: str) -> Outcome:
         wait = 0.5
-        # A job that Pendo does not report on is queued all the same; later runs ask again.
+        # A job that Pendo does not report on is still queued; later runs ask again.
         with contextlib.suppress(PendoError):
             while True:
                 state, said = deletion.job_state(self.client, job)

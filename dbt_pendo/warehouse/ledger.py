@@ -21,7 +21,7 @@ from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
 from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
-# An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
+# An exception costs about 150 bytes of SQL, and its detail, whose bytes may all have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).
 EXCEPTIONS_PER_STATEMENT = 1_000
 DETAIL_BYTES_PER_STATEMENT = 400_000
@@ -184,7 +184,7 @@ class SyncTables(ChangeSet):
 
     @property
     def address(self) -> str:
-        """What tells this ledger from that of the same sync in another warehouse, database or schema."""
+        """Its warehouse and relation: another warehouse, database or schema may have the same sync."""
         return f"{self._session.server} {self.ledger}"
 
     def ensure_schema(self) -> None:

@@ -36,7 +36,7 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the run is over: silent for long, or a process of this machine that is no more."""
+        """Whether the run is over: silent for long, or its process on this machine has ended."""
         if self.silent_for > STALE_AFTER:
             return True
         return self.host == this_host() and not _is_running(self.pid)
@@ -109,7 +109,7 @@ class SyncLock:
         Raises:
             LockLostError: If it is not ours any more.
         """
-        # By the clock on the wall: the other one stands still while a machine sleeps.
+        # By the wall clock: the monotonic one stands still while a machine sleeps.
         if abs(time.time() - self._renewed_at) >= RENEW_EVERY:
             self._renew()
 
@@ -178,7 +178,7 @@ class SyncLock:
                 self.renew()
 
     def _drop(self, chain: Sequence[tuple[str, Holder]]) -> None:
-        # The first table first: while it stands nobody begins anew.
+        # The first table first: while it exists no other run begins anew.
         for identifier, _ in chain:
             self._session.drop(self._schema, identifier)
 
@@ -219,7 +219,7 @@ class SyncLock:
 
 
 def this_host() -> str:
-    """Returns this machine's name, and a mark that tells it from others of that name.
+    """Returns this machine's name, and a mark that no other machine of that name has.
 
     Containers and machines may share a name, and a process id says nothing outside its own.
     """
