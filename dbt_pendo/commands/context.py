@@ -133,6 +133,8 @@ class Context:
             prepared: The sync.
             is_taken_over: Whether it may be a segment that another sync fills.
         """
+        if prepared.spec.segment is None:
+            return None
         return find_segment(self.client, prepared.spec, self.stop, self.tables(prepared), is_taken_over)
 
     def tables(self, prepared: Prepared) -> SyncTables:

@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 def find_segment(
     client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables, is_taken_over: bool = False
-) -> Segment | None:
-    """Finds the segment that a sync fills; None for other syncs.
+) -> Segment:
+    """Finds the segment that a ``segment`` sync fills.
 
     Args:
         client: Pendo.
@@ -51,8 +51,6 @@ def find_segment(
     Raises:
         DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
     """
-    if spec.segment is None:
-        return None
     segment = Segment(client, spec, stop, tables)
     segment.find(is_taken_over)
     return segment

@@ -71,7 +71,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     tables.prepare()
     earlier = tables.earlier_destination()
     _recover(context)
-    segment = find_segment(context.client, spec, context.stop, tables)
+    segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
     texts = follow_deletions(context) if spec.on_removed == "delete" else []
     # Where the members of a segment are not known, the change set has to hold all of them.
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
