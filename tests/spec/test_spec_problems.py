@@ -133,7 +133,8 @@ def test_what_would_mislead_on_a_segment(complain):
 
 
 def test_a_parent_account_cannot_be_deleted(complain):
-    assert complain({"object": "parent_account", "parent_account_id": "id", "on_removed": "delete"}) == [
+    meta = {"object": "parent_account", "parent_account_id": "id", "fields": {"a": "b"}, "on_removed": "delete"}
+    assert complain(meta) == [
         "on_removed: `delete` is for visitor and account; a parent_account takes only `keep` or `clear`"
     ]
 
