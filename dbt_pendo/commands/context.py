@@ -12,17 +12,10 @@ from typing import TypeVar
 
 from dbt_pendo.commands.select import Gates, Selected, Selection, require_evidence, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
-from dbt_pendo.delivery.prepare import (
-    PendoFacts,
-    Prepared,
-    find_source,
-    match_fields,
-    offline_fields,
-    refuse_unsupported,
-)
-from dbt_pendo.delivery.segments import Segment
+from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
+from dbt_pendo.delivery.prepare import Prepared, find_source
+from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
-from dbt_pendo.delivery.sync import Options, plan_options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -32,7 +25,6 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.session import Session, open_session
 
 Found = TypeVar("Found")
@@ -124,7 +116,6 @@ class Context:
             DbtPendoError: If it may not.
         """
         self.log_calls_of(spec)
-        refuse_unsupported(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
         require_moment(spec, source)
         if not ask_pendo:
@@ -144,13 +135,7 @@ class Context:
         """
         if prepared.spec.segment is None:
             return None
-        segment = Segment(self.client, prepared.spec, self.stop, self.tables(prepared))
-        segment.find(is_taken_over)
-        return segment
-
-    def plan_options(self, options: Options) -> PlanOptions:
-        """Returns how a plan compares."""
-        return plan_options(options, self.settings.max_attempts, self.settings.missing_retry)
+        return find_segment(self.client, prepared.spec, self.stop, self.tables(prepared), is_taken_over)
 
     def tables(self, prepared: Prepared) -> SyncTables:
         """Returns the tables of a sync."""

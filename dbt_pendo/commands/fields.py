@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dbt_pendo.commands.context import Context
-from dbt_pendo.delivery.fields import SyncFields, UnmappedField, allow_creation, match, unmapped, unusable
-from dbt_pendo.delivery.prepare import create_missing, find_source
+from dbt_pendo.delivery.fields import (
+    SyncFields,
+    UnmappedField,
+    allow_creation,
+    create_missing,
+    match,
+    unmapped,
+    unusable,
+)
+from dbt_pendo.delivery.prepare import find_source
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, SyncSpec

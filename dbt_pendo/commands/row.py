@@ -19,7 +19,7 @@ from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.warehouse.runs import Entry
+from dbt_pendo.warehouse.runs import LedgerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class RowHistory:
     spec: SyncSpec
     key: str
     # The latest first.
-    entries: Sequence[Entry]
+    entries: Sequence[LedgerEntry]
     # The latest run kept here that sent it, empty for none, and its calls that carried it.
     run_id: str
     calls: Sequence[LoggedCall]

@@ -12,10 +12,11 @@ from dbt_pendo.alerts import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.prepare import Prepared, SyncContext
-from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_before_start
-from dbt_pendo.delivery.sync import Options, SyncRun
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_result
+from dbt_pendo.delivery.sync import Options, run_sync
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
@@ -50,7 +51,7 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: 
             context.log_calls_of(spec, prepared.fields)
             tables = context.tables(prepared)
             sync = SyncContext(run_id, prepared, tables, context.client, target_path, context.stop, observer)
-            result = SyncRun(sync, options).run()
+            result = run_sync(sync, options)
         result = result.without(context.settings.secrets)
         results.append(result)
         observer.sync_finished(index, len(syncs), result)
@@ -78,7 +79,7 @@ def _prepare(context: Context, model: Model, spec: SyncSpec) -> Prepared | SyncR
     try:
         return context.prepare(model, spec, may_create=True)
     except DbtPendoError as error:
-        return failed_before_start(spec, error)
+        return replace(failed_result(spec, error), misconfigured=isinstance(error, ConfigError | KeyRefusedError))
 
 
 def _skipped(spec: SyncSpec, reason: str) -> SyncResult:

@@ -16,7 +16,7 @@ import orjson
 from dbt_pendo.commands.context import Context
 from dbt_pendo.delivery.prepare import Prepared, SyncContext
 from dbt_pendo.delivery.results import Observer, SyncResult
-from dbt_pendo.delivery.sync import Options, SyncRun
+from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -302,7 +302,7 @@ def _verify(
         # Whoever asks for a repair has seen how many there are.
         options = Options(full_refresh=True, force=True)
         sync = SyncContext(run_id, part, context.tables(part), context.client, target_path, context.stop, observer)
-        result = SyncRun(sync, options).run()
+        result = run_sync(sync, options)
         result = result.without(context.settings.secrets)
         with contextlib.suppress(WarehouseError):
             log_run(context.session, context.schema, result.to_row(run_id))

@@ -12,7 +12,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_calls, run_folders
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.runs import FailedRow, History, LoggedSync, Reason
+from dbt_pendo.warehouse.runs import History, LedgerEntry, LoggedSync, Reason
 from dbt_pendo.warehouse.session import Session, open_session
 from dbt_pendo.wording import without_particulars
 
@@ -112,7 +112,7 @@ class RunLog(History):
         failed = sync.missing or sync.rejected or sync.planned.invalid
         return grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
 
-    def rejected_rows(self, sync: LoggedSync, limit: int) -> list[FailedRow]:
+    def rejected_rows(self, sync: LoggedSync, limit: int) -> list[LedgerEntry]:
         """Returns the rows of a sync of a run that Pendo refused."""
         return self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbt_pendo.history.report import Review
     from dbt_pendo.history.runs import GroupedReason, PastRun
     from dbt_pendo.pendo.metadata import SchemaField
-    from dbt_pendo.warehouse.runs import FailedRow
+    from dbt_pendo.warehouse.runs import LedgerEntry
 
 
 def document(results: Iterable[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
@@ -138,9 +138,10 @@ def reason_entry(sync: str, reason: GroupedReason) -> dict[str, Any]:
     return {"sync": sync, **asdict(reason)}
 
 
-def rejected_entry(sync: str, row: FailedRow, call: LoggedCall | None) -> dict[str, Any]:
+def rejected_entry(sync: str, row: LedgerEntry, call: LoggedCall | None) -> dict[str, Any]:
     """Returns a row that Pendo refused, with the number of the call that carried it."""
-    return {"sync": sync, **asdict(row), "call": call.number if call else None}
+    found = {name: getattr(row, name) for name in ("key", "status", "detail", "attempts")}
+    return {"sync": sync, **found, "call": call.number if call else None}
 
 
 def call_entry(call: LoggedCall) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def row_entry(row: RowHistory) -> dict[str, Any]:
         "sync": row.spec.name,
         "object": row.spec.object,
         "key": row.key,
-        "ledger": [asdict(entry) for entry in row.entries],
+        "ledger": [{name: value for name, value in asdict(entry).items() if name != "key"} for entry in row.entries],
         "rows": row.rows,
         "values": [{**asdict(one), "warehouse": plain(one.warehouse)} for one in row.values],
         "is_held": row.is_held,

@@ -14,7 +14,7 @@ from dbt_pendo.history.runs import GroupedReason, PastRun
 from dbt_pendo.output.documents import call_entry, plain
 from dbt_pendo.output.sync import summary, tag_of
 from dbt_pendo.output.terminal import Level, Terminal
-from dbt_pendo.warehouse.runs import FailedRow, LoggedSync
+from dbt_pendo.warehouse.runs import LedgerEntry, LoggedSync
 from dbt_pendo.wording import number, shortened
 
 REASONS_SHOWN = 5
@@ -44,7 +44,7 @@ def show_run(
     lines: Terminal,
     run: PastRun,
     reasons: Mapping[str, Sequence[GroupedReason]],
-    rejected: Mapping[str, Sequence[FailedRow]],
+    rejected: Mapping[str, Sequence[LedgerEntry]],
     carried: Mapping[str, Mapping[str, LoggedCall]],
     calls: Sequence[LoggedCall] | None,
 ) -> None:

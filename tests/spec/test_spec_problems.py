@@ -104,7 +104,7 @@ MISTAKES = [
         "fields: `fields` belongs to visitor, account and parent_account; a track_event has `properties`",
         "mode: `mode` belongs to visitor, account and parent_account, not to a track_event",
         "group: `group` belongs to visitor, account and parent_account, not to a track_event",
-        "on_removed: `delete` is for visitor, account and parent_account; a track_event takes only `keep`",
+        "on_removed: `delete` is for visitor and account; a track_event takes only `keep`",
         "create_fields: `true` is for visitor, account and parent_account; a track_event takes only `false`",
         "app: expected letters, digits and underscores, as it ends an environment variable's name, "
         'found the text "my-app"',
@@ -129,6 +129,11 @@ MISTAKES = [
         {**SEGMENT, "colour": "red"},
         "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, `nulls`, "
         "`on_removed`, `create_fields`, `batch_size`, `max_changes` and `max_removals`",
+    ),
+    told(
+        "a parent account cannot be deleted",
+        {"object": "parent_account", "parent_account_id": "id", "fields": {"a": "b"}, "on_removed": "delete"},
+        "on_removed: `delete` is for visitor and account; a parent_account takes only `keep` or `clear`",
     ),
     told("missing: all", {"name": "x"}, f"object: missing; expected {OBJECTS}"),
     told(
