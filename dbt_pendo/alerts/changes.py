@@ -56,11 +56,6 @@ class Alert:
         return ", ".join(dict.fromkeys(change.result.unique_id.split(".")[1] for change in self.changes))
 
     @property
-    def events(self) -> tuple[Event, ...]:
-        """What has changed, each once."""
-        return tuple(dict.fromkeys(event for change in self.changes for event in change.events))
-
-    @property
     def command(self) -> str:
         """The command to look further."""
         return f"dbt-pendo show {self.run_id}"

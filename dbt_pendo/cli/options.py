@@ -7,19 +7,19 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import yaml
 
+from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
+from dbt_pendo.commands.select import Gates, Selected, Selection
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.output.sync import show_found, show_nothing_new
+from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
-
-if TYPE_CHECKING:
-    from dbt_pendo.commands.context import Context, Invocation
-    from dbt_pendo.commands.select import Selected
-    from dbt_pendo.history.runs import RunLog
+from dbt_pendo.warehouse.adapter import Connection
 
 Answer = TypeVar("Answer")
 
@@ -161,21 +161,16 @@ class BuildCommand(DbtCommand):
 
 
 class CommandLine:
-    """One call of a command: its flags, where it prints, and the way to its syncs.
-
-    What takes long to import is imported when it is asked for.
-    """
+    """One call of a command: its flags, where it prints, and the way to its syncs."""
 
     def __init__(self, flags: Mapping[str, Any], secrets: Secrets) -> None:
-        from dbt_pendo.output.terminal import Terminal
-
         self._flags = flags
-        self._secrets = secrets
-        self._table_format = flags.get("table_format", "text")
-        if self._table_format != "text" and flags["as_json"]:
+        table_format = flags.get("table_format", "text")
+        if table_format != "text" and flags["as_json"]:
             raise click.UsageError("--output and --json exclude each other.")
         self.lines = Terminal(
-            as_json=flags["as_json"] or self._table_format != "text",
+            as_json=flags["as_json"],
+            table_format=table_format,
             quiet=flags["quiet"],
             json_lines=flags["log_format"] == "json",
             colors=flags["use_colors"],
@@ -189,10 +184,6 @@ class CommandLine:
         Raises:
             ConfigError: If there is no project, or a flag or setting makes no sense.
         """
-        from dbt_pendo.commands.context import Invocation
-        from dbt_pendo.commands.select import Gates, Selection
-        from dbt_pendo.warehouse.adapter import Connection
-
         flags = self._flags
         project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
         # Commands that select no models need no manifest; nor do those that take them from what was published.
@@ -221,42 +212,13 @@ class CommandLine:
             dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
         )
 
-    def print_document(
-        self, entries: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any
-    ) -> None:
-        """Prints what ``--json`` or ``--output`` asks for.
-
-        Args:
-            entries: The results of the command's document.
-            rows: The same as a table.
-            more: What else the document has, by name.
-        """
-        if self._table_format == "text":
-            from dbt_pendo.output.documents import document
-
-            self.lines.document(document(entries, **more))
-        else:
-            from dbt_pendo.output.tables import write_table
-
-            write_table(rows, self._table_format, self._secrets)
-
-    def print_error(self, error: DbtPendoError) -> None:
-        """Prints the error that ended the command, on stderr if stdout is to be a table."""
-        if self._table_format == "text":
-            self.lines.failed(error)
-        else:
-            self.lines.error(error, "CommandFailed")
-
-    def open_run_log(self) -> AbstractContextManager[RunLog]:
-        """Opens the warehouse for a look at past runs."""
-        from dbt_pendo.history.runs import open_run_log
-
-        return open_run_log(self.invocation.connection, self.invocation.settings, self.invocation.target_path)
+    def answer(self, found: Sequence[SyncFinding], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> int:
+        """Prints what ``--json`` or ``--output`` asks for, and returns the worst exit status of the errors."""
+        self.lines.answer([one.to_dict() for one in found], rows, **more)
+        return max((one.error.exit_code for one in found if one.error), default=0)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
         """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""
-        from dbt_pendo.commands.context import open_context
-        from dbt_pendo.output.sync import show_found, show_nothing_new
 
         def announce(selected: Selected) -> None:
             if announced:
@@ -300,7 +262,7 @@ def command(
             try:
                 return function(cli, **arguments)
             except DbtPendoError as error:
-                cli.print_error(error)
+                cli.lines.failed(error)
                 return error.exit_code
 
         params = [*PROFILE, *(SELECTION if selects else ()), *parameters, *settings, *OUTPUT]

@@ -52,6 +52,17 @@ class Review:
     # Requests and answers, as texts: a browser's numbers would lose digits.
     bodies: list[list[str | None]]
 
+    def to_dict(self, path: Path) -> dict[str, Any]:
+        """Returns the entry under ``results`` of a report in a file."""
+        return {
+            "path": str(path),
+            "runs": len(self.runs),
+            "syncs": len(self.syncs),
+            "rows": len(self.rows["items"]),
+            "calls": len(self.calls["items"]),
+            "note": self.note or None,
+        }
+
 
 def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) -> Review:
     """Collects all that is known of past runs.

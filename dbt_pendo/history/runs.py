@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from dbt_pendo.delivery.results import outcome_counts
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_calls, run_folders
-from dbt_pendo.settings import Settings
-from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.runs import FailedRow, History, LoggedSync, Reason
-from dbt_pendo.warehouse.session import Session, open_session
+from dbt_pendo.warehouse.session import Session
 from dbt_pendo.wording import without_particulars
 
 LATEST = "last"
@@ -53,6 +52,28 @@ class PastRun:
         found = {sync.status for sync in self.syncs}
         return next((status for status in reversed(RANKS) if status in found), "success")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its entry under ``results``."""
+        return {
+            "run_id": self.run_id,
+            "began_at": self.began_at,
+            "status": self.status,
+            "duration": round(self.duration, 3),
+            "syncs": list(map(asdict, self.syncs)),
+        }
+
+    def to_row(self) -> dict[str, Any]:
+        """Returns it as a row of a table, with the number of its syncs and the sums of their rows."""
+        counted = [outcome_counts(sync) for sync in self.syncs]
+        return {
+            "run_id": self.run_id,
+            "began_at": self.began_at,
+            "status": self.status,
+            **{name: sum(one[name] for one in counted) for name in ("delivered", "missing", "rejected", "invalid")},
+            "syncs": len(self.syncs),
+            "duration": round(self.duration, 3),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class GroupedReason:
@@ -62,6 +83,23 @@ class GroupedReason:
     message: str
     rows: int
     examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDetails:
+    """What is known of a sync of a past run beside its counts."""
+
+    sync: LoggedSync
+    # Why rows were not delivered.
+    reasons: list[GroupedReason]
+    # Rows that Pendo refused, each with the last call that carried it if that was kept.
+    rejected: list[tuple[FailedRow, LoggedCall | None]]
+
+    def to_row(self) -> dict[str, Any]:
+        """Returns the sync as a row of a table, with what was planned in columns of their own."""
+        row = asdict(self.sync)
+        planned = row.pop("planned")
+        return {**row, **{f"planned_{name}": count for name, count in planned.items()}}
 
 
 class RunLog(History):
@@ -107,26 +145,17 @@ class RunLog(History):
                 return folder.name, calls
         return "", []
 
-    def grouped_reasons(self, sync: LoggedSync) -> list[GroupedReason]:
-        """Returns why rows of a sync of a run were not delivered."""
+    def details(self, sync: LoggedSync, calls: Iterable[LoggedCall], limit: int) -> SyncDetails:
+        """Returns what is known of a sync of a run, with at most ``limit`` rows, by the calls of that run."""
         failed = sync.missing or sync.rejected or sync.planned.invalid
-        return grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
-
-    def rejected_rows(self, sync: LoggedSync, limit: int) -> list[FailedRow]:
-        """Returns the rows of a sync of a run that Pendo refused."""
-        return self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
-
-
-@contextlib.contextmanager
-def open_run_log(connection: Connection, settings: Settings, target_path: Path) -> Iterator[RunLog]:
-    """Opens the warehouse for a look at past runs.
-
-    Raises:
-        ConfigError: If the profile cannot be used.
-        WarehouseError: If the warehouse cannot be reached.
-    """
-    with open_session(connection) as session:
-        yield RunLog(session, session.own_schema(settings.schema), target_path)
+        reasons = grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
+        rows = self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
+        keys = {row.key for row in rows if row.key is not None}
+        carried: dict[str | None, LoggedCall] = {}
+        for call in calls if keys else ():
+            if call.sync == sync.sync:
+                carried.update(dict.fromkeys(call.carried(keys), call))
+        return SyncDetails(sync, reasons, [(row, carried.get(row.key)) for row in rows])
 
 
 def grouped(reasons: Iterable[Reason]) -> list[GroupedReason]:
@@ -145,15 +174,6 @@ def grouped(reasons: Iterable[Reason]) -> list[GroupedReason]:
         for (status, _), alike in found.items()
     ]
     return sorted(groups, key=lambda group: -group.rows)
-
-
-def last_calls(calls: Iterable[LoggedCall], sync: str, keys: Collection[str]) -> dict[str, LoggedCall]:
-    """Returns the last call of a sync that carried each record, by the record's key."""
-    found: dict[str, LoggedCall] = {}
-    for call in calls:
-        if call.sync == sync:
-            found.update(dict.fromkeys(call.carried(keys), call))
-    return found
 
 
 def _by_run(syncs: Iterable[LoggedSync]) -> list[PastRun]:

@@ -20,7 +20,6 @@ from markupsafe import Markup
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.history.report import Review
-from dbt_pendo.output.documents import report_entry
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
@@ -89,7 +88,7 @@ def write_page(text: str, path: Path) -> None:
 
 def show_report(lines: Terminal, review: Review, path: Path) -> None:
     """Says where the report is, and what is in it."""
-    entry = report_entry(review, path)
+    entry = review.to_dict(path)
     found = f"{number(entry['runs'], 'run')}, {number(entry['rows'], 'row')} not delivered"
     lines.line(f"Wrote {path}: {found}, {number(entry['calls'], 'call')}.", event="ReportWritten", data=entry)
     if review.note:

@@ -58,7 +58,7 @@ class SyncView:
         about = {"sync": spec.name, "reason": reason}
         # What follows a colon holds for all syncs, and was said above them.
         note = f"RUN, {reason.partition(':')[0]}"
-        self._lines.node(index, total, f"START sync {spec.object} {spec.name}", "RUN", note, "SyncStarted", about)
+        self._lines.node((index, total), f"START sync {spec.object} {spec.name}", "RUN", note, "SyncStarted", about)
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """Starts the progress bar."""
@@ -78,7 +78,7 @@ class SyncView:
         tag = tag_of(result)
         verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
         text = f"{verb} {result.object} {result.sync}"
-        self._lines.node(index, total, text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
+        self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
         self._lines.message_below(result.message, LEVELS[tag])
 
 

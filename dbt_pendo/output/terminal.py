@@ -6,6 +6,7 @@ A layer below stdout and stderr loses what cannot be written, so that output sto
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import errno
 import io
@@ -15,7 +16,7 @@ import re
 import select
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias
@@ -26,14 +27,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dbt_pendo import __version__
+from dbt_pendo.commands.context import SyncFinding
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.output.documents import error_document
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import json_escape, visible, visible_json
 
 Level: TypeAlias = Literal["info", "success", "warn", "error"]
 Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
 
+# Of a node: which it is, from 1, and how many there are.
+Place: TypeAlias = tuple[int, int]
+
+_METADATA = {"metadata": {"dbt_pendo_version": __version__}}
 # Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
 LINE_WIDTH, NARROW_LINE_WIDTH = 72, 44
 WIDE = 120
@@ -48,6 +54,7 @@ class Terminal:
 
     Args:
         as_json: Print one JSON document on stdout and nothing else; errors go to stderr as well.
+        table_format: ``csv`` or ``json``: print nothing but a table; ``text`` prints lines.
         quiet: Print errors only.
         json_lines: Print each line as a JSON object in the shape of dbt's.
         colors: Whether to use colours; None decides by the terminal.
@@ -55,12 +62,14 @@ class Terminal:
     """
 
     def __init__(
-        self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None, secrets: Secrets | None = None
+        self, as_json: bool, table_format: str, quiet: bool, json_lines: bool, colors: bool | None, secrets: Secrets
     ) -> None:
-        self.as_json = as_json
-        self._secrets = secrets or Secrets()
-        self._silent = quiet or as_json
+        self.as_json = as_json or table_format != "text"
+        self._table_format = table_format
+        self._secrets = secrets
+        self._silent = quiet or self.as_json
         self._json_lines = json_lines
+        self._timed = True
         console = partial(Console, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
         self._console = console(force_terminal=True if colors else None)
         self._errors = console(stderr=True)
@@ -69,6 +78,12 @@ class Terminal:
     def narrow(self) -> bool:
         """Whether a terminal has no room for long lines and wide tables; a log has."""
         return sys.stdout.isatty() and self._console.width < WIDE
+
+    def untimed(self) -> Terminal:
+        """Returns the same without the time before each line, for answers about the past."""
+        other = copy.copy(self)
+        other._timed = False
+        return other
 
     def line(
         self,
@@ -98,34 +113,32 @@ class Terminal:
                 self._log(text + note, level, event, data or {})
             return
         style = "" if note else {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
-        time = f"{datetime.datetime.now():%H:%M:%S}  " if timed else ""
+        time = f"{datetime.datetime.now():%H:%M:%S}  " if timed and self._timed else ""
         # Never rich's markup: a name such as [/red] would end the command.
         self._console.print(Text.assemble(time, (self._shown(text), style), (self._shown(note), note_style)))
 
-    def below(self, text: str, level: Level = "info", timed: bool = True) -> None:
+    def below(self, text: str, level: Level = "info") -> None:
         """Prints a line about the node above, indented; an empty text is none."""
         if text:
-            self.line(f"    {text}", level, timed=timed)
+            self.line(f"    {text}", level)
 
-    def message_below(self, message: object, level: Level = "info", timed: bool = True) -> None:
+    def message_below(self, message: object, level: Level = "info") -> None:
         """Prints a message of ours, which may have several lines, or an error; None is nothing to say."""
         for line in str(message or "").split("\n"):
-            self.below(line, level, timed)
+            self.below(line, level)
 
     def node(
-        self,
-        index: int,
-        total: int,
-        text: str,
-        tag: Tag,
-        note: str,
-        event: str = "Note",
-        data: Mapping[str, Any] | None = None,
-        timed: bool = True,
+        self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Mapping[str, Any] | None = None
     ) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
-        start = f"{index} of {total} {self._shown(text)} ".ljust(NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH, ".")
-        self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag], timed)
+        width = NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH
+        start = f"{place[0]} of {place[1]} {self._shown(text)} ".ljust(width, ".")
+        self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag])
+
+    def finding(self, place: Place, one: SyncFinding, verb: str, tag: Tag, note: str, event: str) -> None:
+        """Prints the line of what was found about a sync, and its error below."""
+        self.node(place, f"{verb} {one.spec.object} {one.spec.name}", tag, note, event, one.to_dict())
+        self.message_below(one.error, "error")
 
     def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
         """Prints rows of cells in columns, without the time before each: they need the width.
@@ -173,14 +186,31 @@ class Terminal:
         with Progress(*columns, console=self._console, transient=True) as bars:
             yield bars
 
+    def answer(self, results: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> None:
+        """Prints what ``--json`` or ``--output`` asks for.
+
+        Args:
+            results: The entries of the command's document.
+            rows: The same as a table.
+            more: What else the document has, by name.
+        """
+        if self._table_format == "text":
+            self.document({**_METADATA, "results": list(results), **more})
+            return
+        # agate takes long to import.
+        from dbt_pendo.output.tables import write_table
+
+        write_table(rows, self._table_format, self._secrets)
+
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
         if self.as_json:
             self._write_json(sys.stdout, document, indent=True)
 
     def failed(self, error: DbtPendoError) -> None:
-        """Prints the error that ended a command."""
-        self.document(error_document(error))
+        """Prints the error that ended a command; on stderr alone if stdout is to be a table."""
+        if self._table_format == "text":
+            self.document({**_METADATA, "error": {"message": error.message, "hint": error.hint}})
         self.error(error, "CommandFailed")
 
     def error(self, error: DbtPendoError, event: str) -> None:

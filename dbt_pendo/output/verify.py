@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dbt_pendo.commands.verify import Verified
-from dbt_pendo.output.documents import verified_entry
 from dbt_pendo.output.sync import summary
 from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.wording import counts, number
@@ -17,10 +16,9 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
     """Prints what Pendo holds of each sync, beside what it should."""
     for index, one in enumerate(verified, start=1):
         tag = TAGS[one.status]
-        text = f"{'OK verified' if tag == 'OK' else tag} {one.spec.object} {one.spec.name}"
         note = "" if one.error or one.note else _verified(one)
-        lines.node(index, len(verified), text, tag, note, "SyncVerified", verified_entry(one))
-        lines.message_below(one.error or one.note, LEVELS[tag])
+        lines.finding((index, len(verified)), one, "OK verified" if tag == "OK" else tag, tag, note, "SyncVerified")
+        lines.message_below(one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
                 f"{name}: {_held(ours)} in the warehouse, {_held(theirs)} in Pendo"
@@ -47,13 +45,9 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.line("Not everything that differs could be resent.", "error")
     elif all(one.in_order for one in verified):
         resent = any(one.repaired for one in verified)
-        # Pendo's answer is its word; only another look shows what it made of it.
-        lines.line(
-            "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
-            if resent
-            else "Pendo holds what the warehouse says.",
-            "success",
-        )
+        # That Pendo took a value does not say what it holds now.
+        took = "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
+        lines.line(took if resent else "Pendo holds what the warehouse says.", "success")
     else:
         lines.line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
 
