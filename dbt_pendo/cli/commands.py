@@ -46,7 +46,7 @@ from dbt_pendo.output.plan import show_checks, show_plan
 from dbt_pendo.output.report import REPORT_FILE, page, show_report, write_page
 from dbt_pendo.output.reset import show_reset, show_unlocked
 from dbt_pendo.output.runs import show_calls, show_row, show_run, show_runs
-from dbt_pendo.output.sync import SyncView, show_built_nothing, show_found, show_results, write_step_summary
+from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.project.build import run_dbt_build
@@ -170,7 +170,7 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
         message = f"`dbt build` ended with exit status {status} before it built anything; nothing was synced."
         raise ConfigError(message, "What went wrong is above, in dbt's words.")
     if not has_built:
-        show_built_nothing(cli.lines)
+        cli.lines.line("`dbt build` built nothing; nothing was synced.", "warn", "NothingToDo")
         return 0
     # dbt has applied the selection: what it selected is what it built.
     gates = replace(invocation.gates, only_built=True)

@@ -15,7 +15,7 @@ import yaml
 from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
 from dbt_pendo.commands.select import Gates, Selected, Selection
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.output.sync import show_found, show_nothing_new
+from dbt_pendo.output.sync import show_found
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
@@ -222,8 +222,7 @@ class CommandLine:
 
         def announce(selected: Selected) -> None:
             if announced:
-                show = show_nothing_new if self.invocation.published and not selected.syncs else show_found
-                show(self.lines, selected)
+                show_found(self.lines, selected, self.invocation.published)
 
         return open_context(self.invocation, announce)
 

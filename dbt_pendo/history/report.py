@@ -18,7 +18,7 @@ from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.project.manifest import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
-from dbt_pendo.warehouse.runs import LatestSync, LoggedSync, OpenRow, Reason
+from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LoggedSync, OpenRow, Reason
 
 # A browser has to open the file.
 ROWS_LISTED = 100_000
@@ -95,7 +95,7 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
         listed.append(
             [name, shown.key, shown.status, shown.detail, shown.attempts, shown.run_id, shown.logged_at, call]
         )
-        reasons[name].append(Reason(row.status, shown.detail, 1, shown.key))
+        reasons[name].append(Reason(row.status, shown.detail or NO_REASON, 1, (shown.key,)))
     syncs = [_sync(name, specs.get(name), latest.get(name), mask, reasons[name]) for name, mask in masks.items()]
     ids = (*(spec.unique_id for spec in specs.values()), *(one.last.unique_id for one in latest.values()))
     return Review(

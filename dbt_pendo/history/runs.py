@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +76,12 @@ class PastRun:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupedReason:
-    """Reasons of one status that differ only by what they say of a row: one of them, and keys of some of the rows."""
-
-    status: str
-    message: str
-    rows: int
-    examples: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class SyncDetails:
     """What is known of a sync of a past run beside its counts."""
 
     sync: LoggedSync
     # Why rows were not delivered.
-    reasons: list[GroupedReason]
+    reasons: list[Reason]
     # Rows that Pendo refused, each with the last call that carried it if that was kept.
     rejected: list[tuple[FailedRow, LoggedCall | None]]
 
@@ -158,22 +148,16 @@ class RunLog(History):
         return SyncDetails(sync, reasons, [(row, carried.get(row.key)) for row in rows])
 
 
-def grouped(reasons: Iterable[Reason]) -> list[GroupedReason]:
+def grouped(reasons: Iterable[Reason]) -> list[Reason]:
     """Groups reasons that differ only by what they say of a row, such as its id; the most frequent first."""
-    found: dict[tuple[str, str], list[Reason]] = {}
-    for reason in reasons:
-        message = without_particulars(reason.detail or "no reason given", reason.example)
-        found.setdefault((reason.status, message), []).append(reason)
-    groups = [
-        GroupedReason(
-            status,
-            alike[0].detail or "no reason given",
-            sum(reason.rows for reason in alike),
-            tuple(reason.example for reason in alike[:EXAMPLES] if reason.example is not None),
-        )
-        for (status, _), alike in found.items()
-    ]
-    return sorted(groups, key=lambda group: -group.rows)
+    found: dict[tuple[str, str], Reason] = {}
+    for one in reasons:
+        kind = one.status, without_particulars(one.message, *one.examples)
+        if (alike := found.get(kind)) is not None:
+            examples = (*alike.examples, *one.examples)[:EXAMPLES]
+            one = replace(alike, rows=alike.rows + one.rows, examples=examples)
+        found[kind] = one
+    return sorted(found.values(), key=lambda group: -group.rows)
 
 
 def _by_run(syncs: Iterable[LoggedSync]) -> list[PastRun]:
