@@ -58,8 +58,6 @@ def send_alerts(
     session: Session, schema: str, settings: Settings, specs: Sequence[SyncSpec], run: RunResults, options: Options
 ) -> list[str]:
     """Tells the channels what a run has changed, and returns what went wrong with that: no run fails for it."""
-    if not settings.alerts:
-        return []
     try:
         past = History(session, schema).recent([result.sync for result in run.results], run.run_id, RUNS_READ)
     except WarehouseError:

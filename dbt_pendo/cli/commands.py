@@ -20,6 +20,7 @@ from dbt_pendo.cli.options import (
     BuildCommand,
     CommandLine,
     command,
+    dbt_option,
     file_option,
     number_option,
     option,
@@ -112,11 +113,11 @@ def _plan(cli: CommandLine, options: Options, show: int) -> int:
 
 
 @command(
-    option("--full-refresh", "-f", envvar="DBT_FULL_REFRESH", is_flag=True, help="Send every row again."),
+    dbt_option("--full-refresh", "-f", is_flag=True, help="Send every row again."),
     number_option("--limit", least=0, help="Send at most N rows of each sync."),
     option("--retry-held", is_flag=True, help="Try rows again that are held after too many attempts."),
     option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow."),
-    option("--fail-fast", "-x", envvar="DBT_FAIL_FAST", is_flag=True, help="Stop after the first failed sync."),
+    dbt_option("--fail-fast", "-x", is_flag=True, help="Stop after the first failed sync."),
     option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`."),
     WARN_ERROR,
     *SOURCES,
@@ -152,7 +153,7 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
 
 
 @command(
-    option("--fail-fast", "-x", envvar="DBT_FAIL_FAST", is_flag=True, help="Stop after the first failure."),
+    dbt_option("--fail-fast", "-x", is_flag=True, help="Stop after the first failure."),
     WARN_ERROR,
     *REQUIRE_TESTS,
     cls=BuildCommand,

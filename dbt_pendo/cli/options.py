@@ -23,6 +23,7 @@ from dbt_pendo.warehouse.adapter import Connection
 
 Answer = TypeVar("Answer")
 
+PATH = click.Path(path_type=Path)
 SELECTING = ("--select", "-s", "--exclude")
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
@@ -30,6 +31,12 @@ DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 def option(*names: str, **attributes: Any) -> click.Option:
     """Returns a flag as a value; its help shows the environment variable ``envvar``."""
     return click.Option(names, show_envvar=True, **attributes)
+
+
+def dbt_option(name: str, *others: str, **attributes: Any) -> click.Option:
+    """Returns a flag of dbt's, which dbt's environment variable of that name sets as well."""
+    variable = f"DBT_{name.partition('/')[0].strip('-').replace('-', '_').upper()}"
+    return option(name, *others, envvar=variable, **attributes)
 
 
 def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
@@ -55,21 +62,11 @@ def _setting_flags(*names: str) -> list[click.Option]:
 
 # dbt's flags of project and profile.
 PROFILE = [
-    option(
-        "--project-dir",
-        envvar="DBT_PROJECT_DIR",
-        type=click.Path(path_type=Path),
-        help="The dbt project. Default: this folder or the nearest one above that is a project.",
-    ),
-    option(
-        "--profiles-dir",
-        envvar="DBT_PROFILES_DIR",
-        type=click.Path(path_type=Path),
-        help="The folder of profiles.yml. Default: this folder, the project, ~/.dbt.",
-    ),
-    option("--profile", envvar="DBT_PROFILE", help="A profile other than the project's."),
-    option("--target", "-t", envvar="DBT_TARGET", help="A target of the profile."),
-    option("--target-path", envvar="DBT_TARGET_PATH", type=click.Path(path_type=Path), help="dbt's target folder."),
+    dbt_option("--project-dir", type=PATH, help="The dbt project. Default: the nearest, from this folder upwards."),
+    dbt_option("--profiles-dir", type=PATH, help="The folder of profiles.yml. Default: this, the project's, ~/.dbt."),
+    dbt_option("--profile", help="A profile other than the project's."),
+    dbt_option("--target", "-t", help="A target of the profile."),
+    dbt_option("--target-path", type=PATH, help="dbt's target folder."),
     option("--vars", "dbt_vars", help="dbt variables, as YAML."),
 ]
 SELECTION = [
@@ -94,21 +91,15 @@ SOURCES = [
 ]
 OUTPUT = [
     option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
-    option("--quiet", "-q", envvar="DBT_QUIET", is_flag=True, help="Print errors only."),
-    option(
+    dbt_option("--quiet", "-q", is_flag=True, help="Print errors only."),
+    dbt_option(
         "--log-format",
-        envvar="DBT_LOG_FORMAT",
         # dbt's third format has its text format's content.
         type=click.Choice(["text", "debug", "default", "json"]),
         default="text",
         help="`json` prints each line as a JSON object.",
     ),
-    option(
-        "--use-colors/--no-use-colors",
-        envvar="DBT_USE_COLORS",
-        default=None,
-        help="Colours, or none. Default: colours on a terminal.",
-    ),
+    dbt_option("--use-colors/--no-use-colors", default=None, help="Colours, or none. Default: colours on a terminal."),
 ]
 # Of commands whose answer is one small table.
 TABLE_OUTPUT = option(
@@ -118,7 +109,7 @@ TABLE_OUTPUT = option(
     default="text",
     help="`csv` or `json` prints nothing but the table, for other programs.",
 )
-WARN_ERROR = option("--warn-error", envvar="DBT_WARN_ERROR", is_flag=True, help="Warnings exit 1.")
+WARN_ERROR = dbt_option("--warn-error", is_flag=True, help="Warnings exit 1.")
 
 
 class DbtCommand(click.Command):

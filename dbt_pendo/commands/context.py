@@ -55,7 +55,7 @@ class Invocation:
     settings: Settings
     selection: Selection
     gates: Gates
-    # Whether to refuse gates of which nothing is known.
+    # Whether to refuse gates if nothing is known about dbt's last command.
     needs_evidence: bool = False
     # Where the syncs come from, if not from dbt's target folder; no run and no job of dbt Cloud has the id 0.
     published: bool = False
@@ -138,7 +138,7 @@ class Context:
         return SyncRun(sync, options).run()
 
     def log(self, run_id: str, result: SyncResult) -> SyncResult:
-        """Adds a result to the run log, and returns it as it is there: without secrets."""
+        """Adds a result to the run log, without secrets, and returns it so."""
         result = result.without(self.settings.secrets)
         # The run log is a convenience; a schema that cannot be written has failed the sync already.
         with contextlib.suppress(WarehouseError):

@@ -1,4 +1,4 @@
-"""What the names and types of columns suggest. A guess is told as one, with its reason."""
+"""Guesses a mapping from the names and types of columns, each guess with its reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _IDS: Mapping[Object, Sequence[str]] = {
 _EVENT_IDS = ("event_id", "message_id")
 _EVENT_NAMES = ("event_name", "event", "event_type")
 _MOMENTS = ("occurred_at", "happened_at", "event_time", "event_timestamp", "event_at", "timestamp", "created_at")
-# What a model's name says its rows are, in the singular.
+# The last word of a model's name, in the singular, by what its rows are.
 _NOUNS: Mapping[Object, Collection[str]] = {
     "visitor": {"visitor", "user", "member", "person", "people", "contact", "customer"},
     "account": {"account", "org", "organization", "organisation", "company", "companie", "tenant", "workspace"},
@@ -139,7 +139,7 @@ def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
     happened = [column for column in timely if not _BOOKKEEPING.search(column.name)] or timely
     if named := _find_column(_MOMENTS, happened):
         return named
-    # A date is the coarser word of the two.
+    # A time of day says more than a date.
     happened.sort(key=lambda column: column.dtype.lower().startswith("date") or column.name.lower().endswith("_date"))
     return Guess(happened[0].name, "it holds a time") if happened else None
 

@@ -50,10 +50,13 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
     elapsed = time.monotonic() - started
     run = RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), notes)
     run = _written(run, context.target_path)
-    specs = [spec for _, spec in syncs]
-    faults = send_alerts(context.session, context.schema, context.settings, specs, run, options)
-    take_builds(context.session, context.schema, _done(context, results, options), run_id)
-    return replace(run, notes=[*run.notes, *faults])
+    if context.settings.alerts:
+        specs = [spec for _, spec in syncs]
+        faults = send_alerts(context.session, context.schema, context.settings, specs, run, options)
+        run = replace(run, notes=[*run.notes, *faults])
+    if context.selected.builds:
+        take_builds(context.session, context.schema, _done(context, results, options), run_id)
+    return run
 
 
 def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:

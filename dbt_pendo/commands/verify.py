@@ -66,7 +66,7 @@ class Verified(SyncFinding):
 
     @property
     def to_repair(self) -> int:
-        """Records a sync could bring right; in the mode `update` nobody is created."""
+        """Records that a sync could correct; in the mode `update` none are created."""
         return self.drifted + (self.missing if self.spec.mode == "upsert" else 0)
 
     @property
@@ -111,7 +111,7 @@ class PendoCopy:
     def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
         self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
         self._database = database
-        # Nobody reads it after a crash.
+        # It is not read again after a crash.
         database.executescript("pragma journal_mode = off; pragma synchronous = off")
         # Keys are bytes, for a driver may hand out text that is none.
         database.execute("create table records (number integer primary key, key blob unique, fields blob)")
@@ -180,7 +180,7 @@ def compare(
         context: Pendo, and where to keep what it has.
         changes: Takes the change set, with all rows of the model; its lock is kept meanwhile.
         run_id: The run.
-        drift: Takes the rows that are not equal; None where nobody needs them.
+        drift: Takes the rows that are not equal, if they are needed.
 
     Raises:
         DbtPendoError: If Pendo or the warehouse cannot be read.

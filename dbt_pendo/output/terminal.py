@@ -58,7 +58,7 @@ class Terminal:
         quiet: Print errors only.
         json_lines: Print each line as a JSON object in the shape of dbt's.
         colors: Whether to use colours; None decides by the terminal.
-        secrets: What no line may show, whoever wrote it.
+        secrets: What no line may show.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress | None]:
-        """Gives progress bars to use inside the block; None unless somebody watches a terminal."""
+        """Gives progress bars to use inside the block; None unless stdout is a terminal."""
         # Not the console's own opinion: --use-colors makes it take a file for a terminal.
         if self._silent or self._json_lines or not sys.stdout.isatty():
             yield None
@@ -294,7 +294,7 @@ def lost_output(is_silent_about_readers: bool = False) -> bool:
     """Tells the user on stderr, once, that not all of stdout arrived.
 
     Args:
-        is_silent_about_readers: Say nothing of a reader that has seen enough, such as `head`: that is its own doing.
+        is_silent_about_readers: Print nothing if a reader such as `head` has closed the pipe.
 
     Returns:
         Whether something was lost that somebody would read.

@@ -1,4 +1,4 @@
-"""What Pendo holds beside what it should."""
+"""Prints what Pendo has beside what it should have (`verify`)."""
 
 from __future__ import annotations
 
