@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from dbt_pendo.commands.plan import Checked, SyncPlan
 from dbt_pendo.output.terminal import Tag, Terminal
@@ -55,12 +56,6 @@ def _show_warnings(lines: Terminal, one: Checked) -> None:
 
 
 def _counts(planned: Planned) -> str:
-    rows = {
-        "added": planned.added,
-        "changed": planned.changed,
-        "removed": planned.removed,
-        "unchanged": planned.unchanged,
-        "invalid": planned.invalid,
-        "held back": planned.held,
-    }
+    rows = asdict(planned)
+    rows["held back"] = rows.pop("held")
     return counts(rows) or "no rows"

@@ -20,10 +20,10 @@ SLOWEST_SHOWN = 3
 
 def show_runs(lines: Terminal, runs: Sequence[PastRun]) -> None:
     """Prints past runs, a line each, the latest first."""
-    lines = lines.untimed()
     if not runs:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn", "NothingToDo")
         return
+    lines = lines.untimed()
     header = ("run", "began (UTC)", "status", "delivered", "missing", "rejected", "invalid", "syncs", "took")
     rows = []
     for run in runs:

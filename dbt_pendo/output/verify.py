@@ -21,7 +21,7 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.message_below(one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
-                f"{name}: {_held(ours)} in the warehouse, {_held(theirs)} in Pendo"
+                f"{name}: {_shown(ours)} in the warehouse, {_shown(theirs)} in Pendo"
                 for name, (ours, theirs) in drift.fields.items()
             )
             lines.below(f"{drift.key}: {shown}", "warn")
@@ -53,15 +53,10 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
 
 
 def _verified(one: Verified) -> str:
-    rows = {
-        "equal": one.equal,
-        "drifted": one.drifted,
-        "invalid": one.invalid,
-        "missing": one.missing,
-        "only in Pendo": one.only_in_pendo,
-    }
+    names = ("equal", "drifted", "invalid", "missing", "only_in_pendo")
+    rows = {name.replace("_in_pendo", " in Pendo"): getattr(one, name) for name in names}
     return counts(rows) or "no records"
 
 
-def _held(text: str | None) -> str:
+def _shown(text: str | None) -> str:
     return "nothing" if text is None else text
