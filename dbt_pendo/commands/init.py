@@ -96,7 +96,8 @@ def start_mapping(
     guess = Guess(object_, "") if object_ else guess_object(model.name, described.key, columns)
     keys = guess_keys(guess.value, model.name, described.key, columns)
     head = [_entry_of("object", guess), *(_entry_of(key, found) for key, found in keys.items())]
-    others = [column for column in columns if column.name not in columns_of(keys)]
+    used = columns_of(keys)
+    others = [column for column in columns if column.name not in used]
     if guess.value == "segment":
         return Starter(described, guess.value, [origin], head)
     if guess.value == "track_event":

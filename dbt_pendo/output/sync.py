@@ -140,8 +140,6 @@ def _totals(tags: Sequence[Tag]) -> str:
     return f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
 
 
-# GitHub names the file a step may write Markdown to.
-VARIABLE = "GITHUB_STEP_SUMMARY"
 ICONS = {"OK": "✅", "WARN": "⚠️", "ERROR": "❌", "SKIP": "⏭️"}
 # Characters that mean something in a cell of a Markdown table, or in HTML.
 _ESCAPES = str.maketrans(
@@ -151,16 +149,10 @@ _ADDRESSES = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def write_step_summary(run: RunResults) -> None:
-    """Appends a run to the summary of the step, where this is one; a summary that cannot be written is none."""
-    path = os.environ.get(VARIABLE)
+    """Appends a Markdown table of a run and the notes of its syncs to the summary of GitHub's step, if there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path or not run.results:
         return
-    with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
-        file.write(step_summary(run))
-
-
-def step_summary(run: RunResults) -> str:
-    """Returns a run as a Markdown table, and below it what there is to say about its syncs."""
     lines = [
         "### dbt-pendo",
         "",
@@ -172,7 +164,8 @@ def step_summary(run: RunResults) -> str:
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
     ]
-    return "\n".join(lines) + "\n\n"
+    with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n\n")
 
 
 def _row(result: SyncResult) -> str:

@@ -38,6 +38,8 @@ Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
 
 # Of a node: which it is, from 1, and how many there are.
 Place: TypeAlias = tuple[int, int]
+# What happened, for `--log-format json`.
+Data: TypeAlias = Mapping[str, Any] | None
 
 _METADATA = {"metadata": {"dbt_pendo_version": __version__}}
 # Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
@@ -90,10 +92,9 @@ class Terminal:
         text: str = "",
         level: Level = "info",
         event: str = "Note",
-        data: Mapping[str, Any] | None = None,
+        data: Data = None,
         note: str = "",
         note_style: str = "",
-        timed: bool = True,
     ) -> None:
         """Prints a line.
 
@@ -104,7 +105,6 @@ class Terminal:
             data: What happened, for the same.
             note: The end of the line, in a colour of its own; then the line has no other.
             note_style: That colour.
-            timed: Whether the time stands before it.
         """
         if self._silent and (self.as_json or level != "error"):
             return
@@ -113,7 +113,7 @@ class Terminal:
                 self._log(text + note, level, event, data or {})
             return
         style = "" if note else {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
-        time = f"{datetime.datetime.now():%H:%M:%S}  " if timed and self._timed else ""
+        time = f"{datetime.datetime.now():%H:%M:%S}  " if self._timed else ""
         # Never rich's markup: a name such as [/red] would end the command.
         self._console.print(Text.assemble(time, (self._shown(text), style), (self._shown(note), note_style)))
 
@@ -127,9 +127,7 @@ class Terminal:
         for line in str(message or "").split("\n"):
             self.below(line, level)
 
-    def node(
-        self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Mapping[str, Any] | None = None
-    ) -> None:
+    def node(self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Data = None) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
         width = NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH
         start = f"{place[0]} of {place[1]} {self._shown(text)} ".ljust(width, ".")
@@ -148,7 +146,7 @@ class Terminal:
             levels: How bad each row is.
             numbers: So many of the last columns hold numbers.
         """
-        rows = [[self._shown(cell) for cell in row] for row in rows]
+        lines, rows = self.untimed(), [[self._shown(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         for at, row in enumerate(rows):
             blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
@@ -156,7 +154,7 @@ class Terminal:
                 blank + cell if column >= len(row) - numbers else cell + blank
                 for column, (cell, blank) in enumerate(zip(row, blanks, strict=True))
             )
-            self.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info", timed=False)
+            lines.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info")
 
     def body(self, title: str, body: Any) -> None:
         """Prints JSON so that it can be copied: without the time before each line."""
