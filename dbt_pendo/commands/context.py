@@ -86,27 +86,21 @@ class SyncFinding:
         return {}
 
 
+@dataclass(frozen=True, slots=True)
 class Context:
     """The syncs of a command, the warehouse they read and the Pendo they write."""
 
-    def __init__(
-        self,
-        invocation: Invocation,
-        selected: Selected,
-        session: Session,
-        client: PendoClient,
-        calls: CallLog,
-        stop: Stop,
-    ) -> None:
-        self.selected = selected
-        self.session = session
-        self.settings = invocation.settings
-        self.target_path = invocation.target_path
-        self.client = client
-        self.calls = calls
-        self.stop = stop
-        self.pendo = PendoFacts(client)
-        self.schema = session.own_schema(self.settings.schema)
+    selected: Selected
+    settings: Settings
+    # dbt's target folder.
+    target_path: Path
+    session: Session
+    # Of our tables.
+    schema: str
+    client: PendoClient
+    pendo: PendoFacts
+    calls: CallLog
+    stop: Stop
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -254,11 +248,11 @@ def open_context(
         CallLog() as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
+        schema, pendo = session.own_schema(settings.schema), PendoFacts(client)
         if selected is None:
-            schema = session.own_schema(settings.schema)
             selected = select_published(session, schema, invocation.selection, invocation.gates)
             on_selected(selected)
-        context = Context(invocation, selected, session, client, calls, stop)
+        context = Context(selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop)
         yield selected, context if selected.syncs else None
 
 
