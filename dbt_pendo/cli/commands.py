@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from dbt_pendo.cli.options import (
     number_option,
     option,
 )
-from dbt_pendo.commands.context import choose_syncs, open_run_log
+from dbt_pendo.commands.context import choose_syncs, now, open_run_log
 from dbt_pendo.commands.exposures import write_exposures
 from dbt_pendo.commands.fields import compare_fields
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
@@ -297,7 +296,7 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> int:
     with open_run_log(invocation) as log:
         found = review(log, invocation.project_dir.name, settings.mask, runs)
     path = output or invocation.target_path / REPORT_FILE
-    write_page(page(found, datetime.datetime.now(datetime.timezone.utc), settings.secrets), path)
+    write_page(page(found, now(), settings.secrets), path)
     show_report(cli.lines, found, path)
     cli.lines.answer([found.to_dict(path)])
     return 0

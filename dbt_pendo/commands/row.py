@@ -69,23 +69,23 @@ class RowHistory:
         }
 
 
-def row_history(syncs: Context, sync: str, key: str) -> RowHistory:
+def row_history(context: Context, sync: str, key: str) -> RowHistory:
     """Finds out what happened to one row, by the key that the ledger has as ``record_key``.
 
     Raises:
         ConfigError: If there is no such sync, or neither the model nor the ledger knows the key.
         WarehouseError: If the warehouse refuses to say.
     """
-    by_name = {spec.name: (model, spec) for model, spec in syncs.selected.syncs}
+    by_name = {spec.name: (model, spec) for model, spec in context.selected.syncs}
     if sync not in by_name:
         raise ConfigError(f"There is no sync {sync}.", f"Syncs: {', '.join(by_name) or 'none'}.")
     try:
         # Pendo's schema has the keys of fields that are mapped by their display names.
-        ask_pendo = syncs.settings.integration_key is not None
-        prepared = syncs.prepare(*by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False)
+        ask_pendo = context.settings.integration_key is not None
+        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False)
     except PendoError:
-        prepared = syncs.prepare(*by_name[sync], may_create=False, ask_pendo=False)
-    log = RunLog(syncs.session, syncs.schema, syncs.target_path)
+        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=False)
+    log = RunLog(context.session, context.schema, context.target_path)
     entries, rows = log.entries(sync, key), log.model_rows(prepared.source, key)
     run_id, calls = log.latest_calls(sync, key)
     if not entries and not rows and not calls:
@@ -93,7 +93,7 @@ def row_history(syncs: Context, sync: str, key: str) -> RowHistory:
             f"{sync}: neither the model's table nor the ledger has a row {key}.",
             "Keys are case sensitive; give it as the ledger's record_key has it.",
         )
-    record, note = _pendo_record(prepared.spec, key, syncs.client)
+    record, note = _pendo_record(prepared.spec, key, context.client)
     row = dict(zip(prepared.spec.columns, rows[0], strict=True)) if rows else {}
     values = [_value(mapped, field, row, record) for mapped, field in _fields(prepared)]
     is_held = None if note else record is not None

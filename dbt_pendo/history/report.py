@@ -102,12 +102,7 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
         project=next((one.split(".")[1] for one in ids if "." in one), project),
         note=note,
         runs=[
-            {
-                "id": run.run_id,
-                "began_at": run.began_at,
-                "status": run.status,
-                "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs],
-            }
+            {**run.to_dict(), "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs]}
             for run in found_runs
         ],
         syncs=sorted(syncs, key=lambda sync: (sync["object"], sync["name"])),
