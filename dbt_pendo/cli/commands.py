@@ -173,8 +173,8 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
         cli.lines.line("`dbt build` built nothing; nothing was synced.", "warn", "NothingToDo")
         return 0
     # dbt has applied the selection: what it selected is what it built.
-    gates = replace(invocation.gates, only_built=True)
-    cli.invocation = replace(invocation, selection=Selection(), gates=gates)
+    selection = Selection(only_built=True, require_tests=invocation.settings.require_tests)
+    cli.invocation = replace(invocation, selection=selection)
     return max(_sync(cli, Options(), fail_fast, warn_error, built=True), int(status != 0))
 
 

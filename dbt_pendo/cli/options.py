@@ -13,7 +13,7 @@ import click
 import yaml
 
 from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
-from dbt_pendo.commands.select import Gates, Selected, Selection
+from dbt_pendo.commands.select import Selected, Selection
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.output.sync import show_found
 from dbt_pendo.output.terminal import Terminal
@@ -195,9 +195,11 @@ class CommandLine:
             models_path=project_dir / _first_model_path(project),
             connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
             settings=settings,
-            selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
-            gates=Gates(flags.get("only_built", False), settings.require_tests),
-            needs_evidence="only_built" in flags,
+            selection=Selection(
+                **{name: flags[name] for name in ("select", "exclude", "selector", "only_built") if name in flags},
+                require_tests=settings.require_tests,
+                needs_evidence="only_built" in flags,
+            ),
             published=flags.get("published", False),
             dbt_cloud_run_id=flags.get("dbt_cloud_run_id") or 0,
             dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,

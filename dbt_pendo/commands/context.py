@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dbt_pendo.commands.select import Gates, Selected, Selection, require_evidence, select_published, select_syncs
+from dbt_pendo.commands.select import Selected, Selection, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.prepare import (
     PendoFacts,
@@ -54,9 +54,6 @@ class Invocation:
     connection: Connection
     settings: Settings
     selection: Selection
-    gates: Gates
-    # Whether to refuse gates if nothing is known about dbt's last command.
-    needs_evidence: bool = False
     # Where the syncs come from, if not from dbt's target folder; no run and no job of dbt Cloud has the id 0.
     published: bool = False
     dbt_cloud_run_id: int = 0
@@ -209,9 +206,7 @@ def choose_syncs(invocation: Invocation) -> Selected:
         with DbtCloud(load_dbt_cloud()) as cloud:
             run = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), folder)
         folder, origin = run.folder, run.origin
-    selected = select_syncs(invocation.project_dir, folder, invocation.selection, invocation.gates)
-    if invocation.needs_evidence:
-        require_evidence(selected.last_run, invocation.gates)
+    selected = select_syncs(invocation.project_dir, folder, invocation.selection)
     return replace(selected, origin=origin or selected.origin)
 
 
@@ -250,7 +245,7 @@ def open_context(
     ):
         schema, pendo = session.own_schema(settings.schema), PendoFacts(client)
         if selected is None:
-            selected = select_published(session, schema, invocation.selection, invocation.gates)
+            selected = select_published(session, schema, invocation.selection)
             on_selected(selected)
         context = Context(selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop)
         yield selected, context if selected.syncs else None

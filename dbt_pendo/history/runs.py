@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +163,5 @@ def grouped(reasons: Iterable[Reason]) -> list[Reason]:
 
 
 def _by_run(syncs: Iterable[LoggedSync]) -> list[PastRun]:
-    runs: dict[str, list[LoggedSync]] = {}
-    for sync in syncs:
-        runs.setdefault(sync.run_id, []).append(sync)
-    return [PastRun(run_id, tuple(of_run)) for run_id, of_run in runs.items()]
+    """Returns the runs of syncs that are ordered by run."""
+    return [PastRun(run_id, tuple(of_run)) for run_id, of_run in groupby(syncs, attrgetter("run_id"))]
