@@ -220,13 +220,12 @@ def unlock(cli: CommandLine, force: bool) -> int:
 
 
 @command(number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, selects=False)
-def runs(cli: CommandLine, limit: int) -> int:
+def runs(cli: CommandLine, limit: int) -> None:
     """List the latest runs, from the warehouse."""
     with open_run_log(cli.invocation) as log:
         found = log.latest_runs(limit)
     show_runs(cli.lines, found)
     cli.lines.answer([run.to_dict() for run in found], rows=[run.to_row() for run in found])
-    return 0
 
 
 @command(
@@ -238,7 +237,7 @@ def runs(cli: CommandLine, limit: int) -> int:
     TABLE_OUTPUT,
     selects=False,
 )
-def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> int:
+def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> None:
     """Show one run: its counts, the rows that were not delivered, and its calls.
 
     RUN is a run's id, or how it begins or ends. Default: the last one.
@@ -257,7 +256,7 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
             show_calls(cli.lines, calls, with_bodies=failed or row is not None)
             entries = list(map(asdict, calls))
             cli.lines.answer(entries, rows=entries)
-            return 0
+            return
         details = [log.details(sync, calls or (), rows) for sync in run.syncs]
     show_run(cli.lines, run, details, calls)
     reasons = [{"sync": one.sync.sync, **asdict(reason)} for one in details for reason in one.reasons]
@@ -268,11 +267,10 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     ]
     rows_of_syncs = [one.to_row() for one in details]
     cli.lines.answer([run.to_dict()], rows_of_syncs, reasons=reasons, rejected=rejected)
-    return 0
 
 
 @command(click.Argument(["sync"]), click.Argument(["key"]))
-def row(cli: CommandLine, sync: str, key: str) -> int:
+def row(cli: CommandLine, sync: str, key: str) -> None:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
     with cli.open_context(announced=False) as (_, context):
         if context is None:
@@ -280,7 +278,6 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
         history = row_history(context, sync, key)
     show_row(cli.lines, history)
     cli.lines.answer([history.to_dict()])
-    return 0
 
 
 @command(
@@ -290,7 +287,7 @@ def row(cli: CommandLine, sync: str, key: str) -> int:
     number_option("--runs", default=50, help="How many runs. Default: 50."),
     selects=False,
 )
-def report(cli: CommandLine, output: Path | None, runs: int) -> int:
+def report(cli: CommandLine, output: Path | None, runs: int) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
     invocation, settings = cli.invocation, cli.invocation.settings
     with open_run_log(invocation) as log:
@@ -299,7 +296,6 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> int:
     write_page(page(found, now(), settings.secrets), path)
     show_report(cli.lines, found, path)
     cli.lines.answer([found.to_dict(path)])
-    return 0
 
 
 @command(

@@ -231,8 +231,8 @@ def command(
     settings: Sequence[click.Option] = SETTING_FLAGS,
     cls: type[click.Command] = DbtCommand,
     **attributes: Any,
-) -> Callable[[Callable[..., int]], click.Command]:
-    """Makes a click command of a function that returns the exit status; its first argument is a ``CommandLine``.
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Makes a click command of a function: it takes a ``CommandLine`` first, and returns the exit status if not 0.
 
     Flags that the function has no argument for are the ``CommandLine``'s. An error of ours is printed, and its exit
     status returned.
@@ -245,14 +245,14 @@ def command(
         attributes: Others of ``click.Command``.
     """
 
-    def decorate(function: Callable[..., int]) -> click.Command:
+    def decorate(function: Callable[..., int | None]) -> click.Command:
         _, *own = inspect.signature(function).parameters
 
         def run(**flags: Any) -> int:
             arguments = {name: flags.pop(name) for name in own}
             cli = CommandLine(flags, click.get_current_context().obj)
             try:
-                return function(cli, **arguments)
+                return function(cli, **arguments) or 0
             except DbtPendoError as error:
                 cli.lines.failed(error)
                 return error.exit_code

@@ -240,7 +240,7 @@ def open_context(
     with (
         stop_on_signals(stop),
         open_session(invocation.connection) as session,
-        CallLog() as calls,
+        contextlib.closing(CallLog()) as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
         schema, pendo = session.own_schema(settings.schema), PendoFacts(client)

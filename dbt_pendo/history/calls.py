@@ -87,10 +87,8 @@ class CallLog:
         # Why calls are missing in it; empty when none are.
         self.fault = ""
 
-    def __enter__(self) -> CallLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         with self._lock, contextlib.suppress(OSError):
             if self._file is not None:
                 self._file.close()
