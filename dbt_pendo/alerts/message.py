@@ -86,7 +86,7 @@ def _line(change: Change) -> str:
 
 
 def _reason(change: Change) -> str | None:
-    """Returns why a sync could not do what it should; of single rows nothing, for they may name people."""
+    """Returns why a sync failed or was blocked; never the reasons of single rows, which may name people."""
     result = change.result
     errors = [note.text for note in result.notes if note.kind == "error"]
     if result.status not in ("error", "blocked") or not errors:

@@ -28,8 +28,8 @@ from dbt_pendo.settings import Settings, is_open_http, is_url
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
-# Seconds: for a message, its second attempt included; before that attempt; and for all messages with the look for their
-# hosts, which nothing cuts short.
+# Seconds: for a message, its second attempt included; before that attempt; and for all messages, with the look-ups of
+# their hosts, which have no timeout of their own.
 TIMEOUT = 10.0
 RETRY_AFTER = 1.0
 DEADLINE = 15.0
@@ -43,7 +43,7 @@ class _Once(Retry):
         return RETRY_AFTER
 
 
-# Only what surely was not taken is posted again: no connection, or a status that says so.
+# Posted again is only what was certainly not taken: no connection, or a status that says so.
 RETRY = _Once(
     total=1,
     read=False,
@@ -57,7 +57,7 @@ RETRY = _Once(
 def send_alerts(
     session: Session, schema: str, settings: Settings, specs: Sequence[SyncSpec], run: RunResults, options: Options
 ) -> list[str]:
-    """Tells the channels what a run has changed, and returns what went wrong with that: no run fails for it."""
+    """Sends alerts about what a run has changed, and returns what went wrong: that fails no run."""
     try:
         past = History(session, schema).recent([result.sync for result in run.results], run.run_id, RUNS_READ)
     except WarehouseError:
@@ -128,7 +128,7 @@ def _post(url: str, body: bytes) -> str | None:
         request = requests.Request("POST", url, headers, data=body).prepare()
         # No session, which would follow redirects: the message is for this host.
         with contextlib.closing(BoundedAdapter(max_retries=RETRY)) as adapter, bounded(TIMEOUT):
-            # A stream, for what it says is of no interest.
+            # A stream, because the body of the answer is not needed.
             response = adapter.send(request, stream=True, verify=certificates(), proxies=proxies_for(url))
     except requests.Timeout:
         return NO_ANSWER

@@ -78,7 +78,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
         return SyncFields(spec, unusable(spec, matched), matched)
 
     found = list(context.each_sync(compare, SyncFields))
-    # A sync without a table counts as well, for fields are mapped by name; one for which Pendo was not asked does not.
+    # A sync without a table counts, as fields are mapped by name; one for which Pendo was not asked does not.
     asked = dict.fromkeys(
         one.spec.object for one in found if OBJECTS[one.spec.object].has_fields and (one.matched or one.error is None)
     )

@@ -1,4 +1,4 @@
-"""A starter mapping as YAML for people: what is guessed stands in comments beside it."""
+"""Makes a starter mapping as YAML for people, with comments beside what is guessed."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def _why_unfit(column: TableColumn) -> str | None:
 
 
 def _sort_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], dict[str, list[Entry]]]:
-    """Parts the lines that are mapped from those that are not, by the reason."""
+    """Separates the lines that are mapped from the others, which it groups by reason."""
     mapped: dict[str, Entry] = {}
     left_out: dict[str, list[Entry]] = {reason: [] for reason in REASONS}
     for reason, entry in judged:

@@ -223,7 +223,7 @@ _NAMES_ONLY = "With --published, name models alone: --select dim_users dim_accou
 
 
 def _model_names(selected: Sequence[str]) -> set[str]:
-    """Returns the models' names of a selection; dbt, too, takes several in one value."""
+    """Returns the names of models in a selection; a value may hold several, as dbt's may."""
     names = {name for value in selected for name in value.split()}
     for name in sorted(names):
         if not re.fullmatch(r"[\w-]+", name):

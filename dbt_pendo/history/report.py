@@ -1,4 +1,4 @@
-"""Collects all that is known of past runs for a report: a file that people pass around."""
+"""Collects all that is known of past runs for the report, a file that people share."""
 
 from __future__ import annotations
 

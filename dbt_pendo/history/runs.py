@@ -1,4 +1,4 @@
-"""Past runs: the warehouse has them wherever they ran, and this machine the calls of those that ran here."""
+"""Reads past runs from the warehouse, and the calls of those that ran on this machine."""
 
 from __future__ import annotations
 
