@@ -6,15 +6,7 @@
 {%- for ledger in ledgers or [{'sync': none, 'relation': none}] %}
 select
     {{ dbt_pendo.pendo_literal(ledger.sync) }} as sync,
-    latest.record_key,
-    latest.row_hash,
-    latest.status,
-    latest.detail,
-    latest.attempts,
-    latest.run_id,
-    latest.logged_at,
-    latest.destination,
-    latest.commit_number,
+    {{ dbt_pendo.pendo_ledger_names(of='latest.') }},
     latest.strand
 from (
     {{ dbt_pendo.pendo_latest(ledger.relation) }}

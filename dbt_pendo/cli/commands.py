@@ -261,7 +261,11 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     show_run(cli.lines, run, details, calls)
     reasons = [{"sync": one.sync.sync, **asdict(reason)} for one in details for reason in one.reasons]
     rejected = [
-        {"sync": one.sync.sync, **asdict(row), "call": call.number if call else None}
+        {
+            "sync": one.sync.sync,
+            **{name: getattr(row, name) for name in ("key", "status", "detail", "attempts")},
+            "call": call.number if call else None,
+        }
         for one in details
         for row, call in one.rejected
     ]

@@ -12,19 +12,12 @@ from typing import Any, TypeVar
 
 from dbt_pendo.commands.select import Selected, Selection, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
-from dbt_pendo.delivery.prepare import (
-    PendoFacts,
-    Prepared,
-    SyncContext,
-    find_source,
-    match_fields,
-    offline_fields,
-    refuse_unsupported,
-)
+from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
+from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
 from dbt_pendo.delivery.results import Observer, SyncResult
-from dbt_pendo.delivery.segments import Segment
+from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
-from dbt_pendo.delivery.sync import Options, SyncRun, plan_options
+from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.history.runs import RunLog
@@ -35,7 +28,6 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 
@@ -126,7 +118,7 @@ class Context:
         self.log_calls_of(prepared.spec, prepared.fields)
         tables = self.tables(prepared)
         sync = SyncContext(run_id, prepared, tables, self.client, self.target_path, self.stop, observer)
-        return SyncRun(sync, options).run()
+        return run_sync(sync, options)
 
     def log(self, run_id: str, result: SyncResult) -> SyncResult:
         """Adds a result to the run log, without secrets, and returns it so."""
@@ -156,7 +148,6 @@ class Context:
             DbtPendoError: If it may not.
         """
         self.log_calls_of(spec)
-        refuse_unsupported(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
         require_moment(spec, source)
         if not ask_pendo:
@@ -174,15 +165,7 @@ class Context:
             prepared: The sync.
             is_taken_over: Whether it may be a segment that another sync fills.
         """
-        if prepared.spec.segment is None:
-            return None
-        segment = Segment(self.client, prepared.spec, self.stop, self.tables(prepared))
-        segment.find(is_taken_over)
-        return segment
-
-    def plan_options(self, options: Options) -> PlanOptions:
-        """Returns how a plan compares."""
-        return plan_options(options, self.settings.max_attempts, self.settings.missing_retry)
+        return find_segment(self.client, prepared.spec, self.stop, self.tables(prepared), is_taken_over)
 
     def tables(self, prepared: Prepared) -> SyncTables:
         """Returns the tables of a sync."""

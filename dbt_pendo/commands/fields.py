@@ -7,8 +7,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dbt_pendo.commands.context import Context, SyncFinding
-from dbt_pendo.delivery.fields import GROUPS, MatchedField, agent_warnings, allow_creation, match, unusable
-from dbt_pendo.delivery.prepare import create_missing, find_source
+from dbt_pendo.delivery.fields import (
+    GROUPS,
+    MatchedField,
+    agent_warnings,
+    allow_creation,
+    create_missing,
+    match,
+    unusable,
+)
+from dbt_pendo.delivery.prepare import find_source
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Group, Model, Object, SyncSpec

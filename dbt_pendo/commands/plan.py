@@ -10,10 +10,9 @@ from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.prepare import refuse_unsupported
 from dbt_pendo.delivery.sync import Options, another_destination, blocked_by
 from dbt_pendo.delivery.writers import preview_requests
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.render import render
@@ -57,7 +56,7 @@ def check_syncs(context: Context) -> Iterator[Checked]:
     def check(model: Model, spec: SyncSpec) -> Checked:
         prepared = context.prepare(model, spec, may_create=False)
         context.find_segment(prepared)
-        counts = count_events(prepared, context.tables(prepared), context.plan_options(Options()))
+        counts = count_events(prepared, context.tables(prepared), Options().to_plan(context.settings))
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
         warnings = [*_mapping_warnings(spec), *count_warnings(counts)]
@@ -68,12 +67,7 @@ def check_syncs(context: Context) -> Iterator[Checked]:
 
 def check_offline(selected: Selected) -> Iterator[Checked]:
     """Checks mappings by themselves; that they could be parsed is most of it."""
-    for _, spec in selected.syncs:
-        try:
-            refuse_unsupported(spec)
-            yield _checked(spec)
-        except ConfigError as error:
-            yield _checked(spec, error)
+    return (_checked(spec) for _, spec in selected.syncs)
 
 
 def plan_syncs(context: Context, options: Options, show: int) -> Iterator[SyncPlan]:
@@ -104,7 +98,7 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     segment = context.find_segment(prepared) if has_key else None
     if segment is not None and not segment.known:
         options = replace(options, full_refresh=True)
-    compared = context.plan_options(options)
+    compared = options.to_plan(context.settings)
     planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
     counts = count_events(prepared, tables, compared)
     warnings = [*property_name_warnings(spec), *count_warnings(counts)]

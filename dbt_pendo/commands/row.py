@@ -19,7 +19,7 @@ from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.convert import WRITABLE
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.warehouse.runs import Entry
+from dbt_pendo.warehouse.runs import LedgerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RowHistory:
     spec: SyncSpec
     key: str
     # The latest first.
-    entries: Sequence[Entry]
+    entries: Sequence[LedgerEntry]
     # The latest run kept here that sent it, empty for none, and its calls that carried it.
     run_id: str
     calls: Sequence[LoggedCall]
@@ -59,7 +59,7 @@ class RowHistory:
             "sync": self.spec.name,
             "object": self.spec.object,
             "key": self.key,
-            "ledger": list(map(asdict, self.entries)),
+            "ledger": [{name: value for name, value in asdict(one).items() if name != "key"} for one in self.entries],
             "rows": self.rows,
             "values": list(map(asdict, self.values)),
             "is_held": self.is_held,

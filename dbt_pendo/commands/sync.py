@@ -11,10 +11,11 @@ from dbt_pendo.alerts.post import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_before_start
+from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_result
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.wording import visible
 
@@ -71,7 +72,7 @@ def _prepare(context: Context, model: Model, spec: SyncSpec) -> Prepared | SyncR
     try:
         return context.prepare(model, spec, may_create=True)
     except DbtPendoError as error:
-        return failed_before_start(spec, error)
+        return replace(failed_result(spec, error), misconfigured=isinstance(error, ConfigError | KeyRefusedError))
 
 
 def _skipped(spec: SyncSpec, reason: str) -> SyncResult:

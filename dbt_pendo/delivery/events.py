@@ -14,9 +14,17 @@ from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Va
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import ModelTable, PlanOptions
+from dbt_pendo.wording import number
 
 MOST_EVENT_NAMES = 5_000
-LONGEST_PROPERTY_NAME = 32
+TOO_LARGE = "Pendo answers 200 and shows that they are too large"
+# What is wrong with the name of a property that Pendo accepts over HTTP and cannot show (pendo-api.md 4).
+NAME_FAULTS = (
+    (re.compile(".{33,}", re.DOTALL), "has more than 32 characters"),
+    (re.compile(".*[^A-Za-z0-9_].*", re.DOTALL), "has more than letters, digits and underscores"),
+    (re.compile("[0-9].*"), "starts with a digit"),
+    (re.compile("__.*__"), "stands between double underscores"),
+)
 # The bytes of `"2026-01-02T03:04:05.999+00:00"`.
 _TIME_BYTES = 31
 _QUOTES = 2
@@ -37,11 +45,8 @@ def require_moment(spec: SyncSpec, source: ModelTable) -> None:
     name = spec.event.timestamp.name
     column = source.columns[spec.columns.index(name)]
     if not column.is_moment:
-        raise ConfigError(
-            f"{spec.file}: {spec.name}: `max_age` needs a date or timestamp, but column {name} is "
-            f"{column.dtype.lower()}.",
-            "Cast the column in the model, or remove `max_age`.",
-        )
+        fault = f"`max_age` needs a date or timestamp, but column {name} is {column.dtype.lower()}."
+        raise ConfigError(f"{spec.file}: {spec.name}: {fault}", "Cast the column in the model, or remove `max_age`.")
 
 
 def count_events(prepared: Prepared, tables: SyncTables, options: PlanOptions | None = None) -> EventCounts:
@@ -88,54 +93,24 @@ def _constant_bytes(source: Value, mapping: Field) -> int | None:
 
 
 def property_name_warnings(spec: SyncSpec) -> list[str]:
-    """Returns warnings about event properties that Pendo accepts over HTTP and cannot show (pendo-api.md 4)."""
+    """Returns warnings about event properties whose names Pendo cannot show."""
     return [
         f"Pendo accepts the event property `{mapping.name}` but cannot show it: its name {fault}"
         for mapping in (spec.event.properties if spec.event else ())
-        if (fault := _fault(mapping.name))
+        if (fault := next((fault for pattern, fault in NAME_FAULTS if pattern.fullmatch(mapping.name)), None))
     ]
 
 
 def count_warnings(counts: EventCounts) -> list[str]:
     """Returns warnings about events that Pendo would accept and then drop or hide."""
-    warnings = []
-    if counts.late:
-        warnings.append(
-            f"{_events(counts.late, 'is', 'are')} older than 7 days: Pendo answers 200 and drops "
-            f"{_them(counts.late)}; `max_age: 7 days` leaves {_them(counts.late)} out"
-        )
-    if counts.future:
-        warnings.append(
-            f"{_events(counts.future, 'lies', 'lie')} in the future: what Pendo makes of {_them(counts.future)} is "
-            "not documented"
-        )
-    if counts.oversized:
-        warnings.append(
-            f"{_events(counts.oversized, 'has', 'have')} properties of more than about {LARGEST_PROPERTIES} bytes: "
-            "Pendo answers 200 and shows that they are too large"
-        )
+    concerns = (
+        (counts.late, "older than 7 days: Pendo answers 200 and drops such events; `max_age: 7 days` leaves them out"),
+        (counts.future, "in the future: what Pendo does with such events is not documented"),
+        (counts.oversized, f"with properties of more than about {LARGEST_PROPERTIES} bytes: {TOO_LARGE}"),
+    )
+    warnings = [f"{number(count, 'event')} {concern}" for count, concern in concerns if count]
     if counts.names > MOST_EVENT_NAMES:
         warnings.append(
             f"the model has {counts.names:,} event names: Pendo answers 200 and keeps {MOST_EVENT_NAMES:,} an app"
         )
     return warnings
-
-
-def _events(count: int, one: str, many: str) -> str:
-    return f"{count:,} {f'event {one}' if count == 1 else f'events {many}'}"
-
-
-def _them(count: int) -> str:
-    return "it" if count == 1 else "them"
-
-
-def _fault(name: str) -> str:
-    if len(name) > LONGEST_PROPERTY_NAME:
-        return f"has {len(name)} characters, at most {LONGEST_PROPERTY_NAME} work"
-    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-        return "has more than letters, digits and underscores"
-    if name[0].isdigit():
-        return "starts with a digit"
-    if re.fullmatch(r"__.*__", name):
-        return "stands between double underscores"
-    return ""

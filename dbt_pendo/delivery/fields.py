@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.objects import FIELD_NAME_RULE, field_name_spelling, is_field_name
-from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, SyncSpec
-from dbt_pendo.pendo.metadata import CREATABLE_TYPES, Schema, SchemaField
+from dbt_pendo.mapping.objects import FIELD_NAME_RULE, OBJECTS, field_name_spelling, is_field_name
+from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
+from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
+from dbt_pendo.pendo.metadata import (
+    CREATABLE_TYPES,
+    FieldsRefusedError,
+    Schema,
+    SchemaField,
+    create_fields,
+    read_schema,
+    verify_key,
+)
+from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.records.render import PendoField
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import INTEGRATION_KEY
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.wording import did_you_mean
 
@@ -52,6 +65,71 @@ _ADVICE: Mapping[FieldState, str] = {
 }
 
 
+class PendoFacts:
+    """What Pendo says of keys and fields, asked once in a run.
+
+    A key that Pendo refuses, or does not answer for, is not asked about again: other syncs need not wait through all
+    retries.
+    """
+
+    def __init__(self, client: PendoClient) -> None:
+        self.client = client
+        self._schemas: dict[Object, Schema] = {}
+        # Whether a key or secret may write, or why it cannot be used.
+        self._keys: dict[Secret, bool | PendoError] = {}
+
+    def require_key(self, writes: bool = True) -> None:
+        """Makes sure that the integration key is good, and may write if it has to.
+
+        Raises:
+            ConfigError: If it is not set, or read-only where that does not do.
+            KeyRefusedError: If Pendo does not know it.
+        """
+        key = self.client.settings.require_integration_key()
+        if not self._ask(key, verify_key) and writes:
+            raise ConfigError(
+                "The integration key may only read.",
+                f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
+            )
+
+    def require_track_secret(self, app: str | None) -> None:
+        """Makes sure that Pendo knows the Track Event shared secret of an app.
+
+        Raises:
+            ConfigError: If it is not set.
+            KeyRefusedError: If Pendo does not know it.
+        """
+        secrets = self.client.settings.track_secrets.values()
+        try:
+            self._ask(self.client.settings.require_track_secret(app), partial(verify_secret, app=app))
+        except UnavailableError as error:
+            # It will not answer for another app's secret either.
+            self._keys |= dict.fromkeys(secrets, error)
+            raise
+
+    def schema(self, object_: Object) -> Schema:
+        """Returns the fields of a kind of object."""
+        if object_ not in self._schemas:
+            self._schemas[object_] = read_schema(self.client, object_)
+        return self._schemas[object_]
+
+    def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
+        """Creates fields, and forgets the schema that did not have them."""
+        self._schemas.pop(object_, None)
+        create_fields(self.client, object_, group, types)
+
+    def _ask(self, key: Secret, verify: Callable[[PendoClient], bool]) -> bool:
+        if key not in self._keys:
+            try:
+                self._keys[key] = verify(self.client)
+            except PendoError as error:
+                self._keys[key] = error
+        found = self._keys[key]
+        if isinstance(found, PendoError):
+            raise found
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class MatchedField:
     """A mapped field, and what Pendo has for it."""
@@ -76,11 +154,12 @@ class MatchedField:
     @property
     def new_type(self) -> FieldType:
         """The type a new field takes from its mapping, its column or its constant."""
-        kind = self._kind
+        kind = self.kind
         return self.mapping.type or ("string" if kind in (None, "nested", "bytes") else cast(FieldType, kind))
 
     @property
-    def _kind(self) -> str | None:
+    def kind(self) -> str | None:
+        """The kind of its values; None for text and unknown."""
         if self.dtype is not None:
             return kind_of(self.dtype)
         constant = None if isinstance(self.mapping.source, Column) else self.mapping.source.value
@@ -88,20 +167,11 @@ class MatchedField:
 
     def misfit(self, type_: FieldType | None) -> str:
         """Says why the column can never become a field of a type; empty when it can, in one row or another."""
-        if not isinstance(self.mapping.source, Column) or self.dtype is None or type_ is None:
+        mapping = self.mapping
+        if not isinstance(mapping.source, Column) or type_ not in _UNFIT.get(self.kind, ()):
             return ""
-        if type_ not in _UNFIT.get(self._kind, ()):
-            return ""
-        return (
-            f"column {self.mapping.source.name} is {self.dtype.lower()}, which the {type_} field {self.mapping.name} "
-            "cannot hold."
-        )
-
-    def loss(self) -> str:
-        """Says which rows of a column that fits will be invalid all the same; empty when none has to be."""
-        if self._kind == "float" and self.field.type == "integer":
-            return f"Pendo's field {self.mapping.name} is of whole numbers: a row with decimals is invalid."
-        return ""
+        dtype = (self.dtype or "").lower()
+        return f"column {mapping.source.name} is {dtype}, which the {type_} field {mapping.name} cannot hold."
 
 
 def agent_warnings(spec: SyncSpec) -> tuple[str, ...]:
@@ -134,14 +204,70 @@ def match(spec: SyncSpec, source: ModelTable, schema: Schema) -> tuple[MatchedFi
     return tuple(matched)
 
 
+def offline_fields(spec: SyncSpec) -> tuple[PendoField, ...]:
+    """Returns the mapped fields as the user named them, for plans made without asking Pendo."""
+    return tuple(PendoField(mapping.name, mapping.type) for mapping in spec.fields)
+
+
+def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_create: bool) -> tuple[PendoField, ...]:
+    """Finds each mapped field in Pendo's schema, and creates those that ``create_fields`` allows.
+
+    Args:
+        pendo: Pendo.
+        spec: The sync.
+        source: The model's columns, whose types new fields take.
+        may_create: Whether missing fields are created now; else they are taken for created.
+
+    Raises:
+        ConfigError: If a field is not there, or cannot hold what the column has.
+    """
+    if not OBJECTS[spec.object].has_fields:
+        return ()
+    matched = match(spec, source, pendo.schema(spec.object))
+    if spec.create_fields:
+        matched = allow_creation(matched)
+    # Before anything is created: a sync that cannot run anyway leaves nothing behind.
+    error = unusable(spec, matched)
+    if may_create and error is None:
+        matched = create_missing(pendo, spec, source, matched)
+        error = unusable(spec, matched)
+    if error is not None:
+        raise error
+    return tuple(one.field for one in matched)
+
+
+def create_missing(
+    pendo: PendoFacts, spec: SyncSpec, source: ModelTable, matched: tuple[MatchedField, ...]
+) -> tuple[MatchedField, ...]:
+    """Creates the fields that may be, and returns all of the sync under the keys that Pendo gave them.
+
+    Raises:
+        FieldsRefusedError: If Pendo refuses to.
+    """
+    now = matched
+    for group in GROUPS:
+        types = _new_types(matched, "to create", group)
+        while types:
+            refusal = None
+            try:
+                pendo.create_fields(spec.object, group, types)
+            except FieldsRefusedError as error:
+                refusal = error
+            now = tuple(map(_created, matched, match(spec, source, pendo.schema(spec.object))))
+            if refusal is None:
+                break
+            # One that exists by now, made by somebody else or by an attempt whose answer was lost, may have spoiled
+            # the call for all.
+            lacking = _new_types(now, "missing", group)
+            if lacking.keys() >= types.keys():
+                raise refusal
+            types = {name: type_ for name, type_ in types.items() if name in lacking}
+    return now
+
+
 def allow_creation(matched: Iterable[MatchedField]) -> tuple[MatchedField, ...]:
     """Takes the fields that Pendo lacks for such as may be created, or says why one cannot be."""
     return tuple(_creatable(one) if one.state == "missing" else one for one in matched)
-
-
-def after_creation(before: Sequence[MatchedField], now: Sequence[MatchedField]) -> tuple[MatchedField, ...]:
-    """Compares the fields as they are with what was to be created: Pendo's 200 proves nothing."""
-    return tuple(_created(wanted, one) for wanted, one in zip(before, now, strict=True))
 
 
 def unusable(spec: SyncSpec, matched: Iterable[MatchedField]) -> ConfigError | None:
@@ -166,6 +292,10 @@ def short_dtype(dtype: str) -> str:
     return " ".join(dtype.lower().replace("character varying", "varchar").split())
 
 
+def _new_types(matched: Iterable[MatchedField], state: FieldState, group: Group) -> dict[str, FieldType]:
+    return {one.mapping.name: one.new_type for one in matched if one.state == state and one.mapping.group == group}
+
+
 def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema) -> MatchedField:
     candidates = schema.candidates(mapping.group, mapping.name)
     if not candidates:
@@ -179,7 +309,9 @@ def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema
     one = MatchedField(mapping, dtype, candidates[0], "ok")
     if misfit := one.misfit(one.field.type):
         return replace(one, state="mismatch", note=misfit)
-    return replace(one, note=one.loss())
+    if one.kind == "float" and one.field.type == "integer":
+        return replace(one, note=f"Pendo's field {mapping.name} is of whole numbers: a row with decimals is invalid.")
+    return one
 
 
 def _creatable(one: MatchedField) -> MatchedField:
@@ -191,12 +323,13 @@ def _creatable(one: MatchedField) -> MatchedField:
         return replace(one, note=f"{one.note} Pendo's API creates no {type_} fields.")
     if misfit := one.misfit(type_):
         return replace(one, state="mismatch", note=misfit)
-    # To create it is what was asked for, and may be a slip all the same.
+    # The user asked for it, and may still have misspelt the name.
     note = f"`{name}` is a new {one.mapping.group} field.{one.meant}" if one.meant else ""
     return replace(one, state="to create", note=note)
 
 
 def _created(wanted: MatchedField, one: MatchedField) -> MatchedField:
+    """Returns a field as it is now, beside what it was before the creation: Pendo's 200 proves nothing."""
     if wanted.state != "to create":
         # Why it could not be created is more than that it is missing.
         return wanted if one.state == "missing" else one
@@ -209,11 +342,9 @@ def _created(wanted: MatchedField, one: MatchedField) -> MatchedField:
 def _meant(mapping: Field, schema: Schema) -> str:
     """Points at the field that was likely meant: in another group, or of a name much like it."""
     elsewhere = [group for group in schema.groups if group != mapping.group and schema.find(group, mapping.name)]
-    for group in GROUPS:
-        if group in elsewhere:
-            return f" There is one in the group `{group}`."
     if elsewhere:
-        return f" There is one in the group `{elsewhere[0]}`, which no sync can write."
+        group = min(elsewhere, key=lambda group: group not in GROUPS)
+        return f" There is one in the group `{group}`{'' if group in GROUPS else ', which no sync can write'}."
     fields = schema.groups.get(mapping.group, {}).values()
     # Of two that are alike the key is the safer one.
     advice = did_you_mean(mapping.name, [spelling for one in fields for spelling in (one.display_name, one.key)])

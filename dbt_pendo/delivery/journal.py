@@ -77,17 +77,11 @@ class Journal:
 
     def close(self, keep: bool) -> None:
         """Ends the journal, and removes it unless something in it still has to be committed."""
-        with self._readable_errors():
-            is_ours = self._is_in_place()
-            self._file.close()
+        with self._readable_errors(), self._file, contextlib.suppress(FileNotFoundError):
+            # Another run may have put its own in place of it.
+            is_ours = os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
             if is_ours and not keep:
-                self._path.unlink(missing_ok=True)
-
-    def _is_in_place(self) -> bool:
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
-        except FileNotFoundError:
-            return False
+                self._path.unlink()
 
     def _write(self, line: Mapping[str, Any]) -> None:
         rest = orjson.dumps(line) + b"\n"
@@ -107,7 +101,7 @@ class Journal:
 
 
 def journal_path(target_path: Path, sync: str, warehouse: str) -> Path:
-    """Returns where the journal of a sync lies.
+    """Returns the path of a sync's journal.
 
     Args:
         target_path: dbt's target folder.
@@ -124,16 +118,16 @@ def read_remains(path: Path) -> Remains | None:
         head, *lines = path.read_bytes().split(b"\n")
         start = orjson.loads(head)
         run_id, destination = start["run_id"], start.get("destination")
+        if not (isinstance(run_id, str) and isinstance(destination, str | None)):
+            raise ValueError((run_id, destination))
     except (OSError, *_DAMAGE):
-        return None
-    if not isinstance(run_id, str):
         return None
     pages: dict[int, tuple[Span, dict[Position, Outcome]]] = {}
     for line in lines:
         # The last line may be cut off: its request counts as in flight. So does that of a damaged line.
         with contextlib.suppress(*_DAMAGE):
             _take(orjson.loads(line), pages)
-    return Remains(run_id, destination if isinstance(destination, str) else None, tuple(pages.values()))
+    return Remains(run_id, destination, tuple(pages.values()))
 
 
 def _take(line: Any, pages: dict[int, tuple[Span, dict[Position, Outcome]]]) -> None:

@@ -6,44 +6,21 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
 
 from dbt_pendo.delivery.journal import Journal
 from dbt_pendo.delivery.prepare import SyncContext
+from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.send import Outcomes, Sender, Settled
-from dbt_pendo.delivery.writers import Writer, Writers, cut_batches
+from dbt_pendo.delivery.writers import Writer, cut_batches, make_writers
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import render
-from dbt_pendo.warehouse.lock import RENEW_EVERY
 from dbt_pendo.warehouse.pages import Bucket, Row, Span, cut_pages, positions_to_write
-
-
-@dataclass(slots=True)
-class _Delivery:
-    """A page whose batches are on their way."""
-
-    # In the journal.
-    number: int
-    page: Page
-    # The outcomes other than merely delivered, by row.
-    exceptions: Outcomes
-    # The rows whose outcome is known, in the parts in which it became known.
-    settled: list[Sequence[Position]]
-    sent: list[tuple[Batch, Future[None]]] = field(default_factory=list)
-
-    def outcomes(self) -> Outcomes:
-        """Returns the outcome of each row that was not merely delivered; a row that nobody settled was not sent."""
-        positions = self.page.positions
-        if sum(map(len, self.settled)) == len(positions):
-            return self.exceptions
-        settled = set(itertools.chain(*self.settled))
-        return self.exceptions | {position: UNSENT for position in positions if position not in settled}
 
 
 class Pages:
@@ -53,51 +30,49 @@ class Pages:
         failure: Why the sync has to stop; None while it need not.
     """
 
-    def __init__(self, context: SyncContext, reader: PageReader, decide: Decide | None = None) -> None:
+    def __init__(self, context: SyncContext, reader: PageReader) -> None:
         self._context = context
         self._reader = reader
-        self._decide = decide
-        self._sender = Sender(context.stop.check, context.settings.max_error_share)
+        settings = context.client.settings
+        self._sender = Sender(context.stop.check, settings.max_error_share)
+        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo")
+        self._journal = Journal(context.journal_path, context.run_id, context.spec.destination)
         self._settling = threading.Lock()
         self.failure: DbtPendoError | None = None
 
     def deliver(self, spans: Sequence[Span]) -> None:
         """Reads, sends and commits pages; what stops it is the ``failure``, and what was delivered is committed."""
-        context = self._context
-        pool = ThreadPoolExecutor(context.settings.concurrency, thread_name_prefix="dbt-pendo")
-        journal = Journal(context.journal_path, context.run_id, context.spec.destination)
         committed = False
         try:
-            under_way: _Delivery | None = None
+            under_way: Page | None = None
             for number, span in enumerate(spans):
                 try:
-                    delivery = self._send_page(pool, journal, number, span)
+                    page = self._send_page(number, span)
                 except DbtPendoError as error:
                     # The page before may still be committed.
                     self._fail(error)
                     break
                 if under_way is not None:
-                    self._finish_page(journal, under_way)
-                under_way = delivery
+                    self._finish_page(under_way)
+                under_way = page
                 if self.failure is not None:
                     break
             if under_way is not None:
-                self._finish_page(journal, under_way)
+                self._finish_page(under_way)
             committed = True
         finally:
-            pool.shutdown(cancel_futures=True)
-            journal.close(keep=not committed)
+            self._pool.shutdown(cancel_futures=True)
+            self._journal.close(keep=not committed)
 
-    def _send_page(self, pool: ThreadPoolExecutor, journal: Journal, number: int, span: Span) -> _Delivery:
+    def _send_page(self, number: int, span: Span) -> Page:
         """Reads a page and hands its batches to the threads."""
-        page = self._reader.read(span, self._decide)
-        exceptions = {position: outcome for position, outcome in page.decided.items() if outcome is not DELIVERED}
-        delivery = _Delivery(number, page, exceptions, [list(page.decided)])
-        journal.begin_page(number, span)
-        settled = partial(self._settle, journal, delivery)
+        page = self._reader.read(span)
+        page.number = number
+        self._journal.begin_page(number, span)
+        settled = partial(self._settle, page)
         for writers, batch in page.batches:
-            delivery.sent.append((batch, pool.submit(self._send_batch, writers, batch, settled)))
-        return delivery
+            page.sent.append((batch, self._pool.submit(self._send_batch, writers, batch, settled)))
+        return page
 
     def _send_batch(self, writers: Sequence[Writer], batch: Batch, settled: Settled) -> None:
         """Sends a batch, unless the sync has failed: then nothing is begun any more."""
@@ -113,40 +88,28 @@ class Pages:
         with self._settling:
             self.failure = self.failure or error
 
-    def _settle(
-        self,
-        journal: Journal,
-        delivery: _Delivery,
-        positions: Sequence[Position],
-        exceptions: Mapping[Position, Outcome],
-    ) -> None:
+    def _settle(self, page: Page, positions: Sequence[Position], exceptions: Mapping[Position, Outcome]) -> None:
         """Takes the outcomes of some rows from a sending thread, before it sends anything else."""
         with self._settling:
-            delivery.settled.append(positions)
-            delivery.exceptions |= exceptions
+            page.settled.append(positions)
+            page.exceptions |= exceptions
         # Last, for it may fail: the page is committed even so.
-        journal.note(delivery.number, positions, exceptions)
+        self._journal.note(page.number, positions, exceptions)
 
-    def _finish_page(self, journal: Journal, delivery: _Delivery) -> None:
+    def _finish_page(self, page: Page) -> None:
         """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
-        context, page = self._context, delivery.page
-        for batch, sending in delivery.sent:
-            while wait((sending,), timeout=RENEW_EVERY).not_done:
-                self._keep_lock()
-            self._keep_lock()
+        context = self._context
+        for batch, sending in page.sent:
+            try:
+                context.tables.lock.wait_for(sending)
+            except DbtPendoError as error:
+                self._fail(error)
             sending.result()
             context.observer.sync_progressed(context.spec, len(batch))
-        outcomes = delivery.outcomes()
+        outcomes = page.outcomes()
         context.tables.commit(context.run_id, page.span, page.positions, outcomes)
-        journal.end_page(delivery.number)
+        self._journal.end_page(page.number)
         context.counts.count(len(page.positions), outcomes, page.named())
-
-    def _keep_lock(self) -> None:
-        """Gives a sign of life; a lock that is lost is a failure."""
-        try:
-            self._context.lock.renew()
-        except DbtPendoError as error:
-            self._fail(error)
 
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
@@ -159,14 +122,9 @@ PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
 
 
-# Returns the outcome of a row by its key, if no request is to be made for it: DELIVERED of a member that a segment was
-# replaced with.
-Decide: TypeAlias = Callable[[str], Outcome | None]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
-    """The rows of a span, ready to be sent."""
+    """The rows of a span, ready to be sent or on their way."""
 
     span: Span
     positions: Sequence[Position]
@@ -174,8 +132,20 @@ class Page:
     batches: Sequence[tuple[Sequence[Writer], Batch]]
     # The rows as they were read; none when the warehouse wrote their bodies.
     rows: Sequence[Row] = ()
-    # The outcome of each row that is in no batch.
-    decided: Mapping[Position, Outcome] = field(default_factory=dict)
+    # The rows whose outcome is known, a part for each answer.
+    settled: list[Sequence[Position]] = field(default_factory=list)
+    # The outcomes other than merely delivered, by row.
+    exceptions: Outcomes = field(default_factory=dict)
+    sent: list[tuple[Batch, Future[None]]] = field(default_factory=list)
+    # In the journal.
+    number: int = 0
+
+    def outcomes(self) -> Outcomes:
+        """Returns the outcome of each row that was not merely delivered; a row that nobody settled was not sent."""
+        if sum(map(len, self.settled)) == len(self.positions):
+            return self.exceptions
+        settled = set(itertools.chain(*self.settled))
+        return self.exceptions | {position: UNSENT for position in self.positions if position not in settled}
 
     def named(self) -> Iterator[tuple[Position, str, str]]:
         """Yields the position, the change and the key of each row."""
@@ -191,15 +161,20 @@ class PageReader:
     Args:
         context: The sync.
         buckets: What the change set holds, as far as it is to be delivered.
-        writers: The writers of the batches.
+        segment: The segment of a ``segment`` sync.
+
+    Attributes:
+        decide: Returns the outcome of a row by its key, if no request is to be made for it; None decides no row.
     """
 
-    def __init__(self, context: SyncContext, buckets: Sequence[Bucket], writers: Writers) -> None:
+    decide: Callable[[str], Outcome | None] | None = None
+
+    def __init__(self, context: SyncContext, buckets: Sequence[Bucket], segment: Segment | None) -> None:
         self._spec = context.spec
         self._tables = context.tables
         self._fields = context.prepared.fields
         self._buckets = buckets
-        self._writers = writers
+        self._writers = make_writers(context.client, self._spec, context.stop, segment)
         self._layouts = body_layouts(self._spec, self._fields)
         self._is_written = bool(self._layouts) and self._tables.writes_bodies(self._layouts)
 
@@ -210,19 +185,20 @@ class PageReader:
             rows *= WRITTEN_ROWS
         return list(cut_pages(self._buckets, min(rows, max(PAGE_BYTES // self._row_width(), 1))))
 
-    def read(self, span: Span, decide: Decide | None = None) -> Page:
+    def read(self, span: Span) -> Page:
         """Reads a page; rows that are decided are in no batch."""
-        if decide is None and (page := self._read_written(span)) is not None:
+        if self.decide is None and (page := self._read_written(span)) is not None:
             return page
-        rows = self._tables.read_page(span)
+        rows = left = self._tables.read_page(span)
         decided: Outcomes = {}
-        left = rows
-        if decide is not None:
-            decided = {(row[0], row[1]): outcome for row in rows if (outcome := decide(row[3])) is not None}
-            left = [row for row in rows if (row[0], row[1]) not in decided]
+        if self.decide is not None:
+            decided = {row[:2]: outcome for row in rows if (outcome := self.decide(row[3])) is not None}
+            left = [row for row in rows if row[:2] not in decided]
         rendered = render(self._spec, left, self._fields)
+        decided |= rendered.unsendable
+        exceptions = {position: outcome for position, outcome in decided.items() if outcome is not DELIVERED}
         batches = list(cut_batches(self._writers, rendered, self._spec.batch_size))
-        return Page(span, [(row[0], row[1]) for row in rows], batches, rows, decided | rendered.unsendable)
+        return Page(span, [row[:2] for row in rows], batches, rows, [list(decided)], exceptions)
 
     def _read_written(self, span: Span) -> Page | None:
         """Reads a page as bodies that the warehouse writes; None where it cannot write all of them."""

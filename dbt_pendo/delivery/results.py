@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,10 +13,10 @@ import orjson
 
 from dbt_pendo import __version__
 from dbt_pendo.delivery.signals import InterruptedRunError
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
-from dbt_pendo.pendo.client import KeyRefusedError, Traffic
+from dbt_pendo.pendo.client import Traffic
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets
 from dbt_pendo.warehouse.lock import LockedError
@@ -25,6 +25,8 @@ from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import visible
 
 RESULTS_FILE = "pendo_results.json"
+# How the entry of a sync begins.
+ENTRY = ("sync", "unique_id", "object", "status", "message", "planned", "delivered", "missing", "rejected")
 SyncStatus = Literal["success", "partial", "error", "skipped", "blocked", "interrupted"]
 
 
@@ -42,12 +44,6 @@ class Note:
     # How many rows it is about, and the key of one of them.
     rows: int = 0
     example: str | None = None
-
-
-def error_notes(error: DbtPendoError) -> tuple[Note, ...]:
-    """Returns an error as notes, one a line."""
-    lines = error.message.split("\n")
-    return (*(Note("error", line) for line in lines), *([Note("hint", error.hint)] if error.hint else []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +83,8 @@ class SyncResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
-        return {
-            "sync": self.sync,
-            "unique_id": self.unique_id,
-            "object": self.object,
-            "status": self.status,
-            "message": self.message,
-            "planned": asdict(self.planned),
-            "delivered": self.delivered,
-            "missing": self.missing,
-            "rejected": self.rejected,
-            **asdict(self.traffic),
-            "duration": round(self.duration, 3),
-        }
+        entry = {name: getattr(self, name) for name in ENTRY}
+        return {**entry, "planned": asdict(self.planned), **asdict(self.traffic), "duration": round(self.duration, 3)}
 
     def to_row(self, run_id: str) -> dict[str, Any]:
         """Returns the sync's row in ``pendo_runs``."""
@@ -134,11 +119,8 @@ class RunResults:
         """
         if self.results and all(result.misconfigured for result in self.results):
             return 2
-        if any(result.status in ("partial", "error", "blocked", "interrupted") for result in self.results):
-            return 1
-        if self.unwritten is not None:
-            return 1
-        return 1 if warn_error and self.has_warnings else 0
+        failed = any(result.status in ("partial", "error", "blocked", "interrupted") for result in self.results)
+        return int(failed or self.unwritten is not None or (warn_error and self.has_warnings))
 
     @property
     def has_warnings(self) -> bool:
@@ -173,35 +155,27 @@ class RunResults:
             target_path.mkdir(parents=True, exist_ok=True)
             replace_private(path, orjson.dumps(self.to_dict(), option=orjson.OPT_INDENT_2))
         except OSError as error:
-            sent = sum(result.delivered + result.missing + result.rejected for result in self.results)
-            kept = f"What became of the rows of this run is in the ledger: `dbt-pendo show {self.run_id}` tells it."
-            raise DbtPendoError(
-                f"{path} cannot be written: {error.strerror}.", kept if sent else "No row was sent."
-            ) from None
+            hint = "No row was sent."
+            if any(result.delivered or result.missing or result.rejected for result in self.results):
+                hint = f"The ledger has what happened to the rows: `dbt-pendo show {self.run_id}` shows it."
+            raise DbtPendoError(f"{path} cannot be written: {error.strerror}.", hint) from None
 
 
-def status_of(error: DbtPendoError) -> SyncStatus:
-    """Returns how a sync ended that an error has ended."""
-    if isinstance(error, InterruptedRunError):
-        return "interrupted"
-    return "blocked" if isinstance(error, LockedError) else "error"
-
-
-def failed_before_start(spec: SyncSpec, error: DbtPendoError) -> SyncResult:
-    """Returns the result of a sync that never got to send a row."""
-    notes, misconfigured = error_notes(error), isinstance(error, ConfigError | KeyRefusedError)
-    return SyncResult(spec.name, spec.unique_id, spec.object, status_of(error), notes, misconfigured=misconfigured)
+def failed_result(spec: SyncSpec, error: DbtPendoError) -> SyncResult:
+    """Returns the result of a sync that an error ended, with a note for each line of the error."""
+    status: SyncStatus = "error"
+    if isinstance(error, InterruptedRunError | LockedError):
+        status = "blocked" if isinstance(error, LockedError) else "interrupted"
+    notes = [Note("error", line) for line in error.message.split("\n")]
+    if error.hint:
+        notes.append(Note("hint", error.hint))
+    return SyncResult(spec.name, spec.unique_id, spec.object, status, tuple(notes))
 
 
 def outcome_counts(result: SyncResult | LoggedSync) -> dict[str, int]:
     """Returns the rows of a sync, now or in a past run, by what happened to them."""
-    return {
-        "delivered": result.delivered,
-        "missing": result.missing,
-        "rejected": result.rejected,
-        "invalid": result.planned.invalid,
-        "held": result.planned.held,
-    }
+    sent = {"delivered": result.delivered, "missing": result.missing, "rejected": result.rejected}
+    return {**sent, "invalid": result.planned.invalid, "held": result.planned.held}
 
 
 class Observer(Protocol):
@@ -220,6 +194,7 @@ class Observer(Protocol):
         """A sync ended, one way or another."""
 
 
+FAILURES: Sequence[NoteKind] = ("rejected", "invalid", "missing")
 REASONS_SHOWN = 3
 # Pendo's messages may name the row, and then there are as many as rejected rows.
 REASONS_KEPT = 1_000
@@ -230,17 +205,15 @@ class Counts:
 
     Attributes:
         planned: Rows by kind; a row found invalid while it was rendered moves over to the invalid ones.
+        rows: Rows by outcome.
     """
 
     def __init__(self) -> None:
         self.planned = Planned()
-        self._counts: Counter[str] = Counter()
-        self._reasons: Counter[tuple[str, str]] = Counter()
+        self.rows: Counter[Status] = Counter()
+        # By status: how many rows have a reason, and the key of one of them.
+        self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
         self._examples: dict[tuple[str, str], str | None] = {}
-
-    def __getitem__(self, status: Status) -> int:
-        """Returns how many rows have an outcome."""
-        return self._counts[status]
 
     def count(
         self, rows: int, exceptions: Mapping[Position, Outcome], named: Iterable[tuple[Position, str, str]]
@@ -253,52 +226,42 @@ class Counts:
             named: The position, change and key of each row; read only if there are exceptions.
         """
         moved: Counter[str] = Counter()
-        self._counts["delivered"] += rows - len(exceptions)
+        self.rows["delivered"] += rows - len(exceptions)
         for position, change, key in named if exceptions else ():
             if (outcome := exceptions.get(position)) is not None:
-                self._counts[outcome.status] += 1
+                self.rows[outcome.status] += 1
                 if outcome.status == "invalid":
                     moved[change] += 1
                 if outcome.detail is not None:
                     self.add_reason(outcome.status, outcome.detail, key, 1)
-        self.planned = replace(
-            self.planned,
-            added=self.planned.added - moved["added"],
-            changed=self.planned.changed - moved["changed"],
-            removed=self.planned.removed - moved["removed"],
-            invalid=self.planned.invalid + moved.total(),
-        )
+        less = {change: -rows for change, rows in moved.items()}
+        self.planned += Planned(**less, invalid=moved.total())
 
     def add_reason(self, status: Status, reason: str, key: str | None, rows: int) -> None:
         """Adds why some rows have an outcome, with the key of one."""
-        if (status, reason) not in self._reasons and len(self._reasons) >= REASONS_KEPT:
+        reasons = self._reasons[status]
+        if reason not in reasons and len(reasons) >= REASONS_KEPT:
             reason = "other reasons"
-        self._reasons[status, reason] += rows
+        reasons[reason] += rows
         self._examples.setdefault((status, reason), key)
 
     def notes(self) -> list[Note]:
         """Returns how often each kind of failure happened and why, with a key; and which deletions are queued."""
         notes = []
-        kinds: tuple[Literal["rejected", "invalid", "missing"], ...] = ("rejected", "invalid", "missing")
-        for status in kinds:
-            of_status = self._reasons_of(status)
-            most = of_status.most_common(REASONS_SHOWN)
+        for status in FAILURES:
+            reasons = self._reasons[status]
+            most = reasons.most_common(REASONS_SHOWN)
             shown = []
             for reason, rows in most:
                 example = self._examples[status, reason]
                 shown.append(f"{reason} ({rows:,}, e.g. {example})" if example else f"{reason} ({rows:,})")
-            if more := len(of_status) - len(most):
+            if more := len(reasons) - len(most):
                 shown.append(f"{more} more reasons")
             if most:
-                rows = of_status.total()
-                text = f"{rows:,} {status}: {', '.join(shown)}"
-                notes.append(Note(status, visible(text), rows, self._examples[status, most[0][0]]))
-        if queued := self._reasons_of("delivered"):
+                text = f"{reasons.total():,} {status}: {', '.join(shown)}"
+                notes.append(Note(status, visible(text), reasons.total(), self._examples[status, most[0][0]]))
+        if queued := self._reasons["delivered"]:
             jobs = ", ".join(reason.removeprefix(QUEUED_DELETION) for reason in list(queued)[:REASONS_SHOWN])
-            rows = queued.total()
-            text = f"{rows:,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})"
-            notes.append(Note("delivered", visible(text), rows))
+            text = f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})"
+            notes.append(Note("delivered", visible(text), queued.total()))
         return notes
-
-    def _reasons_of(self, status: Status) -> Counter[str]:
-        return Counter({reason: rows for (kind, reason), rows in self._reasons.items() if kind == status})

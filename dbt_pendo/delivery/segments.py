@@ -6,10 +6,11 @@ All members are replaced in one request, or the changes are patched page by page
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from dbt_pendo.delivery.prepare import SyncContext
@@ -22,7 +23,6 @@ from dbt_pendo.pendo import segments
 from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.lock import RENEW_EVERY
 from dbt_pendo.warehouse.pages import Planned, Span
 from dbt_pendo.warehouse.segments import NotedSegment
 
@@ -30,8 +30,32 @@ from dbt_pendo.warehouse.segments import NotedSegment
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 # Nobody: a segment is overwritten by at least one visitor (pendo-api.md 5, where Segment's integration names it so).
 NOBODY = "empty-visitor"
+# Text with it is no Unicode, and some drivers return such text (see Sender).
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 T = TypeVar("T")
+
+
+def find_segment(
+    client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables, is_taken_over: bool = False
+) -> Segment | None:
+    """Finds the segment that a sync fills; None for other syncs.
+
+    Args:
+        client: Pendo.
+        spec: The sync.
+        stop: Whether the run has to end.
+        tables: The tables of the sync.
+        is_taken_over: Whether it may be a segment that another sync fills.
+
+    Raises:
+        DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
+    """
+    if spec.segment is None:
+        return None
+    segment = Segment(client, spec, stop, tables)
+    segment.find(is_taken_over)
+    return segment
 
 
 class Segment:
@@ -56,15 +80,8 @@ class Segment:
         self.id: str | None = None
         self.known = False
 
-    def find(self, is_taken_over: bool = False) -> None:
-        """Looks the segment up, by the id of an earlier run or else by its name.
-
-        Args:
-            is_taken_over: Whether it may be one that another sync fills.
-
-        Raises:
-            DbtPendoError: If it was not made by the API, several have its name, or another sync fills it.
-        """
+    def find(self, is_taken_over: bool) -> None:
+        """Looks the segment up, by the id of an earlier run or else by its name."""
         noted = self._notes.latest()
         if noted is not None and segments.segment_exists(self._client, noted.id):
             self.id, self.known = noted.id, noted.known
@@ -95,18 +112,18 @@ class Segment:
         return is_wanted and (self.id is None or limit is None)
 
     def begin(self) -> None:
-        """Notes that the members are in doubt: nobody knows whom a run has added that dies, or gets no answer."""
+        """Notes that the members are in doubt: a run that dies, or gets no answer, may have added any visitor."""
         self._is_begun = True
         if self.id is not None:
             self._notes.note(NotedSegment(self.id, known=False))
 
     def end(self, context: SyncContext, is_known: bool) -> None:
-        """Notes that the ledger tells the members again, if it does and Pendo has answered every write."""
+        """Notes that the ledger has the members again, if it does and Pendo has answered every write."""
         if self.id is not None and self._is_begun and is_known and self._answered:
             # Without the note the next run replaces all members, in one request; so it does where another run has the
             # lock.
             with contextlib.suppress(DbtPendoError):
-                context.lock.confirm()
+                context.tables.lock.confirm()
                 self._notes.note(NotedSegment(self.id, known=True))
 
     def replace(self, context: SyncContext, spans: Sequence[Span]) -> Callable[[str], Outcome | None]:
@@ -119,18 +136,18 @@ class Segment:
             DbtPendoError: If Pendo takes none of them.
         """
         members: list[str] = []
-        unfit: set[str] = set()
+        # Those who are left to the pages.
+        left: set[str] = set()
         removed: str | None = None
         for span in spans:
             for _, _, change, key, *_ in context.tables.read_page(span):
                 if change == "removed":
                     removed = key
-                elif _is_unicode(key):
-                    members.append(key)
+                elif HALF_CHARACTER.search(key):
+                    left.add(key)
                 else:
-                    unfit.add(key)
-            context.lock.renew()
-        left = unfit
+                    members.append(key)
+            context.tables.lock.renew()
         if members:
             is_new = self.id is None
             taken = _wait_for(lambda: self._replace_members(members), context)
@@ -156,7 +173,15 @@ class Segment:
             # Before the write counts as unanswered: one that is not begun leaves no doubt.
             self._stop.check()
             answered, self._answered = self._answered, False
-            answer = self._send_while_busy(request)
+            give_up_at, seconds = time.monotonic() + self._client.settings.retry_time, FIRST_WAIT
+            while segments.is_busy(answer := self._client.send(request)):
+                if time.monotonic() + seconds > give_up_at:
+                    raise UnavailableError(
+                        f"{self._where}: Pendo is still busy with another write of the segment {self._name}.",
+                        "Run the sync again later; what was delivered is kept.",
+                    )
+                self._stop.wait(seconds)
+                seconds = min(1.5 * seconds, LONGEST_WAIT)
             self._answered = answered
         if answer.status == 404:
             raise PendoError(
@@ -252,37 +277,10 @@ class Segment:
             )
         return ours[0] if ours else None
 
-    def _send_while_busy(self, request: Request) -> Answer:
-        give_up_at = time.monotonic() + self._client.settings.retry_time
-        seconds = FIRST_WAIT
-        while True:
-            self._stop.check()
-            answer = self._client.send(request)
-            if not segments.is_busy(answer):
-                return answer
-            if time.monotonic() + seconds > give_up_at:
-                raise UnavailableError(
-                    f"{self._where}: Pendo is still busy with another write of the segment {self._name}.",
-                    "Run the sync again later; what was delivered is kept.",
-                )
-            self._stop.wait(seconds)
-            seconds = min(1.5 * seconds, LONGEST_WAIT)
-
 
 def _wait_for(call: Callable[[], T], context: SyncContext) -> T:
     """Calls Pendo for as long as it takes, and keeps the lock meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
         answer = pool.submit(call)
-        while wait((answer,), timeout=RENEW_EVERY).not_done:
-            context.lock.renew()
-        context.lock.renew()
+        context.tables.lock.wait_for(answer)
         return answer.result()
-
-
-def _is_unicode(text: str) -> bool:
-    # Some drivers return text that is not (see Sender).
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -35,7 +35,7 @@ Write = Callable[[Batch], Judgement]
 
 
 class EverythingRefusedError(DbtPendoError):
-    """Pendo refuses row after row, so that the fault is more likely the mapping's than the rows'."""
+    """Pendo refuses row after row: the mapping is more likely wrong than the rows."""
 
 
 class Sender:
@@ -50,9 +50,9 @@ class Sender:
         self.check = check
         self._max_error_share = max_error_share
         self._lock = threading.Lock()
-        self._taken = 0
-        self._some_unnamed_taken = False
-        self._rejected = 0
+        self._judged = self._rejected = 0
+        # Whether Pendo has taken any row of the sync, even if it does not say which.
+        self.some_taken = False
 
     def send(self, batch: Batch, writes: Sequence[Write], settled: Settled) -> None:
         """Sends a batch, once for each metadata group.
@@ -63,7 +63,7 @@ class Sender:
             settled: Gets the outcome of every record, except of those that an exception leaves open.
 
         Raises:
-            DbtPendoError: If no further row of this sync can or shall be delivered.
+            DbtPendoError: If the sync has to stop.
         """
         if len(writes) == 1:
             self._send(batch, writes[0], settled)
@@ -93,22 +93,15 @@ class Sender:
             settled(batch.positions, {})
             self.count(len(batch), {})
 
-    @property
-    def some_taken(self) -> bool:
-        """Whether Pendo has taken any row of the sync."""
-        return self._taken > 0 or self._some_unnamed_taken
-
-    def note_unnamed_taken(self) -> None:
-        """Notes that Pendo has taken some row, although it does not say which."""
-        self._some_unnamed_taken = True
-
     def count(self, rows: int, exceptions: Mapping[Position, Outcome]) -> None:
         """Counts judged rows, and stops the sync when too large a share of them is rejected."""
         reasons = [outcome.detail for outcome in exceptions.values() if outcome.status == "rejected"]
         with self._lock:
+            self._judged += rows
             self._rejected += len(reasons)
-            self._taken += rows - len(reasons)
-            judged, rejected = self._rejected + self._taken, self._rejected
+            judged, rejected = self._judged, self._rejected
+        if rows > len(reasons):
+            self.some_taken = True
         if reasons and judged >= JUDGED_BEFORE_BREAKING and rejected > self._max_error_share * judged:
             raise EverythingRefusedError(
                 f"Pendo rejected {rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
@@ -154,7 +147,7 @@ class _Splitter:
         return outcomes
 
     def _probe(self, suspects: Sequence[Record]) -> Outcomes:
-        """Judges a few records from all over a batch of which none was taken, unless others were taken before.
+        """Judges a few records from all over a refused batch, unless Pendo has taken rows before.
 
         Raises:
             EverythingRefusedError: If they are refused for one reason: going on would ask Pendo for every single row.
@@ -193,7 +186,7 @@ class _Splitter:
                 if record.position not in outcomes:
                     outcomes |= self.judge([record])
             return outcomes
-        self._sender.note_unnamed_taken()
+        self._sender.some_taken = True
         left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
         again = self.send(RecordBatch(left))
         if again.refused_whole or again.exceptions > len(reasons):

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from types import FrameType
 
 from dbt_pendo.errors import DbtPendoError
 
@@ -19,7 +18,7 @@ PATIENCE = 20.0
 
 
 class InterruptedRunError(DbtPendoError):
-    """The user, or whoever runs the job, wants the run to end."""
+    """The user, or what runs the job, wants the run to end."""
 
 
 class Stop:
@@ -39,11 +38,6 @@ class Stop:
     def ends_at(self) -> float:
         """Returns the end of requests in flight, by ``time.monotonic``; infinite while the run need not end."""
         return self._ends_at
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether the run has to end."""
-        return self._event.is_set()
 
     def check(self) -> None:
         """Returns, unless the run has to end.
@@ -74,7 +68,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     Ending at once is safe: the journal holds what Pendo has acknowledged, and the next run commits it.
     """
     if threading.current_thread() is not threading.main_thread():
-        # Python lets only the main thread set handlers; whoever runs us elsewhere has their own.
+        # Only the main thread may set handlers; a caller in another thread has its own.
         yield
         return
     # Python calls a handler when the main thread is back from its current call, such as a statement of an hour. So the
@@ -83,7 +77,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     os.set_blocking(wakeup, False)
     watcher = threading.Thread(target=_watch, args=(numbers, stop), name="dbt-pendo-signals", daemon=True)
     watcher.start()
-    before = {number: signal.signal(number, _ignore) for number in ENDING}
+    before = {number: signal.signal(number, lambda *_: None) for number in ENDING}
     wakeup_before = signal.set_wakeup_fd(wakeup)
     try:
         yield
@@ -100,10 +94,6 @@ def _watch(numbers: int, stop: Stop) -> None:
     while number := os.read(numbers, 1):
         if number[0] not in ENDING:
             continue
-        if stop.is_requested:
+        if stop.ends_at() < math.inf:
             os._exit(1)
         stop.request(signal.Signals(number[0]).name)
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """The watching thread has seen it."""

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.objects import OBJECTS
@@ -21,7 +22,6 @@ from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_re
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.records.batches import Batch, RecordBatch, pack, track_body, values_body
 from dbt_pendo.records.render import Rendered, operations_of
-from dbt_pendo.warehouse.ledger import SyncTables
 
 # Seconds in which all deletions of a sync are followed to their end.
 DELETION_PATIENCE = 30.0
@@ -37,9 +37,9 @@ class Writer(ABC):
     def request(self, batch: Batch) -> Request:
         """Returns the request for a batch."""
 
-    @abstractmethod
     def judge(self, answer: Answer, batch: Batch) -> Judgement:
         """Returns what an answer says of the records of a batch."""
+        return Judgement() if answer.ok else refused(answer.message)
 
     def write(self, batch: Batch) -> Judgement:
         """Sends a batch.
@@ -52,9 +52,11 @@ class Writer(ABC):
 
 @dataclass
 class MetadataWriter(Writer):
-    """Writes one metadata group of visitors or accounts."""
+    """Writes one metadata group of visitors or accounts, under the first key of their ids that Pendo takes."""
 
     spec: SyncSpec
+    # The keys to try, which the writers of a sync share; no source says which is that of parent accounts.
+    id_keys: list[str]
     # Which of the groups of the sync.
     at: int
     # Whether the records have left the model: nobody is created, and one that Pendo does not know needs no clearing.
@@ -62,7 +64,19 @@ class MetadataWriter(Writer):
 
     def request(self, batch: Batch) -> Request:
         """See ``Writer``."""
-        return self._request(batch, batch.request(self.at))
+        return self._request(batch, self.id_keys[0])
+
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``."""
+        answers = []
+        for id_key in tuple(self.id_keys):
+            answer = self.client.send(self._request(batch, id_key))
+            if answer.ok:
+                self.id_keys[:] = [id_key]
+                return self.judge(answer, batch)
+            answers.append(answer)
+        # Pendo refused it for another reason, and the first answer is to the likeliest request.
+        return self.judge(answers[0], batch)
 
     def judge(self, answer: Answer, batch: Batch) -> Judgement:
         """See ``Writer``."""
@@ -72,30 +86,12 @@ class MetadataWriter(Writer):
             judgement.outcomes |= dict.fromkeys(cleared, DELIVERED)
         return judgement
 
-    def _request(self, batch: Batch, body: bytes) -> Request:
+    def _request(self, batch: Batch, id_key: str) -> Request:
         group: Group = self.spec.groups[self.at] if self.spec.groups else "custom"
         creates = self.spec.mode == "upsert" and not self.clears
+        is_rendered = id_key == OBJECTS[self.spec.object].id_key
+        body = batch.request(self.at) if is_rendered else values_body(batch.records, self.at, id_key)
         return values_request(self.spec.object, group, body, creates, batch.keys)
-
-
-@dataclass
-class ParentAccountWriter(MetadataWriter):
-    """Writes parent accounts under the first key of their ids that Pendo takes; no source says which it is."""
-
-    # The keys to try, which the writers of a sync share.
-    id_keys: list[str]
-
-    def write(self, batch: Batch) -> Judgement:
-        """See ``Writer``."""
-        answers = []
-        for id_key in tuple(self.id_keys):
-            answer = self.client.send(self._request(batch, values_body(batch.records, self.at, id_key)))
-            if answer.ok:
-                self.id_keys[:] = [id_key]
-                return self.judge(answer, batch)
-            answers.append(answer)
-        # Pendo refused it for another reason, and the first answer is to the likeliest request.
-        return self.judge(answers[0], batch)
 
 
 @dataclass
@@ -107,10 +103,6 @@ class TrackWriter(Writer):
     def request(self, batch: Batch) -> Request:
         """See ``Writer``."""
         return track_request(self.app, track_body(batch.records), batch.keys)
-
-    def judge(self, answer: Answer, batch: Batch) -> Judgement:
-        """See ``Writer``."""
-        return Judgement() if answer.ok else refused(answer.message)
 
 
 @dataclass
@@ -167,8 +159,7 @@ class DeletionWriter(Writer):
         job = deletion.job_of(answer)
         if job is None:
             return refused(answer.message)
-        outcome = self._follow(job)
-        return Judgement() if outcome is DELIVERED else Judgement(outcomes=dict.fromkeys(batch.keys, outcome))
+        return Judgement(outcomes=dict.fromkeys(batch.keys, self._follow(job)))
 
     def write(self, batch: Batch) -> Judgement:
         """See ``Writer``."""
@@ -181,7 +172,7 @@ class DeletionWriter(Writer):
 
     def _follow(self, job: str) -> Outcome:
         wait = 0.5
-        # A job that Pendo does not report on is queued all the same; later runs ask again.
+        # A job that Pendo does not report on is still queued; later runs ask again.
         with contextlib.suppress(PendoError):
             while True:
                 state, said = deletion.job_state(self.client, job)
@@ -217,13 +208,11 @@ def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segme
         return Writers([SegmentWriter(client, segment)] if segment else (), (), ())
     id_keys = list(OBJECTS[spec.object].id_keys)
 
-    def of_groups(clears: bool) -> Sequence[Writer]:
-        groups = range(len(spec.groups) or 1)
-        if spec.object == "parent_account":
-            return [ParentAccountWriter(client, spec, group, clears, id_keys) for group in groups]
-        return [MetadataWriter(client, spec, group, clears) for group in groups]
-
-    return Writers(of_groups(False), of_groups(True), [DeletionWriter(client, spec, stop)])
+    updates, clearings = (
+        [MetadataWriter(client, spec, id_keys, group, clears) for group in range(len(spec.groups) or 1)]
+        for clears in (False, True)
+    )
+    return Writers(updates, clearings, [DeletionWriter(client, spec, stop)])
 
 
 def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tuple[Sequence[Writer], RecordBatch]]:
@@ -260,23 +249,23 @@ def preview_requests(
                 yield writer.request(part)
 
 
-def follow_deletions(client: PendoClient, tables: SyncTables, run_id: str) -> tuple[dict[str, int], list[str]]:
-    """Asks Pendo once for each deletion that earlier runs queued, and writes into the ledger which have ended.
+def follow_deletions(context: SyncContext) -> list[str]:
+    """Asks Pendo once for each deletion that earlier runs queued; notes in the ledger which ended, and counts the rest.
 
     Pendo may take 21 days (pendo-api.md 6), and no run waits so long. The rows of a deletion that failed count as
     delivered again, so that the next plan finds them removed.
 
     Returns:
-        The rows of each job that is not known to have ended; and how the others ended, in words for people.
+        How the deletions ended, in words for people.
 
     Raises:
         WarehouseError: If the ledger cannot be read or written.
     """
-    queued = tables.queued_deletions()
+    queued = context.tables.queued_deletions()
     notes = []
     for job, rows in list(queued.items()):
         try:
-            state, said = deletion.job_state(client, job)
+            state, said = deletion.job_state(context.client, job)
         except PendoError:
             # That is no reason to hold the rest of the sync back; the next run asks again.
             break
@@ -284,7 +273,9 @@ def follow_deletions(client: PendoClient, tables: SyncTables, run_id: str) -> tu
             continue
         end = "is not known there any more" if state == "unknown" else f"ended as {said}"
         failed = state == "failed"
-        tables.end_deletion(run_id, job, f"Pendo's deletion {job} {end}", is_undone=failed)
+        context.tables.end_deletion(context.run_id, job, f"Pendo's deletion {job} {end}", is_undone=failed)
         notes.append(f"Pendo's deletion {job} of {rows:,} rows {end}{': they are tried again' if failed else ''}")
         del queued[job]
-    return queued, notes
+    for job, rows in queued.items():
+        context.counts.add_reason("delivered", f"{QUEUED_DELETION}{job}", None, rows)
+    return notes

@@ -18,7 +18,7 @@ from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.project.manifest import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
-from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LoggedSync, OpenRow, Reason
+from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LedgerEntry, LoggedSync, Reason
 
 # A browser has to open the file.
 ROWS_LISTED = 100_000
@@ -44,7 +44,7 @@ class Review:
     runs: list[dict[str, Any]]
     # Those that are mapped, or were, by object and name, each with its last run.
     syncs: list[dict[str, Any]]
-    # Rows that were not delivered when a run last tried them, rejected ones first: sync, the fields of ``OpenRow``, and
+    # Rows that were not delivered when a run last tried them, rejected ones first: sync, fields of ``LedgerEntry``, and
     # the number of the call of that run that carried it, if listed. Without names, which would be most of the file.
     rows: dict[str, Any]
     # The calls of the runs that this machine has kept; ``body`` is an index into the bodies, or None.
@@ -147,7 +147,7 @@ def _read_specs(target_path: Path) -> tuple[dict[str, SyncSpec], str]:
     return {spec.name: spec for spec in specs}, note
 
 
-def _open_rows(log: RunLog, last: Mapping[str, LoggedSync]) -> Iterator[tuple[str, OpenRow]]:
+def _open_rows(log: RunLog, last: Mapping[str, LoggedSync]) -> Iterator[tuple[str, LedgerEntry]]:
     """Yields one row more than are listed, if there are so many; rejected ones of all syncs come first."""
     left = ROWS_LISTED + 1
     for statuses in (("rejected",), ("missing", "invalid")):
@@ -160,7 +160,7 @@ def _open_rows(log: RunLog, last: Mapping[str, LoggedSync]) -> Iterator[tuple[st
 
 
 def _calls(
-    log: RunLog, runs: Sequence[PastRun], rows: Iterable[tuple[str, OpenRow]], masks: Mapping[str, BodyMask]
+    log: RunLog, runs: Sequence[PastRun], rows: Iterable[tuple[str, LedgerEntry]], masks: Mapping[str, BodyMask]
 ) -> tuple[dict[str, Any], list[list[str | None]], dict[tuple[str, str, str], int]]:
     """Returns the calls of runs, their bodies, and the number of the last call that carried a row of a run and sync."""
     # By the key as its run wrote it down: as it is, or as a hash.
@@ -198,7 +198,7 @@ def _calls(
     return {**found, "items": items}, bodies, carriers
 
 
-def _masked_row(row: OpenRow, mask: BodyMask) -> OpenRow:
+def _masked_row(row: LedgerEntry, mask: BodyMask) -> LedgerEntry:
     """Returns a row without what may not show: Pendo's words may quote any value of it, in any form."""
     if not mask:
         return row

@@ -13,7 +13,7 @@ from typing import Any
 from dbt_pendo.delivery.results import outcome_counts
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_calls, run_folders
-from dbt_pendo.warehouse.runs import FailedRow, History, LoggedSync, Reason
+from dbt_pendo.warehouse.runs import History, LedgerEntry, LoggedSync, Reason
 from dbt_pendo.warehouse.session import Session
 from dbt_pendo.wording import without_particulars
 
@@ -85,7 +85,7 @@ class SyncDetails:
     # Why rows were not delivered.
     reasons: list[Reason]
     # Rows that Pendo refused, each with the last call that carried it if that was kept.
-    rejected: list[tuple[FailedRow, LoggedCall | None]]
+    rejected: list[tuple[LedgerEntry, LoggedCall | None]]
 
     def to_row(self) -> dict[str, Any]:
         """Returns the sync as a row of a table, with what was planned in columns of their own."""
@@ -142,8 +142,8 @@ class RunLog(History):
         failed = sync.missing or sync.rejected or sync.planned.invalid
         reasons = grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
         rows = self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
-        keys = {row.key for row in rows if row.key is not None}
-        carried: dict[str | None, LoggedCall] = {}
+        keys = {row.key for row in rows}
+        carried: dict[str, LoggedCall] = {}
         for call in calls if keys else ():
             if call.sync == sync.sync:
                 carried.update(dict.fromkeys(call.carried(keys), call))

@@ -125,7 +125,10 @@ KEYS: Mapping[str, Key] = {
     "on_removed": Key(
         "What happens in Pendo to records that left the model: nothing (the ledger notes that they left), their "
         "mapped fields are cleared, or they are deleted.",
-        _on(RECORDS, Choice(get_args(OnRemoved)), default="keep") | _on(OTHERS, Choice(("keep",)), default="keep"),
+        # Pendo's API deletes visitors and accounts only.
+        _on(["visitor", "account"], Choice(get_args(OnRemoved)), default="keep")
+        | _on(["parent_account"], Choice(("keep", "clear")), default="keep")
+        | _on(OTHERS, Choice(("keep",)), default="keep"),
     ),
     "create_fields": Key(
         "Whether fields that Pendo lacks are created before the first row is sent.",

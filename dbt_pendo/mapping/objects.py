@@ -24,7 +24,6 @@ class ObjectKind:
     metadata_kind: str = ""  # Pendo's word in the paths of the metadata API; empty for objects without fields
     id_keys: tuple[str, ...] = ()  # what Pendo may call the id in a body, the likeliest first
     is_readable: bool = False
-    is_deletable: bool = False
 
     @property
     def has_fields(self) -> bool:
@@ -38,12 +37,8 @@ class ObjectKind:
 
 
 OBJECTS: Mapping[Object, ObjectKind] = {
-    "visitor": ObjectKind(
-        "visitors", "visitor_id", "fields", "visitor", ("visitorId",), is_readable=True, is_deletable=True
-    ),
-    "account": ObjectKind(
-        "accounts", "account_id", "fields", "account", ("accountId",), is_readable=True, is_deletable=True
-    ),
+    "visitor": ObjectKind("visitors", "visitor_id", "fields", "visitor", ("visitorId",), is_readable=True),
+    "account": ObjectKind("accounts", "account_id", "fields", "account", ("accountId",), is_readable=True),
     # No source says what the id of a parent account is called (pendo-api.md 3): its siblings' names are tried.
     "parent_account": ObjectKind(
         "parent accounts", "parent_account_id", "fields", "parentAccount", ("parentAccountId", "accountId")

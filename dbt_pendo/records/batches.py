@@ -118,7 +118,7 @@ def track_body(records: Sequence[Record]) -> bytes:
 
 def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
     """Returns the bodies of a sync, one a metadata group; none when only ``render`` can write them."""
-    # The key of a parent account's id is found by trying (see ParentAccountWriter), so no text can be written before.
+    # The key of a parent account's id is found by trying (see MetadataWriter), so no text can be written before.
     if spec.object == "parent_account" or any(
         mapping.nulls == "skip" or not isinstance(mapping.source, Column) for mapping in spec.fields
     ):

@@ -35,9 +35,9 @@ class Build:
     # Quoted for the adapter; None when nothing is materialised.
     relation_name: str | None
     materialized: str
-    # JSON: what stands under `meta.pendo` of the model; None when only columns are mapped.
+    # JSON: the model's own `meta.pendo`; None when only columns are mapped.
     mapping: str | None
-    # JSON: what stands under `meta.pendo` of each mapped column, by its name.
+    # JSON: the `meta.pendo` of each mapped column, by its name.
     column_mappings: str
     # JSON: what the config of a snapshot says of its current rows; None for others, and where an older release of the
     # dbt package published it.

@@ -21,7 +21,7 @@ from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
 from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
-# An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
+# An exception costs about 150 bytes of SQL, and its detail, whose bytes may all have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).
 EXCEPTIONS_PER_STATEMENT = 1_000
 DETAIL_BYTES_PER_STATEMENT = 400_000
@@ -51,11 +51,7 @@ class LedgerTable:
         self._schema = schema
         self._sync = sync
         self.name = table_name(sync, "ledger")
-
-    @property
-    def relation(self) -> str:
-        """The ledger's relation."""
-        return self._session.relation(self._schema, self.name)
+        self.relation = session.relation(schema, self.name)
 
     def is_there(self) -> bool:
         """Returns whether the ledger exists under its own name."""
@@ -161,8 +157,8 @@ class LedgerTable:
     def _left(self) -> tuple[list[str], list[str]]:
         """Returns the ledgers that runs have set aside, and the drafts that they have left or are at work on."""
         stem = table_name(self._sync, "")
-        names = [name for name in sorted(self._session.tables(self._schema)) if name.startswith(stem.lower())]
-        endings = [name.removeprefix(stem.lower()) for name in names]
+        names = sorted(self._session.tables(self._schema))
+        endings = [name.removeprefix(stem.lower()) for name in names if name.startswith(stem.lower())]
         old, drafts = ([stem + ending for ending in endings if kind.fullmatch(ending)] for kind in (OLD, DRAFT))
         return old, drafts
 
@@ -170,18 +166,16 @@ class LedgerTable:
 class SyncTables(ChangeSet):
     """The change set and the ledger of one sync; what writes into the ledger takes the lock and ``prepare`` first."""
 
+    ledger: str
+
     def __init__(self, session: Session, schema: str, spec: SyncSpec, source: ModelTable) -> None:
         super().__init__(session, schema, spec, source, SyncLock(session, schema, spec.name), "changes")
         self._table = LedgerTable(session, schema, spec.name)
+        self.ledger = self._table.relation
         # The numbers of the last commit, and of the last one before this run; what that one delivered its rows as.
         self._last_commit: int | None = None
         self._earlier_commit = 0
         self._earlier_destination: str | None = None
-
-    @property
-    def ledger(self) -> str:
-        """The ledger's relation, for people who want to query it."""
-        return self._table.relation
 
     @cached_property
     def _entries(self) -> str | None:
@@ -190,7 +184,7 @@ class SyncTables(ChangeSet):
 
     @property
     def address(self) -> str:
-        """What tells this ledger from that of the same sync in another warehouse, database or schema."""
+        """Its warehouse and relation: another warehouse, database or schema may have the same sync."""
         return f"{self._session.server} {self.ledger}"
 
     def ensure_schema(self) -> None:
@@ -244,12 +238,10 @@ class SyncTables(ChangeSet):
             destination: What the rows were delivered as; None for what the sync delivers to now.
         """
         usual = _most_common(positions, outcomes)
-        if usual is DELIVERED:
-            exceptions = list(outcomes.items())
-        else:
-            exceptions = [
-                (position, outcome) for position in positions if (outcome := outcomes.get(position, DELIVERED)) != usual
-            ]
+        exceptions: Sequence[tuple[Position, Outcome]] = list(outcomes.items())
+        if usual is not DELIVERED:
+            judged = ((position, outcomes.get(position, DELIVERED)) for position in positions)
+            exceptions = [(position, outcome) for position, outcome in judged if outcome != usual]
         for part, named in _statements(span, exceptions):
             self._session.execute(
                 "pendo_commit",
@@ -337,9 +329,7 @@ class SyncTables(ChangeSet):
 
     def segment_notes(self) -> SegmentNotes:
         """Returns what runs have noted of the segment that the sync fills."""
-        if self._spec.segment is None:
-            raise ValueError(f"{self._spec.name} fills no segment")
-        return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment)
+        return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment or "")
 
     def _forgetting(self) -> dict[str, Any]:
         """Returns what a compaction has to know to drop keys that no plan will read again."""
@@ -397,8 +387,7 @@ def _most_common(positions: Sequence[Position], outcomes: Mapping[Position, Outc
     """Returns the outcome most rows of a page share, which the commit then need not list."""
     if 2 * len(outcomes) <= len(positions):
         return DELIVERED
-    counts = Counter(outcomes.get(position, DELIVERED) for position in positions)
-    return counts.most_common(1)[0][0] if counts else DELIVERED
+    return Counter(outcomes.get(position, DELIVERED) for position in positions).most_common(1)[0][0]
 
 
 def _statements(

@@ -11,8 +11,10 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
@@ -34,7 +36,7 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the run is over: silent for long, or a process of this machine that is no more."""
+        """Whether the run is over: silent for long, or its process on this machine has ended."""
         if self.silent_for > STALE_AFTER:
             return True
         return self.host == this_host() and not _is_running(self.pid)
@@ -49,19 +51,9 @@ class Holder:
 class LockedError(DbtPendoError):
     """Another run has the sync."""
 
-    def __init__(self, sync: str, holder: Holder) -> None:
-        super().__init__(
-            f"{sync} is being synced by {holder}.",
-            f"Wait for it. If that run is dead, `dbt-pendo unlock --select {sync.partition('.')[0]}` breaks its lock.",
-        )
-
 
 class LockLostError(WarehouseError):
     """Another run has the lock by now, or somebody broke it."""
-
-    def __init__(self, sync: str, holder: Holder | None) -> None:
-        whose = f"It is held by {holder}." if holder else "Another run may be at work."
-        super().__init__(f"The lock of {sync} was broken while this run held it.", f"{whose} Run it again later.")
 
 
 class SyncLock:
@@ -97,7 +89,11 @@ class SyncLock:
                 if holder is None:
                     raise refused
                 if not holder.is_dead:
-                    raise LockedError(self._sync, holder) from None
+                    unlock = f"`dbt-pendo unlock --select {self._sync.partition('.')[0]}`"
+                    raise LockedError(
+                        f"{self._sync} is being synced by {holder}.",
+                        f"Wait for it. If that run is dead, {unlock} breaks its lock.",
+                    ) from None
                 dead.append(holder.run_id)
                 identifier = self._successor(holder)
         # A run that gave the lock back meanwhile has dropped the tables that led here, and another may begin anew.
@@ -113,9 +109,19 @@ class SyncLock:
         Raises:
             LockLostError: If it is not ours any more.
         """
-        # By the clock on the wall: the other one stands still while a machine sleeps.
+        # By the wall clock: the monotonic one stands still while a machine sleeps.
         if abs(time.time() - self._renewed_at) >= RENEW_EVERY:
             self._renew()
+
+    def wait_for(self, call: Future[Any]) -> None:
+        """Waits for a call of another thread to end, and gives signs of life.
+
+        Raises:
+            LockLostError: If the lock is not ours any more; the call may still go on.
+        """
+        while wait((call,), timeout=RENEW_EVERY).not_done:
+            self.renew()
+        self.renew()
 
     def confirm(self) -> None:
         """Makes sure that the lock is still ours, and gives a sign of life; does nothing if it was never taken.
@@ -160,7 +166,9 @@ class SyncLock:
     def _renew(self) -> None:
         chain = self._chain()
         if not self._is_ours(chain):
-            raise LockLostError(self._sync, chain[-1][1] if chain else None)
+            whose = f"It is held by {chain[-1][1]}." if chain else "Another run may be at work."
+            message = f"The lock of {self._sync} was broken while this run held it."
+            raise LockLostError(message, f"{whose} Run it again later.")
         self._session.execute("pendo_renew_lock", **self._sign(chain[-1][0], self._run_id))
         self._renewed_at = time.time()
 
@@ -170,7 +178,7 @@ class SyncLock:
                 self.renew()
 
     def _drop(self, chain: Sequence[tuple[str, Holder]]) -> None:
-        # The first table first: while it stands nobody begins anew.
+        # The first table first: while it exists no other run begins anew.
         for identifier, _ in chain:
             self._session.drop(self._schema, identifier)
 
@@ -211,7 +219,7 @@ class SyncLock:
 
 
 def this_host() -> str:
-    """Returns this machine's name, and a mark that tells it from others of that name.
+    """Returns this machine's name, and a mark that no other machine of that name has.
 
     Containers and machines may share a name, and a process id says nothing outside its own.
     """
@@ -228,8 +236,6 @@ def this_host() -> str:
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

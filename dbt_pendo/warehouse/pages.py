@@ -18,7 +18,7 @@ from dbt_pendo.warehouse.session import ConnectionLostError, TableColumn, Wareho
 
 # So many parts of a page are tried again, in search of the rows at fault.
 MOST_TRIES = 200
-# What `pendo_text` makes of dates and timestamps: in UTC, if the type has a zone.
+# How `pendo_text` writes dates and timestamps: in UTC, if the type has a zone.
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d)(?:\.(\d+))?(?:\+00(?::?00)?|Z| UTC)?)?", re.ASCII)
 
 
@@ -184,7 +184,7 @@ def read_span(read: Read, span: Span, columns: Sequence[Wanted]) -> list[Row]:
         columns: The columns.
 
     Raises:
-        WarehouseError: If the warehouse refuses the statement, whatever is read.
+        WarehouseError: If the warehouse refuses the statement even without columns.
     """
     try:
         return read(span, columns)

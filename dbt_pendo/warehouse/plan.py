@@ -61,6 +61,9 @@ class ChangeSet:
     ``SyncSpec.columns``.
     """
 
+    # The relation of the ledger that it is compared with.
+    ledger: str | None = None
+
     def __init__(
         self, session: Session, schema: str, spec: SyncSpec, source: ModelTable, lock: SyncLock, suffix: str
     ) -> None:
@@ -77,11 +80,6 @@ class ChangeSet:
             name: {**asdict(column), "alias": alias}
             for name, column, alias in zip(spec.columns, source.columns, aliases_of(source.columns), strict=True)
         }
-
-    @property
-    def ledger(self) -> str | None:
-        """The relation that a change set is compared with."""
-        return None
 
     @property
     def _entries(self) -> str | None:
@@ -155,14 +153,12 @@ class ChangeSet:
             sizes: What the properties take.
             options: The plan whose events to send are counted; None counts those of the change set.
         """
-        event = self._spec.event
-        if event is None:
-            raise ValueError(f"{self._spec.name} is no sync of events")
+        name = self._spec.event.name if self._spec.event else None
         (counts,) = self._session.query(
             "pendo_event_concerns",
             changes=self.changes if options is None else self._plan_alone(options),
             model=self._source.relation,
-            event=self._columns[event.name.name] if isinstance(event.name, Column) else None,
+            event=self._columns[name.name] if isinstance(name, Column) else None,
             moment=self._moment(),
             sizes={
                 "fixed": sizes.fixed,
@@ -251,8 +247,7 @@ class DriftTable:
 
     def create(self) -> None:
         """Creates the empty table."""
-        create = self._session.sql("pendo_create_drift", drift=self.relation)
-        self._session.create(self._schema, self._name, create)
+        self._session.create(self._schema, self._name, self._session.sql("pendo_create_drift", drift=self.relation))
 
     def add(self, rows: Mapping[Position, str]) -> None:
         """Adds rows of the change set, each with its state: ``missing``, or what else is not equal."""

@@ -15,10 +15,14 @@ from dbt_pendo.outcomes import UNREADABLE, unreadable
 # Makes a value of PostgreSQL's text for it, which is None for null.
 Read: TypeAlias = Callable[[Any, Any], Any]
 
-_MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
-_CLOCKS = frozenset({"time", "timetz"})
-# Some values of these types psycopg2 cannot read.
-_GUARDED = frozenset({"interval", "json", "jsonb"})
+_CLOCKS = ("time", "timetz")
+# The types of which psycopg2 cannot read some values, and what is wrong with those.
+_GUARDED = {
+    **dict.fromkeys(("date", "timestamp", "timestamptz"), "is outside the years 1 to 9999"),
+    **dict.fromkeys(("interval", "json", "jsonb"), "cannot be read"),
+}
+# Arrays of boxes have semicolons between them, which psycopg2 does not know.
+_BOXES = {UNREADABLE: "an array of boxes cannot be sent"}
 _TYPES = "select oid, typname, typtype, typbasetype, typarray, typdelim from pg_catalog.pg_type"
 
 
@@ -41,6 +45,7 @@ def read_every_type(connection: Any) -> None:
         types = []
     # dbt begins its transactions itself.
     connection.rollback()
+    # The types that domains are made of; 0 for any other type.
     bases = {oid: base for oid, _, _, base, _, _ in types}
     readers: dict[int, Any] = dict(extensions.string_types)
     for oid, name, kind, *_ in types:
@@ -50,37 +55,27 @@ def read_every_type(connection: Any) -> None:
     for oid, name, _, _, array, delimiter in types:
         # psycopg2 reads arrays of the commonest types as fast as it can.
         if array and not (array in extensions.string_types and readers.get(oid) is extensions.string_types.get(oid)):
-            reader = readers.get(_base(oid, bases), extensions.UNICODE)
+            while bases.get(oid):
+                oid = bases[oid]
             if delimiter == ",":
-                made = extensions.new_array_type((array,), f"{name}[]", reader)
+                made = extensions.new_array_type((array,), f"{name}[]", readers.get(oid, extensions.UNICODE))
             else:
-                made = extensions.new_type((array,), f"{name}[]", _odd_array)
+                made = extensions.new_type((array,), f"{name}[]", lambda text, _: text and _BOXES)
             extensions.register_type(made, connection)
-
-
-def _base(oid: int, bases: dict[int, int]) -> int:
-    """Returns the type that a domain is made of."""
-    while bases.get(oid):
-        oid = bases[oid]
-    return oid
 
 
 def _reader(name: str, kind: str, usual: Read | None) -> Read | None:
     """Returns how values of a type are read; None when psycopg2 needs no help."""
     if name == "bpchar":
-        return lambda text, _: None if text is None else text.rstrip(" ")
+        return lambda text, _: text and text.rstrip(" ")
     if usual is None:
         return None
-    if name in _MOMENTS:
-        return _guarded(usual, "is outside the years 1 to 9999")
     if name in _CLOCKS:
         # The end of a day, which Python takes for its beginning.
         return lambda text, cursor: text if text and text.startswith("24:") else usual(text, cursor)
-    if name in _GUARDED:
-        return _guarded(usual, "cannot be read")
     if kind == "r":
-        return lambda text, _: None if text is None else unreadable(text, "is a range")
-    return None
+        return lambda text, _: text and unreadable(text, "is a range")
+    return _guarded(usual, _GUARDED[name]) if name in _GUARDED else None
 
 
 def _guarded(usual: Read, what: str) -> Read:
@@ -97,8 +92,3 @@ def _guarded(usual: Read, what: str) -> Read:
             return unreadable(text, what)
 
     return read
-
-
-def _odd_array(text: Any, _: Any) -> Any:
-    """Boxes: their arrays have semicolons, which psycopg2 does not know."""
-    return None if text is None else {UNREADABLE: "an array of boxes cannot be sent"}

@@ -72,16 +72,6 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedRow:
-    """A row of a run that was not delivered, and in which of its attempts that was."""
-
-    key: str | None
-    status: str
-    detail: str | None
-    attempts: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class LatestSync:
     """The last that the run log has of a sync."""
 
@@ -91,24 +81,10 @@ class LatestSync:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenRow:
-    """A row that was not delivered when a run last tried it; ``logged_at`` is by the warehouse's clock, in UTC.
-
-    A row without a key has no entry in a ledger, so it is none of these.
-    """
+class LedgerEntry:
+    """An entry of a ledger; ``logged_at`` is by the warehouse's clock, in UTC. A row without a key has none."""
 
     key: str
-    status: str
-    detail: str | None
-    attempts: int | None
-    run_id: str
-    logged_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An entry of the ledger about a known key; ``logged_at`` is by the warehouse's clock, in UTC."""
-
     status: str
     detail: str | None
     attempts: int | None
@@ -166,20 +142,17 @@ class History:
             for status, detail, rows, example in found
         ]
 
-    def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[FailedRow]:
+    def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[LedgerEntry]:
         """Returns the rows of a run that ended in one of some statuses."""
-        found = self._ledger_rows("pendo_failed_rows", sync, run_id=run_id, statuses=list(statuses), row_limit=limit)
-        return [FailedRow(*row) for row in found]
+        return self._entries("pendo_failed_rows", sync, run_id=run_id, statuses=list(statuses), row_limit=limit)
 
-    def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[OpenRow]:
+    def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[LedgerEntry]:
         """Returns the rows whose last entry in the ledger has one of some statuses, by status and key."""
-        found = self._ledger_rows("pendo_open_rows", sync, statuses=list(statuses), row_limit=limit)
-        return [OpenRow(*(*row, _moment(at))) for *row, at in found]
+        return self._entries("pendo_open_rows", sync, statuses=list(statuses), row_limit=limit)
 
-    def entries(self, sync: str, key: str) -> list[Entry]:
+    def entries(self, sync: str, key: str) -> list[LedgerEntry]:
         """Returns what the ledger has of a key, the latest first."""
-        found = self._ledger_rows("pendo_key_history", sync, record_key=key, row_limit=ENTRIES_READ)
-        return [Entry(*(*row, _moment(at), destination or None)) for *row, at, destination in found]
+        return self._entries("pendo_key_history", sync, record_key=key, row_limit=ENTRIES_READ)
 
     def model_rows(self, source: ModelTable, key: str) -> list[Row]:
         """Returns the model's rows of a key: its columns in the order of ``SyncSpec.columns``; two at most."""
@@ -199,12 +172,15 @@ class History:
             return []
         runs = self._session.relation(self._schema, RUNS_TABLE)
         found = []
-        for row in self._session.query(macro, runs=runs, **arguments):
-            *values, duration, logged_at = row
+        for *values, duration, logged_at in self._session.query(macro, runs=runs, **arguments):
             numbers = [int(count or 0) for count in values[6:]]
             values[6:] = [Planned(*numbers[:6]), *numbers[6:], float(duration or 0), _moment(logged_at)]
             found.append(LoggedSync(*values))
         return found
+
+    def _entries(self, macro: str, sync: str, **arguments: Any) -> list[LedgerEntry]:
+        found = self._ledger_rows(macro, sync, **arguments)
+        return [LedgerEntry(*(*row, _moment(at), destination or None)) for *row, at, destination in found]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
         ledger = LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)

@@ -1,4 +1,4 @@
-"""Which of Pendo's segments a sync fills, and whether its ledger tells the members: one table for all syncs."""
+"""Which of Pendo's segments a sync fills, and whether its ledger has the members: one table for all syncs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
 
 @dataclass(frozen=True, slots=True)
 class NotedSegment:
-    """A segment of Pendo's as we have noted it: its id, and whether the ledger tells its members."""
+    """A segment of Pendo's as we have noted it: its id, and whether the ledger has its members."""
 
     id: str
     known: bool

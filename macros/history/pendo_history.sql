@@ -60,9 +60,15 @@ limit {{ row_limit }}
 {% endmacro %}
 
 
+{# What is read of an entry. #}
+{% macro pendo_entry() -%}
+    record_key, status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}, destination
+{%- endmacro %}
+
+
 {# The rows of a run with one of some statuses. #}
 {% macro pendo_failed_rows(ledger, run_id, statuses, row_limit) %}
-select record_key, status, detail, attempts
+select {{ dbt_pendo.pendo_entry() }}
 from {{ ledger }} entries
 where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
     and status in ({{ dbt_pendo.pendo_literals(statuses) }})
@@ -75,7 +81,7 @@ limit {{ row_limit }}
 
 {# All that the ledger has of one key, the latest first. #}
 {% macro pendo_key_history(ledger, record_key, row_limit) %}
-select status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}, destination
+select {{ dbt_pendo.pendo_entry() }}
 from {{ ledger }} entries
 where {{ dbt_pendo.pendo_exact('record_key') }} = {{ dbt_pendo.pendo_literal(record_key) }}
 order by commit_number desc, run_id desc
@@ -135,7 +141,7 @@ order by sync, run_id desc, logged_at desc
 {% macro pendo_open_rows(ledger, statuses, row_limit) %}
 {%- set wanted = 'status in (' ~ dbt_pendo.pendo_literals(statuses) ~ ')' -%}
 {%- set key = dbt_pendo.pendo_exact('record_key') -%}
-select record_key, status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
+select {{ dbt_pendo.pendo_entry() }}
 from (
     select
         entries.*,

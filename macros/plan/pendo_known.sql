@@ -33,7 +33,7 @@
     destination   only rows that were delivered as this; none for all
 #}
 {% macro pendo_latest(ledger, destination=none) %}
-        select record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number, strand
+        select {{ dbt_pendo.pendo_ledger_names() }}, strand
         from (
             select
                 stranded.*,

@@ -12,7 +12,10 @@ create table {{ ledger }} (
 {% endmacro %}
 
 
-{# The columns: [(name, type)]; the README says what each holds. A new one needs a value in pendo_carried_entries. #}
+{#
+  The columns: [(name, type)]; the README says what each holds. A new one needs a value in pendo_carried_entries, in
+  pendo_latest, and in each macro that begins with pendo_add_entries.
+#}
 {% macro pendo_ledger_columns() %}
     {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
     {{ return([
@@ -72,20 +75,23 @@ order by last_commit desc
 {%- endmacro %}
 
 
+{# The names of the columns, separated by commas; `of` is an alias and a dot. #}
+{% macro pendo_ledger_names(of='') -%}
+    {{ of }}{{ dbt_pendo.pendo_ledger_columns() | map(attribute=0) | join(', ' ~ of) }}
+{%- endmacro %}
+
+
 {# Fills a new ledger with entries: all columns of a relation or subquery. #}
 {% macro pendo_carry_on(ledger, entries) %}
-{%- set names = dbt_pendo.pendo_ledger_columns() | map(attribute=0) | join(', ') %}
-insert into {{ ledger }} ({{ names }})
-select {{ names }}
+{{ dbt_pendo.pendo_add_entries(ledger) }}
+select {{ dbt_pendo.pendo_ledger_names() }}
 from {{ entries }} entries
 {% endmacro %}
 
 
 {# How each statement that commits begins: record_key, row_hash, status, detail and attempts follow, then its values. #}
 {% macro pendo_add_entries(ledger) -%}
-insert into {{ ledger }} (
-    record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
-)
+insert into {{ ledger }} ({{ dbt_pendo.pendo_ledger_names() }})
 {%- endmacro %}
 
 {# What all entries of a commit have in common: run_id, logged_at, destination, commit_number. #}
@@ -233,16 +239,7 @@ where outcomes.record_key is not null
 ) %}
 {%- set run_before = '(select max(logged_at) from ' ~ ledger ~ ' entries where commit_number <= ' ~ earlier ~ ')' %}
 create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
-select
-    latest.record_key,
-    latest.row_hash,
-    latest.status,
-    latest.detail,
-    latest.attempts,
-    latest.run_id,
-    latest.logged_at,
-    latest.destination,
-    latest.commit_number
+select {{ dbt_pendo.pendo_ledger_names(of='latest.') }}
 from (
     {{ dbt_pendo.pendo_latest(ledger) }}
 ) latest

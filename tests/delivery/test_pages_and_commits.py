@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import KINDS, STRANGERS, Kind, Shop
 
-from dbt_pendo.delivery import reader as page_delivery
+from dbt_pendo.delivery import pages as page_delivery
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome
 from dbt_pendo.sandbox import Fault, Sandbox

@@ -177,7 +177,7 @@ def test_a_line_a_sync_and_a_summary(people):
     assert re.fullmatch(rf"1 of 2 START sync track_event clicks \.+ \[RUN, {reason}\]", lines[3])
     assert re.fullmatch(r"1 of 2 OK synced track_event clicks \.+ \[12 delivered in \d+\.\d\ds\]", lines[4])
     # Events of long ago are a note below their sync, and no more.
-    assert "are older than 7 days" in lines[5]
+    assert "events older than 7 days" in lines[5]
     assert re.fullmatch(r"2 of 2 OK synced visitor people \.+ \[2 delivered in \d+\.\d\ds\]", lines[7])
     assert {"Completed successfully", "Done. OK=2 WARN=0 ERROR=0 SKIP=0 TOTAL=2"} <= set(lines)
     assert "Delivered 14 rows in 13 requests" in ended.stdout

@@ -21,7 +21,7 @@ CLICKS = {
 }
 DAY = 24 * 3600
 LATE = "older than 7 days: Pendo answers 200 and drops"
-FUTURE = "in the future: what Pendo makes of"
+FUTURE = "in the future: what Pendo does with"
 LARGE = "properties of more than about 512 bytes: Pendo answers 200 and shows that"
 NAMES = "event names: Pendo answers 200 and keeps 5,000 an app"
 
@@ -91,7 +91,7 @@ def test_a_pendo_that_refuses_them(project, sandbox, batch_size):
     )
     result = project.sync(status=1).result()
     assert (result["status"], result["delivered"], result["rejected"]) == ("partial", 2, 2)
-    assert "1 event is older than 7 days" in result["message"]
+    assert "1 event older than 7 days" in result["message"]
     assert project.statuses("clicks") == {"old": "rejected", "a": "delivered", "b": "delivered", "next": "rejected"}
 
 
@@ -227,11 +227,11 @@ def test_what_people_see(project, sandbox):
     project.model("clicks", {**CLICKS, "max_age": "30 days"}, events({"a": 40 * DAY, "b": 9 * DAY, "c": 0}))
     for command in ("check", "plan"):
         output = project.run(command).expect(0).output
-        assert "    1 event is older than 7 days: Pendo answers 200 and drops it; `max_age: 7 days`" in output
+        assert "    1 event older than 7 days: Pendo answers 200 and drops such events; `max_age: 7 days`" in output
         assert "    1 event left out: older than max_age" in output
     assert "[WARN]" in project.run("check").output
     output = project.run("sync").expect(0).output
-    expect_in(output, "1 event is older than 7 days", "Completed successfully")
+    expect_in(output, "1 event older than 7 days", "Completed successfully")
 
 
 def test_the_ledger_stays_bounded(project, sandbox, monkeypatch):

@@ -156,7 +156,7 @@ def test_results_that_cannot_be_written_stop_nothing(shop, receiver):
     ended = run_cli("sync").expect(1)
     assert "1 sync had rows rejected" in receiver.told()
     assert "pendo_results.json cannot be written: Is a directory." in ended.stderr
-    assert "What became of the rows of this run is in the ledger: `dbt-pendo show 2" in ended.stderr
+    assert "The ledger has what happened to the rows: `dbt-pendo show 2" in ended.stderr
     assert "Delivered 1 row in" in ended.stdout
     assert shop.statuses("people") == {f"{ID}1": "delivered", f"{ID}2": "rejected"}
     assert not list(shop.target.glob("pendo_results.json.*"))

@@ -11,7 +11,7 @@ EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": 
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("p" * 33, "has 33 characters, at most 32 work"),
+        ("p" * 33, "has more than 32 characters"),
         ("amount (usd)", "has more than letters, digits and underscores"),
         ("größe", "has more than letters, digits and underscores"),
         ("2fa", "starts with a digit"),
@@ -43,13 +43,13 @@ def test_counts_nobody_need_worry_about(counts):
 
 def test_counts_in_words():
     assert count_warnings(EventCounts(late=1200, future=2, oversized=3, names=5001)) == [
-        "1,200 events are older than 7 days: Pendo answers 200 and drops them; `max_age: 7 days` leaves them out",
-        "2 events lie in the future: what Pendo makes of them is not documented",
-        "3 events have properties of more than about 512 bytes: Pendo answers 200 and shows that they are too large",
+        "1,200 events older than 7 days: Pendo answers 200 and drops such events; `max_age: 7 days` leaves them out",
+        "2 events in the future: what Pendo does with such events is not documented",
+        "3 events with properties of more than about 512 bytes: Pendo answers 200 and shows that they are too large",
         "the model has 5,001 event names: Pendo answers 200 and keeps 5,000 an app",
     ]
     assert count_warnings(EventCounts(late=1, future=1, oversized=1)) == [
-        "1 event is older than 7 days: Pendo answers 200 and drops it; `max_age: 7 days` leaves it out",
-        "1 event lies in the future: what Pendo makes of it is not documented",
-        "1 event has properties of more than about 512 bytes: Pendo answers 200 and shows that they are too large",
+        "1 event older than 7 days: Pendo answers 200 and drops such events; `max_age: 7 days` leaves them out",
+        "1 event in the future: what Pendo does with such events is not documented",
+        "1 event with properties of more than about 512 bytes: Pendo answers 200 and shows that they are too large",
     ]

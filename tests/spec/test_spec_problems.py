@@ -112,7 +112,7 @@ def test_what_would_mislead_on_an_event(complain):
         "fields: `fields` belongs to visitor, account and parent_account; a track_event has `properties`",
         "mode: `mode` belongs to visitor, account and parent_account, not to a track_event",
         "group: `group` belongs to visitor, account and parent_account, not to a track_event",
-        "on_removed: `delete` is for visitor, account and parent_account; a track_event takes only `keep`",
+        "on_removed: `delete` is for visitor and account; a track_event takes only `keep`",
         "create_fields: `true` is for visitor, account and parent_account; a track_event takes only `false`",
         "app: expected letters, digits and underscores, as it ends an environment variable's name, "
         'found the text "my-app"',
@@ -129,6 +129,12 @@ def test_what_would_mislead_on_a_segment(complain):
         "mode: `mode` belongs to visitor, account and parent_account, not to a segment",
         "on_removed: `clear` is for visitor, account and parent_account; a segment takes only `keep`",
         "batch_size: expected a whole number from 1 to 1,000, found the number 1001",
+    ]
+
+
+def test_a_parent_account_cannot_be_deleted(complain):
+    assert complain({"object": "parent_account", "parent_account_id": "id", "on_removed": "delete"}) == [
+        "on_removed: `delete` is for visitor and account; a parent_account takes only `keep` or `clear`"
     ]
 
 
