@@ -98,7 +98,7 @@ def host_of(url: str, base: str = "") -> str:
     return f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
 
 
-def without_particulars(message: str, key: str | None) -> str:
+def without_particulars(message: str, key: str | None = None) -> str:
     """Returns what a message says of any row: without the row's key, quoted values and numbers."""
     return _PARTICULARS.sub("…", message.replace(key, "…") if key else message)
 

@@ -1,4 +1,4 @@
-"""Finds what a run has changed that somebody wants to hear of; pure."""
+"""Finds what a run has changed, for alerts; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RUNS_COMPARED = 10
 RUNS_NEEDED = 5
 FACTOR = 2
 A_FEW_ROWS = 100
-# The run before is compared with those before it: what was told then is not told again.
+# The run before is compared with those before it: what was in its alerts is not in this one's.
 RUNS_READ = RUNS_COMPARED + 1
 
 
@@ -54,11 +54,6 @@ class Alert:
     def project(self) -> str:
         """The dbt project of the models."""
         return ", ".join(dict.fromkeys(change.result.unique_id.split(".")[1] for change in self.changes))
-
-    @property
-    def events(self) -> tuple[Event, ...]:
-        """What has changed, each once."""
-        return tuple(dict.fromkeys(event for change in self.changes for event in change.events))
 
     @property
     def command(self) -> str:
@@ -96,7 +91,7 @@ def changes_of(
 def _events(
     result: SyncResult, runs: Sequence[LoggedSync], before: Sequence[Planned], options: Options
 ) -> Iterator[Event]:
-    # How a sync stands, one that was skipped or interrupted does not say.
+    # A sync that was skipped or interrupted says nothing about how it is.
     if result.status in ("skipped", "interrupted"):
         return
     if result.status != (runs[0].status if runs else "success"):
@@ -105,7 +100,7 @@ def _events(
         return
     if _sends_all_again(result, runs, options):
         yield "full_resync"
-    # A part of the rows says nothing of how many there are.
+    # The number of all rows cannot be known from a part of them.
     if options.limit is None and _is_off(result.planned, before):
         yield "row_count"
 

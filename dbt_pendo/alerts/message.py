@@ -29,17 +29,16 @@ SHARED = ("sync", "unique_id", "object", "status", "planned", "delivered", "miss
 
 def message_of(alert: Alert, format_: Format) -> dict[str, Any]:
     """Returns what is posted for an alert."""
-    return {"text": _slack_text(alert)} if format_ == "slack" else _document(alert)
-
-
-def _document(alert: Alert) -> dict[str, Any]:
+    events = Counter(event for change in alert.changes for event in change.events)
+    if format_ == "slack":
+        return {"text": _slack_text(alert, events)}
     return {
         "dbt_pendo_version": __version__,
         "run_id": alert.run_id,
         "project": alert.project,
         "target": alert.target,
         "schema": alert.schema,
-        "events": list(alert.events),
+        "events": list(events),
         "syncs": [_entry(change) for change in alert.changes],
         "command": alert.command,
     }
@@ -57,9 +56,8 @@ def _entry(change: Change) -> dict[str, Any]:
     }
 
 
-def _slack_text(alert: Alert) -> str:
-    syncs = Counter(event for change in alert.changes for event in change.events)
-    title = ", ".join(f"{number(count, 'sync')} {TITLES[event]}" for event, count in syncs.items())
+def _slack_text(alert: Alert, events: Mapping[Event, int]) -> str:
+    title = ", ".join(f"{number(count, 'sync')} {TITLES[event]}" for event, count in events.items())
     lines = [
         f"*dbt-pendo*: {title}",
         f"Project {_code(alert.project)}, target {_code(alert.target)}, schema {_code(alert.schema)}",
@@ -88,7 +86,7 @@ def _line(change: Change) -> str:
 
 
 def _reason(change: Change) -> str | None:
-    """Returns why a sync could not do what it should; of single rows nothing, for they may name people."""
+    """Returns why a sync failed or was blocked; never the reasons of single rows, which may name people."""
     result = change.result
     errors = [note.text for note in result.notes if note.kind == "error"]
     if result.status not in ("error", "blocked") or not errors:

@@ -1,4 +1,4 @@
-"""Posts alerts: one message a channel, which may fail and never takes long."""
+"""Sends alerts about what a run has changed: one message a channel, which may fail and never takes long."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 import requests
@@ -13,16 +14,22 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.util import Retry
 
 from dbt_pendo import __version__
-from dbt_pendo.alerts.changes import Alert
+from dbt_pendo.alerts.changes import RUNS_READ, Alert, changes_of
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import Channel
+from dbt_pendo.delivery.results import RunResults, SyncResult
+from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
+from dbt_pendo.records.masking import body_mask
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import is_open_http, is_url
+from dbt_pendo.settings import Settings, is_open_http, is_url
+from dbt_pendo.warehouse.runs import History
+from dbt_pendo.warehouse.session import Session, WarehouseError
 
-# Seconds: for a message, its second attempt included; before that attempt; and for all messages with the look for their
-# hosts, which nothing cuts short.
+# Seconds: for a message, its second attempt included; before that attempt; and for all messages, with the look-ups of
+# their hosts, which have no timeout of their own.
 TIMEOUT = 10.0
 RETRY_AFTER = 1.0
 DEADLINE = 15.0
@@ -36,7 +43,7 @@ class _Once(Retry):
         return RETRY_AFTER
 
 
-# Only what surely was not taken is posted again: no connection, or a status that says so.
+# Posted again is only what was certainly not taken: no connection, or a status that says so.
 RETRY = _Once(
     total=1,
     read=False,
@@ -47,34 +54,49 @@ RETRY = _Once(
 )
 
 
-def unusable(channels: Sequence[Channel], allow_http: bool) -> list[str]:
-    """Returns why channels cannot be told of anything, a line each."""
-    return _lines({channel.variable: _fault_of(channel, allow_http) for channel in channels})
+def send_alerts(
+    session: Session, schema: str, settings: Settings, specs: Sequence[SyncSpec], run: RunResults, options: Options
+) -> list[str]:
+    """Sends alerts about what a run has changed, and returns what went wrong: that fails no run."""
+    try:
+        past = History(session, schema).recent([result.sync for result in run.results], run.run_id, RUNS_READ)
+    except WarehouseError:
+        # An alert that comes twice is better than none.
+        past = {}
+    try:
+        masked = {spec.name for spec in specs if body_mask(settings.mask, spec)}
+        changes = changes_of([_without_quotes(result, masked) for result in run.results], past, options)
+        return _tell(Alert(run.run_id, session.target, session.schema, changes), settings)
+    except Exception as error:
+        return [f"No alert: something is wrong with alerts themselves ({type(error).__name__})."]
 
 
-def tell(alert: Alert, channels: Sequence[Channel], allow_http: bool) -> list[str]:
-    """Posts an alert to those who want to know of it.
+def unusable(settings: Settings) -> list[str]:
+    """Returns why channels cannot get alerts, a line each."""
+    return _lines({channel.variable: _fault_of(channel, settings) for channel in settings.alerts})
 
-    Args:
-        alert: What has changed; nothing is posted where that is nothing.
-        channels: Whom to tell.
-        allow_http: Whether URLs may travel over plain http to other machines.
 
-    Returns:
-        Why channels were not, or could not be, told; never their URLs.
-    """
+def _without_quotes(result: SyncResult, masked: set[str]) -> SyncResult:
+    """Returns a result without notes in which Pendo may quote a masked value, in any form."""
+    return replace(result, notes=()) if result.sync in masked and result.status == "error" else result
+
+
+def _tell(alert: Alert, settings: Settings) -> list[str]:
+    """Posts an alert to each channel that wants it, and returns why some did not get it; never their URLs."""
     faults: dict[str, str | None] = {}
     threads = []
-    for channel in channels:
+
+    def post(variable: str, url: Secret, message: bytes) -> None:
+        faults[variable] = _post(url.reveal(), message)
+
+    for channel in settings.alerts:
         part = alert.about(channel.events)
-        faults[channel.variable] = fault = _fault_of(channel, allow_http)
+        faults[channel.variable] = fault = _fault_of(channel, settings)
         if fault is None and channel.url is not None and part.changes:
             faults[channel.variable] = NO_ANSWER
             message = orjson.dumps(message_of(part, channel.format))
             # A daemon: the process does not wait for it longer than we do.
-            threads.append(
-                threading.Thread(target=_tell, args=(channel.variable, channel.url, message, faults), daemon=True)
-            )
+            threads.append(threading.Thread(target=post, args=(channel.variable, channel.url, message), daemon=True))
     for thread in threads:
         thread.start()
     give_up_at = time.monotonic() + DEADLINE
@@ -87,43 +109,37 @@ def _lines(faults: dict[str, str | None]) -> list[str]:
     return [f"No alert to {variable}: {fault}." for variable, fault in list(faults.items()) if fault is not None]
 
 
-def _fault_of(channel: Channel, allow_http: bool) -> str | None:
+def _fault_of(channel: Channel, settings: Settings) -> str | None:
     """Returns why nothing can be posted to a channel; None when something can."""
     if channel.url is None:
         return "the environment variable is not set"
     url = channel.url.reveal()
     if not is_url(url):
         return "what it holds is no URL"
-    if is_open_http(url) and not allow_http:
+    if is_open_http(url) and not settings.allow_http:
         return "its URL would travel over plain http; use https, or set PENDO_ALLOW_HTTP=true"
     return None
-
-
-def _tell(variable: str, url: Secret, message: bytes, faults: dict[str, str | None]) -> None:
-    try:
-        fault = _post(url.reveal(), message)
-    except ConfigError as error:
-        fault = error.message.rstrip(".")
-    except Exception as error:
-        # The URL may be in its text.
-        fault = f"it cannot be posted to ({type(error).__name__})"
-    faults[variable] = fault
 
 
 def _post(url: str, body: bytes) -> str | None:
     """Posts a message, and returns why it was not taken; None when it was."""
     headers = {"User-Agent": f"dbt-pendo/{__version__}", "Content-Type": "application/json"}
-    request = requests.Request("POST", url, headers, data=body).prepare()
-    # No session, which would follow redirects: the message is for this host.
-    with contextlib.closing(BoundedAdapter(max_retries=RETRY)) as adapter, bounded(TIMEOUT):
-        try:
-            # A stream, for what it says is of no interest.
+    try:
+        request = requests.Request("POST", url, headers, data=body).prepare()
+        # No session, which would follow redirects: the message is for this host.
+        with contextlib.closing(BoundedAdapter(max_retries=RETRY)) as adapter, bounded(TIMEOUT):
+            # A stream, because the body of the answer is not needed.
             response = adapter.send(request, stream=True, verify=certificates(), proxies=proxies_for(url))
-        except requests.Timeout:
-            return NO_ANSWER
-        except requests.ConnectionError as error:
-            reason = getattr(error.args[0], "reason", None) if error.args else None
-            return "it cannot be reached" if isinstance(reason, NewConnectionError) else "the connection broke"
+    except requests.Timeout:
+        return NO_ANSWER
+    except requests.ConnectionError as error:
+        reason = getattr(error.args[0], "reason", None) if error.args else None
+        return "it cannot be reached" if isinstance(reason, NewConnectionError) else "the connection broke"
+    except ConfigError as error:
+        return error.message.rstrip(".")
+    except Exception as error:
+        # The URL may be in its text.
+        return f"it cannot be posted to ({type(error).__name__})"
     status = response.status_code
     if 200 <= status < 300:
         return None

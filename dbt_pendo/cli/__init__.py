@@ -42,7 +42,7 @@ class LazyGroup(click.Group):
     """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Returns the commands in the order in which one meets them."""
+        """Returns the commands in the order of their use."""
         return list(COMMANDS)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -7,22 +7,23 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 import yaml
 
+from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
+from dbt_pendo.commands.select import Selected, Selection
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.output.sync import show_found
+from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
-
-if TYPE_CHECKING:
-    from dbt_pendo.commands.context import Context, Invocation
-    from dbt_pendo.commands.select import Selected
-    from dbt_pendo.history.runs import RunLog
+from dbt_pendo.warehouse.adapter import Connection
 
 Answer = TypeVar("Answer")
 
+PATH = click.Path(path_type=Path)
 SELECTING = ("--select", "-s", "--exclude")
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
@@ -30,6 +31,12 @@ DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 def option(*names: str, **attributes: Any) -> click.Option:
     """Returns a flag as a value; its help shows the environment variable ``envvar``."""
     return click.Option(names, show_envvar=True, **attributes)
+
+
+def dbt_option(name: str, *others: str, **attributes: Any) -> click.Option:
+    """Returns a flag of dbt's, which dbt's environment variable of that name sets as well."""
+    variable = f"DBT_{name.partition('/')[0].strip('-').replace('-', '_').upper()}"
+    return option(name, *others, envvar=variable, **attributes)
 
 
 def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
@@ -55,21 +62,11 @@ def _setting_flags(*names: str) -> list[click.Option]:
 
 # dbt's flags of project and profile.
 PROFILE = [
-    option(
-        "--project-dir",
-        envvar="DBT_PROJECT_DIR",
-        type=click.Path(path_type=Path),
-        help="The dbt project. Default: this folder or the nearest one above that is a project.",
-    ),
-    option(
-        "--profiles-dir",
-        envvar="DBT_PROFILES_DIR",
-        type=click.Path(path_type=Path),
-        help="The folder of profiles.yml. Default: this folder, the project, ~/.dbt.",
-    ),
-    option("--profile", envvar="DBT_PROFILE", help="A profile other than the project's."),
-    option("--target", "-t", envvar="DBT_TARGET", help="A target of the profile."),
-    option("--target-path", envvar="DBT_TARGET_PATH", type=click.Path(path_type=Path), help="dbt's target folder."),
+    dbt_option("--project-dir", type=PATH, help="The dbt project. Default: the nearest, from this folder upwards."),
+    dbt_option("--profiles-dir", type=PATH, help="The folder of profiles.yml. Default: this, the project's, ~/.dbt."),
+    dbt_option("--profile", help="A profile other than the project's."),
+    dbt_option("--target", "-t", help="A target of the profile."),
+    dbt_option("--target-path", type=PATH, help="dbt's target folder."),
     option("--vars", "dbt_vars", help="dbt variables, as YAML."),
 ]
 SELECTION = [
@@ -94,21 +91,15 @@ SOURCES = [
 ]
 OUTPUT = [
     option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
-    option("--quiet", "-q", envvar="DBT_QUIET", is_flag=True, help="Print errors only."),
-    option(
+    dbt_option("--quiet", "-q", is_flag=True, help="Print errors only."),
+    dbt_option(
         "--log-format",
-        envvar="DBT_LOG_FORMAT",
         # dbt's third format has its text format's content.
         type=click.Choice(["text", "debug", "default", "json"]),
         default="text",
         help="`json` prints each line as a JSON object.",
     ),
-    option(
-        "--use-colors/--no-use-colors",
-        envvar="DBT_USE_COLORS",
-        default=None,
-        help="Colours, or none. Default: colours on a terminal.",
-    ),
+    dbt_option("--use-colors/--no-use-colors", default=None, help="Colours, or none. Default: colours on a terminal."),
 ]
 # Of commands whose answer is one small table.
 TABLE_OUTPUT = option(
@@ -118,7 +109,7 @@ TABLE_OUTPUT = option(
     default="text",
     help="`csv` or `json` prints nothing but the table, for other programs.",
 )
-WARN_ERROR = option("--warn-error", envvar="DBT_WARN_ERROR", is_flag=True, help="Warnings exit 1.")
+WARN_ERROR = dbt_option("--warn-error", is_flag=True, help="Warnings exit 1.")
 
 
 class DbtCommand(click.Command):
@@ -161,21 +152,16 @@ class BuildCommand(DbtCommand):
 
 
 class CommandLine:
-    """One call of a command: its flags, where it prints, and the way to its syncs.
-
-    What takes long to import is imported when it is asked for.
-    """
+    """One call of a command: its flags, where it prints, and the way to its syncs."""
 
     def __init__(self, flags: Mapping[str, Any], secrets: Secrets) -> None:
-        from dbt_pendo.output.terminal import Terminal
-
         self._flags = flags
-        self._secrets = secrets
-        self._table_format = flags.get("table_format", "text")
-        if self._table_format != "text" and flags["as_json"]:
+        table_format = flags.get("table_format", "text")
+        if table_format != "text" and flags["as_json"]:
             raise click.UsageError("--output and --json exclude each other.")
         self.lines = Terminal(
-            as_json=flags["as_json"] or self._table_format != "text",
+            as_json=flags["as_json"],
+            table_format=table_format,
             quiet=flags["quiet"],
             json_lines=flags["log_format"] == "json",
             colors=flags["use_colors"],
@@ -189,10 +175,6 @@ class CommandLine:
         Raises:
             ConfigError: If there is no project, or a flag or setting makes no sense.
         """
-        from dbt_pendo.commands.context import Invocation
-        from dbt_pendo.commands.select import Gates, Selection
-        from dbt_pendo.warehouse.adapter import Connection
-
         flags = self._flags
         project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
         # Commands that select no models need no manifest; nor do those that take them from what was published.
@@ -213,55 +195,27 @@ class CommandLine:
             models_path=project_dir / _first_model_path(project),
             connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
             settings=settings,
-            selection=Selection(flags.get("select", ()), flags.get("exclude", ()), flags.get("selector")),
-            gates=Gates(flags.get("only_built", False), settings.require_tests),
-            needs_evidence="only_built" in flags,
+            selection=Selection(
+                **{name: flags[name] for name in ("select", "exclude", "selector", "only_built") if name in flags},
+                require_tests=settings.require_tests,
+                needs_evidence="only_built" in flags,
+            ),
             published=flags.get("published", False),
             dbt_cloud_run_id=flags.get("dbt_cloud_run_id") or 0,
             dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
         )
 
-    def print_document(
-        self, entries: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any
-    ) -> None:
-        """Prints what ``--json`` or ``--output`` asks for.
-
-        Args:
-            entries: The results of the command's document.
-            rows: The same as a table.
-            more: What else the document has, by name.
-        """
-        if self._table_format == "text":
-            from dbt_pendo.output.documents import document
-
-            self.lines.document(document(entries, **more))
-        else:
-            from dbt_pendo.output.tables import write_table
-
-            write_table(rows, self._table_format, self._secrets)
-
-    def print_error(self, error: DbtPendoError) -> None:
-        """Prints the error that ended the command, on stderr if stdout is to be a table."""
-        if self._table_format == "text":
-            self.lines.failed(error)
-        else:
-            self.lines.error(error, "CommandFailed")
-
-    def open_run_log(self) -> AbstractContextManager[RunLog]:
-        """Opens the warehouse for a look at past runs."""
-        from dbt_pendo.history.runs import open_run_log
-
-        return open_run_log(self.invocation.connection, self.invocation.settings, self.invocation.target_path)
+    def answer(self, found: Sequence[SyncFinding], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> int:
+        """Prints what ``--json`` or ``--output`` asks for, and returns the worst exit status of the errors."""
+        self.lines.answer([one.to_dict() for one in found], rows, **more)
+        return max((one.error.exit_code for one in found if one.error), default=0)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
         """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""
-        from dbt_pendo.commands.context import open_context
-        from dbt_pendo.output.sync import show_found, show_nothing_new
 
         def announce(selected: Selected) -> None:
             if announced:
-                show = show_nothing_new if self.invocation.published and not selected.syncs else show_found
-                show(self.lines, selected)
+                show_found(self.lines, selected, self.invocation.published)
 
         return open_context(self.invocation, announce)
 
@@ -277,8 +231,8 @@ def command(
     settings: Sequence[click.Option] = SETTING_FLAGS,
     cls: type[click.Command] = DbtCommand,
     **attributes: Any,
-) -> Callable[[Callable[..., int]], click.Command]:
-    """Makes a click command of a function that returns the exit status; its first argument is a ``CommandLine``.
+) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Makes a click command of a function: it takes a ``CommandLine`` first, and returns the exit status if not 0.
 
     Flags that the function has no argument for are the ``CommandLine``'s. An error of ours is printed, and its exit
     status returned.
@@ -291,16 +245,16 @@ def command(
         attributes: Others of ``click.Command``.
     """
 
-    def decorate(function: Callable[..., int]) -> click.Command:
+    def decorate(function: Callable[..., int | None]) -> click.Command:
         _, *own = inspect.signature(function).parameters
 
         def run(**flags: Any) -> int:
             arguments = {name: flags.pop(name) for name in own}
             cli = CommandLine(flags, click.get_current_context().obj)
             try:
-                return function(cli, **arguments)
+                return function(cli, **arguments) or 0
             except DbtPendoError as error:
-                cli.print_error(error)
+                cli.lines.failed(error)
                 return error.exit_code
 
         params = [*PROFILE, *(SELECTION if selects else ()), *parameters, *settings, *OUTPUT]

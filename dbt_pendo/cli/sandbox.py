@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,7 @@ def _environment(started: Sandbox) -> dict[str, str]:
         "PENDO_API_URL": started.url,
         "PENDO_DATA_URL": started.url,
         "PENDO_INTEGRATION_KEY": started.integration_key,
-        **{
-            f"PENDO_TRACK_SECRET{f'_{app.upper()}' if app else ''}": secret
-            for app, secret in started.track_secrets.items()
-        },
+        **{f"PENDO_TRACK_SECRET_{app.upper()}".rstrip("_"): key for app, key in started.track_secrets.items()},
     }
 
 
@@ -144,12 +142,13 @@ def _run(project: Path, pendo: Sandbox, program: str, *arguments: str) -> None:
 def _show_requests(requests: list[Request]) -> None:
     """Shows requests, counted by path."""
     click.secho("\nRequests of this sync:", bold=True)
-    totals: dict[str, tuple[int, int]] = {}
+    calls, records = Counter[str](), Counter[str]()
     for request in requests:
-        calls, records = totals.get(path := f"{request.method} {request.path}", (0, 0))
-        totals[path] = (calls + 1, records + (request.records or 0))
-    for path, (calls, records) in totals.items():
-        click.echo(f"  {path:<48} {calls:>4} calls {records:>6} records")
+        path = f"{request.method} {request.path}"
+        calls[path] += 1
+        records[path] += request.records or 0
+    for path, count in calls.items():
+        click.echo(f"  {path:<48} {count:>4} calls {records[path]:>6} records")
 
 
 def _show_pendo(pendo: Sandbox) -> None:

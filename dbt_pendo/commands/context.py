@@ -8,16 +8,19 @@ import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from dbt_pendo.commands.select import Gates, Selected, Selection, require_evidence, select_published, select_syncs
+from dbt_pendo.commands.select import Selected, Selection, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
-from dbt_pendo.delivery.prepare import Prepared, find_source
+from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
+from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
+from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
+from dbt_pendo.history.runs import RunLog
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.records.masking import body_mask
@@ -25,7 +28,8 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.session import Session, open_session
+from dbt_pendo.warehouse.runs import log_run
+from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 
 Found = TypeVar("Found")
 
@@ -42,9 +46,6 @@ class Invocation:
     connection: Connection
     settings: Settings
     selection: Selection
-    gates: Gates
-    # Whether to refuse gates of which nothing is known.
-    needs_evidence: bool = False
     # Where the syncs come from, if not from dbt's target folder; no run and no job of dbt Cloud has the id 0.
     published: bool = False
     dbt_cloud_run_id: int = 0
@@ -58,21 +59,37 @@ class SyncFinding:
     spec: SyncSpec
     error: DbtPendoError | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the sync's entry under ``results``."""
+        return {
+            "sync": self.spec.name,
+            "unique_id": self.spec.unique_id,
+            "object": self.spec.object,
+            "status": "error" if self.error else "success",
+            "message": str(self.error) if self.error else None,
+            **self.details(),
+        }
 
+    def details(self) -> dict[str, Any]:
+        """Returns what the entry of this command has beside or instead of that."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """The syncs of a command, the warehouse they read and the Pendo they write."""
 
-    def __init__(
-        self, selected: Selected, session: Session, settings: Settings, client: PendoClient, calls: CallLog, stop: Stop
-    ) -> None:
-        self.selected = selected
-        self.session = session
-        self.settings = settings
-        self.client = client
-        self.calls = calls
-        self.stop = stop
-        self.pendo = PendoFacts(client)
-        self.schema = session.own_schema(settings.schema)
+    selected: Selected
+    settings: Settings
+    # dbt's target folder.
+    target_path: Path
+    session: Session
+    # Of our tables.
+    schema: str
+    client: PendoClient
+    pendo: PendoFacts
+    calls: CallLog
+    stop: Stop
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -90,11 +107,26 @@ class Context:
                 answer = failed(spec, error)
             yield answer
 
-    def begin(self, target_path: Path) -> str:
+    def begin(self) -> str:
         """Begins a run whose calls are kept, and returns its id."""
         run_id = new_run_id()
-        self.calls.begin(target_path, run_id, self.settings.keep_runs)
+        self.calls.begin(self.target_path, run_id, self.settings.keep_runs)
         return run_id
+
+    def deliver(self, run_id: str, prepared: Prepared, options: Options, observer: Observer) -> SyncResult:
+        """Runs a sync."""
+        self.log_calls_of(prepared.spec, prepared.fields)
+        tables = self.tables(prepared)
+        sync = SyncContext(run_id, prepared, tables, self.client, self.target_path, self.stop, observer)
+        return run_sync(sync, options)
+
+    def log(self, run_id: str, result: SyncResult) -> SyncResult:
+        """Adds a result to the run log, without secrets, and returns it so."""
+        result = result.without(self.settings.secrets)
+        # The run log is a convenience; a schema that cannot be written has failed the sync already.
+        with contextlib.suppress(WarehouseError):
+            log_run(self.session, self.schema, result.to_row(run_id))
+        return result
 
     def log_calls_of(self, spec: SyncSpec, fields: tuple[PendoField, ...] = ()) -> None:
         """Tells the call log which sync the next calls are for; fields, once known, may have to be masked."""
@@ -159,9 +191,7 @@ def choose_syncs(invocation: Invocation) -> Selected:
         with DbtCloud(load_dbt_cloud()) as cloud:
             run = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), folder)
         folder, origin = run.folder, run.origin
-    selected = select_syncs(invocation.project_dir, folder, invocation.selection, invocation.gates)
-    if invocation.needs_evidence:
-        require_evidence(selected.last_run, invocation.gates)
+    selected = select_syncs(invocation.project_dir, folder, invocation.selection)
     return replace(selected, origin=origin or selected.origin)
 
 
@@ -195,15 +225,40 @@ def open_context(
     with (
         stop_on_signals(stop),
         open_session(invocation.connection) as session,
-        CallLog() as calls,
+        contextlib.closing(CallLog()) as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
+        schema, pendo = session.own_schema(settings.schema), PendoFacts(client)
         if selected is None:
-            schema = session.own_schema(settings.schema)
-            selected = select_published(session, schema, invocation.selection, invocation.gates)
+            selected = select_published(session, schema, invocation.selection)
             on_selected(selected)
-        context = Context(selected, session, settings, client, calls, stop)
+        context = Context(selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop)
         yield selected, context if selected.syncs else None
+
+
+@contextlib.contextmanager
+def open_run_log(invocation: Invocation) -> Iterator[RunLog]:
+    """Opens the warehouse for a look at past runs.
+
+    Raises:
+        ConfigError: If the profile cannot be used.
+        WarehouseError: If the warehouse cannot be reached.
+    """
+    with open_session(invocation.connection) as session:
+        yield RunLog(session, session.own_schema(invocation.settings.schema), invocation.target_path)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Writes a file of the user's project.
+
+    Raises:
+        ConfigError: If it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}.") from None
 
 
 def new_run_id() -> str:

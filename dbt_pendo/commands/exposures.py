@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from dbt_pendo.commands.context import Invocation
+from dbt_pendo.commands.context import Invocation, SyncFinding, write_text
 from dbt_pendo.commands.select import nothing_annotated, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
@@ -38,6 +38,11 @@ class Exposure:
     properties: Mapping[str, Any]
     # Why it is not in the file; None if it is.
     left_out: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its entry under ``results``."""
+        status = "skipped" if self.left_out else "success"
+        return {**SyncFinding(self.spec).to_dict(), "status": status, "message": self.left_out, "exposure": self.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +86,7 @@ def write_exposures(invocation: Invocation, output: Path | None, check: bool) ->
     document = {"exposures": [one.properties for one in written]}
     text = _HEADER + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
     if text != before and not check:
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise ConfigError(f"{place} cannot be written: {error.strerror}.") from None
+        write_text(file, text)
     return Lineage(place, exposures, text != before)
 
 

@@ -1,18 +1,20 @@
-"""What the names and types of columns suggest. A guess is told as one, with its reason."""
+"""Guesses a mapping from the names and types of columns, each guess with its reason."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dbt_pendo.delivery.fields import kind_of
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.warehouse.session import TableColumn
 from dbt_pendo.wording import quoted
 
 Guessed = TypeVar("Guessed")
+BY_MODEL = "by the model's name"
 
 # Names of columns with the id of a record, the likelier first.
 _IDS: Mapping[Object, Sequence[str]] = {
@@ -29,7 +31,7 @@ _IDS: Mapping[Object, Sequence[str]] = {
 _EVENT_IDS = ("event_id", "message_id")
 _EVENT_NAMES = ("event_name", "event", "event_type")
 _MOMENTS = ("occurred_at", "happened_at", "event_time", "event_timestamp", "event_at", "timestamp", "created_at")
-# What a model's name says its rows are, in the singular.
+# The last word of a model's name, in the singular, by what its rows are.
 _NOUNS: Mapping[Object, Collection[str]] = {
     "visitor": {"visitor", "user", "member", "person", "people", "contact", "customer"},
     "account": {"account", "org", "organization", "organisation", "company", "companie", "tenant", "workspace"},
@@ -66,19 +68,50 @@ def guess_object(model: str, key: Sequence[str], columns: Sequence[TableColumn])
         key: The columns that dbt takes for its primary key.
         columns: Its columns.
     """
-    if len(columns) == 1 and guess_reference("visitor", columns):
+    if len(columns) == 1 and _find_column(_IDS["visitor"], columns):
         return Guess("segment", "it has nothing but the ids of visitors")
     if (identified := _find_object(key, "its key is")) is not None:
         return identified
     noun = model.lower().rpartition("_")[2]
     for object_, nouns in _NOUNS.items():
         if noun in nouns or noun.removesuffix("s") in nouns:
-            return Guess(object_, "by the model's name")
+            return Guess(object_, BY_MODEL)
     visitor, moment = _find_column(_IDS["visitor"], columns), guess_moment(columns)
     if visitor is not None and moment is not None:
         return Guess("track_event", f"it has {quoted(visitor.value)} and {quoted(moment.value)}")
     identified = _find_object([column.name for column in columns], "it has")
     return identified or Guess("visitor", "nothing says what its rows are")
+
+
+def guess_keys(
+    object_: Object, model: str, key: Sequence[str], columns: Sequence[TableColumn]
+) -> dict[str, Guess[Any] | None]:
+    """Guesses the keys of a mapping that every row needs, in the order in which they are written.
+
+    None stands for a column that is needed, and that none looks like.
+    """
+    title: Guess[Any] = Guess(title_of(model), BY_MODEL)
+    if object_ == "segment":
+        return {"segment": title, "visitor_id": guess_id(object_, key, columns)}
+    if object_ != "track_event":
+        id_ = guess_id(object_, key, columns)
+        rule = "must be the id that your product gives to Pendo"
+        return {OBJECTS[object_].key: id_ and Guess(id_.value, f"{id_.why}; {rule}")}
+    named, account = _find_column(_EVENT_NAMES, columns), _find_column(_IDS["account"], columns)
+    return {
+        "event": Guess({"column": named.value}, named.why) if named else title,
+        "event_id": guess_event_id(key, columns),
+        "visitor_id": _find_column(_IDS["visitor"], columns),
+        # An event may do without an account.
+        **({"account_id": account} if account else {}),
+        "timestamp": guess_moment(columns),
+    }
+
+
+def columns_of(keys: Mapping[str, Guess[Any] | None]) -> set[str]:
+    """Returns the columns that guessed keys of a mapping take."""
+    values = [guess.value for guess in keys.values() if guess and guess.why != BY_MODEL]
+    return {value["column"] if isinstance(value, dict) else value for value in values}
 
 
 def guess_id(object_: Object, key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[str] | None:
@@ -99,16 +132,6 @@ def guess_event_id(key: Sequence[str], columns: Sequence[TableColumn]) -> Guess[
     return _find_column((*_EVENT_IDS, "id"), columns) or _find_any_id(others)
 
 
-def guess_reference(object_: Object, columns: Sequence[TableColumn]) -> Guess[str] | None:
-    """Guesses the column that says whose an event is, or of which account."""
-    return _find_column(_IDS[object_], columns)
-
-
-def guess_event_name(columns: Sequence[TableColumn]) -> Guess[str] | None:
-    """Guesses the column with the name of each event."""
-    return _find_column(_EVENT_NAMES, columns)
-
-
 def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
     """Guesses the column that says when an event happened."""
     timely = [column for column in columns if kind_of(column.dtype) == "time"]
@@ -116,7 +139,7 @@ def guess_moment(columns: Sequence[TableColumn]) -> Guess[str] | None:
     happened = [column for column in timely if not _BOOKKEEPING.search(column.name)] or timely
     if named := _find_column(_MOMENTS, happened):
         return named
-    # A date is the coarser word of the two.
+    # A time of day says more than a date.
     happened.sort(key=lambda column: column.dtype.lower().startswith("date") or column.name.lower().endswith("_date"))
     return Guess(happened[0].name, "it holds a time") if happened else None
 

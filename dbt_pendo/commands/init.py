@@ -1,25 +1,16 @@
-"""A starter mapping as YAML for people: what is guessed stands in comments beside it."""
+"""Makes a starter mapping as YAML for people, with comments beside what is guessed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from dbt_pendo.commands.guesses import (
-    Guess,
-    guess_event_id,
-    guess_event_name,
-    guess_id,
-    guess_moment,
-    guess_object,
-    guess_reference,
-    is_personal,
-    title_of,
-)
+from dbt_pendo.commands.context import write_text
+from dbt_pendo.commands.guesses import Guess, columns_of, guess_keys, guess_object, is_personal
 from dbt_pendo.delivery.fields import MatchedField, allow_creation, kind_of, match, short_dtype
 from dbt_pendo.delivery.prepare import find_columns, require_table
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -53,23 +44,30 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A mapping that is to be read through."""
+class Starter:
+    """A starter mapping of a model, which is to be read through."""
 
+    described: ModelDescription
     object: Object
+    sources: Sequence[str]  # sentences that say what it was made from
     head: Sequence[Entry]  # the lines before fields or properties
     mapped: Sequence[Entry] = ()
     left_out: Mapping[str, Sequence[Entry]] = field(default_factory=dict)  # columns that are not mapped, by the reason
     creates: bool | None = None  # whether fields that Pendo lacks are created; None where it lacks none
 
-
-@dataclass(frozen=True, slots=True)
-class Starter:
-    """A starter mapping of a model, and sentences that say what it was made from."""
-
-    described: ModelDescription
-    draft: Draft
-    sources: Sequence[str]
+    def to_dict(self, text: str, file: Path | None) -> dict[str, Any]:
+        """Returns its entry under ``results``: the YAML, and where it was written."""
+        model = self.described.model
+        return {
+            "model": model.annotation.model,
+            "unique_id": model.unique_id,
+            "object": self.object,
+            "status": "success",
+            "message": None,
+            "yaml": text,
+            "file": str(file) if file else None,
+            "entry": self.described.entry,
+        }
 
 
 def start_mapping(
@@ -96,17 +94,31 @@ def start_mapping(
     require_table(model)
     columns, origin = _read_columns(described, connection)
     guess = Guess(object_, "") if object_ else guess_object(model.name, described.key, columns)
+    keys = guess_keys(guess.value, model.name, described.key, columns)
+    head = [_entry_of("object", guess), *(_entry_of(key, found) for key, found in keys.items())]
+    used = columns_of(keys)
+    others = [column for column in columns if column.name not in used]
     if guess.value == "segment":
-        return Starter(described, _segment(described, columns, guess), [origin])
+        return Starter(described, guess.value, [origin], head)
     if guess.value == "track_event":
-        return Starter(described, _event(described, columns, guess), [origin])
+        judged = [(_why_unfit(column), _entry(column)) for column in others]
+        return Starter(described, guess.value, [origin], head, *_sort_out(judged))
     schema = None
     asked = f"Pendo was not asked which fields it has: {INTEGRATION_KEY} is not set."
     if settings.integration_key is not None:
         with PendoClient(settings) as client:
             schema = read_schema(client, guess.value)
         asked = "Columns are mapped to those of Pendo's fields that have the same key or display name."
-    return Starter(described, _record(described, columns, guess, schema), [origin, asked])
+    matched = list(zip(others, _match(described, guess.value, others, schema or Schema({})), strict=True))
+    knows_some = any(one.state == "ok" and not is_personal(column.name) for column, one in matched)
+    mapped, left_out = _sort_out(_judge(column, one, schema, knows_some) for column, one in matched)
+    creates = None
+    if schema is None or LACKING in left_out:
+        creates = False
+    elif not knows_some and mapped:
+        # A mapping has to have fields, so those that Pendo lacks are shown.
+        creates = True
+    return Starter(described, guess.value, [origin, asked], head, mapped, left_out, creates)
 
 
 def _read_columns(described: ModelDescription, connection: Connection) -> tuple[Sequence[TableColumn], str]:
@@ -122,54 +134,6 @@ def _read_columns(described: ModelDescription, connection: Connection) -> tuple[
         if not said:
             raise
         return said, f"{origin}; of what type they are is not known. {' '.join(error.message.split())}"
-
-
-def _segment(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
-    name = Guess(title_of(described.model.name), "by the model's name")
-    visitor = guess_id("segment", described.key, columns)
-    head = [_entry_of("object", object_guess), _entry_of("segment", name), _entry_of("visitor_id", visitor)]
-    return Draft("segment", head)
-
-
-def _event(described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object]) -> Draft:
-    event: Guess[Any] = Guess(title_of(described.model.name), "by the model's name")
-    if named := guess_event_name(columns):
-        event = Guess({"column": named.value}, named.why)
-    found = {
-        "event_id": guess_event_id(described.key, columns),
-        "visitor_id": guess_reference("visitor", columns),
-        "account_id": guess_reference("account", columns),
-        "timestamp": guess_moment(columns),
-    }
-    head = [_entry_of("object", object_guess), _entry_of("event", event)]
-    # An event may do without an account.
-    head += [_entry_of(key, guess) for key, guess in found.items() if guess or key != "account_id"]
-    used = {guess.value for guess in (named, *found.values()) if guess}
-    mapped, left_out = _sort_out(
-        (_why_unfit(column), Entry(_pendos_name(column.name), column.name, short_dtype(column.dtype)))
-        for column in columns
-        if column.name not in used
-    )
-    return Draft("track_event", head, mapped, left_out)
-
-
-def _record(
-    described: ModelDescription, columns: Sequence[TableColumn], object_guess: Guess[Object], schema: Schema | None
-) -> Draft:
-    object_ = object_guess.value
-    id_ = guess_id(object_, described.key, columns)
-    others = [column for column in columns if id_ is None or column.name != id_.value]
-    matched = list(zip(others, _match(described, object_, others, schema or Schema({})), strict=True))
-    knows_some = any(one.state == "ok" and not is_personal(column.name) for column, one in matched)
-    mapped, left_out = _sort_out(_judge(column, one, schema, knows_some) for column, one in matched)
-    creates = None
-    if schema is None or LACKING in left_out:
-        creates = False
-    elif not knows_some and mapped:
-        # A mapping without fields is none; one may as well see what it would look like.
-        creates = True
-    id_entry = _entry_of(OBJECTS[object_].key, id_, "must be the id that your product gives to Pendo")
-    return Draft(object_, [_entry_of("object", object_guess), id_entry], mapped, left_out, creates)
 
 
 def _match(
@@ -201,7 +165,7 @@ def _judge(column: TableColumn, one: MatchedField, schema: Schema | None, knows_
         remark = f"Pendo: {name}{one.found.type or 'no type yet'}"
         entry = Entry(one.found.key, column.name, f"{dtype}; {remark}" if dtype else remark)
         return PERSONAL if is_personal(column.name) else None, entry
-    entry = Entry(one.mapping.name, column.name, dtype)
+    entry = _entry(column, one.mapping.name)
     if why := _why_unfit(column):
         return why, entry
     if one.state != "to create":
@@ -218,7 +182,7 @@ def _why_unfit(column: TableColumn) -> str | None:
 
 
 def _sort_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], dict[str, list[Entry]]]:
-    """Parts the lines that are mapped from those that are not, by the reason."""
+    """Separates the lines that are mapped from the others, which it groups by reason."""
     mapped: dict[str, Entry] = {}
     left_out: dict[str, list[Entry]] = {reason: [] for reason in REASONS}
     for reason, entry in judged:
@@ -229,15 +193,35 @@ def _sort_out(judged: Iterable[tuple[str | None, Entry]]) -> tuple[list[Entry], 
     return list(mapped.values()), {reason: entries for reason, entries in left_out.items() if entries}
 
 
-def _entry_of(key: str, guess: Guess[Any] | None, rule: str = "") -> Entry:
+def _entry(column: TableColumn, name: str = "") -> Entry:
+    return Entry(name or _pendos_name(column.name), column.name, short_dtype(column.dtype))
+
+
+def _entry_of(key: str, guess: Guess[Any] | None) -> Entry:
     if guess is None:
         return Entry(key, None, "no column looks like it; name one")
-    return Entry(key, guess.value, "; ".join(filter(None, (guess.why and f"guessed: {guess.why}", rule))))
+    return Entry(key, guess.value, guess.why and f"guessed: {guess.why}")
 
 
 def _pendos_name(column: str) -> str:
     """Returns a name for what a column fills; in lower case if the warehouse writes all names in upper case."""
     return field_name_spelling(column.lower() if column.isupper() else column)
+
+
+def write_starter(described: ModelDescription, text: str, file: Path) -> None:
+    """Writes a starter mapping to a new file.
+
+    Raises:
+        ConfigError: If the model has an entry elsewhere, the file exists, or it cannot be written.
+    """
+    if described.entry is not None:
+        raise ConfigError(
+            f"{described.entry} has an entry of {described.model.name} already, and dbt takes one a model.",
+            "Print the mapping without --output, and paste it there.",
+        )
+    if file.exists():
+        raise ConfigError(f"{file} exists, and is left as it is.", "Name another file.")
+    write_text(file, text)
 
 
 def as_yaml(starter: Starter) -> str:
@@ -252,7 +236,7 @@ def as_yaml(starter: Starter) -> str:
         # Above them it would hold for all versions, and each would be a sync of the same records.
         lines += ["    versions:", f"      - v: {_scalar(model.version)}"]
         indent = "        "
-    mapping = ["config:", "  meta:", "    pendo:", *(f"      {line}" for line in _mapping(starter.draft))]
+    mapping = ["config:", "  meta:", "    pendo:", *(f"      {line}" for line in _mapping(starter))]
     return "\n".join([*lines, *(f"{indent}{line}" for line in mapping)]) + "\n"
 
 
@@ -269,19 +253,19 @@ def _place(described: ModelDescription) -> Sequence[str]:
     ]
 
 
-def _mapping(draft: Draft) -> Iterator[str]:
-    yield from _aligned(draft.head)
-    if draft.creates:
+def _mapping(starter: Starter) -> Iterator[str]:
+    yield from _aligned(starter.head)
+    if starter.creates:
         yield "create_fields: true  # Pendo has none of these fields yet: the first sync creates them"
-    elif draft.creates is False:
+    elif starter.creates is False:
         yield "# create_fields: true  # creates fields that Pendo lacks, with the first sync"
-    section = OBJECTS[draft.object].section
-    if section is None or not (draft.mapped or draft.left_out):
+    section = OBJECTS[starter.object].section
+    if section is None or not (starter.mapped or starter.left_out):
         return
     # Nothing below it is an empty value to YAML, which no section can be.
-    yield f"{'' if draft.mapped else '# '}{section}:"
-    yield from (f"  {line}" for line in _aligned(draft.mapped))
-    for reason, entries in draft.left_out.items():
+    yield f"{'' if starter.mapped else '# '}{section}:"
+    yield from (f"  {line}" for line in _aligned(starter.mapped))
+    for reason, entries in starter.left_out.items():
         yield f"  # {reason}"
         yield from (f"  # {line.removeprefix('# ')}" for line in _aligned(entries))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
@@ -20,18 +21,33 @@ from dbt_pendo.warehouse.pages import Planned
 
 @dataclass(frozen=True, slots=True)
 class Checked(SyncFinding):
-    """What a check or a plan says of one sync."""
+    """What a check says of one sync."""
 
-    # Zeros for a check.
+    # What Pendo would accept and not use.
+    warnings: Sequence[str] = ()
+    # Events older than the sync's `max_age`.
+    left_out: int = 0
+
+    def details(self) -> dict[str, Any]:
+        """Returns what was found."""
+        return {"warnings": list(self.warnings), "left_out": self.left_out}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan(Checked):
+    """What a sync would do."""
+
     planned: Planned = field(default_factory=Planned)
     # Why a sync would hold its rows back.
     note: str | None = None
     # The first requests a sync would send.
     requests: Sequence[Request] = ()
-    # What Pendo would accept and not use.
-    warnings: Sequence[str] = ()
-    # Events older than the sync's `max_age`.
-    left_out: int = 0
+
+    def details(self) -> dict[str, Any]:
+        """Returns the counts, and the requests asked for by ``--show``."""
+        requests = [{"method": one.method, "path": one.path, "body": one.document} for one in self.requests]
+        found = Checked.details(self)
+        return {**found, "planned": asdict(self.planned), "note": self.note, "requests": requests}
 
 
 def check_syncs(context: Context) -> Iterator[Checked]:
@@ -54,7 +70,7 @@ def check_offline(selected: Selected) -> Iterator[Checked]:
     return (_checked(spec) for _, spec in selected.syncs)
 
 
-def plan_syncs(context: Context, options: Options, show: int) -> Iterator[Checked]:
+def plan_syncs(context: Context, options: Options, show: int) -> Iterator[SyncPlan]:
     """Says what a sync would do; sends and stores nothing.
 
     Args:
@@ -63,19 +79,19 @@ def plan_syncs(context: Context, options: Options, show: int) -> Iterator[Checke
         show: How many records to show, in the requests they would be sent in.
     """
 
-    def plan(model: Model, spec: SyncSpec) -> Checked:
+    def plan(model: Model, spec: SyncSpec) -> SyncPlan:
         verdict = context.selected.verdicts[spec.unique_id]
         if not verdict.may_run:
-            return Checked(spec, note=f"skipped: {verdict.reason}", warnings=property_name_warnings(spec))
+            return SyncPlan(spec, note=f"skipped: {verdict.reason}", warnings=property_name_warnings(spec))
         return _plan(context, model, spec, options, show)
 
-    def failed(spec: SyncSpec, error: DbtPendoError) -> Checked:
-        return Checked(spec, error, warnings=property_name_warnings(spec))
+    def failed(spec: SyncSpec, error: DbtPendoError) -> SyncPlan:
+        return SyncPlan(spec, error, warnings=property_name_warnings(spec))
 
     return context.each_sync(plan, failed)
 
 
-def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show: int) -> Checked:
+def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show: int) -> SyncPlan:
     has_key = context.settings.integration_key is not None
     prepared = context.prepare(model, spec, may_create=False, ask_pendo=has_key)
     tables = context.tables(prepared)
@@ -92,7 +108,7 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     is_replaced = segment is not None and segment.is_replaced(options.full_refresh, planned)
     requests = list(preview_requests(context.client, spec, rendered, segment, is_replaced))
     note = None if options.force else blocked_by(spec, planned)
-    return Checked(spec, None, planned, note, requests, warnings, counts.left_out)
+    return SyncPlan(spec, None, warnings, counts.left_out, planned, note, requests)
 
 
 def _checked(spec: SyncSpec, error: DbtPendoError | None = None) -> Checked:

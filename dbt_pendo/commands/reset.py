@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from dbt_pendo.commands.context import Context, SyncFinding, new_run_id
 from dbt_pendo.commands.verify import Verified, compare, why_unreadable
@@ -27,6 +27,11 @@ class Reset(SyncFinding):
     # With `--from-pendo`, how the model's rows differ from what Pendo holds.
     known: Verified | None = None
 
+    def details(self) -> dict[str, Any]:
+        """Returns how the ledger was reset."""
+        drifted, missing = (self.known.drifted, self.known.missing) if self.known else (None, None)
+        return {"adopted": self.adopted, "drifted": drifted, "missing": missing}
+
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
@@ -36,15 +41,19 @@ class Unlocked:
     holder: Holder | None
     broken: bool
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the sync's entry under ``results``."""
+        holder = {**asdict(self.holder), "since": str(self.holder.since)} if self.holder else None
+        return {"sync": self.sync, "holder": holder, "broken": self.broken}
 
-def reset_syncs(context: Context, adopt: bool, from_pendo: bool, target_path: Path) -> Iterator[Reset]:
+
+def reset_syncs(context: Context, adopt: bool, from_pendo: bool) -> Iterator[Reset]:
     """Forgets what was delivered.
 
     Args:
         context: The syncs.
         adopt: Adopt every row of the model as delivered.
         from_pendo: Adopt the rows that Pendo has as the warehouse says.
-        target_path: dbt's target folder.
     """
     run_id = new_run_id()
 
@@ -59,15 +68,14 @@ def reset_syncs(context: Context, adopt: bool, from_pendo: bool, target_path: Pa
         # A segment has to be there before its ledger can say who its members are.
         ask_pendo = from_pendo or (adopt and spec.segment is not None)
         prepared = context.prepare(model, spec, may_create=False, ask_pendo=ask_pendo, writes=False)
-        return _reset(context, run_id, prepared, adopt, target_path if from_pendo else None)
+        return _reset(context, run_id, prepared, adopt, from_pendo)
 
     return context.each_sync(reset, Reset)
 
 
-def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, compared_in: Path | None) -> Reset:
-    """Resets one sync; with ``compared_in``, dbt's target folder, to what Pendo has."""
+def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, from_pendo: bool) -> Reset:
     spec = prepared.spec
-    # Nobody whom the ledger or Pendo alone has is taken for one that left the model.
+    # A record that only the ledger or Pendo has counts as one that never was in the model.
     tables = context.tables(replace(prepared, source=replace(prepared.source, is_part=True)))
     segment = context.find_segment(prepared, is_taken_over=True) if adopt else None
     if segment is not None and segment.id is None:
@@ -76,13 +84,13 @@ def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, compa
         )
     drift = DriftTable(context.session, context.schema, spec)
     with tables.locked(run_id) as lock:
-        if not adopt and compared_in is None:
+        if not adopt and not from_pendo:
             tables.forget()
             return Reset(spec)
         tables.prepare()
-        if compared_in is not None:
+        if from_pendo:
             try:
-                known = compare(prepared, context.client, tables, run_id, compared_in, drift)
+                known = compare(prepared, context, tables, run_id, drift)
                 tables.adopt(run_id, drift.relation)
             finally:
                 with contextlib.suppress(WarehouseError):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dbt_pendo.commands.context import Context
@@ -18,6 +17,7 @@ from dbt_pendo.outcomes import UNREADABLE
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
+from dbt_pendo.records.convert import WRITABLE
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.runs import LedgerEntry
 
@@ -29,6 +29,7 @@ class RowValue:
     name: str
     # Empty for a constant.
     column: str
+    # As JSON has it.
     warehouse: Any
     # As people read it: a time as such, though Pendo has milliseconds.
     pendo: str | None
@@ -52,24 +53,39 @@ class RowHistory:
     is_held: bool | None
     note: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its entry under ``results``."""
+        return {
+            "sync": self.spec.name,
+            "object": self.spec.object,
+            "key": self.key,
+            "ledger": [{name: value for name, value in asdict(one).items() if name != "key"} for one in self.entries],
+            "rows": self.rows,
+            "values": list(map(asdict, self.values)),
+            "is_held": self.is_held,
+            "note": self.note or None,
+            "run_id": self.run_id or None,
+            "calls": list(map(asdict, self.calls)),
+        }
 
-def row_history(syncs: Context, sync: str, key: str, target_path: Path) -> RowHistory:
+
+def row_history(context: Context, sync: str, key: str) -> RowHistory:
     """Finds out what happened to one row, by the key that the ledger has as ``record_key``.
 
     Raises:
         ConfigError: If there is no such sync, or neither the model nor the ledger knows the key.
         WarehouseError: If the warehouse refuses to say.
     """
-    by_name = {spec.name: (model, spec) for model, spec in syncs.selected.syncs}
+    by_name = {spec.name: (model, spec) for model, spec in context.selected.syncs}
     if sync not in by_name:
         raise ConfigError(f"There is no sync {sync}.", f"Syncs: {', '.join(by_name) or 'none'}.")
     try:
         # Pendo's schema has the keys of fields that are mapped by their display names.
-        ask_pendo = syncs.settings.integration_key is not None
-        prepared = syncs.prepare(*by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False)
+        ask_pendo = context.settings.integration_key is not None
+        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False)
     except PendoError:
-        prepared = syncs.prepare(*by_name[sync], may_create=False, ask_pendo=False)
-    log = RunLog(syncs.session, syncs.schema, target_path)
+        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=False)
+    log = RunLog(context.session, context.schema, context.target_path)
     entries, rows = log.entries(sync, key), log.model_rows(prepared.source, key)
     run_id, calls = log.latest_calls(sync, key)
     if not entries and not rows and not calls:
@@ -77,7 +93,7 @@ def row_history(syncs: Context, sync: str, key: str, target_path: Path) -> RowHi
             f"{sync}: neither the model's table nor the ledger has a row {key}.",
             "Keys are case sensitive; give it as the ledger's record_key has it.",
         )
-    record, note = _pendo_record(prepared.spec, key, syncs.client)
+    record, note = _pendo_record(prepared.spec, key, context.client)
     row = dict(zip(prepared.spec.columns, rows[0], strict=True)) if rows else {}
     values = [_value(mapped, field, row, record) for mapped, field in _fields(prepared)]
     is_held = None if note else record is not None
@@ -99,7 +115,20 @@ def _value(mapped: Field, field: PendoField, row: dict[str, Any], record: PendoR
     form = FORMS[field.type]
     if not isinstance(theirs, str) or form == "time":
         theirs = readable_text(comparable_text(theirs, form), form)
-    return RowValue(mapped.name, column, ours, theirs)
+    return RowValue(mapped.name, column, _plain(ours), theirs)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value of the warehouse as JSON has it."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, int) and value in WRITABLE:
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return value if value is None or isinstance(value, str | float) else str(value)
 
 
 def _pendo_record(spec: SyncSpec, key: str, client: PendoClient) -> tuple[PendoRecord | None, str]:

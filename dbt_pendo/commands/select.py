@@ -22,24 +22,17 @@ from dbt_pendo.wording import number
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """dbt's own selection flags."""
+    """Which models to sync: dbt's own flags, and what a model must have passed apart from a build that did not fail."""
 
     select: Sequence[str] = ()
     exclude: Sequence[str] = ()
     selector: str | None = None
-
-    def __bool__(self) -> bool:
-        return bool(self.select or self.exclude or self.selector)
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """What a model must have passed to be synced, apart from a build that did not fail."""
-
     # The last dbt command built it.
     only_built: bool = False
     # None of its tests failed there.
     require_tests: bool = False
+    # Whether it is an error if nothing is known about dbt's last command, and one of the two asks for it.
+    needs_evidence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +63,35 @@ class Selected:
     builds: Sequence[Build] = ()
 
 
-def select_syncs(project_dir: Path, target_path: Path, selection: Selection, gates: Gates) -> Selected:
+def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Selected:
     """Returns the syncs of the selected models in dbt's manifest.
 
     Raises:
-        ConfigError: If there is no usable manifest, nothing is annotated, the selection is not understood, or a mapping
-            of a selected model is wrong.
+        ConfigError: If there is no usable manifest, nothing is annotated, the selection is not understood, a mapping
+            of a selected model is wrong, or nothing is known of what dbt did that the selection asks for.
     """
     manifest = read_manifest(target_path)
     if not manifest.models:
         raise nothing_annotated(manifest)
     chosen = {model.unique_id for model in manifest.models}
-    if selection:
+    if selection.select or selection.exclude or selection.selector:
         chosen = select_nodes(manifest.path, project_dir, selection.select, selection.exclude, selection.selector)
     models = [model for model in manifest.models if model.unique_id in chosen]
     syncs = _pair(models, [model for model in manifest.models if model.unique_id not in chosen])
     last_run = read_last_run(target_path, manifest)
-    verdicts = {model.unique_id: judge(model, last_run, gates) for model in models}
+    if selection.needs_evidence:
+        _require_evidence(last_run, selection)
+    verdicts = {model.unique_id: judge(model, last_run, selection) for model in models}
     return Selected(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts)
 
 
-def select_published(session: Session, schema: str, selection: Selection, gates: Gates) -> Selected:
+def select_published(session: Session, schema: str, selection: Selection) -> Selected:
     """Returns the syncs of the published builds that no run has taken yet.
 
     Args:
         session: The warehouse.
         schema: The schema of our tables.
-        selection: Which models, by name.
-        gates: What dbt must have done to them.
+        selection: Which models, by name, and what dbt must have done to them.
 
     Raises:
         ConfigError: If dbt has published nothing at all, the selection is more than names, or a mapping is wrong.
@@ -113,7 +107,7 @@ def select_published(session: Session, schema: str, selection: Selection, gates:
             builds.append(build)
     published = [_published(build) for build in builds]
     syncs = _pair([model for model, _ in published])
-    verdicts = {model.unique_id: judge(model, last_run, gates) for model, last_run in published}
+    verdicts = {model.unique_id: judge(model, last_run, selection) for model, last_run in published}
     invocation_id = builds[-1].invocation_id if builds else ""
     return Selected(f"{schema}.{BUILDS_TABLE}", invocation_id, syncs, LastRun(), verdicts, builds)
 
@@ -166,7 +160,7 @@ def _pair(models: Sequence[Model], others: Sequence[Model] = ()) -> list[tuple[M
     return [(by_id[spec.unique_id], spec) for spec in specs]
 
 
-def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
+def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
     """Decides whether a model's syncs may run after dbt's last command, or the one that published the model."""
     command, statuses = f"`dbt {last_run.command}`", last_run.statuses
     if model.unique_id.startswith("snapshot.") and model.current_rows is None:
@@ -174,9 +168,9 @@ def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
         return Verdict(False, f"{older}: upgrade the package in packages.yml")
     if last_run.published_as_is:
         unknown = f"published by {command}, which does not say"
-        if gates.only_built:
+        if selection.only_built:
             return Verdict(False, f"{unknown} whether it was built (--only-built)", asked_for=True)
-        if gates.require_tests:
+        if selection.require_tests:
             return Verdict(False, f"{unknown} what its tests said (--require-tests)")
         return Verdict(True, f"its table as it is, published by {command}")
     if last_run.unreliable_because:
@@ -192,11 +186,11 @@ def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
                 # The model's table may be whole, but it is older than the data that dbt just failed to build.
                 left = f"{command} left {_name(parent)}, which it is made of, in status {statuses[parent]!r}"
                 return Verdict(False, f"stale: {left}")
-        if gates.only_built:
+        if selection.only_built:
             return Verdict(False, f"the last {command} did not build it (--only-built)", asked_for=True)
     ran = [test for test in sorted(model.tests) if test in statuses]
     failed = [test for test in ran if statuses[test] not in BUILT | {"skipped"}]
-    if failed and gates.require_tests:
+    if failed and selection.require_tests:
         names = ", ".join(map(_name, failed))
         return Verdict(False, f"{len(failed)} of its tests failed (--require-tests): {names}")
     tested = ""
@@ -207,17 +201,13 @@ def judge(model: Model, last_run: LastRun, gates: Gates) -> Verdict:
     return Verdict(True, f"{'built' if status else 'its table as it is, not built'} by {command}{tested}")
 
 
-def require_evidence(last_run: LastRun, gates: Gates) -> None:
-    """Refuses gates if nothing is known of what dbt did: to open or to close them would be a guess.
-
-    Raises:
-        ConfigError: If a gate asks for what is not known.
-    """
+def _require_evidence(last_run: LastRun, selection: Selection) -> None:
+    """Refuses ``--only-built`` and ``--require-tests`` if nothing is known of what dbt did."""
     unknown = last_run.unreliable_because
-    if gates.only_built and not unknown and not last_run.builds:
+    if selection.only_built and not unknown and not last_run.builds:
         unknown = f"the last dbt command was `dbt {last_run.command}`, which builds nothing"
-    if unknown and (gates.only_built or gates.require_tests):
-        flag = "--only-built" if gates.only_built else "--require-tests"
+    if unknown and (selection.only_built or selection.require_tests):
+        flag = "--only-built" if selection.only_built else "--require-tests"
         raise ConfigError(f"{flag}: {unknown}.", "Run dbt-pendo right after `dbt build`, before other dbt commands.")
 
 
@@ -233,7 +223,7 @@ _NAMES_ONLY = "With --published, name models alone: --select dim_users dim_accou
 
 
 def _model_names(selected: Sequence[str]) -> set[str]:
-    """Returns the models' names of a selection; dbt, too, takes several in one value."""
+    """Returns the names of models in a selection; a value may hold several, as dbt's may."""
     names = {name for value in selected for name in value.split()}
     for name in sorted(names):
         if not re.fullmatch(r"[\w-]+", name):

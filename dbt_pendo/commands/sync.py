@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dbt_pendo.alerts import send_alerts
+from dbt_pendo.alerts.post import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.prepare import Prepared, SyncContext
+from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_result
-from dbt_pendo.delivery.sync import Options, run_sync
+from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.warehouse.builds import Build, take_builds
-from dbt_pendo.warehouse.runs import log_run
-from dbt_pendo.warehouse.session import WarehouseError
 from dbt_pendo.wording import visible
 
 
-def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:
+def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Observer) -> RunResults:
     """Delivers, logs each sync in the warehouse, and writes ``pendo_results.json``.
 
     All syncs are prepared before the first row is sent.
@@ -32,11 +29,10 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: 
         context: The syncs.
         options: How to run each.
         fail_fast: Whether to skip the syncs after one that failed.
-        target_path: dbt's target folder.
         observer: Watches the run.
     """
     started, syncs = time.monotonic(), context.selected.syncs
-    run_id = context.begin(target_path)
+    run_id = context.begin()
     ready = [_prepare(context, model, spec) for model, spec in syncs]
     results: list[SyncResult] = []
     for index, ((_, spec), prepared) in enumerate(zip(syncs, ready, strict=True), start=1):
@@ -48,23 +44,20 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: 
         elif isinstance(prepared, SyncResult):
             result = prepared
         else:
-            context.log_calls_of(spec, prepared.fields)
-            tables = context.tables(prepared)
-            sync = SyncContext(run_id, prepared, tables, context.client, target_path, context.stop, observer)
-            result = run_sync(sync, options)
-        result = result.without(context.settings.secrets)
-        results.append(result)
-        observer.sync_finished(index, len(syncs), result)
-        # The run log is a convenience; a schema that cannot be written has failed the sync already.
-        with contextlib.suppress(WarehouseError):
-            log_run(context.session, context.schema, result.to_row(run_id))
+            result = context.deliver(run_id, prepared, options, observer)
+        results.append(context.log(run_id, result))
+        observer.sync_finished(index, len(syncs), results[-1])
     notes = [*filter(None, [context.calls.fault]), *_unknown_mask_columns(context)]
     elapsed = time.monotonic() - started
-    run = _written(RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), notes), target_path)
-    specs = [spec for _, spec in syncs]
-    faults = send_alerts(context.session, context.schema, context.settings, specs, run, options)
-    take_builds(context.session, context.schema, _done(context, results, options), run_id)
-    return replace(run, notes=[*run.notes, *faults])
+    run = RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), notes)
+    run = _written(run, context.target_path)
+    if context.settings.alerts:
+        specs = [spec for _, spec in syncs]
+        faults = send_alerts(context.session, context.schema, context.settings, specs, run, options)
+        run = replace(run, notes=[*run.notes, *faults])
+    if context.selected.builds:
+        take_builds(context.session, context.schema, _done(context, results, options), run_id)
+    return run
 
 
 def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:

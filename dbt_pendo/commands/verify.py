@@ -9,26 +9,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import orjson
 
-from dbt_pendo.commands.context import Context
-from dbt_pendo.delivery.prepare import Prepared, SyncContext
+from dbt_pendo.commands.context import Context, SyncFinding
+from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
-from dbt_pendo.delivery.sync import Options, run_sync
+from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.outcomes import Position
-from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.private import private_folder
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.render import Record, render
 from dbt_pendo.warehouse.pages import Row, cut_pages
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
-from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
@@ -46,12 +44,9 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(SyncFinding):
     """What was found about one sync."""
 
-    spec: SyncSpec
-    # Why it could not be verified.
-    error: DbtPendoError | None = None
     # Why there is nothing to verify.
     note: str | None = None
     equal: int = 0
@@ -71,7 +66,7 @@ class Verified:
 
     @property
     def to_repair(self) -> int:
-        """Records a sync could bring right; in the mode `update` nobody is created."""
+        """Records that a sync could correct; in the mode `update` none are created."""
         return self.drifted + (self.missing if self.spec.mode == "upsert" else 0)
 
     @property
@@ -92,6 +87,23 @@ class Verified:
             return self.to_repair == 0
         return result.status == "success" and result.delivered + result.planned.invalid >= self.to_repair
 
+    def details(self) -> dict[str, Any]:
+        """Returns what Pendo has, beside what it should have."""
+        names = ("status", "note", "equal", "drifted", "invalid", "missing", "only_in_pendo")
+        examples = [
+            {
+                "key": drift.key,
+                "fields": {name: {"warehouse": ours, "pendo": theirs} for name, (ours, theirs) in drift.fields.items()},
+            }
+            for drift in self.examples
+        ]
+        return {
+            **{name: getattr(self, name) for name in names},
+            "fields": dict(self.fields),
+            "examples": examples,
+            "repaired": self.repaired.to_dict() if self.repaired else None,
+        }
+
 
 class PendoCopy:
     """What Pendo has of the mapped fields of all records, in a SQLite database: memory takes a byte a record."""
@@ -99,7 +111,7 @@ class PendoCopy:
     def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
         self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
         self._database = database
-        # Nobody reads it after a crash.
+        # It is not read again after a crash.
         database.executescript("pragma journal_mode = off; pragma synchronous = off")
         # Keys are bytes, for a driver may hand out text that is none.
         database.execute("create table records (number integer primary key, key blob unique, fields blob)")
@@ -159,22 +171,16 @@ def why_unreadable(spec: SyncSpec) -> str | None:
 
 
 def compare(
-    prepared: Prepared,
-    client: PendoClient,
-    changes: ChangeSet,
-    run_id: str,
-    target_path: Path,
-    drift: DriftTable | None = None,
+    prepared: Prepared, context: Context, changes: ChangeSet, run_id: str, drift: DriftTable | None = None
 ) -> Verified:
     """Reads Pendo back, renders the whole model as a sync does, and compares.
 
     Args:
         prepared: The sync.
-        client: Pendo.
+        context: Pendo, and where to keep what it has.
         changes: Takes the change set, with all rows of the model; its lock is kept meanwhile.
         run_id: The run.
-        target_path: dbt's target folder.
-        drift: Takes the rows that are not equal; None where nobody needs them.
+        drift: Takes the rows that are not equal, if they are needed.
 
     Raises:
         DbtPendoError: If Pendo or the warehouse cannot be read.
@@ -186,8 +192,8 @@ def compare(
     missing_example = None
     if drift is not None:
         drift.create()
-    with pendo_copy(prepared, target_path) as pendo:
-        for page in read_records(client, spec.object):
+    with pendo_copy(prepared, context.target_path) as pendo:
+        for page in read_records(context.client, spec.object):
             lock.renew()
             pendo.add(page)
         buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
@@ -262,16 +268,15 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
     return differing
 
 
-def verify_syncs(context: Context, repair: bool, target_path: Path, observer: Observer) -> Iterator[Verified]:
+def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator[Verified]:
     """Compares what Pendo has with what the warehouse says.
 
     Args:
         context: The syncs.
         repair: Resend what drifted.
-        target_path: dbt's target folder, for the journal.
         observer: Watches the resending.
     """
-    run_id = context.begin(target_path)
+    run_id = context.begin()
 
     def verify(model: Model, spec: SyncSpec) -> Verified:
         if (unreadable := why_unreadable(spec)) is not None:
@@ -280,14 +285,12 @@ def verify_syncs(context: Context, repair: bool, target_path: Path, observer: Ob
             # What its table holds is not what the model says.
             return Verified(spec, note=verdict.reason)
         prepared = context.prepare(model, spec, may_create=repair, writes=repair)
-        return _verify(context, run_id, prepared, repair, target_path, observer)
+        return _verify(context, run_id, prepared, repair, observer)
 
     return context.each_sync(verify, Verified)
 
 
-def _verify(
-    context: Context, run_id: str, prepared: Prepared, repair: bool, target_path: Path, observer: Observer
-) -> Verified:
+def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, observer: Observer) -> Verified:
     spec, source, tables = prepared.spec, prepared.source, context.tables(prepared)
     # Not the sync's own change set: what a dead run left in it is for the next sync to recover.
     changes = ChangeSet(context.session, context.schema, spec, source, tables.lock, "compared")
@@ -295,18 +298,13 @@ def _verify(
     context.log_calls_of(spec, prepared.fields)
     try:
         with tables.locked(run_id):
-            verified = compare(prepared, context.client, changes, run_id, target_path, drift if repair else None)
+            verified = compare(prepared, context, changes, run_id, drift if repair else None)
         if not repair or not verified.to_repair:
             return verified
         part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))
-        # Whoever asks for a repair has seen how many there are.
-        options = Options(full_refresh=True, force=True)
-        sync = SyncContext(run_id, part, context.tables(part), context.client, target_path, context.stop, observer)
-        result = run_sync(sync, options)
-        result = result.without(context.settings.secrets)
-        with contextlib.suppress(WarehouseError):
-            log_run(context.session, context.schema, result.to_row(run_id))
-        return replace(verified, repaired=result)
+        # Who asks for a repair has seen how many there are.
+        result = context.deliver(run_id, part, Options(full_refresh=True, force=True), observer)
+        return replace(verified, repaired=context.log(run_id, result))
     finally:
         with contextlib.suppress(WarehouseError):
             changes.drop_changes()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import FIELD_NAME_RULE, OBJECTS, field_name_spelling, is_field_name
 from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
@@ -174,31 +174,6 @@ class MatchedField:
         return f"column {mapping.source.name} is {dtype}, which the {type_} field {mapping.name} cannot hold."
 
 
-@dataclass(frozen=True, slots=True)
-class SyncFields:
-    """What was found about the fields of one sync."""
-
-    spec: SyncSpec
-    # Why it cannot run; None when it can.
-    error: DbtPendoError | None = None
-    # In the order of the mapping.
-    matched: tuple[MatchedField, ...] = ()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What does not keep a sync from running, and may surprise."""
-        return agent_warnings(self.spec)
-
-
-@dataclass(frozen=True, slots=True)
-class UnmappedField:
-    """A field of Pendo's that a sync could write, and none does."""
-
-    object: Object
-    group: Group
-    field: SchemaField
-
-
 def agent_warnings(spec: SyncSpec) -> tuple[str, ...]:
     """Returns the warning about agent fields, which do not stay as a sync wrote them (pendo-api.md 8.2)."""
     if "agent" not in spec.groups:
@@ -303,24 +278,6 @@ def unusable(spec: SyncSpec, matched: Iterable[MatchedField]) -> ConfigError | N
     return ConfigError(
         [f"{spec.file}: {spec.name}: {one.note}" for one in wrong],
         " ".join(_ADVICE[state] for state in dict.fromkeys(one.state for one in wrong)),
-    )
-
-
-def unmapped(object_: Object, specs: Iterable[SyncSpec], schema: Schema) -> tuple[UnmappedField, ...]:
-    """Returns the fields of a kind of object that none of the syncs writes.
-
-    Args:
-        object_: The kind.
-        specs: The syncs of that kind.
-        schema: The fields of that kind.
-    """
-    mappings = [mapping for spec in specs for mapping in spec.fields]
-    mapped = {(one.group, found.key) for one in mappings if (found := schema.find(one.group, one.name)) is not None}
-    return tuple(
-        UnmappedField(object_, group, found)
-        for group in GROUPS
-        for key, found in sorted(schema.groups.get(group, {}).items())
-        if (group, key) not in mapped
     )
 
 

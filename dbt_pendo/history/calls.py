@@ -87,10 +87,8 @@ class CallLog:
         # Why calls are missing in it; empty when none are.
         self.fault = ""
 
-    def __enter__(self) -> CallLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         with self._lock, contextlib.suppress(OSError):
             if self._file is not None:
                 self._file.close()
@@ -104,7 +102,7 @@ class CallLog:
         narrow_folder(target_path)
         with self._readable_fault():
             folder = private_folder(target_path, "runs", run_id)
-            # Unbuffered, as the journal is: what led to a crash is what one wants to see.
+            # Unbuffered, as the journal is: the calls before a crash matter most.
             self._file = open_private(folder / CALLS_FILE)
             for old in run_folders(target_path)[keep:]:
                 shutil.rmtree(old, ignore_errors=True)
@@ -119,7 +117,7 @@ class CallLog:
             return
         request = call.request
         document = read_json(call.answer) if request.keys and len(call.answer) <= LARGEST_READ else None
-        failed = call.status is None or not 200 <= call.status < 300 or _tells_of_failures(document)
+        failed = call.status is None or not 200 <= call.status < 300 or _has_failures(document)
         whole = not failed and not (isinstance(document, dict) and document.get("missing"))
         at = datetime.datetime.fromtimestamp(call.at, datetime.timezone.utc)
         line: dict[str, Any] = {
@@ -200,7 +198,7 @@ def read_calls(folder: Path) -> Iterator[LoggedCall]:
                     yield LoggedCall(number, **line, keys=None if keys is None else tuple(keys))
 
 
-def _tells_of_failures(document: Any) -> bool:
+def _has_failures(document: Any) -> bool:
     """Returns whether a 2xx says that something was not done (pendo-api.md 3 and 5); an unknown id is no failure."""
     if not isinstance(document, dict):
         return False

@@ -1,4 +1,4 @@
-"""Collects all that is known of past runs for a report: a file that people pass around."""
+"""Collects all that is known of past runs for the report, a file that people share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.project.manifest import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
-from dbt_pendo.warehouse.runs import LatestSync, LedgerEntry, LoggedSync, Reason
+from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LedgerEntry, LoggedSync, Reason
 
 # A browser has to open the file.
 ROWS_LISTED = 100_000
@@ -52,6 +52,17 @@ class Review:
     # Requests and answers, as texts: a browser's numbers would lose digits.
     bodies: list[list[str | None]]
 
+    def to_dict(self, path: Path) -> dict[str, Any]:
+        """Returns the entry under ``results`` of a report in a file."""
+        return {
+            "path": str(path),
+            "runs": len(self.runs),
+            "syncs": len(self.syncs),
+            "rows": len(self.rows["items"]),
+            "calls": len(self.calls["items"]),
+            "note": self.note or None,
+        }
+
 
 def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) -> Review:
     """Collects all that is known of past runs.
@@ -84,19 +95,14 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
         listed.append(
             [name, shown.key, shown.status, shown.detail, shown.attempts, shown.run_id, shown.logged_at, call]
         )
-        reasons[name].append(Reason(row.status, shown.detail, 1, shown.key))
+        reasons[name].append(Reason(row.status, shown.detail or NO_REASON, 1, (shown.key,)))
     syncs = [_sync(name, specs.get(name), latest.get(name), mask, reasons[name]) for name, mask in masks.items()]
     ids = (*(spec.unique_id for spec in specs.values()), *(one.last.unique_id for one in latest.values()))
     return Review(
         project=next((one.split(".")[1] for one in ids if "." in one), project),
         note=note,
         runs=[
-            {
-                "id": run.run_id,
-                "began_at": run.began_at,
-                "status": run.status,
-                "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs],
-            }
+            {**run.to_dict(), "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs]}
             for run in found_runs
         ],
         syncs=sorted(syncs, key=lambda sync: (sync["object"], sync["name"])),

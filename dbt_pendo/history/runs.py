@@ -1,19 +1,20 @@
-"""Past runs: the warehouse has them wherever they ran, and this machine the calls of those that ran here."""
+"""Reads past runs from the warehouse, and the calls of those that ran on this machine."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
+from dbt_pendo.delivery.results import outcome_counts
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_calls, run_folders
-from dbt_pendo.settings import Settings
-from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.runs import History, LedgerEntry, LoggedSync, Reason
-from dbt_pendo.warehouse.session import Session, open_session
+from dbt_pendo.warehouse.session import Session
 from dbt_pendo.wording import without_particulars
 
 LATEST = "last"
@@ -53,15 +54,44 @@ class PastRun:
         found = {sync.status for sync in self.syncs}
         return next((status for status in reversed(RANKS) if status in found), "success")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its entry under ``results``."""
+        return {
+            "run_id": self.run_id,
+            "began_at": self.began_at,
+            "status": self.status,
+            "duration": round(self.duration, 3),
+            "syncs": list(map(asdict, self.syncs)),
+        }
+
+    def to_row(self) -> dict[str, Any]:
+        """Returns it as a row of a table, with the number of its syncs and the sums of their rows."""
+        counted = [outcome_counts(sync) for sync in self.syncs]
+        return {
+            "run_id": self.run_id,
+            "began_at": self.began_at,
+            "status": self.status,
+            **{name: sum(one[name] for one in counted) for name in ("delivered", "missing", "rejected", "invalid")},
+            "syncs": len(self.syncs),
+            "duration": round(self.duration, 3),
+        }
+
 
 @dataclass(frozen=True, slots=True)
-class GroupedReason:
-    """Reasons of one status that differ only by what they say of a row: one of them, and keys of some of the rows."""
+class SyncDetails:
+    """What is known of a sync of a past run beside its counts."""
 
-    status: str
-    message: str
-    rows: int
-    examples: tuple[str, ...]
+    sync: LoggedSync
+    # Why rows were not delivered.
+    reasons: list[Reason]
+    # Rows that Pendo refused, each with the last call that carried it if that was kept.
+    rejected: list[tuple[LedgerEntry, LoggedCall | None]]
+
+    def to_row(self) -> dict[str, Any]:
+        """Returns the sync as a row of a table, with what was planned in columns of their own."""
+        row = asdict(self.sync)
+        planned = row.pop("planned")
+        return {**row, **{f"planned_{name}": count for name, count in planned.items()}}
 
 
 class RunLog(History):
@@ -107,57 +137,31 @@ class RunLog(History):
                 return folder.name, calls
         return "", []
 
-    def grouped_reasons(self, sync: LoggedSync) -> list[GroupedReason]:
-        """Returns why rows of a sync of a run were not delivered."""
+    def details(self, sync: LoggedSync, calls: Iterable[LoggedCall], limit: int) -> SyncDetails:
+        """Returns what is known of a sync of a run, with at most ``limit`` rows, by the calls of that run."""
         failed = sync.missing or sync.rejected or sync.planned.invalid
-        return grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
-
-    def rejected_rows(self, sync: LoggedSync, limit: int) -> list[LedgerEntry]:
-        """Returns the rows of a sync of a run that Pendo refused."""
-        return self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
-
-
-@contextlib.contextmanager
-def open_run_log(connection: Connection, settings: Settings, target_path: Path) -> Iterator[RunLog]:
-    """Opens the warehouse for a look at past runs.
-
-    Raises:
-        ConfigError: If the profile cannot be used.
-        WarehouseError: If the warehouse cannot be reached.
-    """
-    with open_session(connection) as session:
-        yield RunLog(session, session.own_schema(settings.schema), target_path)
+        reasons = grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
+        rows = self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
+        keys = {row.key for row in rows}
+        carried: dict[str, LoggedCall] = {}
+        for call in calls if keys else ():
+            if call.sync == sync.sync:
+                carried.update(dict.fromkeys(call.carried(keys), call))
+        return SyncDetails(sync, reasons, [(row, carried.get(row.key)) for row in rows])
 
 
-def grouped(reasons: Iterable[Reason]) -> list[GroupedReason]:
+def grouped(reasons: Iterable[Reason]) -> list[Reason]:
     """Groups reasons that differ only by what they say of a row, such as its id; the most frequent first."""
-    found: dict[tuple[str, str], list[Reason]] = {}
-    for reason in reasons:
-        message = without_particulars(reason.detail or "no reason given", reason.example)
-        found.setdefault((reason.status, message), []).append(reason)
-    groups = [
-        GroupedReason(
-            status,
-            alike[0].detail or "no reason given",
-            sum(reason.rows for reason in alike),
-            tuple(reason.example for reason in alike[:EXAMPLES] if reason.example is not None),
-        )
-        for (status, _), alike in found.items()
-    ]
-    return sorted(groups, key=lambda group: -group.rows)
-
-
-def last_calls(calls: Iterable[LoggedCall], sync: str, keys: Collection[str]) -> dict[str, LoggedCall]:
-    """Returns the last call of a sync that carried each record, by the record's key."""
-    found: dict[str, LoggedCall] = {}
-    for call in calls:
-        if call.sync == sync:
-            found.update(dict.fromkeys(call.carried(keys), call))
-    return found
+    found: dict[tuple[str, str], Reason] = {}
+    for one in reasons:
+        kind = one.status, without_particulars(one.message, *one.examples)
+        if (alike := found.get(kind)) is not None:
+            examples = (*alike.examples, *one.examples)[:EXAMPLES]
+            one = replace(alike, rows=alike.rows + one.rows, examples=examples)
+        found[kind] = one
+    return sorted(found.values(), key=lambda group: -group.rows)
 
 
 def _by_run(syncs: Iterable[LoggedSync]) -> list[PastRun]:
-    runs: dict[str, list[LoggedSync]] = {}
-    for sync in syncs:
-        runs.setdefault(sync.run_id, []).append(sync)
-    return [PastRun(run_id, tuple(of_run)) for run_id, of_run in runs.items()]
+    """Returns the runs of syncs that are ordered by run."""
+    return [PastRun(run_id, tuple(of_run)) for run_id, of_run in groupby(syncs, attrgetter("run_id"))]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dbt_pendo import __version__
 from dbt_pendo.commands.exposures import Lineage
-from dbt_pendo.output.documents import exposure_entry
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.wording import number
 
 
 def show_exposures(lines: Terminal, lineage: Lineage, check: bool) -> None:
     """Prints the exposure of each sync, and whether the file was written."""
+    total = len(lineage.exposures)
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
-    lines.line(f"Found {number(len(lineage.exposures), 'sync')} in manifest.json")
+    lines.line(f"Found {number(total, 'sync')} in manifest.json")
     lines.line()
     for index, one in enumerate(lineage.exposures, start=1):
         tag: Tag = "SKIP" if one.left_out else "OK"
-        text = f"{tag} exposure {one.name}"
-        lines.node(index, len(lineage.exposures), text, tag, "", "ExposureShown", exposure_entry(one))
+        lines.node((index, total), f"{tag} exposure {one.name}", tag, "", "ExposureShown", one.to_dict())
         lines.below(one.left_out or "", "warn")
     lines.line()
     if not lineage.outdated:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import orjson
 
-from dbt_pendo.delivery.fields import USABLE, MatchedField, SyncFields, UnmappedField, short_dtype
+from dbt_pendo.commands.fields import SyncFields, UnmappedField
+from dbt_pendo.delivery.fields import USABLE, MatchedField, short_dtype
 from dbt_pendo.mapping.spec import Column
-from dbt_pendo.output.documents import fields_entry
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.pendo.metadata import SchemaField
 from dbt_pendo.wording import number, shortened
@@ -19,10 +19,10 @@ def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence
     """Prints the mapped fields of each sync beside those of Pendo, then those of Pendo that no sync writes."""
     for index, one in enumerate(found, start=1):
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
-        text = f"{tag} {one.spec.object} {one.spec.name}"
         states = Counter(each.state for each in one.matched)
         note = ", ".join(f"{count:,} {state}" for state, count in states.items()) or ("" if one.error else "no fields")
-        lines.node(index, len(found), text, tag, note, "FieldsCompared", fields_entry(one))
+        text = f"{tag} {one.spec.object} {one.spec.name}"
+        lines.node((index, len(found)), text, tag, note, "FieldsCompared", one.to_dict())
         lines.rows(
             [_field_row(each) for each in one.matched],
             ["info" if each.state in USABLE else "error" for each in one.matched],

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from dbt_pendo.commands.plan import Checked
-from dbt_pendo.output.documents import checked_entry, planned_entry
+from dbt_pendo.commands.plan import Checked, SyncPlan
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.wording import counts, number
 
 
-def show_plan(lines: Terminal, planned: Sequence[Checked]) -> None:
+def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
     """Prints what each sync would do."""
     for index, one in enumerate(planned, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
-        text = f"{'ERROR planning' if one.error else 'PLAN'} {one.spec.object} {one.spec.name}"
         note = "" if one.error else _counts(one.planned)
-        lines.node(index, len(planned), text, tag, note, "SyncPlanned", planned_entry(one))
-        lines.message_below(one.error, "error")
+        verb = "ERROR planning" if one.error else "PLAN"
+        lines.finding((index, len(planned)), one, verb, tag, note, "SyncPlanned")
         lines.below(one.note or "", "warn")
         if one.planned.removed and not one.spec.sends_removals:
             left = f"{one.planned.removed:,} left the model"
@@ -38,9 +37,7 @@ def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Seque
     """Prints what was found about each mapping, and why alerts could not be sent."""
     for index, one in enumerate(checked, start=1):
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
-        text = f"{tag} {one.spec.object} {one.spec.name}"
-        lines.node(index, len(checked), text, tag, "", "SyncChecked", checked_entry(one))
-        lines.message_below(one.error, "error")
+        lines.finding((index, len(checked)), one, tag, tag, "", "SyncChecked")
         _show_warnings(lines, one)
     lines.line()
     if failed := sum(one.error is not None for one in checked):
@@ -59,12 +56,6 @@ def _show_warnings(lines: Terminal, one: Checked) -> None:
 
 
 def _counts(planned: Planned) -> str:
-    rows = {
-        "added": planned.added,
-        "changed": planned.changed,
-        "removed": planned.removed,
-        "unchanged": planned.unchanged,
-        "invalid": planned.invalid,
-        "held back": planned.held,
-    }
+    rows = asdict(planned)
+    rows["held back"] = rows.pop("held")
     return counts(rows) or "no rows"

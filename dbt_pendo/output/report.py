@@ -15,23 +15,21 @@ from typing import Any
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.history.report import Review
-from dbt_pendo.output.documents import report_entry
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
-from dbt_pendo.wording import json_escape, number, visible, visible_json
+from dbt_pendo.wording import number, visible, visible_json
 
 REPORT_FILE = "pendo_report.html"
 # One after the other they are the page's script.
 SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
-# With none of these characters, no text can end the element that the data stands in.
-_ESCAPES = {character: json_escape(character) for character in "<>&"}
-# Seconds of a unit of time, and how many of them are told in it.
+# Seconds of a unit of time, and up to how many of them an age is given in it.
 _AGES = ((60, 120, "minute"), (3600, 48, "hour"), (86400, 14, "day"), (604800, 9, "week"), (2629800, 10**6, "month"))
 
 
@@ -89,7 +87,7 @@ def write_page(text: str, path: Path) -> None:
 
 def show_report(lines: Terminal, review: Review, path: Path) -> None:
     """Says where the report is, and what is in it."""
-    entry = report_entry(review, path)
+    entry = review.to_dict(path)
     found = f"{number(entry['runs'], 'run')}, {number(entry['rows'], 'row')} not delivered"
     lines.line(f"Wrote {path}: {found}, {number(entry['calls'], 'call')}.", event="ReportWritten", data=entry)
     if review.note:
@@ -123,7 +121,5 @@ def _hash(text: str) -> str:
 
 
 def _json(document: Any) -> str:
-    text = visible_json(orjson.dumps(document).decode())
-    for character, escaped in _ESCAPES.items():
-        text = text.replace(character, escaped)
-    return text
+    """Returns JSON in which no text can end the element that it stands in."""
+    return htmlsafe_json_dumps(document, dumps=lambda data: visible_json(orjson.dumps(data).decode()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
-from dbt_pendo.output.documents import reset_entry, unlocked_entry
 from dbt_pendo.output.terminal import Level, Tag, Terminal
 from dbt_pendo.wording import number
 
@@ -15,9 +14,8 @@ def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
     for index, one in enumerate(done, start=1):
         tag: Tag = "ERROR" if one.error else "OK"
         note = "" if one.error else f"{number(one.adopted, 'row')} adopted" if adopt or one.known else "forgotten"
-        text = f"{'OK reset' if tag == 'OK' else 'ERROR resetting'} {one.spec.object} {one.spec.name}"
-        lines.node(index, len(done), text, tag, note, "SyncReset", reset_entry(one))
-        lines.message_below(one.error, "error")
+        verb = "ERROR resetting" if one.error else "OK reset"
+        lines.finding((index, len(done)), one, verb, tag, note, "SyncReset")
         if one.known is not None:
             lines.below(f"{one.known.drifted:,} drifted, {one.known.missing:,} missing in Pendo")
         if one.spec.object == "track_event" and not adopt and one.error is None:
@@ -36,4 +34,4 @@ def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
             text, level = f"{one.sync} was locked by {one.holder}: the lock is broken.", "warn"
         elif one.holder is not None:
             text, level = f"{one.sync} is locked by {one.holder}, which seems alive; --force breaks it.", "error"
-        lines.line(text, level, "LockShown", unlocked_entry(one))
+        lines.line(text, level, "LockShown", one.to_dict())

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 import orjson
 
 from dbt_pendo.commands.row import RowHistory
-from dbt_pendo.delivery.results import outcome_counts
 from dbt_pendo.history.calls import LoggedCall
-from dbt_pendo.history.runs import GroupedReason, PastRun
-from dbt_pendo.output.documents import call_entry, plain
+from dbt_pendo.history.runs import PastRun, SyncDetails
 from dbt_pendo.output.sync import summary, tag_of
 from dbt_pendo.output.terminal import Level, Terminal
-from dbt_pendo.warehouse.runs import LedgerEntry, LoggedSync
 from dbt_pendo.wording import number, shortened
 
 REASONS_SHOWN = 5
@@ -26,61 +23,47 @@ def show_runs(lines: Terminal, runs: Sequence[PastRun]) -> None:
     if not runs:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn", "NothingToDo")
         return
+    lines = lines.untimed()
     header = ("run", "began (UTC)", "status", "delivered", "missing", "rejected", "invalid", "syncs", "took")
     rows = []
     for run in runs:
-        counted = [outcome_counts(sync) for sync in run.syncs]
-        totals = [f"{sum(counts[name] for counts in counted):,}" for name in header[3:7]]
-        name = run.name if lines.narrow else run.run_id
-        rows.append((name, run.began_at, run.status, *totals, str(len(run.syncs)), f"{run.duration:.1f}s"))
+        run_id, *words, duration = run.to_row().values()
+        cells = (f"{word:,}" if isinstance(word, int) else word for word in words)
+        rows.append((run.name if lines.narrow else run_id, *cells, f"{duration:.1f}s"))
     levels: list[Level] = ["info", *(_level(run.status) for run in runs)]
     shown = slice(0, -2 if lines.narrow else None)
     lines.rows([row[shown] for row in (header, *rows)], levels, numbers=len(header[shown]) - 3)
-    lines.line(timed=False)
-    lines.line("`dbt-pendo show RUN` has one of them; the first or last letters of its id will do.", timed=False)
+    lines.line()
+    lines.line("`dbt-pendo show RUN` has one of them; the first or last letters of its id will do.")
 
 
-def show_run(
-    lines: Terminal,
-    run: PastRun,
-    reasons: Mapping[str, Sequence[GroupedReason]],
-    rejected: Mapping[str, Sequence[LedgerEntry]],
-    carried: Mapping[str, Mapping[str, LoggedCall]],
-    calls: Sequence[LoggedCall] | None,
-) -> None:
-    """Prints one run.
-
-    Args:
-        lines: Where to.
-        run: The run.
-        reasons: By sync, why rows were not delivered.
-        rejected: By sync, rows that Pendo refused.
-        carried: By sync and key, the last call that carried such a row.
-        calls: Its calls; None when this machine has not kept them.
-    """
-    lines.line(f"Run {run.run_id}, began {run.began_at} UTC", timed=False)
-    lines.line(timed=False)
-    for index, sync in enumerate(run.syncs, start=1):
+def show_run(lines: Terminal, run: PastRun, details: Sequence[SyncDetails], calls: Sequence[LoggedCall] | None) -> None:
+    """Prints one run, and its calls; None when this machine has not kept them."""
+    lines = lines.untimed()
+    lines.line(f"Run {run.run_id}, began {run.began_at} UTC")
+    lines.line()
+    for index, one in enumerate(details, start=1):
+        sync, rows = one.sync, one.rejected
         tag = tag_of(sync)
-        lines.node(index, len(run.syncs), f"{tag} {sync.object} {sync.sync}", tag, summary(sync), timed=False)
-        _show_reasons(lines, sync, reasons.get(sync.sync, ()))
-        if rows := rejected.get(sync.sync):
-            by_key = carried.get(sync.sync, {})
-            lines.rows([(row.key or "", _cell(row.detail or ""), _origin(by_key.get(row.key or ""))) for row in rows])
+        lines.node((index, len(details)), f"{tag} {sync.object} {sync.sync}", tag, summary(sync))
+        _show_reasons(lines, one)
+        if rows:
+            lines.rows([(row.key or "", _cell(row.detail or ""), _origin(call)) for row, call in rows])
             if sync.rejected > len(rows):
-                lines.line(f"  … and {sync.rejected - len(rows):,} more; --rows N shows more of them", timed=False)
-    lines.line(timed=False)
+                lines.line(f"  … and {sync.rejected - len(rows):,} more; --rows N shows more of them")
+    lines.line()
     if calls is None:
-        lines.line("This machine has not kept the calls of this run.", timed=False)
+        lines.line("This machine has not kept the calls of this run.")
     else:
         _show_call_summary(lines, calls)
-        lines.line("`dbt-pendo show RUN --requests` lists them; --failed, --row KEY those you look for.", timed=False)
+        lines.line("`dbt-pendo show RUN --requests` lists them; --failed, --row KEY those you look for.")
 
 
 def show_calls(lines: Terminal, calls: Sequence[LoggedCall], with_bodies: bool) -> None:
     """Prints calls, a line each, with their bodies below it where they were kept: of many records the first."""
+    lines = lines.untimed()
     if not calls:
-        lines.line("No such call was kept.", "warn", timed=False)
+        lines.line("No such call was kept.", "warn")
         return
     if not with_bodies:
         header = ("#", "request", "answer", "ms", "try", "rows", "bytes", "time (UTC)", "sync")
@@ -92,71 +75,70 @@ def show_calls(lines: Terminal, calls: Sequence[LoggedCall], with_bodies: bool) 
         at, request, answer, milliseconds, attempt, rows, size, time, sync = _cells(call)
         about = f"{sync}: {rows} rows, {size} bytes, " if sync else ""
         text = f"#{at}  {time}  {request} → {answer} in {milliseconds} ms ({about}attempt {attempt})"
-        lines.line(text, _call_level(call), "CallShown", call_entry(call), timed=False)
+        lines.line(text, _call_level(call), "CallShown", asdict(call))
         for name, body in (("request", call.request), ("answer", call.answer)):
             if isinstance(body, list) and len(body) > 1:
                 lines.body(f"  {name}, the first of {len(body):,} records:", body[:1])
             elif body is not None and body != "":
                 lines.body(f"  {name}:", body)
         if call.request is None and call.answer is None:
-            lines.line("  Its bodies were not kept.", timed=False)
+            lines.line("  Its bodies were not kept.")
 
 
 def show_row(lines: Terminal, row: RowHistory) -> None:
     """Prints what happened to one row."""
-    lines.line(f"{row.spec.object} {row.key} of {row.spec.name}", timed=False)
-    lines.line(timed=False)
-    lines.line("In the ledger, the latest first", timed=False)
+    lines = lines.untimed()
+    lines.line(f"{row.spec.object} {row.key} of {row.spec.name}")
+    lines.line()
+    lines.line("In the ledger, the latest first")
     if not row.entries:
-        lines.line("  nothing: no run has sent it yet", timed=False)
+        lines.line("  nothing: no run has sent it yet")
     # Where all were delivered as the same, it needs no word.
     several = len({entry.destination for entry in row.entries}) > 1
-    lines.rows(
-        [
-            (
-                *(entry.logged_at, entry.status, f"attempt {entry.attempts}" if entry.attempts else "", entry.run_id),
-                *([entry.destination or ""] if several else []),
-                entry.detail or "",
-            )
-            for entry in row.entries
-        ],
-        [_level(entry.status) for entry in row.entries],
-    )
-    lines.line(timed=False)
-    lines.line("Now", timed=False)
+    entries = [
+        (
+            *(entry.logged_at, entry.status, f"attempt {entry.attempts}" if entry.attempts else "", entry.run_id),
+            *([entry.destination or ""] if several else []),
+            entry.detail or "",
+        )
+        for entry in row.entries
+    ]
+    lines.rows(entries, [_level(entry.status) for entry in row.entries])
+    lines.line()
+    lines.line("Now")
     compared = [
         (one.name, one.column, _text(one.warehouse) if row.rows else "", _text(one.pendo) if row.is_held else "")
         for one in row.values
     ]
     lines.rows([("field", "column", "warehouse", "Pendo"), *compared])
     if row.is_held is False:
-        lines.line(f"  Pendo does not know this {row.spec.object}.", "warn", timed=False)
+        lines.line(f"  Pendo does not know this {row.spec.object}.", "warn")
     if not row.rows:
-        lines.line("  The model has no row of this key.", "warn", timed=False)
+        lines.line("  The model has no row of this key.", "warn")
     if row.rows > 1:
-        lines.line("  The model has several rows of this key, so none is sent.", "warn", timed=False)
+        lines.line("  The model has several rows of this key, so none is sent.", "warn")
     if row.note:
-        lines.line(f"  {row.note}.", timed=False)
-    lines.line(timed=False)
+        lines.line(f"  {row.note}.")
+    lines.line()
     if row.calls:
-        lines.line(f"Last request, of run {row.run_id}", timed=False)
+        lines.line(f"Last request, of run {row.run_id}")
         show_calls(lines, [_of_row(row.calls[-1], row.key)], with_bodies=True)
     else:
-        lines.line("No run kept on this machine has sent it.", timed=False)
+        lines.line("No run kept on this machine has sent it.")
 
 
-def _show_reasons(lines: Terminal, sync: LoggedSync, reasons: Sequence[GroupedReason]) -> None:
-    # The ledger has all rows but invalid ones, which it logs once, and like reasons together; the message has a few.
-    reasons = [reason for reason in reasons if reason.status != "invalid"]
+def _show_reasons(lines: Terminal, details: SyncDetails) -> None:
+    # The ledger has all rows but invalid ones, which it logs once, and groups like reasons; the message has a few.
+    reasons = [reason for reason in details.reasons if reason.status != "invalid"]
     in_ledger = {f" {reason.status}: " for reason in reasons}
-    for note in (sync.message or "").split("\n"):
+    for note in (details.sync.message or "").split("\n"):
         if not any(status in note for status in in_ledger):
-            lines.below(note, timed=False)
+            lines.below(note)
     for reason in reasons[:REASONS_SHOWN]:
         examples = f" (e.g. {', '.join(reason.examples)})" if reason.examples else ""
-        lines.below(f"{reason.rows:,} {reason.status}: {reason.message}{examples}", _level(reason.status), timed=False)
+        lines.below(f"{reason.rows:,} {reason.status}: {reason.message}{examples}", _level(reason.status))
     if (more := len(reasons) - REASONS_SHOWN) > 0:
-        lines.below(f"and {number(more, 'more reason')}", timed=False)
+        lines.below(f"and {number(more, 'more reason')}")
 
 
 def _show_call_summary(lines: Terminal, calls: Sequence[LoggedCall]) -> None:
@@ -165,10 +147,10 @@ def _show_call_summary(lines: Terminal, calls: Sequence[LoggedCall]) -> None:
     failed, retries = sum(call.failed for call in calls), sum(call.attempt > 1 for call in calls)
     text = f"{number(len(calls), 'call')} ({answers}), {failed:,} failed, {retries:,} sent again"
     waited = sum(call.waited for call in calls)
-    lines.line(f"{text}; {waited:.1f}s spent waiting at Pendo's pace", timed=False)
+    lines.line(f"{text}; {waited:.1f}s spent waiting at Pendo's pace")
     slowest = sorted(calls, key=lambda call: -call.seconds)[:SLOWEST_SHOWN]
     shown = ", ".join(f"#{call.number} {call.seconds * 1000:.0f} ms" for call in slowest)
-    lines.line(f"slowest: {shown}", timed=False)
+    lines.line(f"slowest: {shown}")
 
 
 def _cells(call: LoggedCall) -> tuple[str, ...]:
@@ -208,7 +190,6 @@ def _level(status: str) -> Level:
 
 
 def _text(value: object) -> str:
-    value = plain(value)
     return _cell(str(value) if isinstance(value, str | float) else orjson.dumps(value).decode())
 
 

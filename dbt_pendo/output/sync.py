@@ -21,8 +21,11 @@ from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import counts, number, visible
 
 
-def show_found(lines: Terminal, selected: Selected) -> None:
-    """Says what a command is about."""
+def show_found(lines: Terminal, selected: Selected, is_published: bool = False) -> None:
+    """Prints which syncs a command is about; that no published build waits for one is the normal case."""
+    if is_published and not selected.syncs:
+        lines.line(f"Nothing to do: no build in {selected.origin} waits to be synced.", event="NothingToDo")
+        return
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
     if not selected.syncs:
         lines.line("Nothing to do: the selection holds no enabled sync.", "warn", event="NothingToDo")
@@ -35,16 +38,6 @@ def show_found(lines: Terminal, selected: Selected) -> None:
     lines.line()
 
 
-def show_nothing_new(lines: Terminal, selected: Selected) -> None:
-    """Says that no build waits to be synced; so it is between two runs of dbt."""
-    lines.line(f"Nothing to do: no build in {selected.origin} waits to be synced.", event="NothingToDo")
-
-
-def show_built_nothing(lines: Terminal) -> None:
-    """Says that dbt found nothing to build, and so there is nothing to sync."""
-    lines.line("`dbt build` built nothing; nothing was synced.", "warn", event="NothingToDo")
-
-
 class SyncView:
     """Prints a run as it goes, with a progress bar where there are bars: an ``Observer``."""
 
@@ -55,10 +48,10 @@ class SyncView:
 
     def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
         """Announces a sync, and why it may run."""
-        about = {"sync": spec.name, "reason": reason}
-        # What follows a colon holds for all syncs, and was said above them.
+        # What follows a colon holds for all syncs, and stands above them.
         note = f"RUN, {reason.partition(':')[0]}"
-        self._lines.node(index, total, f"START sync {spec.object} {spec.name}", "RUN", note, "SyncStarted", about)
+        text, about = f"START sync {spec.object} {spec.name}", {"sync": spec.name, "reason": reason}
+        self._lines.node((index, total), text, "RUN", note, "SyncStarted", about)
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """Starts the progress bar."""
@@ -78,7 +71,7 @@ class SyncView:
         tag = tag_of(result)
         verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
         text = f"{verb} {result.object} {result.sync}"
-        self._lines.node(index, total, text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
+        self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
         self._lines.message_below(result.message, LEVELS[tag])
 
 
@@ -147,8 +140,6 @@ def _totals(tags: Sequence[Tag]) -> str:
     return f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
 
 
-# GitHub names the file a step may write Markdown to.
-VARIABLE = "GITHUB_STEP_SUMMARY"
 ICONS = {"OK": "✅", "WARN": "⚠️", "ERROR": "❌", "SKIP": "⏭️"}
 # Characters that mean something in a cell of a Markdown table, or in HTML.
 _ESCAPES = str.maketrans(
@@ -158,16 +149,10 @@ _ADDRESSES = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def write_step_summary(run: RunResults) -> None:
-    """Appends a run to the summary of the step, where this is one; a summary that cannot be written is none."""
-    path = os.environ.get(VARIABLE)
+    """Appends a Markdown table of a run and the notes of its syncs to the summary of GitHub's step, if there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path or not run.results:
         return
-    with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
-        file.write(step_summary(run))
-
-
-def step_summary(run: RunResults) -> str:
-    """Returns a run as a Markdown table, and below it what there is to say about its syncs."""
     lines = [
         "### dbt-pendo",
         "",
@@ -179,7 +164,8 @@ def step_summary(run: RunResults) -> str:
         "",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
     ]
-    return "\n".join(lines) + "\n\n"
+    with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n\n")
 
 
 def _row(result: SyncResult) -> str:

@@ -39,30 +39,6 @@ def write_table(rows: Iterable[Mapping[str, Any]], table_format: str, secrets: S
         sys.stdout.write(json_for(sys.stdout, visible_json(text.getvalue())) + "\n")
 
 
-def run_row(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a run's entry as one row: its syncs are counted, and their rows summed up."""
-    syncs: Sequence[Mapping[str, Any]] = run["syncs"]
-    return {
-        **{name: run[name] for name in ("run_id", "began_at", "status")},
-        **{name: sum(sync[name] for sync in syncs) for name in ("delivered", "missing", "rejected")},
-        "invalid": sum(sync["planned"]["invalid"] for sync in syncs),
-        "syncs": len(syncs),
-        "duration": run["duration"],
-    }
-
-
-def sync_row(sync: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the entry of a past sync as one row, with what was planned in columns of their own."""
-    planned = {f"planned_{name}": count for name, count in sync["planned"].items()}
-    return {**{name: value for name, value in sync.items() if name != "planned"}, **planned}
-
-
-def field_rows(found: Iterable[Mapping[str, Any]], unmapped: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Returns a row for each mapped field of each sync, then one for each field of Pendo that no sync maps."""
-    mapped = [{"sync": one["sync"], "object": one["object"], **field} for one in found for field in one["fields"]]
-    return [*mapped, *unmapped]
-
-
 def _cell(value: Any, show: Any) -> Any:
     if isinstance(value, str):
         return show(value)

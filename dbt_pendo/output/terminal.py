@@ -6,6 +6,7 @@ A layer below stdout and stderr loses what cannot be written, so that output sto
 from __future__ import annotations
 
 import contextlib
+import copy
 import datetime
 import errno
 import io
@@ -15,7 +16,7 @@ import re
 import select
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias
@@ -26,14 +27,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from dbt_pendo import __version__
+from dbt_pendo.commands.context import SyncFinding
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.output.documents import error_document
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import json_escape, visible, visible_json
 
 Level: TypeAlias = Literal["info", "success", "warn", "error"]
 Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
 
+# Of a node: which it is, from 1, and how many there are.
+Place: TypeAlias = tuple[int, int]
+# What happened, for `--log-format json`.
+Data: TypeAlias = Mapping[str, Any] | None
+
+_METADATA = {"metadata": {"dbt_pendo_version": __version__}}
 # Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
 LINE_WIDTH, NARROW_LINE_WIDTH = 72, 44
 WIDE = 120
@@ -48,19 +56,22 @@ class Terminal:
 
     Args:
         as_json: Print one JSON document on stdout and nothing else; errors go to stderr as well.
+        table_format: ``csv`` or ``json``: print nothing but a table; ``text`` prints lines.
         quiet: Print errors only.
         json_lines: Print each line as a JSON object in the shape of dbt's.
         colors: Whether to use colours; None decides by the terminal.
-        secrets: What no line may show, whoever wrote it.
+        secrets: What no line may show.
     """
 
     def __init__(
-        self, as_json: bool, quiet: bool, json_lines: bool, colors: bool | None, secrets: Secrets | None = None
+        self, as_json: bool, table_format: str, quiet: bool, json_lines: bool, colors: bool | None, secrets: Secrets
     ) -> None:
-        self.as_json = as_json
-        self._secrets = secrets or Secrets()
-        self._silent = quiet or as_json
+        self.as_json = as_json or table_format != "text"
+        self._table_format = table_format
+        self._secrets = secrets
+        self._silent = quiet or self.as_json
         self._json_lines = json_lines
+        self._timed = True
         console = partial(Console, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
         self._console = console(force_terminal=True if colors else None)
         self._errors = console(stderr=True)
@@ -70,15 +81,20 @@ class Terminal:
         """Whether a terminal has no room for long lines and wide tables; a log has."""
         return sys.stdout.isatty() and self._console.width < WIDE
 
+    def untimed(self) -> Terminal:
+        """Returns the same without the time before each line, for answers about the past."""
+        other = copy.copy(self)
+        other._timed = False
+        return other
+
     def line(
         self,
         text: str = "",
         level: Level = "info",
         event: str = "Note",
-        data: Mapping[str, Any] | None = None,
+        data: Data = None,
         note: str = "",
         note_style: str = "",
-        timed: bool = True,
     ) -> None:
         """Prints a line.
 
@@ -89,7 +105,6 @@ class Terminal:
             data: What happened, for the same.
             note: The end of the line, in a colour of its own; then the line has no other.
             note_style: That colour.
-            timed: Whether the time stands before it.
         """
         if self._silent and (self.as_json or level != "error"):
             return
@@ -98,34 +113,30 @@ class Terminal:
                 self._log(text + note, level, event, data or {})
             return
         style = "" if note else {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
-        time = f"{datetime.datetime.now():%H:%M:%S}  " if timed else ""
+        time = f"{datetime.datetime.now():%H:%M:%S}  " if self._timed else ""
         # Never rich's markup: a name such as [/red] would end the command.
         self._console.print(Text.assemble(time, (self._shown(text), style), (self._shown(note), note_style)))
 
-    def below(self, text: str, level: Level = "info", timed: bool = True) -> None:
+    def below(self, text: str, level: Level = "info") -> None:
         """Prints a line about the node above, indented; an empty text is none."""
         if text:
-            self.line(f"    {text}", level, timed=timed)
+            self.line(f"    {text}", level)
 
-    def message_below(self, message: object, level: Level = "info", timed: bool = True) -> None:
+    def message_below(self, message: object, level: Level = "info") -> None:
         """Prints a message of ours, which may have several lines, or an error; None is nothing to say."""
         for line in str(message or "").split("\n"):
-            self.below(line, level, timed)
+            self.below(line, level)
 
-    def node(
-        self,
-        index: int,
-        total: int,
-        text: str,
-        tag: Tag,
-        note: str,
-        event: str = "Note",
-        data: Mapping[str, Any] | None = None,
-        timed: bool = True,
-    ) -> None:
+    def node(self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Data = None) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
-        start = f"{index} of {total} {self._shown(text)} ".ljust(NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH, ".")
-        self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag], timed)
+        width = NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH
+        start = f"{place[0]} of {place[1]} {self._shown(text)} ".ljust(width, ".")
+        self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag])
+
+    def finding(self, place: Place, one: SyncFinding, verb: str, tag: Tag, note: str, event: str) -> None:
+        """Prints the line of what was found about a sync, and its error below."""
+        self.node(place, f"{verb} {one.spec.object} {one.spec.name}", tag, note, event, one.to_dict())
+        self.message_below(one.error, "error")
 
     def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
         """Prints rows of cells in columns, without the time before each: they need the width.
@@ -135,7 +146,7 @@ class Terminal:
             levels: How bad each row is.
             numbers: So many of the last columns hold numbers.
         """
-        rows = [[self._shown(cell) for cell in row] for row in rows]
+        lines, rows = self.untimed(), [[self._shown(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         for at, row in enumerate(rows):
             blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
@@ -143,7 +154,7 @@ class Terminal:
                 blank + cell if column >= len(row) - numbers else cell + blank
                 for column, (cell, blank) in enumerate(zip(row, blanks, strict=True))
             )
-            self.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info", timed=False)
+            lines.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info")
 
     def body(self, title: str, body: Any) -> None:
         """Prints JSON so that it can be copied: without the time before each line."""
@@ -163,7 +174,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress | None]:
-        """Gives progress bars to use inside the block; None unless somebody watches a terminal."""
+        """Gives progress bars to use inside the block; None unless stdout is a terminal."""
         # Not the console's own opinion: --use-colors makes it take a file for a terminal.
         if self._silent or self._json_lines or not sys.stdout.isatty():
             yield None
@@ -173,14 +184,31 @@ class Terminal:
         with Progress(*columns, console=self._console, transient=True) as bars:
             yield bars
 
+    def answer(self, results: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> None:
+        """Prints what ``--json`` or ``--output`` asks for.
+
+        Args:
+            results: The entries of the command's document.
+            rows: The same as a table.
+            more: What else the document has, by name.
+        """
+        if self._table_format == "text":
+            self.document({**_METADATA, "results": list(results), **more})
+            return
+        # agate takes long to import.
+        from dbt_pendo.output.tables import write_table
+
+        write_table(rows, self._table_format, self._secrets)
+
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
         if self.as_json:
             self._write_json(sys.stdout, document, indent=True)
 
     def failed(self, error: DbtPendoError) -> None:
-        """Prints the error that ended a command."""
-        self.document(error_document(error))
+        """Prints the error that ended a command; on stderr alone if stdout is to be a table."""
+        if self._table_format == "text":
+            self.document({**_METADATA, "error": {"message": error.message, "hint": error.hint}})
         self.error(error, "CommandFailed")
 
     def error(self, error: DbtPendoError, event: str) -> None:
@@ -264,7 +292,7 @@ def lost_output(is_silent_about_readers: bool = False) -> bool:
     """Tells the user on stderr, once, that not all of stdout arrived.
 
     Args:
-        is_silent_about_readers: Say nothing of a reader that has seen enough, such as `head`: that is its own doing.
+        is_silent_about_readers: Print nothing if a reader such as `head` has closed the pipe.
 
     Returns:
         Whether something was lost that somebody would read.

@@ -1,11 +1,10 @@
-"""What Pendo holds beside what it should."""
+"""Prints what Pendo has beside what it should have (`verify`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from dbt_pendo.commands.verify import Verified
-from dbt_pendo.output.documents import verified_entry
 from dbt_pendo.output.sync import summary
 from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.wording import counts, number
@@ -17,13 +16,12 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
     """Prints what Pendo holds of each sync, beside what it should."""
     for index, one in enumerate(verified, start=1):
         tag = TAGS[one.status]
-        text = f"{'OK verified' if tag == 'OK' else tag} {one.spec.object} {one.spec.name}"
         note = "" if one.error or one.note else _verified(one)
-        lines.node(index, len(verified), text, tag, note, "SyncVerified", verified_entry(one))
-        lines.message_below(one.error or one.note, LEVELS[tag])
+        lines.finding((index, len(verified)), one, "OK verified" if tag == "OK" else tag, tag, note, "SyncVerified")
+        lines.message_below(one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
-                f"{name}: {_held(ours)} in the warehouse, {_held(theirs)} in Pendo"
+                f"{name}: {_shown(ours)} in the warehouse, {_shown(theirs)} in Pendo"
                 for name, (ours, theirs) in drift.fields.items()
             )
             lines.below(f"{drift.key}: {shown}", "warn")
@@ -47,27 +45,18 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.line("Not everything that differs could be resent.", "error")
     elif all(one.in_order for one in verified):
         resent = any(one.repaired for one in verified)
-        # Pendo's answer is its word; only another look shows what it made of it.
-        lines.line(
-            "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
-            if resent
-            else "Pendo holds what the warehouse says.",
-            "success",
-        )
+        # That Pendo took a value does not say what it holds now.
+        took = "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
+        lines.line(took if resent else "Pendo holds what the warehouse says.", "success")
     else:
         lines.line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
 
 
 def _verified(one: Verified) -> str:
-    rows = {
-        "equal": one.equal,
-        "drifted": one.drifted,
-        "invalid": one.invalid,
-        "missing": one.missing,
-        "only in Pendo": one.only_in_pendo,
-    }
+    names = ("equal", "drifted", "invalid", "missing", "only_in_pendo")
+    rows = {name.replace("_in_pendo", " in Pendo"): getattr(one, name) for name in names}
     return counts(rows) or "no records"
 
 
-def _held(text: str | None) -> str:
+def _shown(text: str | None) -> str:
     return "nothing" if text is None else text

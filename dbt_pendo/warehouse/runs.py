@@ -34,6 +34,7 @@ REASONS_READ = 10_000
 ENTRIES_READ = 100
 # The destination of entries that an earlier version made, and that no sync has carried on yet.
 NOT_NOTED = ""
+NO_REASON = "no reason given"
 # Statuses of a sync that came to its end, even if rows were rejected.
 COMPLETE = frozenset({"success", "partial"})
 
@@ -62,12 +63,12 @@ class LoggedSync:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why rows of a run were not delivered: their status, the ledger's detail, how many, and one of their keys."""
+    """Why rows of a run were not delivered: their status, the ledger's words, how many, and some of their keys."""
 
     status: str
-    detail: str | None
+    message: str
     rows: int
-    example: str | None
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,10 @@ class History:
     def reasons(self, sync: str, run_id: str) -> list[Reason]:
         """Returns why rows of a run were not delivered, the most frequent reason first."""
         found = self._ledger_rows("pendo_reasons", sync, run_id=run_id, row_limit=REASONS_READ)
-        return [Reason(status, detail, int(rows), example) for status, detail, rows, example in found]
+        return [
+            Reason(status, detail or NO_REASON, int(rows), () if example is None else (example,))
+            for status, detail, rows, example in found
+        ]
 
     def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[LedgerEntry]:
         """Returns the rows of a run that ended in one of some statuses."""

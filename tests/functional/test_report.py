@@ -36,13 +36,13 @@ def test_it_tells_of_each_run_what_the_run_log_has(people, sandbox):
     people.sync(status=1)
     data = report_of(people).data
     logged = runs_of(people)
-    told = {f"{run['id']} {sync['sync']}": sync for run in data["runs"] for sync in run["syncs"]}
+    told = {f"{run['run_id']} {sync['sync']}": sync for run in data["runs"] for sync in run["syncs"]}
     assert (told.keys(), len(data["runs"])) == (logged.keys(), 2)
     for name, sync in told.items():
         assert {key: sync[key] for key in sync if key != "logged_at"} == {
             key: logged[name][key] for key in sync if key != "logged_at"
         }
-    assert [run["id"] for run in data["runs"]] == sorted((run["id"] for run in data["runs"]), reverse=True)
+    assert [run["run_id"] for run in data["runs"]] == sorted((run["run_id"] for run in data["runs"]), reverse=True)
     assert [run["status"] for run in data["runs"]] == ["partial", "success"]
     assert len(report_of(people, "--runs", "1").data["runs"]) == 1
 

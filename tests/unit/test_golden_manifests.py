@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dbt_pendo.commands.select import Gates, Selection, select_syncs
+from dbt_pendo.commands.select import Selection, select_syncs
 from dbt_pendo.mapping.spec import Column, CurrentRows, Field
 
 PROJECT = Path(__file__).resolve().parents[1] / "projects" / "annotated"
@@ -41,7 +41,7 @@ def test_every_version_that_is_claimed_has_one() -> None:
 
 
 def test_the_same_syncs_come_from_every_version(target: Path) -> None:
-    syncs = select_syncs(PROJECT, target, Selection(), Gates()).syncs
+    syncs = select_syncs(PROJECT, target, Selection()).syncs
     assert {spec.name: (spec.object, spec.file, model.materialized) for model, spec in syncs} == {
         "people.facts": ("visitor", "models/models.yml", "table"),
         "people.agent": ("visitor", "models/models.yml", "table"),
@@ -67,5 +67,5 @@ def test_the_same_syncs_come_from_every_version(target: Path) -> None:
 
 @pytest.mark.parametrize(("select", "names"), [("tag:daily", ["people.agent", "people.facts"]), ("clicks", ["clicks"])])
 def test_dbts_selectors_work_on_every_version(target: Path, select: str, names: list[str]) -> None:
-    syncs = select_syncs(PROJECT, target, Selection(select=(select,)), Gates()).syncs
+    syncs = select_syncs(PROJECT, target, Selection(select=(select,))).syncs
     assert sorted(spec.name for _, spec in syncs) == names

@@ -865,7 +865,7 @@ class TestEarlierVersions:
             ("no", "r1", destination),
         ]
         assert [(row.key, row.detail) for row in history.open_rows("people", ["rejected"], 9)] == [("b", "still no")]
-        assert [one.detail for one in history.reasons("people", "r1")] == ["no"]
+        assert [one.message for one in history.reasons("people", "r1")] == ["no"]
         assert [row.key for row in history.failed_rows("people", "r2", ["rejected"], 9)] == ["b"]
 
     def test_what_a_death_left_of_it_is_carried_on(self, store: Store) -> None:
@@ -1436,9 +1436,9 @@ class TestHistory:
         plan(tables, "r1")
         refused = Outcome("rejected", "not 'this'")
         commit(tables, "r1", b=refused, c=refused, **{"it's": Outcome("missing", "unknown")})
-        assert [(one.status, one.detail, one.rows, one.example) for one in history.reasons("people", "r1")] == [
-            ("rejected", "not 'this'", 2, "b"),
-            ("missing", "unknown", 1, "it's"),
+        assert [(one.status, one.message, one.rows, one.examples) for one in history.reasons("people", "r1")] == [
+            ("rejected", "not 'this'", 2, ("b",)),
+            ("missing", "unknown", 1, ("it's",)),
         ]
         assert history.reasons("people", "r2") == []
         rows = history.failed_rows("people", "r1", ("rejected", "missing"), None)

@@ -139,7 +139,7 @@ const quoted = (text) => (/^[\w.@:+-]+$/.test(text) ? text : `'${text.replaceAll
 function drawCalls() {
   const { kept, items } = data.calls;
   if (!kept.length) return;
-  const beganAt = new Map(runs.map((run) => [run.id, run.began_at]));
+  const beganAt = new Map(runs.map((run) => [run.run_id, run.began_at]));
   const syncs = [...new Set(items.map((call) => call.sync))].sort();
   callsTable = table({
     name: "call-list",
