@@ -17,7 +17,7 @@ from dbt_pendo.alerts.changes import Alert
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import Channel
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
+from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, proxy_variable, transport_options
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import is_open_http, is_url
 
@@ -118,7 +118,7 @@ def _post(url: str, body: bytes) -> str | None:
     with contextlib.closing(BoundedAdapter(max_retries=RETRY)) as adapter, bounded(TIMEOUT):
         try:
             # A stream, for what it says is of no interest.
-            response = adapter.send(request, stream=True, verify=certificates(), proxies=proxies_for(url))
+            response = adapter.send(request, stream=True, **transport_options(url))
         except requests.Timeout:
             return NO_ANSWER
         except requests.ConnectionError as error:

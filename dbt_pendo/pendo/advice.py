@@ -7,6 +7,9 @@ from dbt_pendo.secret import Secret
 from dbt_pendo.settings import REGIONS, Settings
 from dbt_pendo.wording import host_of
 
+# What a variable takes.
+INTEGRATION_KEY = "an integration key with write access (Settings > Integrations)"
+TRACK_SECRET = "the app's shared secret (Subscription Settings > your app > App Details), not the integration key"  # noqa: S105
 # It may pass: what helps beside another run.
 _RETRIED = {
     408: "Pendo ends a call after five minutes: a smaller batch_size takes less. ",

@@ -19,15 +19,12 @@ from dbt_pendo.network import (
     FAULTS,
     LARGEST_ANSWER,
     LOOKED_AT,
-    PROXY_LOGIN,
     BoundedAdapter,
     bounded,
-    certificates,
     describe_fault,
-    proxies_for,
-    proxy_login_advice,
+    require_no_login,
     retry_after,
-    wants_proxy_login,
+    transport_options,
 )
 from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.manifest import as_mapping, as_mappings
@@ -95,8 +92,8 @@ class DbtCloud:
             self._session.mount(scheme, BoundedAdapter())
         # No .netrc, which would replace the token. To another host requests forwards no Authorization header.
         self._session.trust_env = False
-        self._session.proxies.update(proxies_for(account.url))
-        self._session.verify = certificates()
+        transport = transport_options(account.url)
+        self._session.proxies, self._session.verify = transport["proxies"], transport["verify"]
         self._session.headers.update({"User-Agent": f"dbt-pendo/{__version__}", "Accept": "application/json"})
         self._session.headers["Authorization"] = f"Bearer {account.token.reveal()}"
 
@@ -225,11 +222,7 @@ class DbtCloud:
                 fault = self._fault(response, document)
                 asked = retry_after(response.headers.get("Retry-After"))
                 wait = wait if asked is None else min(asked, LONGEST_WAIT)
-            if status == PROXY_LOGIN or wants_proxy_login(fault):
-                raise DbtCloudError(
-                    f"The proxy on the way to dbt Cloud at {self._account.url} wants a log-in (HTTP 407).",
-                    proxy_login_advice(self._account.url),
-                )
+            require_no_login(self._account.url, DbtCloudError, status, fault)
             if status in (401, 403):
                 raise self._token_refused(response, fault)
             if 400 <= status < 500 and status != 429:

@@ -431,7 +431,7 @@ def test_a_refused_key_stops_at_once_and_names_its_variable(sandbox, connect, wa
 def test_a_refused_key_may_be_one_of_another_region(connect, region):
     api_url, data_url = REGIONS[region]
     client = connect(region=region, api_url=api_url, data_url=data_url)
-    error = client.key_refused(Answer(403, b""))
+    error = client.key_refused(Answer(403, b""), Secret("key", "PENDO_INTEGRATION_KEY"))
     assert api_url in error.message
     assert f"PENDO_REGION, which is {region}: a key of another region" in error.hint
     assert set(re.search(r"\((us.*|eu.*)\) looks like a wrong one", error.hint)[1].split(", ")) == set(REGIONS) - {
