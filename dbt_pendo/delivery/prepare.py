@@ -171,7 +171,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
     relation, columns = require_table(model), find_columns(session, model, last_run)
     missing = []
     found: dict[str, TableColumn] = {}
-    names = (spec.key, *([spec.parent_key] if spec.parent_key else []), *spec.columns)
+    names = (*spec.identifier.columns, *spec.columns)
     for name in names:
         column = _find_column(name, columns)
         if column is None:

@@ -1,4 +1,4 @@
-"""Converts warehouse values to what Pendo can hold: one value, or a column of them."""
+"""Converts warehouse values to what Pendo can hold, one value or a column of them, and to a text to compare."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from dbt_pendo.mapping.spec import FieldType
 from dbt_pendo.outcomes import UNREADABLE
@@ -343,3 +345,29 @@ def _as_times(values: Sequence[datetime.datetime | None]) -> Sequence[str | None
     if any(value is not None and value.tzinfo is not None for value in values):
         return None
     return [None if value is None else value.isoformat("T", "milliseconds") + "+00:00" for value in values]
+
+
+def comparable_text(value: Any, type_: FieldType | None) -> str | None:
+    """Returns a value of a field, sent or read back, as the text to compare; None for null.
+
+    Pendo stores times as epoch milliseconds, and JSON has one kind of number, so neither the values nor their JSON can
+    be compared as they are.
+    """
+    if value is None or (isinstance(value, str) and type_ == "string"):
+        return value
+    if type_ == "time":
+        with contextlib.suppress(InvalidValue):
+            return to_time(value)
+    if type_ in ("integer", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+        text = format(Decimal(repr(value)), "f")
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+        # A zero has no sign.
+        return "0" if text == "-0" else text
+    # A text in the place of a number or a boolean keeps its quotation marks: it is another value.
+    return orjson.dumps(value).decode()
+
+
+def readable_text(text: str | None, type_: FieldType | None) -> str | None:
+    """Returns such a text as people read it: a time in UTC ends with Z."""
+    return f"{text.removesuffix('+00:00')}Z" if text and type_ == "time" and text.endswith("+00:00") else text

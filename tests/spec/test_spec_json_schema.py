@@ -22,7 +22,7 @@ EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": 
 SEGMENT = {"object": "segment", "segment": "S", "visitor_id": "id"}
 
 # What no schema of one value can say: a name or field given twice, and fields that columns might yet bring.
-BEYOND_A_SCHEMA = ("keep one of them", "maps no fields", "another sync of the model has this name")
+BEYOND_A_SCHEMA = ("keep one of them", "maps no fields", "shares its tables with another sync of the model")
 
 VALID = [
     VISITOR,

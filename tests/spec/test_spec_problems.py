@@ -112,8 +112,8 @@ def test_what_would_mislead_on_an_event(complain):
         "fields: `fields` belongs to visitor, account and parent_account; a track_event has `properties`",
         "mode: `mode` belongs to visitor, account and parent_account, not to a track_event",
         "group: `group` belongs to visitor, account and parent_account, not to a track_event",
-        "on_removed: `delete` is for visitor, account and parent_account; a track_event takes only `keep`",
-        "create_fields: `true` is for visitor, account and parent_account; a track_event takes only `false`",
+        'on_removed: expected `keep`, found the text "delete"',
+        "create_fields: expected `false`, found `true`",
         "app: expected letters, digits and underscores, as it ends an environment variable's name, "
         'found the text "my-app"',
         "context.user_agent: unknown key; did you mean `userAgent`?",
@@ -127,7 +127,7 @@ def test_what_would_mislead_on_a_segment(complain):
     assert complain(meta) == [
         "properties: `properties` belongs to track_event, not to a segment",
         "mode: `mode` belongs to visitor, account and parent_account, not to a segment",
-        "on_removed: `clear` is for visitor, account and parent_account; a segment takes only `keep`",
+        'on_removed: expected `keep`, found the text "clear"',
         "batch_size: expected a whole number from 1 to 1,000, found the number 1001",
     ]
 
@@ -324,7 +324,7 @@ def test_two_syncs_of_one_name(parse):
     specs, problems = parse([{**VISITOR, "name": "x"}, {**VISITOR, "name": "x"}])
     assert specs == []
     assert [str(problem) for problem in problems] == [
-        "models/users.yml: users.x: meta.pendo.name: another sync of the model has this name; give it its own"
+        "models/users.yml: users.x: meta.pendo.name: shares its tables with another sync of the model; change a `name`"
     ]
 
 
@@ -343,7 +343,7 @@ def test_names_that_collide_across_models():
     assert [str(problem) for problem in problems] == [
         "d.yml: orgs: meta.pendo.mode: expected `update` or `upsert`, found the number 1",
         "b.yml: users__EU: meta.pendo.name: shares its tables with `users.eu` (a.yml); change a `name`",
-        "d.yml: orgs: meta.pendo.name: model.shop.orgs (c.yml) has a sync of this name; give one a `name`",
+        "d.yml: orgs: meta.pendo.name: shares its tables with `orgs` (c.yml); change a `name`",
     ]
 
 

@@ -296,8 +296,8 @@ def test_an_account_id_of_two_columns() -> None:
 @pytest.mark.parametrize(
     ("account_id", "told"),
     [
-        ({"parent": "org"}, "meta.pendo.account_id.child: missing; `Parent::Child` is made of two columns"),
-        ({"child": "id"}, "meta.pendo.account_id.parent: missing"),
+        ({"parent": "org"}, "meta.pendo.account_id.child: expected a column's name, found nothing (null)"),
+        ({"child": "id"}, "meta.pendo.account_id.parent: expected a column's name, found nothing (null)"),
         ({"parent": "org", "child": ""}, "meta.pendo.account_id.child: expected a column's name, found an empty text"),
         ({"parent": "org", "child": "id", "column": "x"}, "meta.pendo.account_id.column: unknown key"),
         ({"parent": "org", "chld": "id"}, "meta.pendo.account_id.chld: unknown key; did you mean `child`?"),

@@ -121,17 +121,17 @@ def test_manifests_of_other_versions_are_refused(tmp_path, schema, found):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param(b"", "is not JSON", id="empty"),
-        pytest.param(b'{"metadata": {', "is not JSON", id="half written"),
-        pytest.param(b"\xff\xfe{}", "is not JSON", id="not UTF-8"),
-        pytest.param(b"[" * 100_000, "is not JSON", id="too deep"),
+        pytest.param(b"", "is not a dbt artifact", id="empty"),
+        pytest.param(b'{"metadata": {', "is not a dbt artifact", id="half written"),
+        pytest.param(b"\xff\xfe{}", "is not a dbt artifact", id="not UTF-8"),
+        pytest.param(b"[" * 100_000, "is not a dbt artifact", id="too deep"),
         pytest.param(b"[]", "is not a dbt artifact", id="an array"),
         pytest.param(b"null", "is not a dbt artifact", id="null"),
-        pytest.param({}, "is not a dbt manifest", id="an empty object"),
-        pytest.param({"metadata": {"dbt_schema_version": V12}}, "is not a dbt manifest", id="no nodes"),
-        pytest.param({"nodes": {}}, "is not a dbt manifest", id="no metadata"),
-        pytest.param({"metadata": None, "nodes": {}}, "is not a dbt manifest", id="null metadata"),
-        pytest.param({"metadata": {}, "nodes": []}, "is not a dbt manifest", id="a list of nodes"),
+        pytest.param({}, "is not a dbt artifact", id="an empty object"),
+        pytest.param({"metadata": {"dbt_schema_version": V12}}, "is not a dbt artifact", id="no nodes"),
+        pytest.param({"nodes": {}}, "is not a dbt artifact", id="no metadata"),
+        pytest.param({"metadata": None, "nodes": {}}, "is not a dbt artifact", id="null metadata"),
+        pytest.param({"metadata": {}, "nodes": []}, "is not a dbt artifact", id="a list of nodes"),
         pytest.param({"metadata": {}, "nodes": {}}, "a manifest of an unknown version", id="empty metadata"),
     ],
 )
@@ -449,7 +449,6 @@ def test_these_do_not(tmp_path, status):
     "results",
     [
         pytest.param(None, id="none"),
-        pytest.param({}, id="an empty object"),
         pytest.param(changed("metadata", None), id="null metadata"),
         pytest.param(changed("metadata", ["inv-1"]), id="a list as metadata"),
         pytest.param(changed("args", None), id="null args"),
@@ -464,12 +463,13 @@ def test_results_that_cannot_be_read_say_nothing(tmp_path, results):
 @pytest.mark.parametrize(
     ("results", "message"),
     [
-        pytest.param(b"", "is not JSON", id="empty"),
-        pytest.param(json.dumps(RESULTS).encode()[:-20], "is not JSON", id="half written"),
-        pytest.param(b'{"args": "\xff"}', "is not JSON", id="not UTF-8"),
+        pytest.param(b"", "is not a dbt artifact", id="empty"),
+        pytest.param(json.dumps(RESULTS).encode()[:-20], "is not a dbt artifact", id="half written"),
+        pytest.param(b'{"args": "\xff"}', "is not a dbt artifact", id="not UTF-8"),
         pytest.param([], "is not a dbt artifact", id="a list"),
-        pytest.param(changed("results", None), "lists no results", id="null results"),
-        pytest.param(changed("results", {"model.shop.bad": "error"}), "lists no results", id="results by id"),
+        pytest.param({}, "is not a dbt artifact", id="an empty object"),
+        pytest.param(changed("results", None), "is not a dbt artifact", id="null results"),
+        pytest.param(changed("results", {"model.shop.bad": "error"}), "is not a dbt artifact", id="results by id"),
     ],
 )
 def test_results_that_may_hide_a_failure_are_refused(tmp_path, results, message):
