@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +26,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
+from urllib3.util import Retry
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.secret import Secrets
@@ -45,7 +45,6 @@ LOOK_EVERY = 0.5
 LONGEST_STEP = 15.0
 # Bytes. Gzip makes at most a thousand times as much of them.
 _PART = 16 * 2**10
-_SHOWN = 300
 _MOST_INTERIM = 100
 _PROXY_EXAMPLE = "http://user:password@proxy.example:3128"
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
@@ -389,20 +388,13 @@ def describe_fault(error: BaseException, secrets: Secrets) -> str:
         return str(reason)
     # A ValueError may quote a URL with a password. One about a certificate says what is wrong with it.
     quotes = isinstance(reason, ValueError) and not isinstance(reason, OSError)
-    # Hidden before it is cut, for a part of a secret would not be known.
-    text = "" if quotes else " ".join(secrets.hidden_in(str(reason)).split())[:_SHOWN]
+    text = "" if quotes else secrets.first_line(str(reason))
     return f"{type(reason).__name__} ({text})" if text else type(reason).__name__
 
 
 def retry_after(header: str | None) -> float | None:
     """Returns the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None for neither."""
-    if not header:
-        return None
     try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError, OSError):
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+        return float(Retry().parse_retry_after(header)) if header else None
+    except (InvalidHeader, ValueError, OverflowError, OSError):
+        return None

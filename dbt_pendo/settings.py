@@ -173,12 +173,10 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
         ConfigError: If a variable is missing or makes no sense.
     """
     host = environ.get(DBT_CLOUD_HOST, "").strip() or "cloud.getdbt.com"
-    url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, "cloud.getdbt.com")
-    if urlsplit(url).path:
-        shown = f"{host_of(url)}/…"
-        raise ConfigError(f"{DBT_CLOUD_HOST}: {shown} is more than a host.", "Write it like cloud.getdbt.com.")
+    # Of the address of a page the host alone.
+    url = host_of(_checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, "cloud.getdbt.com"))
     if is_open_http(url):
-        raise ConfigError(f"{DBT_CLOUD_HOST}: {host_of(url)} would send the token over plain http.", "Use https.")
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {url} would send the token over plain http.", "Use https.")
     account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
     if not account:
         raise ConfigError(

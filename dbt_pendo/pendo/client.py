@@ -165,7 +165,10 @@ class PendoClient:
         self._ends_at = ends_at
         self._secrets = settings.secrets
         for host, variable in ((settings.api_url, "PENDO_API_URL"), (settings.data_url, "PENDO_DATA_URL")):
-            _require_sendable(host, variable)
+            try:
+                requests.Request("GET", host).prepare()
+            except network.FAULTS:
+                raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None
         self._transports: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         # No session, which would follow redirects: the key must not travel to another host.
@@ -251,27 +254,20 @@ class PendoClient:
 
     def key_refused(self, answer: Answer, secret: Secret, path: str = "") -> KeyRefusedError:
         """Returns the error of an answer that says that Pendo does not know a key or secret, or not its right."""
-        host, name, takes = self.settings.api_url, "integration key", advice.INTEGRATION_KEY
+        settings = self.settings
+        host, name, takes = settings.api_url, "integration key", advice.INTEGRATION_KEY
         if path == TRACK_PATH:
-            host, name, takes = self.settings.data_url, "Track Event shared secret", advice.TRACK_SECRET
+            host, name, takes = settings.data_url, "Track Event shared secret", advice.TRACK_SECRET
+        variable = f"{advice.host_variable(settings, host)}, which names the host in place of PENDO_REGION"
+        if host in REGIONS[settings.region]:
+            variable = f"PENDO_REGION, which is {settings.region}"
         # Of a segment a 403 may say this as well (pendo-api.md 5).
         by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
             f"Pendo at {host_of(host)} refused the {name} ({answer.message}).",
-            f"Look at {secret.variable}: it takes {takes}; and at {self._what_names(host)}.{by_hand}",
+            f"Look at {secret.variable}: it takes {takes}; and at {variable}: it is good in one region only.{by_hand}",
             answer,
         )
-
-    def _what_names(self, host: str) -> str:
-        """Says which setting names a host: on another region's, a good key looks like a wrong one."""
-        settings = self.settings
-        if host in REGIONS[settings.region]:
-            others = ", ".join(region for region in REGIONS if region != settings.region)
-            return (
-                f"PENDO_REGION, which is {settings.region}: a key of another region ({others}) looks like a wrong one"
-            )
-        variable = advice.host_setting(settings, host)
-        return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
 
     def _attempt(self, request: Request, route: _Route, attempt: int) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
@@ -356,10 +352,3 @@ class PendoClient:
         prepared = self._prepared[known].copy()
         prepared.prepare_body(request.body, files=None)
         return prepared
-
-
-def _require_sendable(host: str, variable: str) -> None:
-    try:
-        requests.Request("GET", host).prepare()
-    except network.FAULTS:
-        raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None

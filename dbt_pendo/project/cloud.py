@@ -8,24 +8,14 @@ import shutil
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import requests
 
-from dbt_pendo import __version__
+from dbt_pendo import __version__, network
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import (
-    FAULTS,
-    LARGEST_ANSWER,
-    LOOKED_AT,
-    BoundedAdapter,
-    bounded,
-    describe_fault,
-    require_no_login,
-    retry_after,
-    transport_options,
-)
+from dbt_pendo.network import LARGEST_ANSWER
 from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.manifest import as_mapping, as_mappings
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
@@ -42,7 +32,6 @@ TIMEOUT, ARTIFACT_TIMEOUT = 60.0, 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 # Bytes: the manifest of a large project is larger than other answers.
 LARGEST_ARTIFACT = 2**30
-SHOWN_BODY = 300
 # Steps that dbt Cloud does not list are tried by number. The first ones (clone, profile, deps) have no artifacts, so
 # only several steps without artifacts mean that there are no more.
 EMPTY_STEPS = 8
@@ -53,15 +42,6 @@ KEPT = 24 * 3600
 
 class DbtCloudError(DbtPendoError):
     """dbt Cloud cannot be reached, or the run has not ended; later it may work."""
-
-
-class FetchedRun(NamedTuple):
-    """A run of dbt Cloud, as if it had been run here."""
-
-    # With its ``manifest.json`` and ``run_results.json``.
-    folder: Path
-    # Which run, and which of its steps, in the words of a message.
-    origin: str
 
 
 class _Step:
@@ -89,10 +69,10 @@ class DbtCloud:
         self._api = f"{account.url}/api/v2/accounts/{account.account_id}"
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, BoundedAdapter())
+            self._session.mount(scheme, network.BoundedAdapter())
         # No .netrc, which would replace the token. To another host requests forwards no Authorization header.
         self._session.trust_env = False
-        transport = transport_options(account.url)
+        transport = network.transport_options(account.url)
         self._session.proxies, self._session.verify = transport["proxies"], transport["verify"]
         self._session.headers.update({"User-Agent": f"dbt-pendo/{__version__}", "Accept": "application/json"})
         self._session.headers["Authorization"] = f"Bearer {account.token.reveal()}"
@@ -120,7 +100,7 @@ class DbtCloud:
             )
         return run_id
 
-    def fetch_run(self, run_id: int, target_path: Path) -> FetchedRun:
+    def fetch_run(self, run_id: int, target_path: Path) -> tuple[Path, str]:
         """Fetches the artifacts of a run's steps that build or test.
 
         A job may build in several steps (``dbt seed``, ``dbt run``, ``dbt test``). The manifest is that of the last
@@ -130,6 +110,9 @@ class DbtCloud:
         Args:
             run_id: dbt Cloud's number of the run.
             target_path: dbt's target folder; the artifacts go into a folder of their own below it.
+
+        Returns:
+            That folder; and which run and which of its steps they are of, in the words of a message.
 
         Raises:
             ConfigError: If there is no such run, or it has built nothing.
@@ -153,7 +136,7 @@ class DbtCloud:
                 results = {str(result.get("unique_id")): result for one in steps for result in one.results}
                 merged = {**step.run_results, "results": list(results.values())}
                 folder = _write(target_path, run_id, {"manifest.json": manifest, "run_results.json": merged})
-                return FetchedRun(folder, f"run {run_id} of dbt Cloud{how} ({', '.join(map(str, steps))})")
+                return folder, f"run {run_id} of dbt Cloud{how} ({', '.join(map(str, steps))})"
         raise ConfigError(
             f"Run {run_id} of dbt Cloud{how and f'{how},'} has no step that built models and left its artifacts.",
             "It takes a run of a job with a step such as `dbt build`; nothing was sent.",
@@ -209,10 +192,10 @@ class DbtCloud:
         for attempt in range(ATTEMPTS):
             wait = FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
             try:
-                with bounded(seconds, largest=largest):
+                with network.bounded(seconds, largest=largest):
                     response = self._session.get(f"{self._api}{path}", params=query)
-            except FAULTS as error:
-                status, fault = 0, describe_fault(error, self._account.secrets)
+            except network.FAULTS as error:
+                status, fault = 0, network.describe_fault(error, self._account.secrets)
             else:
                 status, document = response.status_code, _json(response.content)
                 if status in absent:
@@ -220,9 +203,9 @@ class DbtCloud:
                 if response.ok and isinstance(document, dict):
                     return document
                 fault = self._fault(response, document)
-                asked = retry_after(response.headers.get("Retry-After"))
+                asked = network.retry_after(response.headers.get("Retry-After"))
                 wait = wait if asked is None else min(asked, LONGEST_WAIT)
-            require_no_login(self._account.url, DbtCloudError, status, fault)
+            network.require_no_login(self._account.url, DbtCloudError, status, fault)
             if status in (401, 403):
                 raise self._token_refused(response, fault)
             if 400 <= status < 500 and status != 429:
@@ -254,9 +237,8 @@ class DbtCloud:
             text = "an answer that is no JSON object"
         else:
             told = as_mapping(as_mapping(document).get("status")).get("user_message")
-            text = str(told or response.content[:LOOKED_AT].decode(errors="replace"))
-        text = " ".join(self._account.secrets.hidden_in(text).split())[:SHOWN_BODY]
-        return f"HTTP {response.status_code}: {text}".removesuffix(": ")
+            text = str(told or response.content[: network.LOOKED_AT].decode(errors="replace"))
+        return f"HTTP {response.status_code}: {self._account.secrets.first_line(text)}".removesuffix(": ")
 
 
 _WHERE = (

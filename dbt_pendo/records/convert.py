@@ -229,19 +229,13 @@ def _parse_time(text: str) -> datetime.datetime:
 
 def _number(value: Any, wanted: str) -> Any:
     """Returns a finite number, also one that is written as text."""
-    if isinstance(value, str):
-        value = _number_in(value, wanted)
+    # Python takes 1_000 for a number.
+    if isinstance(value, str) and "_" not in value:
+        with contextlib.suppress(ArithmeticError):
+            value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise _unfit(value, wanted)
     return _finite(value)
-
-
-def _number_in(text: str, wanted: str) -> Decimal:
-    # Python takes 1_000 for a number.
-    if "_" not in text:
-        with contextlib.suppress(ArithmeticError):
-            return Decimal(text.strip())
-    raise InvalidValue(f"{_readable(text)} is not {wanted}")
 
 
 def _unicode(text: str) -> str:

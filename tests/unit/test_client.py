@@ -24,7 +24,7 @@ from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError, Req
 from dbt_pendo.pendo.metadata import values_request
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.secret import Secret
+from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings
 
 VALUES = "/api/v1/metadata/visitor/custom/value"
@@ -230,9 +230,7 @@ def test_clients_that_fail_together_do_not_come_back_together(sandbox, connect, 
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-@pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("1.5", 1.5), ("-3", 0.0), ("900", 900.0)]
-)
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("0", 0.0), (" 12 ", 12.0), ("900", 900.0)])
 def test_retry_after_in_seconds_is_honoured(sandbox, connect, fake_time, status, header, seconds):
     client = connect(retry_time=1000.0)
     sandbox.fail(Fault("status", status=status, headers={"Retry-After": header}))
@@ -252,9 +250,7 @@ def test_retry_after_as_a_date_is_honoured(sandbox, connect, fake_time, hours, l
     assert least <= fake_time.waited <= most
 
 
-@pytest.mark.parametrize(
-    "header", ["", "soon", "Mon", "Wed, 32 Jan 2026 99:99:99 GMT", "1;2", "nan", "inf", "-inf", "1e999"]
-)
+@pytest.mark.parametrize("header", ["", "soon", "Mon", "1.5", "-3", "1;2", "nan", "inf", "-inf", "1e999"])
 def test_a_retry_after_that_makes_no_sense_is_passed_over(sandbox, client, waits, header):
     sandbox.fail(Fault("status", status=503, headers={"Retry-After": header}))
     assert write(client).ok
@@ -433,10 +429,7 @@ def test_a_refused_key_may_be_one_of_another_region(connect, region):
     client = connect(region=region, api_url=api_url, data_url=data_url)
     error = client.key_refused(Answer(403, b""), Secret("key", "PENDO_INTEGRATION_KEY"))
     assert api_url in error.message
-    assert f"PENDO_REGION, which is {region}: a key of another region" in error.hint
-    assert set(re.search(r"\((us.*|eu.*)\) looks like a wrong one", error.hint)[1].split(", ")) == set(REGIONS) - {
-        region
-    }
+    assert f"PENDO_REGION, which is {region}: it is good in one region only" in error.hint
     assert "PENDO_API_URL" not in error.hint
 
 
@@ -531,7 +524,7 @@ def test_what_no_row_is_to_blame_for_ends_the_sync_with_advice_that_fits(sandbox
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(408, "smaller batch_size"), (429, "PENDO_CONCURRENCY"), (502, "gateway"), (504, "in time")]
+    ("status", "words"), [(408, "smaller batch_size"), (429, "PENDO_CONCURRENCY"), (504, "PENDO_API_URL")]
 )
 def test_what_may_pass_and_does_not_has_advice_that_fits(sandbox, connect, status, words):
     sandbox.fail(Fault("status", status=status, times=FOREVER))
@@ -720,7 +713,7 @@ ODD_SECRET = 'ab1/2"S+<x>&\\9f'
 def test_a_secret_is_hidden_however_an_answer_spells_it(spell):
     spelt = spell(ODD_SECRET)
     document = {"error": f"bad key {spelt}!", spelt: [{"missing": [spelt, 1, None]}]}
-    answer = Answer(200, orjson.dumps(document), Secret(ODD_SECRET, INTEGRATION_KEY))
+    answer = Answer(200, orjson.dumps(document), Secrets([Secret(ODD_SECRET, INTEGRATION_KEY)]))
     assert answer.told(answer.json["error"]) == "bad key ***!"
     assert answer.told(answer.json) == '{"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
     assert answer.message == 'HTTP 200: {"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
