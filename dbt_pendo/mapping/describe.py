@@ -33,7 +33,7 @@ def description(spec: SyncSpec) -> str:
     else:
         parts = [" ".join(_records(spec))]
     for section, fields in spec.sections.items():
-        lines = [f"- {quoted(one.name)}{_group(one)}: {_filled_with(one.source)}" for one in fields]
+        lines = [_line(one) for one in fields]
         parts += ["\n".join((f"{section.capitalize()}:", "", *lines))] if lines else []
     return "\n\n".join(parts)
 
@@ -57,19 +57,18 @@ def _event(spec: SyncSpec, event: Event) -> str:
     )
 
 
-def _group(mapping: Field) -> str:
+def _line(mapping: Field) -> str:
+    source = mapping.source
+    filled_with = quoted(source.name) if isinstance(source, Column) else f"always {quoted(_constant(source))}"
     # The fields of most syncs are custom ones, and nothing else has a group at all.
-    return "" if mapping.group == "custom" else f" ({mapping.group})"
+    group = "" if mapping.group == "custom" else f" ({mapping.group})"
+    return f"- {quoted(mapping.name)}{group}: {filled_with}"
 
 
 def _given_by(source: Source | ParentChild) -> str:
     if isinstance(source, Value):
         return quoted(_constant(source))
     return f"in {listing(map(quoted, source.columns))}"
-
-
-def _filled_with(source: Source) -> str:
-    return quoted(source.name) if isinstance(source, Column) else f"always {quoted(_constant(source))}"
 
 
 def _constant(source: Value) -> str:

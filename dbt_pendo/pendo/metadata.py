@@ -29,6 +29,7 @@ CREATABLE_TYPES: Mapping[FieldType, str] = {
 }
 
 
+_SCHEMA = "/api/v1/metadata/schema"
 _LOOK_AT = "Look at PENDO_API_URL and PENDO_REGION."
 
 
@@ -120,8 +121,9 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     Raises:
         PendoError: If the answer is no schema.
     """
-    request = Request("GET", _schema_path(object_), is_clear=_is_schema)
-    answer = client.ask(request, f"say which fields {OBJECTS[object_].plural} have", _LOOK_AT)
+    kind = OBJECTS[object_]
+    request = Request("GET", f"{_SCHEMA}/{kind.metadata_kind}", is_clear=_is_schema)
+    answer = client.ask(request, f"say which fields {kind.plural} have", _LOOK_AT)
     return Schema(
         {
             group: {key: _schema_field(key, described) for key, described in fields.items() if _usable(described)}
@@ -129,10 +131,6 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
             if isinstance(fields, dict)
         }
     )
-
-
-def _schema_path(object_: Object) -> str:
-    return f"/api/v1/metadata/schema/{OBJECTS[object_].metadata_kind}"
 
 
 def _is_schema(answer: Answer) -> bool:
@@ -148,9 +146,10 @@ def create_fields(client: PendoClient, object_: Object, group: Group, types: Map
         FieldsRefusedError: If Pendo refuses them.
     """
     body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
-    answer = client.send(Request("POST", f"{_schema_path(object_)}/{group}", orjson.dumps(body)))
+    kind = OBJECTS[object_]
+    answer = client.send(Request("POST", f"{_SCHEMA}/{kind.metadata_kind}/{group}", orjson.dumps(body)))
     if not answer.ok:
-        fields = f"{group} fields {', '.join(types)} of {OBJECTS[object_].plural}"
+        fields = f"{group} fields {', '.join(types)} of {kind.plural}"
         raise FieldsRefusedError(
             f"Pendo does not create the {fields} ({answer.message}).",
             "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",

@@ -6,7 +6,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,6 @@ TIMEOUT, ARTIFACT_TIMEOUT = 60.0, 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 # Bytes: the manifest of a large project is larger than other answers.
 LARGEST_ARTIFACT = 2**30
-# Steps that dbt Cloud does not list are tried by number. The first ones (clone, profile, deps) have no artifacts, so
-# only several steps without artifacts mean that there are no more.
-EMPTY_STEPS = 8
-MOST_STEPS = 100
 # Seconds: by then the process that fetched a run has read it.
 KEPT = 24 * 3600
 
@@ -53,8 +49,8 @@ class _Step:
         self.run_results = run_results
         self.results = as_mappings(run_results.get("results"))
         self.command = str(as_mapping(run_results.get("args")).get("which"))
-        # The job's command; dbt Cloud may not list it.
-        self.name = name or f"dbt {self.command}"
+        # The job's command.
+        self.name = name
         self.invocation_id = str(as_mapping(run_results.get("metadata")).get("invocation_id") or "")
 
     def __str__(self) -> str:
@@ -143,9 +139,7 @@ class DbtCloud:
         )
 
     def _run(self, run_id: int) -> Mapping[str, Any]:
-        path = f"/runs/{run_id}/"
-        # Not every dbt Cloud lists the steps; one that does not may ignore the parameter, or refuse it.
-        answer = self._get(path, {"include_related": '["run_steps"]'}, absent=(400, 404)) or self._get(path)
+        answer = self._get(f"/runs/{run_id}/", {"include_related": '["run_steps"]'})
         if run := as_mapping(answer.get("data")):
             return run
         raise ConfigError(
@@ -156,13 +150,8 @@ class DbtCloud:
     def _steps(self, run_id: int, run: Mapping[str, Any]) -> list[_Step]:
         """Returns the steps that build or test, each invocation once, in their order."""
         found: dict[str, _Step] = {}
-        listed = _listed_steps(run)
-        empty = 0
-        for index, name in listed or [(index, "") for index in range(1, MOST_STEPS + 1)]:
+        for index, name in _listed_steps(run):
             step = _Step(index, name, self._artifact(run_id, index, "run_results.json"))
-            empty = 0 if step.run_results else empty + 1
-            if not listed and empty == EMPTY_STEPS:
-                break
             # A step that writes no results shows those of an earlier step.
             if step.command in BUILDING_COMMANDS | {"test"} and step.invocation_id:
                 found.setdefault(step.invocation_id, step)
@@ -171,14 +160,8 @@ class DbtCloud:
     def _artifact(self, run_id: int, step: int, name: str) -> dict[str, Any]:
         return self._get(f"/runs/{run_id}/artifacts/{name}", {"step": str(step)}, is_artifact=True)
 
-    def _get(
-        self,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        absent: Collection[int] = (404,),
-        is_artifact: bool = False,
-    ) -> dict[str, Any]:
-        """Returns a JSON object, asking again while dbt Cloud does not give one; empty if the status is ``absent``.
+    def _get(self, path: str, query: Mapping[str, str], is_artifact: bool = False) -> dict[str, Any]:
+        """Returns a JSON object, asking again while dbt Cloud does not give one; empty if there is no such thing.
 
         This is not urllib3's ``Retry``, which judges an answer before its body is read: a proxy's page and a body that
         breaks off are tried again as well, and each attempt has its own time.
@@ -198,7 +181,7 @@ class DbtCloud:
                 status, fault = 0, network.describe_fault(error, self._account.secrets)
             else:
                 status, document = response.status_code, _json(response.content)
-                if status in absent:
+                if status == 404:
                     return {}
                 if response.ok and isinstance(document, dict):
                     return document

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def read_manifest(target_path: Path) -> Manifest:
         invocation_id=str(metadata.get("invocation_id") or ""),
         models=tuple(
             replace(model, ancestors=_ancestors(unique_id, parents), tests=frozenset(tests.get(unique_id, ())))
-            for unique_id in TopologicalSorter(parents).static_order()
+            for unique_id in _build_order(parents)
             if (model := models.get(unique_id)) and model.is_annotated
         ),
         exposures={
@@ -248,6 +248,14 @@ def _texts(value: Any) -> list[str]:
 def _parents_of(node: Any) -> list[str]:
     parents = as_mapping(as_mapping(node).get("depends_on")).get("nodes")
     return sorted(map(str, parents)) if isinstance(parents, list) else []
+
+
+def _build_order(parents: Mapping[str, Iterable[str]]) -> Sequence[str]:
+    """Returns the nodes in the order in which dbt would build them."""
+    try:
+        return list(TopologicalSorter(parents).static_order())
+    except CycleError:
+        return list(parents)
 
 
 def _ancestors(unique_id: str, parents: Mapping[str, Iterable[str]]) -> frozenset[str]:

@@ -44,8 +44,8 @@ class RecordBatch(Batch):
         self.groups = len(records[0].bodies) if records else 0
 
     def request(self, group: int) -> bytes:
-        """Leaves out the records that have nothing to say to the group."""
-        return metadata_body(self.records, group)
+        """Returns an array, also of one record (pendo-api.md 3); leaves out those with nothing to say to the group."""
+        return orjson.dumps([record.bodies[group] for record in self.records if record.bodies[group] is not None])
 
     def part(self, group: int) -> RecordBatch:
         """Returns a new batch."""
@@ -97,11 +97,6 @@ def pack(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
     """Cuts records into batches of at most ``size``, in their order."""
     for start in range(0, len(records), size):
         yield records[start : start + size]
-
-
-def metadata_body(records: Sequence[Record], group: int) -> bytes:
-    """Returns the body of a bulk metadata call: an array, also of one record (pendo-api.md 3)."""
-    return orjson.dumps([record.bodies[group] for record in records if record.bodies[group] is not None])
 
 
 def values_body(records: Sequence[Record], group: int, id_key: str) -> bytes:

@@ -122,16 +122,6 @@ def test_a_manifest_of_another_invocation_is_not_believed(in_cloud, dbt_cloud, s
     refused(in_cloud, sandbox, 2, "no step that built models")
 
 
-@pytest.mark.parametrize("lists_steps", ["no", "refused"])
-def test_steps_that_are_not_listed_are_found_by_number(in_cloud, dbt_cloud, make_run, sandbox, lists_steps):
-    dbt_cloud.lists_steps = lists_steps
-    make_run("seed", "run", "docs")
-    ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
-    assert "in run 123 of dbt Cloud (step 4: dbt seed, step 5: dbt run)" in ended.stdout
-    assert held(sandbox) == PLANS
-    assert len(dbt_cloud.calls) < 20
-
-
 def test_selection_is_by_the_manifest_of_the_run(in_cloud, make_run, sandbox):
     make_run("run", "docs")
     ended = in_cloud.sync("--dbt-cloud-run-id", "123", "--select", "plans+", "--target-path", "target")

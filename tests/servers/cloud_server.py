@@ -53,8 +53,6 @@ class DbtCloud:
     """An account of dbt Cloud."""
 
     runs: list[Run] = field(default_factory=list)
-    # Whether a run's answer has its steps: "yes", "no", or "refused" for a 400.
-    lists_steps: str = "yes"
     # Answers to the next calls, in place of the right ones.
     faults: list[Reply] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
@@ -105,14 +103,11 @@ class DbtCloud:
     def _run(self, run: Run, options: dict[str, str]) -> Reply:
         described = {**_described(run), "run_steps": []}
         if "run_steps" in options.get("include_related", ""):
-            if self.lists_steps == "refused":
-                return _enveloped(400, "run_steps is not a valid choice.")
-            if self.lists_steps == "yes":
-                # In no order one may rely on.
-                described["run_steps"] = [
-                    {"index": index, "name": step.name, "status": 10, "status_humanized": "Success"}
-                    for index, step in reversed(list(enumerate(_steps(run), start=1)))
-                ]
+            # In no order one may rely on.
+            described["run_steps"] = [
+                {"index": index, "name": step.name, "status": 10, "status_humanized": "Success"}
+                for index, step in reversed(list(enumerate(_steps(run), start=1)))
+            ]
         return _enveloped(200, "Success!", described)
 
     def _artifact(self, run: Run, options: dict[str, str], name: str) -> Reply:
