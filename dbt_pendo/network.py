@@ -37,7 +37,7 @@ from dbt_pendo.wording import host_of
 PROXY_LOGIN = 407
 # Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
-# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
+# Bytes of a body that are searched for secrets before a message shows some of it.
 LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
 # and takes at most the second number.

@@ -20,7 +20,7 @@ SHORTEST_ENCODED = 6
 _BACKSLASHES = re.compile(r"\\+(?:u([0-9a-f]{4}))?")
 # Up to the last @, for a password may hold one, and a slash, where it should be written %40 and %2f.
 _USERINFO = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(.*)@")
-# What is surely no secret: no key, token or URL is so short, or made of few letters alone.
+# What is no secret: keys, tokens and URLs are longer, and have more than letters.
 _WORD = re.compile(r"[A-Za-z_-]{1,20}|.{0,8}")
 
 
@@ -97,7 +97,7 @@ def find_secret(environ: Mapping[str, str], variable: str) -> Secret | None:
 
 
 def shown_word(word: Any) -> str:
-    """Returns a word that somebody wrote in a wrong place as a message shows it: not if it may be a key or a URL."""
+    """Returns a misplaced word as a message shows it; not the word itself if it may be a key or a URL."""
     text = str(word)
     return text if _WORD.fullmatch(text) else f"({len(text)} characters, which may be a secret)"
 

@@ -26,7 +26,7 @@ REGIONS: Mapping[str, tuple[str, str]] = {
     "au": ("https://app.au.pendo.io", "https://data.au.pendo.io"),
 }
 
-# What else may stand under `vars: dbt_pendo:`: who is told of what a run changed, and what the dbt package asks for.
+# What else may stand under `vars: dbt_pendo:`: the channels of alerts, and what the dbt package reads.
 ALERTS = "alerts"
 PACKAGE_VARS = ("models", "ledger")
 
@@ -112,7 +112,7 @@ class Settings:
     integration_key: Secret | None = None
     # Track Event shared secrets by app, in upper case; the empty name is the only app's.
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
-    # What else in the environment nobody may see.
+    # Other secrets of the environment.
     other_secrets: tuple[Secret, ...] = ()
 
     @property

@@ -207,7 +207,7 @@ class SyncSpec:
 
     @property
     def mapped(self) -> tuple[Field, ...]:
-        """The names that the sync fills, whatever their section."""
+        """The names that the sync fills, of all sections."""
         return tuple(itertools.chain(*self.sections.values()))
 
     @property

@@ -24,7 +24,7 @@ class Answer:
 
     status: int
     content: bytes
-    # What Pendo may have echoed, and nobody may see.
+    # What Pendo may have echoed, to be hidden.
     secrets: Secrets = field(default_factory=Secrets)
 
     @property

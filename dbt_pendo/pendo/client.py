@@ -68,7 +68,7 @@ class Request:
     # Returns something true if a 2xx says what was done. One that does not, such as a proxy's page, is a fault that may
     # pass. None where the caller judges every answer.
     is_clear: Callable[[Answer], object] | None = None
-    # Whether it may be sent again when nobody can tell whether Pendo has carried it out.
+    # Whether it may be sent again if Pendo may have carried it out already.
     idempotent: bool = True
 
     @property
@@ -94,7 +94,7 @@ class Call:
     status: int | None
     answer: bytes
     fault: str
-    # What either body may hold, and nobody may see.
+    # What either body may hold, to be hidden.
     secrets: Secrets
 
 
@@ -215,7 +215,7 @@ class PendoClient:
             now = self._clock()
             # From the first fault on: until then it may have waited for its turn, and that is no retry.
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
-            # Of refusals only a 429 says that Pendo has surely not carried the request out.
+            # After a 429, and no other fault, it is certain that Pendo has not carried the request out.
             may_repeat = not outcome.is_large and (request.idempotent or outcome.status == 429)
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
                 if time.monotonic() >= self._ends_at():

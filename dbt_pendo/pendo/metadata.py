@@ -90,7 +90,7 @@ class Judgement:
 
     @property
     def exceptions(self) -> int:
-        """How many records were not merely written."""
+        """How many records have another outcome than written."""
         return len(self.outcomes) + len(self.guessed) + len(self.unnamed)
 
 
@@ -263,7 +263,7 @@ def _schema_field(key: str, described: Mapping[str, Any]) -> SchemaField:
 
 
 def _displayed(name: str) -> str:
-    # An accent is a character of its own on some keyboards, and blanks at the end are nobody's intention.
+    # An accent is a character of its own on some keyboards, and blanks at the end are a mistake.
     return unicodedata.normalize("NFC", name.strip())
 
 

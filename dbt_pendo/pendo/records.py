@@ -16,7 +16,7 @@ from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.
 RECORDS_PER_PAGE = 10_000
-# The source of the pipeline. Anonymous visitors are nobody's row.
+# The source of the pipeline. No row is about anonymous visitors.
 _SOURCES: Mapping[Object, dict[str, Any]] = {
     "visitor": {"visitors": {"identified": True}},
     "account": {"accounts": None},

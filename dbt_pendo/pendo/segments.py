@@ -53,7 +53,7 @@ def segment_exists(client: PendoClient, segment_id: str) -> bool:
 
 
 def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) -> Request:
-    """Returns the request that makes a segment hold at least one visitor and nobody else.
+    """Returns the request that makes a segment hold exactly these visitors, at least one.
 
     Without an id it uploads a new segment. That request must not be repeated when Pendo does not answer: Pendo may
     have made the segment, and a second request would make another.

@@ -231,7 +231,7 @@ _WHERE = (
 
 
 def _listed_steps(run: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Returns number and command of each step; dbt Cloud's name of one is such as: Invoke dbt with `dbt build`."""
+    """Returns number and command of each step; dbt Cloud calls one "Invoke dbt with `dbt build`"."""
     numbered = {}
     for step in as_mappings(run.get("run_steps")):
         if isinstance(index := step.get("index"), int):

@@ -25,7 +25,7 @@ class LastRun:
     partial: str = ""
     # Why run_results.json is ignored; empty if it is used.
     unreliable_because: str = ""
-    # Whether it published models as they are, so that nobody knows if they were built.
+    # Whether it published models without saying if they were built.
     published_as_is: bool = False
 
     @property
@@ -34,7 +34,7 @@ class LastRun:
         return self.command in BUILDING_COMMANDS
 
     def left_out(self, unique_id: str) -> bool:
-        """Returns whether it built models and this was not one of them: nobody selected it."""
+        """Returns whether it built models and this was not one of them: it was not selected."""
         return self.builds and unique_id not in self.statuses
 
 

@@ -128,7 +128,7 @@ def to_list(value: Any) -> list[Json]:
 
 
 def to_natural(value: Any) -> Json:
-    """Returns a value by its own type, for fields whose type nobody declared."""
+    """Returns a value by its own type, for fields without a declared type."""
     if isinstance(value, list | tuple):
         return to_list(value)
     return _scalar(value)
@@ -161,7 +161,7 @@ def to_identifier(value: Any) -> str:
 
 
 def to_visitor_id(value: Any) -> str:
-    """Returns a visitor id; anonymous ones name nobody (pendo-api.md 8.10)."""
+    """Returns a visitor id; Pendo's ids of anonymous visitors are invalid (pendo-api.md 8.10)."""
     text = to_identifier(value)
     if text.startswith("_PENDO_T_") or text == "VISITOR-UNIQUE-ID":
         raise InvalidValue("an anonymous visitor id")

@@ -37,7 +37,7 @@ class BodyMask:
         return hidden, frozenset(values)
 
     def key(self, key: str) -> str:
-        """Returns a record's key as it is kept: itself, or what it can still be told by where ids are hidden."""
+        """Returns a record's key as it is kept: itself, or where ids are hidden a hash of it."""
         return f"#{hashlib.blake2b(key.encode(errors='replace'), digest_size=8).hexdigest()}" if self.ids else key
 
     def _hide(self, document: Any, values: set[str]) -> Any:
