@@ -15,7 +15,7 @@ from strategies import datetimes, decimals, integers, scalars, texts
 
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome
-from dbt_pendo.records.batches import RecordBatch, pack, track_body
+from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 
@@ -585,7 +585,7 @@ ODD_IDS = [
 @pytest.mark.parametrize("text", ODD_IDS)
 def test_ids_and_values_travel_unharmed(text):
     spec = a_sync(named("f"))
-    body = RecordBatch(render(spec, [a_row(1, text, key=text)], plain(spec)).updates).request(0)
+    body = Batch(render(spec, [a_row(1, text, key=text)], plain(spec)).updates).request(0)
     assert orjson.loads(body) == [{"visitorId": text, "values": {"f": text}}]
 
     spec = some_events(name=Column("what"), account_id=Column("org"), properties=(named("p"),))
@@ -598,7 +598,7 @@ def test_ids_and_values_travel_unharmed(text):
 def test_any_id_travels_unharmed(keys):
     spec = a_sync(named("f"))
     rows = [a_row(seq, key, key=key) for seq, key in enumerate(keys)]
-    body = RecordBatch(render(spec, rows, plain(spec)).updates).request(0)
+    body = Batch(render(spec, rows, plain(spec)).updates).request(0)
     assert [(item["visitorId"], item["values"]["f"]) for item in orjson.loads(body)] == [(key, key) for key in keys]
 
 
@@ -610,7 +610,7 @@ def test_one_event_is_a_bare_object_and_several_are_an_array():
 
 def test_one_record_is_an_array_too():
     spec = a_sync(named("f"))
-    assert orjson.loads(RecordBatch(render(spec, [a_row(1, "x")], plain(spec)).updates).request(0)) == [
+    assert orjson.loads(Batch(render(spec, [a_row(1, "x")], plain(spec)).updates).request(0)) == [
         {"visitorId": "k1", "values": {"f": "x"}}
     ]
 
@@ -618,7 +618,7 @@ def test_one_record_is_an_array_too():
 def test_a_body_holds_the_records_that_have_something_to_say_to_its_group():
     spec = a_sync(named("a", nulls="skip"), named("b", nulls="skip", group="agent"))
     records = render(spec, [a_row(1, "x", None), a_row(2, None, "y"), a_row(3, "x", "y")], plain(spec)).updates
-    told = [[item["visitorId"] for item in orjson.loads(RecordBatch(records).request(group))] for group in (0, 1)]
+    told = [[item["visitorId"] for item in orjson.loads(Batch(records).request(group))] for group in (0, 1)]
     assert told == [["k1", "k3"], ["k2", "k3"]]
 
 
