@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import Secret, find_secret, shown_word
@@ -59,20 +59,16 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
     if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
         raise ConfigError(
             f"{where}.url takes the name of an environment variable.",
-            "Whoever knows the URL can write there: put it into PENDO_ALERT_URL, say, and that name here.",
+            "Anyone who knows the URL can write there: put it into PENDO_ALERT_URL, for example, and that name here.",
         )
     format_ = declared.get("format") or FORMATS[0]
     _require_known(format_, FORMATS, f"{where}.format", "format")
-    return Channel(variable, find_secret(environ, variable), format_, _read_events(declared.get("events"), where))
-
-
-def _read_events(declared: Any, where: str) -> tuple[Event, ...]:
-    if declared is None:
-        return EVENTS
-    events = declared if isinstance(declared, list) else [declared]
+    events = declared.get("events")
+    if not isinstance(events, list):
+        events = EVENTS if events is None else [events]
     for event in events:
         _require_known(event, EVENTS, f"{where}.events", "event")
-    return tuple(cast("Event", event) for event in dict.fromkeys(events))
+    return Channel(variable, find_secret(environ, variable), format_, tuple(dict.fromkeys(events)))
 
 
 def _require_known(word: Any, known: Sequence[str], where: str, what: str) -> None:

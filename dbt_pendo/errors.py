@@ -12,7 +12,7 @@ class DbtPendoError(Exception):
 
     Args:
         message: What happened and where (file, model, column, row key); a list for several lines. A line break in a
-            text is one that somebody else put into a name or a value, and is shown as such.
+            text is part of a name or a value, and is shown as an escape.
         hint: What to do about it, as a sentence; empty when the message says it all.
     """
 

@@ -13,10 +13,10 @@ import logging
 import math
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -26,16 +26,18 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
+from urllib3.util import Retry
 
-from dbt_pendo.errors import ConfigError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.secret import Secrets
+from dbt_pendo.wording import host_of
 
 # The status of a proxy that wants a log-in; no key is to blame.
 PROXY_LOGIN = 407
 # Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
-# Bytes of a body of which a message may show some: so many that no secret at their end is shown in part.
+# Bytes of a body that are searched for secrets before a message shows some of it.
 LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
 # and takes at most the second number.
@@ -43,8 +45,8 @@ LOOK_EVERY = 0.5
 LONGEST_STEP = 15.0
 # Bytes. Gzip makes at most a thousand times as much of them.
 _PART = 16 * 2**10
-_SHOWN = 300
 _MOST_INTERIM = 100
+_PROXY_EXAMPLE = "http://user:password@proxy.example:3128"
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 
 # What it warns of quotes headers and certificates as they came, with a traceback; it is no line of ours.
@@ -108,7 +110,12 @@ def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int =
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Sends requests within the bounds that ``bounded`` has set for the thread, and reads their answers."""
+    """Sends requests within the bounds that ``bounded`` has set for the thread, and reads their answers.
+
+    Several threads may share one.
+    """
+
+    _making = threading.Lock()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Makes the connections bounded."""
@@ -117,12 +124,13 @@ class BoundedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Makes the connections through a proxy bounded."""
-        is_new = proxy not in self.proxy_manager
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        if is_new:
-            # A SOCKS proxy is connected to in another way.
-            _bound(manager, _Exchange if proxy.lower().startswith("socks") else _Connection)
-        return manager
+        with self._making:
+            is_new = proxy not in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **kwargs)
+            if is_new:
+                # A SOCKS proxy is connected to in another way.
+                _bound(manager, _Exchange if proxy.lower().startswith("socks") else _Connection)
+            return manager
 
     def send(
         self, request: requests.PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **kwargs: Any
@@ -314,29 +322,18 @@ def _bounded_pool(pool: Any, kind: Any) -> Any:
     return type("BoundedPool", (pool,), {"ConnectionCls": connection})
 
 
-def certificates() -> str | bool:
-    """Returns the certificates to check hosts against: the environment's bundle, else that of requests (True).
+def transport_options(url: str) -> dict[str, Any]:
+    """Returns the environment's proxies, and the certificates to check hosts against: arguments of ``adapter.send``.
 
     Raises:
-        ConfigError: If there is no such bundle.
+        ConfigError: If they cannot be used. The proxy's URL is not shown, as it may hold a password.
     """
-    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        if bundle := os.environ.get(variable):
-            if not Path(bundle).exists():
-                raise ConfigError(f"{variable}: there is no {bundle}.", "Name a file or folder of CA certificates.")
-            return bundle
-    return True
-
-
-def proxies_for(url: str) -> dict[str, str]:
-    """Returns the environment's proxies; a request to a URL uses one of them or none.
-
-    Raises:
-        ConfigError: If that one cannot be used. Its URL is not shown, as it may hold a password.
-    """
-    proxies = dict(requests.utils.get_environ_proxies(url))
-    proxy = requests.utils.select_proxy(url, proxies)
-    if proxy:
+    found = requests.Session().merge_environment_settings(url, {}, None, None, None)
+    proxies, bundle = dict(found["proxies"]), found["verify"]
+    if isinstance(bundle, str) and not Path(bundle).exists():
+        variable = next(name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name))
+        raise ConfigError(f"{variable}: there is no {bundle}.", "Name a file or folder of CA certificates.")
+    if proxy := requests.utils.select_proxy(url, proxies):
         try:
             proxy = str(requests.utils.prepend_scheme_if_needed(proxy, "http"))  # type: ignore[no-untyped-call]
             BoundedAdapter().proxy_manager_for(proxy)
@@ -346,11 +343,11 @@ def proxies_for(url: str) -> dict[str, str]:
         if not is_usable:
             raise ConfigError(
                 f"No request can go by way of the proxy in {proxy_variable(url)}: what it holds is no proxy's URL.",
-                "Write it like http://user:password@proxy.example:3128: what is no Latin letter, digit or - . _ in the "
-                "user's name and password percent-encoded, and nothing in them outside Latin-1. A SOCKS proxy takes "
-                "the package PySocks.",
+                f"Write it like {_PROXY_EXAMPLE}: what is no Latin letter, digit or - . _ in the user's name and "
+                "password percent-encoded, and nothing in them outside Latin-1. A SOCKS proxy takes the package "
+                "PySocks.",
             )
-    return proxies
+    return {"proxies": proxies, "verify": bundle}
 
 
 def proxy_variable(url: str) -> str:
@@ -361,17 +358,18 @@ def proxy_variable(url: str) -> str:
     return named[0] if named else "the system's proxy setting"
 
 
-def wants_proxy_login(fault: str) -> bool:
-    """Returns whether a request failed because a proxy wants a log-in, before it reached the host."""
-    return f"Tunnel connection failed: {PROXY_LOGIN}" in fault
+def require_no_login(url: str, error: type[DbtPendoError], status: int | None, fault: str = "") -> None:
+    """Makes sure that no proxy wants a log-in: it says so in place of the host, or before a tunnel to it.
 
-
-def proxy_login_advice(url: str) -> str:
-    """Returns what to do about a proxy that wants a log-in (407): no key is to blame."""
-    return (
-        f"Look at {proxy_variable(url)}: user name and password belong into it, as in "
-        "http://user:password@proxy.example:3128, percent-encoded."
-    )
+    Raises:
+        DbtPendoError: The error given, if one does. No key is to blame.
+    """
+    if status == PROXY_LOGIN or f"Tunnel connection failed: {PROXY_LOGIN}" in fault:
+        raise error(
+            f"The proxy on the way to {host_of(url)} wants a log-in (HTTP 407).",
+            f"Look at {proxy_variable(url)}: user name and password belong into it, as in {_PROXY_EXAMPLE}, "
+            "percent-encoded.",
+        )
 
 
 def cause_of(error: BaseException) -> BaseException:
@@ -390,20 +388,13 @@ def describe_fault(error: BaseException, secrets: Secrets) -> str:
         return str(reason)
     # A ValueError may quote a URL with a password. One about a certificate says what is wrong with it.
     quotes = isinstance(reason, ValueError) and not isinstance(reason, OSError)
-    # Hidden before it is cut, for a part of a secret would not be known.
-    text = "" if quotes else " ".join(secrets.hidden_in(str(reason)).split())[:_SHOWN]
+    text = "" if quotes else secrets.first_line(str(reason))
     return f"{type(reason).__name__} ({text})" if text else type(reason).__name__
 
 
 def retry_after(header: str | None) -> float | None:
     """Returns the seconds of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None for neither."""
-    if not header:
-        return None
     try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, OverflowError, OSError):
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+        return float(Retry().parse_retry_after(header)) if header else None
+    except (InvalidHeader, ValueError, OverflowError, OSError):
+        return None

@@ -27,7 +27,7 @@ class Outcome:
 # The detail of a removed row whose deletion Pendo had not carried out yet; the id of Pendo's job follows.
 QUEUED_DELETION = "queued in Pendo as deletion "
 
-# The one key of what stands for a value that cannot be read, such as a day before the year 1; its value says why.
+# The only key of what replaces a value that cannot be read, such as a day before the year 1; its value says why.
 UNREADABLE = "unreadable"
 
 DELIVERED = Outcome("delivered")

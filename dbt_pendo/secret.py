@@ -13,12 +13,14 @@ SECRET_PREFIX = "DBT_ENV_SECRET_"  # noqa: S105 - dbt Cloud hides variables of t
 HIDDEN = "***"
 # A shorter secret is hidden where it stands alone, not inside of other words.
 SHORTEST_INSIDE = 6
+# Characters of a text by others that a message shows.
+LONGEST_QUOTE = 300
 # Characters of base64 that are enough to recognise a secret.
 SHORTEST_ENCODED = 6
 _BACKSLASHES = re.compile(r"\\+(?:u([0-9a-f]{4}))?")
 # Up to the last @, for a password may hold one, and a slash, where it should be written %40 and %2f.
 _USERINFO = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(.*)@")
-# What is surely no secret: no key, token or URL is so short, or made of few letters alone.
+# What is no secret: keys, tokens and URLs are longer, and have more than letters.
 _WORD = re.compile(r"[A-Za-z_-]{1,20}|.{0,8}")
 
 
@@ -46,12 +48,13 @@ class Secret:
         """Returns the secret itself, for the request alone."""
         return self._text
 
-    def hidden_in(self, text: str) -> str:
-        """Returns a text by others without the secret, in any spelling."""
-        return self.hidden_where_read(text, _read(text))
+    def hidden_in(self, text: str, read: str) -> str:
+        """Returns a text by others without the secret, in any spelling.
 
-    def hidden_where_read(self, text: str, read: str) -> str:
-        """Returns the same, given the result of ``_read``: most texts hold no secret, and a search is cheap."""
+        Args:
+            text: The text.
+            read: The result of ``_read``: most texts hold no secret, and a search is cheap.
+        """
         if self._lowered in read or self._is_odd:
             return self._pattern.sub(HIDDEN, text)
         for encoded in self._encoded:
@@ -77,8 +80,12 @@ class Secrets:
             return text
         read = _read(text)
         for secret in self._secrets:
-            text = secret.hidden_where_read(text, read)
+            text = secret.hidden_in(text, read)
         return text
+
+    def first_line(self, text: str) -> str:
+        """Returns the start of a text by others on one line; hidden first, as a part of a secret would not be known."""
+        return " ".join(self.hidden_in(text).split())[:LONGEST_QUOTE]
 
 
 def find_secret(environ: Mapping[str, str], variable: str) -> Secret | None:
@@ -90,20 +97,20 @@ def find_secret(environ: Mapping[str, str], variable: str) -> Secret | None:
 
 
 def shown_word(word: Any) -> str:
-    """Returns a word that somebody wrote in a wrong place as a message shows it: not if it may be a key or a URL."""
+    """Returns a misplaced word as a message shows it; not the word itself if it may be a key or a URL."""
     text = str(word)
     return text if _WORD.fullmatch(text) else f"({len(text)} characters, which may be a secret)"
 
 
-def without(secret: Secret | Secrets, document: Any) -> Any:
-    """Returns a JSON document without a secret, or any of several, in its texts."""
+def without(secrets: Secrets, document: Any) -> Any:
+    """Returns a JSON document without any of the secrets in its texts."""
     if isinstance(document, str):
-        return secret.hidden_in(document)
+        return secrets.hidden_in(document)
     if isinstance(document, (list, tuple)):
-        return [without(secret, item) for item in document]
+        return [without(secrets, item) for item in document]
     if isinstance(document, Mapping):
         return {
-            secret.hidden_in(key) if isinstance(key, str) else key: without(secret, value)
+            secrets.hidden_in(key) if isinstance(key, str) else key: without(secrets, value)
             for key, value in document.items()
         }
     return document

@@ -26,7 +26,7 @@ REGIONS: Mapping[str, tuple[str, str]] = {
     "au": ("https://app.au.pendo.io", "https://data.au.pendo.io"),
 }
 
-# What else may stand under `vars: dbt_pendo:`: who is told of what a run changed, and what the dbt package asks for.
+# What else may stand under `vars: dbt_pendo:`: the channels of alerts, and what the dbt package reads.
 ALERTS = "alerts"
 PACKAGE_VARS = ("models", "ledger")
 
@@ -112,7 +112,7 @@ class Settings:
     integration_key: Secret | None = None
     # Track Event shared secrets by app, in upper case; the empty name is the only app's.
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
-    # What else in the environment nobody may see.
+    # Other secrets of the environment.
     other_secrets: tuple[Secret, ...] = ()
 
     @property
@@ -173,12 +173,7 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
         ConfigError: If a variable is missing or makes no sense.
     """
     host = environ.get(DBT_CLOUD_HOST, "").strip() or "cloud.getdbt.com"
-    url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, "cloud.getdbt.com")
-    if urlsplit(url).path:
-        shown = f"{host_of(url)}/…"
-        raise ConfigError(f"{DBT_CLOUD_HOST}: {shown} is more than a host.", "Write it like cloud.getdbt.com.")
-    if is_open_http(url):
-        raise ConfigError(f"{DBT_CLOUD_HOST}: {host_of(url)} would send the token over plain http.", "Use https.")
+    url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, False, "cloud.getdbt.com")
     account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
     if not account:
         raise ConfigError(
@@ -191,7 +186,8 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
             f"No dbt Cloud token is set: {DBT_CLOUD_TOKEN} is empty.",
             "Create a service token that may read jobs (Account settings > Service tokens), and put it there.",
         )
-    return DbtCloudAccount(url, account_id, token, Secrets((token, *environment_secrets(environ))))
+    # It may be the address of a page.
+    return DbtCloudAccount(host_of(url), account_id, token, Secrets((token, *environment_secrets(environ))))
 
 
 def load_settings(
@@ -232,19 +228,12 @@ def load_settings(
             f"PENDO_REGION: {repeated(region)} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}."
         )
     api_url, data_url = REGIONS[region]
-    values["api_url"] = _checked_url(values.get("api_url", api_url), "PENDO_API_URL")
+    allow_http = values.get("allow_http", False)
+    values["api_url"] = _checked_url(values.get("api_url", api_url), "PENDO_API_URL", allow_http)
     if values["api_url"] != api_url:
         # A sandbox or a proxy takes events too: nothing must slip past the host the user named.
         data_url = values["api_url"]
-    values["data_url"] = _checked_url(values.get("data_url", data_url), "PENDO_DATA_URL")
-    for name in ("api_url", "data_url"):
-        if is_open_http(values[name]) and not values.get("allow_http"):
-            shown = f"{SETTINGS[name].variable}: {host_of(values[name])}"
-            raise ConfigError(
-                f"{shown} would send the key over plain http, for everyone on the way to read.",
-                "Use https; for a proxy you trust, set PENDO_ALLOW_HTTP=true.",
-            )
-
+    values["data_url"] = _checked_url(values.get("data_url", data_url), "PENDO_DATA_URL", allow_http)
     return Settings(
         **values,
         integration_key=_find_key(environ, INTEGRATION_KEY),
@@ -275,13 +264,18 @@ def _convert(value: Any, kind: type, origin: str, may_be_zero: bool = False) -> 
     return number
 
 
-def _checked_url(url: str, variable: str, example: str = "https://app.pendo.io") -> str:
+def _checked_url(url: str, variable: str, allow_http: bool, example: str = "https://app.pendo.io") -> str:
     url = url.strip()
     if "@" in url:
         raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
     if not is_url(url) or not url.isprintable() or any(mark in url for mark in " ?#"):
         told = repr(url) if _PLAIN_HOST.fullmatch(url) else repeated(url)
         raise ConfigError(f"{variable}: {told} is not the URL of a host.", f"Write it like {example}.")
+    if is_open_http(url) and not allow_http:
+        raise ConfigError(
+            f"{variable}: {host_of(url)} would send the key over plain http, for everyone on the way to read.",
+            "Use https; for a proxy to Pendo that you trust, set PENDO_ALLOW_HTTP=true.",
+        )
     return url.rstrip("/")
 
 

@@ -21,7 +21,7 @@ from dbt_pendo.delivery.results import RunResults, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, certificates, proxies_for, proxy_variable
+from dbt_pendo.network import PROXY_LOGIN, BoundedAdapter, bounded, proxy_variable, transport_options
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import Settings, is_open_http, is_url
@@ -129,7 +129,7 @@ def _post(url: str, body: bytes) -> str | None:
         # No session, which would follow redirects: the message is for this host.
         with contextlib.closing(BoundedAdapter(max_retries=RETRY)) as adapter, bounded(TIMEOUT):
             # A stream, because the body of the answer is not needed.
-            response = adapter.send(request, stream=True, verify=certificates(), proxies=proxies_for(url))
+            response = adapter.send(request, stream=True, **transport_options(url))
     except requests.Timeout:
         return NO_ANSWER
     except requests.ConnectionError as error:

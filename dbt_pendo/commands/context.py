@@ -189,8 +189,7 @@ def choose_syncs(invocation: Invocation) -> Selected:
         from dbt_pendo.settings import load_dbt_cloud
 
         with DbtCloud(load_dbt_cloud()) as cloud:
-            run = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), folder)
-        folder, origin = run.folder, run.origin
+            folder, origin = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), folder)
     selected = select_syncs(invocation.project_dir, folder, invocation.selection)
     return replace(selected, origin=origin or selected.origin)
 

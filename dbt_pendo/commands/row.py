@@ -16,8 +16,7 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNREADABLE
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.records import PendoRecord, read_record
-from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
-from dbt_pendo.records.convert import WRITABLE
+from dbt_pendo.records.convert import WRITABLE, comparable_text, readable_text
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.runs import LedgerEntry
 
@@ -112,9 +111,8 @@ def _value(mapped: Field, field: PendoField, row: dict[str, Any], record: PendoR
     if isinstance(ours, dict) and ours.keys() == {UNREADABLE}:
         ours = ours[UNREADABLE]
     theirs = record.metadata.get(mapped.group, {}).get(field.key) if record else None
-    form = FORMS[field.type]
-    if not isinstance(theirs, str) or form == "time":
-        theirs = readable_text(comparable_text(theirs, form), form)
+    if not isinstance(theirs, str) or field.type == "time":
+        theirs = readable_text(comparable_text(theirs, field.type), field.type)
     return RowValue(mapped.name, column, _plain(ours), theirs)
 
 

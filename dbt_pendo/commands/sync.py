@@ -83,7 +83,7 @@ def _unknown_mask_columns(context: Context) -> list[str]:
     """Returns a warning for each column of ``mask`` that no sync has: the values of a misspelt column stay visible."""
     known = set()
     for _, spec in context.selected.syncs:
-        known |= {name.lower() for name in (spec.key, spec.parent_key or "", *spec.columns)}
+        known |= {name.lower() for name in (*spec.identifier.columns, *spec.columns)}
     return [
         f"mask: no sync of this run has a column `{column}`"
         for column in context.settings.mask

@@ -23,7 +23,7 @@ from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.private import private_folder
-from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
+from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.render import Record, render
 from dbt_pendo.warehouse.pages import Row, cut_pages
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
@@ -255,16 +255,16 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
     differing = {}
     for mapping, pendo_field, theirs in zip(spec.fields, prepared.fields, orjson.loads(found), strict=True):
         # What is not sent, a null that is to be skipped, is left to Pendo.
-        ours, form = sent.get(mapping.group, {}).get(pendo_field.key, theirs), FORMS[pendo_field.type]
-        if form not in ("time", "json") and type(ours) is type(theirs) and ours == theirs:
+        ours, type_ = sent.get(mapping.group, {}).get(pendo_field.key, theirs), pendo_field.type
+        if type_ in ("string", "integer", "float") and type(ours) is type(theirs) and ours == theirs:
             continue
-        their = comparable_text(theirs, form)
+        their = comparable_text(theirs, type_)
         # A time is sent as the very text.
-        if form == "time" and ours == their:
+        if type_ == "time" and ours == their:
             continue
-        our = comparable_text(ours, form)
+        our = comparable_text(ours, type_)
         if our != their:
-            differing[mapping.name] = readable_text(our, form), readable_text(their, form)
+            differing[mapping.name] = readable_text(our, type_), readable_text(their, type_)
     return differing
 
 

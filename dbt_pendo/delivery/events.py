@@ -9,7 +9,7 @@ import orjson
 from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.event_limits import LARGEST_PROPERTIES, EventCounts, PropertySize, PropertySizes
+from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.warehouse.ledger import SyncTables

@@ -86,7 +86,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
     """
     columns = find_columns(session, model, last_run)
     relation, there = require_table(model), [column.name for column in columns]
-    names = [name for name in dict.fromkeys((spec.key, spec.parent_key, *spec.columns)) if name is not None]
+    names = list(dict.fromkeys((*spec.identifier.columns, *spec.columns)))
     found = {name: column for name in names if (column := _find_column(name, columns)) is not None}
     if missing := [name for name in names if name not in found]:
         # PostgreSQL lists only the columns that a role may read.

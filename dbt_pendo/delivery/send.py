@@ -17,7 +17,7 @@ import orjson
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.metadata import Judgement
-from dbt_pendo.records.batches import Batch, RecordBatch
+from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import Record
 from dbt_pendo.wording import without_particulars
 
@@ -119,7 +119,7 @@ class _Splitter:
 
     def judge(self, records: Sequence[Record]) -> Outcomes:
         """Sends a part of a batch, and parts of it again until every record is judged."""
-        batch = RecordBatch(records)
+        batch = Batch(records)
         return self.judge_by(self.send(batch), batch)
 
     def judge_by(self, judgement: Judgement, batch: Batch) -> Outcomes:
@@ -188,7 +188,7 @@ class _Splitter:
             return outcomes
         self._sender.some_taken = True
         left, right = suspects[: len(suspects) // 2], suspects[len(suspects) // 2 :]
-        again = self.send(RecordBatch(left))
+        again = self.send(Batch(left))
         if again.refused_whole or again.exceptions > len(reasons):
             # Pendo contradicts itself: judge both halves afresh.
             return self.judge(left) | self.judge(right)
@@ -207,7 +207,7 @@ class _Splitter:
         if not judgement.guessed:
             return judgement
         accused = [record for record in batch.records if record.key in judgement.guessed]
-        again = self._send_once(RecordBatch(accused)) if len(accused) < len(batch) else judgement
+        again = self._send_once(Batch(accused)) if len(accused) < len(batch) else judgement
         if again.exceptions >= len(accused):
             judgement.outcomes |= {key: Outcome("rejected", reason) for key, reason in judgement.guessed.items()}
         else:
@@ -223,7 +223,7 @@ class _Splitter:
             # Text that is no Unicode, such as a lone surrogate: no driver should return it, but some do.
             unfit = {record.key: Outcome("invalid", reason) for record in batch.records if (reason := _unfit(record))}
             rest = [record for record in batch.records if record.key not in unfit]
-            judgement = self._write(RecordBatch(rest)) if rest else Judgement()
+            judgement = self._write(Batch(rest)) if rest else Judgement()
             judgement.outcomes.update(unfit)
             return judgement
 

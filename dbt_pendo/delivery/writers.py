@@ -20,7 +20,7 @@ from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_request
 from dbt_pendo.pendo.track import track_request
-from dbt_pendo.records.batches import Batch, RecordBatch, pack, track_body, values_body
+from dbt_pendo.records.batches import Batch, pack, track_body, values_body
 from dbt_pendo.records.render import Rendered, operations_of
 
 # Seconds in which all deletions of a sync are followed to their end.
@@ -215,7 +215,7 @@ def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segme
     return Writers(updates, clearings, [DeletionWriter(client, spec, stop)])
 
 
-def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tuple[Sequence[Writer], RecordBatch]]:
+def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tuple[Sequence[Writer], Batch]]:
     """Yields batches of at most ``size`` records, each with the writers of its metadata groups."""
     for of_kind, records, most in (
         (writers.updates, rendered.updates, size),
@@ -223,7 +223,7 @@ def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tup
         (writers.deletions, rendered.deletions, deletion.LARGEST_DELETION),
     ):
         for batch in pack(records, most):
-            yield of_kind, RecordBatch(batch)
+            yield of_kind, Batch(batch)
 
 
 def preview_requests(

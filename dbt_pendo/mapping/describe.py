@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Column, Event, Field, Limit, ParentChild, Source, SyncSpec
-from dbt_pendo.wording import quoted
+from dbt_pendo.mapping.spec import Column, Event, Field, Limit, ParentChild, Source, SyncSpec, Value
+from dbt_pendo.wording import listing, quoted
 
 
 def title(spec: SyncSpec) -> str:
@@ -27,19 +27,21 @@ def title(spec: SyncSpec) -> str:
 def description(spec: SyncSpec) -> str:
     """Returns what a sync does, and which columns it takes, as Markdown."""
     if spec.event is not None:
-        parts = [_event(spec, spec.event), _list("Properties", spec.event.properties)]
-        parts.append(_list("Context", spec.event.context))
+        parts = [_event(spec, spec.event)]
     elif spec.segment is not None:
         parts = [f"The Pendo segment {quoted(spec.segment)} holds exactly the visitors in {quoted(spec.key)}."]
     else:
-        parts = [" ".join(_records(spec)), _list("Fields", spec.fields)]
-    return "\n\n".join(filter(None, parts))
+        parts = [" ".join(_records(spec))]
+    for section, fields in spec.sections.items():
+        lines = [_line(one) for one in fields]
+        parts += ["\n".join((f"{section.capitalize()}:", "", *lines))] if lines else []
+    return "\n\n".join(parts)
 
 
 def _records(spec: SyncSpec) -> Iterator[str]:
-    key = f"{quoted(spec.parent_key)} and {quoted(spec.key)}" if spec.parent_key else quoted(spec.key)
     unknown = "skipped" if spec.mode == "update" else "created"
-    yield f"Pendo {OBJECTS[spec.object].plural} by the id in {key}; ids that Pendo does not know are {unknown}."
+    plural = OBJECTS[spec.object].plural
+    yield f"Pendo {plural} by the id {_given_by(spec.identifier)}; ids that Pendo does not know are {unknown}."
     if spec.on_removed == "clear":
         yield "Of those that leave the model the fields are emptied."
     elif spec.on_removed == "delete":
@@ -47,65 +49,51 @@ def _records(spec: SyncSpec) -> Iterator[str]:
 
 
 def _event(spec: SyncSpec, event: Event) -> str:
-    if isinstance(event.account_id, ParentChild):
-        account = f", for the account in {quoted(event.account_id.parent)} and {quoted(event.account_id.child)}"
-    else:
-        account = f", for the account {_given_by(event.account_id)}" if event.account_id else ""
     named = "named" if isinstance(event.name, Column) else "called"
+    account = f", for the account {_given_by(event.account_id)}" if event.account_id else ""
     return (
         f"Pendo track events {named} {_given_by(event.name)}, one for each {quoted(spec.key)}: of the visitor "
         f"{_given_by(event.visitor_id)}{account}, at the time {_given_by(event.timestamp)}."
     )
 
 
-def _list(heading: str, mappings: Iterable[Field]) -> str:
-    lines = [f"- {quoted(one.name)}{_group(one)}: {_filled_with(one.source)}" for one in mappings]
-    return "\n".join((f"{heading}:", "", *lines)) if lines else ""
-
-
-def _group(mapping: Field) -> str:
+def _line(mapping: Field) -> str:
+    source = mapping.source
+    filled_with = quoted(source.name) if isinstance(source, Column) else f"always {quoted(_constant(source))}"
     # The fields of most syncs are custom ones, and nothing else has a group at all.
-    return "" if mapping.group == "custom" else f" ({mapping.group})"
+    group = "" if mapping.group == "custom" else f" ({mapping.group})"
+    return f"- {quoted(mapping.name)}{group}: {filled_with}"
 
 
-def _given_by(source: Source) -> str:
-    return f"in {quoted(source.name)}" if isinstance(source, Column) else quoted(_constant(source.value))
+def _given_by(source: Source | ParentChild) -> str:
+    if isinstance(source, Value):
+        return quoted(_constant(source))
+    return f"in {listing(map(quoted, source.columns))}"
 
 
-def _filled_with(source: Source) -> str:
-    return quoted(source.name) if isinstance(source, Column) else f"always {quoted(_constant(source.value))}"
-
-
-def _constant(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _constant(source: Value) -> str:
+    return source.value if isinstance(source.value, str) else json.dumps(source.value, ensure_ascii=False)
 
 
 def mapping_rows(spec: SyncSpec) -> Iterator[dict[str, Any]]:
     """Yields what fills each of Pendo's words."""
-    key = {"track_event": "event_id", "segment": "visitor_id"}.get(spec.object, f"{spec.object}_id")
-    yield _row(key, ParentChild(spec.parent_key, spec.key) if spec.parent_key else Column(spec.key))
-    for field in spec.fields:
-        yield _row(field.name, field.source, field.type, field.nulls, field.group)
-    if (event := spec.event) is not None:
-        ids = {"event": event.name, "visitor_id": event.visitor_id, "account_id": event.account_id}
-        yield from (_row(name, source) for name, source in (*ids.items(), ("timestamp", event.timestamp)) if source)
-        for part, fields in (("properties", event.properties), ("context", event.context)):
-            yield from (_row(f"{part}.{one.name}", one.source, one.type, one.nulls) for one in fields)
+    yield _row(OBJECTS[spec.object].key, spec.identifier)
+    for name, source in spec.event.ids.items() if spec.event else ():
+        yield _row(name, source)
+    for section, fields in spec.sections.items():
+        for one in fields:
+            name = one.name if section == "fields" else f"{section}.{one.name}"
+            yield _row(name, one.source, one.type or "", one.nulls, one.group if section == "fields" else "")
 
 
-def _row(
-    pendo: str, source: Source | ParentChild, type_: str | None = None, nulls: str = "", group: str = ""
-) -> dict[str, Any]:
+def _row(pendo: str, source: Source | ParentChild, type_: str = "", nulls: str = "", group: str = "") -> dict[str, Any]:
     """Returns what fills one of Pendo's words; an id has no nulls."""
-    if isinstance(source, ParentChild):
-        filled_from = f"{source.parent}::{source.child}"
-    else:
-        filled_from = source.name if isinstance(source, Column) else json.dumps(source.value, ensure_ascii=False)
+    constant = json.dumps(source.value, ensure_ascii=False) if isinstance(source, Value) else None
     return {
         "pendo": pendo,
-        "from": filled_from,
-        "constant": not isinstance(source, Column | ParentChild),
-        "type": type_ or "",
+        "from": constant or "::".join(source.columns),
+        "constant": constant is not None,
+        "type": type_,
         "nulls": nulls,
         "group": group,
         "id": not nulls,

@@ -73,13 +73,10 @@ class Choice(Kind):
 
     values: tuple[str | bool, ...]
 
-    def has(self, value: Any) -> bool:
-        """Returns whether a value is one of them; ``1`` is not ``true``, though Python takes them for equal."""
-        return any(type(value) is type(one) and value == one for one in self.values)
-
     def read(self, place: Place, value: Any) -> Any:
         """Returns the value itself."""
-        if self.has(value):
+        # ``1`` is not ``true``, though Python takes them for equal.
+        if any(type(value) is type(one) and value == one for one in self.values):
             return value
         words = [choice for choice in self.values if isinstance(choice, str)]
         hint = ""
@@ -237,7 +234,12 @@ class Entries(Kind):
         return tuple(entry for entry in entries if entry is not None)
 
     def _read_entry(self, place: Place, name: str, value: Any) -> Entry | None:
-        takes_name = self._takes_name(place, name)
+        takes_name = matches(name, NOT_BLANK)
+        if self.names and name not in self.names:
+            takes_name = False
+            place.unknown_key(name, self.names, f"expected {choices(self.names)}")
+        elif not takes_name:
+            place.wrong("Pendo's name is empty")
         options: dict[str, Any] = {}
         if isinstance(value, dict):
             options = {
@@ -248,15 +250,6 @@ class Entries(Kind):
         else:
             source = _read_column(place, value)
         return Entry(name, source, options, place) if takes_name and source else None
-
-    def _takes_name(self, place: Place, name: str) -> bool:
-        if self.names and name not in self.names:
-            place.unknown_key(name, self.names, f"expected {choices(self.names)}")
-            return False
-        if not matches(name, NOT_BLANK):
-            place.wrong("Pendo's name is empty")
-            return False
-        return True
 
     def schema(self) -> dict[str, Any]:
         """Returns an object whose values are columns, or long forms."""
@@ -314,17 +307,11 @@ def _read_constant(place: Place, value: Any) -> Value | None:
 
 
 def _read_parent_child(place: Place, value: dict[str, Any]) -> ParentChild | None:
-    columns = []
-    for part in _PARTS:
-        if part in value:
-            columns.append(_read_column(place.at(part), value[part]))
-        else:
-            place.at(part).wrong("missing; `Parent::Child` is made of two columns, `parent` and `child`")
     for key in value:
         if key not in _PARTS:
             place.at(key).unknown_key(key, _PARTS, f"expected {listing(map(quoted, _PARTS))}")
-    names = [column.name for column in columns if column]
-    return ParentChild(*names) if len(names) == len(_PARTS) else None
+    parent, child = (_read_column(place.at(part), value.get(part)) for part in _PARTS)
+    return ParentChild(parent.name, child.name) if parent and child else None
 
 
 def _read_long_form(

@@ -1,13 +1,19 @@
-"""The kinds of Pendo objects, and how their fields may be named (pendo-api.md 3, Names and values)."""
+"""Pendo's rules: the kinds of its objects, the names of their fields, what it drops of events (pendo-api.md 3, 4)."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dbt_pendo.mapping.spec import Object
+
+# Pendo takes events beyond these over HTTP, answers 200, and then drops or does not show them.
+OLDEST_SECONDS = 7 * 24 * 3600
+# Clocks differ, and what has just happened is no event of the future.
+FUTURE_SECONDS = 5 * 60
+LARGEST_PROPERTIES = 512
 
 FIELD_NAME_RULE = "letters, digits and underscores, starting with a letter or underscore"
 
@@ -58,3 +64,45 @@ def field_name_spelling(name: str) -> str:
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
     spelled = re.sub(r"[^A-Za-z0-9_]+", "_", bare).strip("_") or "field"
     return f"_{spelled}" if spelled[0].isdigit() else spelled
+
+
+@dataclass(frozen=True, slots=True)
+class PropertySize:
+    """How many bytes a property takes in the JSON of an event.
+
+    Attributes:
+        column: The mapped column.
+        around: The bytes around the value: the name, a colon, a comma, quotes.
+        value: The bytes of each value; None where they are those of the value's text.
+    """
+
+    column: str
+    around: int
+    value: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PropertySizes:
+    """The size of an event's properties as JSON: what is the same for every row, and what each column adds."""
+
+    fixed: int
+    columns: Sequence[PropertySize]
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """What a warehouse counted before anything is sent.
+
+    Attributes:
+        late: Events to send that are older than Pendo processes; 0 where the timestamp's type does not tell.
+        future: Events to send that are yet to happen; 0 where the timestamp's type does not tell.
+        oversized: Events to send whose properties are larger than Pendo shows, about.
+        names: Event names in the model; 0 when the name is the same for all.
+        left_out: Events in the model that are older than ``max_age``.
+    """
+
+    late: int = 0
+    future: int = 0
+    oversized: int = 0
+    names: int = 0
+    left_out: int = 0

@@ -147,7 +147,7 @@ def _read_keys(
     for key, value in meta.items():
         at = place.at(key)
         if key in uses:
-            read_value = _read_key(key, kind, uses[key], value, at)
+            read_value = uses[key].kind.read(at, value)
             given[key] = uses[key].default if read_value is None else read_value
         elif key not in KEYS:
             known = tuple(uses) if kind else tuple(KEYS)
@@ -160,17 +160,6 @@ def _read_keys(
             at.wrong(f"{quoted(key)} belongs to {listing(KEYS[key].uses)}{hint}")
             meant.add(instead)
     return given, meant
-
-
-def _read_key(key: str, kind: Object | None, use: Use, value: Any, place: Place) -> Any:
-    if kind and isinstance(use.kind, Choice) and not use.kind.has(value):
-        others = KEYS[key].uses.items()
-        elsewhere = [name for name, other in others if isinstance(other.kind, Choice) and other.kind.has(value)]
-        if elsewhere:
-            only = choices(use.kind.values)
-            place.wrong(f"{quoted(value)} is for {listing(elsewhere)}; {article(kind)} takes only {only}")
-            return None
-    return use.kind.read(place, value)
 
 
 def _column_entries(columns: Mapping[str, Any], kind: Object | None, place: Place) -> list[Entry]:
@@ -267,12 +256,8 @@ def _collisions(models: Iterable[_Model]) -> tuple[list[Problem], set[str]]:
                 first[table] = name, mine
                 continue
             other, theirs = first[table]
-            if name != other:
-                message = f"shares its tables with {quoted(other)} ({theirs.file}); change a `name`"
-            elif mine.unique_id != theirs.unique_id:
-                message = f"{theirs.unique_id} ({theirs.file}) has a sync of this name; give one a `name`"
-            else:
-                message = "another sync of the model has this name; give it its own"
+            owner = "another sync of the model" if mine is theirs else f"{quoted(other)} ({theirs.file})"
+            message = f"shares its tables with {owner}; change a `name`"
             problems.append(Problem(mine.file, name, "name", message))
             colliding |= {mine.unique_id, theirs.unique_id}
     return problems, colliding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -50,12 +51,22 @@ class Column:
 
     name: str
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.name,)
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
     """A constant, the same for every row."""
 
     value: Constant
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads: none."""
+        return ()
 
 
 Source: TypeAlias = Column | Value
@@ -70,6 +81,11 @@ class ParentChild:
 
     parent: str
     child: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.parent, self.child)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +127,12 @@ class Event:
     properties: tuple[Field, ...] = ()
     context: tuple[Field, ...] = ()  # `ip`, `userAgent`, `url`, `title`
     app: str | None = None  # the app whose Track secret signs the request; None for the only one
+
+    @property
+    def ids(self) -> dict[str, Source | ParentChild]:
+        """What an event says beside properties and context, by the keys of a mapping."""
+        ids = {"event": self.name, "visitor_id": self.visitor_id, "timestamp": self.timestamp}
+        return ids | ({"account_id": self.account_id} if self.account_id else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,21 +194,27 @@ class SyncSpec:
         return self.on_removed != "keep" or self.segment is not None
 
     @property
-    def sources(self) -> tuple[Source, ...]:
-        """Every source beside the key, in the order of the mapping."""
+    def identifier(self) -> Column | ParentChild:
+        """What identifies a record."""
+        return ParentChild(self.parent_key, self.key) if self.parent_key else Column(self.key)
+
+    @property
+    def sections(self) -> dict[str, tuple[Field, ...]]:
+        """The names that the sync fills, by the sections of its mapping."""
         if self.event is None:
-            return tuple(field.source for field in self.fields)
-        event = self.event
-        account = event.account_id
-        accounts = (Column(account.parent), Column(account.child)) if isinstance(account, ParentChild) else (account,)
-        ids = (event.name, event.visitor_id, event.timestamp, *accounts)
-        mapped = (mapping.source for mapping in (*event.properties, *event.context))
-        return (*(source for source in ids if source is not None), *mapped)
+            return {"fields": self.fields}
+        return {"properties": self.event.properties, "context": self.event.context}
+
+    @property
+    def mapped(self) -> tuple[Field, ...]:
+        """The names that the sync fills, of all sections."""
+        return tuple(itertools.chain(*self.sections.values()))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The model's columns this sync reads beside the key, each once, as the user wrote them."""
-        return tuple(dict.fromkeys(source.name for source in self.sources if isinstance(source, Column)))
+        sources = [*(self.event.ids.values() if self.event else ()), *(one.source for one in self.mapped)]
+        return tuple(dict.fromkeys(name for source in sources for name in source.columns))
 
     @property
     def fingerprint(self) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from dbt_pendo.network import LOOKED_AT
-from dbt_pendo.secret import Secret, Secrets
+from dbt_pendo.secret import Secrets
 
-# Characters of a body that a message shows.
-SHOWN_BODY = 300
 # What an answer without a documented body may say instead of JSON.
 _WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
 # Bytes. Much JSON takes fifty times its size in memory, in each thread.
@@ -26,8 +24,8 @@ class Answer:
 
     status: int
     content: bytes
-    # What Pendo may have echoed, and nobody may see.
-    secret: Secret | Secrets | None = None
+    # What Pendo may have echoed, to be hidden.
+    secrets: Secrets = field(default_factory=Secrets)
 
     @property
     def ok(self) -> bool:
@@ -54,16 +52,13 @@ class Answer:
     def told(self, part: Any) -> str:
         """Returns a part of the body's JSON as words for people, without the secrets that Pendo has quoted."""
         text = part if isinstance(part, str) else orjson.dumps(part).decode()
-        return text if self.secret is None else self.secret.hidden_in(text)
+        return self.secrets.hidden_in(text)
 
     @property
     def message(self) -> str:
         """Pendo's own words, in one line."""
-        text = self.content[:LOOKED_AT].decode(errors="replace")
-        if self.secret is not None:
-            text = self.secret.hidden_in(text)
-        text = " ".join(text.split())[:SHOWN_BODY]
-        return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
+        text = self.secrets.first_line(self.content[:LOOKED_AT].decode(errors="replace"))
+        return f"HTTP {self.status}: {text}".removesuffix(": ")
 
 
 def acknowledges(answer: Answer) -> bool:

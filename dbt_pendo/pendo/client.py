@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ import requests
 
 from dbt_pendo import __version__, network
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import LARGEST_ANSWER
+from dbt_pendo.network import LARGEST_ANSWER, BoundedAdapter
 from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.pacing import Pacer
@@ -68,7 +68,7 @@ class Request:
     # Returns something true if a 2xx says what was done. One that does not, such as a proxy's page, is a fault that may
     # pass. None where the caller judges every answer.
     is_clear: Callable[[Answer], object] | None = None
-    # Whether it may be sent again when nobody can tell whether Pendo has carried it out.
+    # Whether it may be sent again if Pendo may have carried it out already.
     idempotent: bool = True
 
     @property
@@ -94,7 +94,7 @@ class Call:
     status: int | None
     answer: bytes
     fault: str
-    # What either body may hold, and nobody may see.
+    # What either body may hold, to be hidden.
     secrets: Secrets
 
 
@@ -111,11 +111,8 @@ class _Fault:
     status: int | None = None
     # Seconds that Pendo wants us to wait.
     wait: float | None = None
-
-    @property
-    def is_refusal(self) -> bool:
-        """Whether Pendo has surely not carried the request out."""
-        return self.status == 429
+    # Whether the answer is too large, and would be again.
+    is_large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +129,11 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """How requests get to a host."""
+    """Where a request goes, the key that it carries, and how it gets there."""
 
-    # Those of the environment, of which one or none is used.
-    proxies: dict[str, str]
-    # What the host is checked against.
-    certificates: str | bool
+    host: str
+    secret: Secret
+    transport: dict[str, Any]
 
 
 class PendoClient:
@@ -169,11 +165,14 @@ class PendoClient:
         self._ends_at = ends_at
         self._secrets = settings.secrets
         for host, variable in ((settings.api_url, "PENDO_API_URL"), (settings.data_url, "PENDO_DATA_URL")):
-            _require_sendable(host, variable)
-        self._routes: dict[str, _Route] = {}
-        self._local = threading.local()
+            try:
+                requests.Request("GET", host).prepare()
+            except network.FAULTS:
+                raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None
+        self._transports: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
-        self._adapters: list[network.BoundedAdapter] = []
+        # No session, which would follow redirects: the key must not travel to another host.
+        self._adapter = BoundedAdapter(pool_maxsize=settings.concurrency)
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
@@ -182,10 +181,7 @@ class PendoClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            for adapter in self._adapters:
-                adapter.close()
-            self._adapters.clear()
+        self._adapter.close()
 
     @property
     def traffic(self) -> Traffic:
@@ -199,19 +195,15 @@ class PendoClient:
         Raises:
             ConfigError: If the key or secret that it carries is not set, or its proxy cannot be used.
             KeyRefusedError: On 401 and 403.
+            PendoError: On another status that no row is to blame for.
             LargeError: If the answer is too large.
             UnavailableError: If retries did not help.
         """
-        if request.path == TRACK_PATH:
-            host, secret = self.settings.data_url, self.settings.require_track_secret(request.app)
-        else:
-            host, secret = self.settings.api_url, self.settings.require_integration_key()
-        # No retry mends what is wrong with a proxy.
-        self._route(host)
+        route = self._route(request)
         give_up_at: float | None = None
         attempt = 0
         while True:
-            outcome = self._attempt(request, host, secret, attempt + 1)
+            outcome = self._attempt(request, route, attempt + 1)
             if isinstance(outcome, Answer):
                 if request.is_clear is None or not outcome.ok or request.is_clear(outcome):
                     return outcome
@@ -223,83 +215,80 @@ class PendoClient:
             now = self._clock()
             # From the first fault on: until then it may have waited for its turn, and that is no retry.
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
-            may_repeat = request.idempotent or outcome.is_refusal
+            # After a 429, and no other fault, it is certain that Pendo has not carried the request out.
+            may_repeat = not outcome.is_large and (request.idempotent or outcome.status == 429)
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
                 if time.monotonic() >= self._ends_at():
                     # The request was cut short because the run ends; ``wait`` raises what says so.
                     self._wait(0.0)
-                raise self._unavailable(request, host, attempt, outcome)
+                raise self._unavailable(request, route, attempt, outcome)
             self._wait(wait)
 
-    def _unavailable(self, request: Request, host: str, attempts: int, last: _Fault) -> UnavailableError:
-        asks = ""
-        if last.wait is not None and last.wait > self.settings.retry_time:
-            asks = (
-                f" It wants to be asked again in {last.wait:,.0f} seconds, and PENDO_RETRY_TIME is "
-                f"{self.settings.retry_time:,g}."
-            )
-        return UnavailableError(
-            f"Pendo at {host_of(host)} did not take {request.method} {request.path} in "
+    def ask(self, request: Request, what: str, hint: str = "", allowed: Collection[int] = ()) -> Answer:
+        """Sends a request that is about no row.
+
+        Args:
+            request: The request.
+            what: What Pendo does not do if it refuses, as in "list its segments".
+            hint: What to do about that.
+            allowed: Statuses that are answers, too.
+
+        Raises:
+            PendoError: If Pendo refuses; and all that ``send`` raises.
+        """
+        answer = self.send(request)
+        if not answer.ok and answer.status not in allowed:
+            raise PendoError(f"Pendo does not {what} ({answer.message}).", hint)
+        return answer
+
+    def _unavailable(self, request: Request, route: _Route, attempts: int, last: _Fault) -> UnavailableError:
+        asks, most = "", self.settings.retry_time
+        if last.wait is not None and last.wait > most:
+            asks = f" It wants to be asked again in {last.wait:,.0f} seconds, and PENDO_RETRY_TIME is {most:,g}."
+        has_proxy = requests.utils.select_proxy(route.host, route.transport["proxies"]) is not None
+        return (LargeError if last.is_large else UnavailableError)(
+            f"Pendo at {host_of(route.host)} did not take {request.method} {request.path} in "
             f"{number(attempts, 'attempt')}; the last: {last.reason}.{asks}",
-            advice.of_fault(last.status, host, self._has_proxy(host)),
+            advice.of_fault(last.status, route.host, has_proxy),
         )
 
-    def key_refused(self, answer: Answer, path: str = "") -> KeyRefusedError:
-        """Returns the error of an answer that says that Pendo does not know the integration key, or not its right."""
+    def key_refused(self, answer: Answer, secret: Secret, path: str = "") -> KeyRefusedError:
+        """Returns the error of an answer that says that Pendo does not know a key or secret, or not its right."""
+        settings = self.settings
+        host, name, takes = settings.api_url, "integration key", advice.INTEGRATION_KEY
+        if path == TRACK_PATH:
+            host, name, takes = settings.data_url, "Track Event shared secret", advice.TRACK_SECRET
+        variable = f"{advice.host_variable(settings, host)}, which names the host in place of PENDO_REGION"
+        if host in REGIONS[settings.region]:
+            variable = f"PENDO_REGION, which is {settings.region}"
         # Of a segment a 403 may say this as well (pendo-api.md 5).
         by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
-            f"Pendo at {host_of(self.settings.api_url)} refused the integration key ({answer.message}).",
-            f"Look at {self.settings.require_integration_key().variable}: it takes an integration key with write "
-            f"access (Settings > Integrations); and at {self._what_names(self.settings.api_url)}.{by_hand}",
+            f"Pendo at {host_of(host)} refused the {name} ({answer.message}).",
+            f"Look at {secret.variable}: it takes {takes}; and at {variable}: it is good in one region only.{by_hand}",
             answer,
         )
 
-    def _secret_refused(self, answer: Answer, secret: Secret) -> KeyRefusedError:
-        return KeyRefusedError(
-            f"Pendo at {host_of(self.settings.data_url)} refused the Track Event shared secret ({answer.message}).",
-            f"Look at {secret.variable}: it takes the app's shared secret (Subscription Settings > your app > App "
-            f"Details), not the integration key; and at {self._what_names(self.settings.data_url)}.",
-            answer,
-        )
-
-    def _what_names(self, host: str) -> str:
-        """Says which setting names a host: on another region's, a good key looks like a wrong one."""
-        settings = self.settings
-        if host in REGIONS[settings.region]:
-            others = ", ".join(region for region in REGIONS if region != settings.region)
-            return (
-                f"PENDO_REGION, which is {settings.region}: a key of another region ({others}) looks like a wrong one"
-            )
-        variable = advice.host_setting(settings, host)
-        return f"{variable}, which names the host in place of PENDO_REGION: a key is good in one region only"
-
-    def _attempt(self, request: Request, host: str, secret: Secret, attempt: int) -> Answer | _Fault:
+    def _attempt(self, request: Request, route: _Route, attempt: int) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
         asked = self._clock()
         while delay := self._pacer.reserve(self._clock()):
             self._wait(delay)
-        self._count(request, is_retry=attempt > 1)
+        with self._lock:
+            before, size = self._traffic, len(request.body or b"")
+            self._traffic = Traffic(before.requests + 1, before.retries + (attempt > 1), before.bytes + size)
         at, started = time.time(), self._clock()
         status, content, fault = None, b"", ""
         try:
-            prepared = self._prepare(request, host, secret)
-            # No session, which would follow redirects: the key must not travel to another host.
+            prepared = self._prepare(request, route)
             with network.bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
-                route = self._route(host)
-                response = self._adapter().send(prepared, verify=route.certificates, proxies=route.proxies)
+                response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
         except network.FAULTS as error:
             self._pacer.strained(self._clock())
             fault = network.describe_fault(error, self._secrets)
-            if network.wants_proxy_login(fault):
-                raise self._proxy_refused(host) from None
-            if isinstance(network.cause_of(error), network.LargeAnswerError):
-                raise LargeError(
-                    f"Pendo at {host_of(host)} did not answer {request.method} {request.path}: {fault}.",
-                    advice.of_fault(None, host, self._has_proxy(host)),
-                ) from None
-            return _Fault(fault)
+            network.require_no_login(route.host, PendoError, None, fault)
+            return _Fault(fault, is_large=isinstance(network.cause_of(error), network.LargeAnswerError))
         finally:
             self._pacer.release()
             now = self._clock()
@@ -307,7 +296,7 @@ class PendoClient:
                 waited, seconds = started - asked, now - started
                 self._watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
         answer = Answer(status, content, self._secrets)
-        self._require_usable(request, answer, host, secret, response.headers.get("Location"))
+        self._require_usable(request, answer, route, response.headers.get("Location"))
         if answer.status not in RETRIED:
             self._pacer.taken(now, now - started)
             return answer
@@ -320,76 +309,46 @@ class PendoClient:
             self._pacer.strained(now)
         return _Fault(answer.message, answer.status, wait)
 
-    def _require_usable(
-        self, request: Request, answer: Answer, host: str, secret: Secret, location: str | None
-    ) -> None:
+    def _require_usable(self, request: Request, answer: Answer, route: _Route, location: str | None) -> None:
         """Raises the error of an answer that is not about the body of the request, and ends the sync."""
         if answer.ok:
             return
+        host = route.host
+        network.require_no_login(host, PendoError, answer.status)
         if answer.status in REFUSED:
-            is_track = request.path == TRACK_PATH
-            raise self._secret_refused(answer, secret) if is_track else self.key_refused(answer, request.path)
-        if answer.status == network.PROXY_LOGIN:
-            raise self._proxy_refused(host)
+            raise self.key_refused(answer, route.secret, request.path)
         if answer.status < 400:
             where, hint = advice.of_redirect(self.settings, host, request.path, location)
             raise PendoError(
                 f"{host_of(host)} answers {request.path} with a redirect {where} (HTTP {answer.status}).", hint
             )
-        refusal = advice.of_refusal(answer.status, self.settings, host, secret)
-        if refusal is not None:
+        if refusal := advice.of_refusal(answer.status, self.settings, host, route.secret):
             raise PendoError(
                 f"{host_of(host)} does not take {request.method} {request.path} ({answer.message}).", refusal
             )
 
-    def _proxy_refused(self, host: str) -> PendoError:
-        return PendoError(
-            f"The proxy on the way to {host_of(host)} wants a log-in (HTTP 407).", network.proxy_login_advice(host)
-        )
-
-    def _has_proxy(self, host: str) -> bool:
-        return bool(requests.utils.select_proxy(host, self._route(host).proxies))
-
-    def _route(self, host: str) -> _Route:
+    def _route(self, request: Request) -> _Route:
+        if request.path == TRACK_PATH:
+            host, secret = self.settings.data_url, self.settings.require_track_secret(request.app)
+        else:
+            host, secret = self.settings.api_url, self.settings.require_integration_key()
         # Looked up once, as that costs more than a request on loopback; and only when a request is made, as some
         # commands make none.
-        if host not in self._routes:
-            self._routes[host] = _Route(network.proxies_for(host), network.certificates())
-        return self._routes[host]
+        if host not in self._transports:
+            self._transports[host] = network.transport_options(host)
+        return _Route(host, secret, self._transports[host])
 
-    def _prepare(self, request: Request, host: str, secret: Secret) -> requests.PreparedRequest:
+    def _prepare(self, request: Request, route: _Route) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.
-        known = (request.method, url := f"{host}{request.path}", secret.variable)
+        known = (request.method, url := f"{route.host}{request.path}", route.secret.variable)
         if known not in self._prepared:
             headers = {
                 "User-Agent": f"dbt-pendo/{__version__}",
                 "Accept": "*/*",
-                "x-pendo-integration-key": secret.reveal(),
+                "x-pendo-integration-key": route.secret.reveal(),
                 "Content-Type": "application/json",
             }
             self._prepared[known] = requests.Request(request.method, url, headers).prepare()
         prepared = self._prepared[known].copy()
         prepared.prepare_body(request.body, files=None)
         return prepared
-
-    def _adapter(self) -> network.BoundedAdapter:
-        # One a thread, so that each has a connection of its own.
-        adapter: network.BoundedAdapter | None = getattr(self._local, "adapter", None)
-        if adapter is None:
-            adapter = self._local.adapter = network.BoundedAdapter()
-            with self._lock:
-                self._adapters.append(adapter)
-        return adapter
-
-    def _count(self, request: Request, is_retry: bool) -> None:
-        with self._lock:
-            before = self._traffic
-            sent = before.bytes + len(request.body or b"")
-            self._traffic = Traffic(before.requests + 1, before.retries + is_retry, sent)
-
-
-def _require_sendable(host: str, variable: str) -> None:
-    try:
-        requests.Request("GET", host).prepare()
-    except network.FAULTS:
-        raise ConfigError(f"{variable} does not name a host that a request can be sent to.") from None

@@ -10,26 +10,15 @@ from typing import Any
 
 import orjson
 
+from dbt_pendo.mapping.keys import FIELD_TYPES
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.pendo.answers import Answer, contradicts, reports_error
 from dbt_pendo.pendo.client import PendoClient, PendoError, Request
-from dbt_pendo.wording import host_of
 
-TYPES: Mapping[str, FieldType | None] = {
-    "string": "string",
-    "boolean": "boolean",
-    "integer": "integer",
-    "float": "float",
-    "number": "float",
-    "time": "time",
-    "date": "time",
-    "list": "list",
-    "array": "list",
-    # Pendo gives agent fields it has not seen a value of no type yet.
-    "": None,
-}
+# Pendo gives agent fields it has not seen a value of no type yet.
+TYPES: Mapping[str, FieldType | None] = {**FIELD_TYPES, "array": "list", "": None}
 # Pendo's field API knows one type of number, and no source shows a list being created.
 CREATABLE_TYPES: Mapping[FieldType, str] = {
     "string": "string",
@@ -38,6 +27,10 @@ CREATABLE_TYPES: Mapping[FieldType, str] = {
     "float": "number",
     "time": "time",
 }
+
+
+_SCHEMA = "/api/v1/metadata/schema"
+_LOOK_AT = "Look at PENDO_API_URL and PENDO_REGION."
 
 
 class FieldsRefusedError(PendoError):
@@ -97,7 +90,7 @@ class Judgement:
 
     @property
     def exceptions(self) -> int:
-        """How many records were not merely written."""
+        """How many records have another outcome than written."""
         return len(self.outcomes) + len(self.guessed) + len(self.unnamed)
 
 
@@ -113,20 +106,13 @@ def verify_key(client: PendoClient) -> bool:
         KeyRefusedError: If Pendo does not know the key.
         UnavailableError: If Pendo does not answer.
     """
-    answer = client.send(Request("GET", "/api/v1/token/verify", is_clear=_says_whether_valid))
-    if not answer.ok:
-        raise PendoError(
-            f"Pendo at {host_of(client.settings.api_url)} does not say whether the integration key is good "
-            f"({answer.message}).",
-            "Look at PENDO_API_URL and PENDO_REGION.",
-        )
+    request = Request(
+        "GET", "/api/v1/token/verify", is_clear=lambda answer: isinstance(answer.document.get("valid"), bool)
+    )
+    answer = client.ask(request, "say whether the integration key is good", _LOOK_AT)
     if not answer.document["valid"]:
-        raise client.key_refused(answer)
+        raise client.key_refused(answer, client.settings.require_integration_key())
     return answer.document.get("writeAccess") is not False
-
-
-def _says_whether_valid(answer: Answer) -> bool:
-    return isinstance(answer.document.get("valid"), bool)
 
 
 def read_schema(client: PendoClient, object_: Object) -> Schema:
@@ -135,12 +121,9 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
     Raises:
         PendoError: If the answer is no schema.
     """
-    answer = client.send(Request("GET", _schema_path(object_), is_clear=_is_schema))
-    if not answer.ok:
-        raise PendoError(
-            f"Pendo does not say which fields {OBJECTS[object_].plural} have ({answer.message}).",
-            "Look at PENDO_API_URL and PENDO_REGION.",
-        )
+    kind = OBJECTS[object_]
+    request = Request("GET", f"{_SCHEMA}/{kind.metadata_kind}", is_clear=_is_schema)
+    answer = client.ask(request, f"say which fields {kind.plural} have", _LOOK_AT)
     return Schema(
         {
             group: {key: _schema_field(key, described) for key, described in fields.items() if _usable(described)}
@@ -148,10 +131,6 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
             if isinstance(fields, dict)
         }
     )
-
-
-def _schema_path(object_: Object) -> str:
-    return f"/api/v1/metadata/schema/{OBJECTS[object_].metadata_kind}"
 
 
 def _is_schema(answer: Answer) -> bool:
@@ -167,9 +146,10 @@ def create_fields(client: PendoClient, object_: Object, group: Group, types: Map
         FieldsRefusedError: If Pendo refuses them.
     """
     body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
-    answer = client.send(Request("POST", f"{_schema_path(object_)}/{group}", orjson.dumps(body)))
+    kind = OBJECTS[object_]
+    answer = client.send(Request("POST", f"{_SCHEMA}/{kind.metadata_kind}/{group}", orjson.dumps(body)))
     if not answer.ok:
-        fields = f"{group} fields {', '.join(types)} of {OBJECTS[object_].plural}"
+        fields = f"{group} fields {', '.join(types)} of {kind.plural}"
         raise FieldsRefusedError(
             f"Pendo does not create the {fields} ({answer.message}).",
             "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
@@ -283,7 +263,7 @@ def _schema_field(key: str, described: Mapping[str, Any]) -> SchemaField:
 
 
 def _displayed(name: str) -> str:
-    # An accent is a character of its own on some keyboards, and blanks at the end are nobody's intention.
+    # An accent is a character of its own on some keyboards, and blanks at the end are a mistake.
     return unicodedata.normalize("NFC", name.strip())
 
 

@@ -16,7 +16,7 @@ from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.
 RECORDS_PER_PAGE = 10_000
-# The source of the pipeline. Anonymous visitors are nobody's row.
+# The source of the pipeline. No row is about anonymous visitors.
 _SOURCES: Mapping[Object, dict[str, Any]] = {
     "visitor": {"visitors": {"identified": True}},
     "account": {"accounts": None},
@@ -73,11 +73,10 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
     Raises:
         PendoError: If Pendo does not answer with a record.
     """
-    answer = client.send(Request("GET", f"/api/v1/{object_}/{quote(key, safe='')}", is_clear=_has_metadata))
-    if answer.status == 404:
-        return None
+    request = Request("GET", f"/api/v1/{object_}/{quote(key, safe='')}", is_clear=_has_metadata)
+    answer = client.ask(request, f"let the {object_} {key} be read", allowed=(404,))
     if not answer.ok:
-        raise PendoError(f"Pendo does not let the {object_} {key} be read ({answer.message}).")
+        return None
     # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
     id_key = OBJECTS[object_].id_key
     return _record({id_key: key, **answer.json}, id_key)
@@ -95,18 +94,18 @@ def _has_results(answer: Answer) -> bool:
 
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]]) -> list[Any]:
     body = {"response": {"mimeType": "application/json"}, "request": {"requestId": "dbt-pendo", "pipeline": stages}}
+    request = Request("POST", "/api/v1/aggregation", orjson.dumps(body), is_clear=_has_results)
+    plural = OBJECTS[object_].plural
     try:
-        answer = client.send(Request("POST", "/api/v1/aggregation", orjson.dumps(body), is_clear=_has_results))
+        answer = client.ask(request, f"let {plural} be read", RIGHTS)
     except KeyRefusedError as refused:
         # Pendo has said before that the key is good, so its rights are not enough.
         raise KeyRefusedError(
-            f"Pendo at {host_of(client.settings.api_url)} does not let {OBJECTS[object_].plural} be read back "
+            f"Pendo at {host_of(client.settings.api_url)} does not let {plural} be read back "
             f"({refused.answer.message}), though it knows the integration key.",
             RIGHTS,
             refused.answer,
         ) from None
-    if not answer.ok:
-        raise PendoError(f"Pendo does not let {OBJECTS[object_].plural} be read ({answer.message}).", RIGHTS)
     return answer.json["results"] or []
 
 

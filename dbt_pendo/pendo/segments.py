@@ -9,7 +9,7 @@ from functools import partial
 import orjson
 
 from dbt_pendo.pendo.answers import Answer, acknowledges
-from dbt_pendo.pendo.client import PendoClient, PendoError, Request
+from dbt_pendo.pendo.client import PendoClient, Request
 
 # Visitors in one PATCH; of its 10 operations two are enough.
 LARGEST_PATCH = 1_000
@@ -33,9 +33,8 @@ def list_segments(client: PendoClient) -> list[PendoSegment]:
     Raises:
         PendoError: If Pendo does not list them.
     """
-    answer = client.send(Request("GET", _PATH, is_clear=lambda answer: isinstance(answer.json, list)))
-    if not answer.ok:
-        raise PendoError(f"Pendo does not list its segments ({answer.message}).")
+    request = Request("GET", _PATH, is_clear=lambda answer: isinstance(answer.json, list))
+    answer = client.ask(request, "list its segments")
     return [
         PendoSegment(str(item.get("id")), str(item.get("name")), item.get("createdByApi") is True)
         for item in answer.json
@@ -49,14 +48,12 @@ def segment_exists(client: PendoClient, segment_id: str) -> bool:
     Raises:
         PendoError: If Pendo does not say.
     """
-    answer = client.send(Request("GET", f"{_PATH}/{segment_id}", is_clear=lambda answer: answer.document.get("id")))
-    if not answer.ok and answer.status != 404:
-        raise PendoError(f"Pendo does not say whether the segment {segment_id} exists ({answer.message}).")
-    return answer.ok
+    request = Request("GET", f"{_PATH}/{segment_id}", is_clear=lambda answer: answer.document.get("id"))
+    return client.ask(request, f"say whether the segment {segment_id} exists", allowed=(404,)).ok
 
 
 def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) -> Request:
-    """Returns the request that makes a segment hold at least one visitor and nobody else.
+    """Returns the request that makes a segment hold exactly these visitors, at least one.
 
     Without an id it uploads a new segment. That request must not be repeated when Pendo does not answer: Pendo may
     have made the segment, and a second request would make another.

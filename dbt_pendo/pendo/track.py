@@ -8,7 +8,7 @@ from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import TRACK_PATH, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
-# A body that is no event: whatever Pendo answers, it has nothing to keep.
+# A body that is no event, so that Pendo stores nothing.
 _NO_EVENT = b"{}"
 
 

@@ -8,27 +8,14 @@ import shutil
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import requests
 
-from dbt_pendo import __version__
+from dbt_pendo import __version__, network
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import (
-    FAULTS,
-    LARGEST_ANSWER,
-    LOOKED_AT,
-    PROXY_LOGIN,
-    BoundedAdapter,
-    bounded,
-    certificates,
-    describe_fault,
-    proxies_for,
-    proxy_login_advice,
-    retry_after,
-    wants_proxy_login,
-)
+from dbt_pendo.network import LARGEST_ANSWER
 from dbt_pendo.private import private_folder, replace_private
 from dbt_pendo.project.manifest import as_mapping, as_mappings
 from dbt_pendo.project.run_results import BUILDING_COMMANDS
@@ -45,7 +32,6 @@ TIMEOUT, ARTIFACT_TIMEOUT = 60.0, 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 # Bytes: the manifest of a large project is larger than other answers.
 LARGEST_ARTIFACT = 2**30
-SHOWN_BODY = 300
 # Steps that dbt Cloud does not list are tried by number. The first ones (clone, profile, deps) have no artifacts, so
 # only several steps without artifacts mean that there are no more.
 EMPTY_STEPS = 8
@@ -56,15 +42,6 @@ KEPT = 24 * 3600
 
 class DbtCloudError(DbtPendoError):
     """dbt Cloud cannot be reached, or the run has not ended; later it may work."""
-
-
-class FetchedRun(NamedTuple):
-    """A run of dbt Cloud, as if it had been run here."""
-
-    # With its ``manifest.json`` and ``run_results.json``.
-    folder: Path
-    # Which run, and which of its steps, in the words of a message.
-    origin: str
 
 
 class _Step:
@@ -92,11 +69,11 @@ class DbtCloud:
         self._api = f"{account.url}/api/v2/accounts/{account.account_id}"
         self._session = requests.Session()
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, BoundedAdapter())
+            self._session.mount(scheme, network.BoundedAdapter())
         # No .netrc, which would replace the token. To another host requests forwards no Authorization header.
         self._session.trust_env = False
-        self._session.proxies.update(proxies_for(account.url))
-        self._session.verify = certificates()
+        transport = network.transport_options(account.url)
+        self._session.proxies, self._session.verify = transport["proxies"], transport["verify"]
         self._session.headers.update({"User-Agent": f"dbt-pendo/{__version__}", "Accept": "application/json"})
         self._session.headers["Authorization"] = f"Bearer {account.token.reveal()}"
 
@@ -123,7 +100,7 @@ class DbtCloud:
             )
         return run_id
 
-    def fetch_run(self, run_id: int, target_path: Path) -> FetchedRun:
+    def fetch_run(self, run_id: int, target_path: Path) -> tuple[Path, str]:
         """Fetches the artifacts of a run's steps that build or test.
 
         A job may build in several steps (``dbt seed``, ``dbt run``, ``dbt test``). The manifest is that of the last
@@ -133,6 +110,9 @@ class DbtCloud:
         Args:
             run_id: dbt Cloud's number of the run.
             target_path: dbt's target folder; the artifacts go into a folder of their own below it.
+
+        Returns:
+            That folder; and which run and which of its steps they are of, in the words of a message.
 
         Raises:
             ConfigError: If there is no such run, or it has built nothing.
@@ -156,7 +136,7 @@ class DbtCloud:
                 results = {str(result.get("unique_id")): result for one in steps for result in one.results}
                 merged = {**step.run_results, "results": list(results.values())}
                 folder = _write(target_path, run_id, {"manifest.json": manifest, "run_results.json": merged})
-                return FetchedRun(folder, f"run {run_id} of dbt Cloud{how} ({', '.join(map(str, steps))})")
+                return folder, f"run {run_id} of dbt Cloud{how} ({', '.join(map(str, steps))})"
         raise ConfigError(
             f"Run {run_id} of dbt Cloud{how and f'{how},'} has no step that built models and left its artifacts.",
             "It takes a run of a job with a step such as `dbt build`; nothing was sent.",
@@ -164,7 +144,7 @@ class DbtCloud:
 
     def _run(self, run_id: int) -> Mapping[str, Any]:
         path = f"/runs/{run_id}/"
-        # Not every dbt Cloud lists the steps; one that does not may ignore the parameter, or refuse it.
+        # Not every dbt Cloud lists the steps: it may ignore the parameter, or refuse it.
         answer = self._get(path, {"include_related": '["run_steps"]'}, absent=(400, 404)) or self._get(path)
         if run := as_mapping(answer.get("data")):
             return run
@@ -195,10 +175,10 @@ class DbtCloud:
         self,
         path: str,
         query: Mapping[str, str] | None = None,
-        absent: Collection[int] = (404,),
         is_artifact: bool = False,
+        absent: Collection[int] = (404,),
     ) -> dict[str, Any]:
-        """Returns a JSON object, asking again while dbt Cloud does not give one; empty if the status is ``absent``.
+        """Returns a JSON object; retries while dbt Cloud does not give one. Empty after a status of ``absent``.
 
         This is not urllib3's ``Retry``, which judges an answer before its body is read: a proxy's page and a body that
         breaks off are tried again as well, and each attempt has its own time.
@@ -212,10 +192,10 @@ class DbtCloud:
         for attempt in range(ATTEMPTS):
             wait = FIRST_WAIT * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
             try:
-                with bounded(seconds, largest=largest):
+                with network.bounded(seconds, largest=largest):
                     response = self._session.get(f"{self._api}{path}", params=query)
-            except FAULTS as error:
-                status, fault = 0, describe_fault(error, self._account.secrets)
+            except network.FAULTS as error:
+                status, fault = 0, network.describe_fault(error, self._account.secrets)
             else:
                 status, document = response.status_code, _json(response.content)
                 if status in absent:
@@ -223,13 +203,9 @@ class DbtCloud:
                 if response.ok and isinstance(document, dict):
                     return document
                 fault = self._fault(response, document)
-                asked = retry_after(response.headers.get("Retry-After"))
+                asked = network.retry_after(response.headers.get("Retry-After"))
                 wait = wait if asked is None else min(asked, LONGEST_WAIT)
-            if status == PROXY_LOGIN or wants_proxy_login(fault):
-                raise DbtCloudError(
-                    f"The proxy on the way to dbt Cloud at {self._account.url} wants a log-in (HTTP 407).",
-                    proxy_login_advice(self._account.url),
-                )
+            network.require_no_login(self._account.url, DbtCloudError, status, fault)
             if status in (401, 403):
                 raise self._token_refused(response, fault)
             if 400 <= status < 500 and status != 429:
@@ -261,9 +237,8 @@ class DbtCloud:
             text = "an answer that is no JSON object"
         else:
             told = as_mapping(as_mapping(document).get("status")).get("user_message")
-            text = str(told or response.content[:LOOKED_AT].decode(errors="replace"))
-        text = " ".join(self._account.secrets.hidden_in(text).split())[:SHOWN_BODY]
-        return f"HTTP {response.status_code}: {text}".removesuffix(": ")
+            text = str(told or response.content[: network.LOOKED_AT].decode(errors="replace"))
+        return f"HTTP {response.status_code}: {self._account.secrets.first_line(text)}".removesuffix(": ")
 
 
 _WHERE = (
@@ -273,7 +248,7 @@ _WHERE = (
 
 
 def _listed_steps(run: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Returns number and command of each step; dbt Cloud's name of one is such as: Invoke dbt with `dbt build`."""
+    """Returns number and command of each step; dbt Cloud calls one "Invoke dbt with `dbt build`"."""
     numbered = {}
     for step in as_mappings(run.get("run_steps")):
         if isinstance(index := step.get("index"), int):

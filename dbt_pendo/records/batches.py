@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
@@ -14,42 +13,29 @@ from dbt_pendo.outcomes import Position
 from dbt_pendo.records.render import PendoField, Record
 
 
-class Batch(ABC):
+class Batch:
     """Records that go to Pendo in one request a metadata group."""
 
-    positions: Sequence[Position]
-    keys: Sequence[str]
-    records: Sequence[Record]
-    groups: int  # how many metadata groups the records have bodies for
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.positions: Sequence[Position] = [record.position for record in records]
+        self.keys: Sequence[str] = [record.key for record in records]
+        # How many metadata groups the records have bodies for.
+        self.groups = len(records[0].bodies) if records else 0
 
     def __len__(self) -> int:
         return len(self.positions)
 
-    @abstractmethod
     def request(self, group: int) -> bytes:
-        """Returns the body of the bulk metadata call for a group."""
+        """Returns the body of the bulk metadata call for a group: an array, also of one record (pendo-api.md 3).
 
-    @abstractmethod
+        Records that have nothing to say to the group are left out.
+        """
+        return orjson.dumps([record.bodies[group] for record in self.records if record.bodies[group] is not None])
+
     def part(self, group: int) -> Batch:
         """Returns the batch of those records that have something to say to a group."""
-
-
-class RecordBatch(Batch):
-    """A batch made of records."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-        self.positions = [record.position for record in records]
-        self.keys = [record.key for record in records]
-        self.groups = len(records[0].bodies) if records else 0
-
-    def request(self, group: int) -> bytes:
-        """Leaves out the records that have nothing to say to the group."""
-        return metadata_body(self.records, group)
-
-    def part(self, group: int) -> RecordBatch:
-        """Returns a new batch."""
-        return RecordBatch([record for record in self.records if record.bodies[group] is not None])
+        return Batch([record for record in self.records if record.bodies[group] is not None])
 
 
 class SqlBatch(Batch):
@@ -97,11 +83,6 @@ def pack(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
     """Cuts records into batches of at most ``size``, in their order."""
     for start in range(0, len(records), size):
         yield records[start : start + size]
-
-
-def metadata_body(records: Sequence[Record], group: int) -> bytes:
-    """Returns the body of a bulk metadata call: an array, also of one record (pendo-api.md 3)."""
-    return orjson.dumps([record.bodies[group] for record in records if record.bodies[group] is not None])
 
 
 def values_body(records: Sequence[Record], group: int, id_key: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Converts warehouse values to what Pendo can hold: one value, or a column of them."""
+"""Converts warehouse values to what Pendo can hold, one value or a column of them, and to a text to compare."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from dbt_pendo.mapping.spec import FieldType
 from dbt_pendo.outcomes import UNREADABLE
@@ -126,7 +128,7 @@ def to_list(value: Any) -> list[Json]:
 
 
 def to_natural(value: Any) -> Json:
-    """Returns a value by its own type, for fields whose type nobody declared."""
+    """Returns a value by its own type, for fields without a declared type."""
     if isinstance(value, list | tuple):
         return to_list(value)
     return _scalar(value)
@@ -159,7 +161,7 @@ def to_identifier(value: Any) -> str:
 
 
 def to_visitor_id(value: Any) -> str:
-    """Returns a visitor id; anonymous ones name nobody (pendo-api.md 8.10)."""
+    """Returns a visitor id; Pendo's ids of anonymous visitors are invalid (pendo-api.md 8.10)."""
     text = to_identifier(value)
     if text.startswith("_PENDO_T_") or text == "VISITOR-UNIQUE-ID":
         raise InvalidValue("an anonymous visitor id")
@@ -227,19 +229,13 @@ def _parse_time(text: str) -> datetime.datetime:
 
 def _number(value: Any, wanted: str) -> Any:
     """Returns a finite number, also one that is written as text."""
-    if isinstance(value, str):
-        value = _number_in(value, wanted)
+    # Python takes 1_000 for a number.
+    if isinstance(value, str) and "_" not in value:
+        with contextlib.suppress(ArithmeticError):
+            value = Decimal(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise _unfit(value, wanted)
     return _finite(value)
-
-
-def _number_in(text: str, wanted: str) -> Decimal:
-    # Python takes 1_000 for a number.
-    if "_" not in text:
-        with contextlib.suppress(ArithmeticError):
-            return Decimal(text.strip())
-    raise InvalidValue(f"{_readable(text)} is not {wanted}")
 
 
 def _unicode(text: str) -> str:
@@ -343,3 +339,29 @@ def _as_times(values: Sequence[datetime.datetime | None]) -> Sequence[str | None
     if any(value is not None and value.tzinfo is not None for value in values):
         return None
     return [None if value is None else value.isoformat("T", "milliseconds") + "+00:00" for value in values]
+
+
+def comparable_text(value: Any, type_: FieldType | None) -> str | None:
+    """Returns a value of a field, sent or read back, as the text to compare; None for null.
+
+    Pendo stores times as epoch milliseconds, and JSON has one kind of number, so neither the values nor their JSON can
+    be compared as they are.
+    """
+    if value is None or (isinstance(value, str) and type_ == "string"):
+        return value
+    if type_ == "time":
+        with contextlib.suppress(InvalidValue):
+            return to_time(value)
+    if type_ in ("integer", "float") and isinstance(value, int | float) and not isinstance(value, bool):
+        text = format(Decimal(repr(value)), "f")
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+        # A zero has no sign.
+        return "0" if text == "-0" else text
+    # A text in the place of a number or a boolean keeps its quotation marks: it is another value.
+    return orjson.dumps(value).decode()
+
+
+def readable_text(text: str | None, type_: FieldType | None) -> str | None:
+    """Returns such a text as people read it: a time in UTC ends with Z."""
+    return f"{text.removesuffix('+00:00')}Z" if text and type_ == "time" and text.endswith("+00:00") else text

@@ -7,13 +7,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dbt_pendo.mapping.spec import Column, ParentChild, Source, SyncSpec
+from dbt_pendo.mapping.spec import ParentChild, Source, SyncSpec
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import HIDDEN
 
 # Where a body has ids: in fields of these names, or in lists of them (pendo-api.md 3, 5 and 6).
 ID_NAMES = frozenset({"visitorId", "accountId", "parentAccountId"})
 ID_LISTS = frozenset({"visitors", "accounts", "missing", "value"})
+# The keys of a mapping that a body calls otherwise.
+_IN_BODIES = {"visitor_id": "visitorId", "account_id": "accountId"}
 # A shorter value is replaced where it stands alone, not inside of other words.
 SHORTEST_QUOTED = 3
 
@@ -35,7 +37,7 @@ class BodyMask:
         return hidden, frozenset(values)
 
     def key(self, key: str) -> str:
-        """Returns a record's key as it is kept: itself, or what it can still be told by where ids are hidden."""
+        """Returns a record's key as it is kept: itself, or where ids are hidden a hash of it."""
         return f"#{hashlib.blake2b(key.encode(errors='replace'), digest_size=8).hexdigest()}" if self.ids else key
 
     def _hide(self, document: Any, values: set[str]) -> Any:
@@ -66,20 +68,15 @@ def body_mask(columns: Collection[str], spec: SyncSpec, fields: Sequence[PendoFi
     """
     personal = {column.lower() for column in columns}
 
-    def is_personal(source: Source | ParentChild | None) -> bool:
-        if isinstance(source, ParentChild):
-            return bool({source.parent.lower(), source.child.lower()} & personal)
-        return isinstance(source, Column) and source.name.lower() in personal
+    def is_personal(source: Source | ParentChild) -> bool:
+        return not personal.isdisjoint(map(str.lower, source.columns))
 
-    named = [(mapping.name, mapping.source) for mapping in spec.fields]
+    named = [(mapping.name, mapping.source) for mapping in spec.mapped]
     named += [(field.key, mapping.source) for mapping, field in zip(spec.fields, fields, strict=bool(fields))]
-    sources: dict[str, Source | ParentChild | None] = {}
-    if (event := spec.event) is not None:
-        named += [(mapping.name, mapping.source) for mapping in (*event.properties, *event.context)]
-        sources = {"event": event.name, "visitorId": event.visitor_id, "timestamp": event.timestamp}
-        sources["accountId"] = event.account_id
-    names = frozenset(name for name, source in (*named, *sources.items()) if is_personal(source))
-    return BodyMask(names, is_personal(ParentChild(spec.parent_key or spec.key, spec.key)))
+    ids = spec.event.ids.items() if spec.event else ()
+    names = {name for name, source in named if is_personal(source)}
+    names |= {_IN_BODIES.get(key, key) for key, source in ids if is_personal(source)}
+    return BodyMask(frozenset(names), is_personal(spec.identifier))
 
 
 def hide_quoted(text: str, values: Collection[str]) -> str:

@@ -137,7 +137,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         elif removed and spec.on_removed == "clear" and spec.fields:
             rendered.clearings.append(record)
         elif removed:
-            # Kept; or there is nothing to clear, and nobody to create.
+            # Kept; or there is nothing to clear, and no record to create.
             rendered.unsendable[record.position] = DELIVERED
         elif any(record.bodies):
             rendered.updates.append(record)

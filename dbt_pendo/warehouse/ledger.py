@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.mapping.event_limits import OLDEST_SECONDS
+from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock

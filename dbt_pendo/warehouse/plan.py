@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from dbt_pendo.mapping.event_limits import (
-    FUTURE_SECONDS,
-    LARGEST_PROPERTIES,
-    OLDEST_SECONDS,
-    EventCounts,
-    PropertySizes,
-)
+from dbt_pendo.mapping.objects import FUTURE_SECONDS, LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySizes
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock

@@ -21,7 +21,7 @@ from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.records.batches import RecordBatch
+from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 from dbt_pendo.secret import Secret
@@ -228,11 +228,11 @@ def deliver_all(pendo: Sandbox, spec: SyncSpec, records: Sequence[Record], size:
             body = good if spec.event else {"visitorId": "proof", "values": {"seats": 1}}
             bodies = (body, *[None] * (len(writes) - 1))
             proof = Settled()
-            sender.send(RecordBatch([Record(("fff", 1), "proof", bodies)]), writes, proof)
+            sender.send(Batch([Record(("fff", 1), "proof", bodies)]), writes, proof)
             assert proof.statuses() == ["delivered"]
         pendo.forget_requests()
         for start in range(0, len(records), size):
-            sender.send(RecordBatch(records[start : start + size]), writes, settled)
+            sender.send(Batch(records[start : start + size]), writes, settled)
     return settled
 
 

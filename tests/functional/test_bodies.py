@@ -11,7 +11,7 @@ import pytest
 from harness import SmallProject
 
 from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
-from dbt_pendo.records.batches import SqlBatch, body_layouts, metadata_body
+from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
@@ -130,7 +130,7 @@ def test_duckdb_writes_bodies_as_python_does(session):
             assert not wanted.unsendable
             batch = SqlBatch([row[:2] for row, _ in page], [body for _, body in page], "visitorId")
             assert batch.positions == [record.position for record in wanted.updates]
-            assert batch.request(0) == metadata_body(wanted.updates, 0), (name, type_)
+            assert batch.request(0) == Batch(wanted.updates).request(0), (name, type_)
             assert [record[:2] for record in batch.records] == [record[:2] for record in wanted.updates]
-            assert metadata_body(batch.records, 0) == batch.request(0)
+            assert Batch(batch.records).request(0) == batch.request(0)
     assert written == WRITTEN

@@ -126,8 +126,8 @@ def test_the_mapping_is_told_in_pendos_words(people, sandbox):
     assert mapping == [("visitor_id", "id", False), ("plan", "plan", False), ("mrr", "5", True)]
     mapping = [(one["pendo"], one["from"]) for one in report.sync("paid")["mapping"]]
     assert mapping == [
-        *(("event_id", "id"), ("event", '"Paid"'), ("visitor_id", "who"), ("account_id", "org::unit")),
-        *(("timestamp", "at"), ("properties.amount", "usd")),
+        *(("event_id", "id"), ("event", '"Paid"'), ("visitor_id", "who"), ("timestamp", "at")),
+        *(("account_id", "org::unit"), ("properties.amount", "usd")),
     ]
     assert report.sync("paid")["options"]["max_changes"] == "5%"
 

@@ -101,7 +101,7 @@ def test_a_page_that_is_too_large_is_asked_for_in_parts(
     assert counts(verify(project)) == (60, 0, 0, 0)
     write(pendo, "visitor", "v3", name="x" * 4_000)
     refused = project.run("verify").expect(1).output
-    assert "did not answer POST /api/v1/aggregation: the answer is larger than" in refused
+    assert "did not take POST /api/v1/aggregation in 1 attempt; the last: the answer is larger than" in refused
 
 
 def test_a_changed_value_is_found_and_repaired(synced, pendo):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dbt_pendo.delivery.events import count_warnings, property_name_warnings
-from dbt_pendo.mapping.event_limits import EventCounts
+from dbt_pendo.mapping.objects import EventCounts
 
 EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
 

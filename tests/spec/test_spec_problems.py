@@ -104,8 +104,8 @@ MISTAKES = [
         "fields: `fields` belongs to visitor, account and parent_account; a track_event has `properties`",
         "mode: `mode` belongs to visitor, account and parent_account, not to a track_event",
         "group: `group` belongs to visitor, account and parent_account, not to a track_event",
-        "on_removed: `delete` is for visitor and account; a track_event takes only `keep`",
-        "create_fields: `true` is for visitor, account and parent_account; a track_event takes only `false`",
+        'on_removed: expected `keep`, found the text "delete"',
+        "create_fields: expected `false`, found `true`",
         "app: expected letters, digits and underscores, as it ends an environment variable's name, "
         'found the text "my-app"',
         "context.user_agent: unknown key; did you mean `userAgent`?",
@@ -118,7 +118,7 @@ MISTAKES = [
         {**SEGMENT, "properties": {}, "mode": "upsert", "on_removed": "clear", "batch_size": 1001, "max_age": "7 days"},
         "properties: `properties` belongs to track_event, not to a segment",
         "mode: `mode` belongs to visitor, account and parent_account, not to a segment",
-        "on_removed: `clear` is for visitor, account and parent_account; a segment takes only `keep`",
+        'on_removed: expected `keep`, found the text "clear"',
         "batch_size: expected a whole number from 1 to 1,000, found the number 1001",
         "max_age: `max_age` belongs to track_event, not to a segment",
         "column plan: a segment takes nothing from a column but `visitor_id`; remove this",
@@ -303,7 +303,7 @@ def test_two_syncs_of_one_name(parse):
     specs, problems = parse([{**VISITOR, "name": "x"}, {**VISITOR, "name": "x"}])
     assert specs == []
     assert [str(problem) for problem in problems] == [
-        "models/users.yml: users.x: meta.pendo.name: another sync of the model has this name; give it its own"
+        "models/users.yml: users.x: meta.pendo.name: shares its tables with another sync of the model; change a `name`"
     ]
 
 
@@ -322,5 +322,5 @@ def test_names_that_collide_across_models():
     assert [str(problem) for problem in problems] == [
         "d.yml: orgs: meta.pendo.mode: expected `update` or `upsert`, found the number 1",
         "b.yml: users__EU: meta.pendo.name: shares its tables with `users.eu` (a.yml); change a `name`",
-        "d.yml: orgs: meta.pendo.name: model.shop.orgs (c.yml) has a sync of this name; give one a `name`",
+        "d.yml: orgs: meta.pendo.name: shares its tables with `orgs` (c.yml); change a `name`",
     ]

@@ -19,7 +19,7 @@ from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Judgement, judge_values, values_request
-from dbt_pendo.records.batches import RecordBatch, metadata_body
+from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import PendoField, Record, render
 
 IDS = ["v1", "v2", "v3"]
@@ -43,7 +43,7 @@ def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dic
         outcomes.update({position: others.get(position, DELIVERED) for position in positions})
 
     writes = [writer.write for writer in make_writers(client, spec, Stop()).updates]
-    Sender(Stop().check, client.settings.max_error_share).send(RecordBatch(records), writes, settled)
+    Sender(Stop().check, client.settings.max_error_share).send(Batch(records), writes, settled)
     return outcomes
 
 
@@ -277,4 +277,4 @@ def test_text_that_is_no_unicode_is_invalid_and_its_neighbours_are_delivered(san
     assert statuses(outcomes) == {0: "delivered", 1: "invalid", 2: "delivered"}
     assert [sandbox.visitors[key]["custom"] for key in ("v1", "v2", "v3")] == [{"plan": "a"}, {}, {"plan": "c"}]
     with pytest.raises(orjson.JSONEncodeError):
-        metadata_body(render(spec, [("000", 1, "added", "\ud800", "x")], [PendoField("plan", None)]).updates, 0)
+        Batch(render(spec, [("000", 1, "added", "\ud800", "x")], [PendoField("plan", None)]).updates).request(0)

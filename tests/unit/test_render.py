@@ -15,7 +15,7 @@ from strategies import datetimes, decimals, integers, scalars, texts
 
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome
-from dbt_pendo.records.batches import metadata_body, pack, track_body
+from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 
@@ -378,7 +378,7 @@ ODD_IDS = [
 def test_any_id_and_value_travels_unharmed(keys):
     spec = a_sync(named("f"))
     rows = [a_row(seq, key, key=key) for seq, key in enumerate(keys)]
-    body = metadata_body(render(spec, rows, plain(spec)).updates, 0)
+    body = Batch(render(spec, rows, plain(spec)).updates).request(0)
     assert orjson.loads(body) == [{"visitorId": key, "values": {"f": key}} for key in keys]
 
     spec = some_events(properties=(named("p"),))
@@ -395,7 +395,7 @@ def test_one_event_is_a_bare_object_and_several_are_an_array():
 def test_a_body_holds_the_records_that_have_something_to_say_to_its_group():
     spec = a_sync(named("a", nulls="skip"), named("b", nulls="skip", group="agent"))
     records = render(spec, [a_row(1, "x", None), a_row(2, None, "y"), a_row(3, "x", "y")], plain(spec)).updates
-    told = [[item["visitorId"] for item in orjson.loads(metadata_body(records, group))] for group in (0, 1)]
+    told = [[item["visitorId"] for item in orjson.loads(Batch(records).request(group))] for group in (0, 1)]
     assert told == [["k1", "k3"], ["k2", "k3"]]
 
 

@@ -16,14 +16,14 @@ TEXT = "k3y-0f3a9c1e?5b7d>"
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
 def test_base64_hides_nothing(before, after, encode):
     encoded = encode(f"{before}{TEXT}{after}".encode()).decode()
-    hidden = Secret(TEXT, "KEY").hidden_in(f"Basic {encoded}")
+    hidden = Secrets([Secret(TEXT, "KEY")]).hidden_in(f"Basic {encoded}")
     assert "***" in hidden
     # What is left tells of no more than one character at each end.
     assert len(hidden) <= len(f"Basic {encode(before.encode()).decode()}***{encode(after.encode()).decode()}") + 4
 
 
 def test_a_short_secret_is_no_part_of_other_words():
-    assert Secret("abc", "KEY").hidden_in("abc, fabcric; a=abc&b") == "***, fabcric; a=***&b"
+    assert Secrets([Secret("abc", "KEY")]).hidden_in("abc, fabcric; a=abc&b") == "***, fabcric; a=***&b"
 
 
 def test_the_longest_of_several_is_hidden_as_a_whole():

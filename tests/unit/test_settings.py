@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.secret import Secret
+from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, SETTINGS, default_project_dir, load_dbt_cloud, load_settings
 
 URLS = ("https://flag.example", "https://env.example", "https://vars.example")
@@ -268,7 +268,7 @@ def test_nothing_that_is_shown_of_a_secret_or_of_settings_holds_it(show):
 
 
 def test_looking_for_a_secret_takes_no_time_that_grows_with_the_powers_of_the_text():
-    secret = Secret("a&1<" * 10, "X")
+    secret = Secrets([Secret("a&1<" * 10, "X")])
     for text in ("\\" * 20_000, "\\a&amp;1&lt;" * 2_000, "&#0" * 5_000, "%61" * 5_000):
         assert secret.hidden_in(text) == text.replace("\\a&amp;1&lt;" * 10, "***")
 

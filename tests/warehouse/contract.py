@@ -16,7 +16,7 @@ import pytest
 from engine import Store, clicks, everything, people, plan
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.event_limits import EventCounts, PropertySize, PropertySizes
+from dbt_pendo.mapping.objects import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
 from dbt_pendo.records.batches import body_layouts

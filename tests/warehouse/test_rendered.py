@@ -16,7 +16,7 @@ from acme import REPOSITORY
 from contract import AWKWARD
 from engine import Engine, clicks, people
 
-from dbt_pendo.mapping.event_limits import PropertySize, PropertySizes
+from dbt_pendo.mapping.objects import PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
