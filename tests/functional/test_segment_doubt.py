@@ -128,14 +128,6 @@ def test_a_name_and_back_again(trial, sandbox):
     assert len(sandbox.segments) == 2
 
 
-def test_a_ledger_that_somebody_dropped(trial, sandbox):
-    trial.sql("drop table main_pendo.trial__ledger")
-    trial.build("trial", ids(4, 12))
-    sandbox.forget_requests()
-    trial.sync()
-    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(4, 12))
-
-
 def test_an_empty_model_and_members_in_doubt(project, sandbox):
     sandbox.add_segment(NAME, ["stranger"])
     project.model("trial", TRIAL, ids(0))
