@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def built_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "dbt_project.yml").write_text(declared)
         project.dbt("deps")
         project.dbt("build", status=1)
+        shutil.copytree(project.target, folder / "of_the_build")
         project.dbt("docs generate")
 
     return build_once(tmp_path_factory, "published", build)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
-import pytest
-from harness import PEOPLE, check_document, expect_in, refuse, run_cli, writes
+from harness import PEOPLE, check_document, refuse, run_cli, writes
 from published import FAILED, SOUND, VISITORS, Published, built_published, elsewhere, project  # noqa: F401 - fixtures
 
 from dbt_pendo.warehouse.adapter import Connection
@@ -18,6 +18,10 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, els
     shutil.rmtree(project.target)
     # A profile is all that is left of the project.
     (project.folder / "dbt_project.yml").unlink()
+    # A plan takes nothing.
+    for command in (["plan"], ["sync", "--dry-run"]):
+        assert len(run_cli(*command, "--published", "--json").json["results"]) == 10
+    assert (project.taken(), writes(sandbox.requests)) == ({}, [])
     ended = run_cli("sync", "--published").expect(0)
     assert "Found 10 syncs in main_pendo.pendo_builds" in ended.stdout
     lines = [line.split("  ", 1)[1] for line in ended.stdout.splitlines()]
@@ -55,67 +59,37 @@ def test_a_new_build_is_taken_by_the_next_sync(project, elsewhere, written):
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
 
-def test_a_plan_takes_nothing(project, elsewhere, sandbox):
-    for command in (["plan"], ["sync", "--dry-run"]):
-        assert len(run_cli(*command, "--published", "--json").json["results"]) == 10
-    assert (project.taken(), writes(sandbox.requests)) == ({}, [])
-
-
-@pytest.mark.parametrize(
-    ("flags", "syncs"),
-    [
-        (["--select", "sound", "untested"], {"sound", "untested"}),
-        (["--select", "sound untested", "--exclude", "untested"], {"sound"}),
-        (["--select", "versioned"], {"versioned_v2"}),
-        (["--select", "versioned_v2"], {"versioned_v2"}),
-        (["--exclude", "broken", "after_broken"], SOUND),
-        (["--select", "nobody"], set()),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_models_are_selected_by_name(project, elsewhere, flags, syncs):
-    assert run_cli("sync", "--published", "--json", *flags).expect(0).statuses.keys() == syncs
-    assert len(project.taken()) == len(syncs)
-
-
-@pytest.mark.parametrize(
-    "selection",
-    [
-        ["--select", "tag:daily"],
-        ["--select", "sound+"],
-        ["--select", "path:models"],
-        ["--select", "s*"],
-        ["--exclude", "sound,broken"],
-        ["--selector", "daily"],
-    ],
-    ids=" ".join,
-)
-def test_what_needs_dbts_graph_is_refused(project, elsewhere, sandbox, selection):
-    ended = run_cli("sync", "--published", *selection).expect(2)
-    assert f"{selection[1]}: what was published does not say how models hang together" in ended.output
-    assert "name models alone" in ended.output
+def test_models_are_selected_by_name(project, elsewhere, sandbox):
+    for flags, syncs in (
+        ("--select sound untested", {"sound", "untested"}),
+        ("--select 'sound untested' --exclude untested", {"sound"}),
+        ("--select versioned", {"versioned_v2"}),
+        ("--exclude broken after_broken", SOUND),
+        ("--select nobody", set()),
+    ):
+        planned = run_cli("plan", "--published", "--json", *shlex.split(flags)).expect(0)
+        assert planned.statuses.keys() == syncs, flags
+    assert run_cli("sync", "--published", "--json", "--select", "versioned_v2").statuses.keys() == {"versioned_v2"}
+    assert project.taken().keys() == {"versioned"}
+    # What needs dbt's graph is refused.
+    sandbox.forget_requests()
+    for flag, value in (
+        *(("--select", value) for value in ("tag:daily", "sound+", "s*")),
+        *(("--exclude", "sound,broken"), ("--selector", "daily")),
+    ):
+        ended = run_cli("sync", "--published", flag, value).expect(2)
+        ended.says(f"{value}: what was published does not say how models hang together", "name models alone")
     assert writes(sandbox.requests) == []
 
 
-def test_dbt_cloud_is_another_way(project, elsewhere):
-    for flag in ("--dbt-cloud-run-id=1", "--dbt-cloud-job-id=1"):
-        for command in ("sync", "plan"):
-            assert "--published" in run_cli(command, "--published", flag).expect(2).output
-
-
 def test_failed_tests_hold_a_build_back_where_tests_are_required(project, elsewhere, written):
-    ended = run_cli("sync", "--published", "--require-tests", "--json").expect(0)
-    messages = {result["sync"]: result["message"] for result in ended.json["results"] if result["status"] == "skipped"}
+    ended = run_cli("sync", "--published", "--require-tests", "--only-built", "--json").expect(0)
+    messages = {sync: ended.messages[sync] for sync, status in ended.statuses.items() if status == "skipped"}
     assert messages.keys() == FAILED | {"failed_test"}
     assert messages["failed_test"] == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
     assert written() == VISITORS - {"failed_test"}
     # Each build is judged once.
     assert run_cli("sync", "--published", "--json").json["results"] == []
-
-
-def test_what_dbt_built_passes_only_built(project, elsewhere, written):
-    run_cli("sync", "--published", "--only-built").expect(0)
-    assert written() == VISITORS
 
 
 def test_a_build_without_all_its_rows_is_not_synced(project, elsewhere, sandbox):
@@ -160,20 +134,18 @@ def test_a_sync_that_failed_leaves_its_build(project, elsewhere, sandbox, writte
     assert (left(project), written()) == (set(), VISITORS)
 
 
-def test_a_build_of_which_rows_were_rejected_is_taken(project, elsewhere, sandbox):
+def test_rejected_rows_a_limit_and_fail_fast(project, elsewhere, sandbox):
+    run_cli("sync", "--published", "--limit", "0").expect(0)
+    assert project.taken() == {}
+    # A build of which rows were rejected is taken.
     project.sql("insert into main.sound values ('odd', 'new')")
     refuse(sandbox, "odd")
     ended = run_cli("sync", "--published", "--select", "sound", "--json").expect(1)
     assert (ended.statuses, project.taken().keys()) == ({"sound": "partial"}, {"sound"})
-
-
-def test_fail_fast_and_limits_leave_the_rest(project, elsewhere, sandbox):
-    run_cli("sync", "--published", "--limit", "0").expect(0)
-    assert project.taken() == {}
-    project.sql("drop table main.sound")
+    project.sql("drop table main.snapped")
     ended = run_cli("sync", "--published", "--fail-fast", "--json").expect(1)
     never_tried = {sync for sync, status in ended.statuses.items() if status == "skipped"} - FAILED
-    assert left(project) == never_tried | {"sound"}
+    assert left(project) == never_tried | {"snapped"}
 
 
 def test_a_sync_that_another_run_is_at_leaves_its_build(project, elsewhere):
@@ -193,25 +165,22 @@ def test_a_mapping_that_is_wrong(project, elsewhere, sandbox):
     assert writes(sandbox.requests) == []
     run_cli("sync", "--published", "--exclude", "sound").expect(0)
     assert left(project) == {"sound"}
+    # Somebody may have changed a row.
+    for column in ("mapping", "column_mappings", "tests"):
+        project.publish_again("sound", **{column: "{'object': 'visitor'}"})
+        ended = run_cli("sync", "--published").expect(2)
+        ended.says("pendo_builds: model.published.sound in dbt invocation again-")
+        ended.says("holds what is no JSON: {'object': 'visitor'}")
 
 
-@pytest.mark.parametrize("column", ["mapping", "column_mappings", "tests"])
-def test_a_row_that_somebody_has_changed(project, elsewhere, column):
-    project.publish_again("sound", **{column: "{'object': 'visitor'}"})
-    ended = run_cli("sync", "--published").expect(2)
-    assert "pendo_builds: model.published.sound in dbt invocation again-" in ended.output
-    assert "holds what is no JSON: {'object': 'visitor'}" in ended.output
-
-
-def test_nothing_was_ever_published(project, elsewhere):
+def test_what_makes_no_sense(project, elsewhere, monkeypatch):
+    for flag in ("--dbt-cloud-run-id=1", "--dbt-cloud-job-id=1"):
+        assert "--published" in run_cli("sync", "--published", flag).expect(2).output
     project.sql("drop table main_pendo.pendo_builds")
     ended = run_cli("sync", "--published").expect(2)
-    expect_in(ended.output, "There is no table main_pendo.pendo_builds: dbt has published nothing there.", "on-run-end")
-
-
-def test_without_a_project_the_profile_has_to_be_named(project, elsewhere, monkeypatch):
+    ended.says("There is no table main_pendo.pendo_builds: dbt has published nothing there.", "on-run-end")
     monkeypatch.delenv("DBT_PROFILE")
     ended = run_cli("sync", "--published", "--project-dir", ".").expect(2)
-    expect_in(ended.output, "There is no dbt_project.yml", "Or name the profile, with --profile.")
+    ended.says("There is no dbt_project.yml", "Or name the profile, with --profile.")
     # Without the flag it takes a manifest, and so a project.
     assert "There is no dbt_project.yml" in run_cli("sync", "--profile", "small", "--project-dir", ".").expect(2).output

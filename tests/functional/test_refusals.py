@@ -5,32 +5,33 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, expect_in, writes
 
 from dbt_pendo.sandbox import Fault
 
+COMMANDS = ("check", "plan", "sync")
 ONE_KEY = {"people": "error", "more": "error", "clicks": "success"}
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_a_wrong_integration_key(people, sandbox, monkeypatch, command):
-    monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key-at-all")
-    parts = ("refused the integration key", "HTTP 403", "PENDO_INTEGRATION_KEY", "PENDO_REGION", "write access")
-    ended = people.run(command).expect(2).says(*parts)
-    assert "not-the-key" not in ended.output
-    assert writes(sandbox.requests) == []
-    # A 403 is final: nobody asks again.
-    assert len(sandbox.requests) == 1
-
-
-@pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_a_read_only_key(people, sandbox, monkeypatch, command):
-    monkeypatch.setenv("PENDO_INTEGRATION_KEY", sandbox.read_only_key)
-    parts = ("may only read", "write access", "Settings > Integrations", "PENDO_INTEGRATION_KEY")
-    assert sandbox.read_only_key not in people.run(command).expect(2).says(*parts).output
-    assert writes(sandbox.requests) == []
+@pytest.mark.parametrize(
+    ("key", "parts"),
+    [
+        ("not-the-key-at-all", ("refused the integration key", "HTTP 403", "PENDO_REGION")),
+        ("read-only", ("may only read", "Settings > Integrations")),
+    ],
+)
+def test_an_integration_key_that_will_not_do(people, sandbox, monkeypatch, key, parts):
+    key = sandbox.read_only_key if key == "read-only" else key
+    monkeypatch.setenv("PENDO_INTEGRATION_KEY", key)
+    for command in COMMANDS:
+        ended = people.run(command).expect(2).says(*parts, "PENDO_INTEGRATION_KEY", "write access")
+        assert key not in ended.output
+        # A 403 is final: nobody asks again.
+        assert [request.method for request in sandbox.requests] == ["GET"]
+        sandbox.forget_requests()
 
 
 @pytest.mark.parametrize("cause", ["key", "host"])
@@ -44,52 +45,29 @@ def test_a_refusal_is_asked_for_once_however_many_syncs(people, sandbox, monkeyp
     assert (refused, len(sandbox.events)) == (["/api/v1/token/verify"] * (cause == "key"), 12)
 
 
-@pytest.mark.parametrize("value", [None, "", "  "])
-@pytest.mark.parametrize("command", ["check", "sync"])
-def test_no_integration_key(people, sandbox, monkeypatch, value, command):
-    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
-    if value is not None:
-        monkeypatch.setenv("PENDO_INTEGRATION_KEY", value)
-    parts = ("No Pendo integration key is set", "PENDO_INTEGRATION_KEY", "Settings > Integrations")
-    people.run(command).expect(2).says(*parts)
-    assert sandbox.requests == []
-
-
-def test_a_key_that_can_be_no_header(people, monkeypatch, sandbox):
-    for key in ("kéy-with-accents", "key\nwith a line", "ключ"):
-        monkeypatch.setenv("PENDO_INTEGRATION_KEY", key)
-        ended = people.run("sync").says("PENDO_INTEGRATION_KEY")
-        assert ended.status in (1, 2), ended.output
-        assert "Traceback" not in ended.output
-        assert key not in ended.output
-    assert writes(sandbox.requests) == []
-
-
 def test_each_api_needs_its_own_key_only(people, sandbox, monkeypatch):
     people.model("clicks", CLICKS, CLICK_ROWS)
     key = sandbox.integration_key
-    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
+    monkeypatch.setenv("PENDO_INTEGRATION_KEY", "  ")
     people.sync("--select", "clicks")
     assert len(sandbox.events) == 12
+    sandbox.forget_requests()
+    parts = ("No Pendo integration key is set", "PENDO_INTEGRATION_KEY", "Settings > Integrations")
+    for command in ("check", "sync"):
+        people.run(command, "--select", "people").expect(2).says(*parts)
     monkeypatch.delenv("PENDO_TRACK_SECRET")
+    for command in ("check", "sync"):
+        ended = people.run(command, "--select", "clicks").expect(2)
+        ended.says("No Track Event shared secret is set", "PENDO_TRACK_SECRET", "App Details")
+    assert sandbox.requests == []
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", key)
     people.sync("--select", "people")
-
-
-@pytest.mark.parametrize(("app", "variable"), [(None, "PENDO_TRACK_SECRET"), ("mobile", "PENDO_TRACK_SECRET_MOBILE")])
-@pytest.mark.parametrize("command", ["check", "sync"])
-def test_no_track_secret(people, sandbox, monkeypatch, app, variable, command):
-    monkeypatch.delenv("PENDO_TRACK_SECRET")
-    people.model("clicks", {**CLICKS, **({"app": app} if app else {})}, CLICK_ROWS)
-    ended = people.run(command, "--select", "clicks").expect(2)
-    ended.says("No Track Event shared secret is set", variable, "App Details")
-    assert sandbox.requests == []
 
 
 def test_a_wrong_track_secret_stops_the_sync_at_once(people, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_TRACK_SECRET", "the-integration-key-by-mistake")
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
-    people.model("clicks", CLICKS, CLICK_ROWS.replace("12", "500"))
+    people.model("clicks", CLICKS, CLICK_ROWS.replace("12", "50"))
     ended = people.sync(status=1)
     clicks = ended.result("clicks")
     assert (ended.statuses, clicks["delivered"]) == ({"clicks": "error", "people": "success"}, 0)
@@ -101,7 +79,7 @@ def test_a_wrong_track_secret_stops_the_sync_at_once(people, sandbox, monkeypatc
     # Nothing is lost.
     monkeypatch.setenv("PENDO_TRACK_SECRET", sandbox.track_secrets[""])
     people.sync()
-    assert len(sandbox.events) == 500
+    assert len(sandbox.events) == 50
 
 
 @pytest.fixture
@@ -112,12 +90,14 @@ def closed_port() -> Iterator[int]:
         yield taken.getsockname()[1]
 
 
-@pytest.mark.parametrize("command", ["check", "plan", "sync"])
-def test_an_unreachable_host(people, monkeypatch, closed_port, command):
+def test_an_unreachable_host(people, monkeypatch, closed_port):
     monkeypatch.setenv("PENDO_API_URL", f"http://127.0.0.1:{closed_port}")
     parts = (f"127.0.0.1:{closed_port}", "did not take", "2 attempts", "refused", "PENDO_API_URL", "network")
-    people.run(command).expect(1).says(*parts)
+    for command in COMMANDS:
+        people.run(command).expect(1).says(*parts)
     assert people.tables() <= {"pendo_runs"}
+    monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
+    people.run("sync").expect(1).says("https://pendo.invalid", "PENDO_API_URL")
 
 
 def test_an_unreachable_data_host(people, monkeypatch, closed_port):
@@ -129,36 +109,19 @@ def test_an_unreachable_data_host(people, monkeypatch, closed_port):
     assert people.ledger("clicks") == []
 
 
-def test_a_host_without_a_name(people, monkeypatch):
-    monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
-    people.run("sync").expect(1).says("https://pendo.invalid", "PENDO_API_URL")
-
-
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        (Fault("status", status=500, body="oops", times=None), "HTTP 500: oops"),
-        (Fault("status", status=503, times=None), "HTTP 503"),
-        (Fault("status", status=429, headers={"Retry-After": "0"}, times=None), "HTTP 429"),
-        (Fault("status", status=302, headers={"Location": "https://elsewhere.example/"}, times=None), "redirect"),
-        (Fault("status", status=404, body="not found", times=None), "404"),
-        (Fault("garbage", times=None), ""),
-        (Fault("reset", times=None), "did not take"),
-        (Fault("close", times=None), "did not take"),
-        (Fault("truncate", when="after", times=None), "did not take"),
-    ],
-    ids=str,
-)
-def test_a_host_that_is_not_pendo(people, sandbox, fault, told):
-    sandbox.fail(fault)
-    for command in ("check", "sync"):
-        people.run(command).expect(1).says(told, "PENDO_API_URL")
+def test_a_host_that_is_not_pendo(people, sandbox, monkeypatch):
+    monkeypatch.setenv("PENDO_RETRIES", "0")
+    for fault, told in (
+        (Fault(status=500, body="oops"), "HTTP 500: oops"),
+        (Fault(status=429, headers={"Retry-After": "0"}), "HTTP 429"),
+        (Fault(status=302, headers={"Location": "https://elsewhere.example/"}), "redirect"),
+        (Fault(status=404, body="not found"), "404"),
+        (Fault("garbage"), ""),
+        (Fault("close"), "did not take"),
+        (Fault("truncate", when="after"), "did not take"),
+    ):
+        sandbox.fail(replace(fault, times=None))
+        for command in ("check", "sync"):
+            people.run(command).expect(1).says(told, "PENDO_API_URL")
+        sandbox.clear_faults()
     assert writes(sandbox.requests) == []
-
-
-def test_a_proxy_that_cannot_be_used(people, monkeypatch):
-    monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
-    monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2%E2%82%AC@127.0.0.1:1")
-    for command in ("check", "plan", "sync"):
-        ended = people.run(command).expect(2).says("by way of the proxy in HTTPS_PROXY")
-        assert "hunter2" not in ended.output

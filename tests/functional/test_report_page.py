@@ -323,8 +323,7 @@ def test_even_a_slip_would_do_nothing(report, driver):
     expect_in(told, "script-src", "img-src", "default-src")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
 def test_it_fits_and_can_be_read(report, page, width, scheme):
     page.open(report, width, scheme)
     page.ask("[...document.querySelectorAll('details')].forEach((each) => { each.open = true; })")

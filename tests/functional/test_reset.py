@@ -15,22 +15,16 @@ def plans(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def test_everything_is_sent_again(project, plans):
-    project.model("people", PEOPLE, PEOPLE_ROWS)
-    project.sync()
-    project.run("reset", "--json").expect(0)
-    assert "people__ledger" not in project.tables()
-    assert project.plan().planned == planned(added=2)
-    assert project.sync().result()["delivered"] == 2
-
-
-def test_of_a_selection_only(project, plans):
+def test_all_of_a_selection_is_sent_again(project, plans):
     for name in ("people", "others"):
         project.model(name, PEOPLE, PEOPLE_ROWS)
     project.sync()
-    project.run("reset", "--select", "others").expect(0)
-    assert project.plan().result("people")["planned"] == planned(unchanged=2)
-    assert project.plan().result("others")["planned"] == planned(added=2)
+    assert "[forgotten]" in project.run("reset", "--select", "others").expect(0).output
+    assert "others__ledger" not in project.tables()
+    counts = {result["sync"]: result["planned"] for result in project.sync().json["results"]}
+    assert counts == {"people": planned(unchanged=2), "others": planned(added=2)}
+    assert "[2 rows adopted]" in project.run("reset", "--adopt").expect(0).output
+    assert "exclude each other" in project.run("reset", "--adopt", "--from-pendo").expect(2).output
 
 
 def test_adopt_takes_all_for_delivered(project, plans):
@@ -93,14 +87,3 @@ def test_a_reset_that_comes_to_no_end_forgets_nothing(project, plans, way):
     assert project.statuses("people") == {"a": "delivered", "b": "delivered"}
     assert project.plan().planned == planned(unchanged=2)
     assert project.tables() == {"pendo_runs", "people__ledger", "people__changes"}
-
-
-def test_both_ways_at_once(project, plans):
-    project.model("people", PEOPLE, PEOPLE_ROWS)
-    assert "exclude each other" in project.run("reset", "--adopt", "--from-pendo").expect(2).output
-
-
-def test_in_the_terminal(project, plans):
-    project.model("people", PEOPLE, PEOPLE_ROWS)
-    assert "[forgotten]" in project.run("reset").expect(0).output
-    assert "[2 rows adopted]" in project.run("reset", "--adopt").expect(0).output

