@@ -26,8 +26,7 @@ import pytest
 from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from contract import wait_until
-from engine import Engine, Store, people, plan
+from engine import Engine, Store, people, plan, wait_until
 from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
