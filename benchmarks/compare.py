@@ -42,7 +42,8 @@ LONG = 20
 OFFLINE_MODELS = 2_000
 OPEN_ADAPTER = """
 import pathlib, sys
-from dbt_pendo.warehouse.session import Connection, open_session
+from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.session import open_session
 with open_session(Connection(pathlib.Path(sys.argv[1]))):
     pass
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbt_pendo.visible import visible
+from dbt_pendo.wording import visible
 
 
 class DbtPendoError(Exception):

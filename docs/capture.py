@@ -23,8 +23,7 @@ from types import TracebackType
 
 import requests
 
-from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Fault, Sandbox, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "output.md"

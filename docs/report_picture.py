@@ -20,8 +20,7 @@ from pathlib import Path
 
 import duckdb
 
-from dbt_pendo.sandbox import Fault, Sandbox
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Fault, Sandbox, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 DAYS = 14

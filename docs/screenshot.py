@@ -20,8 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Sandbox, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 COLUMNS = 132

@@ -1,4 +1,4 @@
-{# What the package's own models are made of. They are the user's to build; dbt-pendo itself never reads them. #}
+{# Helpers of the package's models. The user builds these models; dbt-pendo never reads them. #}
 
 {# Whether the user wants the models: `models: true` under `vars: dbt_pendo:`. #}
 {% macro pendo_wants_models() %}
@@ -6,13 +6,13 @@
 {% endmacro %}
 
 
-{# Whether a table is in the warehouse; one that no sync has made yet is not. #}
+{# Whether a table is in the warehouse; it is not before the first sync. #}
 {% macro pendo_is_there(relation) %}
     {{ return(load_relation(relation) is not none) }}
 {% endmacro %}
 
 
-{# A run log without a row. #}
+{# An empty run log. #}
 {% macro pendo_no_runs() %}
     select
         {%- for column in dbt_pendo.pendo_run_columns() %}
@@ -25,7 +25,7 @@
 
 
 {#
-  The ledgers of the project's syncs that are in the warehouse: [{sync, relation}]; the relation may be a subquery.
+  The ledgers of the project's syncs in the warehouse: [{sync, relation}]; the relation may be a subquery.
 
   Arguments:
     one   any relation in their schema
@@ -45,7 +45,7 @@
 {% endmacro %}
 
 
-{# What to select a ledger's entries from: one of an earlier version lacks columns until its next sync. #}
+{# What to select a ledger's entries from: a ledger of an earlier version lacks columns until its next sync. #}
 {% macro pendo_entries_of(ledger) %}
     {%- set found = adapter.get_columns_in_relation(ledger) | map(attribute='name') | map('lower') | list -%}
     {%- set lacking = [] -%}
@@ -75,7 +75,7 @@
 {% endmacro %}
 
 
-{# The name of a sync's ledger, as warehouse/names.py has it: one too long is cut and told apart by its hash. #}
+{# The name of a sync's ledger, as in warehouse/session.py: a long name is cut and ends in its hash. #}
 {% macro pendo_ledger_name(sync) %}
     {{ return(dbt_pendo.pendo_cut(sync | replace('.', '__'), 50) ~ '__ledger') }}
 {% endmacro %}

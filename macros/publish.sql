@@ -1,9 +1,9 @@
 {#
-  Publishes what dbt has just built, for `dbt-pendo sync --published` to take: writes the models with `meta.pendo` to
-  the table pendo_builds. For `on-run-end: "{{ dbt_pendo.publish(results) }}"`, where it speaks of the models of that
-  run; as `dbt run-operation dbt_pendo.publish` it publishes all of the project as they are.
+  Publishes what dbt has just built, for `dbt-pendo sync --published`: writes the models with `meta.pendo` to the table
+  pendo_builds. `on-run-end: "{{ dbt_pendo.publish(results) }}"` publishes the models of that run;
+  `dbt run-operation dbt_pendo.publish` publishes the current tables of all models of the project.
 
-  It renders to nothing, and dbt's run goes on whatever happens here: what cannot be published is said in a line.
+  It renders to nothing and never stops dbt's run: if publishing fails, it logs a line.
 #}
 {% macro publish(results=none) %}
     {%- if execute -%}

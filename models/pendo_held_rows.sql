@@ -20,7 +20,7 @@ held as (
     select
         entries.sync,
         entries.status,
-        {#- Pendo may name the row: with its id in it each reason would be a reason of its own. #}
+        {#- A reason may contain the row's id, and each row would have a different reason. #}
         coalesce(
             case
                 when entries.record_key = '' then entries.detail
@@ -36,7 +36,7 @@ held as (
     where entries.age = 1
         and (
             entries.status in ('missing', 'rejected')
-            {#- A row that is again as it was delivered leaves no entry; whether any is invalid, the last run tells. #}
+            {#- A row that is again as it was delivered gets no new entry; the last run tells whether any row is invalid. #}
             or (entries.status = 'invalid' and coalesce(last_runs.invalid, 1) > 0)
         )
 )

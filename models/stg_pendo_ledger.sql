@@ -1,6 +1,6 @@
 {{ config(materialized='ephemeral', enabled=dbt_pendo.pendo_wants_models()) }}
 
-{#- Named for dbt's lineage, and for its schema: there is one such table a sync. #}
+{#- Named for dbt's lineage, and for its schema: each sync has such a table. #}
 {%- set ledgers = dbt_pendo.pendo_ledgers(source('dbt_pendo', 'ledger')) %}
 
 {%- for ledger in ledgers or [{'sync': none, 'relation': none}] %}

@@ -10,8 +10,7 @@ from dbt_pendo import __version__
 from dbt_pendo.alerts.changes import Alert, Change
 from dbt_pendo.channels import Event, Format
 from dbt_pendo.delivery.results import outcome_counts
-from dbt_pendo.visible import visible
-from dbt_pendo.wording import counts, number, shortened
+from dbt_pendo.wording import counts, number, shortened, visible
 
 SYNCS_SHOWN = 20
 LONGEST_REASON = 300

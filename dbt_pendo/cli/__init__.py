@@ -14,7 +14,7 @@ from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import environment_secrets
-from dbt_pendo.visible import visible
+from dbt_pendo.wording import visible
 
 # Each command with its short help, so that --help imports none of them.
 COMMANDS = {

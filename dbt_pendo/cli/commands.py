@@ -49,7 +49,7 @@ def init(cli: CommandLine, model: str, object_: Object | None, output: Path | No
     """
     from dbt_pendo.commands.init import as_yaml, start_mapping
     from dbt_pendo.output.documents import starter_entry
-    from dbt_pendo.output.streams import lost_output
+    from dbt_pendo.output.terminal import lost_output
     from dbt_pendo.project.manifest import find_model
 
     described = find_model(cli.invocation.target_path, model)
@@ -160,9 +160,8 @@ def sync(
 
 def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool, built: bool = False) -> int:
     from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
-    from dbt_pendo.output.github import write_step_summary
-    from dbt_pendo.output.streams import lost_output
-    from dbt_pendo.output.sync import SyncView, show_results
+    from dbt_pendo.output.sync import SyncView, show_results, write_step_summary
+    from dbt_pendo.output.terminal import lost_output
 
     target_path = cli.invocation.target_path
     with cli.open_context() as (selected, context):
@@ -413,7 +412,7 @@ def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
 def schema(as_json: bool) -> int:
     """Print the JSON Schema of `meta.pendo`, for editors."""
     from dbt_pendo.mapping.keys import json_schema
-    from dbt_pendo.output.streams import lost_output
+    from dbt_pendo.output.terminal import lost_output
 
     click.echo(json.dumps(json_schema(), indent=2))
     return int(lost_output(is_silent_about_readers=True))

@@ -191,7 +191,7 @@ class CommandLine:
         """
         from dbt_pendo.commands.context import Invocation
         from dbt_pendo.commands.select import Gates, Selection
-        from dbt_pendo.warehouse.session import Connection
+        from dbt_pendo.warehouse.adapter import Connection
 
         flags = self._flags
         project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()

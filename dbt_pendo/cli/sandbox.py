@@ -17,9 +17,8 @@ import yaml
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.sandbox import Request, Sandbox, Switches, serve
-from dbt_pendo.sandbox.subscription import load_subscription
-from dbt_pendo.visible import visible
+from dbt_pendo.sandbox import Request, Sandbox, Switches, load_subscription, serve
+from dbt_pendo.wording import visible
 
 # A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")

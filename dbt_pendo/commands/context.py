@@ -30,9 +30,10 @@ from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import PlanOptions
-from dbt_pendo.warehouse.session import Connection, Session, open_session
+from dbt_pendo.warehouse.session import Session, open_session
 
 Found = TypeVar("Found")
 

@@ -29,10 +29,10 @@ from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Schema, read_schema
 from dbt_pendo.project.manifest import ModelDescription
 from dbt_pendo.settings import INTEGRATION_KEY, Settings
-from dbt_pendo.visible import visible
-from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.plan import ModelTable
-from dbt_pendo.warehouse.session import Connection, open_session
+from dbt_pendo.warehouse.session import TableColumn, open_session
+from dbt_pendo.wording import visible
 
 # Why a column is not mapped, in the order in which the reasons are written.
 LACKING = "Pendo has no such fields yet:"

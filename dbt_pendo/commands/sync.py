@@ -11,16 +11,15 @@ from pathlib import Path
 from dbt_pendo.alerts import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.context import SyncContext
-from dbt_pendo.delivery.prepare import Prepared
+from dbt_pendo.delivery.prepare import Prepared, SyncContext
 from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_before_start
 from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
-from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
+from dbt_pendo.wording import visible
 
 
 def run_syncs(context: Context, options: Options, fail_fast: bool, target_path: Path, observer: Observer) -> RunResults:

@@ -14,8 +14,7 @@ from typing import Literal, TypeAlias, cast
 import orjson
 
 from dbt_pendo.commands.context import Context
-from dbt_pendo.delivery.context import SyncContext
-from dbt_pendo.delivery.prepare import Prepared
+from dbt_pendo.delivery.prepare import Prepared, SyncContext
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options, SyncRun
 from dbt_pendo.errors import DbtPendoError
@@ -27,9 +26,8 @@ from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.private import private_folder
 from dbt_pendo.records.comparable import FORMS, comparable_text, readable_text
 from dbt_pendo.records.render import Record, render
-from dbt_pendo.warehouse.pages import cut_pages
+from dbt_pendo.warehouse.pages import Row, cut_pages
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
-from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import WarehouseError
 

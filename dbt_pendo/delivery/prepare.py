@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from dbt_pendo.delivery.fields import GROUPS, MatchedField, after_creation, allow_creation, match, unusable
+from dbt_pendo.delivery.journal import journal_path
+from dbt_pendo.delivery.results import Counts, Observer
+from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Model, Object, SyncSpec
@@ -16,10 +20,11 @@ from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.project.run_results import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import INTEGRATION_KEY
-from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.settings import INTEGRATION_KEY, Settings
+from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.plan import ModelTable
-from dbt_pendo.warehouse.session import Session, UnreadableError
+from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 from dbt_pendo.wording import did_you_mean
 
 
@@ -304,3 +309,38 @@ def _find_column(name: str, columns: Sequence[TableColumn]) -> TableColumn | Non
 def _missing_column(name: str, columns: Sequence[TableColumn]) -> str:
     names = [column.name for column in columns]
     return f"has no column `{name}`. {did_you_mean(name, names, 'Its columns')}"
+
+
+@dataclass(frozen=True)
+class SyncContext:
+    """One sync in one run."""
+
+    run_id: str
+    prepared: Prepared
+    tables: SyncTables
+    client: PendoClient
+    # dbt's target folder, for the journal.
+    target_path: Path
+    stop: Stop
+    observer: Observer
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def spec(self) -> SyncSpec:
+        """The mapping."""
+        return self.prepared.spec
+
+    @property
+    def settings(self) -> Settings:
+        """How to reach Pendo, and how hard to try."""
+        return self.client.settings
+
+    @property
+    def lock(self) -> SyncLock:
+        """The lock of the sync, which this run holds."""
+        return self.tables.lock
+
+    @property
+    def journal_path(self) -> Path:
+        """Where the journal lies."""
+        return journal_path(self.target_path, self.spec.name, self.tables.address)

@@ -19,10 +19,10 @@ from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
 from dbt_pendo.pendo.client import KeyRefusedError, Traffic
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets
-from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
+from dbt_pendo.wording import visible
 
 RESULTS_FILE = "pendo_results.json"
 SyncStatus = Literal["success", "partial", "error", "skipped", "blocked", "interrupted"]

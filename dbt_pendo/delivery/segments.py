@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from dbt_pendo.delivery.context import SyncContext
+from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.send import HOPELESS
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import DbtPendoError

@@ -6,21 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dbt_pendo.delivery.context import SyncContext
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
-from dbt_pendo.delivery.pages import Pages
-from dbt_pendo.delivery.reader import Decide, PageReader
+from dbt_pendo.delivery.pages import Decide, PageReader, Pages
+from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus, error_notes, status_of
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.writers import follow_deletions, make_writers
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, UNSENT
-from dbt_pendo.visible import visible
 from dbt_pendo.warehouse.pages import Bucket, Planned, limit_buckets
 from dbt_pendo.warehouse.plan import PlanOptions
-from dbt_pendo.wording import number
+from dbt_pendo.wording import number, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class SyncRun:
             for reason, rows, key in self._tables.invalid_reasons():
                 counts.add_reason("invalid", reason, key, rows)
         texts = [*ended, *([another_destination(earlier, spec)] if earlier else [])]
-        if counts.planned.to_send:
+        if counts.planned.to_send and spec.event is not None:
             # Counted before anything is sent: afterwards Pendo's answers do not tell.
             texts += [*property_name_warnings(spec), *count_warnings(count_events(context.prepared, self._tables))]
         self._deliver(buckets, everything, is_whole=not waiting)

@@ -11,8 +11,9 @@ from pathlib import Path
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_calls, run_folders
 from dbt_pendo.settings import Settings
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.runs import FailedRow, History, LoggedSync, Reason
-from dbt_pendo.warehouse.session import Connection, Session, open_session
+from dbt_pendo.warehouse.session import Session, open_session
 from dbt_pendo.wording import without_particulars
 
 LATEST = "last"

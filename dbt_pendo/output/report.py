@@ -24,8 +24,7 @@ from dbt_pendo.output.documents import report_entry
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.private import replace_private
 from dbt_pendo.secret import Secrets, without
-from dbt_pendo.visible import json_escape, visible, visible_json
-from dbt_pendo.wording import number
+from dbt_pendo.wording import json_escape, number, visible, visible_json
 
 REPORT_FILE = "pendo_report.html"
 # One after the other they are the page's script.

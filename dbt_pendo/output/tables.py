@@ -11,9 +11,9 @@ from typing import Any
 import agate
 from dbt_common.clients.agate_helper import Integer
 
-from dbt_pendo.output.streams import json_for
+from dbt_pendo.output.terminal import json_for
 from dbt_pendo.secret import Secrets, without
-from dbt_pendo.visible import visible, visible_json
+from dbt_pendo.wording import visible, visible_json
 
 
 def write_table(rows: Iterable[Mapping[str, Any]], table_format: str, secrets: Secrets) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from .exchange import RefusedError
 from .metadata import Records
-from .refusal import RefusedError
 
 _SOURCES = {"visitors": ("visitor", "visitorId"), "accounts": ("account", "accountId")}
 _ANONYMOUS = ("_PENDO_T_", "VISITOR-UNIQUE-ID")  # section 8

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
-from .exchange import Call, Reply, json_reply, text_reply
-from .limits import RateLimit
-from .refusal import RefusedError
+from .exchange import Call, RefusedError, Reply, json_reply, text_reply
 from .state import KINDS, Pendo
 from .switches import Switches
+from .traffic import RateLimit
 
 KEY_HEADER = "x-pendo-integration-key"
 BASE64_HEADER = "x-pendo-base64-encoded-params"

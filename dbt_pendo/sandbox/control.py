@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from dbt_pendo.errors import ConfigError
 
-from .exchange import Call, Reply, json_reply, text_reply
+from .exchange import Call, RefusedError, Reply, json_reply, text_reply
 from .faults import Fault
-from .refusal import RefusedError
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from .exchange import RefusedError
 from .metadata import Records
-from .refusal import RefusedError
 from .switches import Switches
 
 _MAX_IDS = 500  # SUP-13857784403611

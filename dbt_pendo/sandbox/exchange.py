@@ -1,4 +1,4 @@
-"""A call and its reply, as they pass between HTTP and Pendo's rules."""
+"""A call, its reply, and how Pendo's rules refuse one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,23 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from .refusal import RefusedError
+
+class RefusedError(Exception):
+    """Pendo answers this call with an error status.
+
+    Args:
+        status: The HTTP status, 400 or above.
+        message: The plain text body; empty for an empty body (pendo-api.md section 7: bodies may be empty
+            or plain text, never surely JSON).
+        headers: Further headers of the answer.
+    """
+
+    def __init__(self, status: int, message: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{status} {message}".rstrip())
+        self.status = status
+        self.message = message
+        self.headers = headers or {}
+
 
 Ending = Literal["keep", "truncate", "close", "reset"]
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from .refusal import RefusedError
-from .schema import WRITABLE, Schema
+from .exchange import RefusedError
+from .schema import WRITABLE, Convert, Schema, converter, type_of
 from .switches import Switches
-from .values import Convert, converter, type_of
 
 Metadata = dict[str, dict[str, Any]]
 """One record's values: ``{group: {key: value}}``."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .exchange import RefusedError
 from .metadata import Records
-from .refusal import RefusedError
 from .switches import Switches
 
 _MAX_OPERATIONS = 10  # SLT

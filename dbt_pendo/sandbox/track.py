@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from .refusal import RefusedError
+from .exchange import RefusedError
 from .switches import Switches
 
 LATE_SECONDS = 7 * 24 * 3600

@@ -16,12 +16,10 @@ from dbt_pendo.mapping.event_limits import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.names import table_name
-from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
-from dbt_pendo.warehouse.reading import Row
 from dbt_pendo.warehouse.segments import SegmentNotes
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
 # An exception costs about 150 bytes of SQL, and its detail, each byte of which may have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.warehouse.names import table_name
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
 # Seconds between signs of life, and the silence after which a lock counts as left by a dead run.
 RENEW_EVERY = 30.0

@@ -15,10 +15,8 @@ from dbt_pendo.mapping.event_limits import (
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.names import TableColumn, aliases_of, table_name
-from dbt_pendo.warehouse.pages import Bucket, Span, buckets_from_counts
-from dbt_pendo.warehouse.reading import Row, Wanted, read_span
-from dbt_pendo.warehouse.session import Session
+from dbt_pendo.warehouse.pages import Bucket, Row, Span, Wanted, buckets_from_counts, read_span
+from dbt_pendo.warehouse.session import Session, TableColumn, aliases_of, table_name
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from dbt_pendo.warehouse.reading import Row
+from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 SEGMENTS_TABLE = "pendo_segments"

@@ -1,25 +1,33 @@
 """The warehouse, through dbt's own adapter: the one place that opens a connection and runs SQL.
 
-The adapter is opened on dbt-pendo's own small dbt package with the user's profile and target, so the user's
-project is never parsed again (design.md 3.3). Macros make the SQL, this module runs it.
+Macros make the SQL, this module runs it.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import multiprocessing.dummy
+import hashlib
+import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.adapter import Connection, load_adapter, readable_errors
 from dbt_pendo.warehouse.psycopg2_values import read_every_type
+
+# PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
+LONGEST_NAME = 50
+# Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
+OWN_COLUMNS = frozenset(
+    [
+        *("bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"),
+        *("present", "copies", "delivered_hash", "settled_number", "failed_number", "failed_at", "failed_status"),
+        "next_change",
+    ]
+)
 
 
 class WarehouseError(DbtPendoError):
@@ -32,20 +40,6 @@ class ConnectionLostError(WarehouseError):
 
 class UnreadableError(WarehouseError):
     """A table is there, and may not be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """Where dbt finds the warehouse, in dbt's own words."""
-
-    # Its `dbt_project.yml` names the profile. There need be none if `profile` does.
-    project_dir: Path
-    # The folder of `profiles.yml`; None leaves the search to dbt's rule.
-    profiles_dir: Path | None = None
-    profile: str | None = None
-    target: str | None = None
-    # For profiles that use them.
-    vars: Mapping[str, Any] | None = None
 
 
 class Session:
@@ -65,7 +59,7 @@ class Session:
 
     def sql(self, macro: str, **arguments: Any) -> str:
         """Returns the SQL that a macro of the dbt_pendo package renders."""
-        with _readable_errors():
+        with _refusals():
             return str(self._adapter.execute_macro(macro, project="dbt_pendo", kwargs=arguments)).strip()
 
     def run(self, sql: str) -> None:
@@ -121,7 +115,7 @@ class Session:
     @contextlib.contextmanager
     def beside(self) -> Iterator[None]:
         """Gives another thread a connection of its own, for statements while one of ours is under way."""
-        with _readable_errors(), self._adapter.connection_named("dbt_pendo_beside"):
+        with _refusals(), self._adapter.connection_named("dbt_pendo_beside"):
             self._connect()
             yield
 
@@ -276,11 +270,13 @@ class Session:
     def _connected(self) -> Iterator[None]:
         """Runs statements on a connection that is opened again if it was lost, and turns their errors into ours."""
         if self._state.is_lost and not self._state.in_transaction:
-            with _readable_errors(what="The connection to the warehouse was lost, and it cannot be reached again"):
+            with readable_errors(
+                WarehouseError, "The connection to the warehouse was lost, and it cannot be reached again"
+            ):
                 self._reconnect()
             self._state.is_lost = False
         try:
-            with _readable_errors():
+            with _refusals():
                 yield
         except WarehouseError as error:
             if self._answers():
@@ -326,33 +322,6 @@ class _ConnectionState(threading.local):
     in_transaction = False
 
 
-class _MacroContexts(threading.local):
-    """What macros find by name. dbt makes it anew for each macro that is run, which takes longer than most macros."""
-
-    def __init__(self) -> None:
-        self._of_package: dict[str | None, dict[str, Any]] = {}
-
-    def __call__(self, macro: Any, config: Any, manifest: Any, package: str | None) -> dict[str, Any]:
-        from dbt.context.providers import generate_runtime_macro_context
-
-        if package not in self._of_package:
-            self._of_package[package] = generate_runtime_macro_context(macro, config, manifest, package)
-        return dict(self._of_package[package])
-
-
-def _drop_dbt_events() -> None:
-    """Drops dbt's log events, several a statement, before dbt makes messages of them.
-
-    Its console log would stand between our lines, and in --json output.
-    """
-    from dbt_common.events.event_manager import EventManager
-    from dbt_common.events.event_manager_client import ctx_set_event_manager
-
-    events = EventManager()
-    events.fire_event = lambda *_, **__: None
-    ctx_set_event_manager(events)
-
-
 @contextlib.contextmanager
 def open_session(connection: Connection) -> Iterator[Session]:
     """Opens the adapter of the user's profile, and closes it at the end.
@@ -362,64 +331,23 @@ def open_session(connection: Connection) -> Iterator[Session]:
         WarehouseError: If the warehouse cannot be reached.
     """
     with contextlib.ExitStack() as stack:
-        session = stack.enter_context(unconnected_session(connection))
-        adapter = session._adapter
+        adapter, credentials = stack.enter_context(load_adapter(connection))
         # dbt-duckdb keeps the file open, and locked, beyond its connections.
         stack.callback(getattr(adapter.connections, "close_all_connections", lambda: None))
         stack.callback(adapter.cleanup_connections)
         if (pyspark := sys.modules.get("pyspark.logger")) is not None:
             # It would print a refused statement with its stack trace; we say what it was.
             pyspark.PySparkLogger.getLogger("SQLQueryContextLogger").disabled = True
-        with _readable_errors(WarehouseError, f"The warehouse ({adapter.type()}) cannot be reached"):
+        with readable_errors(WarehouseError, f"The warehouse ({adapter.type()}) cannot be reached"):
             # At once, so that the error is this one.
             stack.enter_context(adapter.connection_named("dbt_pendo"))
+            session = Session(adapter, credentials)
             session._connect()
         yield session
 
 
-@contextlib.contextmanager
-def unconnected_session(connection: Connection) -> Iterator[Session]:
-    """Loads the adapter of the user's profile: enough to render SQL, not to run it.
-
-    Raises:
-        ConfigError: If the profile is wrong or its adapter is not installed.
-    """
-    from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
-    from dbt.config.runtime import RuntimeConfig, load_profile, load_project
-    from dbt.flags import set_from_args
-    from dbt.parser.manifest import ManifestLoader
-    from dbt_common.clients.system import get_env
-    from dbt_common.context import set_invocation_context
-
-    package = str(_dbt_package())
-    project_dir = connection.project_dir.resolve()
-    profiles_dir = (connection.profiles_dir or _default_profiles_dir(project_dir)).resolve()
-    cli_vars = dict(connection.vars or {})
-    args = argparse.Namespace(
-        project_dir=package,
-        profiles_dir=str(profiles_dir),
-        profile=connection.profile,
-        target=connection.target,
-        vars=cli_vars,
-        threads=1,
-        which="dbt-pendo",
-    )
-    with contextlib.ExitStack() as stack:
-        with _readable_errors(ConfigError, f"The profile in {profiles_dir} cannot be used"):
-            _drop_dbt_events()
-            set_invocation_context(get_env())
-            set_from_args(args, None)
-            named_by = project_dir if (project_dir / "dbt_project.yml").exists() else package
-            profile = load_profile(str(named_by), cli_vars, connection.profile, connection.target, args.threads)
-            config = RuntimeConfig.from_parts(load_project(package, False, profile, cli_vars), profile, args)
-            stack.enter_context(adapter_management())
-            # Threads are all we use; locks of processes would start a process to look after them.
-            register_adapter(config, multiprocessing.dummy, None)
-            adapter = get_adapter(config)
-            macros = ManifestLoader.load_macros(config, adapter.connections.set_query_header, base_macros_only=False)
-            adapter.set_macro_resolver(macros)
-            adapter.set_macro_context_generator(_MacroContexts())
-        yield Session(adapter, config.credentials)
+def _refusals() -> contextlib.AbstractContextManager[None]:
+    return readable_errors(WarehouseError, "The warehouse refused a statement")
 
 
 def _dtype(column: Any) -> str:
@@ -442,28 +370,40 @@ def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
     return list(map(tuple, cursor.fetchall()))
 
 
-@contextlib.contextmanager
-def _readable_errors(
-    kind: type[DbtPendoError] = WarehouseError, what: str = "The warehouse refused a statement"
-) -> Iterator[None]:
-    """Turns any error of dbt or a driver into one of ours, without its traceback."""
-    try:
-        yield
-    except DbtPendoError:
-        raise
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise kind(f"{what}: {' '.join(lines) or type(error).__name__}") from None
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column as the warehouse knows it: its exact name, and its type in the warehouse's words."""
+
+    name: str
+    dtype: str
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it holds dates or timestamps."""
+        return re.match(r"(date|datetime|timestamp\w*)\b", self.dtype.strip().lower()) is not None
 
 
-def _default_profiles_dir(project_dir: Path) -> Path:
-    """Returns where dbt would look: here, then ``~/.dbt``; the project's own folder comes between."""
-    folders = (folder for folder in (Path.cwd(), project_dir) if (folder / "profiles.yml").exists())
-    return next(folders, Path.home() / ".dbt")
+def table_name(sync: str, suffix: str) -> str:
+    """Returns the name of a sync's table: ``pendo_visitors__ledger``, ``users__custom__ledger``.
+
+    A name too long for the warehouse is cut and told apart by its hash.
+    """
+    name = sync.replace(".", "__")
+    if len(name.encode()) > LONGEST_NAME:
+        digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
+        name = f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
+    return f"{name}__{suffix}"
 
 
-def _dbt_package() -> Path:
-    """Returns the folder of our dbt package: inside the wheel, or the repository itself in a checkout."""
-    module = Path(dbt_pendo.__file__).resolve().parent
-    shipped = module / "dbt_package"
-    return shipped if shipped.is_dir() else module.parent
+def aliases_of(columns: Sequence[TableColumn]) -> tuple[str, ...]:
+    """Returns the columns' names in the change set: their own, unless one of ours has that name."""
+    taken = {column.name.lower() for column in columns} | OWN_COLUMNS
+    aliases = []
+    for column in columns:
+        alias = column.name
+        if alias.lower() in OWN_COLUMNS:
+            while alias.lower() in taken:
+                alias += "_"
+            taken.add(alias.lower())
+        aliases.append(alias)
+    return tuple(aliases)

@@ -1,4 +1,4 @@
-"""Builds with dbt by Cosmos, a task a model, then syncs to Pendo, every morning. See airflow.md."""
+"""Builds with dbt through Cosmos, one task per model, then syncs to Pendo, every morning. See airflow.md."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ from cosmos import DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig
 from cosmos.constants import InvocationMode
 
 PROJECT = Path(os.environ.get("DBT_PROJECT_DIR", "/opt/airflow/dbt/shop"))
-# The virtual environment of dbt and dbt-pendo; best not Airflow's own.
+# The virtual environment of dbt and dbt-pendo; preferably not Airflow's.
 VENV = Path(os.environ.get("DBT_VENV", "/opt/airflow/dbt/venv"))
 PROFILE, TARGET = "shop", "prod"
-# The password of an Airflow connection; Airflow hides it wherever it shows this.
+# The password of an Airflow connection; Airflow masks it in its logs and pages.
 WAREHOUSE = {"DBT_ENV_SECRET_WAREHOUSE_PASSWORD": "{{ conn.warehouse.password }}"}
 
 with DAG(
@@ -31,7 +31,7 @@ with DAG(
             dbt_executable_path=str(VENV / "bin" / "dbt"), invocation_mode=InvocationMode.SUBPROCESS
         ),
     )
-    # Cosmos runs dbt in folders that are gone afterwards: dbt-pendo needs a manifest, which `dbt parse` writes.
+    # Cosmos runs dbt in temporary folders, so `dbt parse` writes the manifest that dbt-pendo needs.
     sync = BashOperator(
         task_id="sync",
         bash_command=f"""

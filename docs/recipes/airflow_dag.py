@@ -7,7 +7,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
 
 PROJECT = os.environ.get("DBT_PROJECT_DIR", "/opt/airflow/dbt/shop")
-# The virtual environment of dbt and dbt-pendo; best not Airflow's own.
+# The virtual environment of dbt and dbt-pendo; preferably not Airflow's.
 VENV = os.environ.get("DBT_VENV", "/opt/airflow/dbt/venv")
 
 with DAG(
@@ -17,7 +17,7 @@ with DAG(
         task_id="build_and_sync",
         bash_command=f'PATH="{VENV}/bin:$PATH" dbt-pendo build',
         cwd=PROJECT,
-        # The passwords of Airflow connections; Airflow hides them wherever it shows this.
+        # The passwords of Airflow connections; Airflow masks them in its logs and pages.
         env={
             "PENDO_INTEGRATION_KEY": "{{ conn.pendo.password }}",
             "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": "{{ conn.warehouse.password }}",

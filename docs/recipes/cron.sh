@@ -1,5 +1,5 @@
 #!/bin/sh
-# `dbt-pendo build` for cron: prints only what went wrong, for whatever is printed cron mails. See cron.md.
+# `dbt-pendo build` for cron: prints only errors, because cron mails all output. See cron.md.
 set -eu
 
 settings=$1
@@ -7,7 +7,7 @@ set -a
 . "$settings"
 set +a
 
-# dbt has no lock of its own: two builds in one folder would overwrite each other's tables and artifacts.
+# dbt has no lock: two builds in one folder would overwrite each other's tables and artifacts.
 exec 9< "$settings"
 flock --nonblock 9 || { echo "The run before this one is still under way; nothing was done." >&2; exit 1; }
 

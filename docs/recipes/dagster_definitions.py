@@ -1,4 +1,4 @@
-"""dbt's models as assets, and after them an asset for what Pendo was told, every morning. See dagster.md."""
+"""dbt's models as assets, and then an asset that syncs them to Pendo, every morning. See dagster.md."""
 
 import json
 import os
@@ -18,25 +18,25 @@ from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 
 project = DbtProject(os.environ.get("DBT_PROJECT_DIR", "/opt/dbt/shop"))
 project.prepare_if_dev()
-# One folder for every run, where dbt-pendo finds what dbt wrote; Dagster would make a new one each time.
+# One folder for every run, in which dbt-pendo finds dbt's artifacts; Dagster would create a new one each time.
 TARGET = project.project_dir / project.target_path / "dagster"
 
 
 @dbt_assets(manifest=project.manifest_path, project=project)
 def models(context: AssetExecutionContext, dbt: DbtCliResource):
-    """What `dbt build` builds and tests."""
+    """Builds and tests dbt's models."""
     yield from dbt.cli(["build"], context=context, target_path=TARGET).stream()
 
 
 @asset(deps=[models])
 def pendo() -> MaterializeResult:
-    """What `dbt-pendo sync` delivers of them."""
+    """Syncs the models to Pendo."""
     command = ["dbt-pendo", "sync", "--target-path", str(TARGET)]
     with subprocess.Popen(command, cwd=project.project_dir) as sync:
         try:
             status = sync.wait()
         except BaseException:
-            sync.terminate()  # Whoever ends Dagster's run, ends the sync in order.
+            sync.terminate()  # Stopping Dagster's run stops the sync gracefully.
             raise
     if status:
         raise Failure(f"`dbt-pendo sync` ended with exit status {status}; its output says why.")

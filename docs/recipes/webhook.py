@@ -1,4 +1,4 @@
-"""dbt Cloud tells of a run that has ended; this starts its sync. See webhook.md."""
+"""Receives dbt Cloud's webhook for finished runs, and syncs them. See webhook.md."""
 
 import contextlib
 import fcntl
@@ -14,18 +14,18 @@ from pathlib import Path
 
 SECRET = os.environ["DBT_CLOUD_WEBHOOK_SECRET"].encode() or sys.exit("DBT_CLOUD_WEBHOOK_SECRET is empty.")
 FOLDER = Path(os.environ.get("WEBHOOK_FOLDER", "webhook")).absolute()
-PAUSE = float(os.environ.get("WEBHOOK_PAUSE", "60"))  # seconds before the second try
+PAUSE = float(os.environ.get("WEBHOOK_PAUSE", "60"))  # seconds before the retry
 LONGEST_BODY, REMEMBERED = 100_000, 30 * 24 * 3600  # bytes; seconds
 
 
 def app(environ, start_response):
-    """The WSGI function: it answers at once, for dbt Cloud waits for ten seconds and then sends again."""
+    """Answers a WSGI request at once, because dbt Cloud waits for ten seconds and then sends again."""
     start_response(receive(environ), [("Content-Type", "text/plain"), ("Content-Length", "0")])
     return []
 
 
 def receive(environ):
-    """Takes an event into the folder, and returns the answer's status."""
+    """Stores an event in the folder, and returns the answer's status."""
     length = environ.get("CONTENT_LENGTH") or ""
     if environ["REQUEST_METHOD"] != "POST" or not re.fullmatch("[0-9]{1,9}", length):
         return "400 Bad Request"
@@ -52,7 +52,7 @@ def receive(environ):
 
 
 def start():
-    """Starts a process that syncs what waits in the folder, and outlives this one."""
+    """Starts a process that syncs the waiting events and outlives this process."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "log").open("ab") as log:
         command = [sys.executable, str(Path(__file__).resolve())]
@@ -60,7 +60,7 @@ def start():
 
 
 def drain():
-    """Syncs the events that wait, which are empty files, one after another; of several processes one at a time."""
+    """Syncs the waiting events (empty files) one after another; only one process at a time does so."""
     with (FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for event in sorted(FOLDER.glob("[0-9]*-*"), key=lambda path: path.stat().st_mtime):
@@ -71,7 +71,7 @@ def drain():
 
 
 def sync(event):
-    """Syncs an event's run. One that fails twice is forgotten, so that it is taken when it is sent again."""
+    """Syncs an event's run. Deletes the event after two failures, so that dbt Cloud can send it again."""
     command = [sys.executable, "-m", "dbt_pendo", "sync", "--dbt-cloud-run-id", event.name.partition("-")[0]]
     for pause in (0, PAUSE):
         time.sleep(pause)
@@ -84,4 +84,4 @@ def sync(event):
 if __name__ == "__main__":
     drain()
 else:
-    start()  # what a restart has left waiting
+    start()  # events left waiting by a restart

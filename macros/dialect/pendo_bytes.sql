@@ -1,4 +1,4 @@
-{# How many bytes a text takes in UTF-8. #}
+{# The number of bytes of a text in UTF-8. #}
 {% macro pendo_bytes(text) -%}
     {{ return(adapter.dispatch('pendo_bytes', 'dbt_pendo')(text)) }}
 {%- endmacro %}

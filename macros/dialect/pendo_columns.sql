@@ -1,6 +1,6 @@
 {#
-  The columns of a relation that the adapter finds none of, though it can be read: name, type, in the information schema's
-  words. Empty where there is no such relation. PostgreSQL's information schema, which dbt asks, has no materialized views.
+  The columns of a readable relation for which the adapter finds none: name, type, in the information schema's words. Empty
+  if there is no such relation. dbt reads PostgreSQL's information schema, which has no materialized views.
 #}
 {% macro pendo_columns(relation) %}
     {{ return(adapter.dispatch('pendo_columns', 'dbt_pendo')(relation)) }}
@@ -14,7 +14,7 @@ select
     case
         when base.typelem <> 0 and base.typlen = -1 then 'ARRAY'
         when base.typnamespace <> cast('pg_catalog' as regnamespace) then 'USER-DEFINED'
-        {#- Of a domain the type that it is made of. The digits of a time's seconds do not matter. #}
+        {#- For a domain, its base type. The fractional digits of a time's seconds do not matter. #}
         else format_type(
             base.oid,
             case
@@ -33,5 +33,5 @@ where columns.attrelid = cast({{ dbt_pendo.pendo_literal(relation.include(databa
 order by columns.attnum
 {% endmacro %}
 
-{# Redshift would inherit PostgreSQL's; its adapter knows late-binding views and external tables as well. #}
+{# Redshift would inherit PostgreSQL's; its adapter also knows late-binding views and external tables. #}
 {% macro redshift__pendo_columns(relation) %}{% endmacro %}

@@ -1,6 +1,6 @@
 {#
-  A column as the driver has to fetch it, so that Python gets the value that is in the table. Most drivers need no help.
-  A value that Python has no word for comes as {'unreadable': why}.
+  The expression to fetch a column with, so that Python gets the exact value. Most drivers need no change.
+  A value that Python cannot represent is fetched as {'unreadable': why}.
 #}
 {% macro pendo_fetched(expression, dtype) -%}
     {%- if dbt_pendo.pendo_is_padded(dtype) -%}
@@ -14,8 +14,8 @@
 {%- endmacro %}
 
 {#
-  psycopg2 reads a time with a zone as the session's clock shows it, and in the last hours of the year 9999 that may be
-  the year 10000. The rest is done by warehouse/psycopg2_values.py.
+  psycopg2 reads a time with a zone in the session's zone, where the last hours of the year 9999 may be in the year
+  10000. warehouse/psycopg2_values.py does the rest.
 #}
 {% macro postgres__pendo_fetched(expression, dtype) -%}
     {%- set is_moment = (dtype | lower).startswith('timestamp') -%}
@@ -27,7 +27,7 @@
     {{ return(expression) }}
 {%- endmacro %}
 
-{# DuckDB's client takes infinity for the last day of the year 9999, and gives text for days beyond Python's calendar. #}
+{# DuckDB's client reads infinity as the last day of the year 9999, and returns text for days beyond Python's calendar. #}
 {% macro duckdb__pendo_fetched(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
     {%- if kind.endswith('[]') and dbt_pendo.duckdb__pendo_is_moment(kind[:-2]) -%}
@@ -41,7 +41,7 @@
     {{ return(kind == 'date' or (kind.startswith('timestamp') and not kind.endswith(']'))) }}
 {%- endmacro %}
 
-{# A date or timestamp of the years 1 to 9999, in UTC; else what is wrong with it. #}
+{# A date or timestamp of the years 1 to 9999, in UTC; otherwise the reason why it cannot be read. #}
 {% macro duckdb__pendo_moment(expression, kind) -%}
     {%- set type = 'date' if kind == 'date' else 'timestamp' -%}
     {%- if dbt_pendo.pendo_has_zone(kind) -%}
@@ -57,15 +57,15 @@
         ~ " as varchar) || ' is outside the years 1 to 9999' else 'infinite' end}" ~ either ~ ' end') }}
 {%- endmacro %}
 
-{# Spark's timestamps come as the clock of the machine that asks shows them, without saying which zone that is. #}
+{# Spark returns timestamps in the client machine's time zone, without naming the zone. #}
 {% macro spark__pendo_fetched(expression, dtype) -%}
     {{ return(dbt_pendo.spark__pendo_utc(expression) if dtype | lower == 'timestamp' else expression) }}
 {%- endmacro %}
 
 
 {#
-  The instant of a timestamp as a clock in UTC shows it. Not by way of the session's zone, as `to_utc_timestamp` and
-  casts go: two instants would become one wherever its clock is put forward or back.
+  The instant of a timestamp in UTC. It avoids the session's zone, which `to_utc_timestamp` and casts use: two instants
+  would become one whenever the zone's clock changes.
 #}
 {% macro spark__pendo_utc(expression) -%}
     {{ return("(timestamp_ntz '1970-01-01 00:00:00' + make_dt_interval(0, 0, 0, cast(unix_micros("
@@ -73,7 +73,7 @@
 {%- endmacro %}
 
 
-{# A column to read, {alias, dtype, as_text}: as the driver has to fetch it, or as text, which every driver can read. #}
+{# A column to read, {alias, dtype, as_text}: its expression to fetch, or its text, which every driver can read. #}
 {% macro pendo_wanted(column) -%}
     {%- set name = dbt_pendo.pendo_name(column.alias) -%}
     {{ return((dbt_pendo.pendo_text(name, column.dtype) | trim) if column.as_text

@@ -1,6 +1,4 @@
-{#
-  A timestamp or date as what `pendo_now` gives can be compared with; without a zone it is UTC, a date its first instant.
-#}
+{# A timestamp or date in a form that compares with `pendo_now`. Without a zone it is UTC; a date is its first instant. #}
 {% macro pendo_instant(expression, dtype) -%}
     {{ return(adapter.dispatch('pendo_instant', 'dbt_pendo')(expression, dtype)) }}
 {%- endmacro %}
@@ -13,7 +11,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Dates go further than timestamps on PostgreSQL and DuckDB. #}
+{# Dates have a larger range than timestamps on PostgreSQL and DuckDB. #}
 {% macro postgres__pendo_instant(expression, dtype) -%}
     {%- if dtype | lower == 'date' -%}
     case
@@ -42,12 +40,12 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# BigQuery takes a datetime for UTC when it makes a timestamp of it. #}
+{# BigQuery reads a datetime as UTC when it casts it to a timestamp. #}
 {% macro bigquery__pendo_instant(expression, dtype) -%}
     cast({{ expression }} as timestamp)
 {%- endmacro %}
 
-{# Spark would take one without a zone for the session's: they are compared as a clock in UTC shows them. #}
+{# Spark would read a timestamp without a zone in the session's zone, so both are compared in UTC. #}
 {% macro spark__pendo_instant(expression, dtype) -%}
     {%- if dtype | lower == 'timestamp' -%}
     {{ dbt_pendo.spark__pendo_utc(expression) }}
@@ -57,7 +55,7 @@
 {%- endmacro %}
 
 
-{# The moment so many seconds before now, as timestamps are compared with it; a negative number is after now. #}
+{# The moment that many seconds before now, for comparisons with timestamps; a negative number is after now. #}
 {% macro pendo_instant_ago(seconds) -%}
     {{ return(dbt_pendo.pendo_instant(dbt_pendo.pendo_seconds_ago(seconds), dbt.type_timestamp())) }}
 {%- endmacro %}

@@ -7,7 +7,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Texts as literals, with commas between them. #}
+{# Texts as literals, separated by commas. #}
 {% macro pendo_literals(texts) -%}
     {%- for text in texts -%}{{ dbt_pendo.pendo_literal(text) }}{{ ', ' if not loop.last }}{%- endfor -%}
 {%- endmacro %}
@@ -16,7 +16,7 @@
     '{{ text | replace("'", "''") }}'
 {%- endmacro %}
 
-{# PostgreSQL has no NUL in a text, and Pendo may have one in an id. #}
+{# PostgreSQL allows no NUL in a text, but a Pendo id may contain one. #}
 {% macro postgres__pendo_quote_text(text) -%}
     {{ dbt_pendo.default__pendo_quote_text(text | replace("\0", "\ufffd")) }}
 {%- endmacro %}
@@ -26,7 +26,7 @@
     '{{ text | replace("\\", "\\\\") | replace("'", "\\'") | replace("\n", "\\n") | replace("\r", "\\r") }}'
 {%- endmacro %}
 
-{# Spark puts a setting or an environment variable in place of `${name}`, wherever it stands. #}
+{# Spark replaces `${name}` anywhere in a statement with a setting or an environment variable. #}
 {% macro spark__pendo_quote_text(text) -%}
     {{ dbt_pendo.bigquery__pendo_quote_text(text) | replace("${", "$\\{") }}
 {%- endmacro %}
@@ -36,9 +36,9 @@
 {%- endmacro %}
 
 {#
-  Without a single backslash, which is an escape here: dbt-redshift cuts statements with sqlparse, which takes the
-  quote after two of them for a part of the text. With a type, for a bare literal has none as a column; its length is in
-  bytes, of which a character has four at most (dbt v2's Jinja cannot count them).
+  Contains no backslash, which is an escape here: dbt-redshift splits statements with sqlparse, which reads the quote
+  after two backslashes as part of the text. It has a type, because a bare literal has none as a column. The length is in
+  bytes, at most four per character (dbt v2's Jinja cannot count them).
 #}
 {% macro redshift__pendo_quote_text(text) -%}
     {%- set quoted = dbt_pendo.postgres__pendo_quote_text(text) | replace("\\", "' || chr(92) || '") -%}

@@ -1,4 +1,4 @@
-{# A column's name, quoted; unlike `adapter.quote` also one that holds the quote itself. #}
+{# A column's name, quoted. Unlike `adapter.quote`, it escapes a quote in the name. #}
 {% macro pendo_name(name) -%}
     {%- set quote = adapter.quote('')[0] -%}
     {{- adapter.quote(name | replace(quote, quote ~ quote)) -}}

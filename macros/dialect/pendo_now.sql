@@ -1,6 +1,6 @@
 {#
-  The warehouse's own clock in UTC, without a zone: the clocks of the machines that run syncs may differ, and a session's
-  time zone must not reach it. Nothing is ordered by it where an order matters, for it may be set back.
+  The warehouse's clock in UTC, without a zone. Clocks of the machines that run syncs may differ, and a session's time
+  zone must not affect it. Nothing that needs a reliable order is ordered by it, because it may be set back.
 #}
 {% macro pendo_now() -%}
     {{ return(adapter.dispatch('pendo_now', 'dbt_pendo')()) }}
@@ -22,19 +22,19 @@
     sysdate()
 {%- endmacro %}
 
-{# `sysdate` is in the session's time zone, and takes that for its own when it is given one. #}
+{# `sysdate` is in the session's time zone, and becomes an instant of that zone when it is cast. #}
 {% macro redshift__pendo_now() -%}
     cast(sysdate as timestamptz) at time zone 'UTC'
 {%- endmacro %}
 
 
-{# The moment so many seconds before now. #}
+{# The moment that many seconds before now. #}
 {% macro pendo_seconds_ago(seconds) -%}
     {{ return(dbt_pendo.pendo_seconds_before(seconds, dbt_pendo.pendo_now())) }}
 {%- endmacro %}
 
 
-{# The moment so many seconds before another. #}
+{# The moment that many seconds before another. #}
 {% macro pendo_seconds_before(seconds, moment) -%}
     {{ return(adapter.dispatch('pendo_seconds_before', 'dbt_pendo')(seconds, moment) | trim) }}
 {%- endmacro %}
@@ -43,12 +43,12 @@
     {{ dbt.dateadd('second', -seconds, moment) }}
 {%- endmacro %}
 
-{# dbt's `dateadd` makes a datetime of it, which BigQuery does not compare with a timestamp. #}
+{# dbt's `dateadd` returns a datetime, which BigQuery does not compare with a timestamp. #}
 {% macro bigquery__pendo_seconds_before(seconds, moment) -%}
     timestamp_sub({{ moment }}, interval {{ seconds }} second)
 {%- endmacro %}
 
-{# Its dateadd drops the fraction of the second, and what has just happened would lie in the future. #}
+{# Spark's dateadd drops the fraction of the second, so recent moments would lie in the future. #}
 {% macro spark__pendo_seconds_before(seconds, moment) -%}
     timestamp_micros(unix_micros({{ moment }}) - {{ seconds }}000000L)
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#
-  The schema of dbt-pendo's tables beside that of a target: its name with an ending. One too long for the warehouse is
-  cut and told apart by its hash; models/sources.yml, which can call no macro, has the same.
+  The schema of dbt-pendo's tables beside the target's schema: its name with a suffix. If it is too long for the warehouse,
+  it is cut and gets a hash. models/sources.yml has the same code, because it cannot call a macro.
 #}
 {% macro pendo_schema_beside(schema, ending='_pendo') %}
     {%- set longest = dbt_pendo.pendo_longest_name() -%}
@@ -8,7 +8,7 @@
 {% endmacro %}
 
 
-{# How many bytes a name may have where a longer one is cut without a word; 0 where it is refused, or is fine. #}
+{# The bytes after which the warehouse silently cuts a name; 0 if it refuses long names, or allows them. #}
 {% macro pendo_longest_name() %}
     {{ return(adapter.dispatch('pendo_longest_name', 'dbt_pendo')()) }}
 {% endmacro %}
@@ -26,9 +26,9 @@
 {% endmacro %}
 
 
-{# A name of so many bytes at most: one that is longer is cut and told apart by its hash. #}
+{# A name of at most that many bytes: a longer one is cut and ends in its hash. #}
 {% macro pendo_cut(name, longest) %}
-    {#- dbt v2 has no `encode`; there a name is taken to have no letters of several bytes. -#}
+    {#- dbt v2 has no `encode`; names there are assumed to have no multi-byte letters. -#}
     {%- set bytes = name.encode('utf-8') if name.encode is defined else name -%}
     {%- if bytes | length <= longest -%}
         {{ return(name) }}

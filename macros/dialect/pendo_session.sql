@@ -1,4 +1,4 @@
-{# A statement to begin a session with; empty where there is nothing to set. #}
+{# A statement to start a session with; empty if there is nothing to set. #}
 {% macro pendo_prepare_session() -%}
     {{ return(adapter.dispatch('pendo_prepare_session', 'dbt_pendo')()) }}
 {%- endmacro %}
@@ -8,22 +8,22 @@
 {%- endmacro %}
 
 {#
-  Each commit of a page is written to DuckDB's log; at 16 MiB of it, the default, it stops to tidy up its file, which
-  takes as long as the commits themselves.
+  DuckDB writes each page commit to its log. At 16 MiB of log (the default) it pauses for a checkpoint, which takes as long
+  as the commits.
 #}
 {% macro duckdb__pendo_prepare_session() -%}
     {{ return("set checkpoint_threshold = '256MB'") }}
 {%- endmacro %}
 
 {#
-  Spark derives conditions from each pair of columns that hold the same; the hash is made of all columns, and the plan
-  of a model with forty would take minutes to optimise.
+  Spark derives conditions from each pair of equal columns. The hash uses all columns, so optimising the plan of a model
+  with forty columns would take minutes.
 #}
 {% macro spark__pendo_prepare_session() -%}
     {{ return('set spark.sql.constraintPropagation.enabled = false') }}
 {%- endmacro %}
 
-{# Databricks lets a session set few things, and this is none of them. #}
+{# Databricks does not allow this setting in a session. #}
 {% macro databricks__pendo_prepare_session() -%}
     {{ return('') }}
 {%- endmacro %}

@@ -1,4 +1,4 @@
-{# What a `create table` has to say of how the table is stored; empty where the warehouse's own choice will do. #}
+{# The storage clause of a `create table`; empty if the warehouse's default is right. #}
 {% macro pendo_storage() -%}
     {{ return(adapter.dispatch('pendo_storage', 'dbt_pendo')()) }}
 {%- endmacro %}
@@ -7,7 +7,7 @@
     {{ return('') }}
 {%- endmacro %}
 
-{# Spark 3 would write text files, whose rows end at a line break in a value. #}
+{# Spark 3 would write text files, in which a line break in a value ends the row. #}
 {% macro spark__pendo_storage() -%}
     {{ return(' using parquet') }}
 {%- endmacro %}

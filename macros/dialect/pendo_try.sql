@@ -1,9 +1,9 @@
 {#
-  Runs the block it is called with, and adds to `done` if that came to its end; an error in it ends the block alone.
+  Runs its block, and adds to `done` if the block completed. An error in the block stops only the block.
 
-  Jinja has no `try`. But the filter of a `for` runs only when its next item is asked for, and to find out whether the
-  loop itself is a sequence is to ask for all of them, in a test that takes any error for a no. (It does not take an
-  interrupt for one.) dbt v2 has another Jinja, which runs the filter before the loop: there an error is an error.
+  Jinja has no `try`. But a `for` runs its filter only when the next item is requested. The test whether `loop` is a
+  sequence requests all items, and treats any error as false (except an interrupt). dbt v2 has another Jinja, which runs
+  the filter before the loop, so an error there is not caught.
 #}
 {% macro pendo_try(done) %}
     {%- for step in ['before', 'block'] if step == 'before' or done.append(caller()) is none -%}
@@ -12,7 +12,7 @@
 {% endmacro %}
 
 
-{# Whether `pendo_try` can hold an error back. #}
+{# Whether `pendo_try` catches errors. #}
 {% macro pendo_can_try() %}
     {{ return(not dbt_version.startswith('2.')) }}
 {% endmacro %}

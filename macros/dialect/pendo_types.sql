@@ -13,7 +13,7 @@
 {%- endmacro %}
 
 
-{# A floating-point number of 64 bits, as JSON has them; dbt's own `type_float` is one of 32 bits on some engines. #}
+{# A 64-bit floating-point number, as in JSON; dbt's `type_float` has 32 bits on some engines. #}
 {% macro pendo_double_type() -%}
     {{ return(adapter.dispatch('pendo_double_type', 'dbt_pendo')()) }}
 {%- endmacro %}

@@ -1,6 +1,6 @@
-{# What past runs left in the ledger and the run log, for people who look at them. #}
+{# Reads past runs from the ledger and the run log, for reports. #}
 
-{# The rows of the latest runs, the latest run first; `run` is one run's id, or how it begins or ends. #}
+{# The rows of the latest runs, the latest run first; `run` is one run's id, or its start or end. #}
 {% macro pendo_read_runs(runs, run_limit, run=none) %}
 select
     log.{{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', log.') }},
@@ -22,12 +22,11 @@ order by log.run_id desc, log.logged_at
 
 
 {#
-  The latest rows of each sync, the latest first, of runs that say how it stands with it: neither one that was skipped
-  nor one that was interrupted does.
+  The latest rows of each sync, the latest first, without runs that were skipped or interrupted.
 
   Arguments:
     syncs       names of syncs
-    but         the id of a run that is left out
+    but         the id of a run to leave out
     row_limit   how many rows of each sync
 #}
 {% macro pendo_read_recent_runs(runs, syncs, but, row_limit) %}
@@ -48,7 +47,7 @@ order by recent.sync, recent.age
 {% endmacro %}
 
 
-{# How many rows of a run ended in each status, and for which reason; the most frequent first. #}
+{# How many rows of a run ended in each status, by reason; the most frequent first. #}
 {% macro pendo_reasons(ledger, run_id, row_limit) %}
 select status, detail, count(*) as row_count, min(record_key) as example
 from {{ ledger }} entries
@@ -60,7 +59,7 @@ limit {{ row_limit }}
 {% endmacro %}
 
 
-{# The rows of a run with one of some statuses. #}
+{# The rows of a run with one of the given statuses. #}
 {% macro pendo_failed_rows(ledger, run_id, statuses, row_limit) %}
 select record_key, status, detail, attempts
 from {{ ledger }} entries
@@ -73,7 +72,7 @@ limit {{ row_limit }}
 {% endmacro %}
 
 
-{# All that the ledger has of one key, the latest first. #}
+{# All entries of one key, the latest first. #}
 {% macro pendo_key_history(ledger, record_key, row_limit) %}
 select status, detail, attempts, run_id, {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}, destination
 from {{ ledger }} entries
@@ -84,7 +83,7 @@ limit {{ row_limit }}
 
 
 {#
-  The model's rows of one key: two of them, for a key that occurs twice is invalid.
+  The model's rows of one key: at most two, because a key that occurs twice is invalid.
 
   Arguments:
     key       the key column, or the two of `Parent::Child`: [{name, dtype}]
@@ -102,7 +101,7 @@ limit 2
 {% endmacro %}
 
 
-{# Of each sync the latest row of a run that came to its end, and of one that did not; the latest row first. #}
+{# For each sync the latest row of a completed run, and of one that did not complete; the latest row first. #}
 {% macro pendo_latest_syncs(runs) %}
 select
     {{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', ') }},
@@ -121,7 +120,7 @@ order by sync, run_id desc, logged_at desc
 {% endmacro %}
 
 
-{# Whether an entry was delivered as what the last commit delivered: what went elsewhere before is past. #}
+{# Whether an entry has the destination of the last commit; entries of other destinations are history. #}
 {% macro pendo_is_current(ledger) -%}
     {{ dbt_pendo.pendo_exact('destination') }} = (
         select max({{ dbt_pendo.pendo_exact('destination') }})
@@ -131,7 +130,7 @@ order by sync, run_id desc, logged_at desc
 {%- endmacro %}
 
 
-{# The rows whose last entry has one of some statuses: what was not delivered, and has not been since. #}
+{# The rows whose last entry has one of the given statuses: rows that are still undelivered. #}
 {% macro pendo_open_rows(ledger, statuses, row_limit) %}
 {%- set wanted = 'status in (' ~ dbt_pendo.pendo_literals(statuses) ~ ')' -%}
 {%- set key = dbt_pendo.pendo_exact('record_key') -%}
@@ -141,7 +140,7 @@ from (
         entries.*,
         row_number() over (partition by {{ key }} order by commit_number desc, run_id desc) as age
     from {{ ledger }} entries
-    {#- Of most keys nothing ever went wrong. #}
+    {#- Most keys never failed. #}
     where {{ key }} in (select {{ key }} from {{ ledger }} failures where {{ wanted }})
         and {{ dbt_pendo.pendo_is_current(ledger) }}
 ) aged

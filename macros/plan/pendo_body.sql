@@ -1,12 +1,12 @@
 {#
-  The added and changed rows of a page as the bodies they will be sent as, where the warehouse can write them to the
-  byte as dbt_pendo/records/ does: a body a metadata group, in the order of bucket and seq. A body is null where a row
-  is out of the ordinary: the page then has to be read and rendered value by value (`pendo_read_page`). Empty when the
-  warehouse cannot write bodies at all, or not of such columns.
+  The request bodies of a page's added and changed rows, if the warehouse can write them byte for byte as
+  dbt_pendo/records/ does: one body per metadata group, in the order of bucket and seq. A body is null if a row is
+  unusual: the page must then be read and rendered value by value (`pendo_read_page`). Empty if the warehouse cannot write
+  bodies, or not for these columns.
 
   Arguments:
     changes   the change set's relation
-    bodies    one a group: {id_key, fields: [{key, alias, dtype, type}]}
+    bodies    one per group: {id_key, fields: [{key, alias, dtype, type}]}
     span      the rows of the page (see pendo_within)
 #}
 {% macro pendo_read_bodies(changes, bodies, span) %}
@@ -23,7 +23,7 @@
     {%- if none in written %}{{ return('') }}{% endif -%}
 select
     {%- for _ in written %}
-    {#- DuckDB writes the hex digits of a control character in upper case, and escapes line ends that others do not. #}
+    {#- DuckDB writes hex digits of control characters in upper case, and escapes line ends that others do not. #}
     case when ordinary_{{ loop.index }} and not contains(body_{{ loop.index }}, '\u00')
         and not contains(body_{{ loop.index }}, '\u202') then body_{{ loop.index }} end
     {{- ',' if not loop.last }}
@@ -45,8 +45,8 @@ order by bucket, seq
 
 
 {#
-  A record's body: {json, ordinary}, its text and the conditions under which it is the very one that Python and orjson
-  write. None when it cannot be written. Rows that failed before are none of them: they are sent last.
+  A record's body: {json, ordinary}, its text and the conditions under which Python and orjson write the same bytes.
+  None if it cannot be written. Rows that failed before are not ordinary, because they are sent last.
 #}
 {% macro duckdb__pendo_body(id_key, fields) %}
     {%- set values = [] -%}
@@ -65,8 +65,8 @@ order by bucket, seq
 
 
 {#
-  A column as a value of DuckDB's JSON: {expression, ordinary}, the condition under which it is written as Python would
-  (none when always). None for a pair of types of which that is not known.
+  A column as a value of DuckDB's JSON: {expression, ordinary}. `ordinary` is the condition under which Python writes the
+  same text (none: always). None if that is not known for the pair of types.
 #}
 {% macro duckdb__pendo_value(column, dtype, type) %}
     {%- set kind = dtype | lower -%}
@@ -86,7 +86,7 @@ order by bucket, seq
     {%- elif kind.startswith('decimal(') -%}
         {%- set places = kind.split(',')[1].rstrip(')') | int -%}
         {%- if type == 'float' or (type is none and places > 0) -%}
-            {#- Of 15 digits, places among them, a double keeps each. #}
+            {#- A double preserves 15 decimal digits, including decimal places. #}
             {{ return({'expression': number, 'ordinary': dbt_pendo.duckdb__pendo_plain(number, '1e' ~ (15 - places))}) }}
         {%- endif -%}
     {%- elif kind in ('timestamp', 'date') and type in ('time', none) -%}
@@ -100,7 +100,7 @@ order by bucket, seq
 {% endmacro %}
 
 
-{# Whether a double is written without an exponent; not a number is greater than every number. #}
+{# Whether a double is written without an exponent; DuckDB orders NaN above every number. #}
 {% macro duckdb__pendo_plain(number, limit) -%}
     {{ return('(' ~ number ~ ' = 0 or abs(' ~ number ~ ') >= 1e-5) and abs(' ~ number ~ ') < ' ~ limit) }}
 {%- endmacro %}

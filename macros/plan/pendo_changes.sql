@@ -1,4 +1,4 @@
-{# The change set: the rows a run has to deliver, written down before the first is sent. #}
+{# The change set: the rows that a run has to deliver, written before the first is sent. #}
 {% macro pendo_create_changes(relation, plan) %}
     {{ return(adapter.dispatch('pendo_create_changes', 'dbt_pendo')(relation, plan)) }}
 {% endmacro %}
@@ -8,7 +8,7 @@ create table {{ relation }} as
 {{ plan }}
 {% endmacro %}
 
-{#- DuckDB skips row groups by their smallest and largest value: in order, a page is read without a full scan. #}
+{#- DuckDB skips row groups by their minimum and maximum: sorted, a page is read without a full scan. #}
 {% macro duckdb__pendo_create_changes(relation, plan) %}
 create table {{ relation }} as
 select * from (
@@ -18,8 +18,8 @@ order by bucket, seq
 {% endmacro %}
 
 {#-
-  A file holds few buckets, in order: a page is found by the smallest and largest values that files and their parts
-  are labelled with. Not by a sort of all rows, which would plan twice, the first time to learn where to cut.
+  Each file holds few buckets, sorted: the minimum and maximum in the metadata of files and their parts locate a page.
+  A global sort would run the plan twice, the first time to find the ranges.
 #}
 {% macro spark__pendo_create_changes(relation, plan) %}
 create table {{ relation }}{{ dbt_pendo.pendo_storage() }} as
@@ -30,8 +30,8 @@ distribute by substr(bucket, 1, 2) sort by bucket, seq
 {% endmacro %}
 
 {#-
-  Snowflake does the same with micro-partitions. No `cluster by`: it would order nothing now, but have a service do so
-  later, at a price.
+  Snowflake does the same with micro-partitions. No `cluster by`: it would sort nothing now, but let a paid service do
+  so later.
 #}
 {% macro snowflake__pendo_create_changes(relation, plan) %}
 {{ dbt_pendo.duckdb__pendo_create_changes(relation, plan) }}
@@ -50,7 +50,7 @@ compound sortkey (bucket, seq) as
 {% endmacro %}
 
 
-{# What makes a page of a change set cheap to find, once it is written; empty where its order does. #}
+{# Makes pages of a written change set cheap to find; empty if the sort order does. #}
 {% macro pendo_index_changes(changes) %}
     {{ return(adapter.dispatch('pendo_index_changes', 'dbt_pendo')(changes)) }}
 {% endmacro %}
@@ -62,11 +62,11 @@ create index on {{ changes }} (bucket, seq);
 analyze {{ changes }}
 {% endmacro %}
 
-{#- Redshift would inherit PostgreSQL's; it has no indexes, and analyzes what a select creates. #}
+{#- Redshift would inherit PostgreSQL's; it has no indexes, and analyzes the result of a `create table as`. #}
 {% macro redshift__pendo_index_changes(changes) %}{% endmacro %}
 
 
-{# How many rows of each kind each bucket holds; `held` and `unchanged` ones are counted by `last_seq` (see pendo_plan). #}
+{# How many rows of each kind each bucket holds; `last_seq` counts `held` and `unchanged` rows (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
 select bucket, change, count(*) as row_count, max(seq) as last_seq
 from {{ changes }} changes
@@ -75,7 +75,7 @@ order by bucket, change
 {% endmacro %}
 
 
-{# Why rows are invalid, the most frequent reason first, with one key to look up. #}
+{# The reasons why rows are invalid, the most frequent first, with one example key. #}
 {% macro pendo_invalid_reasons(changes) %}
 select detail, count(*) as row_count, min(record_key) as example_key
 from {{ changes }}

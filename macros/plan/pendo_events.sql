@@ -1,15 +1,15 @@
 {#
-  How many events Pendo would take and then drop, or not show: one row of late_events, future_events, oversized_events
-  (among those to send), event_names, left_out_events (in the model). What cannot be told is 0.
+  Counts the events that Pendo would accept but drop or hide: one row of late_events, future_events, oversized_events
+  (among those to send), event_names, left_out_events (in the model). An unknown count is 0.
 
   Arguments:
     changes   the change set: its relation, or a plan in parentheses
     model     the model's relation, rendered
-    event     the column with the event's name, as the model has it: {name}; none when all have one name
-    moment    the column that says when: {name, alias, dtype}; none when its type does not tell
-    sizes     what the properties take as JSON: {fixed, columns: [{alias, dtype, around, value}]}
+    event     the column with the event's name in the model: {name}; none if all events have one name
+    moment    the column with the event's time: {name, alias, dtype}; none if its type is unsuitable
+    sizes     the JSON size of the properties: {fixed, columns: [{alias, dtype, around, value}]}
     limits    what Pendo processes and shows: {oldest, future, properties}, in seconds and bytes
-    max_age   seconds after which an event is not sent; none when all are
+    max_age   seconds after which an event is not sent; none to send all
 #}
 {% macro pendo_event_concerns(changes, model, event, moment, sizes, limits, max_age) %}
 select
@@ -34,7 +34,7 @@ from (
     where change in ('added', 'changed')
 ) sent
 cross join (
-    {#- Without either there is no need to look at the model. #}
+    {#- If both are missing, the model need not be read. #}
     {%- if event or max_age is not none %}
     {%- set name = dbt_pendo.pendo_name(event.name) if event %}
     {%- set recent = dbt_pendo.pendo_is_recent(moment, max_age) if max_age is not none %}
@@ -50,7 +50,7 @@ cross join (
 {% endmacro %}
 
 
-{# About how many bytes the properties of an event take as JSON; a null is left out. #}
+{# The approximate JSON size of an event's properties, in bytes; nulls are left out. #}
 {% macro pendo_properties_bytes(sizes) -%}
     {{ sizes.fixed }}
     {%- for column in sizes.columns %}
@@ -62,7 +62,7 @@ cross join (
 {%- endmacro %}
 
 
-{# The model without the events that are too old, as something to select from. #}
+{# The model without the events that are too old, to select from. #}
 {% macro pendo_recent(model, moment, max_age) -%}
 (
         select *
@@ -72,7 +72,7 @@ cross join (
 {%- endmacro %}
 
 
-{# Whether an event is not too old. One that does not say when it happened is not: a sync will say that it is invalid. #}
+{# Whether an event is recent enough. True for an event without a time: the sync reports it as invalid. #}
 {% macro pendo_is_recent(moment, max_age) -%}
     {%- set name = dbt_pendo.pendo_name(moment.name) -%}
     {{ name }} is null or {{ dbt_pendo.pendo_instant(name, moment.dtype) }} >= {{ dbt_pendo.pendo_instant_ago(max_age) }}

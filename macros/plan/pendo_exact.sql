@@ -1,13 +1,13 @@
 {#
-  A text that is compared, grouped and joined byte by byte, whatever the collation of its column or of the database:
-  Pendo takes `U1` and `u1` for two ids. A text that came from a column has to pass this macro before it is compared,
-  for our own tables may have been created with the database's collation.
+  A text that is compared, grouped and joined byte by byte, regardless of the collation of its column or the database:
+  for Pendo `U1` and `u1` are two ids. Every text from a column must pass this macro before it is compared, because even
+  dbt-pendo's tables may have the database's collation.
 #}
 {% macro pendo_exact(text) -%}
     {{ return(adapter.dispatch('pendo_exact', 'dbt_pendo')(text)) }}
 {%- endmacro %}
 
-{# Trino, Athena and Spark compare bytes. Databricks does as well, unless a column asks for another collation. #}
+{# Trino, Athena and Spark compare bytes. So does Databricks, unless a column has another collation. #}
 {% macro default__pendo_exact(text) -%}
     {{ return(text) }}
 {%- endmacro %}

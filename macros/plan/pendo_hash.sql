@@ -7,16 +7,16 @@
     {{ dbt_pendo.pendo_md5(adapter.dispatch('pendo_joined', 'dbt_pendo')(fingerprint, texts)) }}
 {%- endmacro %}
 
-{# One text of many, which no others make. #}
+{# One text from many; different inputs give different texts. #}
 {% macro default__pendo_joined(first, texts) -%}
     '{{ first }}'
     {%- for text in texts %}
-            {# Each with its length before it, so that ('ab', 'c') and ('a', 'bc') differ, and a null from every text. -#}
+            {# Each text has its length before it: ('ab', 'c') and ('a', 'bc') differ, and a null from every text. -#}
             || coalesce(cast(length({{ text }}) as {{ dbt.type_string() }}) || ':' || {{ text }}, '-')
     {%- endfor -%}
 {%- endmacro %}
 
-{# JSON tells them apart, too, and is faster: `||` copies what it has so far with each text. #}
+{# JSON also separates them, and is faster: `||` copies the text so far for each new text. #}
 {% macro duckdb__pendo_joined(first, texts) -%}
     concat('{{ first }}', to_json([{{ texts | join(', ') }}]))
 {%- endmacro %}
@@ -31,26 +31,24 @@
     {{ return(dbt.hash(text)) }}
 {%- endmacro %}
 
-{# dbt casts to `text` first, which on Redshift may be cut after 256 bytes. #}
+{# dbt casts to `text` first, which Redshift may cut after 256 bytes. #}
 {% macro redshift__pendo_md5(text) -%}
     {{ return('md5(' ~ text ~ ')') }}
 {%- endmacro %}
 
 
-{# The bucket of a key: the first three hex digits of its hash, 4,096 even shares of any table. #}
+{# The bucket of a key: the first three hex digits of its hash, 4,096 equal shares of any table. #}
 {% macro pendo_bucket(key) -%}
     substr({{ dbt_pendo.pendo_md5("coalesce(" ~ key ~ ", '')") }}, 1, 3)
 {%- endmacro %}
 
 
-{#
-  A column as text, the same text for the same value whatever the session's time zone; compared byte by byte.
-#}
+{# A column as text, compared byte by byte. The same value gives the same text in any session time zone. #}
 {% macro pendo_text(expression, dtype) -%}
     {{ return(dbt_pendo.pendo_exact(dbt_pendo.pendo_plain_text(expression, dtype) | trim)) }}
 {%- endmacro %}
 
-{# The same text, compared as the column's collation says. #}
+{# The same text, compared by the column's collation. #}
 {% macro pendo_plain_text(expression, dtype) -%}
     {%- if dbt_pendo.pendo_is_padded(dtype) -%}
         {{ return(dbt_pendo.pendo_unpadded(expression)) }}
@@ -66,7 +64,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Lists of timestamps are written by the session's clock, too. #}
+{# Lists of timestamps depend on the session's time zone too. #}
 {% macro duckdb__pendo_text(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
     {%- if kind.endswith('[]') and dbt_pendo.pendo_has_zone(kind[:-2]) -%}
@@ -76,7 +74,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# A session's output formats reach its casts, and the usual ones cut a time to milliseconds. #}
+{# A session's output formats affect its casts, and the default ones cut a time to milliseconds. #}
 {% macro snowflake__pendo_text(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
     {%- if dbt_pendo.pendo_has_zone(dtype) -%}
@@ -92,7 +90,7 @@
     {%- endif -%}
 {%- endmacro %}
 
-{# Redshift casts no boolean to text, and may cut what is cast after 256 bytes. #}
+{# Redshift does not cast booleans to text, and may cut casts after 256 bytes. #}
 {% macro redshift__pendo_text(expression, dtype) -%}
     {%- set kind = dtype | lower -%}
     {%- if kind.startswith('character varying') or kind.startswith('varchar') -%}
@@ -120,19 +118,19 @@
 
 {% macro pendo_has_zone(dtype) -%}
     {%- set lowered = dtype | lower -%}
-    {#- Not a list or structure of such. #}
+    {#- Not a list or structure of these. #}
     {{ return(lowered.startswith('time') and not lowered.endswith(']') and ('with time zone' in lowered
         or 'timestamptz' in lowered or 'timestamp_tz' in lowered or 'timestamp_ltz' in lowered)) }}
 {%- endmacro %}
 
 
-{# Whether a column holds text of a fixed width, which is filled up with blanks. #}
+{# Whether a column holds text of a fixed width, which is padded with blanks. #}
 {% macro pendo_is_padded(dtype) -%}
     {{ return((dtype | lower).split('(')[0] | trim in ('character', 'char', 'nchar', 'bpchar')) }}
 {%- endmacro %}
 
 
-{# Text of a fixed width without the blanks at its end. Trino pads what it trims, unless it is cast first. #}
+{# Text of a fixed width without its trailing blanks. Trino pads the trimmed text again, unless it is cast first. #}
 {% macro pendo_unpadded(expression) -%}
     {{ return(adapter.dispatch('pendo_unpadded', 'dbt_pendo')(expression)) }}
 {%- endmacro %}
@@ -141,7 +139,7 @@
     {{ return("trim(trailing ' ' from cast(" ~ expression ~ ' as ' ~ dbt.type_string() ~ '))') }}
 {%- endmacro %}
 
-{# Redshift may cut what is cast after 256 bytes. #}
+{# Redshift may cut casts after 256 bytes. #}
 {% macro redshift__pendo_unpadded(expression) -%}
     {{ return("trim(trailing ' ' from " ~ expression ~ ')') }}
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#
-  The id of a record as text: that of the key column, or `Parent::Child` of two. Empty when one of the two is empty, and
-  null when one is null, so that neither ever names a record. Keys are compared byte by byte.
+  The id of a record as text: the key column's, or `Parent::Child` from two columns. Empty if one of the two is empty, and
+  null if one is null, so that neither can name a record. Keys are compared byte by byte.
 #}
 {% macro pendo_key(columns) -%}
     {%- set texts = [] -%}

@@ -1,10 +1,10 @@
 {#
-  What the ledger knows of each key as a sync delivers it now, one row a key.
+  What the ledger knows about each key at the sync's current destination, one row per key.
 
-  A key's history has three strands, and the latest row of each counts: `settled` (delivered, removed) says
-  what was last done about it, `failed` (missing, rejected) that a later attempt failed, `invalid` that the row was
-  never sent. They are kept apart so that a row that was invalid for a while is not sent again when it is back
-  as it was, and a record whose last update failed is still known to be in Pendo.
+  A key's history has three strands, and the latest row of each counts: `settled` (delivered, removed) is the last
+  completed change, `failed` (missing, rejected) a later failed attempt, `invalid` a row that was never sent. With separate
+  strands, a row that was invalid for a while is not sent again when it returns unchanged, and a record whose last
+  update failed is still known to be in Pendo.
 #}
 {% macro pendo_known(ledger, destination) %}
     select
@@ -25,12 +25,12 @@
 
 
 {#
-  The rows of the ledger that count: of each key, for each destination, the latest row of each strand. Compaction keeps
-  just these. The latest is the one of the largest commit number: a clock may go back.
+  The rows of the ledger that count: for each key and destination, the latest row of each strand. Compaction keeps only
+  these. The latest row has the largest commit number, because a clock may go back.
 
   Arguments:
-    ledger        the ledger's relation, or a subquery with its columns; none for a ledger without a row
-    destination   only rows that were delivered as this; none for all
+    ledger        the ledger's relation, or a subquery with its columns; none for an empty ledger
+    destination   only rows with this destination; none for all
 #}
 {% macro pendo_latest(ledger, destination=none) %}
         select record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number, strand
@@ -67,7 +67,7 @@
 {% endmacro %}
 
 
-{# A ledger without a row. #}
+{# An empty ledger. #}
 {% macro pendo_no_entries() %}
     select
         {%- for name, type in dbt_pendo.pendo_ledger_columns() if name != 'logged_at' %}

@@ -6,32 +6,32 @@
   removed, invalid; held, unchanged), record_key, row_hash, detail (why a row is invalid), invalid_hash,
   attempts (failed ones so far, with the row unchanged), run_id, then the mapped columns under `alias`.
 
-  Unchanged and held rows are counted, not returned: they sort last in their bucket, of each bucket only the
-  last of each kind is kept, and its seq says how many rows come before it.
+  Unchanged and held rows are counted, not returned: they sort last in their bucket, only the last row of each kind
+  is kept in each bucket, and its seq gives the number of rows before it.
 
   Arguments:
     model          the model's relation, rendered
-    ledger         the ledger's relation, rendered; none when the sync has never run
-    destination    what rows are delivered as: entries of others say nothing of them
+    ledger         the ledger's relation, rendered; none if the sync has never run
+    destination    the destination of the rows; entries of other destinations are ignored
     key            the key column, or the two of `Parent::Child`: [{name, dtype}]
     columns        the mapped columns: [{name, dtype, alias}]
     fingerprint    hex digits that change with the mapping
-    anonymous      true when the key is a visitor id, so that anonymous ids are invalid
+    anonymous      true if the key is a visitor id, so that anonymous ids are invalid
     members        true for a segment: a set, which lists a member once
-    deliver_once   true for events: what was delivered is never sent again, changed or not
-    removals       true when records that left the model are wanted
+    deliver_once   true for events: a delivered row is never sent again, even if it changed
+    removals       true to include records that left the model
     full_refresh   true to send everything again
-    run_id         the run the plan is for
-    max_attempts   a row that failed so often is held until it changes; none to hold no row
-    missing_retry  seconds for which a row whose id Pendo does not know is held
+    run_id         the run that plans
+    max_attempts   hold a row after this many failures until it changes; none to hold no row
+    missing_retry  seconds to hold a row whose id Pendo does not know
 #}
 {% macro pendo_plan(
     model, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh, run_id,
     max_attempts, missing_retry
 ) %}
 {#-
-  Every row's hash as the ledger knows it. A row that left the model has none of its own; the copies of a key have
-  one in common, so that the ledger can tell whether it has named them already.
+  Every row's hash as the ledger stores it. A row that left the model has no hash; the copies of a duplicate key share
+  one, so that the ledger can tell whether it has logged them already.
 #}
 {%- set known_row_hash -%}
 case when keyed.present is null then 'removed' when keyed.copies > 1 then 'duplicate' else keyed.row_hash end
@@ -50,7 +50,7 @@ with model as (
 keyed as (
     select
         model.*,
-        {#- Of the key alone: DuckDB makes a join of it, and would compute every hash twice. #}
+        {#- Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
         count(*) over (partition by record_key) as copies
     from model
 ),
@@ -83,7 +83,7 @@ judged as (
         known.settled_number,
         known.failed_number,
         known.failed_at,
-        {#- A failure counts for as long as the row is as it was then, and nothing was settled since. #}
+        {#- A failure counts while the row is unchanged and nothing was settled since. #}
         case
             when known.failed_hash = {{ known_row_hash }}
                 and (known.settled_number is null or known.settled_number < known.failed_number)
@@ -118,7 +118,7 @@ compared as (
             when attempts >= {{ max_attempts }} then 'held'
             when attempts > 0 and failed_status = 'missing'
                 and failed_at > {{ dbt_pendo.pendo_seconds_ago(missing_retry) }}
-                {#- An attempt in the future was made while the clock was wrong. #}
+                {#- An attempt in the future was logged while the clock was wrong. #}
                 and failed_at <= {{ dbt_pendo.pendo_now() }}
                 then 'held'
             {%- endif %}
@@ -130,7 +130,7 @@ compared as (
     from judged
 ),
 
-{#- Most rows are but counted; without their values there is less to sort, and to send around a warehouse. #}
+{#- Most rows are only counted; without their values there is less to sort and to send around a warehouse. #}
 trimmed as (
     select
         bucket,
@@ -145,7 +145,7 @@ trimmed as (
     from compared
 ),
 
-{#- Rows of one key, invalid ones, would come in any order without their hash. #}
+{#- Without the hash, invalid rows of one key would have a random order. #}
 {%- set in_order -%}
 partition by bucket order by
             case change when 'unchanged' then 2 when 'held' then 1 else 0 end, change, record_key, row_hash

@@ -1,12 +1,12 @@
 {#
-  Rows of a page, those to be sent in the order in which they are sent: those that failed before come last,
-  so that they do not make a sync look hopeless that can deliver the others.
+  Rows of a page, in the order of sending: rows that failed before come last, so that they do not make a sync look
+  hopeless that can deliver the others.
 
   Arguments:
     changes     the change set: its relation, or a plan in parentheses
     columns     the mapped columns, in the order wanted: [{alias, dtype, as_text}]
     span        the rows of the page (see pendo_within)
-    row_limit   at most so many rows; none for all of them
+    row_limit   the maximum number of rows; none for all
     kinds       the changes of the rows
 #}
 {% macro pendo_read_page(changes, columns, span, kinds, row_limit=none) %}
@@ -30,7 +30,7 @@ limit {{ row_limit }}
 
 {#
   Whether a row lies in a span of the change set: {first, last, first_seq, last_seq}, from row first_seq of
-  bucket `first` to row last_seq of bucket `last`; a seq that is none stands for the whole bucket.
+  bucket `first` to row last_seq of bucket `last`. A seq of none means the whole bucket.
 #}
 {% macro pendo_within(span) -%}
     bucket >= '{{ span.first }}' and bucket <= '{{ span.last }}'

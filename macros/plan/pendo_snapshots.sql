@@ -1,12 +1,12 @@
 {#
-  The current rows of a snapshot, as a relation to read: those that no later version has ended, but for records that
-  dbt has noted as deleted (`hard_deletes: new_record`).
+  The current rows of a snapshot, as a relation to read: rows without a later version, except records that
+  dbt has marked as deleted (`hard_deletes: new_record`).
 
   Arguments:
     snapshot          the snapshot's relation, rendered
-    valid_to          the column that says until when a row was current
-    valid_to_current  SQL of the value that it has in a current row instead of null; none where there is none
-    is_deleted        the column that is 'True' where a record was deleted; none where there is none
+    valid_to          the column with the end of a row's validity
+    valid_to_current  SQL of its value in a current row if that is not null; else none
+    is_deleted        the column that is 'True' for a deleted record; none if there is none
 #}
 {% macro pendo_current_rows(snapshot, valid_to, valid_to_current, is_deleted) -%}
 {%- set ended = dbt_pendo.pendo_name(valid_to) -%}
@@ -26,7 +26,7 @@
 {%- endmacro %}
 
 
-{# What the config of a snapshot says of its current rows, as a manifest has it; that of dbt 1.8 says nothing. #}
+{# What a snapshot's config in the manifest says about its current rows; that of dbt 1.8 says nothing. #}
 {% macro pendo_snapshot_config(node) %}
     {{ return({
         'snapshot_meta_column_names': node.config.snapshot_meta_column_names or {},

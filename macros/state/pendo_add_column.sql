@@ -1,4 +1,4 @@
-{# Adds a column to a table of ours that an earlier version made; it is null in the rows that are there. #}
+{# Adds a column to a dbt-pendo table of an earlier version; it is null in existing rows. #}
 {% macro pendo_add_column(relation, name, type) -%}
     {{ return(adapter.dispatch('pendo_add_column', 'dbt_pendo')(relation, name, type)) }}
 {%- endmacro %}
@@ -11,7 +11,7 @@
     {{ return('alter table ' ~ relation ~ ' add columns (' ~ name ~ ' ' ~ type ~ ')') }}
 {%- endmacro %}
 
-{# Athena wants Hive's form, and its names in such a statement in backticks or without quotes. #}
+{# Athena needs Hive's syntax, with names in backticks or unquoted. #}
 {% macro athena__pendo_add_column(relation, name, type) -%}
     {{ return('alter table ' ~ (relation | replace('"', '`')) ~ ' add columns (' ~ name ~ ' ' ~ type ~ ')') }}
 {%- endmacro %}

@@ -1,7 +1,7 @@
 {#
-  What dbt has published and what dbt-pendo has taken of it: append-only. A row of the action `published` is a model as
-  one dbt invocation left it; one of `taken` says that a run of dbt-pendo is through with it; one of `snapshot` has, in
-  `mapping`, what the config of a published snapshot says of its current rows.
+  What dbt has published and what dbt-pendo has taken: append-only. A row with the action `published` is a model as one
+  dbt invocation left it. `taken` means that a run of dbt-pendo has finished with it. `snapshot` stores, in `mapping`, what
+  the config of a published snapshot says about its current rows.
 #}
 {% macro pendo_create_builds(builds) %}
 create table {{ builds }} (
@@ -13,7 +13,7 @@ create table {{ builds }} (
 {% endmacro %}
 
 
-{# Writes rows: each maps columns of pendo_build_columns to values, and has nothing in the others. #}
+{# Writes rows: each maps columns of pendo_build_columns to values; the other columns are null. #}
 {% macro pendo_add_builds(builds, rows) %}
 insert into {{ builds }} (
     {%- for column in dbt_pendo.pendo_build_columns() %}{{ column[0] }}, {% endfor %}logged_at
@@ -43,7 +43,7 @@ from (
 {% endmacro %}
 
 
-{# The columns: [(name, type)]; the README says what each holds. #}
+{# The columns: [(name, type)]; the README describes them. #}
 {% macro pendo_build_columns() %}
     {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
     {{ return([
@@ -56,8 +56,8 @@ from (
 
 
 {#
-  Of each model the latest build, unless it was taken; in the order in which they were built. One of the future was
-  published while the clock was wrong: any other is later.
+  The latest build of each model, unless it was taken, in build order. A build in the future was published while the clock
+  was wrong: any other build is later.
 #}
 {% macro pendo_read_builds(builds) %}
 select

@@ -1,6 +1,6 @@
 {#
-  The latest entries of those keys that were queued for deletion and are not known to be gone: record_key, row_hash,
-  detail. The ledger is scanned for the few that were ever queued; only their history is looked at.
+  The latest entries of keys that were queued for deletion and whose deletion is still open: record_key, row_hash,
+  detail. One scan finds the few keys that were ever queued; only their history is read.
 #}
 {% macro pendo_queued(ledger, queued, destination) %}
     {%- set key = dbt_pendo.pendo_exact('record_key') -%}
@@ -27,7 +27,7 @@ order by detail
 
 
 {#
-  Notes how a deletion ended: its rows are `removed` for good; or they are `delivered` still, with the hash of no row,
+  Logs the result of a deletion. Its rows are `removed` for good, or still `delivered`, with a hash that matches no row,
   so that a plan finds them removed, or changed if they are back.
 #}
 {% macro pendo_end_deletion(ledger, queued, destination, job, run_id, detail, is_undone, commit_number) %}

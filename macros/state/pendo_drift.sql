@@ -1,4 +1,4 @@
-{# The rows of a change set that Pendo was seen to lack (`missing`), or to have otherwise (any other state). #}
+{# The rows of a change set that Pendo lacks (`missing`) or has with other values (any other state). #}
 {% macro pendo_create_drift(drift) %}
 create table {{ drift }} (
     bucket {{ dbt.type_string() }},
@@ -17,7 +17,7 @@ insert into {{ drift }} (bucket, seq, state) values
 {% endmacro %}
 
 
-{# The rows of a model that drifted, as a relation to plan with. #}
+{# The drifted rows of a model, as a relation to plan with. #}
 {% macro pendo_drifted_rows(model, key, changes, drift, with_missing) -%}
 (
     select *
@@ -35,8 +35,8 @@ insert into {{ drift }} (bucket, seq, state) values
 
 
 {#
-  Notes the rows of a change set as delivered without sending them. With `drift`, a row that drifted is known with
-  another hash, so that it counts as changed, and one that is missing is not known.
+  Logs the rows of a change set as delivered without sending them. With `drift`, a drifted row gets another hash, so that
+  it counts as changed, and a missing row is left out.
 #}
 {% macro pendo_adopt(ledger, changes, run_id, destination, commit_number, drift=none) %}
 {{ dbt_pendo.pendo_add_entries(ledger) }}

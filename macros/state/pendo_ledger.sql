@@ -1,7 +1,7 @@
 {#
-  The ledger: append-only, what happened to each key. Its column names are a contract with those who query it.
-  `attempts` counts how often in a row a missing or rejected row was tried as it is; it is null for others.
-  `commit_number` is larger with each statement that writes into the ledger: rows are ordered by it, for clocks go back.
+  The ledger: append-only, the history of each key. Its column names are a contract with users who query it.
+  `attempts` counts consecutive attempts at a missing or rejected row while it is unchanged; it is null for others.
+  `commit_number` increases with each statement that writes into the ledger: rows are ordered by it, because clocks go back.
 #}
 {% macro pendo_create_ledger(ledger) %}
 create table {{ ledger }} (
@@ -12,7 +12,7 @@ create table {{ ledger }} (
 {% endmacro %}
 
 
-{# The columns: [(name, type)]; the README says what each holds. A new one needs a value in pendo_carried_entries. #}
+{# The columns: [(name, type)]; the README describes them. A new one needs a value in pendo_carried_entries. #}
 {% macro pendo_ledger_columns() %}
     {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
     {{ return([
@@ -23,8 +23,8 @@ create table {{ ledger }} (
 
 
 {#
-  What a ledger's rows were delivered as, and the largest commit number of each. It names each column that an earlier
-  version did not have, and so fails on a ledger of that version (see pendo_carried_entries).
+  The destinations of a ledger, and the largest commit number of each. It names each column that an earlier version did
+  not have, so it fails on a ledger of that version (see pendo_carried_entries).
 #}
 {% macro pendo_last_commits(ledger) %}
 select destination, coalesce(max(commit_number), 0) as last_commit
@@ -38,12 +38,12 @@ order by last_commit desc
 
 
 {#
-  The entries of a ledger that an earlier version made, with the columns that it lacks, as a subquery. An earlier version
+  The entries of a ledger of an earlier version, with the columns that it lacks, as a subquery. An earlier version
   ordered a ledger by the warehouse's clock, so commit numbers follow that order. A distinct first: so few rows are sorted.
 
   Arguments:
-    lacking       the names of the columns that it lacks
-    destination   what all of its rows were delivered as
+    lacking       the names of the missing columns
+    destination   the destination of all its rows
 #}
 {% macro pendo_carried_entries(ledger, lacking, destination) -%}
 (
@@ -81,20 +81,20 @@ from {{ entries }} entries
 {% endmacro %}
 
 
-{# How each statement that commits begins: record_key, row_hash, status, detail and attempts follow, then its values. #}
+{# The start of each statement that commits: record_key, row_hash, status, detail and attempts follow, then its values. #}
 {% macro pendo_add_entries(ledger) -%}
 insert into {{ ledger }} (
     record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number
 )
 {%- endmacro %}
 
-{# What all entries of a commit have in common: run_id, logged_at, destination, commit_number. #}
+{# The values that all entries of a commit share: run_id, logged_at, destination, commit_number. #}
 {% macro pendo_commit_values(run_id, destination, commit_number) -%}
     {{ dbt_pendo.pendo_literal(run_id) }}, {{ dbt_pendo.pendo_now() }}, {{ dbt_pendo.pendo_literal(destination) }}, {{ commit_number }}
 {%- endmacro %}
 
 
-{# The entries of a ledger that were delivered as something else, as a subquery. #}
+{# The entries of a ledger with another destination, as a subquery. #}
 {% macro pendo_other_entries(ledger, destination) -%}
 (
     select *
@@ -104,7 +104,7 @@ insert into {{ ledger }} (
 {%- endmacro %}
 
 
-{# How many keys a ledger knows; a key counts once for each destination. #}
+{# How many keys a ledger knows; a key counts once per destination. #}
 {% macro pendo_count_known(ledger) %}
 select count(*) as keys
 from (
@@ -119,16 +119,15 @@ from (
 {#
   Commits the rows of a span of the change set in one atomic statement.
 
-  Keys and hashes come from the change set, so the client never uploads what it just downloaded: it names only
-  the rows whose outcome differs from that of most; `unsent` ones leave no entry. Invalid rows of the span are
-  logged with them, unless the ledger says the same already. A change set that another run has written anew
-  meanwhile yields nothing.
+  Keys and hashes come from the change set, so the client never uploads what it just downloaded. It names only the rows
+  whose outcome differs from the most common one; `unsent` rows leave no entry. Invalid rows of the span are logged too,
+  unless the ledger has the same entry already. If another run has rewritten the change set since, nothing is committed.
 
   Arguments:
     status, detail   the outcome of every row that is not an exception
     exceptions       [{bucket, seq, status, detail}], all within the span
     span             the rows to commit (see pendo_within)
-    destination      what the rows were delivered as
+    destination      the destination of the rows
     commit_number    a larger number than any in the ledger
 #}
 {% macro pendo_commit(
@@ -149,7 +148,7 @@ select
     case when outcomes.status in ('missing', 'rejected') then outcomes.attempts + 1 end,
     {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from (
-    {#- Distinct, for the copies of a duplicate key are one entry. #}
+    {#- Distinct, because the copies of a duplicate key are one entry. #}
     select distinct
         pending.record_key,
         pending.row_hash,
@@ -204,7 +203,7 @@ where outcomes.record_key is not null
         {%- endfor %}
 {%- endmacro %}
 
-{# Each subquery adds to what BigQuery calls too complex a query; a list of constants does not. #}
+{# Each subquery counts towards BigQuery's limit of query complexity; a list of constants does not. #}
 {% macro bigquery__pendo_exceptions(exceptions) %}
         select bucket, seq, status, detail
         from unnest([
@@ -218,14 +217,14 @@ where outcomes.record_key is not null
 
 
 {#
-  The ledger without its dead rows: what no plan would look at any more.
+  The ledger without the rows that no plan reads any more.
 
   Arguments:
-    recent        the model's events whose keys have to be known, however old an entry is; none to keep all keys
+    recent        the model's events whose keys must be kept, regardless of age; none to keep all keys
     key           the key column: [{name, dtype}]
-    max_age       seconds for which the key of any other event is known after its entry, by this run's clock and by that
-                  of the run before: a clock that is fast for one run makes no key forgotten
-    destination   what the sync delivers to; rows of others are kept, for it may be set back
+    max_age       seconds to keep the key of any other event after its entry, by this run's clock and by that
+                  of the previous run: a clock that is fast for one run drops no key too early
+    destination   the sync's destination; rows of others are kept, because the sync may change back
     earlier       the last commit number before this run
 #}
 {% macro pendo_compact_ledger(

@@ -1,6 +1,6 @@
 {#
-  The lock of a sync: a table, for `create table` is the one thing that is atomic on every engine. Who creates it
-  holds the lock; each further row is a sign of life.
+  The lock of a sync: a table, because `create table` is the only operation that is atomic on every engine. Its creator
+  holds the lock; each further row is a heartbeat.
 #}
 {% macro pendo_create_lock(lock, run_id, host, pid) %}
 create table {{ lock }}{{ dbt_pendo.pendo_storage() }} as
@@ -23,7 +23,7 @@ select
 {% endmacro %}
 
 
-{# Who holds the lock, since when, and how many seconds ago it last gave a sign of life. #}
+{# The holder of the lock, the start, and the seconds since the last heartbeat. #}
 {% macro pendo_read_lock(lock) %}
 select
     run_id,

@@ -1,9 +1,10 @@
 {#
-  Writes builds (see `pendo_builds_of`) with one statement; the very first makes the table as well. To look whether it
-  is there would be a statement more in every run, so it is the refusal that tells, where an error can be held back.
+  Writes builds (see `pendo_builds_of`) with one statement; the first time, it also creates the table. To check whether the
+  table exists would cost another statement in every run, so, where errors can be caught, a failed insert shows that it
+  is missing.
 
-  Statements run as dbt runs those of a hook, each in a transaction of its own: an error leaves nothing behind that
-  the user's next hooks would feel.
+  Statements run as dbt runs a hook's, each in a separate transaction: an error does not affect the user's next
+  hooks.
 #}
 {% macro pendo_publish(relation, builds) %}
     {%- set insert = dbt_pendo.pendo_add_builds(relation, builds) -%}
@@ -14,13 +15,13 @@
         {%- endcall -%}
     {%- endif -%}
     {%- if not done -%}
-        {#- Either may be there, made by an administrator or this very moment; whether all is well, the insert shows. #}
+        {#- Either may exist already, created by an administrator or concurrently; the insert shows whether all is well. #}
         {%- call dbt_pendo.pendo_try([]) -%}
             {%- do adapter.create_schema(relation) -%}
         {%- endcall -%}
         {#-
-          dbt makes schemas in a transaction. After one that failed psycopg2 opens another by itself, which would take
-          in the user's next hooks and be committed by nobody; one that ends well puts that right.
+          dbt creates schemas in a transaction. After a failed one psycopg2 opens another, which would include the user's
+          next hooks and never be committed. A transaction that succeeds ends that state.
         #}
         {%- call dbt_pendo.pendo_try([]) -%}
             {%- do adapter.execute('select 1', auto_begin=true) -%}
@@ -37,18 +38,18 @@
 {% endmacro %}
 
 
-{# The schema of dbt-pendo's tables, found as dbt-pendo finds it. #}
+{# The schema of dbt-pendo's tables, by the same rules as in dbt-pendo. #}
 {% macro pendo_schema() %}
     {%- set settings = var('dbt_pendo', none) or {} -%}
     {{ return(env_var('DBT_PENDO_SCHEMA', '') or settings.get('schema') or dbt_pendo.pendo_schema_beside(target.schema)) }}
 {% endmacro %}
 
 
-{# The table of the builds in that schema, named as dbt-pendo names it. #}
+{# The table of the builds in that schema, with the same name as in dbt-pendo. #}
 {% macro pendo_builds_relation(schema) %}
     {%- set name = {'database': target.database or none, 'schema': schema} -%}
     {%- do name.update({'identifier': 'pendo_builds', 'type': 'table'}) -%}
-    {#- Not quoted as the user's project says: dbt-pendo opens one of its own, which says nothing. #}
+    {#- Ignores the quoting of the user's project: dbt-pendo opens another project, which has no quoting settings. #}
     {%- if api.Relation.get_default_quote_policy is defined -%}
         {%- do name.update({'quote_policy': api.Relation.get_default_quote_policy().to_dict()}) -%}
     {%- endif -%}
@@ -57,8 +58,8 @@
 
 
 {#
-  The rows of pendo_builds that this invocation has to publish: of a command that builds, the models in `results`; of
-  `dbt run-operation` all, of which it does not know how they were built. None for other commands, which run hooks too.
+  The rows of pendo_builds for this invocation: for a command that builds, the models in `results`; for
+  `dbt run-operation`, all models, without knowing how they were built. None for other commands, which also run hooks.
 #}
 {% macro pendo_builds_of(results) %}
     {%- set builds = [] -%}
@@ -69,7 +70,7 @@
     {%- elif flags.WHICH in ['run', 'build', 'seed', 'snapshot', 'retry'] -%}
         {%- set tests = {} -%}
         {%- for result in results or [] if result.node.resource_type in ['test', 'unit_test'] -%}
-            {#- A test of relationships reads the other model as well, and says nothing about that one. #}
+            {#- A relationships test also reads the other model, but does not test it. #}
             {%- set attached = result.node.attached_node or result.node.tested_node_unique_id -%}
             {%- for tested in ([attached] if attached else result.node.depends_on.nodes) -%}
                 {%- if tested not in tests -%}
@@ -87,13 +88,13 @@
 {% endmacro %}
 
 
-{# Adds a node's row, if it is a model, seed or snapshot that is mapped, or of which a column is; a null takes it out. #}
+{# Adds a node's row, if it is a model, seed or snapshot with a mapping at it or at a column; a null removes it. #}
 {% macro pendo_add_build(builds, node, status, tests) %}
     {%- if node.resource_type in ['model', 'seed', 'snapshot'] -%}
         {%- set mapping = dbt_pendo.pendo_metas(node) -%}
         {%- set columns = {} -%}
         {%- for name, column in (node.columns or {}).items() -%}
-            {#- dbt v2 lets columns that have no meta of their own inherit the model's. #}
+            {#- In dbt v2, columns without meta inherit the model's. #}
             {%- for meta in dbt_pendo.pendo_metas(column) if meta not in mapping -%}
                 {%- do columns.update({column.name or name: meta}) -%}
             {%- endfor -%}
@@ -133,7 +134,7 @@
 {% endmacro %}
 
 
-{# What `meta.pendo` of a model or a column says, as a list of one; empty where there is none. #}
+{# The `meta.pendo` of a model or a column, as a list of one; empty if there is none. #}
 {% macro pendo_metas(holder) %}
     {%- for meta in [(holder.config or {}).meta, holder.meta] if meta is mapping and 'pendo' in meta -%}
         {{ return([meta.pendo]) }}

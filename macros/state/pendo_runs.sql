@@ -1,4 +1,4 @@
-{# The run log: one row a sync and run, the results of pendo_results.json as plain columns. #}
+{# The run log: one row per sync and run, the results of pendo_results.json as plain columns. #}
 {% macro pendo_create_runs(runs) %}
 create table {{ runs }} (
     {%- for column in dbt_pendo.pendo_run_columns() %}

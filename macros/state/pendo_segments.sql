@@ -1,7 +1,7 @@
 {#
-  Which of Pendo's segments a sync fills: append-only, the latest row of a sync and a name counts. `members` is
-  `known` while the sync's ledger tells them, and `in doubt` from a run's first write to its end. Rows are ordered by
-  `note_number`, for clocks go back; rows of an earlier version have none, come first, and are ordered by `logged_at`.
+  Which Pendo segment a sync writes: append-only, the latest row of each sync and name counts. `members` is `known` while
+  the sync's ledger equals them, and `in doubt` from a run's first write to its end. Rows are ordered by `note_number`,
+  because clocks go back. Rows of an earlier version have no number, come first, and are ordered by `logged_at`.
 #}
 {% macro pendo_create_segments(segments) %}
 create table {{ segments }} (
@@ -15,13 +15,13 @@ create table {{ segments }} (
 {% endmacro %}
 
 
-{# Gives a table of an earlier version its column: syncs share the table, and no lock keeps them from it. #}
+{# Adds the column to a table of an earlier version: syncs share the table, and no lock guards it. #}
 {% macro pendo_number_segments(segments) %}
     {{- dbt_pendo.pendo_add_column(segments, 'note_number', dbt.type_bigint()) -}}
 {% endmacro %}
 
 
-{# The rows of a table that has no numbers yet, as a subquery. #}
+{# The rows of a table without numbers, as a subquery. #}
 {% macro pendo_unnumbered_segments(segments) -%}
 (
     select sync, segment, segment_id, members, logged_at, cast(null as {{ dbt.type_bigint() }}) as note_number
@@ -30,7 +30,7 @@ create table {{ segments }} (
 {%- endmacro %}
 
 
-{# Notes the id of a segment, and what is known of its members. #}
+{# Stores the id of a segment, and the state of its members. #}
 {% macro pendo_note_segment(segments, sync, segment, segment_id, members) %}
 insert into {{ segments }} (sync, segment, segment_id, members, logged_at, note_number)
 select
@@ -50,8 +50,8 @@ coalesce(note_number, 0) desc, logged_at desc
 
 
 {#
-  The latest row of a sync and a name: segment_id, members. A ledger tells the members of the segment that was filled
-  last; once there was another, those of this one are in doubt.
+  The latest row of a sync and a name: segment_id, members. A ledger knows only the members of the segment that was filled
+  last; the members of an earlier segment are in doubt.
 #}
 {% macro pendo_read_segment(segments, sync, segment) %}
 select segment_id, case when age = 1 then members else 'in doubt' end as members
@@ -66,7 +66,7 @@ limit 1
 {% endmacro %}
 
 
-{# One column of the latest note about a segment, whichever sync made it; found by another column. #}
+{# One column of the latest note about a segment, by any sync, found by another column. #}
 {% macro pendo_latest_segment_note(segments, wanted, column, value) %}
 select {{ wanted }}
 from {{ segments }} notes

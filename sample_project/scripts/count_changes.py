@@ -1,4 +1,4 @@
-"""Count what two builds of the sample project give dbt-pendo to do: the numbers of README.md, by SQL.
+"""Count dbt-pendo's work after two builds of the sample project: the numbers of README.md, by SQL.
 
     python sample_project/scripts/count_changes.py DAY_1.duckdb DAY_2.duckdb
 
@@ -80,7 +80,7 @@ def main():
                     f"group by {column} having {column} is not null order by {column}"
                 ).fetchall()
                 reasons += [f"{model} {day} {column}: {reason} {number}" for reason, number in why]
-        # An update skips the ids that Pendo does not know; they stay undelivered, and are held for a day.
+        # An update skips ids that Pendo does not know. They are held for a day.
         connection.execute("create or replace temp table missing (id varchar)")
         if pendo.get("mode") == "update":
             known = [(identifier,) for identifier in subscription[pendo["object"] + "s"]]
@@ -106,7 +106,7 @@ def main():
             count(f"{pair} where a.mapped is not distinct from b.mapped and not {is_missing}"),
             count("day_1_valid where record_key not in (select record_key from day_2_valid)"),
             count(f"day_2_valid where {is_missing}") - count(f"{pair} where {is_missing}"),
-            # Whoever is gone is noted, and so delivered.
+            # Rows that left the model are noted, and count as delivered.
             count("day_2_valid where not " + is_missing) - count(
                 f"{pair} where a.mapped is not distinct from b.mapped and not {is_missing}"
             ) + count("day_1_valid where record_key not in (select record_key from day_2_valid)"),

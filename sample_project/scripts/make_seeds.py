@@ -1,4 +1,4 @@
-"""Write the seeds of the sample project, and what Pendo knew before the first sync.
+"""Write the seeds of the sample project, and Pendo's contents before the first sync.
 
     python sample_project/scripts/make_seeds.py
 
@@ -36,7 +36,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:126.0) Gecko/20100101 Firefox/126.
 
 
 def stamp(moment):
-    """A timestamp with milliseconds where there are some, without zone, as warehouses hold UTC."""
+    """A UTC timestamp without zone, with milliseconds unless they are zero."""
     return moment.isoformat(sep=" ", timespec="milliseconds" if moment.microsecond else "seconds")
 
 
@@ -48,7 +48,7 @@ def moment_before(day, days_back):
 
 
 def change(rows, key, value, **changes):
-    """On day 2 the row reads differently: end this version and return the next one."""
+    """End this version of the row on day 1 and return the version of day 2."""
     [row] = [row for row in rows if row[key] == value and row["last_day"] is None]
     row["last_day"] = 1
     return {**row, **changes, "first_day": 2, "last_day": None}
@@ -88,7 +88,7 @@ def organisations():
             "plan": rng.choice(["starter", "team", "business"]) if paying else "trial", "is_paying": str(paying).lower(),
             "renewal_on": date(2026, 7, 1) + timedelta(days=rng.randrange(330)) if paying else None, **BOTH_DAYS,
         })
-    # The CRM has a prospect that the product gave no id yet: a null key.
+    # A prospect in the CRM without an id from the product: a null key.
     rows.append({**rows[0], "org_id": None, "org_name": "Prospect Partners", "plan": None, "renewal_on": None,
                  "is_paying": "false"})
     day_2 = [
@@ -127,7 +127,7 @@ def users():
     by_id = {row["user_id"]: row for row in rows}
     by_id["usr-010"].update(org_id=None, is_admin="false")  # two freelancers without an organisation
     by_id["usr-025"].update(org_id=None)
-    by_id["usr-020"].update(role=None, is_admin=None)  # imported before there were roles
+    by_id["usr-020"].update(role=None, is_admin=None)  # imported before roles existed
     by_id["usr-033"].update(signed_up_on=None)
     by_id["usr-040"].update(plan="team", mrr_usd="16.3333333333")  # a third of 49: many decimals
     by_id["usr-041"].update(plan="business", mrr_usd="99.9899999999")
@@ -155,7 +155,7 @@ def users():
         *(change(rows, "user_id", user_id, **upgraded) for user_id in ("usr-002", "usr-018", "usr-032", "usr-046")),
         change(rows, "user_id", "usr-063", plan=None, mrr_usd=None),  # cancelled: plan is cleared, mrr skipped
         change(rows, "user_id", "usr-071", full_name="Amélie Dubois-Łukasiewicz"),
-        change(rows, "user_id", "USR-031", role="Finance"),  # and usr-031 stays as it is
+        change(rows, "user_id", "USR-031", role="Finance"),  # usr-031 does not change
         *(
             change(rows, "user_id", user_id, last_login_at=stamp(DAY_2 - timedelta(minutes=7 * n)),
                    login_count=next(row["login_count"] for row in rows if row["user_id"] == user_id) + n)
@@ -202,7 +202,7 @@ def invoices(people):
         rows.append(invoice(number, DAY_1, "void" if number % 41 == 0 else "open" if number % 9 == 0 else "paid"))
     by_id = {row["invoice_id"]: row for row in rows}
     by_id["inv-0050"].update(amount_usd="1180.3333333333", billed_in="EUR")  # many decimals
-    by_id["inv-0060"].update(paid_by_user_id=None)  # paid by someone who has no login
+    by_id["inv-0060"].update(paid_by_user_id=None)  # paid by somebody without a login
     by_id["inv-0070"].update(paid_at=None)  # the bank's file had no date
     day_2 = [
         change(rows, "invoice_id", f"inv-{number:04}", status="paid", paid_at=stamp(DAY_2 - timedelta(minutes=number)))
@@ -253,7 +253,7 @@ def usage_events(people):
 
 
 def subscription(people, orgs):
-    """What the demo's Pendo knows before the first sync; the rule is in README.md."""
+    """The contents of the demo's Pendo before the first sync; README.md has the rules."""
     seen = [row for row in people if row["status"] != "invited"]
     anonymous = ("_PENDO_T_4fQbGkW2m9c", " ")
     return {

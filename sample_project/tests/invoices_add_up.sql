@@ -1,4 +1,4 @@
--- Every paid invoice becomes one payment, and no amount changes on the way.
+-- Every paid invoice becomes one payment, and no amount changes.
 with invoices as (
 
     select count(*) as n, sum(amount_usd) as total

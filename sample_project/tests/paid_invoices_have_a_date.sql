@@ -1,4 +1,4 @@
--- One has none, on purpose: Pendo needs a time, so dbt-pendo finds that row invalid.
+-- One deliberately has none. Pendo needs a time, so dbt-pendo marks that row as invalid.
 {{ config(severity='warn') }}
 
 select invoice_id

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shop import KINDS, STRANGERS, Kind, Shop
 
-from dbt_pendo.delivery import reader as page_delivery
+from dbt_pendo.delivery import pages as page_delivery
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.warehouse import ledger
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.pages import cut_pages
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
-from dbt_pendo.warehouse.session import Connection, Session, WarehouseError, open_session
+from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError, open_session
 
 USERS = KINDS["visitor"]
 kinds = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])

@@ -20,22 +20,21 @@ from harness import (
     build_once,
     enter,
     environment_of,
-    macros_read_once,
+    frames_left_unread,
     project_yaml,
     run_dbt,
     without_dbt_or_pendo,
     write_files,
 )
 
-from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Sandbox, load_subscription
 
 SMALL = {"SMALL_DUCKDB_PATH": "small.duckdb"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def macros() -> Iterator[None]:
-    with macros_read_once():
+    with frames_left_unread():
         yield
 
 

@@ -3,43 +3,75 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import random
-import struct
 from collections.abc import Iterator
-from decimal import Decimal
-from typing import Any, get_args
+from typing import get_args
 
+import duckdb
 import pytest
 from harness import SmallProject
 
 from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
 from dbt_pendo.records.batches import SqlBatch, body_layouts, metadata_body
 from dbt_pendo.records.render import PendoField, render
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
-from dbt_pendo.warehouse.session import Connection, Session, open_session
+from dbt_pendo.warehouse.session import Session, open_session
 
 ROWS = 2_000
 TYPES: tuple[FieldType | None, ...] = (*get_args(FieldType), None)
-COLUMNS = {
-    "text": "varchar",
-    "flag": "boolean",
-    "tiny": "tinyint",
-    "small": "smallint",
-    "whole": "integer",
-    "big": "bigint",
-    "unsigned": "uinteger",
-    "huge": "hugeint",
-    "real": "double",
-    "single": "float",
-    "money": "decimal(18, 2)",
-    "micro": "decimal(38, 10)",
-    "share": "decimal(9, 9)",
-    "round": "decimal(38, 0)",
-    "moment": "timestamp",
-    "zoned": "timestamptz",
-    "day": "date",
+# Every character that an encoder may treat in its own way.
+CHARACTERS = [f"<{chr(point)}>" for point in (*range(1, 0x300), 0x2028, 0x2029, 0xFEFF, 0xFFFD, 0x1F600, 0x10FFFF)]
+TEXTS = ["", " ", "null", "Ünïcödé 🚀", 'a "quoted" \\ word', "\\u0041", "'", "</script>", "{{ x }}", *CHARACTERS]
+DOUBLES = "nan inf -inf 0 -0.0 1 0.1 1e15 1e16 1e-4 9.9e-5 5e-324 1.8e308 999999999999999.9 123456789012345.6 -1e15"
+DAYS = "infinity,-infinity,0001-01-01,0999-12-31,1000-01-01,1969-12-31,9999-12-31,0044-03-15 (BC),12345-06-07"
+DAYS += ",9998-12-31,1582-10-10,2024-02-29"
+DAY = "date '0001-01-01' + (random() * 3652000)::int"
+
+
+def whole(bits: int, signed: bool = True) -> tuple[list[str], str]:
+    """Odd whole numbers, and the SQL of numbers of all lengths."""
+    half = 2 ** (bits - 1)
+    odd = [-half, half - 1, 0, 1, -1] if signed else [0, 2 * half - 1, 1]
+    return [str(number) for number in odd], f"(random() - {0.5 if signed else 0}) * {half} * random() ** 8"
+
+
+def exact(digits: int, places: int) -> tuple[list[str], str]:
+    """Odd decimals, and the SQL of decimals of all lengths."""
+    most = "9" * (digits - places) + "." + "9" * places
+    before = f"left(hash(i)::varchar || hash(-i)::varchar, i % {digits - places + 1})"
+    after = f"left(hash(i + {ROWS})::varchar, {places})"
+    return ["0", most, f"-{most}"], f"if(i % 2 = 0, '-0', '0') || {before} || '.' || {after}"
+
+
+# Of each column its type, the odd values that come first, and the SQL of all others, where `i` is the row.
+COLUMNS: dict[str, tuple[str, list[str], str]] = {
+    "text": ("varchar", TEXTS, " || ".join(["chr((32 + random() * if(i % 2 = 0, 95, 55000))::int)"] * 6)),
+    "flag": ("boolean", [], "random() < 0.5"),
+    "tiny": ("tinyint", *whole(8)),
+    "small": ("smallint", *whole(16)),
+    "whole": ("integer", *whole(32)),
+    "big": ("bigint", *whole(64)),
+    "unsigned": ("uinteger", *whole(32, signed=False)),
+    "huge": ("hugeint", *whole(64)),
+    "real": (
+        "double",
+        [*DOUBLES.split(), "0.00012345678901234567"],
+        "if(i % 2 = 0, round((random() - 0.5) * 2e5, 2), (random() - 0.5) * 10 ** (random() * 40 - 20))",
+    ),
+    "single": ("float", [], "round(random() * 1e3, 2)"),
+    "money": ("decimal(18, 2)", *exact(18, 2)),
+    "micro": ("decimal(38, 10)", *exact(38, 10)),
+    "share": ("decimal(9, 9)", *exact(9, 9)),
+    "round": ("decimal(38, 0)", *exact(38, 0)),
+    "moment": (
+        "timestamp",
+        DAYS.split(","),
+        f"date_trunc(['second', 'millisecond', 'microsecond'][1 + i % 3], {DAY} "
+        "+ to_microseconds((random() * 86400e6)::bigint))",
+    ),
+    "zoned": ("timestamptz", [], "timestamptz '2026-03-29 00:00:00+00' + to_minutes(i % 60)"),
+    "day": ("date", DAYS.split(","), DAY),
 }
 NUMBERS = {"tiny", "small", "whole", "big", "unsigned"}
 WRITTEN = {
@@ -52,80 +84,18 @@ WRITTEN = {
 }
 
 
-def _texts(chance: random.Random) -> Iterator[str | None]:
-    yield from (None, "", " ", "null", "Ünïcödé 🚀", 'a "quoted" \\ word', "\\u0041", "'", "</script>", "{{ x }}")
-    # Every character that an encoder may treat in its own way.
-    yield from (f"<{chr(point)}>" for point in (*range(0x300), 0x2028, 0x2029, 0xFEFF, 0xFFFD, 0x1F600, 0x10FFFF))
-    while True:
-        yield "".join(chr(chance.choice((chance.randrange(32, 127), chance.randrange(0xA0, 0xD800)))) for _ in range(9))
-
-
-def _numbers(chance: random.Random, bits: int, signed: bool) -> Iterator[int | None]:
-    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    yield from (None, lowest, highest, 0, 1, max(lowest, -1))
-    while True:
-        number = chance.randint(lowest, highest) >> chance.randrange(bits)
-        yield min(max(number, lowest), highest)
-
-
-def _doubles(chance: random.Random) -> Iterator[float | None]:
-    yield from (None, math.nan, math.inf, -math.inf, 0.0, -0.0, 1.0, 0.1, 1e15, 1e16, 1e-4, 9.9e-5, 5e-324, 1.8e308)
-    yield from (999999999999999.9, 123456789012345.6, -1e15, 0.00012345678901234567)
-    while True:
-        yield struct.unpack("d", struct.pack("Q", chance.getrandbits(64)))[0]
-        yield round(chance.uniform(-1e5, 1e5), 2)
-        yield chance.uniform(-10, 10) * 10 ** chance.randint(-6, 17)
-
-
-def _decimals(chance: random.Random, digits: int, places: int) -> Iterator[str | None]:
-    most = 10**digits - 1
-    yield from (None, "0", str(Decimal(most).scaleb(-places)), str(Decimal(-most).scaleb(-places)))
-    while True:
-        yield format(Decimal(chance.randint(-most, most) // 10 ** chance.randrange(digits)).scaleb(-places), "f")
-
-
-def _moments(chance: random.Random, clock: bool) -> Iterator[str | None]:
-    yield from (None, "infinity", "-infinity", "0001-01-01", "0999-12-31", "1000-01-01", "1969-12-31", "9999-12-31")
-    yield from ("0044-03-15 (BC)", "12345-06-07", "9998-12-31", "1582-10-10", "2024-02-29")
-    while True:
-        day = f"{chance.randint(1, 9999):04}-{chance.randint(1, 12):02}-{chance.randint(1, 28):02}"
-        time = f"{chance.randrange(24):02}:{chance.randrange(60):02}:{chance.randrange(60):02}"
-        fraction = chance.choice(("", f".{chance.randrange(10**6):06}", f".{chance.randrange(1000):03}"))
-        yield f"{day} {time}{fraction}" if clock else day
-
-
-@pytest.fixture(scope="module")
-def values() -> dict[str, list[Any]]:
-    chance = random.Random(20261123)
-    made: dict[str, Iterator[Any]] = {
-        "text": _texts(chance),
-        "flag": iter(lambda: chance.choice((True, False, None)), "never"),
-        "tiny": _numbers(chance, 8, True),
-        "small": _numbers(chance, 16, True),
-        "whole": _numbers(chance, 32, True),
-        "big": _numbers(chance, 64, True),
-        "unsigned": _numbers(chance, 32, False),
-        "huge": _numbers(chance, 64, True),
-        "real": _doubles(chance),
-        "single": iter(lambda: round(chance.uniform(-1e3, 1e3), 2), None),
-        "money": _decimals(chance, 18, 2),
-        "micro": _decimals(chance, 38, 10),
-        "share": _decimals(chance, 9, 9),
-        "round": _decimals(chance, 38, 0),
-        "moment": _moments(chance, True),
-        "zoned": iter(lambda: f"2026-03-29 00:{chance.randrange(60):02}:00+00", None),
-        "day": _moments(chance, False),
-    }
-    return {name: [next(column) for _ in range(ROWS)] for name, column in made.items()}
-
-
 @pytest.fixture
-def session(project: SmallProject, values: dict[str, list[Any]]) -> Iterator[Session]:
-    as_texts = {name: [None if value is None else str(value) for value in column] for name, column in values.items()}
-    columns = ", ".join(f"unnest(?::varchar[])::{dtype} as {name}" for name, dtype in COLUMNS.items())
-    project.sql(
-        "create table odd_values as select unnest(range(?))::varchar as id, " + columns, [ROWS, *as_texts.values()]
+def session(project: SmallProject) -> Iterator[Session]:
+    columns = ", ".join(
+        f"if(i <= len($odd_{name}), $odd_{name}[i]::{dtype}, ({others})::{dtype}) as {name}"
+        for name, (dtype, _, others) in COLUMNS.items()
     )
+    odd = {f"odd_{name}": [None, *odd] for name, (_, odd, _) in COLUMNS.items()}
+    with duckdb.connect(str(project.database)) as connection:
+        connection.execute("select setseed(0.20261123)")
+        connection.execute(
+            f"create table odd_values as select i::varchar as id, {columns} from range(1, {ROWS + 1}) rows(i)", odd
+        )
     with open_session(Connection(project.folder, project.folder)) as opened:
         yield opened
 

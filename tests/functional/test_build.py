@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import Ended, run_process, writes
+from harness import Ended, run_cli, run_process, writes
 from test_gates import built_gated, gated  # noqa: F401 - fixtures
 
 # `dbt` as users have it: a program on the PATH, of whatever version. This one keeps what it is asked to do.
@@ -24,7 +24,8 @@ exec {python} -c 'from dbt.cli.main import cli; cli()' "$@"
 
 
 @pytest.fixture(autouse=True)
-def _dbt_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the `dbt` on the PATH writes its arguments into."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "dbt").write_text(DBT.format(python=sys.executable))
@@ -32,10 +33,6 @@ def _dbt_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
-
-
-@pytest.fixture
-def asked(tmp_path: Path) -> Path:
     return tmp_path / "asked"
 
 
@@ -66,38 +63,25 @@ def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(gated, written, ask
     assert "Running with dbt=" in ended.stderr
 
 
-def test_what_was_not_selected_is_no_warning(gated, written):
-    build("--select", "untested", "--warn-error").expect(0)
-    assert written() == {"untested"}
-
-
 def test_slim_ci_syncs_what_it_has_built(gated, written, asked):
     shutil.copytree(gated.target, gated.folder / "state")
     args = ("--select", "untested", "--defer", "--state", str(gated.folder / "state"), "--target", "other")
-    ended = build(*args, "--warn-error").expect(0)
+    # What was not selected is no warning.
+    ended = run_cli("build", *args, "--warn-error").expect(0)
     assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
     assert "Done. Pendo: OK=1 WARN=0 ERROR=0 SKIP=8 TOTAL=9" in ended.stdout
     assert written() == {"untested"}
 
 
-def test_a_project_that_does_not_parse_leaves_older_results_alone(gated, sandbox):
-    (gated.folder / "models" / "marts" / "wrong.sql").write_text("select {{ ref('nobody') }}")
-    ended = build().expect(2)
-    assert (
-        "`dbt build` ended with exit status 2 before it built anything; nothing was synced."
-        in ended.stdout + ended.stderr
-    )
-    assert writes(sandbox.requests) == []
-
-
-def test_a_selection_of_nothing(gated, sandbox):
-    assert "Done. Pendo: OK=0 WARN=0 ERROR=0 SKIP=9 TOTAL=9" in build("--select", "nobody").expect(0).stdout
-    assert writes(sandbox.requests) == []
-
-
-def test_tables_built_without_rows_are_not_synced(gated, sandbox):
-    ended = build("--select", "sound", "--empty").expect(0)
+def test_a_build_without_rows_or_models_leaves_pendo_alone(gated, sandbox):
+    ended = run_cli("build", "--select", "sound", "--empty").expect(0)
     assert "`dbt build --empty` built it without all its rows" in ended.stdout
+    ended = run_cli("build", "--select", "nobody").expect(0)
+    assert "Done. Pendo: OK=0 WARN=0 ERROR=0 SKIP=9 TOTAL=9" in ended.stdout
+    # A project that does not parse leaves older results alone.
+    (gated.folder / "models" / "marts" / "wrong.sql").write_text("select {{ ref('nobody') }}")
+    told = "`dbt build` ended with exit status 2 before it built anything; nothing was synced."
+    assert told in run_cli("build").expect(2).output
     assert writes(sandbox.requests) == []
 
 

@@ -37,39 +37,47 @@ def told(project: SmallProject, *args: str, status: int = 0) -> dict[str, str | 
     return {result["sync"]: result["message"] for result in results}
 
 
-SWITCHES = [{}, {"track_reply": "json"}, {"error_bodies": "empty"}, {"error_bodies": "json"}]
-SWITCHES += [{"event_arrays": "reject"}, {"context_required": True}]
+SWITCHES = [
+    {},
+    {"track_reply": "json"},
+    {"error_bodies": "empty"},
+    {"event_arrays": "reject", "context_required": True},
+]
 
 
-@pytest.mark.parametrize("switches", SWITCHES, ids=str)
-def test_secrets_are_verified_without_an_event(apps, sandbox, switches):
-    sandbox.switches = Switches().with_changes(switches)
-    assert told(apps) == {"plain": None, "web": None, "mobile": None}
-    assert [(request.path, request.key, request.body) for request in sandbox.requests] == [
-        ("/data/track", f"track{app}", b"{}") for app in (":mobile", "", ":web")
-    ]
+def test_secrets_are_verified_without_an_event(apps, sandbox):
+    asked = [("/data/track", f"track{app}", b"{}") for app in (":mobile", "", ":web")]
+    for switches in SWITCHES:
+        sandbox.switches = Switches().with_changes(switches)
+        sandbox.forget_requests()
+        assert told(apps) == {"plain": None, "web": None, "mobile": None}
+        assert [(request.path, request.key, request.body) for request in sandbox.requests] == asked
+    # Whoever judges the body has taken the secret.
+    for status in (200, 204, 400, 413, 422):
+        sandbox.clear_faults()
+        sandbox.fail(Fault("status", status=status, path="/data/track", times=None))
+        assert set(told(apps).values()) == {None}
     assert (sandbox.events, sandbox.receipts, sandbox.visitors) == ([], [], {})
-
-
-@pytest.mark.parametrize("status", [200, 204, 400, 413, 422])
-def test_whatever_pendo_says_of_no_event(apps, sandbox, status):
-    """Whoever judges the body has taken the secret."""
-    sandbox.fail(Fault("status", status=status, path="/data/track", times=None))
-    assert set(told(apps).values()) == {None}
-    assert len(sandbox.requests) == 3
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_one_of_several_secrets_is_wrong(apps, sandbox, monkeypatch, status):
     sandbox.switches = Switches(wrong_track_secret_status=status)
+    apps.model("more", CLICKS | {"app": "web"}, CLICK_ROWS)
     monkeypatch.setenv("PENDO_TRACK_SECRET_WEB", WRONG)
     messages = told(apps, status=2)
+    # It is asked for once.
+    assert len(sandbox.requests) == 3
     wrong = messages.pop("web") or ""
-    assert messages == {"plain": None, "mobile": None}
+    assert messages == {"plain": None, "mobile": None, "more": wrong}
     refused = f"Pendo at {sandbox.url} refused the Track Event shared secret (HTTP {status})"
     names = ("PENDO_TRACK_SECRET_WEB", "PENDO_API_URL", "PENDO_REGION")
     expect_in(wrong, refused, *names, "App Details", "not the integration key")
     assert WRONG not in apps.run("check").expect(2).output
+    monkeypatch.setenv("PENDO_TRACK_SECRET", sandbox.integration_key)
+    message = told(apps, status=2)["plain"] or ""
+    assert "not the integration key" in message
+    assert sandbox.integration_key not in message
     assert sandbox.events == []
 
 
@@ -88,13 +96,6 @@ def test_the_secret_of_one_app_is_no_other_ones(apps, sandbox, monkeypatch):
     ]
 
 
-def test_an_integration_key_is_no_track_secret(apps, sandbox, monkeypatch):
-    monkeypatch.setenv("PENDO_TRACK_SECRET", sandbox.integration_key)
-    message = told(apps, status=2)["plain"] or ""
-    assert "not the integration key" in message
-    assert sandbox.integration_key not in message
-
-
 def test_each_app_is_asked_for_once_and_by_check_alone(apps, sandbox):
     for name in ("more", "most"):
         apps.model(name, CLICKS | {"app": "WEB"}, CLICK_ROWS)
@@ -108,53 +109,37 @@ def test_each_app_is_asked_for_once_and_by_check_alone(apps, sandbox):
     assert apps.check("--offline").status == 0
 
 
-def test_a_wrong_secret_is_asked_for_once(apps, sandbox, monkeypatch):
-    apps.model("more", CLICKS | {"app": "web"}, CLICK_ROWS)
-    monkeypatch.setenv("PENDO_TRACK_SECRET_WEB", WRONG)
-    messages = told(apps, status=2)
-    assert messages["more"] == messages["web"] is not None
-    assert len(sandbox.requests) == 3
+NONE = [
+    (Fault("status", status=404, body="nothing here", times=None), "takes no track events (HTTP 404"),
+    (Fault("status", status=302, headers={"Location": "https://elsewhere.example/"}, times=None), "redirect"),
+    (Fault("status", status=503, times=None), "did not take POST /data/track in 2 attempts"),
+]
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "part"),
-    [
-        (Fault("status", status=404, body="nothing here", times=None), 1, "takes no track events (HTTP 404"),
-        (Fault("status", status=302, headers={"Location": "https://elsewhere.example/"}, times=None), 1, "redirect"),
-        (Fault("status", status=503, times=None), 1, "did not take POST /data/track in 2 attempts"),
-    ],
-    ids=str,
-)
-def test_a_data_host_that_is_none(apps, sandbox, monkeypatch, fault, status, part):
+def test_a_data_host_that_is_none(apps, sandbox, monkeypatch):
     monkeypatch.setenv("PENDO_DATA_URL", sandbox.url.replace("127.0.0.1", "localhost"))
-    sandbox.fail(fault)
-    messages = told(apps, status=status)
-    for message in messages.values():
-        assert part in (message or "")
-        assert "PENDO_DATA_URL" in (message or "")
-    if fault.status == 503:
-        # A host that is down is waited for once, not once an app.
-        assert len(sandbox.requests) == 2
+    for fault, part in NONE:
+        sandbox.clear_faults()
+        sandbox.forget_requests()
+        sandbox.fail(fault)
+        for message in told(apps, status=1).values():
+            expect_in(message or "", part, "PENDO_DATA_URL")
+    # A host that is down is waited for once, not once an app.
+    assert len(sandbox.requests) == 2
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_key_says_which_host_refused_it(project, sandbox, monkeypatch, status):
-    sandbox.switches = Switches(wrong_key_status=status)
-    monkeypatch.setenv("PENDO_INTEGRATION_KEY", WRONG)
+def test_a_wrong_or_read_only_key_says_which_host_refused_it(project, sandbox, monkeypatch, status):
+    """That a key may only read is found by `check` if Pendo tells, else by the first write."""
+    sandbox.switches = Switches(wrong_key_status=status, read_only_write_status=status)
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a", "b"])
     project.model("people", PEOPLE, PEOPLE_ROWS)
+    monkeypatch.setenv("PENDO_INTEGRATION_KEY", WRONG)
     message = told(project, status=2)["people"] or ""
     assert f"Pendo at {sandbox.url} refused the integration key (HTTP {status})" in message
     assert "PENDO_API_URL, which names the host in place of PENDO_REGION" in message
-
-
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_read_only_key_that_does_not_say_so(project, sandbox, monkeypatch, status):
-    """Found by `check` if Pendo tells, else by the first write."""
-    sandbox.switches = Switches(read_only_write_status=status)
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors(["a", "b"])
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", sandbox.read_only_key)
-    project.model("people", PEOPLE, PEOPLE_ROWS)
     assert "may only read" in (told(project, status=2)["people"] or "")
     for command in (["fields"], ["fields", "--create"]):
         assert "may only read" in project.run(*command).expect(2).stdout

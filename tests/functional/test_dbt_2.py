@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import PEOPLE, clean_environment, run_cli
-from published import YAML, Published, write_project
+from harness import clean_environment, run_cli
+from published import MAPPED, YAML, Published, write_project
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -48,17 +48,13 @@ def project(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -
         (folder / "models" / f"{name}.sql").unlink()
     declared = {
         "models": [
-            {
-                "name": "sound",
-                "config": {"meta": {"pendo": PEOPLE}},
-                "columns": [{"name": "id", "data_tests": ["unique"]}, {"name": "plan"}],
-            },
+            {"name": "sound", **MAPPED, "columns": [{"name": "id", "data_tests": ["unique"]}, {"name": "plan"}]},
             {
                 "name": "by_column",
                 "config": {"meta": {"pendo": {"object": "visitor", "visitor_id": "id"}}},
                 "columns": [{"name": "id"}, {"name": "tariff", "config": {"meta": {"pendo": "plan"}}}],
             },
-            {"name": "versioned", "config": {"meta": {"pendo": PEOPLE}}, "versions": [{"v": 2}]},
+            {"name": "versioned", **MAPPED, "versions": [{"v": 2}]},
         ],
         "unit_tests": YAML["unit_tests"],
     }
@@ -69,27 +65,21 @@ def project(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in ("sound", "by_column", "versioned")})
-    return Dbt2(folder, folder / "small.duckdb")
-
-
-def test_the_package_parses_without_a_warning(project):
+    project = Dbt2(folder, folder / "small.duckdb")
     project.dbt2("deps")
+    return project
+
+
+def test_the_package_parses_without_a_warning_and_its_manifest_is_read(project):
     told = project.dbt2("parse", "--show-all-deprecations")
     assert "[warning]" not in told
     assert "[error]" not in told
     assert "Finished 'parse' successfully" in told
-
-
-def test_its_manifest_is_read(project):
-    project.dbt2("deps")
-    project.dbt2("parse")
     found = run_cli("check", "--offline", "--json").expect(0).json["results"]
     assert {one["sync"] for one in found} == {"sound", "by_column", "versioned_v2"}
 
 
-@runs
 def test_what_it_published_is_synced(project, written):
-    project.dbt2("deps")
     project.dbt2("build")
     project.dbt2("compile", "--write-catalog")
     project.dbt2("run", "--select", "sound", "--empty")
@@ -124,7 +114,6 @@ def test_what_it_published_is_synced(project, written):
 def test_it_builds_the_models_of_the_package(project):
     settings = (project.folder / "dbt_project.yml").read_text()
     (project.folder / "dbt_project.yml").write_text(f"{settings}\nvars: {{dbt_pendo: {{models: true}}}}\n")
-    project.dbt2("deps")
     # Before the first sync there is nothing for them to read.
     project.dbt2("build")
     assert project.rows("main.pendo_held_rows") == []
@@ -137,7 +126,6 @@ def test_it_builds_the_models_of_the_package(project):
 
 @runs
 def test_its_own_artifacts_are_believed(project, written):
-    project.dbt2("deps")
     project.dbt2("build")
     ended = run_cli("sync", "--only-built", "--require-tests").expect(0)
     assert "[RUN, built by `dbt build`, 2 tests passed]" in ended.stdout

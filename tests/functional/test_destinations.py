@@ -18,10 +18,9 @@ NEW_COLUMNS = ("destination", "commit_number")
 
 
 @pytest.fixture
-def visitors(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+def visitors(project: SmallProject, plans: Sandbox) -> SmallProject:
     """Fifty rows, delivered as visitors."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors([f"x{number}" for number in range(50)])
+    plans.add_visitors([f"x{number}" for number in range(50)])
     project.model(MODEL, PEOPLE, ROWS)
     assert project.sync().result()["delivered"] == 50
     return project
@@ -55,12 +54,11 @@ def test_a_sync_that_changes_its_object_delivers_all(visitors, sandbox):
 def test_events_of_another_app_go_to_that_app(project, sandbox):
     project.model(MODEL, EVENT, ROWS)
     project.sync()
-    project.annotate(MODEL, {**EVENT, "app": "web"})
-    assert project.sync().planned == planned(added=50)
-    assert times_sent(sandbox) == {2}
-    assert project.sync().planned == planned(unchanged=50)
-    project.annotate(MODEL, EVENT)
-    assert project.sync().planned == planned(unchanged=50)
+    for mapping, added, times in (({**EVENT, "app": "web"}, 50, 2), (EVENT, 0, 2)):
+        project.annotate(MODEL, mapping)
+        assert project.sync().planned == planned(added=added, unchanged=50 - added)
+        assert times_sent(sandbox) == {times}
+        assert project.sync().planned == planned(unchanged=50)
 
 
 def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
@@ -76,21 +74,22 @@ def test_a_clock_that_was_fast_for_one_run_hides_no_change(visitors, sandbox):
     )
 
 
-@pytest.mark.parametrize("mapping", [PEOPLE, EVENT], ids=["visitors", "events"])
-def test_a_ledger_of_an_earlier_version_is_carried_on(project, plans, sandbox, mapping):
-    sandbox.add_visitors([f"x{number}" for number in range(50)])
-    project.model(MODEL, mapping, ROWS)
-    project.sync()
-    for column in NEW_COLUMNS:
-        project.sql(f"alter table main_pendo.xs__ledger drop column {column}")
-    before = project.rows("main_pendo.xs__ledger order by all")
+def test_ledgers_of_an_earlier_version_are_carried_on(visitors, sandbox):
+    objects = {MODEL: "visitor", "events": "track_event"}
+    visitors.model("events", EVENT, ROWS)
+    visitors.sync("--select", "events")
+    before = {}
+    for name in objects:
+        for column in NEW_COLUMNS:
+            visitors.sql(f"alter table main_pendo.{name}__ledger drop column {column}")
+        before[name] = visitors.rows(f"main_pendo.{name}__ledger order by all")
     sandbox.forget_requests()
-    assert project.plan().planned == planned(unchanged=50)
-    for command in (("check",), ("runs",), ("show", "last"), ("row", MODEL, "x7"), ("report",)):
-        project.run(*command).expect(0)
-    assert project.sync().planned == planned(unchanged=50)
+    for command in (("check",), ("runs",), ("show", "last"), ("row", "events", "x7"), ("report",)):
+        visitors.run(*command).expect(0)
+    for ended in (visitors.plan(), visitors.sync()):
+        assert [ended.result(name)["planned"] for name in objects] == [planned(unchanged=50)] * 2
     assert not [request for request in writes(sandbox.requests) if not re.search(rb"^(\{\}|\[\])?$", request.body)]
-    after = project.rows("main_pendo.xs__ledger order by all")
-    assert [{name: row[name] for name in row if name not in NEW_COLUMNS} for row in after] == before
-    assert {(row["destination"], row["commit_number"]) for row in after} == {(mapping["object"], 1)}
-    assert project.tables() == {"xs__ledger", "xs__changes", "pendo_runs"}
+    for name, object_ in objects.items():
+        after = visitors.rows(f"main_pendo.{name}__ledger order by all")
+        assert [{key: row[key] for key in row if key not in NEW_COLUMNS} for row in after] == before[name]
+        assert {(row["destination"], row["commit_number"]) for row in after} == {(object_, 1)}

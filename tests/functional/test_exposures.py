@@ -23,7 +23,6 @@ from harness import (
     expect_in,
     project_yaml,
     run_cli,
-    run_process,
     write_files,
 )
 
@@ -46,11 +45,6 @@ MODELS = {
 }
 
 
-def raw(text: str) -> str:
-    """A text that is the same when dbt has rendered the user's YAML."""
-    return f"{{% raw %}}{text}{{% endraw %}}"
-
-
 MAPPED: dict[str, Any] = {"meta": {"pendo": PEOPLE}}
 TEAMS = [
     {
@@ -61,10 +55,10 @@ TEAMS = [
     {"name": "off", "enabled": False, "object": "account", "account_id": "id", "mode": "upsert"},
 ]
 CLICKS = {
-    **{"object": "track_event", "event": raw(ODD_NAME), "event_id": "id", "visitor_id": "who"},
+    **{"object": "track_event", "event": f"{{% raw %}}{ODD_NAME}{{% endraw %}}", "event_id": "id", "visitor_id": "who"},
     **{"account_id": {"value": "acme"}, "timestamp": "done_at", "properties": {"on": "page"}},
 }
-TRIALS = {"object": "segment", "segment": raw(ODD_SEGMENT), "visitor_id": "id"}
+TRIALS = {"object": "segment", "segment": f"{{% raw %}}{ODD_SEGMENT}{{% endraw %}}", "visitor_id": "id"}
 YAML: dict[str, Any] = {
     "groups": [{"name": "finance", "owner": {"name": "Finance", "email": "finance@example.com"}}],
     "models": [
@@ -153,7 +147,7 @@ def built_lineage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
     def tell(folder: Path) -> None:
         shutil.copytree(built, folder, dirs_exist_ok=True)
-        ended = run_process("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
+        ended = run_cli("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
         assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
         # Since dbt 1.9 a build has something to say of exposures as well: no-op.
         Lineage(folder, folder / "small.duckdb").dbt("build --warn-error --no-partial-parse")
@@ -167,16 +161,19 @@ def lineage(
     built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Lineage:
     """The project before it has a file of ours."""
-    # The sandbox is no app that one could open.
-    monkeypatch.delenv("PENDO_API_URL")
-    return enter(built_lineage["built"], tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
+    return _entered(built_lineage["built"], tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def told(built_lineage: dict[str, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lineage:
     """The project after dbt has read our file."""
+    return _entered(built_lineage["told"], tmp_path, monkeypatch)
+
+
+def _entered(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lineage:
+    # The sandbox is no app that one could open.
     monkeypatch.delenv("PENDO_API_URL")
-    return enter(built_lineage["told"], tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
+    return enter(built, tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
 
 
 def test_dbt_reads_an_exposure_of_each_sync(told):
@@ -198,6 +195,14 @@ def test_dbt_reads_an_exposure_of_each_sync(told):
         validator = jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
         document = yaml.safe_load(told.file.read_text(encoding="utf-8"))
         assert [error.message for error in validator.iter_errors(document)] == []
+
+
+def test_syncs_work_beside_exposures(told, sandbox, monkeypatch):
+    monkeypatch.setenv("PENDO_API_URL", sandbox.url)
+    sandbox.add_field("visitor", "custom", "plan", "string")
+    sandbox.add_visitors(["a"])
+    assert told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2").statuses == {"versioned_v2": "success"}
+    assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}
 
 
 def test_what_an_exposure_says(told):
@@ -227,42 +232,21 @@ def test_what_an_exposure_says(told):
         assert {key: text for key, text in known[name]["owner"].items() if text} == owner
 
 
-def test_a_private_model_is_left_out_for_dbt_would_refuse_it(told):
-    result = told.exposures("--json").result("secret")
-    assert (result["status"], result["exposure"]) == ("skipped", "pendo_secret")
-    assert "private" in result["message"]
-    assert "pendo_secret" not in told.written()
-    # Were it not left out, nothing would parse any more.
-    text = told.file.read_text(encoding="utf-8")
-    told.file.write_text(text.replace("ref('people')", "ref('secret')"), encoding="utf-8")
-    assert "private" in told.dbt("parse", status=2)
-
-
-def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(lineage, monkeypatch):
-    def people() -> dict[str, Any]:
+def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(lineage):
+    def people(*args: str) -> tuple[Any, str]:
+        lineage.exposures(*args)
         assert lineage.written()["pendo_teams__facts_1"]["owner"]["name"] == "Finance"
-        return lineage.written()["pendo_people"]
+        exposure = lineage.written()["pendo_people"]
+        return exposure["owner"], exposure["url"]
 
-    for args, owner in (
-        ([], {"name": "shop"}),
-        (["--owner", "Data team"], {"name": "Data team"}),
-        (["--owner", "data@example.com"], {"email": "data@example.com"}),
-        (["--owner", " Data team <data@example.com>"], {"name": "Data team", "email": "data@example.com"}),
-    ):
-        lineage.exposures(*args)
-        assert people()["owner"] == owner
-    monkeypatch.setenv("DBT_PENDO_OWNER", "of the environment")
-    lineage.exposures()
-    assert people()["owner"] == {"name": "of the environment"}
-    monkeypatch.delenv("DBT_PENDO_OWNER")
+    url = "https://app.pendo.io"
+    assert people() == ({"name": "shop"}, url)
+    assert people("--owner", "data@example.com") == ({"email": "data@example.com"}, url)
+    both = {"name": "Data team", "email": "data@example.com"}
+    assert people("--owner", " Data team <data@example.com>", "--region", "au") == (both, "https://app.au.pendo.io")
     lineage.settings("vars: {dbt_pendo: {owner: of the project, region: eu}}")
-    for args, url in (
-        ((), "https://app.eu.pendo.io"),
-        (("--region", "au"), "https://app.au.pendo.io"),
-        (("--api-url", "https://adopt.example.com/"), "https://adopt.example.com"),
-    ):
-        lineage.exposures(*args)
-        assert (people()["owner"], people()["url"]) == ({"name": "of the project"}, url)
+    assert people() == ({"name": "of the project"}, "https://app.eu.pendo.io")
+    assert people("--api-url", "https://adopt.example.com/")[1] == "https://adopt.example.com"
 
 
 def test_the_same_project_gives_the_same_file_to_the_byte(told):
@@ -279,12 +263,29 @@ def test_the_same_project_gives_the_same_file_to_the_byte(told):
 
 
 def test_exposures_come_and_go_with_the_mappings(told):
+    result = told.exposures("--json").result("secret")
+    assert (result["status"], result["exposure"]) == ("skipped", "pendo_secret")
+    assert "private" in result["message"]
     assert sorted(told.written()) == list(told.written()) == list(DEPENDS_ON)
+    # Were it not left out, nothing would parse any more.
+    text = told.file.read_text(encoding="utf-8")
+    told.file.write_text(text.replace("ref('people')", "ref('secret')"), encoding="utf-8")
+    assert "private" in told.dbt("parse", status=2)
+    # So it is with a model that is gone; the file's head says what to do.
+    told.file.write_text(text, encoding="utf-8")
+    (told.folder / "marts" / "clicks.sql").unlink()
+    assert "clicks" in told.dbt("parse", status=2)
+    assert "delete this file, run `dbt parse`, then `dbt-pendo exposures`" in text.splitlines()[1]
+    told.file.unlink()
+    told.dbt("parse")
+    told.exposures()
+    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_clicks"}
     told.annotate("people", None)
-    told.annotate("clicks", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
+    told.annotate("trials", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
     told.annotate("plain", PEOPLE)
     told.exposures()
-    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_people", "pendo_clicks"} | {"pendo_plain"}
+    gone = {"pendo_people", "pendo_clicks", "pendo_trials"}
+    assert set(told.written()) == set(DEPENDS_ON) - gone | {"pendo_plain"}
     # The last one goes as well.
     manifest = told.manifest()
     for node in manifest["nodes"].values():
@@ -301,21 +302,14 @@ def test_exposures_come_and_go_with_the_mappings(told):
     assert not told.file.exists()
 
 
-def test_a_model_that_is_gone(told):
-    """dbt refuses to parse then; the file's head says what to do."""
-    (told.folder / "marts" / "clicks.sql").unlink()
-    assert "clicks" in told.dbt("parse", status=2)
-    head = told.file.read_text(encoding="utf-8").splitlines()[1]
-    assert "delete this file, run `dbt parse`, then `dbt-pendo exposures`" in head
-    told.file.unlink()
-    told.dbt("parse")
-    told.exposures()
-    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_clicks"}
-
-
 def test_check_tells_whether_the_file_is_up_to_date(lineage):
+    before = {path: path.read_bytes() for path in lineage.folder.rglob("*") if path.is_file()}
     assert f"{FILE} is not up to date" in lineage.exposures("--check", status=1).stdout
-    assert not lineage.file.exists()
+    for file in ("deep/exposures.yml", "elsewhere.yml"):
+        lineage.exposures("--output", file)
+        assert set(yaml.safe_load(Path(file).read_text(encoding="utf-8"))) == {"exposures"}
+    # Others are not touched.
+    assert {path: path.read_bytes() for path in lineage.folder.rglob("*") if path.is_file()} == before
     assert lineage.exposures("--json").json["status"] == "written"
     document = lineage.exposures("--check", "--json").json
     assert (document["file"], document["status"]) == (str(FILE), "unchanged")
@@ -331,29 +325,17 @@ def test_check_tells_whether_the_file_is_up_to_date(lineage):
     assert lineage.file.read_text(encoding="utf-8") == edited
 
 
-def test_another_file(lineage, tmp_path):
-    def contents() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in lineage.folder.rglob("*") if path.is_file()}
-
-    before = contents()
-    more = lineage.folder / "more_marts" / "deep" / "exposures.yml"
-    for file in (more, Path("elsewhere.yml")):
-        lineage.exposures("--output", str(file))
-        assert set(yaml.safe_load(file.read_text(encoding="utf-8"))) == {"exposures"}
-    assert (tmp_path / "elsewhere.yml").exists()
-    # Others are not touched.
-    after = contents()
-    assert after.pop(more)
-    assert after == before
-
-
-@pytest.mark.parametrize("text", [HUMANS, "", "# Written by a human\n", b"\xff\xfe\x00"], ids=repr)
-def test_a_file_of_somebody_else_is_left_as_it_is(lineage, text):
-    before = text if isinstance(text, bytes) else text.encode()
-    lineage.file.write_bytes(before)
-    for more in ([], ["--check"]):
-        expect_in(lineage.exposures(*more, status=2).stderr, f"{FILE} was not written by dbt-pendo", "--output")
-    assert lineage.file.read_bytes() == before
+def test_a_file_of_somebody_else_is_left_as_it_is(lineage):
+    for before in (HUMANS.encode(), b"", b"# Written by a human\n", b"\xff\xfe\x00"):
+        lineage.file.write_bytes(before)
+        for more in ([], ["--check"]):
+            expect_in(lineage.exposures(*more, status=2).stderr, f"{FILE} was not written by dbt-pendo", "--output")
+        assert lineage.file.read_bytes() == before
+    # Only dbt can read these model paths.
+    for paths in ("['{{ env_var(\"WHERE\") }}']", "[]", "marts"):
+        (lineage.folder / "dbt_project.yml").write_text(PROJECT.replace("[marts, more_marts]", paths))
+        lineage.exposures()
+        (lineage.folder / "models" / "pendo_exposures.yml").unlink()
 
 
 def test_a_name_that_is_taken(told):
@@ -387,20 +369,3 @@ def test_what_is_refused(lineage):
     lineage.annotate("people", {"object": "visitor", "visitorId": "id"})
     assert "did you mean `visitor_id`" in lineage.exposures(status=2).stderr
     assert not lineage.file.exists()
-
-
-@pytest.mark.parametrize("paths", ["['{{ env_var(\"WHERE\") }}']", "[]", "marts"], ids=repr)
-def test_model_paths_that_only_dbt_can_read(lineage, paths):
-    (lineage.folder / "dbt_project.yml").write_text(PROJECT.replace("[marts, more_marts]", paths))
-    lineage.exposures()
-    assert (lineage.folder / "models" / "pendo_exposures.yml").exists()
-
-
-def test_syncs_work_beside_exposures(told, sandbox, monkeypatch):
-    monkeypatch.setenv("PENDO_API_URL", sandbox.url)
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors(["a"])
-    told.check("--select", "people")
-    told.plan("--select", "people")
-    assert told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2").statuses == {"versioned_v2": "success"}
-    assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}

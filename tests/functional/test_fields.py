@@ -74,19 +74,10 @@ def test_mapped_fields_beside_those_of_pendo(named, sandbox):
     assert "main_pendo" not in named.schemas()
 
 
-def test_agent_fields_carry_a_warning_once_a_sync(named):
-    (warning,) = fields(named).result()["warnings"]
-    assert "snippet overwrites" in warning
-    assert named.run("fields").expect(0).stdout.count("snippet overwrites") == 1
-    for flags in ((), ("--offline",)):
-        assert warning in named.check(*flags).result()["warnings"]
-    named.annotate("people", mapped(**{"Plan Name": "plan"}))
-    assert fields(named).result()["warnings"] == named.check().result()["warnings"] == []
-    assert "snippet" not in named.run("fields").expect(0).stdout
-
-
 def test_a_terminal_sees_aligned_rows(named, sandbox):
     sandbox.add_field("visitor", "custom", "age", "integer", display_name="Age")
+    (warning,) = fields(named).result()["warnings"]
+    assert "snippet overwrites" in warning
     shown = named.run("fields").expect(0).stdout
     lines = shown.splitlines()
     assert [line for line in lines if line.endswith(" ok")] == [
@@ -98,9 +89,13 @@ def test_a_terminal_sees_aligned_rows(named, sandbox):
     assert "  custom.age (Age)  integer  unmapped" in lines
     assert any("1 of 1 WARN visitor people ..." in line and line.endswith("[4 ok]") for line in lines)
     assert "All mapped fields can be written." in shown
-
-
-def test_quiet_and_json_lines(named):
+    # Agent fields carry a warning once a sync.
+    assert shown.count("snippet overwrites") == 1
+    for flags in ((), ("--offline",)):
+        assert warning in named.check(*flags).result()["warnings"]
+    named.annotate("people", mapped(**{"Plan Name": "plan"}))
+    assert fields(named).result()["warnings"] == named.check().result()["warnings"] == []
+    assert "snippet" not in named.run("fields").expect(0).stdout
     assert named.run("fields", "--quiet").expect(0).stdout == ""
     named.annotate("people", mapped(**{"Plan Name": "plan", "plam": "plan"}))
     told = named.run("fields", "--quiet").expect(2).stdout
@@ -110,25 +105,27 @@ def test_quiet_and_json_lines(named):
         assert json.loads(line)["info"]["msg"]
 
 
-def test_fields_no_sync_maps(people, sandbox):
-    """Mapped by any sync of the object is mapped; each object has fields of its own."""
+def test_fields_no_sync_maps(people, sandbox, monkeypatch):
+    """Mapped by any sync of the object is mapped; each object has fields of its own, and events have none."""
     add_fields(sandbox, seats="integer", mrr="integer")
     sandbox.add_field("account", "custom", "plan", "string")
     people.model("more", mapped(SEATS="plan"), PEOPLE_ROWS)
     people.model("accounts", {"object": "account", "account_id": "id", "mode": "upsert"}, PEOPLE_ROWS)
-    found = {(one["object"], one["key"]) for one in fields(people).json["unmapped"]}
-    assert found == {("visitor", "mrr"), ("account", "plan")}
-
-
-def test_events_have_no_fields(people, sandbox, monkeypatch):
     people.model("clicks", CLICKS, "select 'a' as id, timestamp '2026-01-01' as at")
     monkeypatch.delenv("PENDO_TRACK_SECRET")
-    assert fields(people).result("clicks")["fields"] == []
+    ended = fields(people)
+    assert {(one["object"], one["key"]) for one in ended.json["unmapped"]} == {("visitor", "mrr"), ("account", "plan")}
+    assert ended.result("clicks")["fields"] == []
     assert "[no fields]" in people.run("fields").expect(0).stdout
     sandbox.forget_requests()
     ended = fields(people, "--select", "clicks")
     assert (ended.statuses, ended.json["unmapped"]) == ({"clicks": "success"}, [])
     assert sandbox.requests == []
+    # A sync that cannot be looked at does not hide the others.
+    people.sql("drop table main.more")
+    ended = fields(people, status=2)
+    assert "dbt build --select more" in ended.messages["more"]
+    assert states(ended) == {"plan": "ok"}
 
 
 def test_missing_fields_and_what_may_have_been_meant(people, sandbox):
@@ -201,22 +198,6 @@ def test_a_display_name_of_two_fields(people, sandbox):
     assert custom(sandbox.visitors)["a"] == {"f8": "pro"}
 
 
-def test_a_sync_that_cannot_be_looked_at_does_not_hide_the_others(people):
-    people.model("unbuilt", PEOPLE, PEOPLE_ROWS)
-    people.sql("drop table main.unbuilt")
-    ended = fields(people, status=2)
-    assert "dbt build --select unbuilt" in ended.messages["unbuilt"]
-    assert states(ended) == {"plan": "ok"}
-
-
-def test_a_key_that_is_refused(people, sandbox, monkeypatch):
-    people.model("more", PEOPLE, PEOPLE_ROWS)
-    monkeypatch.setenv("PENDO_INTEGRATION_KEY", "not-the-key")
-    ended = fields(people, status=2)
-    assert (ended.statuses, ended.json["unmapped"]) == ({"people": "error", "more": "error"}, [])
-    assert len(sandbox.requests) == 1
-
-
 @pytest.mark.parametrize("drop", [False, True])
 def test_a_mapping_by_display_name_writes_to_the_key(project, sandbox, request, drop):
     sandbox.switches = Switches(drop_underscores=drop)
@@ -226,23 +207,17 @@ def test_a_mapping_by_display_name_writes_to_the_key(project, sandbox, request, 
     plan, profile = ("planname", "sfdcprofile") if drop else ("plan_name", "sfdc_profile")
     assert custom(sandbox.visitors) == {"a": {plan: "pro", "groesse": 3, profile: "admin"}}
     assert custom(sandbox.visitors, "agent") == {"a": {"f7": True}}
+    # So it is read back.
+    assert named.run("verify", "--json").expect(0).result()["equal"] == 1
+    sandbox.add_visitors({"a": {"custom": {plan: "changed"}}})
+    assert named.run("verify", "--json").expect(1).result()["fields"] == {"Plan Name": 1}
+    named.run("verify", "--repair", "--json").expect(0)
+    assert custom(sandbox.visitors)["a"][plan] == "pro"
     # Again, by bodies the warehouse writes, and a field cleared.
     named.build("people", ROWS.replace("'pro'", "null"))
     assert named.sync().outcome == ("success", 1, 0, 0)
     assert custom(sandbox.visitors) == {"a": {"groesse": 3, profile: "admin"}}
-
-
-def test_a_columns_own_mapping_takes_a_display_name(people, sandbox):
-    sandbox.add_field("visitor", "custom", "f7", "string", display_name="Plan Name")
-    people.annotate("people", {"object": "visitor", "visitor_id": "id"}, columns={"plan": "Plan Name"})
-    people.sync()
-    assert custom(sandbox.visitors)["a"] == {"f7": "pro"}
-
-
-def test_read_back_goes_by_the_key_as_well(named, sandbox):
+    # A column's own mapping takes a display name as well.
+    named.annotate("people", {"object": "visitor", "visitor_id": "id"}, columns={"since": "Plan Name"})
     named.sync()
-    assert named.run("verify", "--json").expect(0).result()["equal"] == 1
-    sandbox.add_visitors({"a": {"custom": {"plan_name": "changed"}}})
-    assert named.run("verify", "--json").expect(1).result()["fields"] == {"Plan Name": 1}
-    named.run("verify", "--repair", "--json").expect(0)
-    assert custom(sandbox.visitors)["a"]["plan_name"] == "pro"
+    assert custom(sandbox.visitors)["a"][plan] == "2026-01-02"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from harness import PEOPLE, Ended, SmallProject, run_cli, run_process
+from harness import PEOPLE, Ended, SmallProject, run_cli
 from report_file import read_report
 
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -79,32 +79,37 @@ COMMANDS: list[tuple[tuple[str, ...], int, bool]] = [
 ]
 
 
-def test_no_command_shows_foreign_text_as_it_is(shop):
+def test_no_command_shows_foreign_text_as_it_is(shop, monkeypatch):
     for (command, *args), status, quotes in COMMANDS:
         shown = expect_tame(run_cli(command, *args).expect(status))
         assert not quotes or SHOWN in shown, (command, args, shown)
         assert command not in ("plan", "sync", "verify", "reset") or MODEL_SHOWN in shown or status == 2, shown
-
-
-def test_colours_and_a_terminal_change_nothing(shop, monkeypatch):
+    # Colours change nothing.
     monkeypatch.delenv("NO_COLOR")
-    shown = run_process("sync", *SOUND, "--use-colors").expect(1).stdout
+    shown = run_cli("sync", *SOUND, "--use-colors").expect(1).stdout
+    assert "\x1b[31m" in shown
     # rich's own colours are all that is left.
     for code in ("\x1b[0m", "\x1b[31m", "\x1b[32m", "\x1b[33m"):
         shown = shown.replace(code, "")
     assert SHOWN in expect_tame(Ended((), 0, shown, ""))
 
 
-def test_json_is_data_and_tame_as_text(shop):
+def test_json_and_a_report_are_data_and_tame_as_text(shop, tmp_path):
     shop.sync(*SOUND, status=1)
     ended = run_cli("row", "people", f"{HOSTILE}rejected", *SOUND, "--json").expect(0)
     expect_tame(ended)
-    (story,) = ended.json["results"]
-    assert story["key"] == f"{HOSTILE}rejected"
+    assert ended.json["results"][0]["key"] == f"{HOSTILE}rejected"
     logged = run_cli("row", "people", f"{HOSTILE}rejected", *SOUND, "--log-format", "json").expect(0)
     expect_tame(logged)
     called = next(json.loads(line) for line in logged.stdout.splitlines() if '"CallShown"' in line)
     assert called["data"]["keys"] == [f"{HOSTILE}rejected"]
+    # The file of a report holds nothing that would not be seen.
+    path = tmp_path / "report.html"
+    run_cli("report", "--output", str(path)).expect(0)
+    report = read_report(path)
+    unseen = {ascii(letter) for letter in report.text if not letter.isprintable() and letter not in "\n\xa0"}
+    assert not unseen
+    assert f"{HOSTILE}rejected" in {row[1] for row in report.data["rows"]["items"]}
 
 
 def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(shop, sandbox, tmp_path, monkeypatch):
@@ -130,13 +135,3 @@ def test_an_alert_mentions_nobody_and_links_nowhere(people, sandbox, receiver):
     assert all(line.isprintable() for line in message["text"].split("\n"))
     assert "&lt;!channel&gt; &lt;https://evil.example|click&gt; 'code' u" + r"\x1b[2J" in message["text"]
     assert "<" not in message["text"]
-
-
-def test_the_file_of_a_report_holds_nothing_that_would_not_be_seen(shop, tmp_path):
-    shop.sync(*SOUND, status=1)
-    path = tmp_path / "report.html"
-    run_cli("report", "--output", str(path)).expect(0)
-    report = read_report(path)
-    unseen = {ascii(letter) for letter in report.text if not letter.isprintable() and letter not in "\n\xa0"}
-    assert not unseen
-    assert f"{HOSTILE}rejected" in {row[1] for row in report.data["rows"]["items"]}

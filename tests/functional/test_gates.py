@@ -1,10 +1,14 @@
-"""Which syncs run, by what real dbt commands did before."""
+"""Which syncs run, by what dbt did before.
+
+The artifacts are those of a real `dbt build`; what other commands leave is written into them. That real dbt leaves it
+so is held by test_build.py and test_dbt_cloud.py.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -67,6 +71,21 @@ class Gated(Project):
     def message_of(self, sync: str, *flags: str) -> str:
         return str(self.run("sync", "--json", "--select", sync, *flags).result()["message"])
 
+    def leave(self, command: str, statuses: dict[str, str]) -> None:
+        """Writes run results as a dbt command leaves them: the status of each node it had to do with."""
+        path = self.target / "run_results.json"
+        document = json.loads(path.read_text())
+        document["args"]["which"] = command
+        about = document["results"][0]
+        nodes = {name if "." in name else f"model.gated.{name}": status for name, status in statuses.items()}
+        document["results"] = [{**about, "unique_id": node, "status": status} for node, status in nodes.items()]
+        path.write_text(json.dumps(document))
+
+    def tests_left(self) -> dict[str, str]:
+        """The status in which the build left each test."""
+        results = json.loads((self.target / "run_results.json").read_text())["results"]
+        return {one["unique_id"]: one["status"] for one in results if one["unique_id"].startswith("test.")}
+
 
 @pytest.fixture(scope="session")
 def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -100,24 +119,6 @@ def test_what_failed_or_was_skipped_is_not_synced(gated, written):
 
 
 def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(gated, written):
-    held_back = skipped(gated.statuses_of("--require-tests"))
-    assert held_back == {"broken", "after_broken", "unit_tested", "failed_test", "related"}
-    assert written() == UNTOUCHED_BY_TESTS
-    message = gated.message_of("failed_test", "--require-tests")
-    assert message == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
-
-
-def test_tests_may_be_required_by_the_project(gated, written, monkeypatch):
-    gated.settings("vars: {dbt_pendo: {require_tests: true}}")
-    plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
-    assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
-    gated.statuses_of()
-    assert written() == UNTOUCHED_BY_TESTS
-    gated.statuses_of("--no-require-tests")
-    assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
-
-
-def test_every_sync_says_why(gated):
     out = gated.run("sync", "--require-tests").expect(0).stdout
     lines = [line.split("  ", 1)[1] for line in out.splitlines()]
     starts = {line.split()[6]: line.partition("[")[2].rstrip("]") for line in lines if " START sync " in line}
@@ -130,53 +131,76 @@ def test_every_sync_says_why(gated):
     reasons = {line.split()[5]: after.strip() for line, after in itertools.pairwise(lines) if "[SKIP]" in line}
     assert set(reasons) == set(SYNCS) - set(starts)
     assert all(reason.startswith("skipped: ") for reason in reasons.values())
-    told = gated.run("sync", "--select", "failed_test").expect(0).stdout
+    assert reasons["failed_test"] == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
+    assert written() == UNTOUCHED_BY_TESTS
+    # So it is where the project requires them; the flag has the last word.
+    gated.settings("vars: {dbt_pendo: {require_tests: true}}")
+    plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
+    assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
+    gated.statuses_of()
+    assert written() == UNTOUCHED_BY_TESTS
+    told = gated.run("sync", "--no-require-tests").expect(0).stdout
     assert re.search(r"START sync visitor failed_test \.+ \[RUN, built by `dbt build`, 1 of 1 tests failed\]", told)
+    assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
 
 
 def test_docs_generate_hides_what_was_built(gated, sandbox, written):
-    gated.dbt("docs generate --no-compile", "docs generate --select broken sound")
+    gated.leave("generate", {"broken": "success", "sound": "success"})
     for gate in ("--only-built", "--require-tests"):
         ended = gated.run("sync", gate).expect(2)
         assert f"{gate}: run_results.json was written by `dbt docs generate`" in ended.output
-        assert writes(sandbox.requests) == []
+    assert writes(sandbox.requests) == []
     ended = gated.run("sync", "--exclude", "broken+", "unit_tested").expect(0)
     assert ended.stdout.count("run_results.json was written by `dbt docs generate`") == 1
     assert "Tables are taken as they are: " in ended.stdout
     assert written() == set(SYNCS) - {"broken", "after_broken", "unit_tested"}
-
-
-def test_another_invocation_says_nothing(gated):
-    gated.dbt("parse --no-partial-parse")
+    # Another invocation, which has written the manifest, says nothing.
+    manifest = gated.manifest()
+    manifest["metadata"]["invocation_id"] = "of dbt parse"
+    gated.write_manifest(manifest)
+    gated.leave("build", {"sound": "error"})
     assert "is of another dbt invocation" in gated.run("sync", "--only-built").expect(2).output
     assert "is of another dbt invocation" in gated.run("sync", "--select", "sound").expect(0).output
 
 
 def test_tests_of_their_own_command_count_as_well(gated, written):
-    gated.dbt("run --select sound failed_test")
-    gated.dbt("test --select sound failed_test", status=1)
-    assert (
-        "the last dbt command was `dbt test`, which builds nothing"
-        in gated.run("sync", "--only-built").expect(2).output
-    )
+    gated.leave("test", gated.tests_left())
+    told = "the last dbt command was `dbt test`, which builds nothing"
+    assert told in gated.run("sync", "--only-built").expect(2).output
     statuses = gated.statuses_of("--require-tests", "--select", "sound", "failed_test")
     assert (statuses, written()) == ({"sound": "success", "failed_test": "skipped"}, {"sound"})
 
 
 def test_only_what_was_built(gated, written):
-    gated.dbt("run --select sound warned")
+    gated.leave("run", {"sound": "success", "warned": "success"})
     statuses = gated.statuses_of("--only-built")
     assert {sync for sync, status in statuses.items() if status == "success"} == {"sound", "warned"}
     assert written() == {"sound", "warned"}
     assert gated.message_of("untested", "--only-built") == "skipped: the last `dbt run` did not build it (--only-built)"
     # Without the flag their tables are good as they are; what has no table is still an error.
     assert gated.statuses_of("--select", "untested", "related") == {"untested": "success", "related": "success"}
+    # What is made of a model that failed is stale.
+    gated.leave("run", {"numbers": "error"})
+    stale = {"made_of_numbers": "skipped", "sound": "success"}
+    assert gated.statuses_of("--select", "made_of_numbers", "sound") == stale
+    assert gated.message_of("made_of_numbers") == (
+        "skipped: stale: `dbt run` left numbers, which it is made of, in status 'error'"
+    )
+    assert "made_of_numbers" not in written()
+    # A retry that succeeds opens the gate.
+    gated.build("broken", MODELS["marts/sound"].replace("sound", "broken"))
+    gated.leave("retry", {"broken": "success", "after_broken": "error"})
+    assert gated.statuses_of("--only-built", "--select", "broken", "sound") == {"broken": "success", "sound": "skipped"}
+    assert "broken" in written()
 
 
 def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(gated, written):
     """With --defer dbt builds what was selected, and reads the rest where another target has it."""
-    shutil.copytree(gated.target, gated.folder / "state")
-    gated.dbt("build --select untested --defer --state state --target other")
+    text = gated.manifest_path.read_text(encoding="utf-8")
+    text = text.replace('"schema": "main"', '"schema": "other"').replace('\\"main\\"', '\\"other\\"')
+    gated.manifest_path.write_text(text, encoding="utf-8")
+    gated.leave("build", {"untested": "success"})
+    gated.sql("create schema other; create table other.untested as from main.untested")
     statuses = gated.statuses_of("--target", "other", "--select", "untested", "sound", status=1)
     assert statuses == {"untested": "success", "sound": "error"}
     for command in ("sync", "plan", "check", "verify", "fields"):
@@ -190,24 +214,6 @@ def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(gated
     message = gated.message_of("untested", "--target", "other")
     assert message.endswith("Run `dbt build --select untested`.")
     assert "--only-built" not in message
-
-
-def test_what_is_made_of_a_model_that_failed_is_stale(gated, written):
-    gated.dbt("run --select numbers --vars 'no_numbers: true'", status=1)
-    assert gated.statuses_of("--select", "made_of_numbers", "sound") == {
-        "made_of_numbers": "skipped",
-        "sound": "success",
-    }
-    assert written() == {"sound"}
-    assert gated.message_of("made_of_numbers") == (
-        "skipped: stale: `dbt run` left numbers, which it is made of, in status 'error'"
-    )
-
-
-def test_a_retry_that_succeeds_opens_the_gate(gated, written):
-    gated.dbt("retry --vars 'broken: false'", status=1)
-    assert gated.statuses_of("--only-built", "--select", "broken", "sound") == {"broken": "success", "sound": "skipped"}
-    assert written() == {"broken"}
 
 
 def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated, sandbox):

@@ -12,8 +12,8 @@ import pytest
 from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, enter, project_yaml, refuse, write_files
 
 from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.warehouse.names import table_name
-from dbt_pendo.warehouse.session import Connection, unconnected_session
+from dbt_pendo.warehouse.adapter import Connection, load_adapter
+from dbt_pendo.warehouse.session import Session, table_name
 
 LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"
 PROJECT = project_yaml(
@@ -255,5 +255,6 @@ def test_the_schema_is_the_one_that_is_set(watched):
     ],
 )
 def test_a_ledger_has_the_name_that_syncs_give_it(watched, name):
-    with unconnected_session(Connection(watched.folder, watched.folder)) as session:
+    with load_adapter(Connection(watched.folder, watched.folder)) as (adapter, credentials):
+        session = Session(adapter, credentials)
         assert session.sql("pendo_ledger_name", sync=name) == table_name(name, "ledger")

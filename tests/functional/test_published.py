@@ -9,8 +9,9 @@ import pytest
 from harness import PEOPLE, check_document, expect_in, refuse, run_cli, writes
 from published import FAILED, SOUND, VISITORS, Published, built_published, elsewhere, project  # noqa: F401 - fixtures
 
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.session import Connection, open_session
+from dbt_pendo.warehouse.session import open_session
 
 
 def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, elsewhere, sandbox, written):

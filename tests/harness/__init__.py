@@ -5,7 +5,7 @@ from harness.dbt import (
     REPOSITORY,
     SMALL_PROFILE,
     build_once,
-    macros_read_once,
+    frames_left_unread,
     project_yaml,
     run_dbt,
     without_dbt_or_pendo,

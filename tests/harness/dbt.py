@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,7 +25,8 @@ SMALL_PROFILE = """\
 small:
   target: dev
   outputs:
-    dev: &dev {type: duckdb, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1}
+    dev: &dev
+      {type: duckdb, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1, config_options: {threads: 1}}
     other: {<<: *dev, schema: other}
 """
 # Forks a child a command, which finds dbt imported: four fifths of a command's time.
@@ -118,28 +118,12 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def macros_read_once() -> Iterator[None]:
-    """Lets dbt parse macros once a worker instead of once a command.
-
-    That is four fifths of a command's time, always the same, and no part of what is tested here. Commands run as
-    processes of their own do it as users' do.
-    """
-    from dbt.parser.manifest import ManifestLoader
-    from dbt_common.behavior_flags import BehaviorFlag
-
-    parse = ManifestLoader.create_macro_manifest
-    parsed: dict[tuple[str, ...], Any] = {}
-
-    def parse_once(loader: Any) -> Any:
-        projects = tuple(str(project.project_root) for project in loader.all_projects.values())
-        if projects not in parsed:
-            parsed[projects] = parse(loader)
-        return parsed[projects]
+def frames_left_unread() -> Iterator[None]:
+    """Keeps dbt from reading the source of each frame of the stack, for a log line; pytest has many frames."""
+    from dbt_common.behavior_flags import BehaviorFlagRendered
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ManifestLoader, "create_macro_manifest", parse_once)
-        # For a log line it reads the source of each frame of the stack, of which pytest has many.
-        patch.setattr(BehaviorFlag, "_default_source", lambda _: "tests", raising=False)
+        patch.setattr(BehaviorFlagRendered, "_default_source", staticmethod(lambda: "tests"))
         yield
 
 

@@ -65,21 +65,6 @@ def sabotage(method: str, call: int, statements: list[str]) -> None:
     setattr(SyncTables, method, sabotaged)
 
 
-def remember_macros() -> None:
-    """Parses dbt's macros and ours once: they are the same in every run, and most of its start."""
-    from dbt.parser.manifest import ManifestLoader
-
-    load = ManifestLoader.load_macros
-    loaded: list[Any] = []
-
-    def load_once(config: Any, hook: Any, base_macros_only: bool = False) -> Any:
-        if not loaded:
-            loaded.append(load(config, hook, base_macros_only))
-        return loaded[0]
-
-    ManifestLoader.load_macros = load_once
-
-
 def warm_up(order: dict[str, Any]) -> int:
     """Runs in this process, which imports all there is and fills dbt's caches; leaves no thread and no connection."""
     outputs = [os.dup(number) for number in (1, 2)]
@@ -94,7 +79,6 @@ def warm_up(order: dict[str, Any]) -> int:
 
 
 def serve() -> None:
-    remember_macros()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:

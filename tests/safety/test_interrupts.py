@@ -56,9 +56,9 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     lab.only("clicks")
     names = fill_clicks(lab)
     lab.shrink = {
-        "dbt_pendo.delivery.reader.SMALLEST_PAGE": page,
-        "dbt_pendo.delivery.reader.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.delivery.reader.WRITTEN_ROWS": 1,
+        "dbt_pendo.delivery.pages.SMALLEST_PAGE": page,
+        "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
+        "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
     }
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")

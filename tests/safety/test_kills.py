@@ -25,9 +25,9 @@ CONCURRENCY = 4
 MOST_RUNS = 4 * KILLS
 # Small data in many pages, commits of several statements, and a ledger that is often compacted.
 SHRINK = {
-    "dbt_pendo.delivery.reader.SMALLEST_PAGE": 15,
-    "dbt_pendo.delivery.reader.BATCHES_PER_PAGE": 2,
-    "dbt_pendo.delivery.reader.WRITTEN_ROWS": 1,
+    "dbt_pendo.delivery.pages.SMALLEST_PAGE": 15,
+    "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 2,
+    "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
     "dbt_pendo.warehouse.ledger.EXCEPTIONS_PER_STATEMENT": 3,
 }
 

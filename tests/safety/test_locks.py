@@ -69,9 +69,9 @@ def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) ->
     lab.only("clicks")
     lab.fill("clicks", [(f"k{number}", "u1") for number in range(40)])
     lab.shrink = {
-        "dbt_pendo.delivery.reader.SMALLEST_PAGE": 10,
-        "dbt_pendo.delivery.reader.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.delivery.reader.WRITTEN_ROWS": 1,
+        "dbt_pendo.delivery.pages.SMALLEST_PAGE": 10,
+        "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
+        "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
         "dbt_pendo.warehouse.lock.RENEW_EVERY": 0.0,
     }
     lab.sabotage("commit", "drop table main_pendo.clicks__lock")

@@ -12,9 +12,9 @@ from dbt_pendo.sandbox import Request
 
 ROWS = 60
 PAGES = {
-    "dbt_pendo.delivery.reader.SMALLEST_PAGE": 10,
-    "dbt_pendo.delivery.reader.BATCHES_PER_PAGE": 1,
-    "dbt_pendo.delivery.reader.WRITTEN_ROWS": 1,
+    "dbt_pendo.delivery.pages.SMALLEST_PAGE": 10,
+    "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
+    "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
 }
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -46,6 +47,15 @@ class Client:
 
     def track(self, body: Any, **more: Any) -> requests.Response:
         return self.post(TRACK, body, **more)
+
+    def custom(self, visitor: str = "v1") -> Any:
+        return self.sandbox.visitors[visitor]["custom"]
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not reached():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
     def switch(self, **changes: Any) -> None:
         self.sandbox.switches = dataclasses.replace(self.sandbox.switches, **changes)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.sandbox import Fault
 
 VERIFY = "/api/v1/token/verify"
+VALUES = "/api/v1/metadata/visitor/custom/value"
 BODY = {"v1": {"plan": "x"}}
 
 
@@ -20,7 +23,7 @@ def plan(sandbox):
 
 
 @pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-@pytest.mark.parametrize("status", [302, 403, 408, 413, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [302, 403, 503])
 def test_status(pendo, sandbox, status, when, applied):
     sandbox.fail(Fault("status", when, status=status, headers={"Retry-After": "3"}, body="sorry"))
     answer = pendo.write(BODY)
@@ -31,59 +34,41 @@ def test_status(pendo, sandbox, status, when, applied):
 
 
 @pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-@pytest.mark.parametrize("action", ["close", "reset", "truncate"])
-def test_broken_connections(pendo, sandbox, action, when, applied):
-    sandbox.fail(Fault(action, when))
-    with pytest.raises(requests.RequestException) as caught:
-        pendo.write(BODY)
-    if action == "truncate":
-        assert isinstance(caught.value, requests.exceptions.ChunkedEncodingError)
+@pytest.mark.parametrize(
+    ("action", "error", "status"),
+    [
+        ("close", requests.exceptions.ConnectionError, None),
+        ("reset", requests.exceptions.ConnectionError, None),
+        ("truncate", requests.exceptions.ChunkedEncodingError, 200),
+        ("garbage", requests.exceptions.JSONDecodeError, 200),
+        ("hang", requests.exceptions.ReadTimeout, None),
+    ],
+)
+def test_broken_answers(pendo, sandbox, action, error, status, when, applied):
+    sandbox.fail(Fault(action, when, seconds=60))
+    with pytest.raises(error):
+        pendo.post(VALUES, [{"visitorId": "v1", "values": {"plan": "x"}}], timeout=0.3).json()
     assert plan(sandbox) == applied
-    assert sandbox.requests[-1].status == (200 if action == "truncate" else None)
+    assert sandbox.requests[-1].fault == f"{action} {when}"
+    assert action == "hang" or sandbox.requests[-1].status == status
     assert pendo.write(BODY).status_code == 200
 
 
-@pytest.mark.parametrize("action", ["reset", "close"])
-def test_a_reset_is_a_reset_and_a_close_is_not(sandbox, action):
-    sandbox.fail(Fault(action))
-    with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1])), timeout=20) as raw:
-        raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        if action == "reset":
-            with pytest.raises(ConnectionResetError):
-                raw.recv(1)
-        else:
-            assert raw.recv(1) == b""
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-def test_garbage(pendo, sandbox, when, applied):
-    sandbox.fail(Fault("garbage", when))
-    answer = pendo.write(BODY)
-    assert answer.status_code == 200
-    with pytest.raises(requests.exceptions.JSONDecodeError):
-        answer.json()
-    assert plan(sandbox) == applied
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
-def test_a_hang_outlasts_the_client(pendo, sandbox, when, applied):
-    sandbox.fail(Fault("hang", when, seconds=60))
-    items = [{"visitorId": "v1", "values": {"plan": "x"}}]
-    with pytest.raises(requests.exceptions.ReadTimeout):
-        pendo.post("/api/v1/metadata/visitor/custom/value", items, timeout=0.3)
-    assert plan(sandbox) == applied
-    assert sandbox.requests[-1].fault == f"hang {when}"
-
-
-def test_a_hang_ends(pendo, sandbox):
+def test_a_hang_ends_and_a_reset_is_no_close(pendo, sandbox):
     sandbox.fail(Fault("hang", "after", seconds=0.05))
     assert pendo.write(BODY).status_code == 200
     sandbox.fail(Fault("hang", "before", seconds=0.05))
     with pytest.raises(requests.exceptions.ConnectionError):
         pendo.write(BODY)
+    for action in ("reset", "close"):
+        sandbox.fail(Fault(action))
+        with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1])), timeout=20) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with pytest.raises(ConnectionResetError) if action == "reset" else contextlib.nullcontext():
+                assert raw.recv(1) == b""
 
 
-def test_faults_come_in_order_and_as_often_as_asked(pendo, sandbox):
+def test_faults_come_in_order_as_often_as_asked_and_where(pendo, sandbox):
     sandbox.fail(Fault(status=500, times=2))
     sandbox.fail(Fault(status=503))
     assert len(sandbox.faults) == 2
@@ -93,14 +78,25 @@ def test_faults_come_in_order_and_as_often_as_asked(pendo, sandbox):
     assert [pendo.get(VERIFY).status_code for _ in range(5)] == [500] * 5
     sandbox.clear_faults()
     assert pendo.get(VERIFY).status_code == 200
-
-
-def test_faults_choose_their_requests(pendo, sandbox):
     sandbox.fail(Fault(status=500, path=r"/visitor/\w+/value$", method="post", body_contains='"poison"', times=None))
     assert pendo.get(VERIFY).status_code == 200
-    assert pendo.write({"v1": {"plan": "fine"}}).status_code == 200
-    assert pendo.write({"v1": {"plan": "poison"}}).status_code == 500
+    assert [pendo.write({"v1": {"plan": plan}}).status_code for plan in ("fine", "poison")] == [200, 500]
     assert pendo.write({"a1": {"plan": "poison"}}, kind="account").status_code == 200
+    for arguments in ({"action": "explode"}, {"when": "never"}, {"times": 0}, {"path": "("}):
+        with pytest.raises(ConfigError):
+            Fault(**arguments)
+
+
+def test_times_are_kept_under_concurrency(sandbox):
+    sandbox.fail(Fault(status=500, times=7))
+
+    def statuses(worker):
+        with requests.Session() as session:
+            return [session.get(sandbox.url + VERIFY, timeout=20).status_code for _ in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = Counter(status for answers in pool.map(statuses, range(4)) for status in answers)
+    assert found == {500: 7, 403: 33}
 
 
 def test_probability_is_repeatable(pendo, sandbox):
@@ -113,33 +109,3 @@ def test_probability_is_repeatable(pendo, sandbox):
     assert set(first) == {200, 500}
     assert draw(1) == first
     assert draw(2) != first
-
-
-def test_times_are_kept_under_concurrency(sandbox):
-    sandbox.fail(Fault(status=500, times=7))
-    statuses: list[int] = []
-
-    def work():
-        with requests.Session() as session:
-            statuses.extend(session.get(sandbox.url + VERIFY, timeout=20).status_code for _ in range(10))
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (statuses.count(500), statuses.count(403)) == (7, 33)
-
-
-@pytest.mark.parametrize("arguments", [{"action": "explode"}, {"when": "never"}, {"times": 0}, {"path": "("}])
-def test_impossible_faults(arguments):
-    with pytest.raises(ConfigError):
-        Fault(**arguments)
-
-
-def test_a_redirect_shows_what_the_other_host_sees(pendo, sandbox):
-    with Sandbox() as other:
-        sandbox.fail(Fault(status=307, headers={"Location": other.url + VERIFY}))
-        pendo.get(VERIFY)
-        # requests passes custom headers on: which is why a client must not follow redirects.
-        assert other.requests[0].key == "integration"

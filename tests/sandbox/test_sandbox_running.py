@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,7 @@ import requests
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.sandbox import Fault, Sandbox, Switches, serve
-from dbt_pendo.sandbox.subscription import load_subscription
+from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription, serve
 
 VERIFY = "/api/v1/token/verify"
 EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
@@ -43,201 +43,142 @@ def test_every_request_is_accounted_for(pendo, sandbox):
     assert counters["peak_concurrency"] == sandbox.peak_concurrency == 1
     sandbox.forget_requests()
     assert (sandbox.requests, sandbox.counters["requests"]) == ([], 0)
-
-
-def test_bodies_need_not_be_kept(pendo, sandbox):
     pendo.switch(keep_bodies=False)
     pendo.track(EVENT)
     assert (sandbox.requests[0].body, sandbox.requests[0].size > 0) == (b"", True)
 
 
-def test_peak_concurrency(sandbox):
-    sandbox.switches = Switches(latency_ms=(60_000, 60_000))
-    url = sandbox.url + VERIFY
+def test_concurrent_writes_are_all_there_and_their_peak_is_known(sandbox):
+    url = f"{sandbox.url}/api/v1/metadata/visitor/custom/value?create=true"
+    headers = {"x-pendo-integration-key": sandbox.integration_key}
 
-    def work():
+    def work(worker):
+        with requests.Session() as session:
+            for n in range(10):
+                items = [{"visitorId": f"{worker}-{n}-{i}", "values": {"seats": i}} for i in range(10)]
+                assert session.post(url, json=items, headers=headers, timeout=20).json()["updated"] == 10
+
+    def wait(_):
         with contextlib.suppress(requests.RequestException):  # stopping the sandbox ends the wait
             requests.get(url, timeout=60)
 
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + 20
-    while sandbox.peak_concurrency < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    sandbox.stop()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+        assert len(sandbox.visitors) == 2 + 4 * 10 * 10
+        sandbox.forget_requests()
+        assert sandbox.peak_concurrency == 0
+        sandbox.switches = Switches(latency_ms=(60_000, 60_000))
+        waits = pool.map(wait, range(3))
+        deadline = time.monotonic() + 20
+        while sandbox.peak_concurrency < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        sandbox.stop()
+        list(waits)
     assert sandbox.peak_concurrency == 3
-    sandbox.forget_requests()
-    assert sandbox.peak_concurrency == 0
-
-
-def test_concurrent_writes_are_all_there(sandbox):
-    def work(worker):
-        headers = {"x-pendo-integration-key": sandbox.integration_key}
-        with requests.Session() as session:
-            for n in range(20):
-                items = [{"visitorId": f"{worker}-{n}-{i}", "values": {"seats": i}} for i in range(25)]
-                url = f"{sandbox.url}/api/v1/metadata/visitor/custom/value?create=true"
-                assert session.post(url, json=items, headers=headers, timeout=20).json()["updated"] == 25
-
-    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(sandbox.visitors) == 2 + 4 * 20 * 25
-
-
-def test_snapshots_are_copies(pendo, sandbox):
-    sandbox.visitors["v1"]["custom"]["plan"] = "changed"
-    sandbox.visitors.clear()
-    assert sandbox.visitors["v1"]["custom"] == {}
-
-
-def test_reset_keeps_the_switches(pendo, sandbox):
-    pendo.switch(track_reply="json")
-    pendo.track(EVENT)
-    sandbox.fail(Fault())
-    sandbox.add_segment("S", ["v1"])
-    sandbox.reset()
-    held = (sandbox.visitors, sandbox.accounts, sandbox.events, sandbox.segments, sandbox.requests, sandbox.faults)
-    assert held == ({}, {}, [], {}, [], [])
-    assert pendo.get("/api/v1/metadata/schema/visitor").json()["custom"] == {}
-    assert sandbox.switches.track_reply == "json"
-
-
-# Its own paths.
 
 
 def own(sandbox, method, path, body=None):
     return requests.request(method, f"{sandbox.url}/_sandbox/{path}", json=body, timeout=20)
 
 
-def test_state_over_http(pendo, sandbox):
+def test_state_and_requests_over_http(pendo, sandbox):
+    # What it shows in Python are copies.
+    sandbox.visitors["v1"]["custom"]["plan"] = "changed"
+    sandbox.visitors.clear()
+    assert sandbox.visitors["v1"]["custom"] == {}
     pendo.write({"v1": {"plan": "x"}})
     pendo.track(EVENT)
     sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(times=None))
     state = own(sandbox, "GET", "state").json()
     assert set(state) == {"visitors", "accounts", "parentAccounts", "events", "receipts", "segments"}
     assert state["visitors"]["v1"]["custom"] == {"plan": "x"}
     assert (state["events"], state["receipts"][0]["late"]) == ([EVENT], True)
     assert [s["visitors"] for s in state["segments"].values()] == [["v1"]]
     assert set(own(sandbox, "GET", "state?only=events,accounts").json()) == {"events", "accounts"}
-    assert own(sandbox, "GET", "state?only=nonsense").status_code == 400
-
-
-def test_requests_over_http(pendo, sandbox):
-    pendo.track(EVENT)
+    wrong = {("GET", "state?only=nonsense"): 400, ("GET", "nothing"): 404, ("GET", "seed"): 405}
+    assert {(method, path): own(sandbox, method, path).status_code for method, path in wrong} == wrong
     account = own(sandbox, "GET", "requests").json()
-    assert (account["counters"]["requests"], account["requests"][0]["path"]) == (1, "/data/track")
-    assert '"visitorId"' in account["requests"][0]["body"]
+    assert (account["counters"]["requests"], account["requests"][1]["path"]) == (2, "/data/track")
+    assert '"visitorId"' in account["requests"][1]["body"]
     own(sandbox, "DELETE", "requests")
     assert sandbox.requests == []
+    # All but the switches can be forgotten.
+    pendo.switch(track_reply="json")
+    assert own(sandbox, "POST", "reset").status_code == 200
+    held = (sandbox.visitors, sandbox.accounts, sandbox.events, sandbox.segments, sandbox.requests, sandbox.faults)
+    assert held == ({}, {}, [], {}, [], [])
+    assert pendo.get("/api/v1/metadata/schema/visitor").json()["custom"] == {}
+    assert sandbox.switches.track_reply == "json"
 
 
-def test_faults_over_http(pendo, sandbox):
+def test_faults_and_switches_over_http(pendo, sandbox):
     assert own(sandbox, "POST", "faults", {"action": "status", "status": 503}).status_code == 200
     own(sandbox, "POST", "faults", [{"status": 500, "times": None}, {"action": "garbage"}])
     assert [f["status"] for f in own(sandbox, "GET", "faults").json()] == [503, 500, 500]
     assert [pendo.get(VERIFY).status_code for _ in range(3)] == [503, 500, 500]
     own(sandbox, "DELETE", "faults")
     assert pendo.get(VERIFY).status_code == 200
-    for wrong in ({"action": "explode"}, {"nonsense": 1}, [{"status": 500}, 5]):
-        assert own(sandbox, "POST", "faults", wrong).status_code == 400
-    assert sandbox.faults == []
-
-
-def test_switches_over_http(sandbox):
     assert own(sandbox, "POST", "switches", {"null": "ignore", "latency_ms": [0, 1]}).json()["null"] == "ignore"
     assert sandbox.switches == Switches(null="ignore", latency_ms=(0, 1))
     assert own(sandbox, "GET", "switches").json()["latency_ms"] == [0, 1]
-    for wrong in ({"nul": "ignore"}, {"null": "maybe"}, {"requests_per_second": "fast"}, []):
-        assert own(sandbox, "POST", "switches", wrong).status_code == 400
-    assert "Did you mean null?" in own(sandbox, "POST", "switches", {"nul": "ignore"}).text
-
-
-def test_seed_and_reset_over_http(pendo, sandbox):
-    assert own(sandbox, "POST", "reset").status_code == 200
-    seed = {
-        "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}],
-        "visitors": ["s1"],
-        "accounts": {"s2": {"custom": {"plan": "x"}}},
-        "parentAccounts": ["s3"],
-        "segments": [{"name": "S", "visitors": ["s1"]}],
+    wrong = {
+        "faults": [{"action": "explode"}, {"nonsense": 1}, [{"status": 500}, 5]],
+        "switches": [{"nul": "ignore"}, {"null": "maybe"}, {"requests_per_second": "fast"}, []],
+        "seed": [{"visitor": ["x"]}, {"fields": [{}]}, 5],
     }
-    assert own(sandbox, "POST", "seed", seed).json() == {"segmentIds": list(sandbox.segments)}
+    for path, bodies in wrong.items():
+        assert {own(sandbox, "POST", path, body).status_code for body in bodies} == {400}
+    assert "Did you mean null?" in own(sandbox, "POST", "switches", {"nul": "ignore"}).text
+    assert requests.post(f"{sandbox.url}/_sandbox/faults", data=b"{", timeout=20).status_code == 400
+    assert sandbox.faults == []
+
+
+SUBSCRIPTION = {
+    "visitors": ["s1"],
+    "accounts": {"s2": {"custom": {"plan": "x"}}},
+    "parentAccounts": ["s3"],
+    "segments": [{"name": "S", "visitors": ["s1"]}],
+}
+
+
+def assert_seeded(sandbox):
     assert (list(sandbox.visitors), list(sandbox.parent_accounts)) == (["s1"], ["s3"])
     assert sandbox.accounts["s2"]["custom"] == {"plan": "x"}
+    (segment,) = sandbox.segments.values()
+    assert (segment["name"], segment["visitors"], segment["createdByApi"]) == ("S", ["s1"], True)
+
+
+def test_a_subscription_comes_over_http_or_from_a_file(pendo, sandbox, tmp_path):
+    sandbox.reset()
+    seed = {**SUBSCRIPTION, "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}]}
+    assert own(sandbox, "POST", "seed", seed).json() == {"segmentIds": list(sandbox.segments)}
+    assert_seeded(sandbox)
     assert pendo.write({"s1": {"plan": "y"}}).json()["updated"] == 1
-    for wrong in ({"visitor": ["x"]}, {"fields": [{}]}, 5):
-        assert own(sandbox, "POST", "seed", wrong).status_code == 400
-
-
-def test_a_subscription_is_loaded_from_a_file(sandbox, tmp_path):
     file = tmp_path / "subscription.json"
-    subscription = {
-        "fields": {
-            "parentAccount": {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "n": "integer"}}
-        },
-        "visitors": ["s1"],
-        "accounts": {"s2": {"custom": {"plan": "x"}}},
-        "parentAccounts": ["s3"],
-        "segments": [{"name": "S", "visitors": ["s1"]}],
-    }
-    file.write_text(json.dumps(subscription), encoding="utf-8")
+    fields = {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "n": "integer"}}
+    file.write_text(json.dumps({**SUBSCRIPTION, "fields": {"parentAccount": fields}}), encoding="utf-8")
     with Sandbox() as fresh:
         load_subscription(fresh, file)
-        assert (list(fresh.visitors), list(fresh.parent_accounts)) == (["s1"], ["s3"])
-        assert fresh.accounts["s2"]["custom"] == {"plan": "x"}
-        assert [(one["name"], one["visitors"], one["createdByApi"]) for one in fresh.segments.values()] == [
-            ("S", ["s1"], True)
-        ]
+        assert_seeded(fresh)
     for wrong in ({"parent_accounts": ["s3"]}, {"visitors": 5}, {"fields": {"visitor": 1}}, {"segments": [{}]}, []):
         file.write_text(json.dumps(wrong), encoding="utf-8")
         with pytest.raises(ConfigError, match="is no subscription"):
             load_subscription(sandbox, file)
 
 
-def test_own_paths_stand_apart(sandbox):
-    sandbox.fail(Fault(times=None))
-    assert own(sandbox, "GET", "state").status_code == 200
-    assert own(sandbox, "GET", "nothing").status_code == 404
-    assert own(sandbox, "GET", "seed").status_code == 405
-    assert requests.post(f"{sandbox.url}/_sandbox/faults", data=b"{", timeout=20).status_code == 400
-    assert sandbox.requests == []
-
-
-# Switches.
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"null": "maybe"},
-        {"latency_ms": (1,)},
-        {"latency_ms": ("a", "b")},
-        {"keep_bodies": 1},
-        {"max_body_bytes": 1.5},
-        {"creatable_types": "string"},
-        {"too_many_records_status": 500},
+def test_impossible_switches():
+    impossible = [
+        *({"null": "maybe"}, {"latency_ms": (1,)}, {"latency_ms": ("a", "b")}, {"keep_bodies": 1}),
+        *({"max_body_bytes": 1.5}, {"creatable_types": "string"}, {"too_many_records_status": 500}),
         {"deletion_seconds": "soon"},
-    ],
-)
-def test_impossible_switches(wrong):
-    with pytest.raises(ConfigError) as caught:
-        Switches(**wrong)
-    assert next(iter(wrong)) in str(caught.value)
-
-
-def test_every_switch_is_documented():
-    names = Switches.__dataclass_fields__
-    assert [name for name in names if f"{name}:" not in (Switches.__doc__ or "")] == []
-
-
-# Starting and stopping.
+    ]
+    for wrong in impossible:
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            Switches(**wrong)
+    documented = Switches.__doc__ or ""
+    assert [name for name in Switches.__dataclass_fields__ if f"{name}:" not in documented] == []
 
 
 def test_stopping_ends_all_threads_and_connections():
@@ -257,34 +198,23 @@ def test_stopping_ends_all_threads_and_connections():
     sandbox.stop()
 
 
-def test_it_can_start_again_and_keeps_its_data():
-    sandbox = Sandbox()
+def test_it_can_start_again_and_keeps_its_data(capfd):
+    heard = []
+    sandbox = Sandbox(on_request=heard.append)
     sandbox.add_visitors(["v"])
     for _ in range(2):
         with sandbox:
             assert requests.get(sandbox.url + VERIFY, timeout=20).status_code == 403
+            port = int(sandbox.url.rsplit(":", 1)[1])
+            for start in (Sandbox(port).start, lambda port=port: serve(port)):
+                with pytest.raises(ConfigError, match=str(port)):
+                    start()
+            # A client that dies while sending leaves nothing.
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+                raw.sendall(b"POST /data/track HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     assert (len(sandbox.requests), list(sandbox.visitors)) == (2, ["v"])
-
-
-def test_a_port_in_use_is_an_error_for_people(sandbox):
-    port = int(sandbox.url.rsplit(":", 1)[1])
-    with pytest.raises(ConfigError, match=str(port)):
-        Sandbox(port).start()
-
-
-def test_a_client_that_dies_while_sending_leaves_nothing(sandbox, capfd):
-    with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1])), timeout=20) as raw:
-        raw.sendall(b"POST /data/track HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    sandbox.stop()
-    assert sandbox.requests == []
+    assert heard == sandbox.requests
     assert capfd.readouterr().err == ""
-
-
-def test_on_request_hears_of_each():
-    heard = []
-    with Sandbox(on_request=heard.append) as sandbox:
-        requests.get(sandbox.url + VERIFY, timeout=20)
-        assert heard == sandbox.requests
 
 
 def test_serve_runs_until_ctrl_c():
@@ -302,8 +232,3 @@ serve(0, on_start=lambda sandbox: print(sandbox.url, flush=True))
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert (process.returncode, errors) == (0, "")
-
-
-def test_serve_says_when_the_port_is_taken(sandbox):
-    with pytest.raises(ConfigError):
-        serve(int(sandbox.url.rsplit(":", 1)[1]))

@@ -14,61 +14,54 @@ def create(pendo, *fields, group="custom"):
 def test_the_schema_has_pendos_casing_and_groups(pendo):
     schema = pendo.get(SCHEMA).json()
     assert set(schema) == {"auto", "agent", "custom", "pendo"}
+    flags = ("Dirty", "isHidden", "isDeleted", "isCalculated", "isPerApp", "neverIndex")
     assert schema["custom"]["seats"] == {
-        "Type": "integer",
-        "DisplayName": "seats",
-        "ElementType": "",
-        "ElementFormat": "",
-        "Dirty": False,
-        "isHidden": False,
-        "isDeleted": False,
-        "isCalculated": False,
-        "isPerApp": False,
-        "neverIndex": False,
+        **{"Type": "integer", "DisplayName": "seats", "ElementType": "", "ElementFormat": ""},
+        **dict.fromkeys(flags, False),
     }
     assert schema["auto"]["lastupdated"]["Type"] == "time"
     assert schema["pendo"]["donotprocess"]["Type"] == "boolean"
 
 
-@pytest.mark.parametrize("kind", ["visitor", "account", "parentAccount"])
+KINDS = ["visitor", "account", "parentAccount"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_its_own_schema(pendo, sandbox, kind):
     sandbox.add_field(kind, "agent", "only_here", "string")
-    found = [
-        k
-        for k in ("visitor", "account", "parentAccount")
-        if "only_here" in pendo.get(f"/api/v1/metadata/schema/{k}").json()["agent"]
-    ]
-    assert found == [kind]
+    agent = {kind: pendo.get(f"/api/v1/metadata/schema/{kind}").json()["agent"] for kind in KINDS}
+    assert [kind for kind, fields in agent.items() if "only_here" in fields] == [kind]
 
 
 @pytest.mark.parametrize("group", ["custom", "agent"])
 def test_created_fields_can_be_written(pendo, sandbox, group):
     assert create(pendo, {"name": "NewOne", "displayname": "New one", "type": "string"}, group=group).ok
+    # What is there stays as it is.
+    assert create(pendo, {"name": "NEWONE", "type": "boolean"}, group=group).ok
     field = pendo.get(SCHEMA).json()[group]["newone"]
     assert (field["Type"], field["DisplayName"]) == ("string", "New one")
     assert pendo.write({"v1": {"NEWONE": "x"}}, group=group).json()["updated"] == 1
-    assert sandbox.visitors["v1"][group] == {"newone": "x"}
+    # Keys lose underscores if switched so.
+    pendo.switch(drop_underscores=True)
+    create(pendo, {"name": "SFDC_Profile", "type": "string"}, group=group)
+    assert "sfdcprofile" in pendo.get(SCHEMA).json()[group]
+    assert pendo.write({"v1": {"SFDC_Profile": "x"}}, group=group).ok
+    assert sandbox.visitors["v1"][group] == {"newone": "x", "sfdcprofile": "x"}
 
 
-@pytest.mark.parametrize(
-    ("asked", "stored"), [("string", "string"), ("boolean", "boolean"), ("time", "time"), ("number", "float")]
-)
-def test_documented_types(pendo, asked, stored):
-    assert create(pendo, {"name": "f", "type": asked}).ok
-    assert pendo.get(SCHEMA).json()["custom"]["f"]["Type"] == stored
-
-
-def test_number_becomes_switch(pendo):
-    pendo.switch(number_becomes="integer")
-    create(pendo, {"name": "f", "type": "number"})
-    assert pendo.get(SCHEMA).json()["custom"]["f"]["Type"] == "integer"
-
-
-def test_other_types_are_refused_unless_switched_on(pendo):
-    assert create(pendo, {"name": "f", "type": "integer"}).status_code == 400
+def test_documented_types_and_others_if_switched_on(pendo):
+    assert create(pendo, *({"name": type_, "type": type_} for type_ in ("string", "boolean", "time", "number"))).ok
+    assert create(pendo, {"name": "integer", "type": "integer"}).status_code == 400
     pendo.switch(creatable_types=("integer", "list"))
-    assert create(pendo, {"name": "f", "type": "integer"}).ok
+    assert create(pendo, {"name": "integer", "type": "integer"}).ok
     assert create(pendo, {"name": "g", "type": "string"}).status_code == 400
+    pendo.switch(number_becomes="integer", creatable_types=("number",))
+    assert create(pendo, {"name": "n", "type": "number"}).ok
+    found = pendo.get(SCHEMA).json()["custom"]
+    assert {name: found[name]["Type"] for name in found if name not in ("plan", "seats")} == {
+        **{"string": "string", "boolean": "boolean", "time": "time", "number": "float", "integer": "integer"},
+        "n": "integer",
+    }
 
 
 @pytest.mark.parametrize("name", ["", "1st", "with space", "dot.ted", "dash-ed", "ünï"])
@@ -82,50 +75,24 @@ def test_invalid_names(pendo, name):
     assert set(pendo.get(SCHEMA).json()["custom"]) == {"plan", "seats", "_good1"}
 
 
-@pytest.mark.parametrize("body", [{}, ["x"], [{"type": "string"}], [{"name": 5, "type": "string"}], [{"name": "x"}]])
-def test_malformed_requests_for_fields(pendo, body):
-    assert pendo.post(f"{SCHEMA}/custom", body).status_code == 400
-
-
-@pytest.mark.parametrize("group", ["auto", "pendo", "salesforce"])
-def test_groups_of_others_take_no_fields(pendo, group):
-    assert create(pendo, {"name": "f", "type": "string"}, group=group).status_code == 400
-    assert pendo.call("DELETE", f"{SCHEMA}/{group}/id").status_code == 400
-
-
-def test_keys_lose_underscores_if_switched_so(pendo, sandbox):
-    pendo.switch(drop_underscores=True)
-    create(pendo, {"name": "SFDC_Profile", "type": "string"})
-    assert "sfdcprofile" in pendo.get(SCHEMA).json()["custom"]
-    assert pendo.write({"v1": {"SFDC_Profile": "x"}}).ok
-    assert sandbox.visitors["v1"]["custom"] == {"sfdcprofile": "x"}
-
-
-def test_creating_what_exists(pendo):
-    assert create(pendo, {"name": "PLAN", "type": "boolean"}).status_code == 200
-    assert pendo.get(SCHEMA).json()["custom"]["plan"]["Type"] == "string"
-    pendo.switch(existing_field="refuse call")
-    assert create(pendo, {"name": "plan", "type": "string"}).status_code == 400
+def test_what_makes_no_field(pendo):
+    for group in ("auto", "pendo", "salesforce"):
+        assert create(pendo, {"name": "f", "type": "string"}, group=group).status_code == 400
+        assert pendo.call("DELETE", f"{SCHEMA}/{group}/id").status_code == 400
+    for body in ({}, ["x"], [{"type": "string"}], [{"name": 5, "type": "string"}], [{"name": "x"}]):
+        assert pendo.post(f"{SCHEMA}/custom", body).status_code == 400
+    assert pendo.get("/api/v1/metadata/dependencies").json() == []
+    assert pendo.get("/api/v1/metadata/dependencies/visitor/custom/plan").json() == []
 
 
 def test_delete_and_undelete(pendo):
-    pendo.switch(existing_field="refuse call")
-    assert pendo.call("DELETE", f"{SCHEMA}/custom/plan").status_code == 200
-    assert pendo.get(SCHEMA).json()["custom"]["plan"]["isDeleted"] is True
-    assert pendo.write({"v1": {"plan": "x"}}).status_code == 400
-    assert pendo.call("DELETE", f"{SCHEMA}/custom/plan").status_code == 404
-    assert create(pendo, {"name": "plan", "type": "string"}).status_code == 200
-    assert pendo.write({"v1": {"plan": "x"}}).status_code == 200
-
-
-def test_undocumented_replies_switch(pendo):
     new = {"name": "f", "type": "string"}
     assert create(pendo, new).content == b""
-    pendo.switch(undocumented_replies="json")
-    assert create(pendo, new).json()["f"]["Type"] == "string"
+    pendo.switch(existing_field="refuse call", undocumented_replies="json")
+    assert create(pendo, new).status_code == 400
     assert pendo.call("DELETE", f"{SCHEMA}/custom/f").json() == {}
-
-
-def test_dependencies_are_none(pendo):
-    assert pendo.get("/api/v1/metadata/dependencies").json() == []
-    assert pendo.get("/api/v1/metadata/dependencies/visitor/custom/plan").json() == []
+    assert pendo.get(SCHEMA).json()["custom"]["f"]["isDeleted"] is True
+    assert pendo.write({"v1": {"f": "x"}}).status_code == 400
+    assert pendo.call("DELETE", f"{SCHEMA}/custom/f").status_code == 404
+    assert create(pendo, new).json()["f"]["Type"] == "string"
+    assert pendo.write({"v1": {"f": "x"}}).status_code == 200

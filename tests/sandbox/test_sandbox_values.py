@@ -3,281 +3,194 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 
 PATH = "/api/v1/metadata/visitor/custom/value"
 
 
-def custom(sandbox, record_id="v1"):
-    return sandbox.visitors[record_id]["custom"]
-
-
 def test_a_bulk_write_reports_missing_ids_inside_a_200(pendo, sandbox):
     answer = pendo.write({"v1": {"plan": "pro"}, "V1": {"plan": "x"}, "v2": {"plan": "free", "seats": 3}})
     assert answer.status_code == 200
     assert answer.json() == {"total": 3, "updated": 2, "failed": 1, "missing": ["V1"], "kind": "visitor"}
-    assert custom(sandbox) == {"plan": "pro"}
-    assert custom(sandbox, "v2") == {"plan": "free", "seats": 3}
+    # Fields that are not sent keep their values.
+    for values in ({"plan": "other"}, {}):
+        assert set(pendo.write({"v2": values}).json()) == {"total", "updated", "failed", "kind"}
+    assert (pendo.custom(), pendo.custom("v2")) == ({"plan": "pro"}, {"plan": "other", "seats": 3})
     assert set(sandbox.visitors) == {"v1", "v2"}
-
-
-def test_fields_not_sent_keep_their_values(pendo, sandbox):
-    pendo.write({"v1": {"plan": "pro", "seats": 1}})
-    pendo.write({"v1": {"plan": "free"}})
-    pendo.write({"v1": {}})
-    assert custom(sandbox) == {"plan": "free", "seats": 1}
+    pendo.switch(omit_empty_lists=False)
+    answer = pendo.write({"v1": {}}).json()
+    assert (answer["missing"], answer["errors"]) == ([], [])
 
 
 def test_create_makes_missing_records(pendo, sandbox):
     answer = pendo.write({"v1": {"plan": "a"}, "new": {"plan": "b"}}, create=True).json()
     assert answer == {"total": 2, "updated": 2, "failed": 0, "kind": "visitor"}
-    assert custom(sandbox, "new") == {"plan": "b"}
+    assert pendo.custom("new") == {"plan": "b"}
     assert sandbox.visitors["new"]["auto"]["id"] == "new"
     pendo.switch(created_counts_as_updated=False)
     answer = pendo.write({"v1": {"plan": "a"}, "newer": {"plan": "b"}}, create=True).json()
     assert (answer["total"], answer["updated"], answer["failed"]) == (2, 1, 0)
 
 
-@pytest.mark.parametrize(("kind", "record_id"), [("account", "a1"), ("parentAccount", "p1")])
-def test_accounts_and_parent_accounts(pendo, sandbox, kind, record_id):
-    assert pendo.write({record_id: {"plan": "x"}, "no": {}}, kind=kind).json() == {
-        "total": 2,
-        "updated": 1,
-        "failed": 1,
-        "missing": ["no"],
-        "kind": kind,
-    }
-    held = sandbox.accounts if kind == "account" else sandbox.parent_accounts
-    assert held[record_id]["custom"] == {"plan": "x"}
-
-
-def test_the_key_of_parent_accounts_is_a_switch(pendo):
+def test_accounts_and_parent_accounts(pendo, sandbox):
+    for kind, record_id in (("account", "a1"), ("parentAccount", "p1")):
+        answer = pendo.write({record_id: {"plan": "x"}, "no": {}}, kind=kind).json()
+        assert answer == {"total": 2, "updated": 1, "failed": 1, "missing": ["no"], "kind": kind}
+        held = sandbox.accounts if kind == "account" else sandbox.parent_accounts
+        assert held[record_id]["custom"] == {"plan": "x"}
     items = [{"accountId": "p1", "values": {"plan": "x"}}]
     assert pendo.write(items, kind="parentAccount").status_code == 400
     pendo.switch(parent_account_id_key="accountId")
     assert pendo.write(items, kind="parentAccount").json()["updated"] == 1
 
 
-def test_empty_lists_are_left_out_or_not(pendo):
-    assert set(pendo.write({"v1": {}}).json()) == {"total", "updated", "failed", "kind"}
-    pendo.switch(omit_empty_lists=False)
-    answer = pendo.write({"v1": {}}).json()
-    assert (answer["missing"], answer["errors"]) == ([], [])
-
-
 @pytest.mark.parametrize(
     "body",
     [
-        {},
-        "text",
-        None,
-        ["x"],
-        [{"values": {}}],
-        [{"visitorId": "v1"}],
-        [{"visitorId": 5, "values": {}}],
-        [{"visitorId": "", "values": {}}],
-        [{"visitorId": "v1", "values": []}],
+        *({}, "text", None, ["x"], [{"values": {}}], [{"visitorId": "v1"}], [{"visitorId": 5, "values": {}}]),
+        *([{"visitorId": "", "values": {}}], [{"visitorId": "v1", "values": []}]),
         [{"visitorId": "v1", "values": {"plan": "x"}}, {"accountId": "v2", "values": {}}],
+        *(b"[{", b"", b'[{"visitorId":"v1","values":{"seats":NaN}}]', b"\xff"),
     ],
+    ids=str,
 )
-def test_unacceptable_bodies_write_nothing(pendo, sandbox, body):
-    answer = pendo.call("POST", PATH, headers={"Content-Type": "application/json"}, json=body)
-    assert answer.status_code == 400
-    assert answer.headers["Content-Type"].startswith("text/plain")
-    assert "unacceptable" in answer.text or "malformed" in answer.text
-    assert custom(sandbox) == {}
+def test_unacceptable_bodies_write_nothing(pendo, body):
+    data = body if isinstance(body, bytes) else json.dumps(body)
+    answer = pendo.call("POST", PATH, headers={"Content-Type": "application/json"}, data=data)
+    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "text/plain")
+    assert "malformed JSON" in answer.text or ("unacceptable" in answer.text and not isinstance(body, bytes))
+    assert pendo.custom() == {}
+    for group in ("auto", "salesforce"):
+        assert pendo.write({"v1": {"id": "x"}}, group=group).status_code == 400
+        assert pendo.call("PUT", one("v1", "id", group), "x").status_code == 400
 
 
-@pytest.mark.parametrize("data", [b"[{", b"", b'[{"visitorId":"v1","values":{"seats":NaN}}]', b"\xff"])
-def test_malformed_json(pendo, data):
-    answer = pendo.call("POST", PATH, data=data)
-    assert (answer.status_code, "malformed JSON" in answer.text) == (400, True)
-
-
-@pytest.mark.parametrize("group", ["auto", "salesforce"])
-def test_other_groups_cannot_be_written(pendo, group):
-    assert pendo.write({"v1": {"id": "x"}}, group=group).status_code == 400
-    assert pendo.call("PUT", f"/api/v1/metadata/visitor/{group}/value/v1/id", "x").status_code == 400
-
-
-# Unknown fields.
-
-
-def test_an_unknown_field_refuses_the_call(pendo, sandbox):
-    answer = pendo.write({"v1": {"plan": "x"}, "v2": {"nope": 1}})
+def test_an_unknown_field_refuses_the_call_fails_its_records_or_is_discarded(pendo, sandbox):
+    items = {"v1": {"plan": "x"}, "v2": {"nope": 1, "plan": "y"}}
+    answer = pendo.write(items)
     assert (answer.status_code, "nope" in answer.text) == (400, True)
-    assert custom(sandbox) == {}
-
-
-def test_an_unknown_field_fails_its_records(pendo, sandbox):
+    assert (pendo.custom(), pendo.custom("v2")) == ({}, {})
     pendo.switch(unknown_field="record error")
-    answer = pendo.write({"v1": {"plan": "x"}, "v2": {"nope": 1, "plan": "y"}}).json()
+    answer = pendo.write(items).json()
     assert (answer["updated"], answer["failed"], len(answer["errors"])) == (1, 1, 1)
-    assert (custom(sandbox), custom(sandbox, "v2")) == ({"plan": "x"}, {})
+    assert (pendo.custom(), pendo.custom("v2")) == ({"plan": "x"}, {})
+    pendo.switch(unknown_field="discard")
+    assert pendo.write(items).json()["updated"] == 2
+    assert pendo.custom("v2") == {"plan": "y"}
+    # Those of the agent may go another way.
+    pendo.switch(unknown_field="refuse call", unknown_agent_field="create")
+    assert pendo.write({"v1": {"nope": 1}}, group="agent").ok
+    assert sandbox.visitors["v1"]["agent"] == {"nope": 1}
+    assert pendo.write({"v1": {"nope": 1}}, group="custom").status_code == 400
 
 
 @pytest.mark.parametrize(
     ("value", "type_name"),
     [("x", "string"), (1, "integer"), (1.5, "float"), (True, "boolean"), (["a"], "list"), (None, "")],
 )
-def test_an_unknown_field_is_created(pendo, sandbox, value, type_name):
+def test_an_unknown_field_is_created(pendo, value, type_name):
+    def type_of(field):
+        return pendo.get("/api/v1/metadata/schema/visitor").json()["custom"][field]["Type"]
+
     pendo.switch(unknown_field="create")
     assert pendo.write({"v1": {"Nope": value}}).json()["updated"] == 1
-    assert pendo.get("/api/v1/metadata/schema/visitor").json()["custom"]["nope"]["Type"] == type_name
-    assert custom(sandbox).get("nope") == value
-
-
-def test_a_field_created_from_a_call_takes_the_first_value_for_its_type(pendo, sandbox):
-    pendo.switch(unknown_field="create")
-    assert pendo.write({"v1": {"nope": None}, "v2": {"nope": 5}}).json()["updated"] == 2
-    assert pendo.get("/api/v1/metadata/schema/visitor").json()["custom"]["nope"]["Type"] == "integer"
+    assert type_of("nope") == type_name
+    assert pendo.custom().get("nope") == value
+    # The first value of a call gives the type.
+    assert pendo.write({"v1": {"new": None}, "v2": {"new": value}}).json()["updated"] == 2
+    assert type_of("new") == type_name
     assert pendo.write({"v1": {"not valid": 1}}).status_code == 400
 
 
-def test_an_unknown_field_is_discarded(pendo, sandbox):
-    pendo.switch(unknown_field="discard")
-    assert pendo.write({"v1": {"nope": 1, "plan": "x"}}).json()["updated"] == 1
-    assert custom(sandbox) == {"plan": "x"}
-
-
-def test_agent_fields_may_go_another_way(pendo, sandbox):
-    pendo.switch(unknown_agent_field="create")
-    assert pendo.write({"v1": {"nope": 1}}, group="agent").ok
-    assert sandbox.visitors["v1"]["agent"] == {"nope": 1}
-    assert pendo.write({"v1": {"nope": 1}}, group="custom").status_code == 400
-
-
-# Types.
-
+SAME = {
+    **{"string": ["é😀", ""], "boolean": [False], "integer": [-5, 2**63 - 1], "float": [1.5, 2]},
+    **{"list": [["a", 1, True, 1.5], []], "": [{"any": ["thing"]}]},
+}
 GOOD = [
-    ("string", "é😀", "é😀"),
-    ("string", "", ""),
-    ("boolean", False, False),
-    ("integer", -5, -5),
-    ("integer", 2**63 - 1, 2**63 - 1),
-    ("float", 1.5, 1.5),
-    ("float", 2, 2),
+    *((name, value, value) for name, values in SAME.items() for value in values),
     ("time", "2011-12-03T00:00:05Z", 1_322_870_405_000),
     ("time", "2006-01-02T15:04:05.999-05:00", 1_136_232_245_999),
     ("time", "2006-01-02T15:04:05.123456789+0530", 1_136_194_445_123),
     ("time", "1969-12-31T23:59:59.500Z", -500),
     ("date", "2011-12-03T00:00:05Z", 1_322_870_405_000),
-    ("list", ["a", 1, True, 1.5], ["a", 1, True, 1.5]),
-    ("list", [], []),
-    ("", {"any": ["thing"]}, {"any": ["thing"]}),
 ]
 
-BAD = [
-    ("string", 1),
-    ("string", True),
-    ("string", ["a"]),
-    ("boolean", "true"),
-    ("boolean", 1),
-    ("integer", True),
-    ("integer", 1.5),
-    ("integer", 1.0),
-    ("integer", "1"),
-    ("integer", 2**63),
-    ("integer", 2**70),
-    ("float", "1.5"),
-    ("float", True),
-    ("time", "2011-12-03T00:00:05"),
-    ("time", "2011-12-03 00:00:05Z"),
-    ("time", "2011-02-30T00:00:05Z"),
-    ("time", "2011-12-03"),
-    ("time", 1_322_870_405_000),
-    ("time", "soon"),
-    ("list", "a"),
-    ("list", [["a"]]),
-    ("list", [{"a": 1}]),
-    ("list", [None]),
-]
+BAD = {
+    "string": [1, True, ["a"]],
+    "boolean": ["true", 1],
+    "integer": [True, 1.5, 1.0, "1", 2**63, 2**70],
+    "float": ["1.5", True],
+    "time": [
+        *(f"2011-{rest}" for rest in ("12-03T00:00:05", "12-03 00:00:05Z", "02-30T00:00:05Z", "12-03")),
+        5,
+        "soon",
+    ],
+    "list": ["a", [["a"]], [{"a": 1}], [None]],
+}
 
 
 @pytest.mark.parametrize(("type_name", "value", "stored"), GOOD)
 def test_values_that_fit(pendo, sandbox, type_name, value, stored):
     sandbox.add_field("visitor", "custom", "f", type_name)
     assert pendo.write({"v1": {"f": value}}).json()["updated"] == 1
-    assert custom(sandbox) == {"f": stored}
-    assert type(custom(sandbox)["f"]) is type(stored)
+    assert pendo.custom() == {"f": stored}
+    assert type(pendo.custom()["f"]) is type(stored)
     assert pendo.get("/api/v1/visitor/v1").json()["metadata"]["custom"] == {"f": stored}
 
 
-@pytest.mark.parametrize(("type_name", "value"), BAD)
+@pytest.mark.parametrize(("type_name", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_values_that_do_not_fit(pendo, sandbox, type_name, value):
     sandbox.add_field("visitor", "custom", "f", type_name)
-    body = {"v1": {"plan": "x", "f": value}, "v2": {"plan": "y"}, "v3": {"f": value}}
-    answer = pendo.write(body)
+    answer = pendo.write({"v1": {"plan": "x", "f": value}, "v2": {"plan": "y"}, "v3": {"f": value}})
     assert answer.status_code == 200
-    answer = answer.json()
-    assert (answer["total"], answer["updated"], answer["failed"]) == (3, 1, 2)
-    assert answer["missing"] == ["v3"]
-    assert len(answer["errors"]) == 1
-    assert (custom(sandbox), custom(sandbox, "v2")) == ({}, {"plan": "y"})
+    document = answer.json()
+    assert len(document.pop("errors")) == 1
+    assert document == {"total": 3, "updated": 1, "failed": 2, "missing": ["v3"], "kind": "visitor"}
+    assert (pendo.custom(), pendo.custom("v2")) == ({}, {"plan": "y"})
+    # Nor is a bad record created.
+    assert pendo.write({"new": {"f": value}}, create=True).json()["failed"] == 1
+    assert "new" not in sandbox.visitors
     pendo.switch(type_mismatch="refuse call")
     assert pendo.write({"v1": {"f": value}, "v2": {"plan": "z"}}).status_code == 400
-    assert custom(sandbox, "v2") == {"plan": "y"}
+    assert pendo.custom("v2") == {"plan": "y"}
 
 
-def test_a_bad_record_is_not_created(pendo, sandbox):
-    assert pendo.write({"new": {"seats": "x"}}, create=True).json()["failed"] == 1
-    assert "new" not in sandbox.visitors
-
-
-def test_time_switches(pendo, sandbox):
+def test_switches_of_times_lists_and_errors(pendo, sandbox):
     sandbox.add_field("visitor", "custom", "f", "time")
     pendo.switch(accept_date_only=True)
     assert pendo.write({"v1": {"f": "1970-01-02"}}).json()["updated"] == 1
-    assert custom(sandbox) == {"f": 86_400_000}
+    assert pendo.custom() == {"f": 86_400_000}
     pendo.switch(accept_epoch=True)
     assert pendo.write({"v1": {"f": 5}}).json()["updated"] == 1
-    assert custom(sandbox) == {"f": 5}
+    assert pendo.custom() == {"f": 5}
     assert pendo.write({"v1": {"f": True}}).json()["failed"] == 1
+    sandbox.add_field("visitor", "custom", "texts", "list", element_type="string")
+    assert pendo.write({"v1": {"texts": ["a"]}, "v2": {"texts": ["a", 1]}}).json()["failed"] == 1
+    errors = {}
+    for form in ("named", "unnamed", "object"):
+        pendo.switch(error_items=form)
+        (errors[form],) = pendo.write({"v1": {"seats": "x"}, "v2": {}}).json()["errors"]
+    assert errors["object"].pop("visitorId") == "v1"
+    assert ["v1" in errors[form] for form in ("named", "unnamed")] == [True, False]
+    assert all("seats" in errors[form] for form in ("named", "unnamed"))
 
 
-def test_typed_lists(pendo, sandbox):
-    sandbox.add_field("visitor", "custom", "f", "list", element_type="string")
-    assert pendo.write({"v1": {"f": ["a"]}, "v2": {"f": ["a", 1]}}).json()["failed"] == 1
-
-
-@pytest.mark.parametrize("form", ["named", "unnamed", "object"])
-def test_error_items_switch(pendo, form):
-    pendo.switch(error_items=form)
-    (item,) = pendo.write({"v1": {"seats": "x"}, "v2": {}}).json()["errors"]
-    if form == "object":
-        assert item["visitorId"] == "v1"
-    else:
-        assert ("v1" in item, "seats" in item) == (form == "named", True)
-
-
-@pytest.mark.parametrize(
-    ("null", "failed", "left"),
-    [("clear", 0, {"plan": "y"}), ("ignore", 0, {"plan": "y", "seats": 1}), ("error", 1, {"plan": "x", "seats": 1})],
-)
-def test_null_switch(pendo, sandbox, null, failed, left):
-    pendo.write({"v1": {"plan": "x", "seats": 1}})
-    pendo.switch(null=null)
-    assert pendo.write({"v1": {"plan": "y", "seats": None}}).json()["failed"] == failed
-    assert custom(sandbox) == left
-
-
-@pytest.mark.parametrize(("policy", "left"), [("last wins", "b"), ("first wins", "a")])
-def test_duplicate_ids(pendo, sandbox, policy, left):
-    pendo.switch(duplicate_id=policy)
-    items = [{"visitorId": "v1", "values": {"plan": plan}} for plan in "ab"]
-    answer = pendo.write(items).json()
-    assert (answer["total"], answer["updated"], answer["failed"]) == (2, 2, 0)
-    assert custom(sandbox) == {"plan": left}
-
-
-def test_duplicate_ids_can_refuse_the_call(pendo, sandbox):
+def test_switches_of_nulls_and_of_ids_that_come_twice(pendo):
+    for null, failed, left in (("error", 1, {"seats": 1}), ("ignore", 0, {"seats": 1}), ("clear", 0, {})):
+        pendo.switch(null=null)
+        pendo.write({"v1": {"plan": "x", "seats": 1}})
+        assert pendo.write({"v1": {"plan": "y", "seats": None}}).json()["failed"] == failed
+        assert pendo.custom() == {"plan": "x" if failed else "y", **left}
+    for policy, left in (("last wins", "b"), ("first wins", "a")):
+        pendo.switch(duplicate_id=policy)
+        answer = pendo.write([{"visitorId": "v1", "values": {"plan": plan}} for plan in "ab"])
+        assert answer.json() == {"total": 2, "updated": 2, "failed": 0, "kind": "visitor"}
+        assert pendo.custom() == {"plan": left}
     pendo.switch(duplicate_id="refuse call")
-    assert pendo.write([{"visitorId": "v1", "values": {"plan": "x"}}] * 2).status_code == 400
-    assert custom(sandbox) == {}
-
-
-# Single values.
+    assert pendo.write([{"visitorId": "v1", "values": {"plan": "z"}}] * 2).status_code == 400
+    assert pendo.custom() == {"plan": "a"}
 
 
 def one(record_id, field="plan", group="custom"):
@@ -288,18 +201,18 @@ def test_a_single_value(pendo, sandbox):
     assert pendo.call("PUT", one("v1"), "pro").content == b""
     assert pendo.get(one("v1", "PLAN")).json() == "pro"
     assert pendo.call("PUT", one("v1"), data=b"null").status_code == 200
-    assert custom(sandbox) == {}
+    assert pendo.custom() == {}
     assert pendo.get(one("v1")).json() is None
     pendo.switch(undocumented_replies="json")
     assert pendo.call("PUT", one("v1"), "pro").json() == "pro"
-
-
-def test_single_values_that_cannot_be(pendo):
-    assert pendo.call("PUT", one("nobody"), "x").status_code == 404
-    assert pendo.call("PUT", one("v1", "nope"), "x").status_code == 404
-    assert pendo.call("PUT", one("v1", "seats"), "x").status_code == 400
-    assert pendo.get(one("nobody")).status_code == 404
-    assert pendo.get(one("v1", "nope")).status_code == 404
+    wrong = {one("nobody"): 404, one("v1", "nope"): 404, one("v1", "seats"): 400}
+    assert {path: pendo.call("PUT", path, "x").status_code for path in wrong} == wrong
+    assert [pendo.get(path).status_code for path in wrong] == [404, 404, 200]
+    # A visitor's events may be ignored.
+    for marked in (True, False):
+        assert pendo.call("PUT", one("v1", "donotprocess", "pendo"), marked).status_code == 200
+        assert pendo.track({"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}).status_code == 200
+        assert sandbox.receipts[-1].ignored is marked
 
 
 @pytest.mark.parametrize("record_id", ["a/b c", "ü😀", "100%", "?#"])
@@ -307,7 +220,7 @@ def test_odd_ids_in_paths(pendo, sandbox, record_id):
     sandbox.add_visitors([record_id])
     encoded = "".join(f"%{byte:02X}" for byte in record_id.encode())
     assert pendo.call("PUT", one(encoded), "x").status_code == 200
-    assert custom(sandbox, record_id) == {"plan": "x"}
+    assert pendo.custom(record_id) == {"plan": "x"}
     coded = base64.urlsafe_b64encode(record_id.encode()).decode().rstrip("=")
     base64_ids = {"x-pendo-base64-encoded-params": "true"}
     assert pendo.get(one(coded), headers=base64_ids).json() == "x"
@@ -315,13 +228,3 @@ def test_odd_ids_in_paths(pendo, sandbox, record_id):
     assert answer["metadata"]["auto"]["id"] == record_id
     assert pendo.get(one(coded)).status_code == 404
     assert pendo.get(one("%21%21"), headers=base64_ids).status_code == 400
-
-
-def test_do_not_process(pendo, sandbox):
-    event = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
-    assert pendo.call("PUT", one("v1", "donotprocess", "pendo"), True).status_code == 200
-    assert pendo.track(event).status_code == 200
-    assert sandbox.receipts[-1].ignored
-    assert pendo.call("PUT", one("v1", "donotprocess", "pendo"), False).status_code == 200
-    assert pendo.track(event).status_code == 200
-    assert not sandbox.receipts[-1].ignored

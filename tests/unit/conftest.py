@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import hypothesis
 import pytest
@@ -73,26 +74,18 @@ def waits(fake_time: FakeTime) -> list[float]:
 @pytest.fixture
 def connect(sandbox: Sandbox, fake_time: FakeTime) -> Iterator[Connect]:
     """Makes clients of the sandbox; keywords change their settings."""
-    opened = []
+    variables = {app: f"{TRACK_SECRET}_{app.upper()}" if app else TRACK_SECRET for app in sandbox.track_secrets}
     settings = Settings(
         api_url=sandbox.url,
         data_url=sandbox.url,
         integration_key=Secret(sandbox.integration_key, INTEGRATION_KEY),
-        track_secrets={
-            app.upper(): Secret(secret, f"{TRACK_SECRET}_{app.upper()}" if app else TRACK_SECRET)
-            for app, secret in sandbox.track_secrets.items()
-        },
+        track_secrets={app.upper(): Secret(sandbox.track_secrets[app], name) for app, name in variables.items()},
         timeout=20.0,
     )
-
-    def make(**changes: Any) -> PendoClient:
-        client = PendoClient(replace(settings, **changes), wait=fake_time.wait, clock=fake_time.clock)
-        opened.append(client)
-        return client
-
-    yield make
-    for client in opened:
-        client.__exit__()
+    with contextlib.ExitStack() as opened:
+        yield lambda **changes: opened.enter_context(
+            PendoClient(replace(settings, **changes), wait=fake_time.wait, clock=fake_time.clock)
+        )
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from hypothesis import strategies as st
@@ -22,30 +21,9 @@ any_text = st.text(st.characters(exclude_categories=()))
 
 texts = st.text() | st.sampled_from(
     [
-        "",
-        " ",
-        "true",
-        "No",
-        "1",
-        " 12 ",
-        "-0",
-        "1.5",
-        "1e400",
-        "1E+999999999",
-        "1_000",
-        "nan",
-        "sNaN",
-        "-Infinity",
-        "9" * 5000,
-        "2026-01-02",
-        "2026-01-02T15:04:05.999-05:00",
-        "0001-01-01T00:00:00+14:00",
-        "1612010112345",
-        "\u0661\u0662",
-        "_PENDO_T_x",
-        "VISITOR-UNIQUE-ID",
-        "Ünïcödé 🚀",
-        'o\'brien\n"x"; --\\{{ }}\0',
+        *("", " ", "true", "No", "_PENDO_T_x", "VISITOR-UNIQUE-ID", "Ünïcödé 🚀", 'o\'brien\n"x"; --\\{{ }}\0'),
+        *("1", " 12 ", "-0", "1.5", "1e400", "1E+999999999", "1_000", "nan", "sNaN", "-Infinity", "9" * 5000),
+        *("2026-01-02", "2026-01-02T15:04:05.999-05:00", "0001-01-01T00:00:00+14:00", "1612010112345", "\u0661\u0662"),
     ]
 )
 
@@ -80,30 +58,15 @@ datetimes = st.datetimes(timezones=zones) | st.builds(
 )
 
 scalars: st.SearchStrategy[Any] = st.one_of(
-    texts,
-    st.booleans(),
-    integers,
-    st.floats(),
-    decimals,
-    datetimes,
-    st.dates(),
-    st.times(),
-    st.timedeltas(),
-    st.uuids(),
+    *(texts, st.booleans(), integers, st.floats(), decimals),
+    *(datetimes, st.dates(), st.times(), st.timedeltas(), st.uuids()),
 )
 
 anything: st.SearchStrategy[Any] = st.recursive(
     st.one_of(
-        st.none(),
-        scalars,
-        any_text,
-        st.binary(),
-        st.binary().map(bytearray),
-        st.binary().map(memoryview),
-        st.complex_numbers(),
-        st.fractions().map(Fraction),
-        st.just(Unprintable()),
-        st.sampled_from([object(), Unprintable, Ellipsis, range(3)]),
+        *(st.none(), scalars, any_text, st.complex_numbers(), st.fractions()),
+        *(st.binary(), st.binary().map(bytearray), st.binary().map(memoryview)),
+        st.sampled_from([object(), Unprintable(), Unprintable, Ellipsis, range(3)]),
     ),
     lambda inner: (
         st.lists(inner, max_size=3)

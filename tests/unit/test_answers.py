@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,16 @@ def counts(**changed: Any) -> str:
     return orjson.dumps({name: value for name, value in document.items() if value != "absent"}).decode()
 
 
+UNCLEAR = [
+    *(counts(updated=2, failed=1), counts(updated=3, errors=["no"]), counts(updated=3, failed=1, missing=["v1"])),
+    *(counts(total=2, updated=2), counts(total=4, updated=4), counts(total="absent"), counts(updated="absent")),
+    *(counts(updated=-1), counts(total="3", updated="3"), counts(total=True)),
+    *("{}", "[]", "", "<html>", '{"total": 3, "upd', '{"error": "service unavailable"}'),
+    # Their sums fit.
+    *(counts(error="service unavailable"), counts(success=False), counts(status="error")),
+]
+
+
 @pytest.mark.parametrize("create", [False, True])
 @pytest.mark.parametrize(
     ("body", "clear", "clear_if_created"),
@@ -42,25 +53,7 @@ def counts(**changed: Any) -> str:
         (counts(failed="absent", updated=2, missing=["v1"]), True, True),
         (counts(updated=0), False, True),
         (counts(updated=1, failed=1, errors=["v2: no"]), False, True),
-        (counts(updated=2, failed=1), False, False),
-        (counts(updated=3, errors=["no"]), False, False),
-        (counts(updated=3, failed=1, missing=["v1"]), False, False),
-        (counts(total=2, updated=2), False, False),
-        (counts(total=4, updated=4), False, False),
-        (counts(total="absent"), False, False),
-        (counts(updated="absent"), False, False),
-        (counts(updated=-1), False, False),
-        (counts(total="3", updated="3"), False, False),
-        (counts(total=True), False, False),
-        ("{}", False, False),
-        ("[]", False, False),
-        ("", False, False),
-        ('{"error": "service unavailable"}', False, False),
-        # Its sums fit.
-        ('{"total": 3, "updated": 3, "failed": 0, "error": "service unavailable"}', False, False),
-        ('{"total": 3, "updated": 3, "failed": 0, "success": false}', False, False),
-        ('{"total": 3, "updated": 3, "failed": 0, "status": "error"}', False, False),
-        ("<html>", False, False),
+        *((body, False, False) for body in UNCLEAR),
     ],
 )
 def test_a_bulk_answer_has_to_add_up(sandbox, connect, body, create, clear, clear_if_created):
@@ -90,89 +83,53 @@ def send_event(client: PendoClient) -> Any:
 @pytest.mark.parametrize(
     "body",
     [
-        "",
-        "\n",
-        "{}",
-        "[]",
-        "null",
-        "OK",
-        '"ok"',
-        "true",
-        "Accepted",
-        '{"status": "ok", "code": 200}',
-        '{"errors": [], "failed": 0}',
-        '{"code": 0, "error": null}',
+        *("", "\n", "{}", "[]", "null", "OK", '"ok"', "true", "Accepted"),
+        *('{"status": "ok", "code": 200}', '{"errors": [], "failed": 0}', '{"code": 0, "error": null}'),
     ],
 )
 def test_a_call_without_a_documented_answer_is_done_unless_it_tells_of_an_error(sandbox, client, call, status, body):
     assert answered(call, client, sandbox, body, status=status).ok
 
 
-@pytest.mark.parametrize("call", [overwrite, send_event, lambda client: track.verify_secret(client, None)])
+PAGES_AND_ERRORS = [
+    *("<!doctype html><title>Log in</title>", "Service unavailable", "{", '"no"', "3", '[{}, {"error": "no"}]'),
+    *('{"error": "no"}', '{"errors": ["no"]}', '{"Error": "no"}', '{"errorMessage": "no"}', '{"status": 503}'),
+    *('{"status": "error"}', '{"status": "503"}', '{"success": false}', '{"ok": false}', '{"ok": "false"}'),
+    *('{"statusCode": 503}', '{"statusCode": 403, "message": "no"}', '{"fault": {"faultstring": "no"}}'),
+    '{"code": 500, "message": "Internal error"}',
+]
+SAYING_NOTHING = ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>"]
+UNDOCUMENTED = [overwrite, send_event, lambda client: track.verify_secret(client, None)]
+READING = [
+    segments.list_segments,
+    lambda client: segments.segment_exists(client, "segment-1"),
+    lambda client: client.send(segments.patch_request("segment-1", {"add": ["v1"]})),
+    lambda client: client.send(deletion.deletion_request("visitor", ["v1"])),
+    lambda client: readback.read_record(client, "visitor", "v1"),
+    lambda client: list(readback.read_records(client, "visitor")),
+    lambda client: metadata.read_schema(client, "visitor"),
+    metadata.verify_key,
+]
+
+
 @pytest.mark.parametrize(
-    "body",
-    [
-        "<!doctype html><title>Log in</title>",
-        "Service unavailable",
-        "{",
-        '"no"',
-        "3",
-        '{"error": "no"}',
-        '{"errors": ["no"]}',
-        '{"status": "error"}',
-        '{"status": 503}',
-        '{"status": "503"}',
-        '{"success": false}',
-        '{"ok": false}',
-        '{"Error": "no"}',
-        '{"code": 500, "message": "Internal error"}',
-        '{"statusCode": 503}',
-        '{"ok": "false"}',
-        '{"statusCode": 403, "message": "no"}',
-        '{"errorMessage": "no"}',
-        '{"fault": {"faultstring": "no"}}',
-        '[{}, {"error": "no"}]',
-    ],
+    ("call", "body"), [*itertools.product(UNDOCUMENTED, PAGES_AND_ERRORS), *itertools.product(READING, SAYING_NOTHING)]
 )
-def test_a_page_or_an_error_is_no_success_whatever_its_status(sandbox, connect, call, body):
+def test_neither_an_error_nor_nothing_is_a_success_whatever_its_status(sandbox, connect, call, body):
     with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
         answered(call, connect(retries=1), sandbox, body)
 
 
-@pytest.mark.parametrize("body", ["", "{}", '{"error": "no"}', '{"error": {"message": "no"}}', "<html>"])
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(segments.list_segments, id="segments"),
-        pytest.param(lambda client: segments.segment_exists(client, "segment-1"), id="segment"),
-        pytest.param(lambda client: client.send(segments.patch_request("segment-1", {"add": ["v1"]})), id="patch"),
-        pytest.param(lambda client: client.send(deletion.deletion_request("visitor", ["v1"])), id="deletion"),
-        pytest.param(lambda client: readback.read_record(client, "visitor", "v1"), id="record"),
-        pytest.param(lambda client: list(readback.read_records(client, "visitor")), id="records"),
-        pytest.param(lambda client: metadata.read_schema(client, "visitor"), id="schema"),
-        pytest.param(metadata.verify_key, id="key"),
-    ],
-)
-def test_nothing_is_read_from_an_answer_that_says_nothing(sandbox, connect, call, body):
-    with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
-        answered(call, connect(retries=1), sandbox, body)
-
-
-def test_a_job_that_says_nothing_of_itself_is_still_queued(sandbox, client):
-    for body in ("", "{}", "<html>", '{"error": "done"}'):
-        assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body)[0] == "queued"
-
-
-@pytest.mark.parametrize(
-    ("body", "job"),
-    [
-        ('{"id": "job-1"}', "job-1"),
-        ('{"subscriptionId": "5", "id": "job-1"}', "job-1"),
-        ('{"requestId": "5", "id": "6", "jobId": "job-1"}', "job-1"),
-        ('{"requestId": 7}', "7"),
-    ],
-)
-def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client, body, job):
+def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client):
+    bodies = {
+        '{"id": "job-1"}': "job-1",
+        '{"subscriptionId": "5", "id": "job-1"}': "job-1",
+        '{"requestId": "5", "id": "6", "jobId": "job-1"}': "job-1",
+        '{"requestId": 7}': "7",
+    }
     request = deletion.deletion_request("visitor", ["v1"])
-    answer = answered(lambda client: client.send(request), client, sandbox, body)
-    assert deletion.job_of(answer) == job
+    for body, job in bodies.items():
+        assert deletion.job_of(answered(lambda client: client.send(request), client, sandbox, body)) == job
+    for body in ("", "{}", "<html>", '{"error": "done"}'):
+        # A job that says nothing of itself is still queued.
+        assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body)[0] == "queued"

@@ -14,6 +14,8 @@ from dbt_pendo.settings import load_settings
 
 URL = "https://hooks.example/services/T0/B0/s3cr3t"
 ENVIRONMENT = {"PENDO_ALERT_URL": URL}
+LIKE_THIS = "Write it like `- url: PENDO_ALERT_URL`."
+KNOWN_EVENTS = f"Known events: {', '.join(EVENTS)}."
 
 
 def read(text: str, environ: dict[str, str] = ENVIRONMENT) -> tuple[Channel, ...]:
@@ -21,11 +23,20 @@ def read(text: str, environ: dict[str, str] = ENVIRONMENT) -> tuple[Channel, ...
     return load_settings({}, {"alerts": yaml.safe_load(text)}, environ).alerts
 
 
-def test_a_channel_is_told_of_everything_as_slack_takes_it():
-    (channel,) = read("- url: PENDO_ALERT_URL")
+@pytest.mark.parametrize("variable", ["PENDO_ALERT_URL", "DBT_ENV_SECRET_PENDO_ALERT_URL"])
+def test_a_channel_is_told_of_everything_as_slack_takes_it(variable):
+    settings: Any = load_settings({}, {"alerts": [{"url": "PENDO_ALERT_URL"}]}, {variable: URL})
+    (channel,) = settings.alerts
     assert (channel.variable, channel.format, channel.events) == ("PENDO_ALERT_URL", "slack", EVENTS)
-    assert channel.url is not None
     assert channel.url.reveal() == URL
+    assert "s3cr3t" not in repr(settings)
+    assert f"Secret({variable})" in repr(settings)
+
+
+def test_none_is_none():
+    assert read("") == read("[]") == load_settings({}, {}, {}).alerts == ()
+    with pytest.raises(ConfigError, match="Did you mean `alerts`"):
+        load_settings({}, {"alert": []}, {})
 
 
 def test_channels_differ():
@@ -39,25 +50,13 @@ def test_channels_differ():
     assert pager.url.reveal() == "https://pager.example"
 
 
-def test_dbt_clouds_name_of_a_secret_works_as_well():
-    (channel,) = read("- url: PENDO_ALERT_URL", {"DBT_ENV_SECRET_PENDO_ALERT_URL": URL})
-    assert channel.url is not None
-    assert channel.url.reveal() == URL
-
-
-@pytest.mark.parametrize("text", ["", "[]"])
-def test_none_is_none(text):
-    assert read(text) == ()
-    assert load_settings({}, {}, {}).alerts == ()
-
-
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("PENDO_ALERT_URL", "alerts is not a list.", "Write it like `- url: PENDO_ALERT_URL`."),
-        ("{url: PENDO_ALERT_URL}", "alerts is not a list.", "Write it like `- url: PENDO_ALERT_URL`."),
-        ("[PENDO_ALERT_URL]", "alerts[0] needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`."),
-        ("[{url: A}, {format: json}]", "alerts[1] needs a `url`.", "Write it like `- url: PENDO_ALERT_URL`."),
+        ("PENDO_ALERT_URL", "alerts is not a list.", LIKE_THIS),
+        ("{url: PENDO_ALERT_URL}", "alerts is not a list.", LIKE_THIS),
+        ("[PENDO_ALERT_URL]", "alerts[0] needs a `url`.", LIKE_THIS),
+        ("[{url: A}, {format: json}]", "alerts[1] needs a `url`.", LIKE_THIS),
         ("[{url: A, fromat: json}]", "alerts[0]: unknown key `fromat`.", "Did you mean `format`?"),
         ("[{url: A, 7: x}]", "alerts[0]: unknown key `7`.", "Known keys: url, format, events."),
         # YAML reads it as `true`.
@@ -65,11 +64,7 @@ def test_none_is_none(text):
         ("[{url: A, format: teams}]", "alerts[0].format: unknown format `teams`.", "Known formats: slack, json."),
         ("[{url: A, format: jsn}]", "alerts[0].format: unknown format `jsn`.", "Did you mean `json`?"),
         ("[{url: A, events: [failures]}]", "alerts[0].events: unknown event `failures`.", "Did you mean `failure`?"),
-        (
-            "[{url: A, events: {x: 1}}]",
-            "alerts[0].events: unknown event `{'x': 1}`.",
-            f"Known events: {', '.join(EVENTS)}.",
-        ),
+        ("[{url: A, events: {x: 1}}]", "alerts[0].events: unknown event `{'x': 1}`.", KNOWN_EVENTS),
         ("[{url: A}, {url: A}]", "alerts[1]: A is named above already.", "One message a run goes there."),
     ],
 )
@@ -84,14 +79,3 @@ def test_the_url_itself_stands_in_no_file(url):
     with pytest.raises(ConfigError, match=r"alerts\[0\].url takes the name of an environment variable") as caught:
         read(f"[{{url: {url}}}]")
     assert "s3cr3t" not in str(caught.value)
-
-
-def test_the_setting_is_known_by_name():
-    with pytest.raises(ConfigError, match="Did you mean `alerts`"):
-        load_settings({}, {"alert": []}, {})
-
-
-def test_the_url_shows_nowhere():
-    settings: Any = load_settings({}, {"alerts": [{"url": "PENDO_ALERT_URL"}]}, ENVIRONMENT)
-    assert "s3cr3t" not in repr(settings)
-    assert "Secret(PENDO_ALERT_URL)" in repr(settings)

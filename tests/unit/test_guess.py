@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from dbt_pendo.commands import guesses as guess
 from dbt_pendo.commands.init import _scalar
-from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.session import TableColumn
 
 
 def columns(text: str) -> list[TableColumn]:
@@ -68,25 +70,18 @@ def test_what_the_rows_are(model: str, key: list[str], has: str, object_: str) -
         ("account", [], "name crm_id", "crm_id"),
         ("account", [], "name", None),
         ("segment", [], "account_id user_id", "user_id"),
+        ("track_event", ["n"], "n event_id", "n"),
+        ("track_event", ["user_id", "day"], "user_id day event_id", "event_id"),
+        ("track_event", [], "user_id id", "id"),
+        ("track_event", [], "user_id org_id invoice_id", "invoice_id"),
+        ("track_event", [], "user_id org_id", None),
     ],
 )
-def test_the_id(object_: str, key: list[str], has: str, id_: str | None) -> None:
-    found = guess.guess_id(object_, key, columns(has))  # type: ignore[arg-type]
-    assert (found and found.value) == id_
-
-
-@pytest.mark.parametrize(
-    ("key", "has", "id_"),
-    [
-        (["n"], "n event_id", "n"),
-        (["user_id", "day"], "user_id day event_id", "event_id"),
-        ([], "user_id id", "id"),
-        ([], "user_id org_id invoice_id", "invoice_id"),
-        ([], "user_id org_id", None),
-    ],
-)
-def test_the_id_of_an_event(key: list[str], has: str, id_: str | None) -> None:
-    found = guess.guess_event_id(key, columns(has))
+def test_the_id_of_a_record_or_an_event(object_: Any, key: list[str], has: str, id_: str | None) -> None:
+    if object_ == "track_event":
+        found = guess.guess_event_id(key, columns(has))
+    else:
+        found = guess.guess_id(object_, key, columns(has))
     assert (found and found.value) == id_
 
 
@@ -109,14 +104,11 @@ def test_when_an_event_happened(has: str, moment: str | None) -> None:
     assert (found and found.value) == moment
 
 
-def test_what_may_be_personal() -> None:
+def test_what_may_be_personal_and_titles() -> None:
     personal = "email EMAIL_ADDRESS e_mail phone mobile_no first_name lastname full_name ip ip_address dob birthday"
     assert [name for name in personal.split() if not guess.is_personal(name)] == []
     other = "plan name zip_files script tips company_name role ssnx"
     assert [name for name in other.split() if guess.is_personal(name)] == []
-
-
-def test_titles() -> None:
     names = {"fct_invoice_payments": "Invoice payments", "Usage": "Usage", "dim_": "dim_", "pendo_a__b": "A b"}
     assert {name: guess.title_of(name) for name in names} == names
 

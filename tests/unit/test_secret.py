@@ -1,4 +1,4 @@
-"""Secrets hidden in the texts of others; how answers spell them is in test_client.py."""
+"""Secrets hidden in the texts of others; how answers spell them is in test_client_refusals.py."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import re
@@ -16,7 +17,6 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from strategies import any_text, anything, datetimes, scalars
 
-from dbt_pendo.mapping.spec import FieldType
 from dbt_pendo.records.convert import (
     CONVERTERS,
     INT64,
@@ -27,7 +27,6 @@ from dbt_pendo.records.convert import (
     to_visitor_id,
 )
 
-TYPES: tuple[FieldType | None, ...] = tuple(CONVERTERS)
 CONVERTS = [*CONVERTERS.values(), to_epoch_ms, to_identifier, to_visitor_id]
 UTC = datetime.timezone.utc
 UUID_TEXT = "8c9d2f6e-3c1b-4a58-9a55-1d2f3e4b5c6d"
@@ -43,11 +42,6 @@ class UnknownOffset(datetime.tzinfo):
     def utcoffset(self, moment: datetime.datetime | None) -> None:
         return None
 
-    dst = utcoffset
-
-    def tzname(self, moment: datetime.datetime | None) -> str:
-        return "?"
-
 
 class DriverFloat(float):
     """As numpy.float64 is one; orjson does not take subclasses of float."""
@@ -57,300 +51,116 @@ class DriverText(str):
     pass
 
 
-def takes(value: Any, case: str, **expected: Any) -> Any:
-    """A value, and what each type makes of it; a type that is not named refuses it."""
+MIDNIGHT = "2026-01-02T00:00:00.000+00:00"
+EPOCH = "1970-01-01T00:00:00.000+00:00"
+EPOCH_MS = 1680373680999
+EPOCH_DAY = "2023-04-01T18:28:00.999+00:00"
+LARGEST = 2**63 - 1
+GAP = 2**53 + 1
+"""The first integer that no float is."""
+ABSENT = object()
+
+
+def takes(value: Any, case: str, natural: Any = ABSENT, **expected: Any) -> Any:
+    """A value, and what each type makes of it; a type that is not named refuses it.
+
+    `natural` is a field of no declared type; the list of such a value has it as its one item.
+    """
+    if natural is not ABSENT:
+        in_list = natural if isinstance(natural, list) else [natural]
+        expected = {"natural": natural, "list": in_list, **expected}
     return pytest.param(value, expected, id=case)
 
 
-# What the field types make of what drivers yield; `natural` is a field of no declared type.
+def text(value: str, case: str, **expected: Any) -> Any:
+    """A text: itself, wherever it stands for nothing else."""
+    return takes(value, case, value, string=value, **expected)
+
+
+def moment(value: Any, case: str, written: str) -> Any:
+    return takes(value, case, written, string=written, time=written)
+
+
+# What the field types make of what drivers yield.
 MATRIX = [
-    takes("Ada", "text", string="Ada", list=["Ada"], natural="Ada"),
-    takes("", "empty text", string="", list=[""], natural=""),
-    takes(" \t", "blank text", string=" \t", list=[" \t"], natural=" \t"),
-    takes("Zoë 🚀\n\0", "text of any sort", string="Zoë 🚀\n\0", list=["Zoë 🚀\n\0"], natural="Zoë 🚀\n\0"),
-    takes(DriverText("x"), "a driver's own text", string="x", list=["x"], natural="x"),
-    takes("true", "text: a boolean", string="true", boolean=True, list=["true"], natural="true"),
-    takes(" No ", "text: a boolean, loosely", string=" No ", boolean=False, list=[" No "], natural=" No "),
-    takes("1", "text: a digit", string="1", boolean=True, integer=1, float=1.0, list=["1"], natural="1"),
-    takes(" 12 ", "text: a number", string=" 12 ", integer=12, float=12.0, list=[" 12 "], natural=" 12 "),
-    takes("12.0", "text: a whole decimal", string="12.0", integer=12, float=12.0, list=["12.0"], natural="12.0"),
-    takes("12.5", "text: a decimal", string="12.5", float=12.5, list=["12.5"], natural="12.5"),
-    takes("1e3", "text: an exponent", string="1e3", integer=1000, float=1000.0, list=["1e3"], natural="1e3"),
-    takes("1e400", "text: beyond a float", string="1e400", list=["1e400"], natural="1e400"),
+    text("Ada", "text"),
+    text("", "empty text"),
+    text(" \t", "blank text"),
+    text("Zoë 🚀\n\0", "text of any sort"),
+    text(DriverText("x"), "a driver's own text"),
+    text("true", "text: a boolean", boolean=True),
+    text(" No ", "text: a boolean, loosely", boolean=False),
+    text("1", "text: a digit", boolean=True, integer=1, float=1.0),
+    text(" 12 ", "text: a number", integer=12, float=12.0),
+    text("12.0", "text: a whole decimal", integer=12, float=12.0),
+    text("12.5", "text: a decimal", float=12.5),
+    text("1e3", "text: an exponent", integer=1000, float=1000.0),
+    text("1e400", "text: beyond a float"),
+    text("1e999999999999", "text: beyond memory"),
+    text("1_000", "text: Python's way to write a number"),
+    text("nan", "text: not a number"),
+    text(str(LARGEST), "text: the largest integer", integer=LARGEST, float=LARGEST),
+    text("9223372036854775808", "text: one more", float=2**63),
+    text("2026-01-02", "text: a date", time=MIDNIGHT),
+    takes(True, "true", True, string="true", boolean=True),
+    takes(False, "false", False, string="false", boolean=False),
+    takes(0, "zero", 0, string="0", boolean=False, integer=0, float=0.0, time=EPOCH),
+    takes(1, "one: no epoch anyone means", 1, string="1", boolean=True, integer=1, float=1.0),
+    takes(7, "a small integer", 7, string="7", integer=7, float=7.0),
     takes(
-        "1e999999999999",
-        "text: beyond memory",
-        string="1e999999999999",
-        list=["1e999999999999"],
-        natural="1e999999999999",
+        EPOCH_MS, "epoch ms", EPOCH_MS, string=str(EPOCH_MS), integer=EPOCH_MS, float=float(EPOCH_MS), time=EPOCH_DAY
     ),
-    takes("1_000", "text: Python's way to write a number", string="1_000", list=["1_000"], natural="1_000"),
-    takes("nan", "text: not a number", string="nan", list=["nan"], natural="nan"),
-    takes(
-        "9223372036854775807",
-        "text: the largest integer",
-        string="9223372036854775807",
-        integer=2**63 - 1,
-        float=2**63 - 1,
-        list=["9223372036854775807"],
-        natural="9223372036854775807",
-    ),
-    takes(
-        "9223372036854775808",
-        "text: one more",
-        string="9223372036854775808",
-        float=2**63,
-        list=["9223372036854775808"],
-        natural="9223372036854775808",
-    ),
-    takes(
-        "2026-01-02",
-        "text: a date",
-        string="2026-01-02",
-        time="2026-01-02T00:00:00.000+00:00",
-        list=["2026-01-02"],
-        natural="2026-01-02",
-    ),
-    takes(True, "true", string="true", boolean=True, list=[True], natural=True),
-    takes(False, "false", string="false", boolean=False, list=[False], natural=False),
-    takes(
-        0,
-        "zero",
-        string="0",
-        boolean=False,
-        integer=0,
-        float=0.0,
-        time="1970-01-01T00:00:00.000+00:00",
-        list=[0],
-        natural=0,
-    ),
-    takes(1, "one: no epoch anyone means", string="1", boolean=True, integer=1, float=1.0, list=[1], natural=1),
-    takes(7, "a small integer", string="7", integer=7, float=7.0, list=[7], natural=7),
-    takes(
-        1680373680999,
-        "epoch milliseconds",
-        string="1680373680999",
-        integer=1680373680999,
-        float=1680373680999.0,
-        time="2023-04-01T18:28:00.999+00:00",
-        list=[1680373680999],
-        natural=1680373680999,
-    ),
-    takes(
-        1680373680,
-        "epoch seconds",
-        string="1680373680",
-        integer=1680373680,
-        float=1680373680.0,
-        list=[1680373680],
-        natural=1680373680,
-    ),
-    takes(
-        -1,
-        "before 1970",
-        string="-1",
-        integer=-1,
-        float=-1.0,
-        time="1969-12-31T23:59:59.999+00:00",
-        list=[-1],
-        natural=-1,
-    ),
-    takes(
-        2**63 - 1,
-        "the largest integer",
-        string="9223372036854775807",
-        integer=2**63 - 1,
-        float=2**63 - 1,
-        list=[2**63 - 1],
-        natural=2**63 - 1,
-    ),
-    takes(
-        -(2**63),
-        "the smallest integer",
-        string="-9223372036854775808",
-        integer=-(2**63),
-        float=-(2**63),
-        list=[-(2**63)],
-        natural=-(2**63),
-    ),
+    takes(1680373680, "epoch seconds", 1680373680, string="1680373680", integer=1680373680, float=1680373680.0),
+    takes(-1, "before 1970", -1, string="-1", integer=-1, float=-1.0, time="1969-12-31T23:59:59.999+00:00"),
+    takes(LARGEST, "largest", LARGEST, string=str(LARGEST), integer=LARGEST, float=LARGEST),
+    takes(-(2**63), "smallest", -(2**63), string="-9223372036854775808", integer=-(2**63), float=-(2**63)),
     takes(2**63, "one more than 64 bits", string="9223372036854775808", float=2**63),
     takes(-(2**63) - 1, "one less than 64 bits", string="-9223372036854775809"),
     takes(2**64 - 1, "the largest integer that JSON can carry", string="18446744073709551615", float=2**64 - 1),
     takes(2**64, "one more than JSON can carry", string="18446744073709551616"),
     takes(10**30, "a huge integer that a float writes out", string="1" + "0" * 30, float=1e30),
-    takes(
-        2**53,
-        "the last integer before the gaps",
-        string=str(2**53),
-        integer=2**53,
-        float=9007199254740992.0,
-        list=[2**53],
-        natural=2**53,
-    ),
-    takes(
-        2**53 + 1,
-        "the first integer that no float is",
-        string=str(2**53 + 1),
-        integer=2**53 + 1,
-        float=2**53 + 1,
-        list=[2**53 + 1],
-        natural=2**53 + 1,
-    ),
+    takes(2**53, "before the gaps", 2**53, string="9007199254740992", integer=2**53, float=9007199254740992.0),
+    takes(GAP, "no float is this", GAP, string=str(GAP), integer=GAP, float=GAP),
     takes(10**400, "an integer beyond a float", string="1" + "0" * 400),
-    takes(10**5000, "an integer Python does not write out"),
-    takes(1.0, "a whole float", string="1.0", boolean=True, integer=1, float=1.0, list=[1.0], natural=1.0),
-    takes(1.5, "a float", string="1.5", float=1.5, list=[1.5], natural=1.5),
-    takes(DriverFloat(1.5), "a driver's own float", string="1.5", float=1.5, list=[1.5], natural=1.5),
-    takes(
-        -0.0,
-        "minus zero",
-        string="-0.0",
-        boolean=False,
-        integer=0,
-        float=-0.0,
-        time="1970-01-01T00:00:00.000+00:00",
-        list=[-0.0],
-        natural=-0.0,
-    ),
-    takes(
-        float(2**63),
-        "a float of 2^63",
-        string="9.223372036854776e+18",
-        float=float(2**63),
-        list=[float(2**63)],
-        natural=float(2**63),
-    ),
-    takes(1e308, "a huge float", string="1e+308", float=1e308, list=[1e308], natural=1e308),
-    takes(math.nan, "NaN"),
-    takes(math.inf, "infinity"),
-    takes(-math.inf, "minus infinity"),
-    takes(Decimal("12"), "a decimal without places", string="12", integer=12, float=12.0, list=[12], natural=12),
-    takes(Decimal("12.00"), "a whole decimal", string="12.00", integer=12, float=12.0, list=[12.0], natural=12.0),
-    takes(Decimal("12.50"), "a decimal", string="12.50", float=12.5, list=[12.5], natural=12.5),
-    takes(Decimal("1"), "a decimal of one", string="1", boolean=True, integer=1, float=1.0, list=[1], natural=1),
-    takes(
-        Decimal("1E+3"),
-        "a decimal with an exponent",
-        string="1000",
-        integer=1000,
-        float=1000.0,
-        list=[1000.0],
-        natural=1000.0,
-    ),
-    takes(Decimal("1E-7"), "a small decimal", string="0.0000001", float=1e-7, list=[1e-7], natural=1e-7),
-    takes(
-        Decimal("-0"),
-        "a decimal of minus zero",
-        string="-0",
-        boolean=False,
-        integer=0,
-        float=-0.0,
-        time="1970-01-01T00:00:00.000+00:00",
-        list=[0],
-        natural=0,
-    ),
-    takes(
-        Decimal("9223372036854775807"),
-        "the largest integer as a decimal",
-        string="9223372036854775807",
-        integer=2**63 - 1,
-        float=2**63 - 1,
-        list=[2**63 - 1],
-        natural=2**63 - 1,
-    ),
+    takes(1.0, "a whole float", 1.0, string="1.0", boolean=True, integer=1, float=1.0),
+    takes(1.5, "a float", 1.5, string="1.5", float=1.5),
+    takes(DriverFloat(1.5), "a driver's own float", 1.5, string="1.5", float=1.5),
+    takes(-0.0, "minus zero", -0.0, string="-0.0", boolean=False, integer=0, float=-0.0, time=EPOCH),
+    takes(float(2**63), "a float of 2^63", 2.0**63, string="9.223372036854776e+18", float=2.0**63),
+    takes(1e308, "a huge float", 1e308, string="1e+308", float=1e308),
+    takes(Decimal("12"), "a decimal without places", 12, string="12", integer=12, float=12.0),
+    takes(Decimal("12.00"), "a whole decimal", 12.0, string="12.00", integer=12, float=12.0),
+    takes(Decimal("12.50"), "a decimal", 12.5, string="12.50", float=12.5),
+    takes(Decimal("1"), "a decimal of one", 1, string="1", boolean=True, integer=1, float=1.0),
+    takes(Decimal("1E+3"), "a decimal with an exponent", 1000.0, string="1000", integer=1000, float=1000.0),
+    takes(Decimal("1E-7"), "a small decimal", 1e-7, string="0.0000001", float=1e-7),
+    takes(Decimal("-0"), "a decimal of minus zero", 0, string="-0", boolean=False, integer=0, float=-0.0, time=EPOCH),
+    takes(Decimal(LARGEST), "largest decimal", LARGEST, string=str(LARGEST), integer=LARGEST, float=LARGEST),
     takes(Decimal("9223372036854775808"), "one more as a decimal", string="9223372036854775808", float=2**63),
-    takes(
-        Decimal("9007199254740993.00"),
-        "a whole decimal that no float is",
-        string="9007199254740993.00",
-        integer=2**53 + 1,
-        float=2**53 + 1,
-        list=[2**53 + 1],
-        natural=2**53 + 1,
-    ),
+    takes(Decimal(f"{GAP}.00"), "a whole decimal that no float is", GAP, string=f"{GAP}.00", integer=GAP, float=GAP),
     takes(Decimal("9007199254740993.25"), "a decimal whose places no float has", string="9007199254740993.25"),
-    takes(
-        Decimal("0.333333333333333333333"),
-        "a decimal of many places",
-        string="0.333333333333333333333",
-        float=0.3333333333333333,
-        list=[0.3333333333333333],
-        natural=0.3333333333333333,
-    ),
+    takes(Decimal("0.3" + "3" * 20), "many places", 0.3333333333333333, string="0.3" + "3" * 20, float=1 / 3),
     takes(Decimal("1E+400"), "a decimal beyond a float", string="1" + "0" * 400),
-    takes(Decimal("1E+999999999999"), "a decimal beyond memory"),
-    takes(Decimal("1E-999999999999"), "a decimal too small for memory", float=0.0, list=[0.0], natural=0.0),
-    takes(Decimal("NaN"), "a decimal NaN"),
-    takes(Decimal("sNaN"), "a signalling NaN"),
-    takes(Decimal("Infinity"), "a decimal infinity"),
-    takes(Decimal("-Infinity"), "a decimal minus infinity"),
-    *(
-        takes(moment, case, string=text, time=text, list=[text], natural=text)
-        for case, moment, text in [
-            ("a date", datetime.date(2026, 1, 2), "2026-01-02T00:00:00.000+00:00"),
-            ("a naive time is UTC", datetime.datetime(2026, 1, 2, 3, 4, 5, 999999), "2026-01-02T03:04:05.999+00:00"),
-            ("a time in UTC", datetime.datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00.000+00:00"),
-            ("a time west", datetime.datetime(2026, 1, 1, 20, tzinfo=hours(-5)), "2026-01-02T01:00:00.000+00:00"),
-            (
-                "a time at a half hour",
-                datetime.datetime(2026, 1, 2, tzinfo=hours(5.5)),
-                "2026-01-01T18:30:00.000+00:00",
-            ),
-            (
-                "a time at an odd second",
-                datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone(datetime.timedelta(seconds=1172))),
-                "2026-01-01T23:40:28.000+00:00",
-            ),
-            (
-                "a zone without an offset",
-                datetime.datetime(2026, 1, 2, tzinfo=UnknownOffset()),
-                "2026-01-02T00:00:00.000+00:00",
-            ),
-            ("the first time", datetime.datetime.min, "0001-01-01T00:00:00.000+00:00"),
-            ("the last time", datetime.datetime.max, "9999-12-31T23:59:59.999+00:00"),
-            ("the first time, west", datetime.datetime.min.replace(tzinfo=hours(-14)), "0001-01-01T14:00:00.000+00:00"),
-        ]
-    ),
-    takes(datetime.datetime.min.replace(tzinfo=hours(14)), "before the first year"),
-    takes(datetime.datetime.max.replace(tzinfo=hours(-14)), "after the last year"),
-    takes(
-        datetime.time(3, 4, 5, 600000),
-        "a time of day",
-        string="03:04:05.600000",
-        list=["03:04:05.600000"],
-        natural="03:04:05.600000",
-    ),
-    takes(datetime.timedelta(days=1), "an interval"),
-    takes(UUID(UUID_TEXT), "a uuid", string=UUID_TEXT, list=[UUID_TEXT], natural=UUID_TEXT),
-    takes(b"x", "bytes"),
-    takes(bytearray(b"x"), "a bytearray"),
-    takes(memoryview(b"x"), "a memoryview"),
-    takes([], "an empty list", list=[], natural=[]),
-    takes(["a", 1, True], "a list", list=["a", 1, True], natural=["a", 1, True]),
-    takes(("a", Decimal("2")), "a tuple", list=["a", 2], natural=["a", 2]),
-    takes(
-        [datetime.date(2026, 1, 2)],
-        "a list of dates",
-        list=["2026-01-02T00:00:00.000+00:00"],
-        natural=["2026-01-02T00:00:00.000+00:00"],
-    ),
-    takes(["a", None, ""], "a list with a null", list=["a", ""], natural=["a", ""]),
-    takes([None], "a list of nothing but a null", list=[], natural=[]),
-    takes(["a", ["b"]], "a nested list"),
-    takes([{"a": 1}], "a list of structures"),
-    takes([b"x"], "a list of bytes"),
-    takes([math.nan], "a list with NaN"),
-    takes([2**63], "a list with more than 64 bits"),
-    takes({"a": 1}, "a structure"),
-    takes({"a"}, "a set"),
-    takes(1j, "a complex number"),
-    takes(None, "null"),
-    takes(object(), "anything else"),
-    takes("\ud800", "half a character"),
-    takes(["\ud800"], "a list with half a character"),
+    takes(Decimal("1E-999999999999"), "a decimal too small for memory", 0.0, float=0.0),
+    takes(datetime.date(2026, 1, 2), "a date", MIDNIGHT, string="2026-01-02", time=MIDNIGHT),
+    moment(datetime.datetime(2026, 1, 2, 3, 4, 5, 999999), "a naive time is UTC", "2026-01-02T03:04:05.999+00:00"),
+    moment(datetime.datetime(2026, 1, 2, tzinfo=UTC), "a time in UTC", MIDNIGHT),
+    moment(datetime.datetime(2026, 1, 1, 20, tzinfo=hours(-5)), "a time west", "2026-01-02T01:00:00.000+00:00"),
+    moment(datetime.datetime(2026, 1, 2, tzinfo=hours(5.5)), "at a half hour", "2026-01-01T18:30:00.000+00:00"),
+    moment(datetime.datetime(2026, 1, 2, tzinfo=hours(1172 / 3600)), "an odd second", "2026-01-01T23:40:28.000+00:00"),
+    moment(datetime.datetime(2026, 1, 2, tzinfo=UnknownOffset()), "a zone without an offset", MIDNIGHT),
+    moment(datetime.datetime.min, "the first time", "0001-01-01T00:00:00.000+00:00"),
+    moment(datetime.datetime.max, "the last time", "9999-12-31T23:59:59.999+00:00"),
+    moment(datetime.datetime.min.replace(tzinfo=hours(-14)), "the first, west", "0001-01-01T14:00:00.000+00:00"),
+    takes(datetime.time(3, 4, 5, 600000), "a time of day", "03:04:05.600000", string="03:04:05.600000"),
+    takes(UUID(UUID_TEXT), "a uuid", UUID_TEXT, string=UUID_TEXT),
+    takes([], "an empty list", []),
+    takes(["a", 1, True], "a list", ["a", 1, True]),
+    takes(("a", Decimal("2")), "a tuple", ["a", 2]),
+    takes([datetime.date(2026, 1, 2)], "a list of dates", [MIDNIGHT]),
+    takes(["a", None, ""], "a list with a null", ["a", ""]),
+    takes([None], "a list of nothing but a null", []),
 ]
-# A date alone in a text column keeps its own form.
-DATE_TEXTS = {datetime.date(2026, 1, 2): "2026-01-02"}
 
 
 def exactly(value: Any) -> str:
@@ -358,93 +168,125 @@ def exactly(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-@pytest.mark.parametrize("field_type", TYPES, ids=str)
+def converted(value: Any) -> dict[str, str]:
+    """What each type that takes a value makes of it, as JSON."""
+    made = {}
+    for field_type, convert in CONVERTERS.items():
+        with contextlib.suppress(InvalidValue):
+            made[field_type or "natural"] = exactly(convert(value))
+    return made
+
+
 @pytest.mark.parametrize(("value", "expected"), MATRIX)
-def test_every_field_type_takes_or_refuses_every_value_of_a_driver(value, expected, field_type):
-    name = field_type or "natural"
-    if name not in expected:
-        with pytest.raises(InvalidValue):
-            CONVERTERS[field_type](value)
-        return
-    wanted = expected[name]
-    if name == "string" and type(value) is datetime.date:
-        wanted = DATE_TEXTS[value]
-    assert exactly(CONVERTERS[field_type](value)) == exactly(wanted)
+def test_every_field_type_takes_or_refuses_every_value_of_a_driver(value, expected):
+    assert converted(value) == {name: exactly(wanted) for name, wanted in expected.items()}
+
+
+FIRST_YEAR = "0001-01-01 00:00:00+01:00"
+NO_NUMBERS = [math.nan, math.inf, -math.inf, *map(Decimal, ["NaN", "sNaN", "inf", "-inf", "1E+999999999999"])]
+BEYOND_ALL = [
+    10**5000,
+    datetime.datetime.min.replace(tzinfo=hours(14)),
+    datetime.datetime.max.replace(tzinfo=hours(-14)),
+]
+NESTED = [["a", ["b"]], [{"a": 1}], [b"x"], [math.nan], [2**63], ["\ud800"], {"a": 1}, {"a"}]
+OTHERS = [b"x", bytearray(b"x"), memoryview(b"x"), datetime.timedelta(days=1), 1j, None, object(), "\ud800"]
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, *BEYOND_ALL, *NESTED, *OTHERS], ids=lambda value: type(value).__name__)
+def test_what_no_field_can_hold(value):
+    assert converted(value) == {}
 
 
 @pytest.mark.parametrize(
-    ("field_type", "value", "reason"),
+    ("convert", "value", "reason"),
     [
-        pytest.param("string", b"secret", "bytes cannot be sent", id="bytes"),
-        pytest.param(None, memoryview(b"x"), "bytes cannot be sent", id="memoryview"),
-        pytest.param("string", {"a": 1}, "a nested value cannot be sent as text", id="structure"),
-        pytest.param("list", [["a"]], "a nested value cannot be sent as a value Pendo can hold", id="nested list"),
-        pytest.param("float", math.nan, "not a number (NaN)", id="NaN"),
-        pytest.param("boolean", Decimal("sNaN"), "not a number (NaN)", id="signalling NaN"),
-        pytest.param("float", "nan", "not a number (NaN)", id="NaN as text"),
-        pytest.param("integer", -math.inf, "infinite", id="infinity"),
-        pytest.param("integer", 1.5, "1.5 is not a whole number", id="fraction"),
-        pytest.param("integer", "many", "'many' is not a whole number", id="no integer"),
-        pytest.param("integer", True, "true is not a whole number", id="boolean as integer"),
-        pytest.param("integer", 2**63, "9223372036854775808 does not fit into 64 bits", id="64 bits"),
-        pytest.param("integer", Decimal("1E+30"), "1E+30 does not fit into 64 bits", id="64 bits, decimal"),
+        ("string", b"secret", "bytes cannot be sent"),
+        ("string", {"a": 1}, "a nested value cannot be sent as text"),
+        ("list", [["a"]], "a nested value cannot be sent as a value Pendo can hold"),
+        ("float", math.nan, "not a number (NaN)"),
+        ("float", "nan", "not a number (NaN)"),
+        ("integer", -math.inf, "infinite"),
+        ("integer", 1.5, "1.5 is not a whole number"),
+        ("integer", "many", "'many' is not a whole number"),
+        ("integer", "x" * 1000, f"'{'x' * 56}... is not a whole number"),
+        ("integer", True, "true is not a whole number"),
+        ("integer", 2**63, "9223372036854775808 does not fit into 64 bits"),
+        ("integer", Decimal("1E+30"), "1E+30 does not fit into 64 bits"),
         pytest.param("integer", 10**5000, "this number does not fit into 64 bits", id="too long to show"),
         pytest.param("string", 10**5000, "a number of more than 1,000 digits", id="too long to send"),
-        pytest.param("string", Decimal("1E-2000"), "a number of more than 1,000 digits", id="too small to send"),
-        pytest.param("float", Decimal("1E+400"), "1E+400 is too large for a number", id="beyond a float"),
-        pytest.param(None, Decimal("1E+400"), "1E+400 is too large for a number", id="beyond a float, undeclared"),
-        pytest.param("float", "much", "'much' is not a number", id="no number"),
-        pytest.param(
+        ("string", Decimal("1E-2000"), "a number of more than 1,000 digits"),
+        ("float", Decimal("1E+400"), "1E+400 is too large for a number"),
+        ("natural", Decimal("1E+400"), "1E+400 is too large for a number"),
+        ("float", "much", "'much' is not a number"),
+        (
             "float",
             Decimal("12345678901234567.89"),
             "12345678901234567.89 has more digits than a number can carry; a string field keeps them all",
-            id="digits that no number can carry",
         ),
-        pytest.param("boolean", 2, "2 is not a boolean", id="no boolean"),
-        pytest.param("time", "soon", "'soon' is not an ISO 8601 time", id="no time"),
-        pytest.param("time", 1680373680, "1680373680 looks like epoch seconds; Pendo wants milliseconds", id="seconds"),
-        pytest.param("time", 10**18, "1000000000000000000 is outside the years 1 to 9999", id="nanoseconds"),
-        pytest.param("time", True, "true is not a time", id="boolean as time"),
-        pytest.param("string", "a\ud800", r"'a\ud800' is not Unicode", id="half a character"),
-        pytest.param("float", {"unreadable": "infinite"}, "infinite", id="what the driver could not read"),
-        pytest.param("list", ["a", {"unreadable": "infinite"}], "infinite", id="what it could not read in a list"),
-        pytest.param("string", datetime.timedelta(1), "1 day, 0:00:00 is not text", id="interval"),
+        ("boolean", 2, "2 is not a boolean"),
+        ("time", "soon", "'soon' is not an ISO 8601 time"),
+        ("time", 1680373680, "1680373680 looks like epoch seconds; Pendo wants milliseconds"),
+        ("time", 10**18, "1000000000000000000 is outside the years 1 to 9999"),
+        ("time", True, "true is not a time"),
+        ("string", "a\ud800", r"'a\ud800' is not Unicode"),
+        ("float", {"unreadable": "infinite"}, "infinite"),
+        ("list", ["a", {"unreadable": "infinite"}], "infinite"),
+        ("event time", None, "is null"),
+        ("event time", 99_999_999_999, "99999999999 looks like epoch seconds; Pendo wants milliseconds"),
+        ("event time", 1680373680000.5, "1680373680000.5 is not a whole number"),
+        ("event time", 1680373680000000, "1680373680000000 is outside the years 1 to 9999"),
+        ("event time", datetime.datetime.min.replace(tzinfo=hours(1)), f"{FIRST_YEAR} is outside the years 1 to 9999"),
+        ("event time", "0001-01-01T00:00:00+01:00", "'0001-01-01T00:00:00+01:00' is outside the years 1 to 9999"),
+        ("event time", datetime.time(3), "03:00:00 is not a time"),
+        ("event time", False, "false is not a time"),
+        ("id", None, "is null"),
+        ("id", "", "is empty"),
+        ("id", " \t\n", "is empty"),
+        ("id", True, "true is not an id"),
+        ("id", 12.0, "12.0 is not an id"),
+        ("id", math.nan, "nan is not an id"),
+        ("id", Decimal("sNaN"), "not a number (NaN)"),
+        ("id", Decimal("1E+999999999999"), "a number of more than 1,000 digits"),
+        pytest.param("id", 10**5000, "a number of more than 1,000 digits", id="too long for an id"),
+        ("id", datetime.date(2026, 1, 2), "2026-01-02 is not an id"),
+        ("id", b"x", "bytes cannot be sent"),
+        ("id", ["x"], "a nested value cannot be sent as an id"),
+        ("id", {"unreadable": "infinite"}, "infinite"),
+        ("id", "a\udfff", r"'a\udfff' is not Unicode"),
     ],
 )
-def test_the_reason_says_what_is_wrong(field_type, value, reason):
-    with pytest.raises(InvalidValue, match=f"^{re.escape(reason)}$"):
-        CONVERTERS[field_type](value)
-
-
-def test_a_long_value_is_cut_in_the_reason():
-    with pytest.raises(InvalidValue) as caught:
-        CONVERTERS["integer"]("x" * 1000)
-    assert str(caught.value) == f"'{'x' * 56}... is not a whole number"
+def test_the_reason_says_what_is_wrong(convert, value, reason):
+    of_name = {"natural": [CONVERTERS[None]], "event time": [to_epoch_ms], "id": [to_identifier, to_visitor_id]}
+    for function in of_name.get(convert) or [CONVERTERS[convert]]:
+        with pytest.raises(InvalidValue, match=f"^{re.escape(reason)}$"):
+            function(value)
 
 
 @pytest.mark.parametrize(
-    ("text", "instant"),
+    ("written", "instant"),
     [
-        pytest.param("2026-01-02", "2026-01-02T00:00:00.000", id="date"),
-        pytest.param(" 2026-01-02 ", "2026-01-02T00:00:00.000", id="blanks around"),
-        pytest.param("2026-01-02 15:04", "2026-01-02T15:04:00.000", id="minutes"),
-        pytest.param("2026-01-02T15:04:05", "2026-01-02T15:04:05.000", id="seconds"),
-        pytest.param("2026-01-02t15:04:05z", "2026-01-02T15:04:05.000", id="lower case"),
-        pytest.param("2026-01-02T15:04:05Z", "2026-01-02T15:04:05.000", id="Z"),
-        pytest.param("2026-01-02T15:04:05.9Z", "2026-01-02T15:04:05.900", id="tenths"),
-        pytest.param("2026-01-02T15:04:05,98Z", "2026-01-02T15:04:05.980", id="comma"),
-        pytest.param("2026-01-02T15:04:05.123999Z", "2026-01-02T15:04:05.123", id="microseconds"),
-        pytest.param("2026-01-02T15:04:05.123999999Z", "2026-01-02T15:04:05.123", id="nanoseconds"),
-        pytest.param("2026-01-02T15:04:05.999-05:00", "2026-01-02T20:04:05.999", id="Pendo's own example"),
-        pytest.param("2026-01-02 15:04:05+00", "2026-01-02T15:04:05.000", id="PostgreSQL"),
-        pytest.param("2026-01-02 15:04:05.5+05:30", "2026-01-02T09:34:05.500", id="PostgreSQL in India"),
-        pytest.param("2026-01-02 15:04:05+00:19:32", "2026-01-02T14:44:33.000", id="PostgreSQL in old Amsterdam"),
-        pytest.param("2026-01-02 15:04:05.000 +0000", "2026-01-02T15:04:05.000", id="Snowflake"),
-        pytest.param("2026-01-02 15:04 -0330", "2026-01-02T18:34:00.000", id="a zone after minutes"),
+        ("2026-01-02", "2026-01-02T00:00:00.000"),
+        (" 2026-01-02 ", "2026-01-02T00:00:00.000"),
+        ("2026-01-02 15:04", "2026-01-02T15:04:00.000"),
+        ("2026-01-02T15:04:05", "2026-01-02T15:04:05.000"),
+        ("2026-01-02t15:04:05z", "2026-01-02T15:04:05.000"),
+        ("2026-01-02T15:04:05Z", "2026-01-02T15:04:05.000"),
+        ("2026-01-02T15:04:05.9Z", "2026-01-02T15:04:05.900"),
+        ("2026-01-02T15:04:05,98Z", "2026-01-02T15:04:05.980"),
+        ("2026-01-02T15:04:05.123999Z", "2026-01-02T15:04:05.123"),
+        ("2026-01-02T15:04:05.123999999Z", "2026-01-02T15:04:05.123"),
+        # Pendo's own example, then as PostgreSQL (also in India and in old Amsterdam) and Snowflake write them.
+        ("2026-01-02T15:04:05.999-05:00", "2026-01-02T20:04:05.999"),
+        ("2026-01-02 15:04:05+00", "2026-01-02T15:04:05.000"),
+        ("2026-01-02 15:04:05.5+05:30", "2026-01-02T09:34:05.500"),
+        ("2026-01-02 15:04:05+00:19:32", "2026-01-02T14:44:33.000"),
+        ("2026-01-02 15:04:05.000 +0000", "2026-01-02T15:04:05.000"),
+        ("2026-01-02 15:04 -0330", "2026-01-02T18:34:00.000"),
     ],
 )
-def test_texts_of_times_mean_the_same_on_every_python(text, instant):
-    assert to_time(text) == f"{instant}+00:00"
+def test_texts_of_times_mean_the_same_on_every_python(written, instant):
+    assert to_time(written) == f"{instant}+00:00"
 
 
 def test_the_machines_own_zone_never_counts(monkeypatch):
@@ -452,8 +294,8 @@ def test_the_machines_own_zone_never_counts(monkeypatch):
     time.tzset()
     try:
         for zone in (None, UnknownOffset()):
-            assert to_time(datetime.datetime(2026, 1, 2, tzinfo=zone)) == "2026-01-02T00:00:00.000+00:00"
-        assert to_time("2026-01-02") == "2026-01-02T00:00:00.000+00:00"
+            assert to_time(datetime.datetime(2026, 1, 2, tzinfo=zone)) == MIDNIGHT
+        assert to_time("2026-01-02") == MIDNIGHT
         assert to_epoch_ms(datetime.date(1970, 1, 1)) == 0
     finally:
         monkeypatch.undo()
@@ -461,144 +303,68 @@ def test_the_machines_own_zone_never_counts(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text",
+    "written",
     [
-        "",
-        "now",
-        "2026",
-        "2026-01",
-        "20260102",
-        "2026-W01-1",
-        "2026-13-01",
-        "2026-02-30",
-        "0000-01-01",
-        "2026-01-02T15",
-        "2026-01-02T25:00",
-        "2026-01-02T15:04:05.",
-        "2026-01-02T15:04.5",
-        "2026-01-02T15:04:05+25:00",
-        "2026-01-02T15:04:05 Europe/Berlin",
-        "2026-01-02 +01:00",
-        "15:04:05",
-        "01/02/2026",
+        *("", "2026-01-02T15:04:05 Europe/Berlin", "2026-01-02 +01:00", "2026-01-02\x00"),
+        *("now", "2026", "2026-01", "20260102", "2026-W01-1", "2026-13-01", "2026-02-30", "0000-01-01"),
+        *(
+            "2026-01-02T15",
+            "2026-01-02T25:00",
+            "2026-01-02T15:04:05.",
+            "2026-01-02T15:04.5",
+            "2026-01-02T15:04:05+25:00",
+        ),
+        *("15:04:05", "01/02/2026"),
         "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0662",
-        "2026-01-02\x00",
         # Python 3.11 reads these as the years 1612 and 1680.
-        "1612010112345",
-        "1680010112345",
-        "1680373680000",
+        *("1612010112345", "1680010112345", "1680373680000"),
     ],
 )
-def test_other_texts_are_no_times(text):
+def test_other_texts_are_no_times(written):
     for convert in (to_time, to_epoch_ms):
         with pytest.raises(InvalidValue, match="is not an ISO 8601 time"):
-            convert(text)
+            convert(written)
 
 
 @pytest.mark.parametrize(
     ("value", "milliseconds"),
     [
-        pytest.param(datetime.datetime(1970, 1, 1), 0, id="the epoch"),
-        pytest.param(datetime.datetime(2023, 4, 1, 18, 28, tzinfo=UTC), 1680373680000, id="UTC"),
-        pytest.param(datetime.datetime(2023, 4, 1, 13, 28, tzinfo=hours(-5)), 1680373680000, id="a zone"),
-        pytest.param(datetime.datetime(2023, 4, 1, 18, 28, 0, 999999), 1680373680999, id="microseconds are cut"),
-        pytest.param(datetime.datetime(1969, 12, 31, 23, 59, 59, 999999), -1, id="before the epoch"),
-        pytest.param(datetime.date(2023, 4, 1), 1680307200000, id="a date"),
-        pytest.param("2023-04-01T18:28:00Z", 1680373680000, id="text"),
-        pytest.param(1680373680000, 1680373680000, id="milliseconds"),
-        pytest.param(Decimal("1680373680000"), 1680373680000, id="a decimal"),
-        pytest.param(1680373680000.0, 1680373680000, id="a float"),
-        pytest.param(100_000_000_000, 100_000_000_000, id="the earliest milliseconds taken for such"),
-        pytest.param(datetime.datetime.min, -62135596800000, id="the first time"),
-        pytest.param(datetime.datetime.max, 253402300799999, id="the last time"),
+        (datetime.date(2023, 4, 1), 1680307200000),
+        ("2023-04-01T18:28:00Z", 1680373680000),
+        # The earliest milliseconds that are taken for such.
+        (100_000_000_000, 100_000_000_000),
+        *((number, 1680373680000) for number in (1680373680000, 1680373680000.0, Decimal("1680373680000"))),
     ],
 )
 def test_events_carry_epoch_milliseconds(value, milliseconds):
-    found = to_epoch_ms(value)
-    assert type(found) is int
-    assert found == milliseconds
+    assert exactly(to_epoch_ms(value)) == exactly(milliseconds)
+
+
+ODD_IDS = ["Ada", "ada ", "\tÄ\u00a0🚀\n", "007", "o'brien\";--", "x" * 5000, "_pendo_t_x", "x_PENDO_T_"]
 
 
 @pytest.mark.parametrize(
-    ("value", "reason"),
+    ("value", "sent"),
     [
-        pytest.param(None, "is null", id="null"),
-        pytest.param(99_999_999_999, "99999999999 looks like epoch seconds; Pendo wants milliseconds", id="seconds"),
-        pytest.param(1680373680000.5, "1680373680000.5 is not a whole number", id="half a millisecond"),
-        pytest.param(1680373680000000, "outside the years 1 to 9999", id="microseconds"),
-        pytest.param(2**62, "outside the years 1 to 9999", id="beyond all years"),
-        pytest.param(-(2**63), "outside the years 1 to 9999", id="before all years"),
-        pytest.param(datetime.datetime.min.replace(tzinfo=hours(1)), "outside the years 1 to 9999", id="first year"),
-        pytest.param("0001-01-01T00:00:00+01:00", "outside the years 1 to 9999", id="first year as text"),
-        pytest.param(math.nan, r"not a number \(NaN\)", id="NaN"),
-        pytest.param(datetime.time(3), "03:00:00 is not a time", id="time of day"),
-        pytest.param(False, "false is not a time", id="boolean"),
+        *((odd, odd) for odd in ODD_IDS),
+        (7, "7"),
+        (2**70, "1180591620717411303424"),
+        (Decimal("12"), "12"),
+        (Decimal("12.00"), "12.00"),
+        (Decimal("12.5"), "12.5"),
+        (Decimal("-1E-7"), "-0.0000001"),
+        (Decimal("1E+3"), "1000"),
+        (UUID(UUID_TEXT), UUID_TEXT),
     ],
+    ids=repr,
 )
-def test_events_without_a_usable_time_are_invalid(value, reason):
-    with pytest.raises(InvalidValue, match=reason):
-        to_epoch_ms(value)
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        pytest.param("Ada", "Ada", id="case is kept"),
-        pytest.param("ada ", "ada ", id="blanks are kept"),
-        pytest.param("\tÄ\u00a0🚀\n", "\tÄ\u00a0🚀\n", id="anything is kept"),
-        pytest.param("007", "007", id="zeros are kept"),
-        pytest.param("o'brien\";--", "o'brien\";--", id="quotes are kept"),
-        pytest.param("x" * 5000, "x" * 5000, id="length is kept"),
-        pytest.param(7, "7", id="an integer"),
-        pytest.param(2**70, "1180591620717411303424", id="a wide integer"),
-        pytest.param(Decimal("12"), "12", id="a decimal"),
-        pytest.param(Decimal("12.00"), "12.00", id="a decimal with its places, as the warehouse writes it"),
-        pytest.param(Decimal("12.5"), "12.5", id="a decimal that is not whole"),
-        pytest.param(Decimal("-1E-7"), "-0.0000001", id="a small decimal"),
-        pytest.param(Decimal("1E+3"), "1000", id="a decimal with an exponent"),
-        pytest.param(UUID(UUID_TEXT), UUID_TEXT, id="a uuid"),
-        pytest.param("_pendo_t_x", "_pendo_t_x", id="not quite an anonymous id"),
-        pytest.param("x_PENDO_T_", "x_PENDO_T_", id="an anonymous id's beginning elsewhere"),
-    ],
-)
-def test_ids_are_sent_exactly_as_they_are(value, text):
+def test_ids_are_sent_exactly_as_they_are(value, sent):
     for convert in (to_identifier, to_visitor_id):
-        assert exactly(convert(value)) == exactly(text)
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        pytest.param(None, "is null", id="null"),
-        pytest.param("", "is empty", id="empty"),
-        pytest.param(" \t\n", "is empty", id="blank"),
-        pytest.param(True, "true is not an id", id="boolean"),
-        pytest.param(12.0, "12.0 is not an id", id="float"),
-        pytest.param(math.nan, "nan is not an id", id="NaN as a float"),
-        pytest.param(Decimal("NaN"), r"not a number \(NaN\)", id="NaN"),
-        pytest.param(Decimal("sNaN"), r"not a number \(NaN\)", id="signalling NaN"),
-        pytest.param(Decimal("-Infinity"), "infinite", id="infinity"),
-        pytest.param(Decimal("1E+999999999999"), "a number of more than 1,000 digits", id="beyond memory"),
-        pytest.param(Decimal("1E-999999999999"), "a number of more than 1,000 digits", id="too small for memory"),
-        pytest.param(10**5000, "a number of more than 1,000 digits", id="too long"),
-        pytest.param(datetime.date(2026, 1, 2), "2026-01-02 is not an id", id="date"),
-        pytest.param(b"x", "bytes cannot be sent", id="bytes"),
-        pytest.param(["x"], "a nested value cannot be sent as an id", id="list"),
-        pytest.param({"unreadable": "infinite"}, "infinite", id="unreadable"),
-        pytest.param("a\udfff", "is not Unicode", id="half a character"),
-    ],
-)
-def test_what_is_no_id(value, reason):
-    for convert in (to_identifier, to_visitor_id):
-        with pytest.raises(InvalidValue, match=reason):
-            convert(value)
-
-
-@pytest.mark.parametrize("text", ["_PENDO_T_", "_PENDO_T_abc", "VISITOR-UNIQUE-ID"])
-def test_anonymous_ids_are_no_visitors(text):
-    with pytest.raises(InvalidValue, match="an anonymous visitor id"):
-        to_visitor_id(text)
-    assert to_identifier(text) == text
+        assert exactly(convert(value)) == exactly(sent)
+    for anonymous in ("_PENDO_T_", "_PENDO_T_abc", "VISITOR-UNIQUE-ID"):
+        assert to_identifier(anonymous) == anonymous
+        with pytest.raises(InvalidValue, match="an anonymous visitor id"):
+            to_visitor_id(anonymous)
 
 
 @pytest.mark.parametrize("convert", CONVERTS, ids=lambda convert: convert.__name__)
@@ -655,12 +421,8 @@ def test_a_time_is_the_same_instant_in_every_form(moment):
     assert to_epoch_ms(moment) == to_epoch_ms(text) == milliseconds
     assert to_time(text) == text
     assert to_time(moment.isoformat()) == to_time(moment.isoformat(sep=" ")) == text
-
-
-@given(st.integers(100_000_000_000, 253402300799999) | st.integers(-62135596800000, 0))
-def test_epoch_milliseconds_come_back(milliseconds):
-    assert to_epoch_ms(milliseconds) == milliseconds
-    assert to_epoch_ms(to_time(milliseconds)) == milliseconds
+    # What is less is no epoch that anyone means.
+    assert 0 < milliseconds < 100_000_000_000 or to_epoch_ms(milliseconds) == milliseconds
 
 
 @given(st.integers(min_value=-(2**63), max_value=2**63 - 1))

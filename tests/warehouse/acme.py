@@ -13,7 +13,8 @@ from typing import Any
 from engine import Engine
 
 from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.warehouse.session import Connection, open_session
+from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.session import open_session
 
 MODELS = {
     "visitors": (

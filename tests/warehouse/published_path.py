@@ -16,7 +16,8 @@ from acme import Acme
 from engine import Engine, Store
 
 from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.warehouse.session import Connection, open_session
+from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.session import open_session
 
 __all__ = ["TestPublishedPath", "inside"]
 

@@ -34,11 +34,12 @@ from whole_path import *  # noqa: F403
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING
-from dbt_pendo.warehouse.session import Connection, WarehouseError, open_session
+from dbt_pendo.warehouse.session import WarehouseError, open_session
 
 psycopg2 = pytest.importorskip("psycopg2")
 

@@ -18,14 +18,14 @@ from engine import AWKWARD, Engine, clicks, people
 from dbt_pendo.mapping.event_limits import PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
+from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
-from dbt_pendo.warehouse.session import Connection, Session, unconnected_session
+from dbt_pendo.warehouse.session import Session, TableColumn
 
 sqlglot = pytest.importorskip("sqlglot")
 exp = sqlglot.expressions
@@ -122,7 +122,8 @@ def dialect(request: pytest.FixtureRequest) -> str:
 def loaded(dialect: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     folder = tmp_path_factory.mktemp(dialect)
     Engine(dialect, {"type": dialect, **DIALECTS[dialect].output}).write_project(folder / "project", "shop")
-    with unconnected_session(Connection(folder / "project", folder / "project")) as session:
+    with load_adapter(Connection(folder / "project", folder / "project")) as (adapter, credentials):
+        session = Session(adapter, credentials)
         # The one thing a macro asks the warehouse for: any Databricks of today is newer than 10.4.
         if dialect == "databricks":
             session._adapter.compare_dbr_version = lambda major, minor: 1

@@ -14,7 +14,8 @@ from acme import ROWS, Acme
 from engine import Engine
 
 from dbt_pendo.sandbox import Sandbox, Switches
-from dbt_pendo.warehouse.session import Connection, open_session
+from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.session import open_session
 
 CONCURRENCY = 4
 

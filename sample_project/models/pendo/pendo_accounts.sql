@@ -1,4 +1,4 @@
--- One row an organisation, with what its users add up to: when a user changes plan, the account changes too.
+-- One row per organisation, with sums over its users: when a user changes plan, the account changes too.
 with organisations as (
 
     select * from {{ ref('stg_organisations') }}

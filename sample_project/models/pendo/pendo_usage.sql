@@ -1,4 +1,4 @@
--- One row a thing done in the product, bad rows included (see stg_usage_events).
+-- One row per action in the product, including bad rows (see stg_usage_events).
 select
     event_id,
     user_id,

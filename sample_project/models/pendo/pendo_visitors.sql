@@ -1,4 +1,4 @@
--- One row a user. dbt-pendo finds the bad ids by itself and never sends them, so they are not filtered here.
+-- One row per user. dbt-pendo never sends bad ids, so they are not filtered here.
 select
     user_id,
     full_name,

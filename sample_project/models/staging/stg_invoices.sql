@@ -1,6 +1,6 @@
--- inv-0070 is paid but has no date: it was not in the bank's file.
+-- inv-0070 is paid but has no date, because the bank's file had none.
 -- inv-0060 was paid by someone who has no login.
--- Invoices in euro are converted at the day's rate, hence amounts with many decimals (inv-0050: 1180.3333333333).
+-- Invoices in euro are converted at the day's rate, so some amounts have many decimals (inv-0050: 1180.3333333333).
 -- A bank transfer has no browser: no address, user agent or page.
 select
     invoice_id,

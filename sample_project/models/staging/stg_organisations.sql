@@ -1,5 +1,5 @@
 -- One row has no org_id: a prospect in the CRM that the product does not know yet.
--- Names are as customers write them: umlauts, Japanese, quotes, an ampersand, an emoji.
+-- Names keep the customers' spelling: umlauts, Japanese, quotes, an ampersand, an emoji.
 -- The two organisations on trial (org-12, org-15) have no renewal date; a few lack industry or country.
 select
     org_id,

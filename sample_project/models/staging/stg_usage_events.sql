@@ -1,8 +1,8 @@
--- evt-0200 is there twice: the tracker retried.
--- One event has lost its event_id, one (evt-0175) its user_id, one (evt-0225) its time.
+-- evt-0200 occurs twice: the tracker retried.
+-- One event has no event_id, one (evt-0175) no user_id, one (evt-0225) no time.
 -- evt-0101 and evt-0102 happened before login, so their user is Pendo's anonymous id.
--- evt-0150 carries VISITOR-UNIQUE-ID: a page where Pendo's install snippet was pasted and never filled in.
--- Most events are older than seven days when they are sent: Pendo answers 200 and does not process them.
+-- evt-0150 has VISITOR-UNIQUE-ID: a page has Pendo's install snippet with its placeholder.
+-- Most events are older than seven days when they are sent: Pendo answers 200 and drops them.
 -- evt-0424 and evt-0425 arrive on day 2 but happened in March, long before events already sent.
 select
     event_id,

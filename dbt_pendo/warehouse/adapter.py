@@ -1,0 +1,133 @@
+"""Loads dbt's adapter of the user's profile.
+
+It is loaded with dbt-pendo's own small dbt package, so the user's project is never parsed again (design.md 3.3).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing.dummy
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dbt_pendo
+from dbt_pendo.errors import ConfigError, DbtPendoError
+
+# The macros of our package and of dbt's, by adapter: parsing them takes longer than most commands.
+_MACROS: dict[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where dbt finds the warehouse, in dbt's own words."""
+
+    # Its `dbt_project.yml` names the profile. There need be none if `profile` does.
+    project_dir: Path
+    # The folder of `profiles.yml`; None leaves the search to dbt's rule.
+    profiles_dir: Path | None = None
+    profile: str | None = None
+    target: str | None = None
+    # For profiles that use them.
+    vars: Mapping[str, Any] | None = None
+
+
+@contextlib.contextmanager
+def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
+    """Yields the adapter of the user's profile, enough to render SQL, and the profile's credentials.
+
+    Raises:
+        ConfigError: If the profile is wrong or its adapter is not installed.
+    """
+    from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
+    from dbt.config.runtime import RuntimeConfig, load_profile, load_project
+    from dbt.flags import set_from_args
+    from dbt.parser.manifest import ManifestLoader
+    from dbt_common.clients.system import get_env
+    from dbt_common.context import set_invocation_context
+
+    package = str(_dbt_package())
+    project_dir = connection.project_dir.resolve()
+    profiles_dir = (connection.profiles_dir or _default_profiles_dir(project_dir)).resolve()
+    cli_vars = dict(connection.vars or {})
+    args = argparse.Namespace(
+        project_dir=package,
+        profiles_dir=str(profiles_dir),
+        profile=connection.profile,
+        target=connection.target,
+        vars=cli_vars,
+        threads=1,
+        which="dbt-pendo",
+    )
+    with contextlib.ExitStack() as stack:
+        with readable_errors(ConfigError, f"The profile in {profiles_dir} cannot be used"):
+            _drop_dbt_events()
+            set_invocation_context(get_env())
+            set_from_args(args, None)
+            named_by = project_dir if (project_dir / "dbt_project.yml").exists() else package
+            profile = load_profile(str(named_by), cli_vars, connection.profile, connection.target, args.threads)
+            config = RuntimeConfig.from_parts(load_project(package, False, profile, cli_vars), profile, args)
+            stack.enter_context(adapter_management())
+            # Threads are all we use; locks of processes would start a process to look after them.
+            register_adapter(config, multiprocessing.dummy, None)
+            adapter = get_adapter(config)
+            if adapter.type() not in _MACROS:
+                _MACROS[adapter.type()] = ManifestLoader.load_macros(config, lambda _: None)
+            adapter.set_macro_resolver(_MACROS[adapter.type()])
+            adapter.set_macro_context_generator(_MacroContexts())
+        yield adapter, config.credentials
+
+
+@contextlib.contextmanager
+def readable_errors(kind: type[DbtPendoError], what: str) -> Iterator[None]:
+    """Turns any error of dbt or a driver into one of ours, without its traceback."""
+    try:
+        yield
+    except DbtPendoError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise kind(f"{what}: {' '.join(lines) or type(error).__name__}") from None
+
+
+class _MacroContexts(threading.local):
+    """What macros find by name. dbt makes it anew for each macro that is run, which takes longer than most macros."""
+
+    def __init__(self) -> None:
+        self._of_package: dict[str | None, dict[str, Any]] = {}
+
+    def __call__(self, macro: Any, config: Any, manifest: Any, package: str | None) -> dict[str, Any]:
+        from dbt.context.providers import generate_runtime_macro_context
+
+        if package not in self._of_package:
+            self._of_package[package] = generate_runtime_macro_context(macro, config, manifest, package)
+        return dict(self._of_package[package])
+
+
+def _drop_dbt_events() -> None:
+    """Drops dbt's log events, several a statement, before dbt makes messages of them.
+
+    Its console log would stand between our lines, and in --json output.
+    """
+    from dbt_common.events.event_manager import EventManager
+    from dbt_common.events.event_manager_client import ctx_set_event_manager
+
+    events = EventManager()
+    events.fire_event = lambda *_, **__: None
+    ctx_set_event_manager(events)
+
+
+def _default_profiles_dir(project_dir: Path) -> Path:
+    """Returns where dbt would look: here, then ``~/.dbt``; the project's own folder comes between."""
+    folders = (folder for folder in (Path.cwd(), project_dir) if (folder / "profiles.yml").exists())
+    return next(folders, Path.home() / ".dbt")
+
+
+def _dbt_package() -> Path:
+    """Returns the folder of our dbt package: inside the wheel, or the repository itself in a checkout."""
+    module = Path(dbt_pendo.__file__).resolve().parent
+    shipped = module / "dbt_package"
+    return shipped if shipped.is_dir() else module.parent

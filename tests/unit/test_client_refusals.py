@@ -1,0 +1,241 @@
+"""What a client says of refusals, redirects and proxies, against a real server; and secrets that stay secret."""
+
+from __future__ import annotations
+
+import html
+import re
+import urllib.parse
+from dataclasses import replace
+
+import orjson
+import pytest
+from calls import FOREVER, VALUES, everything_told, send_event, write
+from raw_server import RawServer, ok
+
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.pendo import advice
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import KeyRefusedError, PendoError
+from dbt_pendo.sandbox import Fault, Sandbox
+from dbt_pendo.secret import Secret
+from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("prefix", ["", "DBT_ENV_SECRET_"])
+def test_a_refused_key_stops_at_once_and_names_its_variable(sandbox, connect, waits, status, prefix):
+    sandbox.switches = replace(sandbox.switches, wrong_key_status=status, wrong_track_secret_status=status)
+    client = connect(
+        integration_key=Secret("wrong-hunter2", prefix + INTEGRATION_KEY),
+        track_secrets={"WEB": Secret("wrong-hunter3", f"{prefix}{TRACK_SECRET}_WEB")},
+    )
+    with pytest.raises(KeyRefusedError, match=rf"refused the integration key \(HTTP {status}\)") as of_api:
+        write(client)
+    assert f"Look at {prefix}PENDO_INTEGRATION_KEY:" in of_api.value.hint
+    assert "write access" in of_api.value.hint
+    with pytest.raises(KeyRefusedError, match=rf"refused the Track Event shared secret \(HTTP {status}\)") as of_track:
+        send_event(client, "web")
+    assert f"Look at {prefix}PENDO_TRACK_SECRET_WEB:" in of_track.value.hint
+    assert "App Details" in of_track.value.hint
+    for error in (of_api.value, of_track.value):
+        assert "PENDO_REGION" in error.hint
+        assert sandbox.url in error.message
+        assert error.exit_code == 2
+    assert (len(sandbox.requests), waits) == (2, [])
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_refused_key_may_be_one_of_another_region(connect, region):
+    api_url, data_url = REGIONS[region]
+    error = connect(region=region, api_url=api_url, data_url=data_url).key_refused(Answer(403, b""))
+    assert api_url in error.message
+    assert f"PENDO_REGION, which is {region}: a key of another region" in error.hint
+    others = re.search(r"\((us.*|eu.*)\) looks like a wrong one", error.hint)[1].split(", ")
+    assert {region, *others} == set(REGIONS) != set(others)
+    assert "PENDO_API_URL" not in error.hint
+
+
+def test_a_refusal_in_mid_run_is_no_retry(sandbox, client, waits):
+    write(client)
+    sandbox.fail(Fault("status", status=503))
+    sandbox.fail(Fault("status", status=403, body="revoked"))
+    with pytest.raises(KeyRefusedError, match=r"\(HTTP 403: revoked\)"):
+        write(client)
+    assert (len(sandbox.requests), len(waits)) == (3, 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_never_followed(sandbox, client, waits, status):
+    with Sandbox() as elsewhere:
+        for call in (write, send_event):
+            sandbox.fail(Fault("status", status=status, headers={"Location": f"{elsewhere.url}{VALUES}"}))
+            with pytest.raises(PendoError, match="with a redirect") as caught:
+                call(client)
+            assert f"to {elsewhere.url} (HTTP {status})" in caught.value.message
+            assert "set PENDO_API_URL to it" in caught.value.hint
+        assert elsewhere.requests == []
+    assert (len(sandbox.requests), waits) == (2, [])
+    assert sandbox.visitors["v1"]["custom"].get("plan") is None
+
+
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://user:hunter2@proxy.example:8443/log/in?token=hunter2#hunter2", "to https://proxy.example:8443 ("),
+        ("//proxy.example/hunter2", "to http://proxy.example ("),
+        ("/log-in?next=hunter2", "to another page of http://127.0.0.1:"),
+        ("https://[::1]:8443/", "to https://[::1]:8443 ("),
+        *(
+            (odd, "to no host it names")
+            for odd in ("https://[half/hunter2", "https://proxy.example:hunter2/", "", None)
+        ),
+        *((odd, "to no host it names") for odd in ("https://pr\xf6xy\x1b[2J/hunter2", "ftp://proxy.example/hunter2")),
+    ],
+)
+def test_a_redirect_says_where_to_and_no_more(sandbox, client, location, where):
+    sandbox.fail(Fault("status", status=302, headers={} if location is None else {"Location": location}))
+    with pytest.raises(PendoError) as caught:
+        write(client)
+    assert where in caught.value.message
+    assert "PENDO_API_URL" in caught.value.hint
+    assert "hunter2" not in str(caught.value)
+    # One to another region names it.
+    us = Settings(region="us")
+    where, hint = advice.of_redirect(us, us.api_url, "/api/v1/segment", "https://app.eu.pendo.io/login")
+    assert (where, hint) == ("to https://app.eu.pendo.io", "Set PENDO_REGION to eu, where that host is.")
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "words"),
+    [
+        (402, 1, "Look at|look at PENDO_INTEGRATION_KEY"),
+        (405, 1, "PENDO_API_URL"),
+        (407, 1, "HTTPS?_PROXY|proxy setting"),
+        (411, 1, "proxy"),
+        (414, 1, "proxy"),
+        (421, 1, "PENDO_API_URL"),
+        (426, 1, "https"),
+        (451, 1, "legal"),
+        (511, 1, "log in with a browser"),
+        (408, 2, "smaller batch_size"),
+        (429, 2, "PENDO_CONCURRENCY"),
+        (502, 2, "gateway"),
+        (504, 2, "in time"),
+    ],
+)
+def test_what_no_row_is_to_blame_for_ends_the_sync_with_advice_that_fits(sandbox, connect, status, attempts, words):
+    sandbox.fail(Fault("status", status=status, times=FOREVER))
+    with pytest.raises(PendoError, match=f"HTTP {status}") as caught:
+        write(connect(retries=1))
+    assert re.search(words, caught.value.hint)
+    assert attempts == 2 or "PENDO_REGION" not in caught.value.hint
+    assert len(sandbox.requests) == attempts
+
+
+@pytest.fixture
+def by_proxy(monkeypatch):
+    """Sets the proxy of the environment, for a host that is not on this machine."""
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_proxy(url):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, url)
+
+    return set_proxy
+
+
+@pytest.mark.parametrize(
+    ("scheme", "status", "said", "attempts"),
+    [
+        ("http", "407 Proxy Authentication Required", "proxy on the way to .* wants a log-in", 1),
+        ("https", "407 Proxy Authentication Required", "proxy on the way to .* wants a log-in", 1),
+        # It lets nobody through.
+        ("https", "403 Forbidden", "Tunnel connection failed: 403", 2),
+    ],
+)
+def test_a_proxy_that_refuses_is_not_pendo(connect, by_proxy, scheme, status, said, attempts):
+    with RawServer(lambda request: [ok(b"", status=status)]) as proxy:
+        by_proxy(proxy.url.replace("//", "//user:hunter2@"))
+        with pytest.raises(PendoError, match=said) as caught:
+            write(connect(api_url=f"{scheme}://pendo.invalid", retries=1))
+    assert f"{scheme.upper()}_PROXY" in caught.value.hint
+    assert attempts == 2 or "PENDO_REGION" not in caught.value.hint
+    assert "hunter2" not in everything_told(caught.value)
+    assert len(proxy.requests) == attempts
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("http://user:hunter2%E2%82%AC@proxy.example:3128", "http://user:hunter2€@proxy.example:3128"),
+        *("http://us\u0119r:hunter2@proxy.example:3128", "http://user:hunter2@:3128"),
+        *("http://user:hunter2@proxy.example:99999", "http://user:hunter2@proxy.example:port"),
+        *("http://user:hunter2@[proxy.example", "ftp://user:hunter2@proxy.example", "http://"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(connect, by_proxy, proxy):
+    by_proxy(proxy)
+    with pytest.raises(ConfigError, match="HTTPS_PROXY: what it holds is no proxy's URL") as caught:
+        write(connect(api_url="https://pendo.invalid"))
+    assert "hunter2" not in everything_told(caught.value)
+
+
+def test_certificates_and_hosts_that_cannot_be_used_are_found_before_anything_is_sent(connect, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    with pytest.raises(ConfigError, match=r"REQUESTS_CA_BUNDLE: there is no /nowhere/ca\.pem"):
+        write(connect())
+    for host in ("https://*.pendo.io", f"https://\xfc{'x' * 70}.io"):
+        with pytest.raises(ConfigError, match="PENDO_API_URL does not name a host"):
+            connect(api_url=host)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *(Fault("status", status=status) for status in (302, 401, 403, 503)),
+        *(Fault(action) for action in ("reset", "close", "truncate", "hang")),
+    ],
+)
+def test_neither_an_error_nor_the_client_shows_a_secret(sandbox, connect, fault):
+    client = connect(retries=0, timeout=0.1 if fault.action == "hang" else 20.0)
+    sandbox.fail(replace(fault, times=FOREVER))
+    shown = f"{client!r} {vars(client)!r} {client.settings!r}"
+    for call in (write, send_event):
+        with pytest.raises(PendoError) as caught:
+            call(client)
+        shown += everything_told(caught.value)
+    assert not any(secret in shown for secret in (sandbox.integration_key, *sandbox.track_secrets.values()))
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 413, 429, 500])
+@pytest.mark.parametrize("form", ["KEY", '{"error": "bad key KEY"}', "key=KEY&x=1", "KEY" * 40])
+def test_a_secret_that_pendo_echoes_is_not_passed_on(sandbox, connect, status, form):
+    secret = sandbox.integration_key
+    sandbox.fail(Fault("status", status=status, times=FOREVER, body=form.replace("KEY", secret)))
+    client = connect(retries=1)
+    try:
+        told = write(client).message
+    except PendoError as error:
+        told = everything_told(error)
+    assert secret not in told
+    # Not even in part: a body that is cut may end in the middle of it.
+    assert secret[:12] not in told
+
+
+ODD_SECRET = 'ab1/2"S+<x>&\\9f'
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        *(ODD_SECRET, ODD_SECRET.upper(), html.escape(ODD_SECRET), urllib.parse.quote(ODD_SECRET, safe="")),
+        *("".join(f"\\u{ord(one):04x}" for one in ODD_SECRET), orjson.dumps(ODD_SECRET).decode()[1:-1]),
+    ],
+)
+def test_a_secret_is_hidden_however_an_answer_spells_it(spelt):
+    document = {"error": f"bad key {spelt}!", spelt: [{"missing": [spelt, 1, None]}]}
+    answer = Answer(200, orjson.dumps(document), Secret(ODD_SECRET, INTEGRATION_KEY))
+    hidden = '{"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
+    assert answer.told(answer.json["error"]) == "bad key ***!"
+    assert (answer.told(answer.json), answer.message) == (hidden, f"HTTP 200: {hidden}")
