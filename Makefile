@@ -143,7 +143,8 @@ test-report: .venv-report/.installed ## Look at the report in Chromium, which is
 	.venv-report/bin/python -m pytest -q tests/functional/test_report_page.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
-	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/safety/test_kills.py
+	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/delivery/test_splitting.py \
+		tests/safety/test_kills.py
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from harness import build_once, environment_of, frames_left_unread, run_dbt, wit
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
 
-pytest.register_assert_rewrite("shop")
+pytest.register_assert_rewrite("sending", "shop")
 
 from shop import FILES, Shop, set_scene  # noqa: E402
 

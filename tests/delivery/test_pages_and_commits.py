@@ -82,7 +82,7 @@ def test_many_small_pages(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
 
 
 @pytest.mark.usefixtures("small_pages")
-@kinds
+@pytest.mark.parametrize("kind", [KINDS["account"], KINDS["batch"]], ids=str)
 def test_a_sync_that_fails_between_two_pages(
     shop: Shop, sandbox: Sandbox, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +110,7 @@ def test_wide_rows_come_in_small_pages(shop: Shop, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("small_pages")
-@pytest.mark.parametrize("rejected", [0, 1, 5, 6, 29, 30, 31, 59, 60])
+@pytest.mark.parametrize("rejected", [0, 6, 31, 60])
 def test_whichever_outcome_most_rows_share(shop: Shop, sandbox: Sandbox, rejected: int) -> None:
     sandbox.add_visitors(STRANGERS)
     sandbox.switches = sandbox.switches.with_changes({"null": "error", "error_items": "object"})
@@ -165,7 +165,7 @@ def test_ids_and_values_travel_unharmed(shop: Shop, sandbox: Sandbox, kind: Kind
     shop.check_delivered(kind)
 
 
-@kinds
+@pytest.mark.parametrize("kind", [KINDS["visitor"], KINDS["single"]], ids=str)
 def test_pendos_words_arrive_unharmed(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
     said = dict(zip(sorted(shop.keys(kind)), AWKWARD, strict=False))
     for key, text in said.items():
@@ -197,7 +197,7 @@ def session(shop: Shop) -> Iterator[Session]:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(data=st.data(), rows_per_page=st.integers(3, 20), per_statement=st.integers(1, 15))
 def test_a_commit_writes_each_row_once_with_its_outcome(

@@ -1,188 +1,29 @@
-"""Every row judged: what is refused as a whole is split until the row at fault stands alone."""
+"""Any rows at fault, any size of batch, any way to say it: every row is judged, and those at fault stand alone."""
 
 from __future__ import annotations
 
 import math
+import os
 import string
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shop import KINDS, STRANGERS, Kind, Shop, at
+from sending import EVENTS, VISITORS, Settled, deliver_all, event, most_requests, record, set_up
 
 from dbt_pendo.delivery import send as deliver
-from dbt_pendo.delivery.send import EverythingRefusedError, Sender
-from dbt_pendo.delivery.signals import Stop
-from dbt_pendo.delivery.writers import make_writers
-from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
-from dbt_pendo.outcomes import DELIVERED, Outcome, Position
-from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.records.batches import Batch
+from dbt_pendo.delivery.send import EverythingRefusedError
 from dbt_pendo.records.render import Record
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
-from dbt_pendo.secret import Secret
-from dbt_pendo.settings import Settings
+from dbt_pendo.sandbox import Sandbox, Switches
 
 FEW = 30
-
-kinds = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
-# An event alone has nothing to be split from.
-batches = pytest.mark.parametrize("kind", [pytest.param(KINDS[n], id=n) for n in ("visitor", "account", "batch")])
-
-
-def most_requests(batches: int, bad: int, size: int) -> int:
-    """What splitting may cost: the batches, two halves a level for each row at fault, and a look at a few rows."""
-    return batches + 2 * bad * math.ceil(math.log2(max(size, 2))) + (deliver.HOPELESS if bad else 0)
-
-
-# By the command line: whole syncs.
-
-
-@kinds
-@pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
-def test_the_row_at_fault_stands_alone_with_pendos_own_words(
-    shop: Shop, sandbox: Sandbox, kind: Kind, status: int
-) -> None:
-    body = f"record {kind.marked}:\n'{status}' is why"
-    sandbox.fail(at(kind, Fault(status=status, body=body, times=None), marked=True))
-
-    run = shop.sync(kind, status="partial")
-
-    assert run.rejected == {kind.marked}
-    assert shop.latest(kind)[kind.marked]["detail"] == f"HTTP {status}: record {kind.marked}: '{status}' is why"
-    shop.check_pendo(kind, without=[kind.marked])
-    size = {"users": 20, "orgs": 10, "payments": 1, "clicks": 10}[kind.model]
-    calls = math.ceil(len(shop.keys(kind)) / size) * (2 if kind.model == "orgs" else 1)
-    assert len(run.requests) <= most_requests(calls, 2 if kind.model == "orgs" else 1, size)
-
-
-@batches
-def test_several_rows_at_fault_each_have_their_own_message(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
-    wrong = sorted(shop.keys(kind))[3::7]
-    for key in wrong:
-        sandbox.fail(
-            Fault(status=400, body=f"no {key}", times=None, path=kind.path, method="POST", body_contains=f'"{key}"')
-        )
-
-    run = shop.sync(kind, status="partial")
-
-    # A batch is refused for the first of its rows; alone, each is refused for itself.
-    assert {key: shop.latest(kind)[key]["detail"] for key in run.rejected} == {
-        key: f"HTTP 400: no {key}" for key in wrong
-    }
-    shop.check_pendo(kind, without=wrong)
-
-
-@batches
-def test_batches_too_large_for_pendo_are_made_smaller(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
-    sandbox.switches = sandbox.switches.with_changes({"max_body_bytes": 500})
-
-    run = shop.sync(kind)
-
-    assert any(request.status == 413 for request in run.requests)
-    shop.check_delivered(kind)
-
-
-@batches
-@pytest.mark.parametrize("status", [400, 413])
-def test_more_records_than_pendo_takes_in_a_call(shop: Shop, sandbox: Sandbox, kind: Kind, status: int) -> None:
-    sandbox.switches = sandbox.switches.with_changes({"max_records_per_call": 3, "too_many_records_status": status})
-
-    shop.sync(kind)
-
-    shop.check_delivered(kind)
-
-
-@kinds
-def test_one_huge_record_is_rejected_and_its_neighbours_delivered(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
-    column = {"users": "plan", "orgs": "tier", "payments": "user_id", "clicks": "user_id"}[kind.model]
-    shop.sql(f"update {kind.model} set {column} = repeat('x', 9000) where {kind.key} = '{kind.marked}'")
-    sandbox.switches = sandbox.switches.with_changes({"max_body_bytes": 8000})
-
-    run = shop.sync(kind, status="partial")
-
-    assert run.rejected == {kind.marked}
-    assert shop.latest(kind)[kind.marked]["detail"] == "HTTP 413: request body is too large"
-    shop.check_pendo(kind, without=[kind.marked])
-
-
-@batches
-def test_pendo_without_arrays_of_events_and_with_whole_refusals(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
-    sandbox.switches = sandbox.switches.with_changes(
-        {"event_arrays": "reject", "null": "error", "type_mismatch": "refuse call"}
-    )
-
-    run = shop.sync(kind, status="success" if kind.is_event else "partial")
-
-    assert run.rejected == (frozenset() if kind.is_event else kind.spoilt)
-    shop.check_pendo(kind, without=run.rejected)
-
-
-@kinds
-def test_a_wrong_field_stops_the_sync_after_few_requests(
-    shop: Shop, sandbox: Sandbox, kind: Kind, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if kind is KINDS["single"]:
-        # Nothing is split; it is the share of errors that stops it.
-        monkeypatch.setattr(deliver, "JUDGED_BEFORE_BREAKING", 10)
-    sandbox.fail(at(kind, Fault(status=400, body="unknown field 'plan' in group 'custom'", times=None)))
-
-    run = shop.sync(kind, status="error")
-
-    assert "unknown field 'plan' in group 'custom'" in run.result["message"]
-    assert len(run.requests) <= FEW
-    assert run.result["delivered"] == 0
-    # The few that were tried are rejected; all come again.
-    sandbox.clear_faults()
-    shop.sync(kind)
-    shop.check_delivered(kind)
-
-
-@kinds
-def test_rows_that_pendo_always_refuses_do_not_keep_new_ones_back(shop: Shop, sandbox: Sandbox, kind: Kind) -> None:
-    sandbox.add_visitors(STRANGERS)
-    new, *refused = sorted(shop.keys(kind))[::3][:9]
-    shop.sql(f"create table newcomer as from {kind.model} where {kind.key} = '{new}'")
-    shop.sql(f"delete from {kind.model} where {kind.key} = '{new}'")
-    for key in refused:
-        sandbox.fail(Fault(status=400, body="no", times=None, path=kind.path, method="POST", body_contains=f'"{key}"'))
-    assert shop.sync(kind, status="partial").rejected == set(refused)
-    shop.sql(f"insert into {kind.model} from newcomer")
-
-    # Those that were refused before come last: nobody takes the sync for hopeless.
-    run = shop.sync(kind, status="partial")
-
-    assert run.verdicts == dict.fromkeys(refused, "rejected") | {new: "delivered"}
-
-
-# By the Sender: any rows at fault, any size of batch, any way to say it.
-
-SECRETS: Mapping[str, Any] = {
-    "integration_key": Secret("sandbox-integration-key", "PENDO_INTEGRATION_KEY"),
-    "track_secrets": {"": Secret("sandbox-track-secret", "PENDO_TRACK_SECRET")},
-}
-VISITORS = SyncSpec(
-    "users",
-    "model.shop.users",
-    "users.yml",
-    "visitor",
-    "id",
-    fields=(Field("seats", Column("seats")), Field("health", Column("health"), group="agent")),
-)
-EVENTS = SyncSpec(
-    "clicks",
-    "model.shop.clicks",
-    "clicks.yml",
-    "track_event",
-    "id",
-    event=Event(Column("name"), Column("visitor"), Column("at")),
-)
 quickly = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=int(os.environ.get("SOAK", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -192,56 +33,8 @@ def pendo() -> Iterator[Sandbox]:
         yield running
 
 
-@dataclass
-class Settled:
-    """Who was told what."""
-
-    outcomes: dict[Position, Outcome] = field(default_factory=dict)
-    times: Counter[Position] = field(default_factory=Counter)
-
-    def __call__(self, positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
-        assert others.keys() <= set(positions)
-        self.outcomes.update({position: others.get(position, DELIVERED) for position in positions})
-        self.times.update(positions)
-
-    def statuses(self) -> list[str]:
-        assert set(self.times.values()) <= {1}
-        return [self.outcomes[position].status for position in sorted(self.outcomes)]
-
-
-def set_up(pendo: Sandbox, **switches: Any) -> None:
-    pendo.reset()
-    pendo.switches = Switches(**switches)
-    pendo.add_field("visitor", "custom", "seats", "integer")
-    pendo.add_field("visitor", "agent", "health", "integer")
-
-
-def deliver_all(pendo: Sandbox, spec: SyncSpec, records: Sequence[Record], size: int, proven: bool = True) -> Settled:
-    """Delivers records in batches; ``proven``: Pendo has taken one before, so that nothing looks hopeless."""
-    settled = Settled()
-    with PendoClient(Settings(api_url=pendo.url, data_url=pendo.url, retries=0, **SECRETS)) as client:
-        sender = Sender(Stop().check, client.settings.max_error_share)
-        writes = [writer.write for writer in make_writers(client, spec, Stop()).updates]
-        if proven:
-            good = {"type": "track", "event": "e", "visitorId": "v", "timestamp": 1, "context": {}}
-            pendo.add_visitors(["proof"])
-            body = good if spec.event else {"visitorId": "proof", "values": {"seats": 1}}
-            bodies = (body, *[None] * (len(writes) - 1))
-            proof = Settled()
-            sender.send(Batch([Record(("fff", 1), "proof", bodies)]), writes, proof)
-            assert proof.statuses() == ["delivered"]
-        pendo.forget_requests()
-        for start in range(0, len(records), size):
-            sender.send(Batch(records[start : start + size]), writes, settled)
-    return settled
-
-
 def visitor(number: int, seats: Any, health: Any = None) -> Record:
-    """A record of two groups; a None says nothing to its group."""
-    key = f"r{number}"
-    groups = [("seats", seats), ("health", health)]
-    bodies = tuple(None if value is None else {"visitorId": key, "values": {name: value}} for name, value in groups)
-    return Record(("000", number), key, bodies)
+    return record(VISITORS, number, seats, health)
 
 
 # What is wrong with a row: nothing, its value, or that Pendo does not know it.
@@ -273,7 +66,7 @@ def test_each_row_is_judged_rightly_and_reported_once(
     settled = deliver_all(pendo, VISITORS, records, size)
 
     assert settled.statuses() == wanted
-    held = {key: record["custom"] for key, record in pendo.visitors.items() if key != "proof"}
+    held = {key: record["custom"] for key, record in pendo.visitors.items() if key != "rproof"}
     assert held == {
         f"r{number}": {"seats": number} if status == "delivered" else {}
         for number, status in enumerate(wanted)
@@ -326,20 +119,13 @@ def test_atomic_refusals_deliver_each_neighbour_exactly_once(
     pendo: Sandbox, wanted: list[bool], size: int, bodies: Any
 ) -> None:
     set_up(pendo, error_bodies=bodies)
-    records = [
-        Record(
-            ("000", number),
-            f"e{number}",
-            ({"type": "track", "event": "e", "visitorId": f"v{number}", "timestamp": 1 if good else 0, "context": {}},),
-        )
-        for number, good in enumerate(wanted)
-    ]
+    records = [event(EVENTS, number, at=int(good)) for number, good in enumerate(wanted)]
 
     settled = deliver_all(pendo, EVENTS, records, size)
 
     assert settled.statuses() == ["delivered" if good else "rejected" for good in wanted]
-    received = Counter(event["visitorId"] for event in pendo.events if event["visitorId"] != "v")
-    assert received == {f"v{number}": 1 for number, good in enumerate(wanted) if good}
+    received = Counter(event["visitorId"] for event in pendo.events if event["visitorId"] != "rproof")
+    assert received == {f"r{number}": 1 for number, good in enumerate(wanted) if good}
     if bodies == "text":
         details = {outcome.detail for outcome in settled.outcomes.values()} - {None}
         assert details <= {"HTTP 400: timestamp must be a whole number of milliseconds"}
@@ -352,17 +138,10 @@ def test_batches_of_any_size_end_up_below_what_pendo_takes(
     pendo: Sandbox, lengths: list[int], limit: int, size: int
 ) -> None:
     set_up(pendo)
-    records = [
-        Record(
-            ("000", number),
-            f"e{number}",
-            ({"type": "track", "event": "x" * length, "visitorId": f"v{number}", "timestamp": 1},),
-        )
-        for number, length in enumerate(lengths)
-    ]
+    records = [event(EVENTS, number, name="x" * length) for number, length in enumerate(lengths)]
     pendo.switches = Switches(max_body_bytes=limit)
     alone = [
-        len(f'{{"type":"track","event":"","visitorId":"v{n}","timestamp":1}}') + length
+        len(f'{{"type":"track","event":"","visitorId":"r{n}","timestamp":1}}') + length
         for n, length in enumerate(lengths)
     ]
 
@@ -376,7 +155,7 @@ def test_batches_of_any_size_end_up_below_what_pendo_takes(
 
     assert settled.statuses() == ["delivered" if length <= limit else "rejected" for length in alone]
     received = Counter(event["visitorId"] for event in pendo.events)
-    assert received == {f"v{number}": 1 for number, length in enumerate(alone) if length <= limit}
+    assert received == {f"r{number}": 1 for number, length in enumerate(alone) if length <= limit}
 
 
 @pytest.mark.parametrize("size", [1, 7, 500])
@@ -400,10 +179,7 @@ def test_when_every_row_is_of_the_wrong_type_the_sync_stops_after_few_requests(
 @pytest.mark.parametrize(("size", "most"), [(1, deliver.JUDGED_BEFORE_BREAKING), (10, FEW), (500, FEW)])
 def test_when_every_event_is_refused_the_sync_stops_after_few_requests(pendo: Sandbox, size: int, most: int) -> None:
     set_up(pendo)
-    records = [
-        Record(("000", n), f"e{n}", ({"type": "track", "event": "e", "visitorId": f"v{n}", "timestamp": 0},))
-        for n in range(500)
-    ]
+    records = [event(EVENTS, number, at=0) for number in range(500)]
 
     with pytest.raises(EverythingRefusedError, match="timestamp must be a whole number of milliseconds"):
         deliver_all(pendo, EVENTS, records, size, proven=False)

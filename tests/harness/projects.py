@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import duckdb
 import pytest
 
 from harness.commands import Ended, run_cli
@@ -37,6 +36,14 @@ def select(columns: str, *rows: tuple[str | None, ...]) -> str:
 
     values = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
     return f"select * from (values {values}) rows({columns})"
+
+
+def connect(database: Path) -> Any:
+    """Opens a DuckDB file, which nobody else may have open."""
+    # Not every environment has it.
+    import duckdb
+
+    return duckdb.connect(str(database))
 
 
 class Project:
@@ -88,11 +95,11 @@ class Project:
 
     def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Runs SQL on the DuckDB file, as another program would, and lets go of it again."""
-        with duckdb.connect(str(self.database)) as connection:
+        with connect(self.database) as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        with duckdb.connect(str(self.database)) as connection:
+        with connect(self.database) as connection:
             answer = connection.execute(f"select * from {table}")
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

@@ -17,7 +17,7 @@ from lab import Lab, Started, events_of, pendo
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
-SEEDS = range(int(os.environ.get("SOAK", "8")))
+SEEDS = range(int(os.environ.get("SOAK", "2")))
 KILLS = 26
 KILLS_A_ROUND = 7
 CONCURRENCY = 4

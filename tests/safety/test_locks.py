@@ -1,18 +1,14 @@
-"""One run of a sync at a time: who is first has it, the dead are recognised, and people can break it."""
+"""One run of a sync at a time, by the command line; the lock alone is tested in warehouse/contract/locks.py."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 from lab import Lab
 
-from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.lock import LockedError, SyncLock, this_host
-from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
+from dbt_pendo.warehouse.lock import this_host
 
 HELD = "create schema if not exists main_pendo; create table main_pendo.clicks__lock as select"
 
@@ -30,9 +26,6 @@ def dead_pid() -> int:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     return ended.pid
-
-
-# By the command line.
 
 
 def test_the_loser_says_who_holds_the_lock_and_sends_nothing(lab: Lab) -> None:
@@ -93,88 +86,3 @@ def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) ->
     lab.plots.clear()
     lab.sync()
     assert sorted(lab.sandbox_event_ids()) == sorted(f"k{number}" for number in range(40))
-
-
-# By the lock alone.
-
-
-@pytest.fixture
-def session(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    monkeypatch.setenv("LAB_DUCKDB_PATH", str(lab.database))
-    with open_session(Connection(lab.folder, lab.folder)) as opened:
-        opened.ensure_schema("locks")
-        yield opened
-
-
-@pytest.fixture
-def lock(session: Session) -> SyncLock:
-    return SyncLock(session, "locks", "clicks")
-
-
-def another(session: Session) -> SyncLock:
-    return SyncLock(session, "locks", "clicks")
-
-
-def test_a_lock_is_taken_once(session: Session, lock: SyncLock) -> None:
-    lock.acquire("first")
-    with pytest.raises(LockedError, match=rf"run first on .* \(process {os.getpid()}\)"):
-        another(session).acquire("second")
-    lock.release()
-    assert lock.holder() is None
-    another(session).acquire("second")
-    holder = lock.holder()
-    assert holder is not None
-    assert (holder.run_id, holder.pid, holder.host) == ("second", os.getpid(), this_host())
-
-
-def test_who_lost_the_lock_does_not_release_the_next_ones(session: Session, lock: SyncLock) -> None:
-    lock.acquire("first")
-    lock.break_()
-    second = another(session)
-    second.acquire("second")
-    lock.release()
-    holder = second.holder()
-    assert holder is not None
-    assert holder.run_id == "second"
-
-
-def test_a_sign_of_life_keeps_the_lock(session: Session, lock: SyncLock, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock.acquire("first")
-    session.run("update locks.clicks__lock set seen_at = seen_at - interval 400 second")
-    monkeypatch.setattr("dbt_pendo.warehouse.lock.RENEW_EVERY", 0.0)
-    lock.renew()
-    # As another machine sees it, which cannot ask for the process.
-    session.run("update locks.clicks__lock set host = 'elsewhere'")
-    holder = lock.holder()
-    assert holder is not None
-    assert not holder.is_dead
-    with pytest.raises(LockedError):
-        another(session).acquire("second")
-
-
-def test_a_run_taken_for_dead_notices_when_it_comes_back(
-    session: Session, lock: SyncLock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lock.acquire("first")
-    session.run("update locks.clicks__lock set host = 'elsewhere', seen_at = seen_at - interval 400 second")
-    second = another(session)
-    second.acquire("second")
-    monkeypatch.setattr("dbt_pendo.warehouse.lock.RENEW_EVERY", 0.0)
-    with pytest.raises(WarehouseError, match="was broken"):
-        lock.renew()
-    lock.release()
-    second.renew()
-    second.release()
-    assert not session.tables("locks")
-
-
-def test_of_two_heirs_of_a_dead_run_one_gets_the_lock(session: Session, lock: SyncLock) -> None:
-    lock.acquire("dead")
-    session.run("update locks.clicks__lock set host = 'elsewhere', seen_at = seen_at - interval 400 second")
-    first, second = another(session), another(session)
-    first.acquire("first")
-    with pytest.raises(LockedError, match="run first"):
-        second.acquire("second")
-    first.release()
-    assert not session.tables("locks")
-    second.acquire("second")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +10,19 @@ import pytest
 pytest.register_assert_rewrite("acme", "contract", "engine", "published_path", "whole_path")
 
 from engine import Engine, Store  # noqa: E402
+from harness.dbt import frames_left_unread, without_dbt_or_pendo  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frames() -> Iterator[None]:
+    with frames_left_unread():
+        yield
 
 
 @pytest.fixture(autouse=True)
 def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing of dbt's or ours in the environment."""
-    for name in os.environ:
-        if name.startswith(("DBT_", "PENDO_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setenv("PENDO_MISSING_RETRY", "0")
+    without_dbt_or_pendo(monkeypatch, tmp_path, PENDO_MISSING_RETRY="0")
 
 
 @pytest.fixture

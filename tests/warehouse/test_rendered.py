@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import sqlparse
 from acme import REPOSITORY
-from contract import AWKWARD
-from engine import Engine, clicks, people
+from engine import AWKWARD, Engine, clicks, people
 
 from dbt_pendo.mapping.objects import PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec

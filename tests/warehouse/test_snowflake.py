@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import contract
 import pytest
 from contract import *  # noqa: F403
-from engine import TYPES, Engine
+from engine import AWKWARD, TYPES, Engine
 from whole_path import *  # noqa: F403
 
 pytest.importorskip("fakesnow")
@@ -55,21 +54,6 @@ def wait_for(port: int, running: subprocess.Popen[bytes]) -> None:
     raise AssertionError("fakesnow does not answer")
 
 
-@pytest.fixture(autouse=True)
-def what_the_stand_in_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out two values of the contract that Snowflake would take, and fakesnow does not.
-
-    It sends a null timestamp as 1970-01-01, and puts session variables in place of ``$x`` inside a text too.
-    """
-    for kind in ("moment", "zoned"):
-        values, type_, wanted = contract.GOLDEN[kind]
-        present = [(value, json) for value, json in zip(values, wanted, strict=True) if value is not None]
-        monkeypatch.setitem(
-            contract.GOLDEN, kind, ([value for value, _ in present], type_, [json for _, json in present])
-        )
-    monkeypatch.setattr(contract, "AWKWARD", [text for text in contract.AWKWARD if " $x" not in text])
-
-
 @pytest.fixture
 def engine(server: int) -> Engine:
     output: dict[str, Any] = {**LOGIN, "type": "snowflake", "port": server, "database": "contract", "warehouse": "w"}
@@ -84,6 +68,10 @@ def engine(server: int) -> Engine:
             "moment": "timestamp_ntz",
             "zoned": "timestamp_tz",
         },
-        # fakesnow breaks off after it has created a table with a quote in a column's name.
-        [name for name in Engine.column_names if name != "it's"],
+        # fakesnow breaks off after it has created a table with a quote in a column's name, puts session variables in
+        # place of ``$x`` inside a text too, and sends a null timestamp as 1970-01-01.
+        column_names=[name for name in Engine.column_names if name != "it's"],
+        texts=[text for text in AWKWARD if " $x" not in text],
+        has_null_moments=False,
+        step=5,
     )

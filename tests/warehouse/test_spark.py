@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from acme import Acme
 from contract import *  # noqa: F403
-from contract import TestReplacements as ReplacementsForEachEngine
 from engine import Engine
 from whole_path import TestPath as ForEachEngine
 
@@ -57,10 +56,6 @@ def settings(folder: Path, catalog: str) -> dict[str, str]:
     }
 
 
-class TestReplacements(ReplacementsForEachEngine):
-    STEP = 7
-
-
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The session that dbt-spark will find; its catalog is in memory."""
@@ -79,7 +74,7 @@ def engine(spark: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     time.tzset()
     # Spark's catalog takes only ASCII letters, digits and _ in a table's name, quoted or not.
     names = tuple(name for name in Engine.sync_names if name.isascii())
-    yield Engine("spark", {"type": "spark", "method": "session", "host": "NA"}, TYPES, sync_names=names)
+    yield Engine("spark", {"type": "spark", "method": "session", "host": "NA"}, TYPES, sync_names=names, step=7)
     monkeypatch.undo()
     time.tzset()
 

@@ -1,0 +1,103 @@
+"""Locks and schemas: one run of a sync at a time, and errors that leave nothing behind."""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+import pytest
+from engine import PEOPLE, Store, wait_until
+
+from dbt_pendo.warehouse import lock
+from dbt_pendo.warehouse.lock import LockedError, SyncLock
+from dbt_pendo.warehouse.session import WarehouseError
+
+
+def locks(store: Store) -> list[SyncLock]:
+    store.session.ensure_schema(store.own_schema)
+    return [SyncLock(store.session, store.own_schema, "people") for _ in range(3)]
+
+
+def test_a_lock_is_taken_once_kept_and_broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, _ = locks(store)
+    first.acquire("first")
+    with pytest.raises(LockedError, match="run first on"):
+        second.acquire("second")
+    first.release()
+    assert first.holder() is None
+    second.acquire("second")
+    holder = first.holder()
+    assert holder is not None
+    assert (holder.run_id, holder.host) == ("second", lock.this_host())
+    assert 0 <= holder.silent_for < 60
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    assert now - datetime.timedelta(minutes=1) < holder.since.replace(tzinfo=None) <= now
+
+    # A sign of life keeps it, also during a long statement.
+    monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
+    second.renew()
+    with pytest.raises(LockedError):
+        first.acquire("first")
+    monkeypatch.setattr(lock, "RENEW_EVERY", 0.1)
+    signs = f"select count(*) from {store.relation('people__lock', store.own_schema)}"
+    with second.alive():
+        wait_until(lambda: store.session.rows(signs)[0][0] > 3)
+    before = store.session.rows(signs)
+    time.sleep(0.3)
+    assert store.session.rows(signs) == before
+
+    # Who had it does not give back what is another's by now.
+    first.break_()
+    first.acquire("third")
+    second.release()
+    holder = second.holder()
+    assert holder is not None
+    assert holder.run_id == "third"
+
+
+def test_the_dead_are_succeeded_by_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, late = locks(store)
+    # No process has this number.
+    dead = {"run_id": "dead", "host": lock.this_host(), "pid": 2**22 + 1}
+    relation = store.relation("people__lock", store.own_schema)
+    store.session.run(store.session.sql("pendo_create_lock", lock=relation, **dead))
+    second.acquire("heir")
+    with pytest.raises(LockedError, match="run heir"):
+        late.acquire("late")
+    monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
+    with pytest.raises(WarehouseError, match="was broken"):
+        first.renew()
+    # The one that was taken for dead does not give back what is its heir's.
+    first.release()
+    second.renew()
+    second.release()
+    assert not store.session.tables(store.own_schema)
+    late.acquire("late")
+
+
+def test_schemas_and_statements_that_are_refused(store: Store) -> None:
+    store.session.ensure_schema(store.own_schema)
+    store.session.ensure_schema(store.own_schema)
+    assert store.session.tables(store.own_schema) == frozenset()
+    assert not store.session.exists(store.own_schema, "nothing")
+    assert store.session.columns(None, store.schema, "nothing") is None
+    store.create("people", PEOPLE, [("a", "x")])
+    for _ in range(2):
+        with pytest.raises(WarehouseError):
+            store.session.rows("select * from nowhere_at_all")
+        with pytest.raises(WarehouseError):
+            store.session.run("insert into nowhere_at_all select 1")
+        assert len(store.session.rows(f"select * from {store.relation('people')}")) == 1
+
+    # Of nearly the same name: `_` stands for any letter where an adapter looks by `like`.
+    schemas = [f"{store.schema}{end}" for end in ("_1_2_pendo", "_112_pendo")]
+    try:
+        for schema in schemas:
+            store.session.ensure_schema(schema)
+        SyncLock(store.session, schemas[1], "people").acquire("r1")
+        assert [store.session.tables(schema) for schema in schemas] == [frozenset(), {"people__lock"}]
+        assert [store.session.exists(schema, "people__lock") for schema in schemas] == [False, True]
+        assert [bool(SyncLock(store.session, schema, "people").holder()) for schema in schemas] == [False, True]
+    finally:
+        for schema in schemas:
+            store.drop_schema(schema)

@@ -1,0 +1,200 @@
+"""Plans, change sets and their pages: what is new, changed, gone, invalid or held, and what drifted."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+
+import pytest
+from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan, planned, trial
+
+from dbt_pendo.mapping.spec import Column, Field
+from dbt_pendo.outcomes import Outcome
+from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, PlanOptions
+from dbt_pendo.warehouse.runs import History
+
+NO = Outcome("rejected", "no")
+UNKNOWN = Outcome("missing", "who?")
+
+
+def changes_of(tables: ChangeSet) -> dict[str, str]:
+    """What a change set has to send: by key, the kind of change."""
+    return {key: row[2] for key, row in everything(tables).items()}
+
+
+def drifted(store: Store, changes: ChangeSet, run_id: str, **states: str) -> DriftTable:
+    """Writes a change set of all rows, and a table of those that drifted: by key, how."""
+    plan(changes, run_id, full_refresh=True)
+    drift = DriftTable(store.session, store.own_schema, people())
+    drift.create()
+    drift.add({row[:2]: states[row[3]] for row in changes.read_page(EVERYTHING) if row[3] in states})
+    return drift
+
+
+def test_what_is_new_changed_gone_and_back(store: Store) -> None:
+    store.create("people", PEOPLE, [("a", "free"), ("b", None), ("A", "team"), ("d", "x")])
+    tables = store.tables(people(on_removed="clear"))
+    # A plan alone stores nothing.
+    assert planned(tables) == Planned(added=4)
+    assert len(tables.preview(PlanOptions(), 1)) == 1
+    assert "people__changes" not in store.session.tables(store.own_schema)
+
+    assert deliver(tables, "r1") == Planned(added=4)
+    found = everything(tables)
+    assert {key: (row[2], row[4]) for key, row in found.items()} == {
+        **{"a": ("added", "free"), "b": ("added", None)},
+        **{"A": ("added", "team"), "d": ("added", "x")},
+    }
+    assert all(len(row[0]) == 3 and set(row[0]) <= set("0123456789abcdef") for row in found.values())
+    assert (plan(tables, "r2"), everything(tables)) == (Planned(unchanged=4), {})
+
+    store.create("people", PEOPLE, [("a", "free"), ("b", ""), ("A", "pro"), ("e", "new")])
+    assert deliver(tables, "r3") == Planned(added=1, changed=2, removed=1, unchanged=1)
+    assert changes_of(tables) == {"b": "changed", "A": "changed", "d": "removed", "e": "added"}
+    assert plan(tables, "r4") == Planned(unchanged=4)
+    # Back again, and as it was.
+    store.insert("people", [("d", "x")])
+    assert plan(tables, "r5") == Planned(added=1, unchanged=4)
+    other_mapping = store.tables(people(fields=(Field("plan_name", Column("plan")),)))
+    assert plan(other_mapping, "r6") == Planned(added=1, changed=4)
+
+
+def test_keys_that_name_nobody_and_one_who_leaves(store: Store) -> None:
+    nobody = [(None, "x"), ("", "x"), ("  ", "x"), ("b", "1"), ("b", "2"), ("b", "2")]
+    nobody += [("_PENDO_T_1", "x"), ("VISITOR-UNIQUE-ID", "x")]
+    store.create("people", PEOPLE, [("a", "x"), ("z", "x"), *nobody])
+    tables = store.tables(people())
+    assert plan(tables, "r1") == Planned(added=2, invalid=8)
+    assert {(reason, count) for reason, count, _ in tables.invalid_reasons()} == {
+        *(("the key is null", 1), ("the key is empty", 2)),
+        *(("3 rows have this key", 3), ("an anonymous visitor id", 2)),
+    }
+    commit(tables, "r1")
+    by_key = Counter((key, status) for key, status, *_ in store.ledger(tables))
+    assert by_key["a", "delivered"] == by_key["b", "invalid"] == by_key["_PENDO_T_1", "invalid"] == 1
+    assert not [key for key, _ in by_key if key is None]
+
+    before = len(store.ledger(tables))
+    store.create("people", PEOPLE, [("a", "x"), *nobody])
+    assert plan(tables, "r2") == Planned(removed=1, unchanged=1, invalid=8)
+    # Nothing is sent for one who leaves.
+    assert tables.preview(PlanOptions(), 5) == []
+    commit(tables, "r2")
+    # The invalid ones are named in the ledger once, not in every run.
+    assert len(store.ledger(tables)) == before + 1
+    assert plan(tables, "r3") == Planned(unchanged=1, invalid=8)
+    store.insert("people", [("z", "x")])
+    assert plan(tables, "r4") == Planned(added=1, unchanged=1, invalid=8)
+
+
+def test_rows_that_failed_come_again_and_are_held_in_the_end(store: Store) -> None:
+    store.create("people", PEOPLE, [("a", "free"), ("b", "free"), ("c", "free")])
+    tables = store.tables(people())
+    for number, wanted in ((1, Planned(added=3)), (2, Planned(added=2, unchanged=1))):
+        assert deliver(tables, f"r{number}", {"a": NO, "b": UNKNOWN}, max_attempts=2) == wanted
+    assert plan(tables, "r3", max_attempts=2) == Planned(held=2, unchanged=1)
+    assert plan(tables, "r4", max_attempts=None) == Planned(added=2, unchanged=1)
+    assert plan(tables, "r5", max_attempts=10, missing_retry=1.0) == Planned(added=1, held=1, unchanged=1)
+    store.create("people", PEOPLE, [("a", "team"), ("b", "free"), ("c", "free")])
+    assert plan(tables, "r6", max_attempts=2) == Planned(added=1, held=1, unchanged=1)
+    # The clock was fast when they failed: nobody is held until then.
+    store.log_at("people__ledger", -30 * DAY)
+    assert plan(tables, "r7", max_attempts=9, missing_retry=1.0) == Planned(added=2, unchanged=1)
+
+
+def test_pages_hold_each_row_once(store: Store) -> None:
+    # Some keys share a bucket.
+    keys = [f"p{number}" for number in range(60)]
+    store.create("people", PEOPLE, [(key, key.upper()) for key in keys])
+    tables = store.tables(people())
+    buckets = tables.write_changes("r1", PlanOptions())
+    for rows_per_page in (12, 50):
+        spans = list(cut_pages(buckets, rows_per_page))
+        pages = [tables.read_page(span) for span in spans]
+        assert max(map(len, pages)) <= rows_per_page
+        found = list(itertools.chain.from_iterable(pages))
+        assert {row[3]: row[4] for row in found} == {key: key.upper() for key in keys}
+        assert len({row[:2] for row in found}) == len(found) == 60
+        for span, page in zip(spans, pages, strict=True):
+            positions = [row[:2] for row in page]
+            assert positions == sorted(positions) == tables.read_positions(span)
+            assert positions == positions_to_write(buckets, span)
+
+
+def test_what_drifted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
+    monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
+    rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
+    states = {"other": "drifted", "lost": "invalid", "absent": "missing"}
+    store.create("people", PEOPLE, [*rows, (None, "x")])
+    tables = store.tables(people())
+    changes = ChangeSet(store.session, store.own_schema, people(), tables._source, tables.lock, "compared")
+    drift = drifted(store, changes, "r1", **states)
+    drift.add({})
+    assert store.session.count(drift.relation) == 3
+    for with_missing, wanted in ((False, {"other", "lost"}), (True, {"other", "lost", "absent"})):
+        source = drift.part_of(tables._source, changes.changes, with_missing)
+        part = SyncTables(store.session, store.own_schema, people(), source)
+        part.prepare()
+        assert plan(part, "r2", full_refresh=True) == Planned(added=len(wanted))
+        assert everything(part).keys() == wanted
+    commit(part, "r2")
+    assert plan(tables, "r3") == Planned(added=2, unchanged=3, invalid=4)
+
+    # Whatever the ledger says, and without a word to it.
+    assert plan(changes, "r4", full_refresh=True) == Planned(added=5, invalid=4)
+    assert everything(changes).keys() == {"same", "it's", *states}
+    assert sorted(changes.read_invalid_keys(EVERYTHING)) == ["", "twice", "twice"]
+    assert tables.change_set_run() == "r3"
+    assert plan(tables, "r5") == Planned(added=2, unchanged=3, invalid=4)
+    changes.drop_changes()
+    drift.drop()
+    assert not {"people__compared", "people__drift"} & store.session.tables(store.own_schema)
+
+    # A ledger made from it.
+    drift = drifted(store, tables, "r6", **states)
+    tables.adopt("r6", drift.relation)
+    assert plan(tables, "r7") == Planned(added=1, changed=2, unchanged=2, invalid=4)
+    plan(tables, "r8", full_refresh=True)
+    tables.adopt("r8")
+    assert {entry[4] for entry in store.ledger(tables)} == {"r8"}
+    assert plan(tables, "r9") == Planned(unchanged=5, invalid=4)
+
+
+def test_current_rows_of_a_snapshot(store: Store) -> None:
+    columns = {"id": "text", "plan": "text", "Valid To": "moment", "is deleted": "text"}
+    rows = [
+        ("a", "old", "2026-01-05 09:00:00", "False"),
+        ("a", "new", None, None),
+        ("b", "old", "9999-12-31 00:00:00", "False"),
+        # One that a run of before `dbt_valid_to_current` has left, one that was deleted, one that ended.
+        ("c", "old", None, "False"),
+        ("d", "old", "9999-12-31 00:00:00", "True"),
+        ("e", "old", "2026-01-05 09:00:00", "False"),
+    ]
+    store.create("people", columns, rows)
+    model = store.tables(people())._source
+    sentinel = f"cast('9999-12-31 00:00:00' as {store.engine.types['moment']})"
+    for current, is_deleted, keys in (
+        (None, "is deleted", {"a": "new", "c": "old"}),
+        (sentinel, None, {"a": "new", "b": "old", "c": "old", "d": "old"}),
+        (sentinel, "is deleted", {"a": "new", "b": "old", "c": "old"}),
+    ):
+        ends = {"valid_to": "Valid To", "valid_to_current": current, "is_deleted": is_deleted}
+        relation = store.session.sql("pendo_current_rows", snapshot=store.relation("people"), **ends)
+        source = dataclasses.replace(model, relation=relation)
+        tables = SyncTables(store.session, store.own_schema, people(), source)
+        assert plan(tables, "r1") == Planned(added=len(keys))
+        assert {key: row[4] for key, row in everything(tables).items()} == keys
+        members = dataclasses.replace(source, columns=())
+        assert planned(SyncTables(store.session, store.own_schema, trial("trial"), members)).added == len(keys)
+
+    drift = drifted(store, tables, "r1", a="drifted", c="missing")
+    part = drift.part_of(source, tables.changes, with_missing=False)
+    again = SyncTables(store.session, store.own_schema, people(), part)
+    assert [row[3:] for row in again.preview(PlanOptions(), 10)] == [("a", "new")]
+    history = History(store.session, store.own_schema)
+    assert [history.model_rows(source, key) for key in "ade"] == [[("new",)], [], []]
