@@ -298,4 +298,4 @@ def _scalar(value: Any, flow: bool = False) -> str:
     # Quoted, it neither begins nor holds what a log would obey; in quotes YAML takes the same escapes.
     style = None if not isinstance(value, str) or visible(value) == value else '"'
     written = yaml.safe_dump([value], default_style=style, default_flow_style=flow, allow_unicode=True, width=10**6)
-    return visible(written.strip().removeprefix("[" if flow else "- ").removesuffix("]" if flow else ""))
+    return visible(written.strip("\n").removeprefix("[" if flow else "- ").removesuffix("]" if flow else ""))

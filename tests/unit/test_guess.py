@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dbt_pendo.commands import guesses as guess
@@ -114,6 +114,7 @@ def test_what_may_be_personal_and_titles() -> None:
 
 
 @given(st.text(), st.booleans())
+@example("\xa0", False)
 def test_any_name_is_written_as_yaml_reads_it_on_one_line(name: str, flow: bool) -> None:
     written = _scalar(name, flow)
     assert len(written.splitlines()) == 1
