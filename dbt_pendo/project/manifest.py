@@ -117,15 +117,11 @@ def find_model(target_path: Path, name: str) -> ModelDescription:
     )
 
 
-def read_artifact(path: Path, **parts: type) -> dict[str, Any]:
+def read_artifact(path: Path) -> dict[str, Any]:
     """Reads one of dbt's JSON files.
 
-    Args:
-        path: The file.
-        parts: What it has to hold: a type of each of these keys.
-
     Raises:
-        ConfigError: If there is none, or it is no JSON object with these parts.
+        ConfigError: If there is none, or it is no JSON object.
     """
     try:
         document = orjson.loads(path.read_bytes())
@@ -137,8 +133,8 @@ def read_artifact(path: Path, **parts: type) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
     except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict) or not all(isinstance(document.get(key), kind) for key, kind in parts.items()):
+        raise ConfigError(f"{path} is not JSON.", "Run `dbt build` to write it anew.") from None
+    if not isinstance(document, dict):
         raise ConfigError(f"{path} is not a dbt artifact.", "Run `dbt build` to write it anew.")
     return document
 
@@ -165,8 +161,11 @@ def as_mappings(value: Any) -> list[Mapping[str, Any]]:
 
 def _read_document(target_path: Path) -> dict[str, Any]:
     path = target_path / MANIFEST
-    document = read_artifact(path, metadata=dict, nodes=dict)
-    version = re.search(r"/manifest/v(\d+)\.json", str(document["metadata"].get("dbt_schema_version")))
+    document = read_artifact(path)
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(document.get("nodes"), dict):
+        raise ConfigError(f"{path} is not a dbt manifest.", "Run `dbt build` to write a new one.")
+    version = re.search(r"/manifest/v(\d+)\.json", str(metadata.get("dbt_schema_version")))
     if version is None or int(version[1]) not in SUPPORTED_MANIFESTS:
         found = f"version {version[1]}" if version else "an unknown version"
         raise ConfigError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dbt_pendo.errors import ConfigError
 from dbt_pendo.project.manifest import Manifest, as_mapping, as_mappings, read_artifact
 
 BUILDING_COMMANDS = frozenset({"run", "build", "seed", "snapshot", "retry"})
@@ -50,7 +51,7 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     path = target_path / "run_results.json"
     if not path.exists():
         return LastRun(unreliable_because=f"there is no {path.name} to say what dbt built")
-    document = read_artifact(path, results=list)
+    document = read_artifact(path)
     metadata, arguments = as_mapping(document.get("metadata")), as_mapping(document.get("args"))
     command = arguments.get("which")
     if not isinstance(command, str) or command not in BUILDING_COMMANDS | {"test"}:
@@ -60,6 +61,8 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
         return LastRun(unreliable_because=f"{path.name} was written by {written}, which does not say what was built")
     if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
         return LastRun(unreliable_because=f"{path.name} is of another dbt invocation than {manifest.path.name}")
+    if not isinstance(document.get("results"), list):
+        raise ConfigError(f"{path} lists no results.", "Run `dbt build` to write it anew.")
     statuses = {str(one.get("unique_id")): str(one.get("status")) for one in as_mappings(document["results"])}
     partial = next((f"--{flag}" for flag in ("empty", "sample") if arguments.get(flag)), "")
     return LastRun(command, statuses, partial)
