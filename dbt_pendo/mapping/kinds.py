@@ -310,7 +310,10 @@ def _read_parent_child(place: Place, value: dict[str, Any]) -> ParentChild | Non
     for key in value:
         if key not in _PARTS:
             place.at(key).unknown_key(key, _PARTS, f"expected {listing(map(quoted, _PARTS))}")
-    parent, child = (_read_column(place.at(part), value.get(part)) for part in _PARTS)
+    for part in _PARTS:
+        if part not in value:
+            place.at(part).wrong("missing; `Parent::Child` is made of two columns, `parent` and `child`")
+    parent, child = (_read_column(place.at(part), value[part]) if part in value else None for part in _PARTS)
     return ParentChild(parent.name, child.name) if parent and child else None
 
 

@@ -14,6 +14,9 @@ TRACK_SECRET = "the app's shared secret (Subscription Settings > your app > App 
 _RETRIED = {
     408: "Pendo ends a call after five minutes: a smaller batch_size takes less. ",
     429: "Pendo wants fewer requests: lower PENDO_CONCURRENCY, or set PENDO_REQUESTS_PER_SECOND. ",
+    502: "A proxy or gateway before Pendo says that it gets no good answer from it. ",
+    503: "It is overloaded or under maintenance. ",
+    504: "A proxy or gateway before Pendo says that it gets no answer from it in time. ",
 }
 # By statuses that end the sync, whatever its rows hold: what they mean, where HTTP's word does not say it.
 _REFUSALS = {

@@ -260,12 +260,13 @@ class PendoClient:
             host, name, takes = settings.data_url, "Track Event shared secret", advice.TRACK_SECRET
         variable = f"{advice.host_variable(settings, host)}, which names the host in place of PENDO_REGION"
         if host in REGIONS[settings.region]:
-            variable = f"PENDO_REGION, which is {settings.region}"
+            variable = f"PENDO_REGION, which is {settings.region} (the regions are {', '.join(REGIONS)})"
         # Of a segment a 403 may say this as well (pendo-api.md 5).
         by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
             f"Pendo at {host_of(host)} refused the {name} ({answer.message}).",
-            f"Look at {secret.variable}: it takes {takes}; and at {variable}: it is good in one region only.{by_hand}",
+            f"Look at {secret.variable}: it takes {takes}; and at {variable}: a key is good in one region only."
+            f"{by_hand}",
             answer,
         )
 
