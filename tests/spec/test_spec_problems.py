@@ -133,7 +133,7 @@ MISTAKES = [
     told(
         "a parent account cannot be deleted",
         {"object": "parent_account", "parent_account_id": "id", "fields": {"a": "b"}, "on_removed": "delete"},
-        "on_removed: `delete` is for visitor and account; a parent_account takes only `keep` or `clear`",
+        'on_removed: expected `keep` or `clear`, found the text "delete"',
     ),
     told("missing: all", {"name": "x"}, f"object: missing; expected {OBJECTS}"),
     told(

@@ -135,9 +135,9 @@ def test_waits_double_up_to_a_minute_with_jitter(sandbox, connect, waits, status
     assert len(set(waits[9:])) > 10
 
 
-SECONDS = {"7": 7.0, "0": 0.0, " 12 ": 12.0, "1.5": 1.5, "-3": 0.0, "900": 900.0}
+SECONDS = {"7": 7.0, "0": 0.0, " 12 ": 12.0, "900": 900.0}
 DATES = {"soon": (0.05, 60, 180), "later": (0.25, 800, 900), "past": (-1, 0, 1)}
-NONSENSE = ["", "soon", "Mon", "Wed, 32 Jan 2026 99:99:99 GMT", "1;2", "nan", "inf", "-inf", "1e999"]
+NONSENSE = ["", "soon", "Mon", "Wed, 32 Foo 2026 99:99:99 GMT", "1.5", "-3", "1;2", "nan", "inf", "-inf", "1e999"]
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
