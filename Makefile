@@ -78,11 +78,6 @@ export DUCKDB_DRIVER
 	echo "$$DUCKDB_DRIVER" > $(@D)/duckdb.toml
 	touch $@
 
-.venv-report/.installed: pyproject.toml constraints.txt
-	$(NEW_ENVIRONMENT)
-	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[duckdb]' pytest selenium
-	touch $@
-
 .venv-drt/.installed: constraints-bench.txt
 	$(NEW_ENVIRONMENT)
 	$(@D)/bin/python -m pip install --quiet --constraint constraints-bench.txt 'drt-core[duckdb]'
@@ -96,7 +91,7 @@ export DUCKDB_DRIVER
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
-environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15,$(ENGINES)),.venv-$(name)/.installed)
+environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15 report,$(ENGINES)),.venv-$(name)/.installed)
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n auto -q
@@ -137,10 +132,10 @@ test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagste
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
 		tests/recipes/test_workflow_schema.py
 
-test-report: .venv-report/.installed ## Look at the report in Chromium, which is installed from Debian if it is missing.
+test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed from Debian if it is missing.
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
 		$(call INSTALL_DEBIAN,chromium chromium-driver)
-	.venv-report/bin/python -m pytest -q tests/functional/test_report_page.py
+	$(BIN)/python -m pytest -q tests/functional/test_report_page.py
 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/delivery/test_splitting.py \
