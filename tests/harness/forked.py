@@ -25,7 +25,8 @@ class Forker:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forker.py"))],
+            # Runs end with what they share not given back, which Python would tell of at the end.
+            [sys.executable, "-W", "ignore:resource_tracker", str(Path(__file__).with_name("forker.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},

@@ -68,17 +68,22 @@ def import_all() -> None:
 
 
 def warm_up(order: dict[str, Any]) -> None:
-    """Lets dbt-pendo parse its macros and dbt's for the adapter of a project; leaves no thread and no connection."""
+    """Parses the macros for the adapter of a project, dbt's and ours; leaves no thread and no connection."""
+    from dbt_common.clients.jinja import template_cache
     from dbt_common.events.event_manager_client import ctx_set_event_manager, get_event_manager
 
-    from dbt_pendo.warehouse.adapter import Connection, load_adapter
+    from dbt_pendo.warehouse.adapter import _MACROS, Connection, load_adapter
 
+    if order["adapter"] in _MACROS:
+        return
+    importlib.import_module(f"dbt.adapters.{order['adapter']}")
     events = get_event_manager()
     folder = Path(order["cwd"])
     enter(order)
     # What is wrong with a profile is the run's own to tell.
     with contextlib.suppress(Exception), load_adapter(Connection(folder, folder)):
-        pass
+        for macro in _MACROS[order["adapter"]].macros.values():
+            template_cache.get_node_template(macro)
     # Ours drops all that dbt has to say.
     ctx_set_event_manager(events)
     gc.collect()
@@ -87,7 +92,6 @@ def warm_up(order: dict[str, Any]) -> None:
 
 def serve() -> None:
     import_all()
-    warm = set()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
@@ -96,10 +100,7 @@ def serve() -> None:
         elif "look" in order:
             answer = {"found": os.waitid(os.P_PID, order["look"], order["options"]) is not None}
         else:
-            if order["adapter"] not in warm:
-                warm.add(order["adapter"])
-                importlib.import_module(f"dbt.adapters.{order['adapter']}")
-                warm_up(order)
+            warm_up(order)
             pid = os.fork()
             if pid == 0:
                 run(order)
