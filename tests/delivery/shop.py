@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from harness import project_yaml, run_cli
+from harness.projects import connect
 
 from dbt_pendo.sandbox import Fault, Request, Sandbox
 
@@ -29,6 +29,7 @@ shop:
       path: "{{ env_var('SHOP_DUCKDB_PATH') }}"
       schema: main
       threads: 1
+      config_options: {threads: 1}
 """,
     "models/users.sql": """\
 select
@@ -230,11 +231,11 @@ class Shop:
     # The warehouse.
 
     def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.folder / "shop.duckdb")) as connection:
+        with connect(self.folder / "shop.duckdb") as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        with duckdb.connect(str(self.folder / "shop.duckdb")) as connection:
+        with connect(self.folder / "shop.duckdb") as connection:
             answer = connection.execute(f"select * from {table}")
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import get_args
 
-import duckdb
 import pytest
 from harness import SmallProject
+from harness.projects import connect
 
 from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
 from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
@@ -91,7 +91,7 @@ def session(project: SmallProject) -> Iterator[Session]:
         for name, (dtype, _, others) in COLUMNS.items()
     )
     odd = {f"odd_{name}": [None, *odd] for name, (_, odd, _) in COLUMNS.items()}
-    with duckdb.connect(str(project.database)) as connection:
+    with connect(project.database) as connection:
         connection.execute("select setseed(0.20261123)")
         connection.execute(
             f"create table odd_values as select i::varchar as id, {columns} from range(1, {ROWS + 1}) rows(i)", odd

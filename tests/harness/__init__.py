@@ -2,7 +2,6 @@
 
 from harness.commands import Ended, clean_environment, expect_in, run_cli, run_process
 from harness.dbt import (
-    REPOSITORY,
     SMALL_PROFILE,
     build_once,
     frames_left_unread,
@@ -11,6 +10,7 @@ from harness.dbt import (
     without_dbt_or_pendo,
     write_files,
 )
+from harness.forked import REPOSITORY, Started, start
 from harness.pendo import (
     add_fields,
     bodies,

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import fcntl
-import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from harness.commands import clean_environment
+from harness.forked import start
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL_PROFILE = """\
 small:
   target: dev
@@ -29,64 +23,16 @@ small:
       {type: duckdb, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1, config_options: {threads: 1}}
     other: {<<: *dev, schema: other}
 """
-# Forks a child a command, which finds dbt imported: four fifths of a command's time.
-SERVER = """\
-import json, os, sys
-import dbt.adapters.duckdb, dbt.config.runtime, dbt.parser.manifest
-from dbt.cli.main import cli
-for line in sys.stdin:
-    order = json.loads(line)
-    child = os.fork()
-    if not child:
-        status = 70
-        try:
-            for output, path in enumerate(order["outputs"], start=1):
-                os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), output)
-            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            os.chdir(order["cwd"])
-            os.environ.clear()
-            os.environ.update(order["env"])
-            sys.argv = ["dbt", *order["args"]]
-            cli()
-        except SystemExit as end:
-            status = end.code or 0
-        except BaseException:
-            import traceback
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@cache
-def _server() -> subprocess.Popen[str]:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    server = subprocess.Popen([sys.executable, "-c", SERVER], **pipes, env=clean_environment(), text=True)
-    # It ends with its standard input.
-    atexit.register(server.communicate)
-    return server
 
 
 def run_dbt(*commands: str, cwd: Path, env: Mapping[str, str], status: int = 0) -> str:
     """Runs dbt's commands one after another, each in a process of its own; returns what they printed on stdout."""
-    server = _server()
-    assert server.stdin is not None
-    assert server.stdout is not None
     environment = {**clean_environment(), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **env}
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = [Path(folder, name) for name in ("stdout", "stderr")]
-        for command in commands:
-            args = [*shlex.split(command), "--profiles-dir", "."]
-            order = {"args": args, "cwd": str(cwd), "env": environment, "outputs": list(map(str, outputs))}
-            server.stdin.write(json.dumps(order) + "\n")
-            server.stdin.flush()
-            ended = int(server.stdout.readline())
-            printed = [output.read_text(encoding="utf-8") for output in outputs]
-            assert ended == status, f"{command} ended with {ended}:\n{''.join(printed)}"
-    return printed[0]
+    printed = ""
+    for command in commands:
+        args = [*shlex.split(command), "--profiles-dir", "."]
+        printed += start("dbt", *args, cwd=cwd, env=environment).wait().expect(status).stdout
+    return printed
 
 
 def build_once(tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None]) -> Path:

@@ -43,7 +43,8 @@ def connect(database: Path) -> Any:
     # Not every environment has it.
     import duckdb
 
-    return duckdb.connect(str(database))
+    # As in the profiles: DuckDB refuses a second connection with another configuration.
+    return duckdb.connect(str(database), config={"threads": 1})
 
 
 class Project:

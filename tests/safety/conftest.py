@@ -1,4 +1,4 @@
-"""A project built once a worker, a forker of runs once a worker; a copy and a sandbox for each test."""
+"""A project built once a worker; a copy and a sandbox for each test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import Forker, Lab, build_template, copy_template, pendo
+from lab import Lab, build_template, copy_template, pendo
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -18,17 +18,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def forker(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forker]:
-    with pendo() as sandbox:
-        running = Forker()
-        folder = tmp_path_factory.mktemp("warm_up") / "project"
-        copy_template(template, folder)
-        Lab(folder, sandbox, running).warm_up()
-    yield running
-    running.close()
-
-
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with pendo() as running:
@@ -36,7 +25,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def lab(template: Path, tmp_path: Path, sandbox: Sandbox, forker: Forker) -> Lab:
+def lab(template: Path, tmp_path: Path, sandbox: Sandbox) -> Lab:
     folder = tmp_path / "project"
     copy_template(template, folder)
-    return Lab(folder, sandbox, forker)
+    return Lab(folder, sandbox)

@@ -5,23 +5,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
-from harness import Ended, clean_environment, project_yaml, run_dbt, write_files
+from harness import Ended, Started, clean_environment, project_yaml, run_dbt, start, write_files
+from harness.projects import connect
 
 from dbt_pendo.sandbox import Request, Sandbox
 
 HERE = Path(__file__).resolve().parent
-REPOSITORY = HERE.parents[1]
 
 PROFILE = """\
 lab:
@@ -32,6 +26,7 @@ lab:
       path: "{{ env_var('LAB_DUCKDB_PATH') }}"
       schema: main
       threads: 1
+      config_options: {threads: 1}
 """
 MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
     "people": (
@@ -84,78 +79,17 @@ def build_template(folder: Path) -> None:
     run_dbt("build", cwd=folder, env={"LAB_DUCKDB_PATH": "lab.duckdb"})
 
 
-class Started:
-    """A run under way, in a process of its own."""
-
-    def __init__(self, forker: Forker, pid: int, outputs: Sequence[Path]) -> None:
-        self._forker = forker
-        self.pid = pid
-        self._outputs = outputs
-
-    def send(self, number: signal.Signals) -> None:
-        # A run that has ended stays a zombie until it is waited for, so the pid is still its own.
-        os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """Ends the run with ``kill -9``."""
-        self.send(signal.SIGKILL)
-        assert self.wait().status == -signal.SIGKILL
-
-    def has_ended(self) -> bool:
-        return bool(self._forker.order({"ended": self.pid})["ended"])
-
-    def wait(self) -> Ended:
-        answer = self._forker.order({"wait": self.pid})
-        stdout, stderr = (path.read_text(encoding="utf-8", errors="replace") for path in self._outputs)
-        return Ended((), answer["status"], stdout, stderr)
-
-
-class Forker:
-    """The process that forks runs; see forker.py."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "forker.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},
-            text=True,
-        )
-        self._lock = threading.Lock()
-
-    def order(self, order: Mapping[str, Any]) -> dict[str, Any]:
-        with self._lock:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            return self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the forker ended with {self._process.wait()}"
-        return dict(json.loads(line))
-
-    def close(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-        self._process.wait()
-
-
 class Lab:
     """A built project in a folder of its own, beside a sandbox."""
 
-    def __init__(self, folder: Path, sandbox: Sandbox, forker: Forker) -> None:
+    def __init__(self, folder: Path, sandbox: Sandbox) -> None:
         self.folder = folder
         self.sandbox = sandbox
         self.database = folder / "lab.duckdb"
         self.target = folder / "target"
-        # Module constants set in the runs, and what happens to the warehouse in them; see forker.py.
+        # Module constants set in the runs, and what happens to the warehouse in them; see sabotage.py.
         self.shrink: dict[str, Any] = {}
         self.plots: list[dict[str, Any]] = []
-        self._forker = forker
-        self._runs = 0
         self.env = {
             **clean_environment(),
             "HOME": str(folder),
@@ -172,31 +106,9 @@ class Lab:
     # Runs.
 
     def start(self, *args: str, **env: str) -> Started:
-        order, outputs = self._order(args, env)
-        return Started(self._forker, self._forker.order(order)["pid"], outputs)
-
-    def warm_up(self) -> None:
-        """Runs in the forker itself, so that the runs it forks find everything imported and parsed."""
-        order, outputs = self._order(("sync",), {})
-        answer = self._forker.order({**order, "warm_up": True})
-        assert answer["status"] == 0, "".join(path.read_text() for path in outputs)
-
-    def _order(self, args: Sequence[str], env: Mapping[str, str]) -> tuple[dict[str, Any], list[Path]]:
-        self._runs += 1
-        outputs = [self.folder / f"run{self._runs}.{name}" for name in ("stdout", "stderr")]
-        for output in outputs:
-            # A run may be killed before it has opened them.
-            output.touch()
-        order = {
-            "args": args,
-            "env": {**self.env, **env},
-            "cwd": str(self.folder),
-            "stdout": str(outputs[0]),
-            "stderr": str(outputs[1]),
-            "shrink": self.shrink,
-            "sabotage": self.plots,
-        }
-        return order, outputs
+        prelude = f"import sys; sys.path.append({str(HERE)!r}); import sabotage; sabotage.shrink({self.shrink!r})\n"
+        prelude += "".join(f"sabotage.sabotage(**{plot!r})\n" for plot in self.plots)
+        return start("dbt-pendo", *args, cwd=self.folder, env={**self.env, **env}, prelude=prelude)
 
     def run(self, *args: str, **env: str) -> Ended:
         return self.start(*args, **env).wait()
@@ -217,7 +129,7 @@ class Lab:
     # The warehouse. Nothing else may have the file open.
 
     def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        with duckdb.connect(str(self.database)) as connection:
+        with connect(self.database) as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def build(self, model: str, select: str) -> None:
@@ -226,7 +138,7 @@ class Lab:
 
     def fill(self, model: str, rows: Sequence[Sequence[Any]]) -> None:
         """Builds a model anew, in its own shape, from rows of values; the time of events is always the same."""
-        with duckdb.connect(str(self.database)) as connection:
+        with connect(self.database) as connection:
             columns = connection.execute(f"select * from main.{model} limit 0").description
             names = [column[0] for column in columns if column[0] != "happened_at"]
             connection.execute("begin")

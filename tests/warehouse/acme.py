@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from engine import Engine
+from harness.commands import Ended
+from harness.forked import REPOSITORY, Started, start
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
@@ -43,7 +42,6 @@ MODELS = {
         "select id, seats, cast('2026-01-02 03:04:05' as {moment}) as at from {{{{ ref('seats') }}}}",
     ),
 }
-REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE_MODELS = ("pendo_delivery_by_day", "pendo_held_rows")
 ROWS = 60
 FIELDS = {"plan": "string", "seats": "integer", "mrr": "float", "admin": "boolean", "seen": "time"}
@@ -55,6 +53,7 @@ class Acme:
     def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
         self.folder = folder
         self.sandbox = sandbox
+        self.adapter = engine.name
         engine.write_project(folder, schema)
         (folder / "seeds").mkdir()
         self.seed({f"v{number}": number % 10 for number in range(ROWS)})
@@ -93,27 +92,22 @@ class Acme:
     def build(self) -> None:
         self.dbt("build")
 
-    def dbt(self, *args: str) -> str:
-        return self._run(["-c", "from dbt.cli.main import cli; cli()", *args])
+    def dbt(self, *args: str, status: int = 0) -> str:
+        return start("dbt", *args, cwd=self.folder, env=self.env, adapter=self.adapter).wait().expect(status).stdout
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dbt_pendo", *args], env=self.env, stdout=subprocess.PIPE, text=True, cwd=self.folder
-        )
+    def start(self, *args: str, prelude: str = "") -> Started:
+        """Starts a command; the prelude is Python that its process executes at first."""
+        return start("dbt-pendo", *args, cwd=self.folder, env=self.env, adapter=self.adapter, prelude=prelude)
+
+    def end(self, *args: str, status: int = 0) -> Ended:
+        return self.start(*args, "--json").wait().expect(status)
 
     def run(self, *args: str) -> Any:
         """Runs a command with ``--json`` and returns the document it prints."""
-        return json.loads(self._run(["-m", "dbt_pendo", *args, "--json"]))
+        return self.end(*args).json
 
     def sync(self) -> dict[str, dict[str, Any]]:
         return {result["sync"]: result for result in self.run("sync")["results"]}
-
-    def _run(self, command: Sequence[str]) -> str:
-        done = subprocess.run(
-            [sys.executable, *command], env=self.env, cwd=self.folder, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def read(self, query: str) -> list[tuple[Any, ...]]:
         """Returns the answer to a query that has models' names in braces."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 from acme import Acme
 from engine import Engine, Store
+from harness.forked import REPOSITORY
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
@@ -21,7 +20,6 @@ from dbt_pendo.warehouse.session import open_session
 
 __all__ = ["TestPublishedPath", "inside"]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISH = "{{ dbt_pendo.publish(results) }}"
 PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 
@@ -46,18 +44,6 @@ class Inside(Acme):
         ]
         with (folder / "dbt_project.yml").open("a", encoding="utf-8") as project:
             project.write(f"on-run-end: {json.dumps(hooks)}\n")
-
-    def dbt(self, *args: str, status: int = 0) -> str:
-        ended = subprocess.run(
-            [sys.executable, "-c", "from dbt.cli.main import cli; cli()", *args],
-            env=self.env,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == status, ended.stdout + ended.stderr
-        return ended.stdout
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with open_session(Connection(self.folder, self.folder)) as session:

@@ -19,7 +19,8 @@ from dbt_pendo.warehouse.plan import EVERYTHING
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
-    return Engine("duckdb", {"type": "duckdb", "path": str(tmp_path / "contract.duckdb")}, {**TYPES, "real": "double"})
+    output = {"type": "duckdb", "path": str(tmp_path / "contract.duckdb"), "config_options": {"threads": 1}}
+    return Engine("duckdb", output, {**TYPES, "real": "double"})
 
 
 class TestFoldedKeys(ForEachEngine):

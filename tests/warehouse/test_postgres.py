@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -27,6 +26,7 @@ from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
 from engine import Engine, Store, people, plan, wait_until
+from harness.commands import Ended
 from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
@@ -362,7 +362,6 @@ def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, server:
 # long.
 STOPS = """
 import os, signal
-from dbt_pendo.cli import main
 from dbt_pendo.warehouse import ledger
 from dbt_pendo.warehouse.ledger import LedgerTable
 ledger.EXCEPTIONS_PER_STATEMENT = 1
@@ -371,25 +370,9 @@ def stopped(*args):
     os.kill(os.getpid(), signal.SIGSTOP)
     put_in_place(*args)
 LedgerTable._put_in_place = stopped
-main()
 """
-HURRIES = """
-from dbt_pendo.cli import main
-from dbt_pendo.warehouse import lock
-lock.STALE_AFTER = 1.0
-main()
-"""
-
-
-def started(acme: Acme, script: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", script, "sync", "--json", "--select", "events"]
-    return subprocess.Popen(command, env=acme.env, cwd=acme.folder, stdout=subprocess.PIPE, text=True)
-
-
-def result_of(run: subprocess.Popen[str]) -> dict[str, Any]:
-    out, _ = run.communicate(timeout=120)
-    (result,) = json.loads(out)["results"]
-    return dict(result)
+HURRIES = "from dbt_pendo.warehouse import lock; lock.STALE_AFTER = 1.0"
+EVENTS = ("sync", "--json", "--select", "events")
 
 
 def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> None:
@@ -401,19 +384,18 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> N
     acme.seed({**acme.seats, "v60": 1})
     acme.build()
 
-    asleep = started(acme, STOPS)
+    asleep = acme.start(*EVENTS, prelude=STOPS)
     try:
-        _, status = os.waitpid(asleep.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
+        asleep.wait_until_stopped()
         acme.seed({**acme.seats, "v61": 1})
         acme.build()
         time.sleep(2)
         # By the warehouse's clock whole seconds have passed since its last sign of life.
-        hurried = result_of(started(acme, HURRIES))
+        hurried = acme.start(*EVENTS, prelude=HURRIES).wait().result()
         assert (hurried["status"], hurried["delivered"]) == ("success", 1)
     finally:
-        asleep.send_signal(signal.SIGCONT)
-        result = result_of(asleep)
+        asleep.send(signal.SIGCONT)
+        result = asleep.wait().result()
 
     assert (result["status"], result["delivered"]) == ("error", 1)
     assert "The lock of events was broken while this run held it" in result["message"]
@@ -457,10 +439,7 @@ def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) ->
 
 def test_a_schema_that_is_named_too_long_is_refused(acme: Acme) -> None:
     acme.env["DBT_PENDO_SCHEMA"] = "ü" * 32
-    refused = acme.start("sync", "--json")
-    out, _ = refused.communicate()
-    assert refused.returncode == 2
-    assert "64 bytes; the warehouse takes 63" in out
+    acme.end("sync", status=2).says("64 bytes; the warehouse takes 63")
     assert acme.sandbox.requests == []
 
 
@@ -494,9 +473,7 @@ def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, ser
         wait_until(has_changes)
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
     acme.sandbox.switches = Switches()
-    out, _ = run.communicate()
-    results = {result["sync"]: result for result in json.loads(out)["results"]}
-    assert run.returncode == 1
+    results = {result["sync"]: result for result in run.wait().expect(1).json["results"]}
     assert [results[name]["status"] for name in ("visitors", "events")] in (["error", "success"], ["success", "error"])
     failed = next(result for result in results.values() if result["status"] == "error")
     assert failed["message"].startswith("The connection to the warehouse was lost: ")
@@ -510,8 +487,8 @@ def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, ser
     assert set(Counter(event["properties"]["id"] for event in acme.sandbox.events).values()) == {1}
 
 
-def check_with_grants(acme: Acme, server: Path, *grants: str) -> tuple[str, str]:
-    """Runs a check that fails, as a role of these rights alone; returns the role, and what the check printed."""
+def check_with_grants(acme: Acme, server: Path, *grants: str) -> tuple[str, Ended]:
+    """Runs a check that fails, as a role of these rights alone; returns the role, and how the check ended."""
     profile = acme.folder / "profiles.yml"
     schema = json.loads(profile.read_text())["contract"]["outputs"]["dev"]["schema"]
     role = f"{schema}_reader"
@@ -523,26 +500,20 @@ def check_with_grants(acme: Acme, server: Path, *grants: str) -> tuple[str, str]
             right, table = grant.split(" on ")
             admin.execute(f"grant {right} on {schema}.{table} to {role}")
         profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
-        check = acme.start("check", "--json")
-        out, _ = check.communicate()
+        check = acme.end("check", status=2)
         profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
         admin.execute(f"drop owned by {role}; drop role {role}")
-    assert check.returncode == 2
-    return role, out
+    return role, check
 
 
-def test_a_model_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
-    role, out = check_with_grants(acme, server, "select on events")
-    assert f"is in the warehouse, but {role} cannot read it" in out
-    assert f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}" in out
-    statuses = {result["sync"]: result["status"] for result in json.loads(out)["results"]}
-    assert statuses == {"visitors": "error", "events": "success"}
-
-
-def test_a_column_that_may_not_be_read_is_not_one_that_is_not_there(acme: Acme, server: Path) -> None:
-    role, out = check_with_grants(acme, server, "select on events", "select (id, plan) on visitors")
-    results = {result["sync"]: result for result in json.loads(out)["results"]}
-    assert results["events"]["status"] == "success"
-    assert f"{role} cannot read the column `seats`" in out
-    assert f"Grant `select` on it to {role}." in out
-    assert "older than the model" not in out
+def test_what_may_not_be_read_is_not_what_is_not_there(acme: Acme, server: Path) -> None:
+    role, check = check_with_grants(acme, server, "select on events")
+    assert check.statuses == {"visitors": "error", "events": "success"}
+    check.says(
+        f"is in the warehouse, but {role} cannot read it",
+        f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}",
+    )
+    role, check = check_with_grants(acme, server, "select on events", "select (id, plan) on visitors")
+    assert check.statuses == {"visitors": "error", "events": "success"}
+    check.says(f"{role} cannot read the column `seats`", f"Grant `select` on it to {role}.")
+    assert "older than the model" not in check.output

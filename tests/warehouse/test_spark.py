@@ -110,8 +110,9 @@ def acme(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 class TestPath:
-    test_check_plan_sync_and_sync_again = ForEachEngine.test_check_plan_sync_and_sync_again
-    test_the_models_of_the_package = ForEachEngine.test_the_models_of_the_package
+    test_check_plan_and_syncs_and_the_models_of_the_package = (
+        ForEachEngine.test_check_plan_and_syncs_and_the_models_of_the_package
+    )
 
 
 class TestKill:

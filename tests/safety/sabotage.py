@@ -1,0 +1,37 @@
+"""What the prelude of a run does to it: `shrink` sets module constants, so that small data has many pages.
+
+`sabotage` lets something happen to the warehouse just before a certain call of a method of `SyncTables`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from typing import Any
+
+
+def shrink(constants: dict[str, Any]) -> None:
+    for where, value in constants.items():
+        module, _, name = where.rpartition(".")
+        setattr(importlib.import_module(module), name, value)
+
+
+def sabotage(method: str, call: int, statements: list[str]) -> None:
+    """Runs statements before a call of a method; the statement `close` closes the connection."""
+    from dbt.adapters.factory import FACTORY
+
+    from dbt_pendo.warehouse.ledger import SyncTables
+
+    calls = itertools.count(1)
+    original = getattr(SyncTables, method)
+
+    def sabotaged(self: SyncTables, *args: Any, **options: Any) -> Any:
+        if next(calls) == call:
+            for statement in statements:
+                if statement == "close":
+                    FACTORY.adapters["duckdb"].connections.get_thread_connection().handle.close()
+                else:
+                    self._session.run(statement)
+        return original(self, *args, **options)
+
+    setattr(SyncTables, method, sabotaged)
