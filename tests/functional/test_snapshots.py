@@ -93,7 +93,7 @@ def build(folder: Path) -> None:
     (folder / "dbt_packages").mkdir()
     (folder / "dbt_packages" / "dbt_pendo").symlink_to(REPOSITORY, target_is_directory=True)
     days = [" union all ".join(f"select '{key}' as id, '{plan}' as plan" for key, plan in day.items()) for day in DAYS]
-    model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[var('day')] }}}}"
+    model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[env_var('DAY') | int] }}}}"
     common = {"schema": "main", "unique_key": "id", "strategy": "check", "check_cols": ["plan"]}
     declared = [
         {"name": name, "relation": "ref('people_now')", "config": {**common, **config, "meta": {"pendo": PEOPLE}}}
@@ -105,7 +105,7 @@ def build(folder: Path) -> None:
     write_files(folder, {**files, "snapshots/in_yaml.yml": json.dumps({"snapshots": declared})})
     project = Snapped(folder, folder / "small.duckdb")
     for day in range(len(DAYS)):
-        project.dbt(f"snapshot --vars 'day: {day}'")
+        project.dbt("snapshot", DAY=str(day))
         # Else the tables may be in a file beside it.
         project.sql("checkpoint")
         shutil.copy(project.database, folder / f"day_{day}.duckdb")
