@@ -30,6 +30,7 @@ def warm_python() -> str:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -IS {__file__} {address} "$@"\n')
     program.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_"))}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     server = subprocess.Popen([sys.executable, __file__, address], stdout=subprocess.PIPE, env=environment)
     assert server.stdout is not None
     server.stdout.readline()
