@@ -10,7 +10,7 @@ from shop import KINDS, Kind, Shop, at
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
-SEEDS = range(int(os.environ.get("SOAK", "3")))
+SEEDS = range(int(os.environ.get("SOAK", "2")))
 MOST_RUNS = 60
 
 FAULTS = (

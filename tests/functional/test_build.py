@@ -7,29 +7,23 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from harness import Ended, run_cli, run_process, writes
-from test_gates import built_gated, gated  # noqa: F401 - fixtures
-
-# `dbt` as users have it: a program on the PATH, of whatever version. This one keeps what it is asked to do.
-DBT = """\
-#!/bin/sh
-printf '%s\\n' "$@" > "$ASKED"
-exec {python} -c 'from dbt.cli.main import cli; cli()' "$@"
-"""
+from harness import Ended, run_cli, writes
+from harness.warm import PENDO, dbt_program, warm_python
+from test_gates import Gated, built_gated, gated  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that the `dbt` on the PATH writes its arguments into."""
+def asked(gated: Gated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the `dbt` on the PATH writes its arguments into; it need not parse what it has parsed."""
+    monkeypatch.chdir(gated.folder)
+    monkeypatch.setenv("SMALL_DUCKDB_PATH", gated.database.name)
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "dbt").write_text(DBT.format(python=sys.executable))
-    (folder / "dbt").chmod(0o755)
+    dbt_program(folder, before='printf \'%s\\n\' "$@" > "$ASKED"')
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
@@ -37,9 +31,10 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def build(*args: str) -> Ended:
-    ended = run_process("build", *args)
+    command = [warm_python(), "-c", PENDO, "build", *args]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Traceback" not in ended.stderr
-    return ended
+    return Ended(args, ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_what_was_built_is_synced_under_one_summary(gated, written, asked):
@@ -47,8 +42,7 @@ def test_what_was_built_is_synced_under_one_summary(gated, written, asked):
     assert asked.read_text().split() == ["build"]
     assert written() == {"sound", "untested", "warned", "made_of_numbers"}
     lines = [line.split("  ", 1)[1] for line in ended.stdout.splitlines()[-2:]]
-    assert lines[0].startswith("Done. dbt: OK=")
-    assert lines[1] == "Done. Pendo: OK=4 WARN=0 ERROR=0 SKIP=5 TOTAL=9"
+    assert (lines[0][:14], lines[1]) == ("Done. dbt: OK=", "Done. Pendo: OK=4 WARN=0 ERROR=0 SKIP=5 TOTAL=9")
     assert ended.stdout.index("Completed with") < ended.stdout.index("Running with dbt-pendo")
 
 
@@ -87,7 +81,7 @@ def test_a_build_without_rows_or_models_leaves_pendo_alone(gated, sandbox):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_one_that_is_told_to_stop_syncs_nothing(gated, sandbox, asked, number):
-    command = [sys.executable, "-m", "dbt_pendo", "build", "--select", "sound"]
+    command = [warm_python(), "-c", PENDO, "build", "--select", "sound"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         while not asked.exists():
             time.sleep(0.05)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import sys
 
 import pytest
+import yaml
 from harness import (
     CLICK_ROWS,
     CLICKS,
     PEOPLE,
     PEOPLE_ROWS,
-    SmallProject,
+    REPOSITORY,
     bodies,
     expect_in,
     planned,
@@ -20,54 +21,34 @@ from harness import (
     run_process,
     writes,
 )
+from harness.warm import warm_python
 
 from dbt_pendo import __version__
+from dbt_pendo.cli import COMMANDS
 from dbt_pendo.sandbox import Fault
 
-COMMON_FLAGS = """
-    --project-dir --profiles-dir --profile --target -t --target-path --vars --select -s --exclude --selector --json
-    --quiet -q --log-format --no-use-colors DBT_PROJECT_DIR DBT_TARGET_PATH DBT_PROFILES_DIR PENDO_REGION PENDO_API_URL
-    PENDO_DATA_URL PENDO_CONCURRENCY PENDO_REQUESTS_PER_SECOND PENDO_TIMEOUT DBT_PENDO_SCHEMA"""
-FLAGS = {
-    "check": f"{COMMON_FLAGS} --offline --warn-error",
-    "plan": f"{COMMON_FLAGS} --show --full-refresh --dbt-cloud-run-id --dbt-cloud-job-id",
-    "sync": f"{COMMON_FLAGS} --full-refresh --limit --force --fail-fast -x --dry-run --warn-error --dbt-cloud-run-id "
-    "--dbt-cloud-job-id",
-    "schema": "--json",
-    "sandbox": "--json --port --load --switch",
-    "demo": "--keep",
-}
 BAD = {**PEOPLE, "fields": {"plan": "nowhere"}}
 
 
-def test_help_mentions_every_command_and_flag():
-    for flag in ("--help", "-h"):
-        output = run_cli(flag).expect(0).stdout
-        assert [name for name in FLAGS if not re.search(rf"^  {name} ", output, re.MULTILINE)] == []
-    for command, flags in FLAGS.items():
-        ended = run_cli(command, "--help").expect(0)
-        missing = [flag for flag in flags.split() if not re.search(rf"(?<![\w-]){flag}(?![\w-])", ended.stdout)]
-        assert (missing, ended.stderr) == ([], "")
-    assert __version__ in run_cli("--version").expect(0).stdout
-
-
-def test_as_a_process(people):
-    ended = run_process("sync", "--json").expect(0)
-    assert (ended.stderr, ended.result()["delivered"]) == ("", 2)
-    refused = run_process("sync", "--target", "nowhere").expect(2)
-    assert refused.stderr.startswith("Error: ")
+def test_help_tells_of_flags_and_variables():
+    assert run_cli("-h").expect(0).stdout == run_cli("--help").expect(0).stdout
+    shown = {command: run_cli(command, "--help").expect(0) for command in COMMANDS}
+    assert {command: ended.stderr for command, ended in shown.items()} == dict.fromkeys(COMMANDS, "")
+    wanted = "--project-dir --select -s --json --fail-fast -x --dry-run DBT_PROJECT_DIR PENDO_REGION DBT_PENDO_SCHEMA"
+    assert [flag for flag in wanted.split() if not re.search(rf"(?<![\w-]){flag}(?![\w-])", shown["sync"].stdout)] == []
 
 
 def test_json_is_one_document_and_nothing_else(people):
     about = {"sync": "people", "unique_id": "model.small.people", "object": "visitor", "status": "success"}
-    for command in ("check", "check --offline", "plan", "plan --show 3", "sync --dry-run", "sync"):
+    ended = run_process("sync", "--json").expect(0)
+    assert (ended.stderr, ended.result()["delivered"]) == ("", 2)
+    for command in ("check", "check --offline", "plan --show 3", "sync --dry-run", "sync"):
         ended = people.run(*command.split(), "--json").expect(0)
         assert (ended.stderr, ended.json["metadata"]["dbt_pendo_version"]) == ("", __version__)
         result = ended.result()
         assert {key: result[key] for key in (*about, "message")} == {**about, "message": None}
     # It wins over other forms of output.
-    for more in (("--log-format", "json"), ("--quiet",), ("--use-colors",)):
-        assert people.run("sync", "--json", *more).expect(0).json["results"]
+    assert people.run("sync", "--json", "--log-format", "json", "--quiet", "--use-colors").expect(0).json["results"]
     # So it is with an error.
     people.manifest_path.unlink()
     document = people.run("sync", "--json").expect(2).json
@@ -85,27 +66,19 @@ def test_a_run_that_fails_in_places(people):
     for command, status in (("check", 2), ("plan", 2), ("sync", 1)):
         assert people.run(command, "--json").expect(status).statuses == {"bad": "error", "people": "success"}
         logged = people.run(command, "--log-format", "json").expect(status)
-        assert logged.stderr == ""
-        lines = [json.loads(line) for line in logged.stdout.splitlines()]
-        for line in lines:
-            assert set(line) == {"data", "info"}
-            assert set(line["info"]) >= {"ts", "level", "msg", "name"}
-            assert line["info"]["level"] in ("debug", "info", "warn", "error")
-            assert line["info"]["msg"].strip()
-        errors = [line["info"]["msg"] for line in lines if line["info"]["level"] == "error"]
-        assert any("no column `nowhere`" in message for message in errors)
-    results = [line["data"]["result"] for line in lines if "result" in line["data"]]
-    assert results == people.results()["results"]
+        lines = [json.loads(line)["info"] for line in logged.output.splitlines()]
+        assert [line["msg"] for line in lines if line["level"] == "error" and "no column `nowhere`" in line["msg"]]
 
 
-def test_the_schema_is_json_and_takes_the_sample_project(built_sample):
+def test_the_schema_is_json_and_takes_the_sample_project():
     jsonschema = pytest.importorskip("jsonschema")
     schema = run_cli("schema").expect(0).json
     assert run_cli("schema", "--json").expect(0).json == schema
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert set(schema["$defs"]) >= {"visitor", "account", "track_event", "column"}
-    manifest = json.loads((built_sample[1] / "target" / "manifest.json").read_text())
-    mappings = [node["config"]["meta"]["pendo"] for node in manifest["nodes"].values() if node["config"].get("meta")]
+    files = (REPOSITORY / "sample_project" / "models").rglob("*.yml")
+    models = [model for file in files for model in yaml.safe_load(file.read_text()).get("models", [])]
+    mappings = [model["config"]["meta"]["pendo"] for model in models if model.get("config", {}).get("meta")]
     assert len(mappings) == 4
     for mapping in mappings:
         jsonschema.validate(mapping, schema)
@@ -131,7 +104,8 @@ def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):
         assert results == {"people": (planned(added=2), 0), "clicks": (planned(added=12), 0)}
         people.plan("--show", "1")
     assert sandbox.requests == []
-    people.sync()
+    people.sync("--concurrency", "1")
+    assert sandbox.peak_concurrency == 1
     sent = [json.dumps(body, sort_keys=True) for body in bodies(sandbox.requests)]
     assert sorted(json.dumps(request["body"], sort_keys=True) for request in shown) == sorted(sent)
     people.build("people", "select 'a' as id, 'pro' as plan")
@@ -167,25 +141,16 @@ def test_what_went_wrong_is_told_with_what_to_do(people, sandbox):
     expect_in(shown, "ERROR syncing visitor people", "Completed with errors", "`dbt-pendo show` has the rows")
 
 
-def test_quiet_prints_errors_only(people):
+def test_colours_when_asked_for_and_only_errors_where_it_is_quiet(people, monkeypatch):
     for command in ("check", "plan", "sync"):
         assert people.run(command, "--quiet").expect(0).output == ""
+    monkeypatch.delenv("NO_COLOR")
+    for flags, coloured in ((), False), (("--use-colors",), True), (("--no-use-colors",), False):
+        assert ("\x1b[" in people.run("sync", *flags).expect(0).stdout) == coloured
     people.model("bad", BAD, PEOPLE_ROWS)
     shown = people.run("sync", "-q").expect(1).says("no column `nowhere`").output
     assert "people" not in shown.replace("model.small", "")
     assert "Running with" not in shown
-
-
-def test_colours_when_asked_for(people, monkeypatch):
-    monkeypatch.delenv("NO_COLOR")
-    for flags, coloured in ((), False), (("--use-colors",), True), (("--no-use-colors",), False):
-        shown = people.run("sync", "--full-refresh", *flags).expect(0).stdout
-        assert ("\x1b[" in shown) == coloured
-
-
-def everything_kept(project: SmallProject) -> str:
-    files = [*project.folder.rglob("*"), project.database]
-    return "".join(path.read_bytes().decode("latin-1") for path in files if path.is_file())
 
 
 def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(people, sandbox, monkeypatch):
@@ -196,7 +161,7 @@ def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(people, sandbox, mo
     for name, value in {"PENDO_RETRIES": "0", **debug}.items():
         monkeypatch.setenv(name, value)
     everything = ""
-    for status, args in ((200, []), (302, ["--json"]), (400, ["--log-format", "json"]), (403, []), (500, [])):
+    for status, args in ((200, []), (302, ["--json"]), (400, ["--log-format", "json"])):
         sandbox.clear_faults()
         for path, secret in zip(("/value", "/data/track"), secrets, strict=True):
             spelt = "".join(f"\\u{ord(letter):04x}" for letter in secret)
@@ -204,21 +169,10 @@ def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(people, sandbox, mo
             headers = {"Location": f"{sandbox.url}/elsewhere?key={secret}", "X-Key": secret}
             sandbox.fail(Fault(status=status, body=body, headers=headers, times=None, path=path))
         everything += people.run("sync", "--full-refresh", *args).output
-    assert {request.status for request in writes(sandbox.requests)} == {200, 302, 400, 403, 500}
+    assert {request.status for request in writes(sandbox.requests)} == {200, 302, 400}
     assert not [request for request in sandbox.requests if "/elsewhere" in request.path]
-    everything += everything_kept(people)
+    everything += "".join(path.read_bytes().decode("latin-1") for path in people.folder.rglob("*") if path.is_file())
     assert not [secret for secret in (*secrets, r"\u0073\u0061\u006e\u0064\u0062\u006f\u0078") if secret in everything]
-
-
-def test_settings_on_the_way_to_pendo(people, sandbox, monkeypatch):
-    people.model("clicks", CLICKS, CLICK_ROWS)
-    # As in dbt Cloud, and by the API's host.
-    for variable in ("PENDO_INTEGRATION_KEY", "PENDO_TRACK_SECRET"):
-        monkeypatch.setenv(f"DBT_ENV_SECRET_{variable}", os.environ[variable])
-        monkeypatch.delenv(variable)
-    monkeypatch.delenv("PENDO_DATA_URL")
-    people.sync("--concurrency", "1")
-    assert (sandbox.peak_concurrency, len(sandbox.events)) == (1, 12)
 
 
 def test_the_sandbox_lists_its_switches_and_refuses_what_it_does_not_understand():
@@ -232,10 +186,12 @@ def test_the_sandbox_lists_its_switches_and_refuses_what_it_does_not_understand(
         assert part in run_cli("sandbox", "--port", "0", *args.split()).expect(2).stderr
 
 
-def test_the_demo(tmp_path):
+def test_the_demo(tmp_path, monkeypatch):
+    # Each of its commands is a process of its own, of a Python that has dbt imported already.
+    monkeypatch.setattr(sys, "executable", warm_python())
     kept = tmp_path / "kept"
-    ended = run_process("demo", "--keep", str(kept)).expect(0).says("105 visitors", "16 accounts", "600 track events")
-    assert (kept / "sample.duckdb").exists(), ended.output
+    run_cli("demo", "--keep", str(kept)).expect(0).says("105 visitors", "16 accounts", "600 track events")
+    assert (kept / "sample.duckdb").exists()
     results = json.loads((kept / "target" / "pendo_results.json").read_text())["results"]
     delivered = {result["sync"].removeprefix("pendo_"): result["delivered"] for result in results}
     assert delivered == {"visitors": 15, "accounts": 7, "payments": 11, "usage": 25}

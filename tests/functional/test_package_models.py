@@ -167,7 +167,7 @@ def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
         watched.sql(f"insert into main_pendo.pendo_runs {another} {latest}")
     for column in ("destination", "commit_number"):
         watched.sql(f"alter table main_pendo.accounts__facts__ledger drop column {column}")
-    watched.dbt("build --select package:dbt_pendo")
+    watched.dbt("run --select package:dbt_pendo")
     # x1 and x2 have left the model; the ledger does not say so.
     assert {key[1:]: counts for key, counts in held().items() if key[0] == "users"} == {
         ("missing", unknown_id): (2, 2, "x1"),
@@ -181,68 +181,61 @@ def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
     assert (by_day["users"], by_day[LONG]) == ((2, 0, 0), (7, 3, 2))
 
 
-def test_their_tests_find_what_must_not_be(watched):
+def test_sources_and_columns_are_documented_and_their_tests_find_what_must_not_be(watched):
     watched.sync()
-    watched.sql("insert into main_pendo.pendo_runs from main_pendo.pendo_runs where sync = 'users'")
-    watched.sql("update main_pendo.pendo_runs set status = 'fine' where sync = 'members'")
+    watched.dbt("docs generate")
+    manifest, catalog = watched.artifact("manifest"), watched.artifact("catalog")
+    documented = {
+        source["identifier"]: {name: column["description"] for name, column in source["columns"].items()}
+        for source in manifest["sources"].values()
+        if source["description"]
+    }
+    there = {
+        table["metadata"]["name"]: set(table["columns"])
+        for name, table in catalog["sources"].items()
+        if name.startswith("source.dbt_pendo.dbt_pendo.")
+    }
+    assert set(there) == {"pendo_runs", "accounts__facts__ledger", "pendo_segments", "pendo_builds"}
+    assert {table: set(documented[table]) for table in there} == there
+    assert all(all(documented[table].values()) for table in there)
+    # So are the models'.
+    models = {name: node for name, node in manifest["nodes"].items() if name.startswith("model.dbt_pendo.")}
+    for name, node in models.items():
+        assert node["description"]
+        assert all(column["description"] for column in node["columns"].values())
+        if name in catalog["nodes"]:
+            assert list(node["columns"]) == list(catalog["nodes"][name]["columns"])
+
+    ledger = "main_pendo.users__ledger"
     watched.sql(
-        "insert into main_pendo.users__ledger by name select * replace (null as record_key) "
-        "from main_pendo.users__ledger"
+        "insert into main_pendo.pendo_runs from main_pendo.pendo_runs where sync = 'users'; "
+        "update main_pendo.pendo_runs set status = 'fine' where sync = 'members'; "
+        f"insert into {ledger} by name select * replace (null as record_key) from {ledger}"
     )
     watched.dbt("build --select package:dbt_pendo", status=1)
-    failed = {name for name, status in watched.statuses_of().items() if status == "fail"}
-    assert failed == {
+    assert {name for name, status in watched.statuses_of().items() if status == "fail"} == {
         "pendo_runs_have_each_sync_once",
         "pendo_runs_end_in_a_known_status",
         "not_null_stg_pendo_ledger_record_key",
     }
 
 
-def test_each_table_is_a_source_and_each_column_is_documented(watched):
-    watched.sync()
-    watched.dbt("docs generate")
-    documented = {
-        source["identifier"]: {name: column["description"] for name, column in source["columns"].items()}
-        for source in watched.artifact("manifest")["sources"].values()
-        if source["description"]
-    }
-    there = {
-        table["metadata"]["name"]: set(table["columns"])
-        for name, table in watched.artifact("catalog")["sources"].items()
-        if name.startswith("source.dbt_pendo.dbt_pendo.")
-    }
-    assert set(there) == {"pendo_runs", "accounts__facts__ledger", "pendo_segments", "pendo_builds"}
-    for table, columns in there.items():
-        assert set(documented[table]) == columns
-        assert all(documented[table].values())
-    # So are the models'.
-    catalog = watched.artifact("catalog")["nodes"]
-    for name, node in watched.artifact("manifest")["nodes"].items():
-        if name.startswith("model.dbt_pendo."):
-            assert node["description"]
-            assert all(column["description"] for column in node["columns"].values())
-            if name in catalog:
-                assert list(node["columns"]) == list(catalog[name]["columns"])
+def test_they_are_in_the_schema_that_is_set_and_nothing_is_built_unless_it_is_asked_for(watched):
+    settings = watched.folder / "dbt_project.yml"
 
+    def schemas() -> set[str]:
+        return {source["schema"] for source in watched.artifact("manifest")["sources"].values()}
 
-def test_nothing_is_built_unless_it_is_asked_for(watched):
-    (watched.folder / "dbt_project.yml").write_text(PROJECT.replace("models: true", "region: eu"))
-    watched.dbt("build --exclude users accounts")
-    assert {name for name in watched.statuses_of() if "pendo" in name} == set()
-    sources = watched.artifact("manifest")["sources"].values()
-    assert {source["schema"] for source in sources} == {"main_pendo"}
-    # Nor is there anything in the way of one's own models.
-    (watched.folder / "dbt_project.yml").write_text(PROJECT.partition("vars:")[0])
-    watched.dbt("parse", DBT_PENDO_SCHEMA="bookkeeping")
-    assert {source["schema"] for source in watched.artifact("manifest")["sources"].values()} == {"bookkeeping"}
-
-
-def test_the_schema_is_the_one_that_is_set(watched):
-    (watched.folder / "dbt_project.yml").write_text(f"{PROJECT}    schema: elsewhere\n")
-    watched.sync()
+    assert schemas() == {"main_pendo"}
+    settings.write_text(f"{PROJECT}    schema: elsewhere\n")
+    watched.sync("--select", "users")
     watched.dbt("run --select package:dbt_pendo")
-    assert "pendo_runs" in watched.tables("elsewhere")
-    assert len(watched.rows("main.pendo_delivery_by_day")) == 4
+    assert ("pendo_runs" in watched.tables("elsewhere"), schemas()) == (True, {"elsewhere"})
+    assert len(watched.rows("main.pendo_delivery_by_day")) == 1
+    settings.write_text(PROJECT.replace("models: true", "region: eu"))
+    watched.dbt("build --select other package:dbt_pendo", DBT_PENDO_SCHEMA="bookkeeping")
+    assert [name for name in watched.statuses_of() if "pendo" in name] == []
+    assert schemas() == {"bookkeeping"}
 
 
 def test_a_ledger_has_the_name_that_syncs_give_it(watched):

@@ -48,14 +48,22 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, els
     assert len(writes(sandbox.requests)) == sent
 
 
-def test_a_new_build_is_taken_by_the_next_sync(project, elsewhere, written):
-    run_cli("sync", "--published").expect(0)
-    project.sql("create or replace table main.broken as select 'broken' as id, 'new' as plan")
+def left(project: Published) -> set[str]:
+    return {name for name in (*SOUND, *FAILED) if name.removesuffix("_v2") not in project.taken()}
+
+
+def test_a_new_build_and_one_whose_sync_failed_are_taken_by_the_next_sync(project, elsewhere, written):
+    project.sql("drop table main.untested")
+    assert "untested is not in the warehouse" in run_cli("sync", "--published").expect(1).output.replace('"', "")
+    assert left(project) == {"untested"}
+    for name in ("untested", "broken"):
+        project.build(name, f"select '{name}' as id, 'new' as plan")
     project.publish_again("broken", "after_broken", status="error")
     project.publish_again("broken", status="success")
     # Of the two builds of each model the latest counts, and what it says of another model's older one.
-    assert run_cli("sync", "--published", "--json").statuses == {"broken": "success", "after_broken": "skipped"}
-    assert written() == VISITORS | {"broken"}
+    ended = run_cli("sync", "--published", "--json").expect(0)
+    assert ended.statuses == {"untested": "success", "broken": "success", "after_broken": "skipped"}
+    assert (left(project), written()) == (set(), VISITORS | {"broken"})
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
 
@@ -92,18 +100,16 @@ def test_failed_tests_hold_a_build_back_where_tests_are_required(project, elsewh
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
 
-def test_a_build_without_all_its_rows_is_not_synced(project, elsewhere, sandbox):
-    project.publish_again("sound", partial="--empty", command="run")
-    ended = run_cli("sync", "--published", "--select", "sound", "--json").expect(0)
-    assert ended.result()["message"] == "skipped: `dbt run --empty` built it without all its rows"
+def test_models_published_as_they_are_or_without_all_their_rows(project, elsewhere, sandbox, written):
+    def sync(*flags: str, ends: int = 0, **published: object) -> str:
+        project.publish_again("sound", **published)
+        ended = run_cli("sync", "--published", "--select", "sound", "--json", *flags).expect(ends)
+        return str(ended.result()["message"])
+
+    assert sync(partial="--empty", command="run") == "skipped: `dbt run --empty` built it without all its rows"
     assert writes(sandbox.requests) == []
-
-
-def test_models_published_as_they_are(project, elsewhere, written):
-    def publish() -> None:
-        project.publish_again("sound", command="run-operation", status=None, tests=None)
-
-    publish()
+    as_it_is = {"command": "run-operation", "status": None, "tests": None}
+    project.publish_again("sound", **as_it_is)
     ended = run_cli("sync", "--published", "--select", "sound").expect(0)
     assert "[RUN, its table as it is, published by `dbt run-operation`]" in ended.stdout
     assert written() == {"sound"}
@@ -112,26 +118,11 @@ def test_models_published_as_they_are(project, elsewhere, written):
         # That one asks for tests and there are none to tell of, is worth a warning.
         ("--require-tests", "what its tests said", 1),
     ):
-        publish()
-        ended = run_cli("sync", "--published", "--select", "sound", "--json", "--warn-error", gate).expect(status)
         message = f"skipped: published by `dbt run-operation`, which does not say {does_not_say} ({gate})"
-        assert ended.result()["message"] == message
+        assert sync("--warn-error", gate, ends=status, **as_it_is) == message
 
 
 # What is not taken.
-
-
-def left(project: Published) -> set[str]:
-    return {name for name in (*SOUND, *FAILED) if name.removesuffix("_v2") not in project.taken()}
-
-
-def test_a_sync_that_failed_leaves_its_build(project, elsewhere, sandbox, written):
-    project.sql("drop table main.untested")
-    assert "untested is not in the warehouse" in str(run_cli("sync", "--published").expect(1).output).replace('"', "")
-    assert left(project) == {"untested"}
-    project.sql("create table main.untested as select 'untested' as id, 'new' as plan")
-    assert run_cli("sync", "--published", "--json").expect(0).statuses == {"untested": "success"}
-    assert (left(project), written()) == (set(), VISITORS)
 
 
 def test_rejected_rows_a_limit_and_fail_fast(project, elsewhere, sandbox):

@@ -67,9 +67,14 @@ VISITOR_SYNCS = ("in_sql", *IN_YAML)
 class Snapped(Project):
     """Snapshots of one table, taken day by day."""
 
-    def take(self, *days: int) -> None:
-        """Takes the snapshots of some days."""
-        self.dbt(*(f"snapshot --vars 'day: {day}'" for day in days))
+    def move_to(self, day: int) -> None:
+        """What dbt has made of the snapshots until a day."""
+        names = "schema_name || '.' || table_name from duckdb_tables() where schema_name in ('main', 'main_main')"
+        tables = self.sql(f"select {names}")
+        attached = f"attach '{self.folder / f'day_{day}.duckdb'}' as that_day (read_only)"
+        self.sql(
+            "; ".join([attached, *(f"create or replace table {name} as from that_day.{name}" for (name,) in tables)])
+        )
 
     def planned(self, *args: str) -> dict[str, tuple[int, int]]:
         """What a plan would send of each sync, and how many of its rows are invalid."""
@@ -78,11 +83,17 @@ class Snapped(Project):
         return {sync: (count["added"] + count["changed"], count["invalid"]) for sync, count in counts.items()}
 
 
-def write_project(folder: Path) -> Snapped:
+@pytest.fixture(scope="session")
+def built_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_once(tmp_path_factory, "snapped", build)
+
+
+def build(folder: Path) -> None:
+    """Takes the snapshots of all days, and keeps the tables of each day."""
     (folder / "dbt_packages").mkdir()
     (folder / "dbt_packages" / "dbt_pendo").symlink_to(REPOSITORY, target_is_directory=True)
     days = [" union all ".join(f"select '{key}' as id, '{plan}' as plan" for key, plan in day.items()) for day in DAYS]
-    model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[var('day')] }}}}"
+    model = f"{{{{ config(materialized='ephemeral') }}}} {{{{ {json.dumps(days)}[env_var('DAY') | int] }}}}"
     common = {"schema": "main", "unique_key": "id", "strategy": "check", "check_cols": ["plan"]}
     declared = [
         {"name": name, "relation": "ref('people_now')", "config": {**common, **config, "meta": {"pendo": PEOPLE}}}
@@ -92,40 +103,27 @@ def write_project(folder: Path) -> Snapped:
     files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/people_now.sql": model}
     files |= {"packages.yml": f"packages: [{{local: {json.dumps(str(REPOSITORY))}}}]\n"}
     write_files(folder, {**files, "snapshots/in_yaml.yml": json.dumps({"snapshots": declared})})
-    return Snapped(folder, folder / "small.duckdb")
-
-
-@pytest.fixture(scope="session")
-def built_days(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The project on its first day, and on its last."""
-    first = build_once(tmp_path_factory, "snapped_first", lambda folder: write_project(folder).take(0))
-
-    def go_on(folder: Path) -> None:
-        shutil.copytree(first, folder, symlinks=True, dirs_exist_ok=True)
-        Snapped(folder, folder / "small.duckdb").take(1, 2)
-
-    return {0: first, 2: build_once(tmp_path_factory, "snapped_last", go_on)}
+    project = Snapped(folder, folder / "small.duckdb")
+    for day in range(len(DAYS)):
+        project.dbt("snapshot", DAY=str(day))
+        # Else the tables may be in a file beside it.
+        project.sql("checkpoint")
+        shutil.copy(project.database, folder / f"day_{day}.duckdb")
 
 
 @pytest.fixture
-def snapped(
-    request: pytest.FixtureRequest,
-    built_days: dict[int, Path],
-    tmp_path: Path,
-    sandbox: Sandbox,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Snapped:
-    """The project on its last day, or on the day that a test names; Pendo knows everybody."""
+def snapped(built_days: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Snapped:
+    """The project on its last day; Pendo knows everybody."""
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a", "b", "c", "d", "e"])
-    day = getattr(request, "param", 2)
-    return enter(built_days[day], tmp_path / "snapped", monkeypatch, Snapped, without=["logs"])
+    return enter(built_days, tmp_path / "snapped", monkeypatch, Snapped)
 
 
 def test_the_current_rows_are_planned_and_events_have_every_version(snapped, sandbox):
     assert {result["status"] for result in snapped.check().json["results"]} == {"success"}
     visitors = dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (4, 0))
-    assert snapped.planned() == {**visitors, "other.versions": (7, 0)}
+    # What dbt publishes says as well which rows are current.
+    assert snapped.planned() == snapped.planned("--published") == {**visitors, "other.versions": (7, 0)}
     snapped.sync("--select", "other")
     assert sorted((event["visitorId"], event["properties"]["plan"]) for event in sent_events(sandbox.requests)) == [
         *[("a", "free"), ("a", "pro"), ("b", "free"), ("c", "free"), ("d", "free"), ("d", "free"), ("e", "free")]
@@ -152,10 +150,10 @@ def test_what_pendo_holds_is_compared_with_the_current_rows(snapped, sandbox, sy
     assert "several rows" not in run_cli("row", sync, "a").expect(0).output
 
 
-@pytest.mark.parametrize("snapped", [0], indirect=True)
 def test_a_change_is_sent_and_who_was_deleted_has_left(snapped, sandbox):
+    snapped.move_to(0)
     snapped.sync()
-    snapped.take(1)
+    snapped.move_to(1)
     results = {result["sync"]: result for result in snapped.sync().json["results"]}
     for sync in VISITOR_SYNCS:
         result = results[sync]
@@ -165,25 +163,20 @@ def test_a_change_is_sent_and_who_was_deleted_has_left(snapped, sandbox):
     (segment,) = sandbox.segments.values()
     assert sorted(segment["visitors"]) == ["a", "b"]
     # And back again.
-    snapped.take(2)
+    snapped.move_to(2)
     assert snapped.planned() == {**dict.fromkeys((*VISITOR_SYNCS, "other.trial"), (2, 0)), "other.versions": (2, 0)}
 
 
-def test_what_dbt_publishes_says_which_rows_are_current(snapped):
-    assert snapped.planned("--published") == snapped.planned()
-
-
-def test_what_an_older_package_has_published_does_not_say_so(snapped, sandbox):
+def test_a_snapshot_of_which_nothing_says_what_is_current_is_not_synced(snapped, sandbox):
+    # As an older package publishes it.
     snapped.sql("delete from main_pendo.pendo_builds where action = 'snapshot'")
     ended = run_cli("sync", "--published").expect(0)
     assert ended.stdout.count("upgrade the package in packages.yml") == len(VISITOR_SYNCS) + 2
-    assert writes(sandbox.requests) == []
-
-
-def test_a_table_that_is_no_snapshot_of_dbts(snapped, sandbox):
+    # A table that is no snapshot of dbt's.
     snapped.sql("alter table main.in_sql rename column dbt_valid_to to until")
-    ended = run_cli("sync", "--select", "in_sql").expect(2)
-    assert "snapshots/in_sql.sql: in_sql: " in ended.output
-    assert '"main"."in_sql" has no column `dbt_valid_to`, which says until when a row of a snapshot' in ended.output
-    assert "snapshot_meta_column_names" in ended.output
+    run_cli("sync", "--select", "in_sql").expect(2).says(
+        "snapshots/in_sql.sql: in_sql: ",
+        '"main"."in_sql" has no column `dbt_valid_to`, which says until when a row of a snapshot',
+        "snapshot_meta_column_names",
+    )
     assert writes(sandbox.requests) == []

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.warm import dbt_program
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -16,8 +20,6 @@ RECIPES = REPOSITORY / "docs" / "recipes"
 PASSWORD = "the-warehouse's-password"
 VISITORS = {"u-1": "pro", "u-2": "free"}
 ACCOUNTS = {"a-1": "pro"}
-# As users have them: programs on the PATH.
-PROGRAMS = {"dbt": "exec python -c 'from dbt.cli.main import cli; cli()' \"$@\"", "pip": 'exec python -m pip "$@"'}
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def machine(folder: Path) -> dict[str, str]:
                     (packages / package.name).symlink_to(package)
     programs = folder / "programs"
     programs.mkdir()
-    for name, command in PROGRAMS.items():
-        (programs / name).write_text(f"#!/bin/sh\n{command}\n")
-        (programs / name).chmod(0o755)
+    dbt_program(programs)
+    (programs / "pip").write_text('#!/bin/sh\nexec python -m pip "$@"\n')
+    (programs / "pip").chmod(0o755)
     (programs / "python").symlink_to(sys.executable)
     return {
         "PATH": os.pathsep.join([str(programs), "/usr/bin", "/bin"]),
@@ -106,3 +108,9 @@ def machine(folder: Path) -> dict[str, str]:
         "PIP_NO_INDEX": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
+
+
+def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs a command with nothing in its environment but what is given."""
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, cwd=folder, env=environment, text=True, check=False, **outputs)

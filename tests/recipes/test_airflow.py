@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, run
 
 pytest.importorskip("airflow")
 
@@ -32,15 +32,8 @@ class Airflow:
 
     def run(self, dag: str, status: int = 0, **environment: str) -> str:
         """Runs a DAG to its end, and returns the log."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "airflow", "dags", "test", dag],
-            cwd="/",
-            env={**self.environment, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", "airflow", "dags", "test", dag]
+        ended = run(command, Path("/"), {**self.environment, **environment})
         assert ended.returncode == status, ended.stdout
         return ended.stdout
 

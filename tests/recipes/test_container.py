@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, blocks
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, blocks, run
 
 
 @dataclass
@@ -45,16 +45,8 @@ class Image:
     def run(self, command: list[str], given: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command as a container of the image does."""
         environment = {**self.base, "HOME": str(self.root), **self.environment, **(given or {})}
-        return subprocess.run(
-            # `env` looks the command up on that environment's PATH.
-            ["env", *command],
-            cwd=self.at("."),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        # `env` looks the command up on that environment's PATH.
+        return run(["env", *command], self.at("."), environment)
 
 
 def instructions() -> Iterator[tuple[str, str]]:
@@ -135,7 +127,6 @@ def test_the_entry_point_builds_and_syncs(image: Image, shop: Shop) -> None:
     assert not [name for name in holds if (image.root / name).read_bytes() == b"not for the image"]
     assert image.user not in ("0", "root")
 
-    start = [*image.entry_point, *image.command]
     env_file = {
         **shop.places,
         "PENDO_INTEGRATION_KEY": shop.sandbox.integration_key,
@@ -143,10 +134,7 @@ def test_the_entry_point_builds_and_syncs(image: Image, shop: Shop) -> None:
         # It would find where to put compiled code, as the user of an image does not.
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    ended = image.run(start, {**env_file, "SHOP_IS_BROKEN": "1"})
-    assert ended.returncode == 1, ended.stdout
-    assert (shop.visitors, shop.accounts) == (VISITORS, {})
-    ended = image.run(start, env_file)
+    ended = image.run([*image.entry_point, *image.command], env_file)
     assert ended.returncode == 0, ended.stdout
     assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
 
@@ -154,9 +142,6 @@ def test_the_entry_point_builds_and_syncs(image: Image, shop: Shop) -> None:
     assert {name: at for name, at in files(image.root).items() if not name.startswith("tmp/")} == holds
     assert {"tmp/target/pendo_results.json", "tmp/logs/dbt.log"} <= set(files(image.root))
 
-    ended = image.run([*image.entry_point, "plan"], env_file)
-    assert ended.returncode == 0, ended.stdout
-    assert "2 unchanged" in ended.stdout
     del env_file["PENDO_INTEGRATION_KEY"]
     ended = image.run([*image.entry_point, "sync"], env_file)
     assert ended.returncode == 2, ended.stdout
