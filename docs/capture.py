@@ -43,7 +43,10 @@ CHANGING = (
 
 
 class Stage:
-    """The sample project and a sandbox, for commands to run in."""
+    """The sample project and a sandbox, for commands to run in; ``python`` runs them."""
+
+    def __init__(self, python: str) -> None:
+        self._python = python
 
     def __enter__(self) -> Stage:
         self._scratch = tempfile.TemporaryDirectory()
@@ -72,7 +75,7 @@ class Stage:
         """Runs a command, and returns what it prints."""
         program, *arguments = shlex.split(command)
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAMS[program], *arguments],
+            [self._python, "-c", PROGRAMS[program], *arguments],
             cwd=self._project,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -94,9 +97,9 @@ class Stage:
             self._sandbox.clear_faults()
 
 
-def captured(page: str) -> str:
+def captured(page: str, python: str = sys.executable) -> str:
     """Returns the page with what its commands print now."""
-    with Stage() as stage:
+    with Stage(python) as stage:
 
         def step(found: re.Match[str]) -> str:
             if command := found["hidden"]:
