@@ -17,7 +17,7 @@ INSTALL_DEBIAN = flock Makefile $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive sh
 POSTGRES_15 := /usr/lib/postgresql/15/bin
 
 # What CI has beside `make test`, the longest first.
-ENGINES := spark snowflake postgres-15 rendered recipes report
+ENGINES := spark snowflake recipes postgres-15 rendered report
 
 .PHONY: help demo environments test test-engines test-postgres-15 test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
 	test-dbt-2 soak lint format bench clean
