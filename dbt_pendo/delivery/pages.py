@@ -22,96 +22,6 @@ from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.pages import Bucket, Row, Span, cut_pages, positions_to_write
 
-
-class Pages:
-    """Delivers a change set page by page; the next is read while one is under way.
-
-    Attributes:
-        failure: Why the sync has to stop; None while it need not.
-    """
-
-    def __init__(self, context: SyncContext, reader: PageReader) -> None:
-        self._context = context
-        self._reader = reader
-        settings = context.client.settings
-        self._sender = Sender(context.stop.check, settings.max_error_share)
-        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo")
-        self._journal = Journal(context.journal_path, context.run_id, context.spec.destination)
-        self._settling = threading.Lock()
-        self.failure: DbtPendoError | None = None
-
-    def deliver(self, spans: Sequence[Span]) -> None:
-        """Reads, sends and commits pages; what stops it is the ``failure``, and what was delivered is committed."""
-        committed = False
-        try:
-            under_way: Page | None = None
-            for number, span in enumerate(spans):
-                try:
-                    page = self._send_page(number, span)
-                except DbtPendoError as error:
-                    # The page before may still be committed.
-                    self._fail(error)
-                    break
-                if under_way is not None:
-                    self._finish_page(under_way)
-                under_way = page
-                if self.failure is not None:
-                    break
-            if under_way is not None:
-                self._finish_page(under_way)
-            committed = True
-        finally:
-            self._pool.shutdown(cancel_futures=True)
-            self._journal.close(keep=not committed)
-
-    def _send_page(self, number: int, span: Span) -> Page:
-        """Reads a page and hands its batches to the threads."""
-        page = self._reader.read(span)
-        page.number = number
-        self._journal.begin_page(number, span)
-        settled = partial(self._settle, page)
-        for writers, batch in page.batches:
-            page.sent.append((batch, self._pool.submit(self._send_batch, writers, batch, settled)))
-        return page
-
-    def _send_batch(self, writers: Sequence[Writer], batch: Batch, settled: Settled) -> None:
-        """Sends a batch, unless the sync has failed: then nothing is begun any more."""
-        if self.failure is not None:
-            return
-        try:
-            self._sender.send(batch, [writer.write for writer in writers], settled)
-        except DbtPendoError as error:
-            self._fail(error)
-
-    def _fail(self, error: DbtPendoError) -> None:
-        """Notes why the sync has to stop; the first reason counts."""
-        with self._settling:
-            self.failure = self.failure or error
-
-    def _settle(self, page: Page, positions: Sequence[Position], exceptions: Mapping[Position, Outcome]) -> None:
-        """Takes the outcomes of some rows from a sending thread, before it sends anything else."""
-        with self._settling:
-            page.settled.append(positions)
-            page.exceptions |= exceptions
-        # Last, for it may fail: the page is committed even so.
-        self._journal.note(page.number, positions, exceptions)
-
-    def _finish_page(self, page: Page) -> None:
-        """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
-        context = self._context
-        for batch, sending in page.sent:
-            try:
-                context.tables.lock.wait_for(sending)
-            except DbtPendoError as error:
-                self._fail(error)
-            sending.result()
-            context.observer.sync_progressed(context.spec, len(batch))
-        outcomes = page.outcomes()
-        context.tables.commit(context.run_id, page.span, page.positions, outcomes)
-        self._journal.end_page(page.number)
-        context.counts.count(len(page.positions), outcomes, page.named())
-
-
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100
 SMALLEST_PAGE, LARGEST_PAGE = 1_000, 25_000
@@ -227,3 +137,92 @@ class PageReader:
         else:
             measured = self._tables.read_page(span, ROWS_MEASURED)
         return sum(sys.getsizeof(value) for row in measured for value in row) // max(len(measured), 1) or 1
+
+
+class Pages:
+    """Delivers a change set page by page; the next is read while one is under way.
+
+    Attributes:
+        failure: Why the sync has to stop; None while it need not.
+    """
+
+    def __init__(self, context: SyncContext, reader: PageReader) -> None:
+        self._context = context
+        self._reader = reader
+        settings = context.client.settings
+        self._sender = Sender(context.stop.check, settings.max_error_share)
+        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo")
+        self._journal = Journal(context.journal_path, context.run_id, context.spec.destination)
+        self._settling = threading.Lock()
+        self.failure: DbtPendoError | None = None
+
+    def deliver(self, spans: Sequence[Span]) -> None:
+        """Reads, sends and commits pages; what stops it is the ``failure``, and what was delivered is committed."""
+        committed = False
+        try:
+            under_way: Page | None = None
+            for number, span in enumerate(spans):
+                try:
+                    page = self._send_page(number, span)
+                except DbtPendoError as error:
+                    # The page before may still be committed.
+                    self._fail(error)
+                    break
+                if under_way is not None:
+                    self._finish_page(under_way)
+                under_way = page
+                if self.failure is not None:
+                    break
+            if under_way is not None:
+                self._finish_page(under_way)
+            committed = True
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+            self._journal.close(keep=not committed)
+
+    def _send_page(self, number: int, span: Span) -> Page:
+        """Reads a page and hands its batches to the threads."""
+        page = self._reader.read(span)
+        page.number = number
+        self._journal.begin_page(number, span)
+        settled = partial(self._settle, page)
+        for writers, batch in page.batches:
+            page.sent.append((batch, self._pool.submit(self._send_batch, writers, batch, settled)))
+        return page
+
+    def _send_batch(self, writers: Sequence[Writer], batch: Batch, settled: Settled) -> None:
+        """Sends a batch, unless the sync has failed: then nothing is begun any more."""
+        if self.failure is not None:
+            return
+        try:
+            self._sender.send(batch, [writer.write for writer in writers], settled)
+        except DbtPendoError as error:
+            self._fail(error)
+
+    def _fail(self, error: DbtPendoError) -> None:
+        """Notes why the sync has to stop; the first reason counts."""
+        with self._settling:
+            self.failure = self.failure or error
+
+    def _settle(self, page: Page, positions: Sequence[Position], exceptions: Mapping[Position, Outcome]) -> None:
+        """Takes the outcomes of some rows from a sending thread, before it sends anything else."""
+        with self._settling:
+            page.settled.append(positions)
+            page.exceptions |= exceptions
+        # Last, for it may fail: the page is committed even so.
+        self._journal.note(page.number, positions, exceptions)
+
+    def _finish_page(self, page: Page) -> None:
+        """Waits for a page's batches and commits what happened to its rows, also when the sync has to stop."""
+        context = self._context
+        for batch, sending in page.sent:
+            try:
+                context.tables.lock.wait_for(sending)
+            except DbtPendoError as error:
+                self._fail(error)
+            sending.result()
+            context.observer.sync_progressed(context.spec, len(batch))
+        outcomes = page.outcomes()
+        context.tables.commit(context.run_id, page.span, page.positions, outcomes)
+        self._journal.end_page(page.number)
+        context.counts.count(len(page.positions), outcomes, page.named())
