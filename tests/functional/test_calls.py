@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,14 @@ def test_runs_are_those_of_the_warehouse(people, sandbox):
     people.run("verify").expect(0)
     lines = [line for line in lines_of(people) if line["path"] == "/api/v1/aggregation"]
     assert [line for line in lines if "answer" in line] == [] != lines
+
+
+def test_the_slowest_call_comes_first(people, sandbox):
+    sandbox.fail(Fault("hang", when="after", seconds=0.3, path="custom/value"))
+    people.sync()
+    shown = people.run("show").expect(0).output
+    (slowest,) = re.findall(r"slowest: #\d+ (\d+) ms, ", shown)
+    assert int(slowest) >= 300
 
 
 def test_so_many_runs_keep_their_calls(people, sandbox, monkeypatch):
