@@ -93,8 +93,11 @@ demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to
 
 environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15 report,$(ENGINES)),.venv-$(name)/.installed)
 
+# One more than there are cores, as tests wait for servers and processes.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
+
 test: $(INSTALLED) ## Run the tests.
-	$(BIN)/python -m pytest -n auto -q
+	$(BIN)/python -m pytest -n $(WORKERS) -q
 
 test-engines: $(ENGINES:%=test-%) ## Run the tests on the other engines, and those of recipes and report; -j2 halves the time.
 
