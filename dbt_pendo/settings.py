@@ -173,7 +173,13 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
         ConfigError: If a variable is missing or makes no sense.
     """
     host = environ.get(DBT_CLOUD_HOST, "").strip() or "cloud.getdbt.com"
-    url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, False, "cloud.getdbt.com")
+    # PENDO_ALLOW_HTTP is for Pendo alone.
+    url = _checked_url(host if "://" in host else f"https://{host}", DBT_CLOUD_HOST, True, "cloud.getdbt.com")
+    if urlsplit(url).path:
+        shown = f"{host_of(url)}/…"
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {shown} is more than a host.", "Write it like cloud.getdbt.com.")
+    if is_open_http(url):
+        raise ConfigError(f"{DBT_CLOUD_HOST}: {host_of(url)} would send the token over plain http.", "Use https.")
     account = environ.get(DBT_CLOUD_ACCOUNT, "").strip()
     if not account:
         raise ConfigError(
@@ -186,8 +192,7 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
             f"No dbt Cloud token is set: {DBT_CLOUD_TOKEN} is empty.",
             "Create a service token that may read jobs (Account settings > Service tokens), and put it there.",
         )
-    # It may be the address of a page.
-    return DbtCloudAccount(host_of(url), account_id, token, Secrets((token, *environment_secrets(environ))))
+    return DbtCloudAccount(url, account_id, token, Secrets((token, *environment_secrets(environ))))
 
 
 def load_settings(

@@ -186,7 +186,8 @@ WRONG = [
     ("ACCOUNT_ID", None, ["DBT_CLOUD_ACCOUNT_ID is empty"]),
     ("ACCOUNT_ID", "acme", ["DBT_CLOUD_ACCOUNT_ID: 'acme' is not a whole number"]),
     ("ACCOUNT_ID", "99", ["There is no run 123 in account 99"]),
-    ("HOST", "http://cloud.getdbt.com", ["DBT_CLOUD_HOST", "plain http"]),
+    ("HOST", "http://cloud.getdbt.com", ["DBT_CLOUD_HOST", "the token over plain http", "Use https."]),
+    ("HOST", "https://cloud.getdbt.com/api/v2", ["DBT_CLOUD_HOST", "more than a host"]),
     ("HOST", "cloud getdbt", ["DBT_CLOUD_HOST", "Write it like cloud.getdbt.com"]),
     ("HOST", "https://me:pw@cloud.getdbt.com", ["DBT_CLOUD_HOST carries a user name"]),
 ]
