@@ -329,7 +329,9 @@ class SyncTables(ChangeSet):
 
     def segment_notes(self) -> SegmentNotes:
         """Returns what runs have noted of the segment that the sync fills."""
-        return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment or "")
+        if self._spec.segment is None:
+            raise ValueError(f"{self._spec.name} fills no segment")
+        return SegmentNotes(self._session, self._schema, self._spec.name, self._spec.segment)
 
     def _forgetting(self) -> dict[str, Any]:
         """Returns what a compaction has to know to drop keys that no plan will read again."""
