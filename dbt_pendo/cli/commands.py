@@ -43,7 +43,6 @@ from dbt_pendo.mapping.spec import Object
 from dbt_pendo.output.exposures import show_exposures
 from dbt_pendo.output.fields import show_fields
 from dbt_pendo.output.plan import show_checks, show_plan
-from dbt_pendo.output.report import REPORT_FILE, page, show_report, write_page
 from dbt_pendo.output.reset import show_reset, show_unlocked
 from dbt_pendo.output.runs import show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
@@ -293,6 +292,9 @@ def row(cli: CommandLine, sync: str, key: str) -> None:
 )
 def report(cli: CommandLine, output: Path | None, runs: int) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
+    # Jinja2 takes as long to import as the other commands together.
+    from dbt_pendo.output.report import REPORT_FILE, page, show_report, write_page
+
     invocation, settings = cli.invocation, cli.invocation.settings
     with open_run_log(invocation) as log:
         found = review(log, invocation.project_dir.name, settings.mask, runs)
