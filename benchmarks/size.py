@@ -69,8 +69,9 @@ def trace() -> None:
 
     def note(frame: object, event: str, _: object) -> None:
         code = frame.f_code  # type: ignore[attr-defined]
-        # The bodies of modules and classes run when they are imported, and are no functions.
-        if event == "call" and code.co_flags & inspect.CO_OPTIMIZED and code.co_filename.startswith(ours):
+        # The bodies of modules and classes run when they are imported, and are no functions; nor are comprehensions.
+        is_function = code.co_flags & inspect.CO_OPTIMIZED and not code.co_name.startswith("<")
+        if event == "call" and is_function and code.co_filename.startswith(ours):
             seen.add(code.co_filename)
 
     from dbt_pendo.cli import main

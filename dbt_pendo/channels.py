@@ -38,8 +38,6 @@ def read_channels(declared: Any, environ: Mapping[str, str]) -> tuple[Channel, .
     Raises:
         ConfigError: If it is not a list of channels.
     """
-    if declared is None:
-        return ()
     if not isinstance(declared, list):
         raise ConfigError(f"{_where()} is not a list.", "Write it like `- url: PENDO_ALERT_URL`.")
     channels = tuple(_read_channel(one, _where(at), environ) for at, one in enumerate(declared))

@@ -243,7 +243,7 @@ def load_settings(
         **values,
         integration_key=_find_key(environ, INTEGRATION_KEY),
         track_secrets=_track_secrets(environ),
-        alerts=read_channels(project_vars.get(ALERTS), environ),
+        alerts=read_channels(declared, environ) if (declared := project_vars.get(ALERTS)) is not None else (),
         other_secrets=tuple(environment_secrets(environ)),
     )
 

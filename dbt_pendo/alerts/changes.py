@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dbt_pendo.channels import Event
 from dbt_pendo.delivery.results import SyncResult, SyncStatus
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
 BAD: Mapping[SyncStatus, Event] = {"error": "failure", "partial": "partial", "blocked": "blocked"}

@@ -48,8 +48,8 @@ from dbt_pendo.output.runs import show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
+from dbt_pendo.project.artifacts import find_model
 from dbt_pendo.project.build import run_dbt_build
-from dbt_pendo.project.manifest import find_model
 
 
 @command(

@@ -130,7 +130,8 @@ class Context:
 
     def log_calls_of(self, spec: SyncSpec, fields: tuple[PendoField, ...] = ()) -> None:
         """Tells the call log which sync the next calls are for; fields, once known, may have to be masked."""
-        self.calls.about(spec.name, body_mask(self.settings.mask, spec, fields))
+        mask = body_mask(self.settings.mask, spec, fields) if self.settings.mask else None
+        self.calls.about(spec.name, mask)
 
     def prepare(
         self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True, writes: bool = True
@@ -149,7 +150,8 @@ class Context:
         """
         self.log_calls_of(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
-        require_moment(spec, source)
+        if spec.event is not None:
+            require_moment(spec, spec.event, source)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))
         if spec.event is not None:

@@ -16,7 +16,7 @@ from dbt_pendo.commands.select import nothing_annotated, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
 from dbt_pendo.mapping.spec import Model, SyncSpec
-from dbt_pendo.project.manifest import Manifest, read_manifest
+from dbt_pendo.project.artifacts import Manifest, read_manifest
 from dbt_pendo.settings import Settings
 from dbt_pendo.wording import host_of
 

@@ -18,7 +18,7 @@ from dbt_pendo.delivery.fields import (
 )
 from dbt_pendo.delivery.prepare import find_source
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.mapping.objects import OBJECTS
+from dbt_pendo.mapping.objects import RECORDS
 from dbt_pendo.mapping.spec import Column, Group, Model, Object, SyncSpec
 from dbt_pendo.pendo.metadata import FieldsRefusedError, Schema, SchemaField
 
@@ -69,7 +69,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     pendo = context.pendo
 
     def compare(model: Model, spec: SyncSpec) -> SyncFields:
-        if not OBJECTS[spec.object].has_fields:
+        if spec.object not in RECORDS:
             return SyncFields(spec)
         source = find_source(context.session, model, spec, context.selected.last_run)
         pendo.require_key()
@@ -88,7 +88,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     found = list(context.each_sync(compare, SyncFields))
     # A sync without a table counts, as fields are mapped by name; one for which Pendo was not asked does not.
     asked = dict.fromkeys(
-        one.spec.object for one in found if OBJECTS[one.spec.object].has_fields and (one.matched or one.error is None)
+        one.spec.object for one in found if one.spec.object in RECORDS and (one.matched or one.error is None)
     )
     specs = [spec for _, spec in context.selected.syncs]
     return found, [field for object_ in asked for field in _unmapped(object_, specs, pendo.schema(object_))]

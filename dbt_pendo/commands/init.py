@@ -18,7 +18,7 @@ from dbt_pendo.mapping.objects import OBJECTS, field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Schema, read_schema
-from dbt_pendo.project.manifest import ModelDescription
+from dbt_pendo.project.artifacts import ModelDescription
 from dbt_pendo.settings import INTEGRATION_KEY, Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.plan import ModelTable

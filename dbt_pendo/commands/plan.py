@@ -16,7 +16,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.render import render
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import Planned
 
 
 @dataclass(frozen=True, slots=True)

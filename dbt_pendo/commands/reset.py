@@ -13,8 +13,7 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.warehouse.lock import Holder, SyncLock
-from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import DriftTable, PlanOptions
+from dbt_pendo.warehouse.plan import DriftTable, Planned, PlanOptions
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import WarehouseError
 

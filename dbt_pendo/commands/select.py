@@ -12,8 +12,15 @@ from typing import Any
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import Annotation, Model, SyncSpec
-from dbt_pendo.project.manifest import Manifest, as_mapping, read_current_rows, read_manifest
-from dbt_pendo.project.run_results import BUILT, LastRun, read_last_run
+from dbt_pendo.project.artifacts import (
+    BUILT,
+    LastRun,
+    Manifest,
+    as_mapping,
+    read_current_rows,
+    read_last_run,
+    read_manifest,
+)
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.session import Session

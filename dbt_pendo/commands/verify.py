@@ -22,11 +22,11 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.records import PendoRecord, read_records
-from dbt_pendo.private import private_folder
 from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.render import Record, render
-from dbt_pendo.warehouse.pages import Row, cut_pages
-from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
+from dbt_pendo.secret import private_folder
+from dbt_pendo.warehouse.pages import Row
+from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20

@@ -34,15 +34,15 @@ _SEPARATORS = 2
 _BARE = frozenset({"boolean", "integer", "float", "list", "nested"})
 
 
-def require_moment(spec: SyncSpec, source: ModelTable) -> None:
+def require_moment(spec: SyncSpec, event: Event, source: ModelTable) -> None:
     """Makes sure that the warehouse can tell how old an event is, where ``max_age`` wants to know.
 
     Raises:
         ConfigError: If the timestamp is text or a number.
     """
-    if spec.event is None or spec.max_age is None:
+    if spec.max_age is None:
         return
-    name = spec.event.timestamp.name
+    name = event.timestamp.name
     column = source.columns[spec.columns.index(name)]
     if not column.is_moment:
         fault = f"`max_age` needs a date or timestamp, but column {name} is {column.dtype.lower()}."

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.objects import FIELD_NAME_RULE, OBJECTS, field_name_spelling, is_field_name
+from dbt_pendo.mapping.objects import FIELD_NAME, FIELD_NAME_RULE, RECORDS, field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.pendo.metadata import (
@@ -221,7 +221,7 @@ def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_crea
     Raises:
         ConfigError: If a field is not there, or cannot hold what the column has.
     """
-    if not OBJECTS[spec.object].has_fields:
+    if spec.object not in RECORDS:
         return ()
     matched = match(spec, source, pendo.schema(spec.object))
     if spec.create_fields:
@@ -316,7 +316,7 @@ def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema
 
 def _creatable(one: MatchedField) -> MatchedField:
     name, type_ = one.mapping.name, one.new_type
-    if not is_field_name(name):
+    if not FIELD_NAME.fullmatch(name):
         note = f"The name of a new field must be {FIELD_NAME_RULE}: write `{field_name_spelling(name)}`."
         return replace(one, note=f"{one.note} {note}")
     if type_ not in CREATABLE_TYPES:

@@ -21,7 +21,7 @@ import orjson
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position, Status
-from dbt_pendo.private import FOLDER, open_private, private_folder
+from dbt_pendo.secret import FOLDER, open_private, private_folder
 from dbt_pendo.warehouse.pages import Span
 
 BUCKET = re.compile("[0-9a-f]{3}")

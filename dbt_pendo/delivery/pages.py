@@ -20,7 +20,8 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import render
-from dbt_pendo.warehouse.pages import Bucket, Row, Span, cut_pages, positions_to_write
+from dbt_pendo.warehouse.pages import Row, Span
+from dbt_pendo.warehouse.plan import Bucket, cut_pages, positions_to_write
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100

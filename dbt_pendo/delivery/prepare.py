@@ -12,7 +12,7 @@ from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.project.run_results import LastRun
+from dbt_pendo.project.artifacts import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import ModelTable

@@ -17,10 +17,9 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
 from dbt_pendo.pendo.client import Traffic
-from dbt_pendo.private import replace_private
-from dbt_pendo.secret import Secrets
+from dbt_pendo.secret import Secrets, replace_private
 from dbt_pendo.warehouse.lock import LockedError
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import visible
 

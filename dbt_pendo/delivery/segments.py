@@ -20,10 +20,10 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.pendo import segments
-from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Planned, Span
+from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.segments import NotedSegment
 
 # Seconds to wait for another write of the segment to end, at first and at most.

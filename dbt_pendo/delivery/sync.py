@@ -17,8 +17,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT
 from dbt_pendo.settings import Settings
-from dbt_pendo.warehouse.pages import Bucket, Planned, limit_buckets
-from dbt_pendo.warehouse.plan import PlanOptions
+from dbt_pendo.warehouse.plan import Bucket, Planned, PlanOptions, limit_buckets
 from dbt_pendo.wording import number, visible
 
 

@@ -16,8 +16,7 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome
 from dbt_pendo.pendo import deletion, segments
-from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import PendoClient, PendoError, Request
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_request
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.records.batches import Batch, pack, track_body, values_body
@@ -206,7 +205,8 @@ def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segme
         return Writers([TrackWriter(client, spec.event.app)], (), ())
     if spec.segment is not None:
         return Writers([SegmentWriter(client, segment)] if segment else (), (), ())
-    id_keys = list(OBJECTS[spec.object].id_keys)
+    kind = OBJECTS[spec.object]
+    id_keys = [kind.id_key, *kind.other_id_keys]
 
     updates, clearings = (
         [MetadataWriter(client, spec, id_keys, group, clears) for group in range(len(spec.groups) or 1)]

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 import orjson
 
 from dbt_pendo.pendo.client import Call
-from dbt_pendo.private import FOLDER, narrow_folder, open_private, private_folder
 from dbt_pendo.records.masking import BodyMask, hide_quoted
+from dbt_pendo.secret import FOLDER, narrow_folder, open_private, private_folder
 
 RUNS_FOLDER = Path(FOLDER) / "runs"
 CALLS_FILE = "requests.jsonl"
@@ -83,7 +83,7 @@ class CallLog:
         self._size = 0
         self._sampled: Counter[tuple[str, str]] = Counter()
         self._sync = ""
-        self._mask = BodyMask()
+        self._mask: BodyMask | None = None
         # Why calls are missing in it; empty when none are.
         self.fault = ""
 
@@ -107,8 +107,8 @@ class CallLog:
             for old in run_folders(target_path)[keep:]:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def about(self, sync: str, mask: BodyMask) -> None:
-        """Says which sync the next calls are made for, and what of their bodies to hide."""
+    def about(self, sync: str, mask: BodyMask | None) -> None:
+        """Says which sync the next calls are made for, and what of their bodies to hide: None for nothing."""
         self._sync, self._mask = sync, mask
 
     def write(self, call: Call) -> None:
@@ -137,7 +137,7 @@ class CallLog:
             if file is None or (self._size > ALL_LINES and not failed):
                 return
             if self._size <= FULL_LINES:
-                line["keys"] = [self._mask.key(key) for key in request.keys] if self._mask.ids else request.keys
+                line["keys"] = [*map(self._mask.key, request.keys)] if self._mask else request.keys
                 sample = (self._sync, f"{request.method} {request.path}")
                 self._sampled[sample] += whole
                 if not whole or self._sampled[sample] <= SAMPLES:
@@ -155,15 +155,20 @@ class CallLog:
         request = call.request
         if request.body:
             text = call.secrets.hidden_in(request.body.decode(errors="replace"))
-            document, values = self._mask.hide(read_json(text))
-            bodies["request"] = _kept(orjson.dumps(document).decode() if self._mask else text, document)
+            document = read_json(text)
+            if self._mask:
+                document, values = self._mask.hide(document)
+                text = orjson.dumps(document).decode()
+            bodies["request"] = _kept(text, document)
         # What is read back is whole records, with values that no mapping names.
         if request.keys or failed or request.method == "GET":
             # To look for secrets in more than is kept of it would take minutes.
             answer = call.answer[: 2 * LARGEST_BODY].decode(errors="replace")
-            text = hide_quoted(call.secrets.hidden_in(answer), values)
-            document, _ = self._mask.hide(read_json(text))
-            bodies["answer"] = _kept(text, document)
+            text = call.secrets.hidden_in(answer)
+            if self._mask:
+                text = hide_quoted(text, values)
+            document = read_json(text)
+            bodies["answer"] = _kept(text, self._mask.hide(document)[0] if self._mask else document)
         return bodies
 
     @contextlib.contextmanager

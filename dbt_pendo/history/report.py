@@ -16,7 +16,7 @@ from dbt_pendo.history.runs import PastRun, RunLog, grouped
 from dbt_pendo.mapping.describe import mapping_rows, options
 from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.project.manifest import read_manifest
+from dbt_pendo.project.artifacts import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
 from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LedgerEntry, LoggedSync, Reason
 

@@ -15,9 +15,9 @@ OLDEST_SECONDS = 7 * 24 * 3600
 FUTURE_SECONDS = 5 * 60
 LARGEST_PROPERTIES = 512
 
+# The names under which Pendo's API creates a field; a display name may hold anything.
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 FIELD_NAME_RULE = "letters, digits and underscores, starting with a letter or underscore"
-
-_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,35 +28,24 @@ class ObjectKind:
     key: str  # the key of a mapping whose column identifies a record
     section: str | None = None  # the key of a mapping that the columns' own `meta.pendo` adds to
     metadata_kind: str = ""  # Pendo's word in the paths of the metadata API; empty for objects without fields
-    id_keys: tuple[str, ...] = ()  # what Pendo may call the id in a body, the likeliest first
+    id_key: str = ""  # what Pendo calls the id in a body
+    other_id_keys: tuple[str, ...] = ()  # what it may be called instead
     is_readable: bool = False
-
-    @property
-    def has_fields(self) -> bool:
-        """Whether it has metadata fields, which a sync updates in place."""
-        return bool(self.metadata_kind)
-
-    @property
-    def id_key(self) -> str:
-        """What Pendo calls the id in a body."""
-        return self.id_keys[0]
 
 
 OBJECTS: Mapping[Object, ObjectKind] = {
-    "visitor": ObjectKind("visitors", "visitor_id", "fields", "visitor", ("visitorId",), is_readable=True),
-    "account": ObjectKind("accounts", "account_id", "fields", "account", ("accountId",), is_readable=True),
+    "visitor": ObjectKind("visitors", "visitor_id", "fields", "visitor", "visitorId", is_readable=True),
+    "account": ObjectKind("accounts", "account_id", "fields", "account", "accountId", is_readable=True),
     # No source says what the id of a parent account is called (pendo-api.md 3): its siblings' names are tried.
     "parent_account": ObjectKind(
-        "parent accounts", "parent_account_id", "fields", "parentAccount", ("parentAccountId", "accountId")
+        "parent accounts", "parent_account_id", "fields", "parentAccount", "parentAccountId", ("accountId",)
     ),
     "track_event": ObjectKind("events", "event_id", "properties"),
     "segment": ObjectKind("the members of a segment", "visitor_id"),
 }
-
-
-def is_field_name(name: str) -> bool:
-    """Returns whether Pendo's API creates a field of that name; a display name may hold anything."""
-    return _FIELD_NAME.fullmatch(name) is not None
+# The objects with metadata fields, which a sync updates in place; and the others.
+RECORDS: tuple[Object, ...] = ("visitor", "account", "parent_account")
+OTHERS: tuple[Object, ...] = ("track_event", "segment")
 
 
 def field_name_spelling(name: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dbt_pendo.mapping.keys import FIELD_TYPES, KEYS, NAME, RECORDS, Use, instead_of, keys_of
+from dbt_pendo.mapping.keys import FIELD_TYPES, KEYS, KEYS_OF, NAME, Use, instead_of
 from dbt_pendo.mapping.kinds import Choice, Entry, Place, matches
-from dbt_pendo.mapping.objects import OBJECTS, is_field_name
+from dbt_pendo.mapping.objects import FIELD_NAME, OBJECTS, RECORDS
 from dbt_pendo.mapping.spec import (
     Annotation,
     Column,
@@ -113,7 +114,7 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
     kind: Object | None = None
     if "object" in meta:
         kind = Choice(tuple(OBJECTS)).read(place.at("object"), meta["object"])
-    uses = keys_of(kind) if kind else _undisputed()
+    uses = KEYS_OF[kind] if kind else _undisputed()
     given, meant = _read_keys(meta, kind, uses, place)
     if "object" not in meta and "object" not in meant:
         place.at("object").wrong(f"missing; expected {choices(OBJECTS)}")
@@ -132,14 +133,14 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
     return None if place.problems else _spec(given, kind, unique_id, place)
 
 
-def _undisputed() -> dict[str, Use]:
+def _undisputed() -> Mapping[str, Use]:
     """Returns the keys that mean the same whatever the object is: those to read when it is not known."""
     uses = {name: list(key.uses.values()) for name, key in KEYS.items()}
     return {name: first for name, (first, *others) in uses.items() if all(use == first for use in others)}
 
 
 def _read_keys(
-    meta: dict[str, Any], kind: Object | None, uses: dict[str, Use], place: Place
+    meta: dict[str, Any], kind: Object | None, uses: Mapping[str, Use], place: Place
 ) -> tuple[dict[str, Any], set[str | None]]:
     """Returns the values of the object's keys, defaults filled in, and the keys that wrong ones were meant to be."""
     given = {key: use.default for key, use in uses.items()}
@@ -157,7 +158,7 @@ def _read_keys(
             # A key of other objects.
             instead = instead_of(key, kind)
             hint = f"; {article(kind)} has {quoted(instead)}" if instead else f", not to {article(kind)}"
-            at.wrong(f"{quoted(key)} belongs to {listing(KEYS[key].uses)}{hint}")
+            at.wrong(f"{quoted(key)} belongs to {listing(itertools.chain(*KEYS[key].uses))}{hint}")
             meant.add(instead)
     return given, meant
 
@@ -191,7 +192,7 @@ def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) ->
     for entry in entries:
         # Pendo folds the case of a field's key. Display names may differ by case alone, and of property names nothing
         # is known.
-        name = entry.name.lower() if kind in RECORDS and is_field_name(entry.name) else entry.name
+        name = entry.name.lower() if kind in RECORDS and FIELD_NAME.fullmatch(entry.name) else entry.name
         target = (name, entry.options.get("group", group))
         earlier = first.setdefault(target, entry)
         if earlier is not entry:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from dbt_pendo.commands.plan import Checked, SyncPlan
 from dbt_pendo.output.terminal import Tag, Terminal
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.wording import counts, number
 
 

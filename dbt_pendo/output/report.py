@@ -22,8 +22,7 @@ from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.history.report import Review
 from dbt_pendo.output.terminal import Terminal
-from dbt_pendo.private import replace_private
-from dbt_pendo.secret import Secrets, without
+from dbt_pendo.secret import Secrets, replace_private, without
 from dbt_pendo.wording import number, visible, visible_json
 
 REPORT_FILE = "pendo_report.html"

@@ -9,8 +9,7 @@ import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
-from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import PendoClient, Request
+from dbt_pendo.pendo.client import Answer, PendoClient, Request
 
 LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0

@@ -8,8 +8,7 @@ from functools import partial
 
 import orjson
 
-from dbt_pendo.pendo.answers import Answer, acknowledges
-from dbt_pendo.pendo.client import PendoClient, Request
+from dbt_pendo.pendo.client import Answer, PendoClient, Request, acknowledges
 
 # Visitors in one PATCH; of its 10 operations two are enough.
 LARGEST_PATCH = 1_000

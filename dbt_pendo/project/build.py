@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.project.manifest import as_mapping, read_artifact
+from dbt_pendo.project.artifacts import as_mapping, read_artifact
 
 
 def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: bool) -> tuple[int, bool]:

@@ -16,9 +16,8 @@ import requests
 from dbt_pendo import __version__, network
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import LARGEST_ANSWER
-from dbt_pendo.private import private_folder, replace_private
-from dbt_pendo.project.manifest import as_mapping, as_mappings
-from dbt_pendo.project.run_results import BUILDING_COMMANDS
+from dbt_pendo.project.artifacts import BUILDING_COMMANDS, as_mapping, as_mappings
+from dbt_pendo.secret import private_folder, replace_private
 from dbt_pendo.settings import DBT_CLOUD_ACCOUNT, DBT_CLOUD_HOST, DbtCloudAccount
 from dbt_pendo.wording import host_of
 

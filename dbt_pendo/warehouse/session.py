@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.warehouse.adapter import Connection, load_adapter, readable_errors
-from dbt_pendo.warehouse.psycopg2_values import read_every_type
+from dbt_pendo.warehouse.adapter import Connection, load_adapter, read_every_type, readable_errors
 
 # PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
 LONGEST_NAME = 50
