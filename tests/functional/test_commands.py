@@ -27,8 +27,6 @@ from dbt_pendo import __version__
 from dbt_pendo.cli import COMMANDS
 from dbt_pendo.sandbox import Fault
 
-BAD = {**PEOPLE, "fields": {"plan": "nowhere"}}
-
 
 def test_help_tells_of_flags_and_variables():
     assert run_cli("-h").expect(0).stdout == run_cli("--help").expect(0).stdout
@@ -39,43 +37,30 @@ def test_help_tells_of_flags_and_variables():
 
 
 def test_json_is_one_document_and_nothing_else(people):
-    about = {"sync": "people", "unique_id": "model.small.people", "object": "visitor", "status": "success"}
+    about = {"sync": "people", "unique_id": "model.small.people", "object": "visitor"}
+    about |= {"status": "success", "message": None}
     ended = run_process("sync", "--json").expect(0)
     assert (ended.stderr, ended.result()["delivered"]) == ("", 2)
     for command in ("check", "check --offline", "plan --show 3", "sync --dry-run", "sync"):
         ended = people.run(*command.split(), "--json").expect(0)
         assert (ended.stderr, ended.json["metadata"]["dbt_pendo_version"]) == ("", __version__)
-        result = ended.result()
-        assert {key: result[key] for key in (*about, "message")} == {**about, "message": None}
+        assert about.items() <= ended.result().items()
     # It wins over other forms of output.
     assert people.run("sync", "--json", "--log-format", "json", "--quiet", "--use-colors").expect(0).json["results"]
     # So it is with an error.
     people.manifest_path.unlink()
     document = people.run("sync", "--json").expect(2).json
-    assert set(document) == {"metadata", "error"}
-    assert document["error"]["message"].startswith("There is no manifest.json")
-    assert document["error"]["hint"].startswith("Run `dbt build`")
+    assert (set(document), document["error"]["hint"][:15]) == ({"metadata", "error"}, "Run `dbt build`")
     (line,) = people.run("sync", "--log-format", "json").expect(2).output.splitlines()
     logged = json.loads(line)
     assert (logged["info"]["name"], logged["info"]["level"]) == ("CommandFailed", "error")
-    assert logged["data"]["message"].startswith("There is no manifest.json")
-
-
-def test_a_run_that_fails_in_places(people):
-    people.model("bad", BAD, PEOPLE_ROWS)
-    for command, status in (("check", 2), ("plan", 2), ("sync", 1)):
-        assert people.run(command, "--json").expect(status).statuses == {"bad": "error", "people": "success"}
-        logged = people.run(command, "--log-format", "json").expect(status)
-        lines = [json.loads(line)["info"] for line in logged.output.splitlines()]
-        assert [line["msg"] for line in lines if line["level"] == "error" and "no column `nowhere`" in line["msg"]]
+    assert logged["data"]["message"] == document["error"]["message"]
 
 
 def test_the_schema_is_json_and_takes_the_sample_project():
     jsonschema = pytest.importorskip("jsonschema")
     schema = run_cli("schema").expect(0).json
     assert run_cli("schema", "--json").expect(0).json == schema
-    assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["$defs"]) >= {"visitor", "account", "track_event", "column"}
     files = (REPOSITORY / "sample_project" / "models").rglob("*.yml")
     models = [model for file in files for model in yaml.safe_load(file.read_text()).get("models", [])]
     mappings = [model["config"]["meta"]["pendo"] for model in models if model.get("config", {}).get("meta")]
@@ -100,8 +85,11 @@ def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):
     with monkeypatch.context() as environment:
         environment.delenv("PENDO_INTEGRATION_KEY")
         environment.delenv("PENDO_TRACK_SECRET")
-        results = {one["sync"]: (one["planned"], len(one["requests"])) for one in people.plan().json["results"]}
-        assert results == {"people": (planned(added=2), 0), "clicks": (planned(added=12), 0)}
+        results = people.plan().json["results"]
+        assert [(one["planned"], one["requests"]) for one in results] == [
+            (planned(added=12), []),
+            (planned(added=2), []),
+        ]
         people.plan("--show", "1")
     assert sandbox.requests == []
     people.sync("--concurrency", "1")
@@ -111,7 +99,6 @@ def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):
     people.build("people", "select 'a' as id, 'pro' as plan")
     (request,) = people.plan("--show", "5").result("people")["requests"]
     assert request == {"method": "POST", "path": "/api/v1/bulkdelete/visitor", "body": {"visitors": ["b"]}}
-    assert {"a", "b"} <= set(sandbox.visitors)
 
 
 def test_a_line_a_sync_and_a_summary(people):
@@ -142,24 +129,26 @@ def test_what_went_wrong_is_told_with_what_to_do(people, sandbox):
 
 
 def test_colours_when_asked_for_and_only_errors_where_it_is_quiet(people, monkeypatch):
-    for command in ("check", "plan", "sync"):
-        assert people.run(command, "--quiet").expect(0).output == ""
     monkeypatch.delenv("NO_COLOR")
     for flags, coloured in ((), False), (("--use-colors",), True), (("--no-use-colors",), False):
         assert ("\x1b[" in people.run("sync", *flags).expect(0).stdout) == coloured
-    people.model("bad", BAD, PEOPLE_ROWS)
-    shown = people.run("sync", "-q").expect(1).says("no column `nowhere`").output
-    assert "people" not in shown.replace("model.small", "")
-    assert "Running with" not in shown
+    for command in ("check", "plan", "sync"):
+        assert people.run(command, "--quiet").expect(0).output == ""
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
+    for command, status in (("check", 2), ("plan", 2), ("sync", 1)):
+        shown = people.run(command, "-q").expect(status).says("no column `nowhere`").output
+        assert "people" not in shown.replace("model.small", "")
+        logged = people.run(command, "--log-format", "json").expect(status).stdout
+        infos = [json.loads(line)["info"] for line in logged.splitlines()]
+        assert any(info["level"] == "error" and "no column `nowhere`" in info["msg"] for info in infos)
 
 
 def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(people, sandbox, monkeypatch):
     """A proxy that shows what it was sent, to a user who wants to see everything."""
     people.model("clicks", CLICKS, CLICK_ROWS)
     secrets = (sandbox.integration_key, sandbox.track_secrets[""])
-    debug = {"DBT_DEBUG": "1", "DBT_LOG_LEVEL": "debug", "DBT_LOG_LEVEL_FILE": "debug"}
-    for name, value in {"PENDO_RETRIES": "0", **debug}.items():
-        monkeypatch.setenv(name, value)
+    for name in ("DBT_DEBUG=1", "DBT_LOG_LEVEL=debug", "DBT_LOG_LEVEL_FILE=debug", "PENDO_RETRIES=0"):
+        monkeypatch.setenv(*name.split("="))
     everything = ""
     for status, args in ((200, []), (302, ["--json"]), (400, ["--log-format", "json"])):
         sandbox.clear_faults()

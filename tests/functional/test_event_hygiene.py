@@ -13,7 +13,7 @@ import orjson
 import pytest
 from harness import SmallProject, expect_in, planned, sent_events
 
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse import ledger
 
 CLICKS = {
@@ -59,17 +59,14 @@ def counted(warnings: list[str], words: str) -> int:
     return int(re.findall("[0-9,]+", found[0])[0].replace(",", "")) if found else 0
 
 
-TYPES = [("timestamp", 60), ("timestamptz", 60), ("timestamp_ms", 60), ("date", DAY + 1)]
-
-
-@pytest.mark.parametrize(("type_", "unit"), TYPES)
+@pytest.mark.parametrize(("type_", "unit"), [("timestamp", 60), ("timestamptz", 60), ("date", DAY + 1)])
 def test_late_and_future_events(project, sandbox, monkeypatch, type_, unit):
+    fine = {"edge": 7 * DAY - unit, "now": 0 if unit == 60 else DAY, "clock": -240}
+    late = {"past": 7 * DAY + unit, "month": 30 * DAY}
+    future = {"soon": -6 * unit, "year": -365 * DAY}
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        fine = {"edge": 7 * DAY - unit, "now": 0 if unit == 60 else DAY, "clock": -240}
-        late = {"past": 7 * DAY + unit, "month": 30 * DAY}
-        future = {"soon": -6 * unit, "year": -365 * DAY}
         project.model("clicks", CLICKS, events({**fine, **late, **future}, type_))
         warnings = told(project, sandbox)
     finally:
@@ -83,17 +80,6 @@ def test_late_and_future_events(project, sandbox, monkeypatch, type_, unit):
     assert counted(project.plan("--full-refresh").result()["warnings"], LATE) == 2
     project.build("clicks", "select 'old' as id, 'v1' as visitor, '2001-02-03' as done_at")
     assert project.check().result()["warnings"] == []
-
-
-@pytest.mark.parametrize("batch_size", [1, 1000])
-def test_a_pendo_that_refuses_them(project, sandbox, batch_size):
-    sandbox.switches = Switches(refuse_late_events=True, refuse_future_events=True)
-    rows = events({"old": 8 * DAY, "a": 0, "b": 60, "next": -DAY})
-    project.model("clicks", {**CLICKS, "batch_size": batch_size}, rows)
-    ended = project.sync(status=1)
-    assert ended.outcome == ("partial", 2, 0, 2)
-    assert "1 event older than 7 days" in ended.result()["message"]
-    assert project.statuses("clicks") == {"old": "rejected", "a": "delivered", "b": "delivered", "next": "rejected"}
 
 
 SIZED: list[tuple[dict[str, Any], str]] = [
@@ -136,17 +122,15 @@ def test_the_size_of_properties(project, sandbox, properties, columns):
 
 
 def test_names_of_properties(project, sandbox):
+    """The rules are in tests/spec/test_event_warnings.py: Pendo's are the same."""
     properties = {"p" * 32: "id", "p" * 33: "id", "2fa": "id", "a b": "id", "__x__": "id"}
     project.model("clicks", {**CLICKS, "properties": properties}, events({"a": 0}))
-    warnings = project.check("--offline").result()["warnings"]
-    assert len(warnings) == 4
+    warnings = project.check("--offline", "--warn-error", status=1).result()["warnings"]
     assert told(project, sandbox) == warnings
     (receipt,) = sandbox.receipts
-    assert len(receipt.warnings) == 4
-    for name in set(properties) - {"p" * 32}:
-        assert any(f"`{name}`" in warning for warning in warnings)
-        assert any(f"'{name}'" in warning for warning in receipt.warnings)
-    assert project.check("--offline", "--warn-error", status=1).result()["status"] == "success"
+    for name in properties:
+        assert any(f"`{name}`" in warning for warning in warnings) == (name != "p" * 32)
+        assert any(f"'{name}'" in warning for warning in receipt.warnings) == (name != "p" * 32)
 
 
 @pytest.mark.parametrize("names", [5000, 5001])
@@ -184,21 +168,18 @@ def test_old_events_are_left_out(project, sandbox):
     # What was left out comes when it is wanted, and nothing twice; an age makes no event another.
     project.annotate("clicks", CLICKS)
     assert project.sync().planned == planned(added=2, unchanged=3, invalid=1)
-    assert project.plan().result()["left_out"] == 0
-    for max_age, unchanged in (("7 days", 3), ("2 weeks", 4)):
-        project.annotate("clicks", {**CLICKS, "max_age": max_age})
-        assert project.sync().planned == planned(unchanged=unchanged, invalid=1)
-    assert Counter(one["properties"]["id"] for one in sandbox.events).most_common(1)[0][1] == 1
+    project.annotate("clicks", limited)
+    assert project.sync().planned == planned(unchanged=3, invalid=1)
+    assert len({one["properties"]["id"] for one in sandbox.events}) == len(sandbox.events) == 5
 
 
-@pytest.mark.parametrize(("at", "type_"), [("'2026-01-02'", "character varying"), ("1767323045000", "bigint")])
-def test_an_age_needs_a_moment(project, sandbox, at, type_):
-    rows = f"select 'a' as id, 'v1' as visitor, cast({at} as {type_}) as done_at"
-    project.model("clicks", {**CLICKS, "max_age": "7 days"}, rows)
+def test_an_age_needs_a_moment(project, sandbox):
+    project.model(
+        "clicks", {**CLICKS, "max_age": "7 days"}, "select 'a' as id, 'v1' as visitor, 1767323045000 as done_at"
+    )
     for command in ("check", "plan", "sync"):
         result = project.run(command, "--json").expect(2).result()
-        assert result["status"] == "error"
-        told = f"clicks: `max_age` needs a date or timestamp, but column done_at is {type_}"
+        told = "clicks: `max_age` needs a date or timestamp, but column done_at is bigint"
         expect_in(result["message"], told, "Cast the column in the model")
     assert sent_events(sandbox.requests) == []
 
@@ -217,30 +198,20 @@ def test_what_people_see(project, sandbox):
 def test_the_ledger_stays_bounded(project, sandbox, monkeypatch):
     """A model that keeps all its events, six days a run: not the clock is moved, but what the ledger has logged."""
     monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 10)
-    runs, step, each = 7, 6 * DAY, 20
+    step, each = 6 * DAY, 20
     sizes = []
     # Known for longer than any other: its time is yet to come.
     ages = {"next": -60.0 * DAY}
-    for run in range(runs):
+    project.model("clicks", {**CLICKS, "max_age": "7 days"}, events(ages))
+    project.sync()
+    for run in range(6):
         ages = {key: age + step for key, age in ages.items()}
         ages |= {f"run {run} event {number}": number * step / each for number in range(each)}
-        if run:
-            project.sql(f"update main_pendo.clicks__ledger set logged_at = logged_at - to_seconds({step})")
-            project.build("clicks", events(ages))
-        else:
-            project.model("clicks", {**CLICKS, "max_age": "7 days"}, events(ages))
-        assert project.sync().planned["added"] == each + (run == 0)
+        project.sql(f"update main_pendo.clicks__ledger set logged_at = logged_at - to_seconds({step})")
+        project.build("clicks", events(ages))
+        assert project.sync().planned["added"] == each
         sizes.append(len(project.ledger("clicks")))
     assert Counter(one["properties"]["id"] for one in sandbox.events) == Counter(ages.keys())
-    assert project.sync().planned["added"] == 0
     # Twice what was logged within the age before the run before, and what came with the run that found it so.
     assert max(sizes) < 7 * each
     assert any(later < earlier for earlier, later in itertools.pairwise(sizes))
-    # Without an age it forgets nothing.
-    project.annotate("clicks", CLICKS)
-    project.sync()
-    entries = len(project.ledger("clicks"))
-    for _ in range(2):
-        project.sql(f"update main_pendo.clicks__ledger set logged_at = logged_at - to_seconds({30 * DAY})")
-        assert project.sync().planned == planned(unchanged=len(ages))
-    assert len(project.ledger("clicks")) == entries
