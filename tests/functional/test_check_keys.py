@@ -27,16 +27,11 @@ def told(project: SmallProject, *args: str, status: int = 0) -> dict[str, str]:
     return {result["sync"]: result["message"] or "sound" for result in results}
 
 
-SWITCHES = [
-    {},
-    {"track_reply": "json"},
-    {"error_bodies": "empty"},
-    {"event_arrays": "reject", "context_required": True},
-]
-
-
 def test_each_secret_is_verified_once_and_without_an_event(apps, sandbox):
-    for switches in SWITCHES:
+    for switches in (
+        *({}, {"track_reply": "json"}, {"error_bodies": "empty"}),
+        {"event_arrays": "reject", "context_required": True},
+    ):
         sandbox.switches = Switches().with_changes(switches)
         sandbox.forget_requests()
         assert set(told(apps).values()) == {"sound"}
