@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, writes
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, expect_in, writes
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
@@ -71,23 +71,18 @@ def test_mapped_fields_beside_those_of_pendo(named, sandbox):
     assert "main_pendo" not in named.schemas()
 
 
-def test_a_terminal_sees_aligned_rows(named, sandbox):
+def test_in_the_terminal(named, sandbox):
     sandbox.add_field("visitor", "custom", "age", "integer", display_name="Age")
-    (warning,) = fields(named).result()["warnings"]
-    assert "snippet overwrites" in warning
     shown = named.run("fields").expect(0).stdout
-    lines = shown.splitlines()
-    assert [line for line in lines if line.endswith(" ok")] == [
-        "  Plan Name        plan varchar(256)  custom.plan_name                    string   ok",
-        "  Größe, ca. (m²)  seats integer      custom.groesse                      integer  ok",
-        '  sfdc_profile     "admin"            custom.sfdc_profile (SFDC_Profile)  string   ok',
-        "  is.active        active boolean     agent.f7                            boolean  ok",
-    ]
-    assert "  custom.age (Age)  integer  unmapped" in lines
-    assert any("1 of 1 WARN visitor people ..." in line and line.endswith("[4 ok]") for line in lines)
-    assert "All mapped fields can be written." in shown
+    lines = (
+        "  Größe, ca. (m²)  seats integer      custom.groesse                      integer  ok\n",
+        '  sfdc_profile     "admin"            custom.sfdc_profile (SFDC_Profile)  string   ok\n',
+        "  custom.age (Age)  integer  unmapped\n",
+    )
+    expect_in(shown, *lines, "1 of 1 WARN visitor people ...", "[4 ok]\n", "All mapped fields can be written.")
     # Agent fields carry a warning once a sync.
     assert shown.count("snippet overwrites") == 1
+    (warning,) = fields(named).result()["warnings"]
     for flags in ((), ("--offline",)):
         assert warning in named.check(*flags).result()["warnings"]
     named.annotate("people", mapped(**{"Plan Name": "plan"}))
@@ -95,8 +90,7 @@ def test_a_terminal_sees_aligned_rows(named, sandbox):
     assert named.run("fields", "--quiet").expect(0).stdout == ""
     named.annotate("people", mapped(**{"Plan Name": "plan", "plam": "plan"}))
     told = named.run("fields", "--quiet").expect(2).stdout
-    assert "no custom visitor field `plam`" in told
-    assert "Plan Name" not in told
+    assert ("no custom visitor field `plam`" in told, "Plan Name" in told) == (True, False)
 
 
 def test_fields_no_sync_maps(people, sandbox, monkeypatch):
