@@ -170,7 +170,6 @@ def test_a_run_without_a_build_and_none(in_cloud, dbt_cloud, make_run, sandbox):
 
 WRONG = [
     ("API_TOKEN", None, ["No dbt Cloud token is set: DBT_CLOUD_API_TOKEN", "service token"]),
-    ("API_TOKEN", "  ", ["No dbt Cloud token is set"]),
     ("API_TOKEN", "tok\nen", ["DBT_CLOUD_API_TOKEN holds a character"]),
     ("API_TOKEN", "wrong", ["refused the token", "Invalid token.", "DBT_CLOUD_API_TOKEN", "Access URL"]),
     ("ACCOUNT_ID", None, ["DBT_CLOUD_ACCOUNT_ID is empty"]),
@@ -202,7 +201,7 @@ def test_a_way_in_that_is_wrong(in_cloud, dbt_cloud, make_run, sandbox, monkeypa
     assert "hunter2" not in ended.output
 
 
-def test_the_token_has_two_names_and_netrc_none(in_cloud, dbt_cloud, make_run, steps, sandbox, monkeypatch, tmp_path):
+def test_the_token_has_two_names_and_netrc_none(in_cloud, dbt_cloud, make_run, sandbox, monkeypatch, tmp_path):
     make_run("run")
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password pw\n")
     monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
@@ -213,12 +212,6 @@ def test_the_token_has_two_names_and_netrc_none(in_cloud, dbt_cloud, make_run, s
         dbt_cloud.faults = [Reply(301, headers={"Location": f"{other.url}/api/v2/accounts/{ACCOUNT}/runs/123/"})]
         refused(in_cloud, sandbox, 2, "answers with a redirect to 127.0.0.1", "set DBT_CLOUD_HOST")
         assert [call.headers.get("authorization") for call in other.calls] == [None]
-    # Nothing is needed of dbt Cloud without its flags.
-    monkeypatch.setenv("DBT_CLOUD_HOST", "not a host")
-    shutil.rmtree(in_cloud.target)
-    shutil.copytree(steps["run"].artifacts, in_cloud.target)
-    in_cloud.sync()
-    assert custom(sandbox.visitors) == PLANS
 
 
 PASSING = [
@@ -231,7 +224,6 @@ PASSING = [
 STAYING = [
     (Reply(500, b"oh no"), "HTTP 500: oh no"),
     (Reply(200, b"<html>"), "HTTP 200: an answer that is no JSON object"),
-    (Reply(200, b"{", ending="truncate"), "IncompleteRead"),
 ]
 
 

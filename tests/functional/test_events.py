@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from harness import bodies, canonical, epoch_ms, planned
+from harness import PEOPLE, PEOPLE_ROWS, bodies, canonical, epoch_ms, planned
 
 from dbt_pendo.sandbox import Fault, Switches
 
@@ -92,6 +92,23 @@ def test_an_event_is_sent_once(project, sandbox):
     assert project.sync("--full-refresh").planned == planned(changed=3)
     assert canonical(sandbox.events) == canonical([*CLICK_EVENTS, *CLICK_EVENTS])
     assert project.sync().planned == planned(unchanged=3)
+
+
+def test_a_sync_that_changes_its_object_delivers_all(people, sandbox):
+    """What its ledger knows is in tests/warehouse/contract/ledger.py."""
+    people.build("people", f"select *, id as visitor, plan as button, now()::timestamp as done_at from ({PEOPLE_ROWS})")
+    people.sync()
+    people.annotate("people", CLICKS)
+    told = "last delivered as visitor, now as track_event: only what was delivered as track_event counts as delivered"
+    plan = people.plan().result()
+    assert (plan["planned"], plan["warnings"]) == (planned(added=2), [told])
+    result = people.sync().result()
+    assert (result["planned"], told in result["message"], len(sandbox.events)) == (planned(added=2), True, 2)
+    # A mistake: back, and to events once more. None is sent twice, and visitors are known as well.
+    for mapping in (PEOPLE, CLICKS):
+        people.annotate("people", mapping)
+        result = people.sync().result()
+        assert (result["planned"], len(sandbox.events)) == (planned(unchanged=2), 2)
 
 
 def test_bad_events_are_invalid_with_a_reason(project, sandbox):

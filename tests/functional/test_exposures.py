@@ -270,12 +270,8 @@ def test_check_tells_whether_the_file_is_up_to_date(lineage):
     document = lineage.exposures("--check", "--json").json
     assert (document["file"], document["status"]) == (str(FILE), "unchanged")
     about = {"sync": "bought_accounts", "unique_id": "model.bought.bought_accounts", "object": "parent_account"}
-    assert document["results"][2] == {
-        **about,
-        "status": "success",
-        "message": None,
-        "exposure": "pendo_bought_accounts",
-    }
+    about |= {"status": "success", "message": None, "exposure": "pendo_bought_accounts"}
+    assert document["results"][2] == about
     # As git writes it on Windows.
     lineage.file.write_bytes(lineage.file.read_bytes().replace(b"\n", b"\r\n"))
     lineage.exposures("--check")
@@ -325,7 +321,4 @@ def test_what_is_refused(lineage):
     lineage.annotate("teams", [{**PEOPLE, "name": "facts-1"}, {**PEOPLE, "name": "facts_1"}])
     same = "teams.facts_1 would both be the exposure pendo_teams__facts_1"
     expect_in(lineage.exposures(status=2).stderr, "teams.facts-1", same)
-    # A wrong mapping, as with every command.
-    lineage.annotate("people", {"object": "visitor", "visitorId": "id"})
-    assert "did you mean `visitor_id`" in lineage.exposures(status=2).stderr
     assert not lineage.file.exists()
