@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from harness import PEOPLE, PEOPLE_ROWS, Project, SmallProject, add_fields, custom, expect_in, planned, sent_ids, writes
@@ -72,60 +71,53 @@ def test_mistakes_in_mappings_are_told_all_at_once(people, sandbox):
     people.sync("--select", "people")
 
 
-# The model and its table. Each breaks a sync of its own.
-
-Break = Callable[[SmallProject, str], None]
-
-
-def mapped(**more: Any) -> Break:
-    return lambda project, name: project.model(name, {**PEOPLE, **more}, PEOPLE_ROWS)
-
-
-def altered(sql: str) -> Break:
-    def alter(project: SmallProject, name: str) -> None:
-        project.model(name, PEOPLE, PEOPLE_ROWS)
-        project.sql(sql)
-
-    return alter
-
-
-def misfit(project: SmallProject, name: str) -> None:
-    project.model(name, {**PEOPLE, "fields": {"seats": "yes"}}, "select 'a' as id, true as yes")
-
-
+# Of each sync what its mapping has, the SQL that breaks its table, and what is said of it.
 WITHOUT_BASE = (
     "create table main.base as from main.bad_view; drop table main.bad_view; "
     "create view main.bad_view as from main.base; drop table main.base"
 )
-BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
+BREAKS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "bad_column": (
-        mapped(fields={"plan": "plam", "team": "nowhere"}),
+        {"fields": {"plan": "plam", "team": "nowhere"}},
+        "",
         (
             *(f"{FILE}: bad_column:", "has no column `plam`. Did you mean `plan`?", "dbt build --select bad_column"),
             "has no column `nowhere`. Its columns: id, plan.",
         ),
     ),
-    "bad_key": (mapped(visitor_id="user_id"), (f"{FILE}: bad_key:", "no column `user_id`", "--select bad_key")),
+    "bad_key": ({"visitor_id": "user_id"}, "", (f"{FILE}: bad_key:", "no column `user_id`", "--select bad_key")),
+    "bad_type": (
+        {"fields": {"seats": "yes"}},
+        "alter table main.bad_type add column yes boolean",
+        ("column yes is boolean, which the integer field seats cannot hold", "Cast the column"),
+    ),
     "bad_unbuilt": (
-        altered("drop table main.bad_unbuilt"),
+        {},
+        "drop table main.bad_unbuilt",
         ('"small"."main"."bad_unbuilt" is not in the warehouse', "dbt build --select bad_unbuilt"),
     ),
-    "bad_type": (misfit, ("column yes is boolean, which the integer field seats cannot hold", "Cast the column")),
-    "bad_view": (altered(WITHOUT_BASE), ("bad_view", "dbt build --select bad_view")),
+    "bad_view": ({}, WITHOUT_BASE, ("bad_view", "dbt build --select bad_view")),
 }
+
+
+def add_broken(project: SmallProject, name: str) -> None:
+    mapping, sql, _ = BREAKS[name]
+    project.model(name, {**PEOPLE, **mapping}, PEOPLE_ROWS)
+    if sql:
+        project.sql(sql)
 
 
 def test_bad_syncs_alone_and_beside_another(people, sandbox):
     add_fields(sandbox, seats="integer")
-    for name, (break_, _) in BREAKS.items():
-        break_(people, name)
+    for name in BREAKS:
+        add_broken(people, name)
     for command in READING:
         ended = people.run(command, "--json", "--exclude", "people").expect(2)
         assert ended.statuses == dict.fromkeys(BREAKS, "error")
-        for name, (_, parts) in BREAKS.items():
+        for name, (*_, parts) in BREAKS.items():
             expect_in(ended.messages[name], *parts)
     shown = people.run("sync", "--exclude", "people").expect(2)
-    for _, parts in BREAKS.values():
+    for *_, parts in BREAKS.values():
         shown.says(*parts)
     assert writes(sandbox.requests) == []
     ledgers = {name for name in people.tables() if name.endswith("__ledger")}
@@ -142,7 +134,7 @@ def test_bad_syncs_alone_and_beside_another(people, sandbox):
 
 
 def test_unless_the_first_failure_ends_the_run(people, sandbox):
-    BREAKS["bad_column"][0](people, "bad_column")
+    add_broken(people, "bad_column")
     ended = people.sync("-x", status=1)
     assert list(ended.statuses.items()) == [("bad_column", "error"), ("people", "skipped")]
     assert "--fail-fast" in ended.messages["people"]
