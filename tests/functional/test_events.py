@@ -116,7 +116,7 @@ def test_bad_events_are_invalid_with_a_reason(project, sandbox):
         "clicks",
         {**CLICKS, "event": {"column": "name"}, "account_id": {"value": "a1"}, "batch_size": 10},
         """
-        select id, name, visitor, at::timestamp as done_at, 'x' as button from (values
+        select id, name, visitor, moment::timestamp as done_at, 'x' as button from (values
             ('ok', 'Clicked', 'v1', '2026-05-01'),
             ('nobody', 'Clicked', null, '2026-05-01'),
             ('blank', 'Clicked', ' ', '2026-05-01'),
@@ -125,7 +125,7 @@ def test_bad_events_are_invalid_with_a_reason(project, sandbox):
             ('nameless', null, 'v1', '2026-05-01'),
             ('empty', '', 'v1', '2026-05-01'),
             (null, 'Clicked', 'v1', '2026-05-01')
-        ) rows(id, name, visitor, at)""",
+        ) rows(id, name, visitor, moment)""",
     )
     assert project.sync().planned == planned(added=1, invalid=7)
     (taken,) = sandbox.events
