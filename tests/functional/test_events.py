@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, bodies, canonical, epoch_ms, planned
+from harness import PEOPLE, PEOPLE_ROWS, canonical, epoch_ms, planned
 
 from dbt_pendo.sandbox import Fault, Switches
 
@@ -32,20 +32,6 @@ CLICK_EVENTS = [
     event("Clicked", "v2", "2026-05-01T11:00:00"),
     event("Clicked", "v1", "2026-05-02", {"button": "open"}),
 ]
-
-
-@pytest.mark.parametrize(("batch_size", "sizes"), [(None, [0, 0, 0]), (2, [0, 2])])
-def test_events_and_batch_sizes(project, sandbox, batch_size, sizes):
-    # Properties may be mapped at the column.
-    mapping = {key: value for key, value in CLICKS.items() if key != "properties"}
-    if batch_size:
-        mapping["batch_size"] = batch_size
-    project.model("clicks", mapping, CLICK_ROWS, columns={"button": "button"})
-    assert project.sync().planned == planned(added=3)
-    assert canonical(sandbox.events) == canonical(CLICK_EVENTS)
-    sent = bodies(sandbox.requests, "/data/track")
-    # A batch of one is a bare object, a larger one an array.
-    assert sorted(len(body) if isinstance(body, list) else 0 for body in sent) == sizes
 
 
 def test_an_event_names_everything_by_a_column_or_a_value(project, sandbox):
