@@ -93,7 +93,8 @@ def test_what_went_right_and_wrong_is_told_with_what_to_do(people, sandbox):
     people.run("sync").expect(0).says(
         reason, "OK synced visitor people", "Completed successfully", "Done. OK=1 WARN=0 "
     )
-    people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x'), (null, 'x')) rows(id, plan)")
+    people.sql("update main.people set plan = 'x' where id = 'a'")
+    people.sql("insert into main.people values ('stranger', 'x'), (null, 'x')")
     shown = people.run("sync").expect(0).stdout
     assert re.search(r"WARN synced visitor people \.+ \[1 delivered, 1 missing, 1 invalid in", shown)
     sandbox.fail(Fault(status=400, body="no", path="/value", times=None))

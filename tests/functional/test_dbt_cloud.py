@@ -169,10 +169,10 @@ def test_a_run_without_a_build_and_none(in_cloud, dbt_cloud, make_run, sandbox):
 
 
 WRONG = [
-    ("API_TOKEN", None, ["No dbt Cloud token is set: DBT_CLOUD_API_TOKEN", "service token"]),
+    ("API_TOKEN", "", ["No dbt Cloud token is set: DBT_CLOUD_API_TOKEN", "service token"]),
     ("API_TOKEN", "tok\nen", ["DBT_CLOUD_API_TOKEN holds a character"]),
     ("API_TOKEN", "wrong", ["refused the token", "Invalid token.", "DBT_CLOUD_API_TOKEN", "Access URL"]),
-    ("ACCOUNT_ID", None, ["DBT_CLOUD_ACCOUNT_ID is empty"]),
+    ("ACCOUNT_ID", "", ["DBT_CLOUD_ACCOUNT_ID is empty"]),
     ("ACCOUNT_ID", "acme", ["DBT_CLOUD_ACCOUNT_ID: 'acme' is not a whole number"]),
     ("ACCOUNT_ID", "99", ["There is no run 123 in account 99"]),
     ("HOST", "http://cloud.getdbt.com", ["DBT_CLOUD_HOST", "the token over plain http", "Use https."]),
@@ -186,10 +186,7 @@ def test_a_way_in_that_is_wrong(in_cloud, dbt_cloud, make_run, sandbox, monkeypa
     make_run("build")
     for variable, value, parts in WRONG:
         with monkeypatch.context() as environment:
-            if value is None:
-                environment.delenv(f"DBT_CLOUD_{variable}")
-            else:
-                environment.setenv(f"DBT_CLOUD_{variable}", value)
+            environment.setenv(f"DBT_CLOUD_{variable}", value)
             refused(in_cloud, sandbox, 2, *parts)
     told = json.dumps({"status": {"user_message": f"{TOKEN} may not read runs"}}).encode()
     dbt_cloud.faults = [Reply(403, told)]
