@@ -170,8 +170,7 @@ def test_so_many_runs_keep_their_calls(people, sandbox, monkeypatch):
     ids = [people.sync("--full-refresh").json["metadata"]["run_id"] for _ in range(3)]
     runs = people.target / "dbt_pendo" / "runs"
     assert sorted(folder.name for folder in runs.iterdir()) == ids[1:]
-    ended = people.run("show", ids[0]).expect(0)
-    assert "This machine has not kept the calls of this run." in ended.stdout
+    people.run("show", ids[0]).expect(0).says("This machine has not kept the calls of this run.")
     assert "are not kept on this machine" in people.run("show", ids[0], "--requests").expect(2).stderr
     # Nothing else in there is anybody's to remove.
     (runs / "notes").mkdir()
@@ -192,8 +191,7 @@ def test_a_log_that_cannot_be_read_or_written_fails_nothing(people, sandbox):
     shutil.rmtree(people.target / "dbt_pendo" / "runs")
     (people.target / "dbt_pendo" / "runs").write_text("in the way")
     sandbox.forget_requests()
-    ended = people.run("sync", "--full-refresh").expect(0)
-    assert "the calls of this run are not kept" in ended.stdout
+    people.run("sync", "--full-refresh").expect(0).says("the calls of this run are not kept")
     assert sent_ids(sandbox.requests, "visitor") == sorted(f"u-{number}" for number in range(12))
 
 

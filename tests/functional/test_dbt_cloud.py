@@ -19,6 +19,7 @@ from dbt_pendo.project import cloud
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.sandbox.exchange import Reply
 
+RUN, JOB = "--dbt-cloud-run-id=123", "--dbt-cloud-job-id=1"
 PLANS = {"a": {"plan": "pro"}, "b": {"plan": "free"}, "c": {}, "d": {"plan": "pro"}}
 
 
@@ -43,7 +44,7 @@ def invocation(step: Path) -> str:
     return str(json.loads((step / "manifest.json").read_text())["metadata"]["invocation_id"])
 
 
-def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: str = "--dbt-cloud-run-id=123") -> None:
+def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: str = RUN) -> None:
     """A sync says what is wrong, sends nothing and keeps nothing; the token shows nowhere."""
     ended = run_cli("sync", "--json", flag).expect(status)
     expect_in(ended.stderr, *parts)
@@ -55,9 +56,8 @@ def refused(project: Project, sandbox: Sandbox, status: int, *parts: str, flag: 
 
 
 def test_a_failed_run_syncs_what_it_built_although_docs_came_last(in_cloud, dbt_cloud, make_run, sandbox):
-    make_run("build", "build_docs", status=20)
-    ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
-    assert "Found 3 syncs in run 123 of dbt Cloud, which failed (step 4: dbt build)" in ended.stdout
+    make_run("build", "docs", status=20)
+    run_cli("sync", RUN).expect(0).says("Found 3 syncs in run 123 of dbt Cloud, which failed (step 4: dbt build)")
     assert custom(sandbox.visitors) == {**PLANS, "d": {}}
     fetched = in_cloud.target / "dbt_pendo" / "dbt_cloud" / "123"
     assert fetched.stat().st_mode & 0o777 == 0o700
@@ -76,16 +76,13 @@ def test_a_failed_run_syncs_what_it_built_although_docs_came_last(in_cloud, dbt_
 
 def test_steps_of_one_run_count_together(in_cloud, make_run, sandbox, built_in_cloud):
     make_run("people", "not_people", "test", "docs")
-    ended = run_cli("sync", "--dbt-cloud-run-id", "123", "--only-built", "--require-tests").expect(0)
-    assert (
-        "in run 123 of dbt Cloud (step 4: dbt run --select people, step 5: dbt run --exclude people, step 6: dbt test)"
-    ) in ended.stdout
+    ended = run_cli("sync", RUN, "--only-built", "--require-tests").expect(0)
+    steps = "step 4: dbt run --select people, step 5: dbt run --exclude people, step 6: dbt test"
+    assert f"in run 123 of dbt Cloud ({steps})" in ended.stdout
     # People was built by an earlier step than the manifest's; the test that failed ran in a later one.
     results = {result["sync"]: result["status"] for result in in_cloud.results()["results"]}
-    assert (results, custom(sandbox.visitors)) == (
-        {"people": "success", "tested": "skipped", "broken": "success"},
-        PLANS,
-    )
+    assert results == {"people": "success", "tested": "skipped", "broken": "success"}
+    assert custom(sandbox.visitors) == PLANS
     last = invocation(built_in_cloud / "steps" / "not_people")
     assert in_cloud.results()["metadata"]["manifest_invocation_id"] == last
     # The latest result of a node counts.
@@ -104,8 +101,7 @@ def test_what_a_step_has_left_counts_once(in_cloud, dbt_cloud, steps, tmp_path, 
     dbt_cloud.runs.append(Run(123, [Step("Invoke dbt with `dbt build`", mixed)]))
     refused(in_cloud, sandbox, 2, "no step that built models")
     dbt_cloud.runs[0] = Run(123, [steps["build"], Step("Invoke dbt with `dbt parse`", mixed)])
-    ended = run_cli("plan", "--dbt-cloud-run-id", "123").expect(0)
-    assert "Found 3 syncs in run 123 of dbt Cloud (step 4: dbt build)\n" in ended.stdout
+    run_cli("plan", RUN).expect(0).says("Found 3 syncs in run 123 of dbt Cloud (step 4: dbt build)\n")
 
 
 def test_steps_that_are_not_listed_are_found_by_number(in_cloud, dbt_cloud, make_run, sandbox):
@@ -113,12 +109,11 @@ def test_steps_that_are_not_listed_are_found_by_number(in_cloud, dbt_cloud, make
     for lists_steps in ("no", "refused"):
         dbt_cloud.lists_steps = lists_steps
         dbt_cloud.calls.clear()
-        ended = run_cli("sync", "--dbt-cloud-run-id", "123").expect(0)
-        assert "in run 123 of dbt Cloud (step 4: dbt seed, step 5: dbt run)" in ended.stdout
+        run_cli("sync", RUN).expect(0).says("in run 123 of dbt Cloud (step 4: dbt seed, step 5: dbt run)")
         assert custom(sandbox.visitors) == PLANS
         assert len(dbt_cloud.calls) < 20
     # Selection is by the manifest of the run.
-    ended = in_cloud.sync("--dbt-cloud-run-id", "123", "--select", "plans+", "--target-path", "target")
+    ended = in_cloud.sync(RUN, "--select", "plans+", "--target-path", "target")
     assert ended.statuses.keys() == {"people"}
 
 
@@ -137,18 +132,16 @@ def test_the_artifacts_are_kept_for_a_day(in_cloud, make_run):
 
 
 def test_of_a_job_the_latest_good_run(in_cloud, dbt_cloud, make_run, sandbox):
-    ended = run_cli("sync", "--dbt-cloud-run-id", "1", "--dbt-cloud-job-id", "2").expect(2)
-    assert "Give one of them" in ended.stderr
+    run_cli("sync", "--dbt-cloud-run-id", "1", "--dbt-cloud-job-id", "2").expect(2).says("Give one of them")
     assert dbt_cloud.calls == []
     make_run("build", run_id=6, status=20, finished_at="2026-11-24 11:00:00+00:00")
     none = ("No run of job 1 has succeeded", "--dbt-cloud-run-id")
-    refused(in_cloud, sandbox, 2, *none, flag="--dbt-cloud-job-id=1")
+    refused(in_cloud, sandbox, 2, *none, flag=JOB)
     make_run("build", run_id=5, finished_at="2026-11-24 09:00:00+00:00")
     make_run("run", "docs", run_id=4, finished_at="2026-11-24 10:00:00+00:00")
     make_run("build", run_id=7, job_id=2, finished_at="2026-11-24 12:00:00+00:00")
     make_run("build", run_id=8, status=3, finished_at="")
-    ended = run_cli("sync", "--dbt-cloud-job-id", "1").expect(0)
-    assert "in run 4 of dbt Cloud (step 4: dbt run)" in ended.stdout
+    run_cli("sync", JOB).expect(0).says("in run 4 of dbt Cloud (step 4: dbt run)")
     assert custom(sandbox.visitors) == PLANS
 
 
@@ -193,7 +186,7 @@ def test_a_way_in_that_is_wrong(in_cloud, dbt_cloud, make_run, sandbox, monkeypa
     refused(in_cloud, sandbox, 2, "refused the token", "(HTTP 403: *** may not read runs)")
     monkeypatch.setenv("DBT_CLOUD_HOST", "cloud.invalid")
     monkeypatch.setenv("HTTPS_PROXY", "http://user:hunter2%E2%82%AC@127.0.0.1:1")
-    ended = run_cli("sync", "--dbt-cloud-run-id=123").expect(2)
+    ended = run_cli("sync", RUN).expect(2)
     assert "by way of the proxy in HTTPS_PROXY" in ended.output
     assert "hunter2" not in ended.output
 
@@ -203,7 +196,7 @@ def test_the_token_has_two_names_and_netrc_none(in_cloud, dbt_cloud, make_run, s
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password pw\n")
     monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
     monkeypatch.setenv("DBT_ENV_SECRET_DBT_CLOUD_API_TOKEN", f" {TOKEN}\n")
-    in_cloud.plan("--dbt-cloud-run-id", "123")
+    in_cloud.plan(RUN)
     # It follows no redirect to another host.
     with DbtCloud(dbt_cloud.runs) as other:
         dbt_cloud.faults = [Reply(301, headers={"Location": f"{other.url}/api/v2/accounts/{ACCOUNT}/runs/123/"})]
@@ -233,7 +226,7 @@ def test_faults_that_pass_and_that_stay(in_cloud, dbt_cloud, make_run, sandbox, 
     make_run("run", "docs")
     for passes in PASSING:
         dbt_cloud.faults = [passes]
-        assert len(in_cloud.plan("--dbt-cloud-run-id", "123").json["results"]) == 3
+        assert len(in_cloud.plan(RUN).json["results"]) == 3
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("DBT_CLOUD_HOST", f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -257,7 +250,7 @@ def test_odd_answers(in_cloud, dbt_cloud, sandbox, monkeypatch):
     for answer, told in ODD:
         with RawServer(answer) as server:
             monkeypatch.setenv("DBT_CLOUD_HOST", server.url)
-            ended = run_cli("sync", "--dbt-cloud-run-id=123")
+            ended = run_cli("sync", RUN)
         assert ended.status in (1, 2)
         assert told in ended.output
         assert TOKEN[:8] not in ended.output
