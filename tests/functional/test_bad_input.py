@@ -191,15 +191,19 @@ def test_settings_that_make_no_sense(people, sandbox, monkeypatch):
     with monkeypatch.context() as environment:
         environment.setenv("PENDO_REGION", "mars")
         refused(people, sandbox, "'mars' is not a Pendo region", "us, us1, eu, jpn, au")
-    # What is wrong is refused, and not repeated.
-    people.settings("vars: {dbt_pendo: {integration_key: sandbox-integration-key}}")
-    refused(people, sandbox, "dbt_project.yml: vars.dbt_pendo.integration_key: unknown setting.")
+    path = people.folder / "dbt_project.yml"
+    sound = path.read_text()
+    # A secret is not repeated.
+    for name, value in ((3, "eu"), ("integration_key", "sandbox-integration-key")):
+        path.write_text(f"{sound}vars: {{dbt_pendo: {{{name}: {value}}}}}\n")
+        refused(people, sandbox, f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.")
 
 
 FLAGS = [
     ("sync --concurrency many", ("--concurrency", "'many'")),
     ("sink", ("sink",)),
     ("sync --vars {a:", ("--vars",)),
+    ("sync --vars [1]", ("--vars",)),
     ("sync --target prod", ("prod", "dev")),
     ("sync --select nosuchmethod:x", ("selection", "nosuchmethod")),
     ("sync --selector nosuch", ("nosuch", "selectors.yml")),

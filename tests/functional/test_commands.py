@@ -50,10 +50,12 @@ def test_the_schema_takes_the_sample_project():
     jsonschema = pytest.importorskip("jsonschema")
     schema = run_cli("schema").expect(0).json
     assert run_cli("schema", "--json").expect(0).json == schema
-    for file in (REPOSITORY / "sample_project" / "models").rglob("*.yml"):
-        for model in yaml.safe_load(file.read_text()).get("models", []):
-            if meta := model.get("config", {}).get("meta"):
-                jsonschema.validate(meta["pendo"], schema)
+    files = (REPOSITORY / "sample_project" / "models").rglob("*.yml")
+    models = [model for file in files for model in yaml.safe_load(file.read_text()).get("models", [])]
+    mappings = [model["config"]["meta"]["pendo"] for model in models if model.get("config", {}).get("meta")]
+    assert len(mappings) == 4
+    for mapping in mappings:
+        jsonschema.validate(mapping, schema)
 
 
 def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):

@@ -189,6 +189,9 @@ def test_a_way_in_that_is_wrong(in_cloud, dbt_cloud, make_run, sandbox, monkeypa
     ended = run_cli("sync", RUN).expect(2)
     assert "by way of the proxy in HTTPS_PROXY" in ended.output
     assert "hunter2" not in ended.output
+    # Nothing is needed of dbt Cloud without its flags.
+    monkeypatch.setenv("DBT_CLOUD_HOST", "not a host")
+    run_cli("sync").expect(2).says("There is no manifest.json")
 
 
 def test_the_token_has_two_names_and_netrc_none(in_cloud, dbt_cloud, make_run, sandbox, monkeypatch, tmp_path):

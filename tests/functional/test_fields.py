@@ -131,8 +131,8 @@ def test_missing_fields_and_what_may_have_been_meant(people, sandbox):
     assert states(ended) == {"plan": "ok", **dict.fromkeys(hints, "missing")}
     expected = {name: f"Pendo has no custom visitor field `{name}`.{hint}" for name, hint in hints.items()}
     assert notes(ended) == {"plan": None, **expected}
-    # `check` and `sync` say the same.
-    for command in ("fields", "check", "sync"):
+    # Others say the same.
+    for command in ("fields", "check", "plan", "sync"):
         shown = people.run(command).expect(2).stdout
         assert [note for note in expected.values() if shown.count(f"people: {note}") != 1] == [], shown
         assert "dbt-pendo fields --create" in shown
