@@ -96,6 +96,7 @@ def test_events_delivered_before_a_batch_failed_are_not_sent_again(project, sand
     sandbox.fail(Fault("status", status=503, body_contains=f'"{keys[19]}"', times=None))
     result = project.sync(status=1).result()
     taken = [event["visitorId"] for event in sandbox.events]
+    assert result["status"] == "error"
     assert result["delivered"] == len(taken) == len(set(taken)) > 0
     sandbox.clear_faults()
     project.sync(status=1)
