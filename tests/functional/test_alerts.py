@@ -66,11 +66,7 @@ def test_each_change_of_state_is_told_once(people, sandbox, receiver):
     assert (call.method, call.headers["content-type"]) == ("POST", "application/json")
     text = receiver.told()
     assert text.splitlines()[:2] == ["*dbt-pendo*: 1 sync failed", "Project `small`, target `dev`, schema `main`"]
-    told = (
-        "failed; the run before was a success. 0 delivered",
-        "did not take POST /api/v1/metadata/visitor/custom/value",
-    )
-    expect_in(text, *told)
+    expect_in(text, "failed; the run before was a success. 0 delivered", "did not take POST /api/v1/metadata/visitor/")
     assert text.endswith(f"\nLook further: `dbt-pendo show {run_id(people)}`")
     # It is the command that looks further.
     assert "did not take POST" in people.run("show", run_id(people)).expect(0).stdout
