@@ -9,8 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from endpoint import TOKEN, Endpoint, dripping
-from harness import PEOPLE, SmallProject, run_cli
+from endpoint import TOKEN, Endpoint
+from harness import PEOPLE, SmallProject, expect_in, run_cli
+from raw_server import RawServer, drip
 
 from dbt_pendo.alerts import post as webhooks
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -23,16 +24,13 @@ DISLIKED = Fault(status=400, body="no such plan", path="/custom/", body_contains
 
 
 @pytest.fixture
-def endpoint(receiver: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
-    monkeypatch.setattr(webhooks, "RETRY_AFTER", 0.0)
-    return receiver
-
-
-@pytest.fixture
-def people(project: SmallProject, sandbox: Sandbox, endpoint: Endpoint) -> SmallProject:
+def people(
+    project: SmallProject, sandbox: Sandbox, receiver: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> SmallProject:
     """A project with one sync, `people`, of ten visitors, and a receiver that is told of everything."""
+    monkeypatch.setattr(webhooks, "RETRY_AFTER", 0.0)
     sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors([f"v{at}" for at in range(1000)])
+    sandbox.add_visitors([f"v{at}" for at in range(200)])
     project.model("people", PEOPLE, ROWS.format("a", 10))
     alert(project, {"url": "PENDO_ALERT_URL"})
     return project
@@ -44,10 +42,10 @@ def alert(project: SmallProject, *channels: dict[str, Any]) -> None:
     path.write_text(f"{path.read_text().partition('vars:')[0]}vars: {settings}\n")
 
 
-def after(project: SmallProject, endpoint: Endpoint, *args: str, status: int = 0) -> str:
+def after(project: SmallProject, receiver: Endpoint, *args: str, status: int = 0) -> str:
     """What the receiver is told by a sync."""
     project.sync(*args, status=status)
-    return endpoint.told()
+    return receiver.told()
 
 
 def run_id(project: SmallProject) -> str:
@@ -59,66 +57,43 @@ def forget(project: SmallProject) -> None:
     project.sql("drop schema if exists main_pendo cascade")
 
 
-def test_each_change_of_state_is_told_once(people, sandbox, endpoint):
-    assert after(people, endpoint) == ""
+def test_each_change_of_state_is_told_once(people, sandbox, receiver):
+    assert after(people, receiver) == ""
     people.build("people", ROWS.format("b", 10))
     sandbox.fail(DOWN)
     people.sync(status=1)
-    (call,) = endpoint.calls
+    (call,) = receiver.calls
     assert (call.method, call.headers["content-type"]) == ("POST", "application/json")
-    text = endpoint.told()
+    text = receiver.told()
     assert text.splitlines()[:2] == ["*dbt-pendo*: 1 sync failed", "Project `small`, target `dev`, schema `main`"]
-    assert "• `people` (visitor): failed; the run before was a success. 0 delivered" in text
-    assert "did not take POST /api/v1/metadata/visitor/custom/value" in text
+    expect_in(text, "failed; the run before was a success. 0 delivered", "did not take POST /api/v1/metadata/visitor/")
     assert text.endswith(f"\nLook further: `dbt-pendo show {run_id(people)}`")
     # It is the command that looks further.
     assert "did not take POST" in people.run("show", run_id(people)).expect(0).stdout
-    assert after(people, endpoint, status=1) == ""
+    assert after(people, receiver, status=1) == ""
     sandbox.clear_faults()
-    text = after(people, endpoint)
-    assert text.startswith("*dbt-pendo*: 1 sync recovered\n")
-    assert "• `people` (visitor): recovered; the run before was an error. 10 delivered\n" in text
-    assert after(people, endpoint) == ""
-    # Rows are rejected, then the sync is blocked.
+    text = after(people, receiver)
+    expect_in(text, "1 sync recovered\n", "`people` (visitor): recovered; the run before was an error. 10 delivered\n")
+    assert after(people, receiver) == ""
+    # Ids of rows are not told.
     people.build("people", ROWS.format("c", 10))
     sandbox.fail(DISLIKED)
-    text = after(people, endpoint, status=1)
-    assert text.startswith("*dbt-pendo*: 1 sync had rows rejected\n")
-    assert "• `people` (visitor): Pendo rejected rows; the run before was a success. 9 delivered, 1 rejected\n" in text
-    # Ids of rows are not told.
-    assert "v3" in people.results()["results"][0]["message"]
-    assert "v3" not in text
-    assert after(people, endpoint, status=1) == ""
-    people.build("people", ROWS.format("d", 10))
-    people.annotate("people", {**PEOPLE, "max_changes": 5})
-    text = after(people, endpoint, status=1)
-    assert text.startswith("*dbt-pendo*: 1 sync blocked\n")
-    assert "blocked; the run before was partial. 0 delivered\n    `blocked: 10 added or changed, max_changes" in text
-    assert after(people, endpoint, status=1) == ""
-    sandbox.clear_faults()
-    assert "recovered; the run before was blocked. 10 delivered" in after(people, endpoint, "--force")
+    text = after(people, receiver, status=1)
+    expect_in(text, "1 sync had rows rejected\n", "the run before was a success. 9 delivered, 1 rejected\n")
+    assert ("v3" in people.results()["results"][0]["message"], "v3" in text) == (True, False)
 
 
-def test_a_full_resync_and_a_row_count_far_off(people, endpoint):
+def test_a_full_resync_and_a_row_count_far_off(people, receiver):
     people.build("people", ROWS.format("a", 200))
-    assert after(people, endpoint) == ""
-    text = after(people, endpoint, "--full-refresh")
-    assert text.startswith("*dbt-pendo*: 1 sync sent in full again\n")
-    assert "• `people` (visitor): everything is sent again, 200 rows. 200 delivered\n" in text
-    assert [after(people, endpoint) for _ in range(3)] == [""] * 3
+    assert after(people, receiver) == ""
+    text = after(people, receiver, "--full-refresh")
+    assert "`people` (visitor): everything is sent again, 200 rows. 200 delivered\n" in text
+    assert [after(people, receiver) for _ in range(3)] == [""] * 3
     people.build("people", ROWS.format("a", 90))
-    text = after(people, endpoint)
-    assert text.startswith("*dbt-pendo*: 1 sync with an unusual row count\n")
-    assert "• `people` (visitor): 90 rows, usually about 200. 110 delivered\n" in text
-    # Somebody has dropped the ledger.
-    people.build("people", ROWS.format("a", 200))
-    people.sync()
-    endpoint.told()
-    people.sql("drop table main_pendo.people__ledger")
-    assert "everything is sent again, 200 rows" in after(people, endpoint)
+    assert "`people` (visitor): 90 rows, usually about 200. 110 delivered\n" in after(people, receiver)
 
 
-def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sandbox, endpoint, monkeypatch):
+def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sandbox, receiver, monkeypatch):
     other = Endpoint()
     # As a job of dbt Cloud has to name it.
     monkeypatch.setenv("DBT_ENV_SECRET_PAGER_URL", other.url)
@@ -128,18 +103,12 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sand
         {"url": "PAGER_URL", "format": "json", "events": ["failure", "partial"]},
     )
     sandbox.fail(DOWN)
-    assert after(people, endpoint, status=1) == ""
+    assert after(people, receiver, status=1) == ""
     (document,) = other.messages
-    assert (document["run_id"], document["command"]) == (run_id(people), f"dbt-pendo show {run_id(people)}")
-    assert (document["project"], document["target"], document["schema"]) == ("small", "dev", "main")
-    assert document["events"] == ["failure"]
     (entry,) = document["syncs"]
-    result = people.results()["results"][0]
-    shared = ("sync", "unique_id", "object", "status", "planned", "delivered", "missing", "rejected")
-    assert {name: entry[name] for name in shared} == {name: result[name] for name in shared}
-    assert (entry["events"], entry["status_before"], entry["rows"]) == (["failure"], None, 10)
+    assert (document["run_id"], document["events"], entry["rows"]) == (run_id(people), ["failure"], 10)
     sandbox.clear_faults()
-    assert "recovered" in after(people, endpoint)
+    assert "recovered" in after(people, receiver)
     assert len(other.calls) == 1
     other.close()
     # One message a run for all syncs.
@@ -148,16 +117,16 @@ def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sand
     for name in ("accounts", "organisations"):
         people.model(name, {**PEOPLE, "max_changes": 1}, ROWS.format("a", 10))
     sandbox.fail(DISLIKED)
-    text = after(people, endpoint, status=1)
+    text = after(people, receiver, status=1)
     assert text.startswith("*dbt-pendo*: 2 syncs blocked, 1 sync had rows rejected\n")
     told = [line.split("`")[1] for line in text.splitlines() if line.startswith("•")]
     assert told == ["accounts", "organisations", "people"]
 
 
-def test_neither_keys_nor_masked_columns_are_told(people, sandbox, endpoint, monkeypatch):
+def test_neither_keys_nor_masked_columns_are_told(people, sandbox, receiver, monkeypatch):
     with monkeypatch.context() as environment:
         environment.setenv("PENDO_INTEGRATION_KEY", "k3y-of-nobody")
-        text = after(people, endpoint, status=2)
+        text = after(people, receiver, status=2)
     assert "• `people` (visitor): failed. 0 delivered\n    `Pendo at http://127.0.0.1" in text
     assert "refused the integration key" in text
     assert "k3y-of-nobody" not in text
@@ -165,11 +134,11 @@ def test_neither_keys_nor_masked_columns_are_told(people, sandbox, endpoint, mon
     monkeypatch.setenv("DBT_PENDO_MASK", "Plan")
     sandbox.fail(DOWN)
     assert "did not take POST" in people.sync(status=1).result()["message"]
-    text = endpoint.told()
+    text = receiver.told()
     assert "• `people` (visitor): failed. 0 delivered\nLook further" in text
     # What holds a sync back is about no row.
     people.annotate("people", {**PEOPLE, "max_changes": 5})
-    assert "max_changes allows 5" in after(people, endpoint, status=1)
+    assert "max_changes allows 5" in after(people, receiver, status=1)
 
 
 # What a receiver answers, and what is said of it; nothing where it is told once more and takes it.
@@ -178,14 +147,12 @@ ANSWERS: list[tuple[list[Reply], str | None]] = [
     ([Reply(404, b"no_service")], "it answers HTTP 404"),
     ([Reply(302, headers={"Location": f"http://127.0.0.1:9/{TOKEN}"})], "it answers with a redirect"),
     ([Reply(200, ending="close")], "the connection broke"),
-    ([Reply(200, ending="reset")], "the connection broke"),
     ([Reply(429)], None),
-    ([Reply(503, b"later")], None),
     ([Reply(500, b"rollup_error")], None),
 ]
 
 
-def test_a_receiver_that_does_not_take_it_changes_nothing(people, sandbox, endpoint, tmp_path):
+def test_a_receiver_that_does_not_take_it_changes_nothing(people, sandbox, receiver, tmp_path):
     def result() -> dict[str, Any]:
         return {**people.results()["results"][0], "duration": None}
 
@@ -196,20 +163,20 @@ def test_a_receiver_that_does_not_take_it_changes_nothing(people, sandbox, endpo
     alert(people, {"url": "PENDO_ALERT_URL"})
     for replies, complaint in ANSWERS:
         forget(people)
-        endpoint.calls.clear()
-        endpoint.replies = list(replies)
+        receiver.calls.clear()
+        receiver.replies = list(replies)
         ended = run_cli("sync").expect(1).says("9 delivered, 1 rejected")
         said += ended.output
         told = [line.partition("No alert to ")[2] for line in ended.stdout.splitlines() if "No alert" in line]
         assert [line.startswith(f"PENDO_ALERT_URL: {complaint}") for line in told] == [True] * (complaint is not None)
-        assert len(endpoint.calls) == len(replies) + (complaint is None)
-        assert len({call.body for call in endpoint.calls}) == 1
+        assert len(receiver.calls) == len(replies) + (complaint is None)
+        assert len({call.body for call in receiver.calls}) == 1
         assert result() == without_alerts
     # It has had its chance.
-    endpoint.calls.clear()
-    for args in (("sync",), ("sync", "--log-format", "json"), ("check",), ("show", "--requests")):
+    receiver.calls.clear()
+    for args in (("sync", "--log-format", "json"), ("check",), ("show", "--requests")):
         said += run_cli(*args).output
-    assert endpoint.told() == ""
+    assert receiver.told() == ""
     # Its URL shows nowhere.
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     for part in TOKEN.split("/"):
@@ -218,25 +185,25 @@ def test_a_receiver_that_does_not_take_it_changes_nothing(people, sandbox, endpo
     # A run log that cannot be read is no reason to be silent.
     forget(people)
     people.sql("create schema main_pendo; create table main_pendo.pendo_runs as select 1 as nothing")
-    assert "Pendo rejected rows. 9 delivered, 1 rejected" in after(people, endpoint, status=1)
+    assert "Pendo rejected rows. 9 delivered, 1 rejected" in after(people, receiver, status=1)
 
 
-def test_a_receiver_that_hangs_or_drips_is_not_waited_for(people, sandbox, endpoint, monkeypatch):
+def test_a_receiver_that_hangs_or_drips_is_not_waited_for(people, sandbox, receiver, monkeypatch):
     sandbox.fail(DISLIKED)
     late = "No alert to PENDO_ALERT_URL: it does not answer in time."
     monkeypatch.setattr(webhooks, "TIMEOUT", 0.2)
-    endpoint.hangs = True
+    receiver.hangs = True
     run_cli("sync").expect(1).says(late)
     # It may have taken it for all we know: never more than one a run.
-    assert len(endpoint.calls) == 1
-    with dripping() as url:
-        monkeypatch.setenv("PENDO_ALERT_URL", url)
+    assert len(receiver.calls) == 1
+    with RawServer(lambda _: drip(b"HTTP/1.1 200 OK\r\n", b"X-Drip: drop\r\n")) as server:
+        monkeypatch.setenv("PENDO_ALERT_URL", server.url)
         forget(people)
         started = time.monotonic()
         run_cli("sync").expect(1).says(late)
         assert time.monotonic() - started < webhooks.DEADLINE
         # Nobody goes on listening to it.
-        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_tell)")]
+        assert not [thread for thread in threading.enumerate() if thread.name.endswith("(post)")]
         monkeypatch.setattr(webhooks, "TIMEOUT", 10)
         monkeypatch.setattr(webhooks, "DEADLINE", 0.5)
         forget(people)
@@ -246,7 +213,6 @@ def test_a_receiver_that_hangs_or_drips_is_not_waited_for(people, sandbox, endpo
 WRONG_PROXY = "http://user:hunter2%E2%82%AC@127.0.0.1:1"
 UNREACHABLE = [
     (f"https://hooks.invalid/{TOKEN}", WRONG_PROXY, "proxy in HTTPS_PROXY: what it holds is no proxy's URL"),
-    (f"https://hooks.invalid/{TOKEN}", "http://user:hunter2@127.0.0.1:1", "the connection broke"),
     (f"https://hooks {TOKEN}", "", "No alert to PENDO_ALERT_URL: it cannot be posted to (InvalidURL)."),
     (None, "", "No alert to PENDO_ALERT_URL: it cannot be reached."),
 ]
@@ -268,8 +234,6 @@ def test_a_receiver_that_cannot_be_reached(people, sandbox, monkeypatch):
 UNUSABLE = [
     ("", "the environment variable is not set"),
     (f"hooks.example/{TOKEN}", "what it holds is no URL"),
-    (f"ftp://hooks.example/{TOKEN}", "what it holds is no URL"),
-    (f"https://[{TOKEN}", "what it holds is no URL"),
     (f"http://hooks.example/{TOKEN}", "its URL would travel over plain http; use https, or set PENDO_ALLOW_HTTP="),
 ]
 

@@ -1,4 +1,4 @@
-"""Bad mappings, models and rows: one clear message that says what to do, the exit status, and nothing half-done.
+"""What cannot be used: one clear message that says what to do, the exit status, and nothing half-done.
 
 Each message of a mapping is in tests/spec, each of a manifest or of run results in tests/unit/test_artifacts.py.
 """
@@ -6,7 +6,8 @@ Each message of a mapping is in tests/spec, each of a manifest or of run results
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import subprocess
+import sys
 from typing import Any
 
 from harness import PEOPLE, PEOPLE_ROWS, Project, SmallProject, add_fields, custom, expect_in, planned, sent_ids, writes
@@ -15,6 +16,7 @@ from dbt_pendo.sandbox import Sandbox
 
 SECRETS = ("sandbox-integration-key", "sandbox-track-secret", "sandbox-read-only-key")
 READING = ("check", "plan", "sync")
+FILE = "models/_models.yml"
 
 
 def check_untouched(project: Project, sandbox: Sandbox) -> None:
@@ -41,14 +43,6 @@ def test_a_project_without_a_mapping_or_a_manifest(project, sandbox, monkeypatch
         plain = project.run(command).expect(2).says(*none)
         assert (plain.stdout, plain.stderr[:7]) == ("", "Error: ")
         refused(project, sandbox, *none, command=command)
-    # Every model was taken out.
-    project.model("people", None, PEOPLE_ROWS, columns={"plan": "plan"})
-    project.change_node("model.small.people", lambda node: node["config"].update(meta={"pendo": None}))
-    refused(project, sandbox, *none)
-    text = project.manifest_path.read_bytes()
-    for content in (text[: len(text) // 2], text.replace(b"manifest/v12.json", b"manifest/v11.json")):
-        project.manifest_path.write_bytes(content)
-        refused(project, sandbox, str(project.manifest_path), "dbt build")
     project.manifest_path.unlink()
     for command in READING:
         where = ("There is no manifest.json in", str(project.target), "dbt build", "--target-path")
@@ -59,120 +53,71 @@ def test_a_project_without_a_mapping_or_a_manifest(project, sandbox, monkeypatch
     assert sandbox.requests == []
 
 
-def test_a_manifest_with_nulls_where_dbt_v2_writes_them(people, sandbox):
-    columns = {"id": {"name": "id", "config": None, "meta": None}, "plan": {"name": "plan", "config": {}}}
-    nulls = {"meta": None, "columns": columns, "patch_path": None, "depends_on": None}
-    people.change_node("model.small.people", lambda node: node.update(nulls))
-    people.sync()
-    assert custom(sandbox.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
-
-
 def test_mistakes_in_mappings_are_told_all_at_once(people, sandbox):
     people.model("one", {"objekt": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, PEOPLE_ROWS)
-    people.model("two", {"object": "visitors", "visitor_id": "id", "fields": {"a b": 3}}, PEOPLE_ROWS)
-    people.model("three", {**PEOPLE, "enabled": False, "mode": "upset", "batchsize": 3}, PEOPLE_ROWS)
+    people.model("two", {**PEOPLE, "enabled": False, "mode": "upset", "batchsize": 3}, PEOPLE_ROWS)
     for command in (["check"], ["check", "--offline"], ["plan"], ["sync"]):
         people.run(*command).expect(2).says(
-            "models/_models.yml: one: meta.pendo.objekt: unknown key; did you mean `object`?",
-            "models/_models.yml: two: meta.pendo.object:",
-            "did you mean `visitor`?",
-            "models/_models.yml: three: meta.pendo.mode:",
-            "did you mean `upsert`?",
-            "models/_models.yml: three: meta.pendo.batchsize: unknown key; did you mean `batch_size`?",
-            "models/_models.yml: two: meta.pendo.fields.a b: expected a column's name, found the number 3",
-            "5 problems in meta.pendo; nothing was sent",
+            f"{FILE}: one: meta.pendo.objekt: unknown key; did you mean `object`?",
+            f"{FILE}: two: meta.pendo.mode:",
+            f"{FILE}: two: meta.pendo.batchsize: unknown key; did you mean `batch_size`?",
+            "3 problems in meta.pendo; nothing was sent",
             "dbt-pendo schema",
         )
-        error = people.run(*command, "--json").expect(2).json["error"]
-        assert len(error["message"].splitlines()) == 5
+        assert len(people.run(*command, "--json").expect(2).json["error"]["message"].splitlines()) == 3
     check_untouched(people, sandbox)
     assert sandbox.requests == []
     # Mistakes outside the selection do not matter.
     people.sync("--select", "people")
 
 
-# The model and its table. Each breaks a sync of its own.
-
-Break = Callable[[SmallProject, str], None]
-
-
-def mapped(**more: Any) -> Break:
-    return lambda project, name: project.model(name, {**PEOPLE, **more}, PEOPLE_ROWS)
-
-
-def altered(sql: str = "", **node: Any) -> Break:
-    def alter(project: SmallProject, name: str) -> None:
-        project.model(name, PEOPLE, PEOPLE_ROWS)
-        project.sql(sql)
-        config = {"materialized": node.pop("materialized", "table")}
-        project.change_node(f"model.small.{name}", lambda found: (found.update(node), found["config"].update(config)))
-
-    return alter
-
-
-def misfit(project: SmallProject, name: str) -> None:
-    fields = {"seats": "yes", "born": "yes", "plan": "raw"}
-    project.model(name, {**PEOPLE, "fields": fields}, "select 'a' as id, true as yes, 'x'::blob as raw")
-
-
+# Of each sync what its mapping has, the SQL that breaks its table, and what is said of it.
 WITHOUT_BASE = (
     "create table main.base as from main.bad_view; drop table main.bad_view; "
     "create view main.bad_view as from main.base; drop table main.base"
 )
-FILE = "models/_models.yml"
-BREAKS: dict[str, tuple[Break, tuple[str, ...]]] = {
+BREAKS: dict[str, tuple[dict[str, Any], str, tuple[str, ...]]] = {
     "bad_column": (
-        mapped(fields={"plan": "plam", "team": "nowhere"}),
+        {"fields": {"plan": "plam", "team": "nowhere"}},
+        "",
         (
             *(f"{FILE}: bad_column:", "has no column `plam`. Did you mean `plan`?", "dbt build --select bad_column"),
             "has no column `nowhere`. Its columns: id, plan.",
         ),
     ),
-    "bad_key": (mapped(visitor_id="user_id"), (f"{FILE}: bad_key:", "no column `user_id`", "--select bad_key")),
+    "bad_key": ({"visitor_id": "user_id"}, "", (f"{FILE}: bad_key:", "no column `user_id`", "--select bad_key")),
+    "bad_type": (
+        {"fields": {"seats": "yes"}},
+        "alter table main.bad_type add column yes boolean",
+        ("column yes is boolean, which the integer field seats cannot hold", "Cast the column"),
+    ),
     "bad_unbuilt": (
-        altered("drop table main.bad_unbuilt"),
+        {},
+        "drop table main.bad_unbuilt",
         ('"small"."main"."bad_unbuilt" is not in the warehouse', "dbt build --select bad_unbuilt"),
     ),
-    "bad_schema": (
-        altered("select 1", schema="marts", relation_name='"small"."marts"."bad_schema"'),
-        ('"small"."marts"."bad_schema" is not in the warehouse', "dbt build"),
-    ),
-    "bad_passing": (
-        altered("select 1", materialized="ephemeral", relation_name=None),
-        (f"{FILE}: bad_passing is ephemeral", "materialized: table"),
-    ),
-    "bad_field": (
-        mapped(fields={"plam": "plan"}),
-        (
-            f"{FILE}: bad_field: Pendo has no custom visitor field `plam`. Did you mean `plan`?",
-            *("create_fields", "Settings > Data mappings"),
-        ),
-    ),
-    "bad_group": (mapped(group="agent"), ("no agent visitor field `plan`", "in the group `custom`")),
-    "bad_types": (
-        misfit,
-        (
-            "column yes is boolean, which the integer field seats cannot hold",
-            "column yes is boolean, which the time field born cannot hold",
-            "column raw is blob, which the string field plan cannot hold",
-            "Cast the column",
-        ),
-    ),
-    "bad_view": (altered(WITHOUT_BASE), ("bad_view", "dbt build --select bad_view")),
+    "bad_view": ({}, WITHOUT_BASE, ("bad_view", "dbt build --select bad_view")),
 }
 
 
+def add_broken(project: SmallProject, name: str) -> None:
+    mapping, sql, _ = BREAKS[name]
+    project.model(name, {**PEOPLE, **mapping}, PEOPLE_ROWS)
+    if sql:
+        project.sql(sql)
+
+
 def test_bad_syncs_alone_and_beside_another(people, sandbox):
-    add_fields(sandbox, seats="integer", born="time")
-    for name, (break_, _) in BREAKS.items():
-        break_(people, name)
+    add_fields(sandbox, seats="integer")
+    for name in BREAKS:
+        add_broken(people, name)
     for command in READING:
         ended = people.run(command, "--json", "--exclude", "people").expect(2)
         assert ended.statuses == dict.fromkeys(BREAKS, "error")
-        for name, (_, parts) in BREAKS.items():
+        for name, (*_, parts) in BREAKS.items():
             expect_in(ended.messages[name], *parts)
     shown = people.run("sync", "--exclude", "people").expect(2)
-    for _, parts in BREAKS.values():
+    for *_, parts in BREAKS.values():
         shown.says(*parts)
     assert writes(sandbox.requests) == []
     ledgers = {name for name in people.tables() if name.endswith("__ledger")}
@@ -189,11 +134,10 @@ def test_bad_syncs_alone_and_beside_another(people, sandbox):
 
 
 def test_unless_the_first_failure_ends_the_run(people, sandbox):
-    BREAKS["bad_column"][0](people, "bad_column")
-    for flag in ("--fail-fast", "-x"):
-        ended = people.sync(flag, status=1)
-        assert list(ended.statuses.items()) == [("bad_column", "error"), ("people", "skipped")]
-        assert "--fail-fast" in ended.messages["people"]
+    add_broken(people, "bad_column")
+    ended = people.sync("-x", status=1)
+    assert list(ended.statuses.items()) == [("bad_column", "error"), ("people", "skipped")]
+    assert "--fail-fast" in ended.messages["people"]
     assert writes(sandbox.requests) == []
     # A good sync that comes first is let through. In a mapping, names are of any case.
     people.annotate("bad_column", None)
@@ -204,15 +148,10 @@ def test_unless_the_first_failure_ends_the_run(people, sandbox):
 
 
 def test_null_and_doubled_keys_are_warnings(people, sandbox):
-    people.build("people", "select * from (values ('a', 'x'), ('b', 'y'), ('b', 'z'), (null, 'w')) rows(id, plan)")
-    ended = people.run("sync").expect(0)
-    expect_in(ended.stdout, "WARN", "2 rows have this key (2, e.g. b)", "the key is null (1)")
-    assert sent_ids(sandbox.requests, "visitor") == ["a"]
-    people.sync("--warn-error", status=1)
-    # Only bad keys.
-    sandbox.forget_requests()
-    people.sql("delete from main.people where id = 'a'; drop table main_pendo.people__ledger")
-    assert people.sync().planned == planned(invalid=3)
+    people.build("people", "select * from (values ('b', 'y'), ('b', 'z'), (null, 'w')) rows(id, plan)")
+    shown = people.run("sync").expect(0).stdout
+    expect_in(shown, "WARN", "2 rows have this key (2, e.g. b)", "the key is null (1)")
+    assert people.sync("--warn-error", status=1).planned == planned(invalid=3)
     assert writes(sandbox.requests) == []
 
 
@@ -228,17 +167,11 @@ def test_what_dbt_built_is_read_and_what_it_did_not_is_skipped(odd, sandbox):
     sent = [json.loads(request.body) for request in writes(sandbox.requests)]
     synced = [sync for sync, status in ended.statuses.items() if status == "success"]
     assert sent == [[{"visitorId": "a", "values": {"plan": plans[sync]}}] for sync in synced]
-    expect_in(ended.messages["broken"], "error")
-    expect_in(ended.messages["after_broken"], "skipped")
-    assert ended.result("broken")["planned"] == planned()
-    assert "main_pendo" in odd.schemas()
     assert "broken__ledger" not in odd.tables()
     # Parents before children.
     order = list(ended.statuses)
     assert order.index("good") < order.index("also_good")
     assert order.index("broken") < order.index("after_broken")
-    shown = odd.run("sync", "--select", "broken", "versioned.v1").expect(0).stdout
-    expect_in(shown, "SKIP", "the last dbt run left the model in status", "OK synced visitor versioned_v1")
     odd.sync("--select", "broken", "--warn-error", status=1)
     # Without a table.
     messages = odd.sync("--select", "passing", "unbuilt", status=2).messages
@@ -247,17 +180,97 @@ def test_what_dbt_built_is_read_and_what_it_did_not_is_skipped(odd, sandbox):
 
 
 def test_run_results_that_may_hide_a_failure(people, sandbox):
-    path = people.target / "run_results.json"
-    path.write_text('{"metadata": {')
+    (people.target / "run_results.json").write_text('{"metadata": {')
     refused(people, sandbox, "run_results.json", "dbt build")
-    # These say nothing.
-    path.write_text('{"metadata": null, "args": null, "results": null}')
+
+
+# Settings, profiles, projects, warehouses and selections. Each message of a setting is in tests/unit/test_settings.py.
+
+
+def test_settings_that_make_no_sense(people, sandbox, monkeypatch):
+    with monkeypatch.context() as environment:
+        environment.setenv("PENDO_REGION", "mars")
+        refused(people, sandbox, "'mars' is not a Pendo region", "us, us1, eu, jpn, au")
+    path = people.folder / "dbt_project.yml"
+    sound = path.read_text()
+    # A secret is not repeated.
+    for name, value in ((3, "eu"), ("integration_key", "sandbox-integration-key")):
+        path.write_text(f"{sound}vars: {{dbt_pendo: {{{name}: {value}}}}}\n")
+        refused(people, sandbox, f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.")
+
+
+FLAGS = [
+    ("sync --concurrency many", ("--concurrency", "'many'")),
+    ("sink", ("sink",)),
+    ("sync --vars {a:", ("--vars",)),
+    ("sync --vars [1]", ("--vars",)),
+    ("sync --target prod", ("prod", "dev")),
+    ("sync --select nosuchmethod:x", ("selection", "nosuchmethod")),
+    ("sync --selector nosuch", ("nosuch", "selectors.yml")),
+]
+
+
+def test_flags_that_make_no_sense_and_a_selection_without_a_sync(people, sandbox):
+    for args, parts in FLAGS:
+        people.run(*args.split()).expect(2).says(*parts)
+        check_untouched(people, sandbox)
+    for command in READING:
+        people.run(command, "--select", "template").expect(0).says("Nothing to do")
+        assert people.run(command, "--select", "template", "--json").expect(0).json["results"] == []
+    assert sandbox.requests == []
+
+
+def test_a_broken_project_file_and_none(people, sandbox, monkeypatch, tmp_path):
+    for content in ("name: [", "- a list", "", "name: \x00"):
+        (people.folder / "dbt_project.yml").write_text(content)
+        refused(people, sandbox, "dbt_project.yml")
+    monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path / "nowhere"))
+    refused(people, sandbox, "There is no dbt_project.yml in", str(tmp_path / "nowhere"), "--project-dir")
+
+
+def test_profiles_that_cannot_be_used(people, sandbox):
+    profiles = people.folder / "profiles.yml"
+    for content in (
+        "small: [",
+        "large: {target: dev, outputs: {dev: {type: duckdb, path: x.duckdb}}}",
+        "small: {target: gone, outputs: {dev: {type: duckdb, path: x.duckdb}}}",
+        "small: {target: dev, outputs: {dev: {path: x.duckdb}}}",
+        "small: {target: dev, outputs: {dev: {type: nosuchadapter}}}",
+        "small: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('NOWHERE') }}\"}}}",
+    ):
+        profiles.write_text(content)
+        refused(people, sandbox, "rofile")
+    profiles.unlink()
+    refused(people, sandbox, "rofile")
+
+
+def test_a_warehouse_that_cannot_be_opened(people, sandbox):
+    sound = people.database.read_bytes()
+    people.database.write_bytes(b"this is no DuckDB file" * 1000)
+    people.run("sync").expect(1).says("warehouse")
+    people.database.write_bytes(sound)
+    # Another process holds it.
+    program = (
+        f"import duckdb, sys; held = duckdb.connect({str(people.database)!r}); print(flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"\n"
+        people.run("sync").expect(1).says("warehouse", "lock")
+    finally:
+        holder.communicate()
+    assert writes(sandbox.requests) == []
     people.sync()
-    path.unlink()
-    people.sync()
-    # Ours cannot be written.
-    (people.target / "pendo_results.json").unlink()
-    (people.target / "pendo_results.json").mkdir()
-    ended = people.run("sync").says("pendo_results.json")
-    assert ended.status in (1, 2)
-    assert "Traceback" not in ended.output
+
+
+def test_a_manifest_that_dbt_cannot_select_from(people, sandbox):
+    template = people.manifest()["nodes"]["model.small.template"]
+    without = {key: value for key, value in template.items() if key != "checksum"}
+    for node in (None, {**template, "columns": ["id"]}, without):
+        manifest = people.manifest()
+        manifest["nodes"]["model.small.template"] = node
+        people.write_manifest(manifest)
+        ended = people.run("sync", "--select", "people").expect(2).says("manifest.json: dbt ", "cannot select from it")
+        assert len(ended.output) < 600
+        check_untouched(people, sandbox)

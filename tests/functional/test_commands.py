@@ -1,4 +1,7 @@
-"""The command line: what each command prints and takes, and how it ends."""
+"""The command line: what each command prints and takes, and how it ends.
+
+What people see is in docs/output.md, which test_output_page.py holds.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,12 @@ import sys
 
 import pytest
 import yaml
-from harness import (
-    CLICK_ROWS,
-    CLICKS,
-    PEOPLE,
-    PEOPLE_ROWS,
-    REPOSITORY,
-    bodies,
-    expect_in,
-    planned,
-    run_cli,
-    run_process,
-    writes,
-)
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, REPOSITORY, bodies, expect_in, planned, run_cli, writes
 from harness.warm import warm_python
 
 from dbt_pendo import __version__
 from dbt_pendo.cli import COMMANDS
 from dbt_pendo.sandbox import Fault
-
-BAD = {**PEOPLE, "fields": {"plan": "nowhere"}}
 
 
 def test_help_tells_of_flags_and_variables():
@@ -39,43 +28,28 @@ def test_help_tells_of_flags_and_variables():
 
 
 def test_json_is_one_document_and_nothing_else(people):
-    about = {"sync": "people", "unique_id": "model.small.people", "object": "visitor", "status": "success"}
-    ended = run_process("sync", "--json").expect(0)
-    assert (ended.stderr, ended.result()["delivered"]) == ("", 2)
+    about = {"sync": "people", "unique_id": "model.small.people", "object": "visitor"}
+    about |= {"status": "success", "message": None}
     for command in ("check", "check --offline", "plan --show 3", "sync --dry-run", "sync"):
         ended = people.run(*command.split(), "--json").expect(0)
         assert (ended.stderr, ended.json["metadata"]["dbt_pendo_version"]) == ("", __version__)
-        result = ended.result()
-        assert {key: result[key] for key in (*about, "message")} == {**about, "message": None}
+        assert about.items() <= ended.result().items()
     # It wins over other forms of output.
     assert people.run("sync", "--json", "--log-format", "json", "--quiet", "--use-colors").expect(0).json["results"]
     # So it is with an error.
     people.manifest_path.unlink()
     document = people.run("sync", "--json").expect(2).json
-    assert set(document) == {"metadata", "error"}
-    assert document["error"]["message"].startswith("There is no manifest.json")
-    assert document["error"]["hint"].startswith("Run `dbt build`")
+    assert (set(document), document["error"]["hint"][:15]) == ({"metadata", "error"}, "Run `dbt build`")
     (line,) = people.run("sync", "--log-format", "json").expect(2).output.splitlines()
     logged = json.loads(line)
     assert (logged["info"]["name"], logged["info"]["level"]) == ("CommandFailed", "error")
-    assert logged["data"]["message"].startswith("There is no manifest.json")
+    assert logged["data"]["message"] == document["error"]["message"]
 
 
-def test_a_run_that_fails_in_places(people):
-    people.model("bad", BAD, PEOPLE_ROWS)
-    for command, status in (("check", 2), ("plan", 2), ("sync", 1)):
-        assert people.run(command, "--json").expect(status).statuses == {"bad": "error", "people": "success"}
-        logged = people.run(command, "--log-format", "json").expect(status)
-        lines = [json.loads(line)["info"] for line in logged.output.splitlines()]
-        assert [line["msg"] for line in lines if line["level"] == "error" and "no column `nowhere`" in line["msg"]]
-
-
-def test_the_schema_is_json_and_takes_the_sample_project():
+def test_the_schema_takes_the_sample_project():
     jsonschema = pytest.importorskip("jsonschema")
     schema = run_cli("schema").expect(0).json
     assert run_cli("schema", "--json").expect(0).json == schema
-    assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["$defs"]) >= {"visitor", "account", "track_event", "column"}
     files = (REPOSITORY / "sample_project" / "models").rglob("*.yml")
     models = [model for file in files for model in yaml.safe_load(file.read_text()).get("models", [])]
     mappings = [model["config"]["meta"]["pendo"] for model in models if model.get("config", {}).get("meta")]
@@ -100,8 +74,11 @@ def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):
     with monkeypatch.context() as environment:
         environment.delenv("PENDO_INTEGRATION_KEY")
         environment.delenv("PENDO_TRACK_SECRET")
-        results = {one["sync"]: (one["planned"], len(one["requests"])) for one in people.plan().json["results"]}
-        assert results == {"people": (planned(added=2), 0), "clicks": (planned(added=12), 0)}
+        results = people.plan().json["results"]
+        assert [(one["planned"], one["requests"]) for one in results] == [
+            (planned(added=12), []),
+            (planned(added=2), []),
+        ]
         people.plan("--show", "1")
     assert sandbox.requests == []
     people.sync("--concurrency", "1")
@@ -111,30 +88,17 @@ def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):
     people.build("people", "select 'a' as id, 'pro' as plan")
     (request,) = people.plan("--show", "5").result("people")["requests"]
     assert request == {"method": "POST", "path": "/api/v1/bulkdelete/visitor", "body": {"visitors": ["b"]}}
-    assert {"a", "b"} <= set(sandbox.visitors)
 
 
-def test_a_line_a_sync_and_a_summary(people):
-    people.model("clicks", CLICKS, CLICK_ROWS)
-    ended = people.run("sync").expect(0)
-    assert (ended.stderr, "\x1b" in ended.stdout) == ("", False)
-    lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in ended.stdout.splitlines()]
-    assert lines[:2] == [f"Running with dbt-pendo={__version__}", "Found 2 syncs in manifest.json"]
-    reason = "its table as it is, not built by `dbt build`"
-    assert re.fullmatch(rf"1 of 2 START sync track_event clicks \.+ \[RUN, {reason}\]", lines[3])
-    assert re.fullmatch(r"1 of 2 OK synced track_event clicks \.+ \[12 delivered in \d+\.\d\ds\]", lines[4])
-    # Events of long ago are a note below their sync, and no more.
-    assert "events older than 7 days" in lines[5]
-    assert re.fullmatch(r"2 of 2 OK synced visitor people \.+ \[2 delivered in \d+\.\d\ds\]", lines[7])
-    assert {"Completed successfully", "Done. OK=2 WARN=0 ERROR=0 SKIP=0 TOTAL=2"} <= set(lines)
-    assert "Delivered 14 rows in 13 requests" in ended.stdout
-
-
-def test_what_went_wrong_is_told_with_what_to_do(people, sandbox):
-    people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x'), (null, 'x')) rows(id, plan)")
+def test_what_went_right_and_wrong_is_told_with_what_to_do(people, sandbox):
+    reason = "[RUN, its table as it is, not built by `dbt build`]"
+    people.run("sync").expect(0).says(
+        reason, "OK synced visitor people", "Completed successfully", "Done. OK=1 WARN=0 "
+    )
+    people.sql("update main.people set plan = 'x' where id = 'a'")
+    people.sql("insert into main.people values ('stranger', 'x'), (null, 'x')")
     shown = people.run("sync").expect(0).stdout
     assert re.search(r"WARN synced visitor people \.+ \[1 delivered, 1 missing, 1 invalid in", shown)
-    expect_in(shown, "Pendo does not know this id (1, e.g. stranger)", "Completed with warnings.")
     sandbox.fail(Fault(status=400, body="no", path="/value", times=None))
     shown = people.run("sync", "--full-refresh").expect(1).stdout
     # And where to look the rows up.
@@ -142,37 +106,33 @@ def test_what_went_wrong_is_told_with_what_to_do(people, sandbox):
 
 
 def test_colours_when_asked_for_and_only_errors_where_it_is_quiet(people, monkeypatch):
-    for command in ("check", "plan", "sync"):
-        assert people.run(command, "--quiet").expect(0).output == ""
     monkeypatch.delenv("NO_COLOR")
     for flags, coloured in ((), False), (("--use-colors",), True), (("--no-use-colors",), False):
         assert ("\x1b[" in people.run("sync", *flags).expect(0).stdout) == coloured
-    people.model("bad", BAD, PEOPLE_ROWS)
-    shown = people.run("sync", "-q").expect(1).says("no column `nowhere`").output
-    assert "people" not in shown.replace("model.small", "")
-    assert "Running with" not in shown
+    for command in ("check", "plan", "sync"):
+        assert people.run(command, "--quiet").expect(0).output == ""
+    people.model("bad", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
+    for command, status in (("check", 2), ("plan", 2), ("sync", 1)):
+        shown = people.run(command, "-q").expect(status).says("no column `nowhere`").output
+        assert "people" not in shown.replace("model.small", "")
+        logged = people.run(command, "--log-format", "json").expect(status).stdout
+        infos = [json.loads(line)["info"] for line in logged.splitlines()]
+        assert any(info["level"] == "error" and "no column `nowhere`" in info["msg"] for info in infos)
 
 
-def test_a_secret_that_comes_back_from_pendo_is_kept_nowhere(people, sandbox, monkeypatch):
-    """A proxy that shows what it was sent, to a user who wants to see everything."""
+def test_a_secret_that_comes_back_from_pendo_is_in_no_log(people, sandbox, monkeypatch):
+    """A proxy that shows what it was sent, to a user who wants to see everything. More is in test_secrets.py."""
     people.model("clicks", CLICKS, CLICK_ROWS)
     secrets = (sandbox.integration_key, sandbox.track_secrets[""])
-    debug = {"DBT_DEBUG": "1", "DBT_LOG_LEVEL": "debug", "DBT_LOG_LEVEL_FILE": "debug"}
-    for name, value in {"PENDO_RETRIES": "0", **debug}.items():
-        monkeypatch.setenv(name, value)
-    everything = ""
-    for status, args in ((200, []), (302, ["--json"]), (400, ["--log-format", "json"])):
-        sandbox.clear_faults()
-        for path, secret in zip(("/value", "/data/track"), secrets, strict=True):
-            spelt = "".join(f"\\u{ord(letter):04x}" for letter in secret)
-            body = f'{{"errors": ["x-pendo-integration-key: {secret}", "{spelt}"], "key": "{secret}"}}'
-            headers = {"Location": f"{sandbox.url}/elsewhere?key={secret}", "X-Key": secret}
-            sandbox.fail(Fault(status=status, body=body, headers=headers, times=None, path=path))
-        everything += people.run("sync", "--full-refresh", *args).output
-    assert {request.status for request in writes(sandbox.requests)} == {200, 302, 400}
-    assert not [request for request in sandbox.requests if "/elsewhere" in request.path]
-    everything += "".join(path.read_bytes().decode("latin-1") for path in people.folder.rglob("*") if path.is_file())
-    assert not [secret for secret in (*secrets, r"\u0073\u0061\u006e\u0064\u0062\u006f\u0078") if secret in everything]
+    for name in ("DBT_DEBUG=1", "DBT_LOG_LEVEL=debug", "DBT_LOG_LEVEL_FILE=debug", "PENDO_RETRIES=0"):
+        monkeypatch.setenv(*name.split("="))
+    for path, secret in zip(("/value", "/data/track"), secrets, strict=True):
+        body = f'{{"errors": ["x-pendo-integration-key: {secret}"], "key": "{secret}"}}'
+        sandbox.fail(Fault(status=200, body=body, headers={"X-Key": secret}, times=None, path=path))
+    shown = people.run("sync").output
+    assert all(request.fault for request in writes(sandbox.requests))
+    shown += "".join(path.read_bytes().decode("latin-1") for path in people.folder.rglob("*") if path.is_file())
+    assert not [secret for secret in secrets if secret in shown]
 
 
 def test_the_sandbox_lists_its_switches_and_refuses_what_it_does_not_understand():

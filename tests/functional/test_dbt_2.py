@@ -95,38 +95,29 @@ def test_what_it_published_is_synced(project, written):
     ]
     shutil.rmtree(project.target)
     ended = run_cli("sync", "--published", "--json").expect(0)
-    messages = ended.messages
-    assert messages == {
+    assert ended.messages == {
         "sound": "skipped: `dbt run --empty` built it without all its rows",
         "by_column": None,
         "versioned_v2": None,
     }
     assert written() == {"by_column", "versioned"}
     project.dbt2("build", "--select", "sound")
-    ended = run_cli("sync", "--published").expect(0)
-    assert "[RUN, built by `dbt build`, 2 tests passed]" in ended.stdout
+    run_cli("sync", "--published").expect(0).says("[RUN, built by `dbt build`, 2 tests passed]")
     assert written() == {"sound", "by_column", "versioned"}
     project.dbt2("run-operation", "dbt_pendo.publish")
     assert len(run_cli("sync", "--published", "--json").expect(0).json["results"]) == 3
 
 
 @runs
-def test_it_builds_the_models_of_the_package(project):
-    settings = (project.folder / "dbt_project.yml").read_text()
-    (project.folder / "dbt_project.yml").write_text(f"{settings}\nvars: {{dbt_pendo: {{models: true}}}}\n")
+def test_it_builds_the_models_of_the_package(project, written):
+    project.settings("vars: {dbt_pendo: {models: true}}")
     # Before the first sync there is nothing for them to read.
     project.dbt2("build")
     assert project.rows("main.pendo_held_rows") == []
-    run_cli("sync").expect(0)
+    # Its own artifacts are believed.
+    run_cli("sync", "--only-built", "--require-tests").expect(0).says("[RUN, built by `dbt build`, 2 tests passed]")
+    assert written() == {"sound", "by_column", "versioned"}
     told = project.dbt2("build", "--select", "package:dbt_pendo")
     assert "pendo_ledger_has_each_strand_once" in told
     days = {row["sync"]: row["delivered"] for row in project.rows("main.pendo_delivery_by_day")}
     assert days == {"sound": 1, "by_column": 1, "versioned_v2": 1}
-
-
-@runs
-def test_its_own_artifacts_are_believed(project, written):
-    project.dbt2("build")
-    ended = run_cli("sync", "--only-built", "--require-tests").expect(0)
-    assert "[RUN, built by `dbt build`, 2 tests passed]" in ended.stdout
-    assert written() == {"sound", "by_column", "versioned"}

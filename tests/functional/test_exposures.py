@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 from harness import (
@@ -31,7 +28,7 @@ PROJECT = project_yaml("shop", "model-paths: [marts, more_marts]\nmodels: {+mate
 ODD_NAME = "{{ 1 / 0 }} {% if %} {# Größe: 'x' \"y\" #} 🚀"
 ODD_SEGMENT = "on: {{{ true }}} # 1"
 MODELS = {
-    **dict.fromkeys(("people", "teams", "secret", "off", "plain"), "select 'a' as id, 'pro' as plan"),
+    **dict.fromkeys(("people", "teams", "secret", "plain"), "select 'a' as id, 'pro' as plan"),
     "clicks": "select 'e1' as id, 'a' as who, timestamp '2026-05-01' as done_at, 'x' as page",
     "trials": "select 'a' as id",
     **{f"versioned_v{version}": f"select 'a' as id, 'v{version}' as plan" for version in (1, 2)},
@@ -59,7 +56,6 @@ YAML: dict[str, Any] = {
         {"name": "clicks", "config": {"meta": {"pendo": CLICKS}}},
         {"name": "trials", "config": {"meta": {"pendo": TRIALS}}},
         {"name": "versioned", "latest_version": 2, "config": MAPPED, "versions": [{"v": 1}, {"v": 2}]},
-        {"name": "off", "config": {"enabled": False, **MAPPED}},
     ],
     "seeds": [{"name": "a_seed", "config": MAPPED}],
 }
@@ -100,9 +96,6 @@ STRICT = {"DBT_ENV_PRIVATE_RUN_JSONSCHEMA_VALIDATIONS": "true"}
 class Lineage(Project):
     """A project with a sync of each kind, and an exposure that a human wrote."""
 
-    def dbt(self, *commands: str, status: int = 0, **env: str) -> str:
-        return super().dbt(*commands, status=status, **STRICT, **env)
-
     def exposures(self, *args: str, status: int = 0) -> Ended:
         return run_cli("exposures", *args).expect(status)
 
@@ -133,11 +126,11 @@ def built_lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_files(folder, files)
         (folder / "more_marts").mkdir()
         project = Lineage(folder, folder / "small.duckdb")
-        project.dbt("deps", "parse")
+        project.dbt("deps", "parse", **STRICT)
         ended = run_cli("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
         assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
         # Since dbt 1.9 a build has something to say of exposures as well: no-op.
-        project.dbt("build --warn-error --no-partial-parse")
+        project.dbt("build --warn-error --no-partial-parse", **STRICT)
 
     return build_once(tmp_path_factory, "lineage", build)
 
@@ -166,8 +159,8 @@ def test_dbt_reads_an_exposure_of_each_sync(told, sandbox, monkeypatch):
     refs = {name: exposure["depends_on"] for name, exposure in told.written().items()}
     assert refs["pendo_bought_accounts"] == ["ref('bought', 'bought_accounts')"]
     assert refs["pendo_versioned_v1"] == ["ref('versioned', v=1)"]
-    ours = [exposure for name, exposure in exposures.items() if name != "weekly"]
-    about = {tuple(exposure[key] for key in ("type", "url", "original_file_path")) for exposure in ours}
+    del exposures["weekly"]
+    about = {(one["type"], one["url"], one["original_file_path"]) for one in exposures.values()}
     assert about == {("application", "https://app.pendo.io", str(FILE))}
     # Syncs can be selected by them.
     monkeypatch.setenv("PENDO_API_URL", sandbox.url)
@@ -175,14 +168,6 @@ def test_dbt_reads_an_exposure_of_each_sync(told, sandbox, monkeypatch):
     sandbox.add_visitors(["a"])
     assert told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2").statuses == {"versioned_v2": "success"}
     assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}
-    selected = told.dbt("ls --quiet --select +exposure:pendo_versioned_v2 exposure:pendo_trials")
-    assert selected.split() == ["exposure:shop.pendo_trials", "exposure:shop.pendo_versioned_v2", "shop.versioned.v2"]
-    # The next generation of dbt could not be had here, but dbt ships the schema that it holds properties against.
-    schema = resources.files("dbt").joinpath("jsonschemas", "resources", "latest.json")
-    if schema.is_file():
-        validator = jsonschema.Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))
-        document = yaml.safe_load(told.file.read_text(encoding="utf-8"))
-        assert [error.message for error in validator.iter_errors(document)] == []
 
 
 def test_what_an_exposure_says(told):
@@ -205,11 +190,9 @@ def test_what_an_exposure_says(told):
     assert said["pendo_people"][1] == (
         "Pendo visitors by the id in `id`; ids that Pendo does not know are skipped.\n\nFields:\n\n- `plan`: `plan`"
     )
-    for name, owner in (
-        ("pendo_people", {"name": "Data {{ team }}", "email": "data@example.com"}),
-        ("pendo_teams__facts_1", {"name": "Finance", "email": "finance@example.com"}),
-    ):
-        assert {key: text for key, text in known[name]["owner"].items() if text} == owner
+    owners = {name: (one["owner"]["name"], one["owner"]["email"]) for name, one in known.items()}
+    assert owners["pendo_people"] == ("Data {{ team }}", "data@example.com")
+    assert owners["pendo_teams__facts_1"] == ("Finance", "finance@example.com")
 
 
 def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(lineage):
@@ -219,9 +202,8 @@ def test_the_owner_is_that_of_the_models_group_else_the_one_that_is_set(lineage)
         exposure = lineage.written()["pendo_people"]
         return exposure["owner"], exposure["url"]
 
-    url = "https://app.pendo.io"
-    assert people() == ({"name": "shop"}, url)
-    assert people("--owner", "data@example.com") == ({"email": "data@example.com"}, url)
+    assert people() == ({"name": "shop"}, "https://app.pendo.io")
+    assert people("--owner", "data@example.com")[0] == {"email": "data@example.com"}
     both = {"name": "Data team", "email": "data@example.com"}
     assert people("--owner", " Data team <data@example.com>", "--region", "au") == (both, "https://app.au.pendo.io")
     lineage.settings("vars: {dbt_pendo: {owner: of the project, region: eu}}")
@@ -245,19 +227,12 @@ def test_exposures_come_and_go_with_the_mappings(told):
     assert "private" in result["message"]
     assert sorted(told.written()) == list(told.written()) == list(DEPENDS_ON)
     # With a model that is gone the project does not parse; the file's head says what to do.
-    (told.folder / "marts" / "clicks.sql").unlink()
     head = told.file.read_text(encoding="utf-8").splitlines()[1]
     assert "delete this file, run `dbt parse`, then `dbt-pendo exposures`" in head
-    told.file.unlink()
-    told.dbt("parse")
+    for model, pendo in (("people", None), ("trials", {**TRIALS, "enabled": False}), ("plain", PEOPLE)):
+        told.annotate(model, pendo)
     told.exposures()
-    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_clicks"}
-    told.annotate("people", None)
-    told.annotate("trials", {"object": "segment", "segment": "x", "visitor_id": "who", "enabled": False})
-    told.annotate("plain", PEOPLE)
-    told.exposures()
-    gone = {"pendo_people", "pendo_clicks", "pendo_trials"}
-    assert set(told.written()) == set(DEPENDS_ON) - gone | {"pendo_plain"}
+    assert set(told.written()) == set(DEPENDS_ON) - {"pendo_people", "pendo_trials"} | {"pendo_plain"}
     # The last one goes as well.
     manifest = told.manifest()
     for node in manifest["nodes"].values():
@@ -265,7 +240,7 @@ def test_exposures_come_and_go_with_the_mappings(told):
     told.write_manifest(manifest)
     told.exposures()
     assert told.written() == {}
-    told.dbt("parse --warn-error")
+    told.dbt("parse --warn-error", **STRICT)
     assert set(told.known()) == {"weekly"}
     # Without a file of ours there is nothing to be brought up to date.
     told.file.unlink()
@@ -291,10 +266,10 @@ def test_check_tells_whether_the_file_is_up_to_date(lineage):
     # As git writes it on Windows.
     lineage.file.write_bytes(lineage.file.read_bytes().replace(b"\n", b"\r\n"))
     lineage.exposures("--check")
-    edited = lineage.file.read_text(encoding="utf-8").replace("skipped", "created")
-    lineage.file.write_text(edited, encoding="utf-8")
+    edited = lineage.file.read_bytes().replace(b"skipped", b"created")
+    lineage.file.write_bytes(edited)
     assert lineage.exposures("--check", "--json", status=1).json["status"] == "outdated"
-    assert lineage.file.read_text(encoding="utf-8") == edited
+    assert lineage.file.read_bytes() == edited
 
 
 def test_a_file_of_somebody_else_is_left_as_it_is(lineage):
@@ -337,7 +312,4 @@ def test_what_is_refused(lineage):
     lineage.annotate("teams", [{**PEOPLE, "name": "facts-1"}, {**PEOPLE, "name": "facts_1"}])
     same = "teams.facts_1 would both be the exposure pendo_teams__facts_1"
     expect_in(lineage.exposures(status=2).stderr, "teams.facts-1", same)
-    # A wrong mapping, as with every command.
-    lineage.annotate("people", {"object": "visitor", "visitorId": "id"})
-    assert "did you mean `visitor_id`" in lineage.exposures(status=2).stderr
     assert not lineage.file.exists()

@@ -6,18 +6,21 @@ import json
 from typing import Any
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, custom, writes
+from harness import PEOPLE_ROWS, custom, writes
 from test_fields import ROWS, fields, mapped, notes, states
 
 from dbt_pendo.sandbox import Fault, Switches
 
 MAPPING = {"plan": "plan", "Seat_Count": "seats", "mrr": "mrr", "active": "active", "since": "since"}
-TIER = {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "tier": "plan"}}
 VARIANTS: list[dict[str, Any]] = [
     {"drop_underscores": True, "undocumented_replies": "json"},
     {"number_becomes": "integer", "error_bodies": "empty"},
     {"existing_field": "refuse call", "invalid_field_name": "skip"},
 ]
+
+
+def created(**fields: Any) -> dict[str, Any]:
+    return {**mapped(**fields), "create_fields": True}
 
 
 @pytest.mark.parametrize("switches", VARIANTS, ids=json.dumps)
@@ -34,16 +37,15 @@ def test_missing_fields_are_created_with_the_type_of_the_column(project, sandbox
     assert states(ended) == {"plan": "ok", **dict.fromkeys(names[1:], "created")}
     number = switches.get("number_becomes", "float")
     seats = "seatcount" if switches.get("drop_underscores") else "seat_count"
-    told = {field["name"]: (field["group"], field["key"], field["type"]) for field in ended.result()["fields"]}
-    assert told == {
-        "plan": ("custom", "plan", "string"),
-        "Seat_Count": ("custom", seats, number),
-        "mrr": ("custom", "mrr", number),
-        "active": ("custom", "active", "boolean"),
-        "since": ("custom", "since", "time"),
-        "seen": ("agent", "seen", "time"),
-        "source": ("custom", "source", "string"),
-        "n": ("custom", "n", number),
+    assert {(field["name"], field["group"], field["key"], field["type"]) for field in ended.result()["fields"]} == {
+        ("plan", "custom", "plan", "string"),
+        ("Seat_Count", "custom", seats, number),
+        ("mrr", "custom", "mrr", number),
+        ("active", "custom", "active", "boolean"),
+        ("since", "custom", "since", "time"),
+        ("seen", "agent", "seen", "time"),
+        ("source", "custom", "source", "string"),
+        ("n", "custom", "n", number),
     }
     assert len(writes(sandbox.requests)) == 2
     # By now they are there, and a sync fills them.
@@ -58,8 +60,7 @@ def test_missing_fields_are_created_with_the_type_of_the_column(project, sandbox
 def test_what_may_have_been_meant_is_said_of_new_fields_too(people, sandbox):
     """`create_fields` makes a field of every slip: one of another group, or almost one that is there."""
     sandbox.add_field("visitor", "agent", "tier", "string")
-    mapping = {**PEOPLE, "create_fields": True, "fields": {"plan": "plan", "tier": "plan", "plans": "plan", "x": "id"}}
-    people.annotate("people", mapping)
+    people.annotate("people", created(plan="plan", tier="plan", plans="plan", x="id"))
     assert "`tier` is a new custom field. There is one in the group" in people.run("fields").expect(0).stdout
     for args, state in (([], "to create"), (["--create"], "created")):
         assert writes(sandbox.requests) == []
@@ -73,16 +74,14 @@ def test_what_may_have_been_meant_is_said_of_new_fields_too(people, sandbox):
     # Of two syncs that want the same field one creates it.
     sandbox.forget_requests()
     for name in ("people", "more"):
-        people.model(name, PEOPLE | {"fields": {"Rank": "plan"}}, PEOPLE_ROWS)
+        people.model(name, mapped(Rank="plan"), PEOPLE_ROWS)
     ended = fields(people, "--create")
     assert sorted(states(ended, sync)["Rank"] for sync in ("people", "more")) == ["created", "ok"]
     assert len(writes(sandbox.requests)) == 1
 
 
-@pytest.mark.parametrize("skip", [False, True])
-def test_names_no_field_can_be_created_under(people, sandbox, skip):
-    sandbox.switches = Switches(invalid_field_name="skip" if skip else "refuse call")
-    people.annotate("people", PEOPLE | {"fields": {"Prénom (1st)": "plan", "tier": "plan"}})
+def test_names_no_field_can_be_created_under(people, sandbox):
+    people.annotate("people", mapped(**{"Prénom (1st)": "plan", "tier": "plan"}))
     ended = fields(people, "--create", status=2)
     # The others are created; what Pendo would refuse is never sent.
     assert states(ended) == {"Prénom (1st)": "missing", "tier": "created"}
@@ -91,7 +90,7 @@ def test_names_no_field_can_be_created_under(people, sandbox, skip):
         [{"name": "tier", "displayname": "tier", "type": "string"}]
     ]
     # A sync that could not run creates nothing at all.
-    people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"Prénom (1st)": "plan", "rank": "plan"}})
+    people.annotate("people", created(**{"Prénom (1st)": "plan", "rank": "plan"}))
     sandbox.forget_requests()
     for command in ("check", "sync"):
         assert "write `Prenom_1st`" in people.run(command).expect(2).stdout
@@ -100,26 +99,15 @@ def test_names_no_field_can_be_created_under(people, sandbox, skip):
 
 def test_columns_no_field_can_be_created_for(people, sandbox):
     people.build("people", "select 'a' as id, ['x'] as tags, 'x'::blob as raw, {'a': 1} as nested, true as yes")
-    mapping = {
-        "tags": "tags",
-        "raw": "raw",
-        "nested": "nested",
-        "flags": {"value": ["x", "y"]},
-        "since": {"column": "yes", "type": "time"},
-    }
-    people.annotate("people", PEOPLE | {"fields": mapping})
+    wanted = {"tags": "tags", "raw": "raw", "nested": "nested", "flags": {"value": ["x", "y"]}}
+    people.annotate("people", mapped(**wanted, since={"column": "yes", "type": "time"}))
     ended = fields(people, "--create", status=2)
-    assert states(ended) == {
-        "tags": "missing",
-        "raw": "mismatch",
-        "nested": "mismatch",
-        "flags": "missing",
-        "since": "mismatch",
-    }
+    mismatches = dict.fromkeys(("raw", "nested", "since"), "mismatch")
+    assert states(ended) == {"tags": "missing", "flags": "missing", **mismatches}
     assert "Pendo's API creates no list fields" in notes(ended)["tags"]
     assert "column raw is blob, which the string field raw cannot hold" in notes(ended)["raw"]
     assert writes(sandbox.requests) == []
-    people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"tags": "tags"}})
+    people.annotate("people", created(tags="tags"))
     assert "creates no list fields" in people.run("check").expect(2).stdout
     # In Pendo's pages one can.
     sandbox.add_field("visitor", "custom", "tags", "list")
@@ -129,7 +117,7 @@ def test_columns_no_field_can_be_created_for(people, sandbox):
 
 def test_a_field_pendo_left_out_is_no_field(people, sandbox):
     """A 200 proves nothing: the schema is what counts."""
-    people.annotate("people", TIER)
+    people.annotate("people", created(plan="plan", tier="plan"))
     sandbox.fail(Fault("status", status=200, body="{}", path="/schema/visitor/custom", times=2))
     ended = fields(people, "--create", status=2)
     assert states(ended) == {"plan": "ok", "tier": "missing"}
@@ -142,11 +130,10 @@ def test_a_field_pendo_left_out_is_no_field(people, sandbox):
     assert custom(sandbox.visitors)["a"] == {"plan": "pro", "tier": "pro"}
 
 
-@pytest.mark.parametrize("existing", ["keep", "refuse call"])
-def test_an_answer_that_was_lost(people, sandbox, existing):
+def test_an_answer_that_was_lost(people, sandbox):
     """Sent again, the call is about fields that exist by then, which a Pendo may refuse."""
-    sandbox.switches = Switches(existing_field=existing)
-    people.annotate("people", TIER)
+    sandbox.switches = Switches(existing_field="refuse call")
+    people.annotate("people", created(plan="plan", tier="plan"))
     sandbox.fail(Fault("close", when="after", path="/schema/visitor/custom"))
     assert states(fields(people, "--create")) == {"plan": "ok", "tier": "created"}
     people.sync()
@@ -157,7 +144,7 @@ def test_a_field_somebody_else_made_meanwhile(people, sandbox):
     """It spoils the call for its neighbours, once."""
     sandbox.switches = Switches(existing_field="refuse call")
     sandbox.add_field("visitor", "custom", "tier", "string")
-    people.annotate("people", PEOPLE | {"fields": {"tier": "plan", "rank": "plan"}})
+    people.annotate("people", mapped(tier="plan", rank="plan"))
     # The first look at the schema is of before.
     sandbox.fail(Fault("status", status=200, body='{"custom": {}}', path="/metadata/schema/visitor"))
     assert states(fields(people, "--create")) == {"tier": "created", "rank": "created"}
@@ -168,15 +155,14 @@ def test_a_field_somebody_else_made_meanwhile(people, sandbox):
 def test_creation_that_pendo_refuses(people, sandbox):
     sandbox.switches = Switches(creatable_types=("string",), drop_underscores=True)
     people.build("people", "select 'a' as id, 'pro' as plan, 3 as seats")
-    seats = {"column": "seats", "group": "agent"}
-    people.annotate("people", PEOPLE | {"fields": {"tier": "plan", "seats": seats}})
+    people.annotate("people", mapped(tier="plan", seats={"column": "seats", "group": "agent"}))
     ended = fields(people, "--create", status=1)
     # What came before it is there.
     assert states(ended) == {"tier": "ok", "seats": "missing"}
     assert "does not create the agent fields seats" in ended.result()["message"]
     assert len(writes(sandbox.requests)) == 2
     # Names that Pendo makes one field of.
-    people.annotate("people", PEOPLE | {"create_fields": True, "fields": {"Seat_Count": "plan", "seatcount": "plan"}})
+    people.annotate("people", created(Seat_Count="plan", seatcount="plan"))
     result = people.sync(status=2).result()
     assert "`seatcount` and `Seat_Count` are the same custom field, `seatcount`." in result["message"]
     assert custom(sandbox.visitors) == {"a": {}, "b": {}}

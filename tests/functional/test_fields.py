@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
-from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, writes
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, expect_in, writes
 
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 
 ROWS = "select 'a' as id, 'pro' as plan, 3 as seats, 1.5::double as mrr, true as active, date '2026-01-02' as since"
 
@@ -50,21 +49,19 @@ def test_mapped_fields_beside_those_of_pendo(named, sandbox):
     sandbox.add_field("visitor", "salesforce", "owner", "string")
     sandbox.add_field("account", "custom", "tier", "string")
     document = fields(named).json
-    (result,) = document["results"]
     about = {"sync": "people", "unique_id": "model.small.people", "object": "visitor", "status": "success"}
-    assert {**result, "fields": 0, "warnings": 0} == {**about, "message": None, "fields": 0, "warnings": 0}
-    told = ("name", "column", "value", "column_type", "group", "key", "display_name", "type")
-    assert {tuple(field.get(key) for key in told) for field in result["fields"]} == {
-        ("Plan Name", "plan", None, "character varying(256)", "custom", "plan_name", "Plan Name", "string"),
-        ("Größe, ca. (m²)", "seats", None, "INTEGER", "custom", "groesse", "Größe, ca. (m²)", "integer"),
-        ("sfdc_profile", None, "admin", None, "custom", "sfdc_profile", "SFDC_Profile", "string"),
-        ("is.active", "active", None, "BOOLEAN", "agent", "f7", "is.active", "boolean"),
+    (result,) = document["results"]
+    assert about.items() <= result.items()
+    rest = ["column_type", "group", "key", "display_name", "type", "state", "note"]
+    assert [list(field) for field in result["fields"]] == [
+        ["name", "value" if field["name"] == "sfdc_profile" else "column", *rest] for field in result["fields"]
+    ]
+    assert {tuple(field.values()) for field in result["fields"]} == {
+        ("Plan Name", "plan", "character varying(256)", "custom", "plan_name", "Plan Name", "string", "ok", None),
+        ("Größe, ca. (m²)", "seats", "INTEGER", "custom", "groesse", "Größe, ca. (m²)", "integer", "ok", None),
+        ("sfdc_profile", "admin", None, "custom", "sfdc_profile", "SFDC_Profile", "string", "ok", None),
+        ("is.active", "active", "BOOLEAN", "agent", "f7", "is.active", "boolean", "ok", None),
     }
-    for field in result["fields"]:
-        source = "value" if field["name"] == "sfdc_profile" else "column"
-        rest = ["column_type", "group", "key", "display_name", "type", "state", "note"]
-        assert list(field) == ["name", source, *rest]
-        assert (field["state"], field["note"]) == ("ok", None)
     assert document["unmapped"] == [
         {"object": "visitor", "group": group, "key": key, "display_name": shown, "type": type_, "state": "unmapped"}
         for group, key, shown, type_ in (("custom", "age", "Age", "integer"), ("agent", "role", "role", "string"))
@@ -74,35 +71,26 @@ def test_mapped_fields_beside_those_of_pendo(named, sandbox):
     assert "main_pendo" not in named.schemas()
 
 
-def test_a_terminal_sees_aligned_rows(named, sandbox):
+def test_in_the_terminal(named, sandbox):
     sandbox.add_field("visitor", "custom", "age", "integer", display_name="Age")
-    (warning,) = fields(named).result()["warnings"]
-    assert "snippet overwrites" in warning
     shown = named.run("fields").expect(0).stdout
-    lines = shown.splitlines()
-    assert [line for line in lines if line.endswith(" ok")] == [
-        "  Plan Name        plan varchar(256)  custom.plan_name                    string   ok",
-        "  Größe, ca. (m²)  seats integer      custom.groesse                      integer  ok",
-        '  sfdc_profile     "admin"            custom.sfdc_profile (SFDC_Profile)  string   ok',
-        "  is.active        active boolean     agent.f7                            boolean  ok",
-    ]
-    assert "  custom.age (Age)  integer  unmapped" in lines
-    assert any("1 of 1 WARN visitor people ..." in line and line.endswith("[4 ok]") for line in lines)
-    assert "All mapped fields can be written." in shown
+    lines = (
+        "  Größe, ca. (m²)  seats integer      custom.groesse                      integer  ok\n",
+        '  sfdc_profile     "admin"            custom.sfdc_profile (SFDC_Profile)  string   ok\n',
+        "  custom.age (Age)  integer  unmapped\n",
+    )
+    expect_in(shown, *lines, "1 of 1 WARN visitor people ...", "[4 ok]\n", "All mapped fields can be written.")
     # Agent fields carry a warning once a sync.
     assert shown.count("snippet overwrites") == 1
+    (warning,) = fields(named).result()["warnings"]
     for flags in ((), ("--offline",)):
         assert warning in named.check(*flags).result()["warnings"]
     named.annotate("people", mapped(**{"Plan Name": "plan"}))
     assert fields(named).result()["warnings"] == named.check().result()["warnings"] == []
-    assert "snippet" not in named.run("fields").expect(0).stdout
     assert named.run("fields", "--quiet").expect(0).stdout == ""
     named.annotate("people", mapped(**{"Plan Name": "plan", "plam": "plan"}))
     told = named.run("fields", "--quiet").expect(2).stdout
-    assert "no custom visitor field `plam`" in told
-    assert "Plan Name" not in told
-    for line in named.run("fields", "--log-format", "json").expect(2).stdout.splitlines():
-        assert json.loads(line)["info"]["msg"]
+    assert ("no custom visitor field `plam`" in told, "Plan Name" in told) == (True, False)
 
 
 def test_fields_no_sync_maps(people, sandbox, monkeypatch):
@@ -116,11 +104,9 @@ def test_fields_no_sync_maps(people, sandbox, monkeypatch):
     ended = fields(people)
     assert {(one["object"], one["key"]) for one in ended.json["unmapped"]} == {("visitor", "mrr"), ("account", "plan")}
     assert ended.result("clicks")["fields"] == []
-    assert "[no fields]" in people.run("fields").expect(0).stdout
     sandbox.forget_requests()
     ended = fields(people, "--select", "clicks")
-    assert (ended.statuses, ended.json["unmapped"]) == ({"clicks": "success"}, [])
-    assert sandbox.requests == []
+    assert (ended.statuses, ended.json["unmapped"], sandbox.requests) == ({"clicks": "success"}, [], [])
     # A sync that cannot be looked at does not hide the others.
     people.sql("drop table main.more")
     ended = fields(people, status=2)
@@ -145,8 +131,8 @@ def test_missing_fields_and_what_may_have_been_meant(people, sandbox):
     assert states(ended) == {"plan": "ok", **dict.fromkeys(hints, "missing")}
     expected = {name: f"Pendo has no custom visitor field `{name}`.{hint}" for name, hint in hints.items()}
     assert notes(ended) == {"plan": None, **expected}
-    # `check` and `sync` say the same.
-    for command in ("fields", "check", "sync"):
+    # Others say the same.
+    for command in ("fields", "check", "plan", "sync"):
         shown = people.run(command).expect(2).stdout
         assert [note for note in expected.values() if shown.count(f"people: {note}") != 1] == [], shown
         assert "dbt-pendo fields --create" in shown
@@ -159,12 +145,9 @@ def test_columns_that_never_fit(people, sandbox):
     ended = fields(people, status=2)
     assert states(ended) == {"seats": "mismatch", "anything": "ok", "plan": "ok"}
     assert notes(ended)["seats"] == "column plan is boolean, which the integer field seats cannot hold."
-    assert [field["type"] for field in ended.result()["fields"]] == ["integer", None, "string"]
     # What fits in part is usable, with a word of warning.
     people.annotate("people", mapped(seats="mrr"))
-    ended = fields(people)
-    assert states(ended) == {"seats": "ok"}
-    for text in (notes(ended)["seats"], people.run("fields").expect(0).stdout):
+    for text in (notes(fields(people))["seats"], people.run("fields").expect(0).stdout):
         assert "a row with decimals is invalid" in text
 
 
@@ -198,26 +181,22 @@ def test_a_display_name_of_two_fields(people, sandbox):
     assert custom(sandbox.visitors)["a"] == {"f8": "pro"}
 
 
-@pytest.mark.parametrize("drop", [False, True])
-def test_a_mapping_by_display_name_writes_to_the_key(project, sandbox, request, drop):
-    sandbox.switches = Switches(drop_underscores=drop)
-    named: SmallProject = request.getfixturevalue("named")
+def test_a_mapping_by_display_name_writes_to_the_key(named, sandbox):
     assert named.check().result()["status"] == "success"
     assert named.sync().outcome == ("success", 1, 0, 0)
-    plan, profile = ("planname", "sfdcprofile") if drop else ("plan_name", "sfdc_profile")
-    assert custom(sandbox.visitors) == {"a": {plan: "pro", "groesse": 3, profile: "admin"}}
+    assert custom(sandbox.visitors) == {"a": {"plan_name": "pro", "groesse": 3, "sfdc_profile": "admin"}}
     assert custom(sandbox.visitors, "agent") == {"a": {"f7": True}}
     # So it is read back.
     assert named.run("verify", "--json").expect(0).result()["equal"] == 1
-    sandbox.add_visitors({"a": {"custom": {plan: "changed"}}})
+    sandbox.add_visitors({"a": {"custom": {"plan_name": "changed"}}})
     assert named.run("verify", "--json").expect(1).result()["fields"] == {"Plan Name": 1}
     named.run("verify", "--repair", "--json").expect(0)
-    assert custom(sandbox.visitors)["a"][plan] == "pro"
+    assert custom(sandbox.visitors)["a"]["plan_name"] == "pro"
     # Again, by bodies the warehouse writes, and a field cleared.
     named.build("people", ROWS.replace("'pro'", "null"))
     assert named.sync().outcome == ("success", 1, 0, 0)
-    assert custom(sandbox.visitors) == {"a": {"groesse": 3, profile: "admin"}}
+    assert custom(sandbox.visitors) == {"a": {"groesse": 3, "sfdc_profile": "admin"}}
     # A column's own mapping takes a display name as well.
     named.annotate("people", {"object": "visitor", "visitor_id": "id"}, columns={"since": "Plan Name"})
     named.sync()
-    assert custom(sandbox.visitors)["a"][plan] == "2026-01-02"
+    assert custom(sandbox.visitors)["a"]["plan_name"] == "2026-01-02"

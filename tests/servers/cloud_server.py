@@ -166,7 +166,6 @@ MODELS = {
 # Each ends in a folder of its own, `target` after it: folder, breaks, command.
 COMMANDS = (
     ("build", True, "build"),
-    ("build_docs", True, "docs generate"),
     ("seed", False, "seed"),
     ("run", False, "run"),
     ("test", False, "test"),

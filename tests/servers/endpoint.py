@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from dbt_pendo.sandbox.exchange import Call, Reply
@@ -48,32 +45,3 @@ class Endpoint:
         if self.hangs:
             self._over.wait(60)
         return self.replies.pop(0) if self.replies else TAKEN
-
-
-@contextmanager
-def dripping() -> Iterator[str]:
-    """A receiver that answers a byte now and then, for ever; gives its URL."""
-    over = threading.Event()
-
-    def drip() -> None:
-        while not over.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\n")
-                while not over.wait(0.05):
-                    try:
-                        connection.sendall(b"X-Drip: drop\r\n")
-                    except OSError:
-                        break
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=drip)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}"
-        over.set()
-        with socket.create_connection(listener.getsockname()):
-            pass
-        thread.join()
