@@ -11,26 +11,6 @@ ODD_IDS += ["percent%20s %s %(x)s", "semi;colon -- comment", "$1 ? :name", " lea
 ODD_IDS += ["a" * 300, "e\u0301", "\u00e9"]
 
 
-def odd_rows() -> str:
-    return select("id, plan", *((odd, f"plan of {odd}") for odd in ODD_IDS))
-
-
-def test_odd_ids_are_sent_as_they_are(project, plans):
-    known = [odd for at, odd in enumerate(ODD_IDS) if at % 3]
-    unknown = len(ODD_IDS) - len(known)
-    plans.add_visitors(known)
-    project.model("people", PEOPLE, odd_rows())
-    ended = project.sync()
-    assert (ended.planned, ended.outcome) == (planned(added=len(ODD_IDS)), ("success", len(known), unknown, 0))
-    assert sent_ids(plans.requests, "visitor") == sorted(ODD_IDS)
-    assert custom(plans.visitors) == {odd: {"plan": f"plan of {odd}"} for odd in known}
-    assert project.statuses("people") == {odd: "delivered" if odd in known else "missing" for odd in ODD_IDS}
-    # The ledger knows each of them again.
-    plans.forget_requests()
-    assert project.sync().planned["unchanged"] == len(known)
-    assert sent_ids(plans.requests, "visitor") == sorted(set(ODD_IDS) - set(known))
-
-
 def test_bad_keys_are_invalid(project, plans):
     keys = ["a", "twice", "twice", None, "", "   ", "_PENDO_T_abc", "VISITOR-UNIQUE-ID", "visitor-unique-id"]
     plans.add_visitors([key for key in keys if key])

@@ -98,18 +98,6 @@ def test_invalid_rows_are_logged_once_and_sent_when_mended(people, sandbox):
     assert custom(sandbox.visitors) == held
 
 
-def test_an_update_that_fails_is_tried_again_even_when_the_row_changes_back(one, sandbox):
-    refuse(sandbox, "a")
-    one.build("people", "select 'a' as id, '4' as plan")
-    assert one.sync(status=1).planned == planned(changed=1)
-    # The refusal may have come after the data was applied: what Pendo holds is not known.
-    one.build("people", ONE)
-    assert one.sync(status=1).planned == planned(changed=1)
-    sandbox.clear_faults()
-    assert one.sync().planned == planned(changed=1)
-    assert one.sync().planned == planned(unchanged=1)
-
-
 def test_a_visitor_that_pendo_forgot_is_missing_and_comes_again(one, sandbox):
     sandbox.reset()
     sandbox.add_field("visitor", "custom", "plan", "integer")
@@ -182,21 +170,6 @@ def test_the_run_log(people, sandbox):
             assert row["duration"] == pytest.approx(result["duration"], abs=0.001)
 
 
-def test_the_change_set_holds_the_last_run(people):
-    people.sync()
-    changes = people.rows("main_pendo.people__changes where change <> 'unchanged'")
-    assert {(row["record_key"], row["change"]) for row in changes} == {
-        *((key, "added") for key in ("a", "bad", "stranger", "far")),
-        *((key, "invalid") for key in ("twice", None)),
-    }
-    assert all(len(row["bucket"]) == 3 and set(row["bucket"]) <= set("0123456789abcdef") for row in changes)
-    people.build("people", "select 'a' as id, '9' as plan")
-    people.sync()
-    changes = people.rows("main_pendo.people__changes order by record_key")
-    found = [(row["record_key"], row["change"], row["plan"]) for row in changes]
-    assert found == [("a", "changed", "9"), ("bad", "removed", None)]
-
-
 def test_a_plan_stores_nothing(people, sandbox):
     before = people.schemas()
     document = people.plan("--show", "10").json
@@ -214,21 +187,6 @@ def test_a_plan_stores_nothing(people, sandbox):
     people.sql("update main.people set plan = '7' where id = 'a'")
     assert people.plan().planned == planned(added=2, changed=1, unchanged=1, invalid=3)
     assert [people.rows(f"main_pendo.{table}") for table in sorted(people.tables())] == [ledger, changes, runs]
-
-
-def test_a_plan_says_what_a_sync_does(people):
-    people.build("people", "select 'v' || i as id, '1' as plan from range(50) r(i)")
-    people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"})
-    people.sync()
-    people.build(
-        "people",
-        "select 'v' || i as id, case when i < 20 then '2' else '1' end as plan from range(10, 60) r(i) "
-        "union all select null, '1' union all select 'v11', '1'",
-    )
-    expected = planned(added=10, changed=9, removed=10, unchanged=30, invalid=3)
-    assert people.plan().planned == expected
-    assert people.sync().planned == expected
-    assert people.plan("--full-refresh").planned == planned(changed=49, invalid=3)
 
 
 def test_each_target_has_its_own_books(people, sandbox):

@@ -8,9 +8,6 @@ import pytest
 from harness import PEOPLE, bodies, custom, planned, refuse, select, sent_ids, writes
 
 VALUE = "/api/v1/metadata/{}/{}/value"
-SEATS = "select * from (values ('a', 'pro', 3), ('b', 'free', 4)) rows(id, plan, seats)"
-
-
 def people(*rows: tuple[str | None, str | None]) -> str:
     return select("id, plan", *rows)
 
@@ -42,65 +39,12 @@ def test_update_leaves_out_ids_that_pendo_does_not_know_and_upsert_creates_them(
     assert getattr(plans, f"{kind}s")["new"]["custom"] == {}
 
 
-def test_each_group_is_a_request_and_a_row_is_delivered_when_all_are(project, plans):
-    plans.add_field("visitor", "agent", "plan", "string")
-    plans.add_field("visitor", "agent", "seats", "integer")
-    plans.add_visitors(["a", "b"])
-    fields = {"plan": {"column": "plan", "group": "custom"}, "seats": "seats"}
-    project.model("people", {**PEOPLE, "group": "agent", "fields": fields}, SEATS)
-    refuse(plans, "b", path="/agent/")
-    assert project.sync(status=1).outcome == ("partial", 1, 0, 1)
-    assert project.statuses("people") == {"a": "delivered", "b": "rejected"}
-    plans.clear_faults()
-    plans.forget_requests()
-    # Both groups again: it is the row that was not delivered.
-    ended = project.sync()
-    assert (ended.outcome, ended.result()["requests"]) == (("success", 1, 0, 0), 2)
-    paths = sorted(request.path for request in writes(plans.requests))
-    assert paths == [VALUE.format("visitor", "agent"), VALUE.format("visitor", "custom")]
-    assert sent_ids(plans.requests, "visitor") == ["b", "b"]
-    assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {"plan": "free"}}
-    assert custom(plans.visitors, "agent") == {"a": {"seats": 3}, "b": {"seats": 4}}
-
-
 def test_a_null_is_left_out_where_the_mapping_says_so(project, plans):
     plans.add_visitors({"a": {"custom": {"plan": "old"}}})
     project.model("people", {**PEOPLE, "nulls": "skip"}, people(("a", None)))
     # A record without a value has nothing to say, and Pendo refuses a call without values.
     assert project.sync().outcome == ("success", 1, 0, 0)
     assert (bodies(plans.requests), custom(plans.visitors)) == ([], {"a": {"plan": "old"}})
-
-
-@pytest.mark.parametrize("policy", ["keep", "clear"])
-def test_on_removed_keep_and_clear(project, plans, policy):
-    """Who left the model is dealt with once; whoever comes back is sent."""
-    plans.add_field("visitor", "custom", "team", "string")
-    plans.add_visitors({"a": {}, "b": {"custom": {"team": "x"}}})
-    both, one = people(("a", "pro"), ("b", "pro")), people(("a", "pro"))
-    project.model("people", {**PEOPLE, "on_removed": policy}, both)
-    project.sync()
-    plans.forget_requests()
-    project.build("people", one)
-    assert project.plan().planned == planned(removed=1, unchanged=1)
-    ended = project.sync()
-    assert (ended.planned, ended.outcome) == (planned(removed=1, unchanged=1), ("success", 1, 0, 0))
-    if policy == "keep":
-        assert ended.result()["message"] == "1 left the model: noted in the ledger, kept in Pendo"
-    cleared = [[{"visitorId": "b", "values": {"plan": None}}]]
-    assert bodies(plans.requests) == ([] if policy == "keep" else cleared)
-    assert custom(plans.visitors)["b"] == {"team": "x", **({"plan": "pro"} if policy == "keep" else {})}
-    assert project.statuses("people") == {"a": "delivered", "b": "removed"}
-    # Once is enough.
-    plans.forget_requests()
-    entries = len(project.ledger("people"))
-    assert project.sync().planned == planned(unchanged=1)
-    assert (len(project.ledger("people")), writes(plans.requests)) == (entries, [])
-    # And back again.
-    project.build("people", both)
-    assert project.sync().planned == planned(added=1, unchanged=1)
-    assert sent_ids(plans.requests, "visitor") == ["b"]
-    assert custom(plans.visitors) == {"a": {"plan": "pro"}, "b": {"team": "x", "plan": "pro"}}
-    assert project.sync().planned == planned(unchanged=2)
 
 
 @pytest.mark.parametrize("kind", ["visitor", "account"])
@@ -120,16 +64,6 @@ def test_on_removed_delete(project, plans, kind):
     plans.forget_requests()
     assert project.sync().planned == planned(unchanged=2)
     assert writes(plans.requests) == []
-
-
-def test_who_has_not_left(project, plans):
-    plans.add_visitors(["a", "b"])
-    project.model("people", {**PEOPLE, "on_removed": "delete"}, people(("a", "pro"), ("b", "pro"), ("stranger", "pro")))
-    project.sync()
-    # A row that was never delivered is not removed, and a doubled row has not left the model.
-    project.build("people", people(("a", "pro"), ("b", "pro"), ("b", "pro")))
-    assert project.sync().planned == planned(unchanged=1, invalid=2)
-    assert sorted(plans.visitors) == ["a", "b"]
 
 
 def test_a_model_has_several_syncs(project, plans):
@@ -156,18 +90,6 @@ def test_a_model_has_several_syncs(project, plans):
     plans.forget_requests()
     project.sync()
     assert [request.path for request in writes(plans.requests)] == [VALUE.format("visitor", "custom")]
-
-
-def test_batches_of_records(project, plans):
-    project.model("people", {**PEOPLE, "mode": "upsert"}, "select 'v' || i as id, 'x' as plan from range(1200) r(i)")
-    project.sync()
-    assert sorted(len(body) for body in bodies(plans.requests)) == [200, 500, 500]
-    assert custom(plans.visitors) == {f"v{at}": {"plan": "x"} for at in range(1200)}
-    plans.forget_requests()
-    project.annotate("people", {**PEOPLE, "batch_size": 4})
-    project.build("people", "select 'v' || i as id, 'y' as plan from range(10) r(i)")
-    project.sync()
-    assert sorted(len(body) for body in bodies(plans.requests)) == [2, 4, 4]
 
 
 def test_a_row_changes_and_changes_back(project, plans):

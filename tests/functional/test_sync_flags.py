@@ -43,25 +43,6 @@ def test_limit_counts_each_kind_of_change(project, plans, sandbox):
     }
 
 
-def test_a_guard(project, plans):
-    """Of 100 rows delivered 15 change, 5 go and 5 come."""
-    mapping = {**PEOPLE, "mode": "upsert", "on_removed": "delete", "max_removals": 100}
-    project.model("people", mapping, "select 'v' || i as id, 'x' as plan from range(100) r(i)")
-    project.sync()
-    project.annotate("people", {**mapping, "max_changes": 19})
-    project.build("people", "select 'v' || i as id, if(i < 20, 'y', 'x') as plan from range(5, 105) r(i)")
-    plans.forget_requests()
-    ended = project.sync(status=1)
-    assert ended.planned == planned(added=5, changed=15, removed=5, unchanged=80)
-    assert (ended.outcome, ended.result()["requests"]) == (("blocked", 0, 0, 0), 0)
-    expect_in(ended.result()["message"], "max_changes", "--force")
-    # It is blocked until somebody says otherwise; a part of it does not slip through either.
-    expect_in(project.run("sync", "--limit", "1").expect(1).stdout, "BLOCKED", "--force")
-    assert writes(plans.requests) == []
-    assert project.sync("--force").outcome == ("success", 25, 0, 0)
-    assert set(plans.visitors) == {f"v{at}" for at in range(5, 105)}
-
-
 def test_a_blocked_sync_does_not_stop_the_others(people, sandbox):
     people.model("clicks", {**CLICKS, "max_changes": 3}, CLICK_ROWS)
     assert people.sync(status=1).statuses == {"clicks": "blocked", "people": "success"}
