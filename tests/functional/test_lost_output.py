@@ -87,19 +87,15 @@ def test_characters_that_a_terminal_does_not_have(shop, sandbox):
 LOST = "Not all output could be written: "
 
 
-def test_a_full_disk(shop, sandbox):
-    with full() as stdout:
-        status, _, stderr = finish(run_python("sync", stdout=stdout))
-    assert (status, stderr.decode().count(f"{LOST}No space left on device.")) == (1, 1)
-    expect_done(shop, sandbox)
-    ended = fork(shop.folder, "sync", "--log-format", "json", stdout="/dev/full").expect(1)
-    assert ended.stderr.count(f"{LOST}No space left on device.") == 1
-
-
-def test_a_reader_that_left(shop, sandbox):
-    with nobody() as stdout:
-        status, _, stderr = finish(run_python("sync", "--json", stdout=stdout))
-    assert (status, stderr.decode().count(f"{LOST}Broken pipe.")) == (1, 1)
+@pytest.mark.parametrize(
+    ("output", "args", "why"),
+    [(full, [], "No space left on device."), (nobody, ["--json"], "Broken pipe.")],
+    ids=["a full disk", "a reader that left"],
+)
+def test_stdout_that_cannot_be_written(shop, sandbox, output, args, why):
+    with output() as stdout:
+        status, _, stderr = finish(run_python("sync", *args, stdout=stdout))
+    assert (status, stderr.decode().count(f"{LOST}{why}")) == (1, 1)
     expect_done(shop, sandbox)
 
 
@@ -116,9 +112,12 @@ def test_a_reader_that_leaves_after_the_first_line(shop, sandbox):
 def test_neither_of_both_can_be_written(shop, sandbox):
     with full() as disk, nobody() as pipe:
         assert finish(run_python("sync", stdout=disk, stderr=pipe))[0] == 1
-        expect_done(shop, sandbox)
+    expect_done(shop, sandbox)
     # An error of two lines, on stderr alone.
     fork(shop.folder, "sync", "--region", "mars", stdout="/dev/full", stderr="/dev/full").expect(2)
+    # What is logged as JSON is lost as well, which stderr tells once.
+    ended = fork(shop.folder, "sync", "--log-format", "json", stdout="/dev/full").expect(1)
+    assert ended.stderr.count(f"{LOST}No space left on device.") == 1
 
 
 COMMANDS = [

@@ -29,17 +29,6 @@ def test_all_that_was_said_arrives_with_the_exit_status(tmp_path, arguments, sta
     assert "Traceback" not in ended.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error_worth_a_traceback(tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-m", "dbt_pendo", "schema"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode in (0, 1)
-
-
 def test_the_group_lists_its_commands_without_importing_them(tmp_path):
     program = (
         "import sys\nfrom dbt_pendo.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"

@@ -30,7 +30,9 @@ def test_a_refusal_is_told_by_every_command_and_asked_for_once(people, sandbox, 
         parts = (url.removeprefix("http://"), "did not take", "2 attempts", "refused", "PENDO_API_URL", "network")
     else:
         monkeypatch.setenv("PENDO_INTEGRATION_KEY", keys[cause])
-        why = ("refused the integration key", "HTTP 403", "PENDO_REGION") if cause == "wrong key" else ("may only read",)
+        why = (
+            ("refused the integration key", "HTTP 403", "PENDO_REGION") if cause == "wrong key" else ("may only read",)
+        )
         parts = (*why, "PENDO_INTEGRATION_KEY", "write access")
     for command in ("check", "plan", "sync"):
         ended = people.run(command).expect(1 if cause == "host" else 2).says(*parts)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, canonical, custom, epoch_ms, expect_in, planned
+from harness import PEOPLE, SmallProject, canonical, custom, epoch_ms, planned
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
