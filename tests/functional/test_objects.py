@@ -82,17 +82,6 @@ def test_a_model_has_several_syncs(project, plans):
     assert [request.path for request in writes(plans.requests)] == [VALUE.format("visitor", "custom")]
 
 
-def test_a_row_of_a_view_changes_and_changes_back(project, plans):
-    plans.add_visitors(["a", "b"])
-    project.model("people", PEOPLE, people(("a", "x"), ("b", "x")))
-    project.sql("drop table main.people")
-    for plan in ("x", "y", "x", "x"):
-        project.sql(f"create or replace view main.people as {people(('a', plan), ('b', 'x'))}")
-        project.sync()
-        assert custom(plans.visitors) == {"a": {"plan": plan}, "b": {"plan": "x"}}
-    assert len(writes(plans.requests)) == 3
-
-
 def test_a_key_that_is_a_number(project, plans):
     keys = {"1": "x", "9007199254740993": "y", "12": "z"}
     plans.add_visitors(list(keys))

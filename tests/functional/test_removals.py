@@ -183,18 +183,6 @@ def kept(project: SmallProject, sandbox: Sandbox, rows: str, **more: Any) -> Non
     sandbox.forget_requests()
 
 
-def test_what_is_sent_and_what_is_only_recorded_go_together(project, sandbox):
-    kept(project, sandbox, people(100))
-    project.build("people", f"select id, if(id < 'p3', 'team', plan) as plan from ({people(120)}) where id > 'p15'")
-    result = project.sync().result()
-    there = {key for (key,) in project.sql("select id from main.people")}
-    left = {f"p{i}" for i in range(100)} - there
-    assert 0 < result["planned"]["removed"] == len(left)
-    assert result["requests"] == len(writes(sandbox.requests)) == 1
-    assert project.keys("people", "removed") == left < set(sandbox.visitors)
-    assert project.sync().planned == planned(unchanged=len(there))
-
-
 def test_guards_limits_and_full_refreshes_of_those_who_left(project, sandbox):
     # Nothing is taken from Pendo, but a model that lost too many rows is a wrong one, and all would be sent again.
     kept(project, sandbox, people(20), max_removals=9)
@@ -214,7 +202,7 @@ def test_guards_limits_and_full_refreshes_of_those_who_left(project, sandbox):
     assert len(project.keys("people", "removed")) == 10
 
 
-def test_a_plan_says_what_becomes_of_those_who_left_and_another_word_later_leaves_them_alone(project, sandbox):
+def test_those_who_left_are_noted_and_another_word_later_leaves_them_alone(project, sandbox):
     kept(project, sandbox, people(4))
     project.build("people", "select 'p0' as id, 'team' as plan union all select 'p1', 'pro'")
     out = project.run("plan", "--show", "1").expect(0).stdout
@@ -222,6 +210,7 @@ def test_a_plan_says_what_becomes_of_those_who_left_and_another_word_later_leave
     # The first request is of the first row that makes one.
     expect_in(out, "[1 changed, 2 removed, 1 unchanged]", note, '"visitorId": "p0"')
     assert "2 left the model: noted in the ledger, kept in Pendo" in project.run("sync").expect(0).stdout
+    assert (sent_ids(sandbox.requests, "visitor"), project.keys("people", "removed")) == (["p0"], {"p2", "p3"})
     project.annotate("people", DELETING)
     project.build("people", "select 'p0' as id, 'team' as plan")
     assert project.sync().planned["removed"] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from harness import CLICKS, PEOPLE, PEOPLE_ROWS, planned, sent_ids, writes
+from harness import PEOPLE, PEOPLE_ROWS, planned, sent_ids
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -27,23 +27,6 @@ def test_all_of_a_selection_is_sent_again(project, plans):
     assert "exclude each other" in project.run("reset", "--adopt", "--from-pendo").expect(2).output
 
 
-def test_adopt_takes_all_for_delivered(project, plans):
-    project.model("people", PEOPLE, f"{PEOPLE_ROWS} union all select null, 'x' union all select 'b', 'twice'")
-    assert project.run("reset", "--adopt", "--json").expect(0).result()["adopted"] == 1
-    assert writes(plans.requests) == []
-    assert project.plan().planned == planned(unchanged=1, invalid=3)
-    project.build("people", "select 'a' as id, 'changed' as plan")
-    assert project.sync().planned == planned(changed=1)
-
-
-def test_adopted_events_are_never_sent(project, sandbox):
-    project.model("clicks", CLICKS, "select cast(i as varchar) as id, now() as at from range(5) r(i)")
-    project.run("reset", "--adopt").expect(0)
-    project.build("clicks", "select cast(i as varchar) as id, now() as at from range(7) r(i)")
-    assert project.sync().result()["delivered"] == 2
-    assert sorted(event["visitorId"] for event in sandbox.events) == ["5", "6"]
-
-
 def test_from_pendo_sends_only_real_differences(project, plans):
     plans.add_visitors({"a": {"custom": {"plan": "pro"}}, "b": {"custom": {"plan": "old"}}, "z": {"custom": {}}})
     project.model(
@@ -57,14 +40,6 @@ def test_from_pendo_sends_only_real_differences(project, plans):
     # Nobody whom only Pendo has is taken for one that left the model.
     assert sent_ids(plans.requests, "visitor") == ["b", "new"]
     assert not {name for name in project.tables() if name.endswith(("__compared", "__drift"))}
-
-
-def test_from_pendo_keeps_the_ledger_when_pendo_cannot_be_read(project, plans, monkeypatch):
-    project.model("people", PEOPLE, PEOPLE_ROWS)
-    project.sync()
-    monkeypatch.setenv("PENDO_INTEGRATION_KEY", "garbage")
-    project.run("reset", "--from-pendo", "--json").expect(2)
-    assert project.statuses("people") == {"a": "delivered", "b": "delivered"}
 
 
 @pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])

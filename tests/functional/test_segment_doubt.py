@@ -6,10 +6,9 @@ import os
 import signal
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from harness import bodies, planned, start, writes
+from harness import SmallProject, bodies, planned, start, writes
 from segments import TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
 
 from dbt_pendo.delivery import segments as engine_segment
@@ -23,9 +22,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
 
 
-def interrupt_a_sync(sandbox: Sandbox, how: signal.Signals) -> int:
+def interrupt_a_sync(project: SmallProject, sandbox: Sandbox, how: signal.Signals) -> int:
     """Starts a sync in a process of its own, and sends it a signal while a request is under way."""
-    run = start("dbt-pendo", "sync", cwd=Path.cwd(), env=os.environ)
+    run = start("dbt-pendo", "sync", cwd=project.folder, env=os.environ)
     deadline = time.monotonic() + 60
     while sandbox.faults:
         assert time.monotonic() < deadline
@@ -53,7 +52,7 @@ def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(trial, 
 def test_a_run_that_died_in_mid_call(trial, sandbox):
     trial.build("trial", ids(5, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=30))
-    assert interrupt_a_sync(sandbox, signal.SIGKILL) == -signal.SIGKILL
+    assert interrupt_a_sync(trial, sandbox, signal.SIGKILL) == -signal.SIGKILL
     trial.build("trial", ids(7, 15))
     sandbox.forget_requests()
     assert trial.sync().result()["status"] == "success"
@@ -66,7 +65,7 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(trial, sandbox):
     trial.annotate("trial", {**TRIAL, "batch_size": 5})
     trial.build("trial", ids(10, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=1))
-    assert (interrupt_a_sync(sandbox, signal.SIGTERM), len(writes(sandbox.requests))) == (1, 1)
+    assert (interrupt_a_sync(trial, sandbox, signal.SIGTERM), len(writes(sandbox.requests))) == (1, 1)
     sandbox.forget_requests()
     trial.sync()
     assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, custom, planned, sent_events, sent_ids, writes
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, custom, sent_ids, writes
 
 
 def test_limit_sends_a_part_of_all_changes_and_the_next_run_the_rest(project, plans, sandbox):
@@ -39,14 +39,6 @@ def test_a_blocked_sync_does_not_stop_the_others(people, sandbox):
     assert people.sync(status=1).statuses == {"clicks": "blocked", "people": "success"}
     assert sandbox.events == []
     assert people.sync("--fail-fast", status=1).json["results"][1]["status"] == "skipped"
-
-
-def test_full_refresh_sends_every_row_of_the_selection(people, sandbox):
-    people.model("clicks", CLICKS, CLICK_ROWS)
-    people.sync()
-    sandbox.forget_requests()
-    assert people.sync("--full-refresh", "--select", "people").planned == planned(changed=2)
-    assert (sent_ids(sandbox.requests, "visitor"), sent_events(sandbox.requests)) == (["a", "b"], [])
 
 
 def test_the_results_file_is_that_of_the_last_run(people):
