@@ -10,10 +10,6 @@ from harness import PEOPLE, bodies, custom, planned, select, writes
 VALUE = "/api/v1/metadata/{}/{}/value"
 
 
-def people(*rows: tuple[str | None, str | None]) -> str:
-    return select("id, plan", *rows)
-
-
 @pytest.mark.parametrize("kind", ["visitor", "account"])
 def test_unknown_ids_are_left_out_by_update_and_created_by_upsert_and_those_who_left_are_deleted(project, plans, kind):
     def held() -> dict[str, dict[str, object]]:
@@ -21,7 +17,7 @@ def test_unknown_ids_are_left_out_by_update_and_created_by_upsert_and_those_who_
 
     getattr(plans, f"add_{kind}s")({"a": {}, "b": {"custom": {"plan": "old"}}, "other": {"custom": {"plan": "theirs"}}})
     mapping = {"object": kind, f"{kind}_id": "id", "fields": {"plan": "plan"}}
-    project.model("people", mapping, people(("a", "pro"), ("b", None), ("stranger", "pro")))
+    project.model("people", mapping, select("id, plan", ("a", "pro"), ("b", None), ("stranger", "pro")))
     ended = project.sync()
     assert (ended.planned, ended.outcome) == (planned(added=3), ("success", 2, 1, 0))
     assert "stranger" in ended.result()["message"]
@@ -38,7 +34,7 @@ def test_unknown_ids_are_left_out_by_update_and_created_by_upsert_and_those_who_
     # Nothing but an id is enough to create a record; that of an account may look like an anonymous visitor's.
     new = "new" if kind == "visitor" else "_PENDO_T_new"
     project.annotate("people", {"object": kind, f"{kind}_id": "id", "mode": "upsert", "on_removed": "delete"})
-    project.build("people", people((new, None), ("b", None)))
+    project.build("people", select("id, plan", (new, None), ("b", None)))
     plans.forget_requests()
     assert project.sync("--force").outcome == ("success", 4, 0, 0)
     (deleted,) = bodies(plans.requests, "/bulkdelete/")
@@ -50,7 +46,7 @@ def test_unknown_ids_are_left_out_by_update_and_created_by_upsert_and_those_who_
 
 def test_a_null_is_left_out_where_the_mapping_says_so(project, plans):
     plans.add_visitors({"a": {"custom": {"plan": "old"}}})
-    project.model("people", {**PEOPLE, "nulls": "skip"}, people(("a", None)))
+    project.model("people", {**PEOPLE, "nulls": "skip"}, select("id, plan", ("a", None)))
     # A record without a value has nothing to say, and Pendo refuses a call without values.
     assert project.sync().outcome == ("success", 1, 0, 0)
     assert (bodies(plans.requests), custom(plans.visitors)) == ([], {"a": {"plan": "old"}})
@@ -65,7 +61,7 @@ def test_a_model_has_several_syncs(project, plans):
         {"name": "orgs", "object": "account", "account_id": "id", "mode": "upsert", "fields": {"plan": "plan"}},
         {**PEOPLE, "name": "off", "enabled": False},
     ]
-    project.model("people", syncs, people(("a", "pro"), ("b", "free")))
+    project.model("people", syncs, select("id, plan", ("a", "pro"), ("b", "free")))
     results = project.sync().json["results"]
     found = [(result["sync"], result["object"]) for result in results]
     assert found == [("people.ours", "visitor"), ("people.agents", "visitor"), ("people.orgs", "account")]

@@ -23,9 +23,8 @@ def people(count: int) -> str:
 
 
 @pytest.fixture
-def synced(project: SmallProject, sandbox: Sandbox) -> SmallProject:
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors([f"p{i}" for i in range(20)])
+def synced(project: SmallProject, plans: Sandbox) -> SmallProject:
+    plans.add_visitors([f"p{i}" for i in range(20)])
     project.model("people", DELETING, people(20))
     project.sync()
     return project
@@ -149,17 +148,6 @@ def test_a_failed_deletion_is_no_way_past_the_guard(queued, sandbox):
     assert message == "blocked: 3 removed, max_removals allows 2; --force lets them pass"
     assert len(sandbox.visitors) == 20
     assert gone(queued, "delivered", "Pendo's deletion delete-1 ended as failed")
-
-
-def test_who_came_back_is_followed_no_further(queued, sandbox):
-    sandbox.switches = Switches(deletion_end="failed")
-    queued.annotate("people", PEOPLE)
-    queued.build("people", people(20))
-    # Nothing is deleted by this mapping, so it does not ask.
-    assert queued.sync().outcome == ("success", 3, 0, 0)
-    queued.annotate("people", DELETING)
-    assert queued.sync().planned == planned(unchanged=20)
-    assert asked(sandbox) == []
 
 
 def test_a_sync_goes_on_when_pendo_does_not_tell_of_a_deletion(queued, sandbox):

@@ -82,14 +82,8 @@ def test_rows_are_listed_with_their_calls_until_they_are_delivered(people, sandb
 
 
 def test_the_mapping_is_told_in_pendos_words(people, sandbox):
-    people.model(
-        "paid",
-        {
-            **{**CLICKS, "event": "Paid", "visitor_id": "who"},
-            **{"account_id": {"parent": "org", "child": "unit"}, "properties": {"amount": "usd"}, "max_changes": "5%"},
-        },
-        "select 1 as id",
-    )
+    paid = {**CLICKS, "event": "Paid", "visitor_id": "who", "properties": {"amount": "usd"}, "max_changes": "5%"}
+    people.model("paid", {**paid, "account_id": {"parent": "org", "child": "unit"}}, "select 1 as id")
     people.annotate("people", {**MAPPED, "fields": {"plan": "plan", "mrr": {"value": 5, "type": "float"}}})
     report = report_of(people)
     mapping = [(one["pendo"], one["from"], one["constant"]) for one in report.sync("people")["mapping"]]

@@ -130,10 +130,8 @@ def check_day_1(sample: Any, sandbox: Any) -> None:
     before = custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)
     sandbox.forget_requests()
     assert counts(sample.sync().json) == {
-        "pendo_visitors": (planned(unchanged=102, invalid=4, held=14), 0, 0),
-        "pendo_accounts": (planned(unchanged=15, invalid=1), 0, 0),
-        "pendo_payments": (planned(unchanged=172, invalid=2), 0, 0),
-        "pendo_usage": (planned(unchanged=392, invalid=8), 0, 0),
+        name: (planned(unchanged=delivered, invalid=plan["invalid"], held=missing), 0, 0)
+        for name, (plan, delivered, missing) in DAY_1.items()
     }
     assert writes(sandbox.requests) == []
     assert (custom(sandbox.visitors), custom(sandbox.accounts), canonical(sandbox.events)) == before

@@ -45,7 +45,7 @@ select * from {{{{ ref('people_now') }}}}
     for name, pendo in {"in_sql": PEOPLE, "other": [TRIAL, VERSIONS]}.items()
 }
 # As dbt 1.9 and newer have them.
-OF_DBT_1_9: dict[str, dict[str, Any]] = {
+IN_YAML: dict[str, dict[str, Any]] = {
     "sentinel": {
         "dbt_valid_to_current": "cast('9999-12-31' as timestamp)",
         "hard_deletes": "invalidate",
@@ -53,7 +53,8 @@ OF_DBT_1_9: dict[str, dict[str, Any]] = {
     },
     "recorded": {"hard_deletes": "new_record", "snapshot_meta_column_names": {"dbt_is_deleted": "is_gone"}},
 }
-IN_YAML = {} if version("dbt-core").startswith("1.8.") else OF_DBT_1_9
+if version("dbt-core").startswith("1.8."):
+    IN_YAML = {}
 DAYS: Sequence[dict[str, str]] = (
     {"a": "free", "b": "free", "c": "free", "d": "free"},
     {"a": "pro", "b": "free"},

@@ -7,16 +7,17 @@ from test_verify import counts, pendo, synced, verify, write  # noqa: F401 - fix
 
 from dbt_pendo.sandbox import Fault
 
-ODD_VALUES = (
-    "select * from (values ('a', '12', 1.0::double), ('b', 'no number', 2.0), ('c', '5', 'nan'::double)) "
-    "r(id, seats, score)"
-)
 ODD_MAPPING = {**PEOPLE, "fields": {"seats": "seats", "score": "score"}}
 
 
 def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project, pendo):
     pendo.add_visitors({key: {"custom": {"seats": 12, "score": 1.0}} for key in "abc"})
-    project.model("people", ODD_MAPPING, ODD_VALUES)
+    project.model(
+        "people",
+        ODD_MAPPING,
+        "select * from (values ('a', '12', 1.0::double), ('b', 'no number', 2.0), ('c', '5', 'nan'::double)) "
+        "r(id, seats, score)",
+    )
     result = verify(project)
     assert (counts(result), result["invalid"]) == ((1, 0, 0, 0), 2)
     assert "[1 equal, 2 invalid]" in project.run("verify").expect(0).stdout
