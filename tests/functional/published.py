@@ -126,11 +126,10 @@ def built_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(built_published: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Published:
+def project(built_published: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Published:
     """The project after a `dbt build` that failed in places and a `dbt docs generate`."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
     names = {*MODELS, "seeded", "snapped", "versioned"}
-    sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in names})
+    plans.add_visitors({name: {"custom": {"plan": "old"}} for name in names})
     return enter(built_published, tmp_path / "published", monkeypatch, Published, without=["logs"])
 
 

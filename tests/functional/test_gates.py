@@ -87,10 +87,9 @@ def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def gated(built_gated: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
+def gated(built_gated: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
     """The project after a `dbt build` of which a model, three tests and a unit test failed."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
+    plans.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
     return enter(built_gated, tmp_path / "gated", monkeypatch, Gated, without=["logs"])
 
 

@@ -21,13 +21,12 @@ Started: TypeAlias = "subprocess.Popen[bytes]"
 
 
 @pytest.fixture
-def shop(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+def shop(project: SmallProject, plans: Sandbox) -> SmallProject:
     """Two visitors of which Pendo takes one; neither ASCII nor cp1252 has all characters of their ids."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors([f"{ID}1", f"{ID}2"])
+    plans.add_visitors([f"{ID}1", f"{ID}2"])
     rows = f"select '{ID}1' as id, 'pro →' as plan union all select '{ID}2', 'free'"
     project.model("people", PEOPLE, rows)
-    sandbox.fail(Fault(status=400, body=f"no {ID}", path="/custom/value", body_contains=f"{ID}2", times=None))
+    plans.fail(Fault(status=400, body=f"no {ID}", path="/custom/value", body_contains=f"{ID}2", times=None))
     return project
 
 

@@ -76,11 +76,9 @@ def built_watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def watched(built_watched: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    for kind in ("visitor", "account"):
-        sandbox.add_field(kind, "custom", "plan", "string")
-    sandbox.add_visitors([f"v{at}" for at in range(10)])
-    sandbox.add_accounts([f"a{at}" for at in range(10)])
+def watched(built_watched: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    plans.add_visitors([f"v{at}" for at in range(10)])
+    plans.add_accounts([f"a{at}" for at in range(10)])
     return enter(built_watched, tmp_path / "watched", monkeypatch, Watched, without=["logs"])
 
 

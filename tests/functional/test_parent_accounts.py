@@ -13,10 +13,9 @@ CHILDREN = {"object": "account", "account_id": {"parent": "org", "child": "id"},
 
 
 @pytest.fixture
-def plans(sandbox: Sandbox) -> Sandbox:
-    for kind in ("account", "parentAccount"):
-        sandbox.add_field(kind, "custom", "plan", "string")
-    return sandbox
+def plans(plans: Sandbox) -> Sandbox:
+    plans.add_field("parentAccount", "custom", "plan", "string")
+    return plans
 
 
 @pytest.mark.parametrize(("id_key", "batch_size"), [("parentAccountId", 500), ("accountId", 1)])

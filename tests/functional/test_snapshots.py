@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from harness import (
     build_once,
     custom,
     enter,
+    planned,
     project_yaml,
     run_cli,
     sent_events,
@@ -55,7 +55,7 @@ IN_YAML: dict[str, dict[str, Any]] = {
 }
 if version("dbt-core").startswith("1.8."):
     IN_YAML = {}
-DAYS: Sequence[dict[str, str]] = (
+DAYS = (
     {"a": "free", "b": "free", "c": "free", "d": "free"},
     {"a": "pro", "b": "free"},
     {"a": "pro", "b": "free", "d": "free", "e": "free"},
@@ -100,10 +100,9 @@ def build(folder: Path) -> None:
 
 
 @pytest.fixture
-def snapped(built_days: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Snapped:
+def snapped(built_days: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Snapped:
     """The project on its last day; Pendo knows everybody."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors(["a", "b", "c", "d", "e"])
+    plans.add_visitors(["a", "b", "c", "d", "e"])
     return enter(built_days, tmp_path / "snapped", monkeypatch, Snapped)
 
 
@@ -118,6 +117,10 @@ def test_the_current_rows_are_planned_and_events_have_every_version(snapped, san
     ]
     (segment,) = sandbox.segments.values()
     assert sorted(segment["visitors"]) == sorted(NOW)
+    # Whose row has ended has left.
+    snapped.sync("--select", "in_sql")
+    snapped.sql("update main.in_sql set dbt_valid_to = now() where id = 'e'")
+    assert snapped.plan("--select", "in_sql").planned == planned(removed=1, unchanged=3)
 
 
 @pytest.mark.parametrize("sync", VISITOR_SYNCS[1:] or VISITOR_SYNCS)
