@@ -85,16 +85,15 @@ class Published(Project):
 
     def publish_again(self, *models: str, **changes: Any) -> None:
         """Publishes models once more, as another dbt invocation that left them so."""
-        columns = [column for column in self.published()[0] if column != "logged_at"]
-        invocation = f"{changes.pop('invocation_id', 'again')}-{len(self.published())}"
-        values = {"invocation_id": invocation, **changes}
-        listed = ", ".join("?" if column in values else column for column in columns)
+        values = {"invocation_id": f"again-{len(self.published())}", **changes}
+        replaced = ", ".join(f"? as {column}" for column in values)
+        latest = "action = 'published' and unique_id like ? order by logged_at desc limit 1"
         for model in models:
             self.sql(
-                f"insert into main_pendo.pendo_builds ({', '.join(columns)}, logged_at) "
-                f"select {listed}, now()::timestamp from main_pendo.pendo_builds "
-                f"where action = 'published' and unique_id like ? order by logged_at desc limit 1",
-                [*(values[column] for column in columns if column in values), f"%.published.{model}%"],
+                "insert into main_pendo.pendo_builds by name "
+                f"select * replace ({replaced}, now()::timestamp as logged_at) "
+                f"from (from main_pendo.pendo_builds where {latest})",
+                [*values.values(), f"%.published.{model}%"],
             )
 
     @property
@@ -127,11 +126,10 @@ def built_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(built_published: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Published:
+def project(built_published: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Published:
     """The project after a `dbt build` that failed in places and a `dbt docs generate`."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
     names = {*MODELS, "seeded", "snapped", "versioned"}
-    sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in names})
+    plans.add_visitors({name: {"custom": {"plan": "old"}} for name in names})
     return enter(built_published, tmp_path / "published", monkeypatch, Published, without=["logs"])
 
 

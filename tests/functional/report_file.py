@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -40,16 +39,6 @@ class Report:
     @property
     def bodies(self) -> list[list[str | None]]:
         return json.loads(self._script("bodies").text)
-
-    @property
-    def policy(self) -> dict[str, str]:
-        """The directives of its Content-Security-Policy."""
-        (content,) = [
-            attributes["content"]
-            for tag, attributes in self.tags
-            if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
-        ]
-        return dict(re.split(" ", part.strip(), maxsplit=1) for part in str(content).split(";"))  # type: ignore[misc]
 
     def rows(self, **wanted: Any) -> list[dict[str, Any]]:
         """The rows not delivered, by name; those with some values."""

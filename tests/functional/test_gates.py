@@ -6,13 +6,12 @@ so is held by test_build.py and test_dbt_cloud.py.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from pathlib import Path
 
 import pytest
-from harness import SMALL_PROFILE, Project, build_once, enter, expect_in, project_yaml, write_files, writes
+from harness import SMALL_PROFILE, Ended, Project, build_once, enter, expect_in, project_yaml, write_files, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -65,12 +64,6 @@ UNTOUCHED_BY_TESTS = {"sound", "untested", "warned", "made_of_numbers"}
 
 
 class Gated(Project):
-    def statuses_of(self, *flags: str, status: int = 0) -> dict[str, str]:
-        return self.sync(*flags, status=status).statuses
-
-    def message_of(self, sync: str, *flags: str) -> str:
-        return str(self.run("sync", "--json", "--select", sync, *flags).result()["message"])
-
     def leave(self, command: str, statuses: dict[str, str]) -> None:
         """Writes run results as a dbt command leaves them: the status of each node it had to do with."""
         path = self.target / "run_results.json"
@@ -80,11 +73,6 @@ class Gated(Project):
         nodes = {name if "." in name else f"model.gated.{name}": status for name, status in statuses.items()}
         document["results"] = [{**about, "unique_id": node, "status": status} for node, status in nodes.items()]
         path.write_text(json.dumps(document))
-
-    def tests_left(self) -> dict[str, str]:
-        """The status in which the build left each test."""
-        results = json.loads((self.target / "run_results.json").read_text())["results"]
-        return {one["unique_id"]: one["status"] for one in results if one["unique_id"].startswith("test.")}
 
 
 @pytest.fixture(scope="session")
@@ -99,48 +87,42 @@ def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def gated(built_gated: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
+def gated(built_gated: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
     """The project after a `dbt build` of which a model, three tests and a unit test failed."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
+    plans.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
     return enter(built_gated, tmp_path / "gated", monkeypatch, Gated, without=["logs"])
 
 
-def skipped(statuses: dict[str, str]) -> set[str]:
-    assert set(statuses.values()) <= {"success", "skipped"}
-    return {sync for sync, status in statuses.items() if status == "skipped"}
+def skipped(ended: Ended) -> set[str]:
+    assert set(ended.statuses.values()) <= {"success", "skipped"}
+    return {sync for sync, status in ended.statuses.items() if status == "skipped"}
 
 
 def test_what_failed_or_was_skipped_is_not_synced(gated, written):
-    assert skipped(gated.statuses_of()) == {"broken", "after_broken", "unit_tested"}
+    ended = gated.sync()
+    assert skipped(ended) == {"broken", "after_broken", "unit_tested"}
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
-    assert "the last dbt run left the model in status 'error'" in gated.message_of("broken")
-    assert "the last dbt run left the model in status 'skipped'" in gated.message_of("after_broken")
+    for sync, status in (("broken", "error"), ("after_broken", "skipped")):
+        assert f"the last dbt run left the model in status '{status}'" in ended.messages[sync]
 
 
 def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(gated, written):
-    out = gated.run("sync", "--require-tests").expect(0).stdout
-    lines = [line.split("  ", 1)[1] for line in out.splitlines()]
-    starts = {line.split()[6]: line.partition("[")[2].rstrip("]") for line in lines if " START sync " in line}
-    assert starts == {
-        "sound": "RUN, built by `dbt build`, 2 tests passed",
-        "untested": "RUN, built by `dbt build`",
-        "warned": "RUN, built by `dbt build`, 1 test passed",
-        "made_of_numbers": "RUN, built by `dbt build`",
-    }
-    reasons = {line.split()[5]: after.strip() for line, after in itertools.pairwise(lines) if "[SKIP]" in line}
-    assert set(reasons) == set(SYNCS) - set(starts)
-    assert all(reason.startswith("skipped: ") for reason in reasons.values())
-    assert reasons["failed_test"] == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
-    assert written() == UNTOUCHED_BY_TESTS
+    ended = gated.sync("--require-tests")
+    assert (skipped(ended), written()) == (set(SYNCS) - UNTOUCHED_BY_TESTS, UNTOUCHED_BY_TESTS)
+    why = "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
+    assert ended.messages["failed_test"] == why
     # So it is where the project requires them; the flag has the last word.
     gated.settings("vars: {dbt_pendo: {require_tests: true}}")
     plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
     assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
-    gated.statuses_of()
+    gated.sync()
     assert written() == UNTOUCHED_BY_TESTS
     told = gated.run("sync", "--no-require-tests").expect(0).stdout
-    assert re.search(r"START sync visitor failed_test \.+ \[RUN, built by `dbt build`, 1 of 1 tests failed\]", told)
+    for sync, tests in (
+        *(("sound", ", 2 tests passed"), ("untested", ""), ("warned", ", 1 test passed")),
+        ("failed_test", ", 1 of 1 tests failed"),
+    ):
+        assert re.search(rf"START sync visitor {sync} \.+ \[RUN, built by `dbt build`{tests}\]", told), sync
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
 
 
@@ -164,33 +146,35 @@ def test_docs_generate_hides_what_was_built(gated, sandbox, written):
 
 
 def test_tests_of_their_own_command_count_as_well(gated, written):
-    gated.leave("test", gated.tests_left())
+    results = json.loads((gated.target / "run_results.json").read_text())["results"]
+    statuses = {one["unique_id"]: one["status"] for one in results}
+    gated.leave("test", {node: status for node, status in statuses.items() if node.startswith("test.")})
     told = "the last dbt command was `dbt test`, which builds nothing"
     assert told in gated.run("sync", "--only-built").expect(2).output
-    statuses = gated.statuses_of("--require-tests", "--select", "sound", "failed_test")
-    assert (statuses, written()) == ({"sound": "success", "failed_test": "skipped"}, {"sound"})
+    ended = gated.sync("--require-tests", "--select", "sound", "failed_test")
+    assert (skipped(ended), written()) == ({"failed_test"}, {"sound"})
 
 
 def test_only_what_was_built(gated, written):
     gated.leave("run", {"sound": "success", "warned": "success"})
-    statuses = gated.statuses_of("--only-built")
-    assert {sync for sync, status in statuses.items() if status == "success"} == {"sound", "warned"}
+    ended = gated.sync("--only-built")
+    assert skipped(ended) == set(SYNCS) - {"sound", "warned"}
     assert written() == {"sound", "warned"}
-    assert gated.message_of("untested", "--only-built") == "skipped: the last `dbt run` did not build it (--only-built)"
+    assert ended.messages["untested"] == "skipped: the last `dbt run` did not build it (--only-built)"
     # Without the flag their tables are good as they are; what has no table is still an error.
-    assert gated.statuses_of("--select", "untested", "related") == {"untested": "success", "related": "success"}
+    assert skipped(gated.sync("--select", "untested", "related")) == set()
     # What is made of a model that failed is stale.
     gated.leave("run", {"numbers": "error"})
-    stale = {"made_of_numbers": "skipped", "sound": "success"}
-    assert gated.statuses_of("--select", "made_of_numbers", "sound") == stale
-    assert gated.message_of("made_of_numbers") == (
-        "skipped: stale: `dbt run` left numbers, which it is made of, in status 'error'"
+    ended = gated.sync("--select", "made_of_numbers", "sound")
+    assert (skipped(ended), ended.messages["made_of_numbers"]) == (
+        {"made_of_numbers"},
+        "skipped: stale: `dbt run` left numbers, which it is made of, in status 'error'",
     )
     assert "made_of_numbers" not in written()
     # A retry that succeeds opens the gate.
     gated.build("broken", MODELS["marts/sound"].replace("sound", "broken"))
     gated.leave("retry", {"broken": "success", "after_broken": "error"})
-    assert gated.statuses_of("--only-built", "--select", "broken", "sound") == {"broken": "success", "sound": "skipped"}
+    assert skipped(gated.sync("--only-built", "--select", "broken", "sound")) == {"sound"}
     assert "broken" in written()
 
 
@@ -201,17 +185,17 @@ def test_slim_ci_is_told_of_the_flag_that_leaves_out_what_it_did_not_build(gated
     gated.manifest_path.write_text(text, encoding="utf-8")
     gated.leave("build", {"untested": "success"})
     gated.sql("create schema other; create table other.untested as from main.untested")
-    statuses = gated.statuses_of("--target", "other", "--select", "untested", "sound", status=1)
+    statuses = gated.sync("--target", "other", "--select", "untested", "sound", status=1).statuses
     assert statuses == {"untested": "success", "sound": "error"}
     for command in ("sync", "plan", "check", "verify", "fields"):
         message = gated.run(command, "--target", "other", "--select", "sound", "--json").expect(2).output
         assert message.count("is not in the warehouse") >= 1, command
         expect_in(message, "The last `dbt build` did not build it", "`--only-built`", "`dbt build --select sound`")
-    assert skipped(gated.statuses_of("--target", "other", "--only-built")) == set(SYNCS) - {"untested"}
+    assert skipped(gated.sync("--target", "other", "--only-built")) == set(SYNCS) - {"untested"}
     assert written() == {"untested"}
     # What dbt says it has built was there: to build it once more is all that can be advised.
     gated.sql("drop table other.untested")
-    message = gated.message_of("untested", "--target", "other")
+    message = gated.run("sync", "--json", "--select", "untested", "--target", "other").messages["untested"]
     assert message.endswith("Run `dbt build --select untested`.")
     assert "--only-built" not in message
 

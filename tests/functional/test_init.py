@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +78,6 @@ class Shop(Project):
     def init(self, *args: str, status: int = 0) -> Ended:
         return run_cli("init", *args).expect(status)
 
-    def mapping(self, *args: str) -> dict[str, Any]:
-        """The printed ``meta.pendo``."""
-        return pendo_of(yaml.safe_load(self.init(*args).stdout))
-
     def paste(self, printed: str) -> None:
         """Puts a printed ``config`` into the model's entry, as the comment above it asks a user to."""
         path = self.folder / "models" / "models.yml"
@@ -98,8 +92,9 @@ class Shop(Project):
         path.write_text(yaml.safe_dump(properties, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def pendo_of(properties: Mapping[str, Any]) -> dict[str, Any]:
-    (entries,) = properties.values()
+def pendo_of(printed: str) -> dict[str, Any]:
+    """The printed ``meta.pendo``."""
+    (entries,) = yaml.safe_load(printed).values()
     (entry,) = entries
     return entry.get("versions", [entry])[0]["config"]["meta"]["pendo"]
 
@@ -173,28 +168,21 @@ models:
 
 def test_a_mapping_without_a_key(shop, sandbox, monkeypatch):
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
-    ended = shop.init("org_facts")
-    expected = """\
-# A starter for org_facts, made by `dbt-pendo init`. Read it through: what is guessed says so.
-# Its columns are those of its table.
-# Pendo was not asked which fields it has: PENDO_INTEGRATION_KEY is not set.
-# Save it where dbt reads YAML, as models/org_facts.yml for example. Then `dbt parse` and `dbt-pendo check`.
-models:
-  - name: org_facts
-    config:
-      meta:
-        pendo:
-          object: account     # guessed: it has `org_id`
-          account_id: org_id  # guessed: by its name; must be the id that your product gives to Pendo
-          # create_fields: true  # creates fields that Pendo lacks, with the first sync
-          fields:
-            org_key: org_key  # varchar(256)
-            name: name        # varchar(256)
-            mrr: mrr          # decimal(3,1)
-            # Perhaps personal data; uncomment what Pendo should have:
-            # address: address  # varchar(256)
-"""
-    assert ended.stdout == expected
+    printed = shop.init("org_facts").stdout
+    expect_in(
+        printed,
+        "\n# Pendo was not asked which fields it has: PENDO_INTEGRATION_KEY is not set.\n",
+        "\n# Save it where dbt reads YAML, as models/org_facts.yml for example.",
+        "\n          object: account     # guessed: it has `org_id`\n",
+        "\n            mrr: mrr          # decimal(3,1)\n",
+        "\n            # address: address  # varchar(256)\n",
+    )
+    assert pendo_of(printed)["fields"] == {"org_key": "org_key", "name": "name", "mrr": "mrr"}
+    # Of columns that would be one field the first is taken.
+    shop.sql("""create or replace table main.org_facts as select 'o-1' as org_id, 1 as "net total", 2 as net_total""")
+    printed = shop.init("org_facts").stdout
+    assert pendo_of(printed)["fields"] == {"net_total": "net total"}
+    assert "# To be decided:\n            # net_total: net_total  # integer\n" in printed
     assert sandbox.requests == []
 
 
@@ -216,23 +204,24 @@ def test_events(shop, sandbox):
     assert ended.stdout.partition("pendo:\n")[2] == expected
     keys = {"event_id": "event_id", "visitor_id": "user_id", "timestamp": "occurred_at"}
     usage = {"object": "track_event", "event": {"column": "event_name"}, **keys, "properties": {"on": "on"}}
-    assert shop.mapping("usage") == usage
+    assert pendo_of(shop.init("usage").stdout) == usage
     # Pendo has no schema of events.
     assert sandbox.requests == []
 
 
 def test_guesses(shop):
     """Objects, keys, fields to create, what nothing can be guessed for, and the version that is mapped."""
-    assert shop.mapping("trials") == {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
-    parents = shop.mapping("org_facts", "--object", "parent_account")
+    trials = {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
+    assert pendo_of(shop.init("trials").stdout) == trials
+    parents = pendo_of(shop.init("org_facts", "--object", "parent_account").stdout)
     assert (parents["object"], parents["parent_account_id"]) == ("parent_account", "org_id")
     assert "visitor_id: person_key  # guessed: the model's primary key" in shop.init("keyed").stdout
     printed = shop.init("org_facts").stdout
     assert "\n          create_fields: true  # Pendo has none of these fields yet" in printed
-    assert set(pendo_of(yaml.safe_load(printed))["fields"]) == {"org_key", "name", "mrr"}
+    assert set(pendo_of(printed)["fields"]) == {"org_key", "name", "mrr"}
     printed = shop.init("nothing", "--object", "track_event").stdout
     expect_in(printed, *(f"\n          # {key}: " for key in ("event_id", "visitor_id", "timestamp")))
-    assert pendo_of(yaml.safe_load(printed)) == {"object": "track_event", "event": "Nothing", "properties": {"n": "n"}}
+    assert pendo_of(printed) == {"object": "track_event", "event": "Nothing", "properties": {"n": "n"}}
     (model,) = yaml.safe_load(shop.init("versioned").stdout)["models"]
     assert (model["versions"][0]["v"], "config" in model) == (2, False)
     assert yaml.safe_load(shop.init("versioned.v1").stdout)["models"][0]["versions"][0]["v"] == 1
@@ -258,25 +247,17 @@ def test_dbt_check_and_sync_take_it_as_it_is(shop, sandbox):
     assert sorted(segment["name"] for segment in sandbox.segments.values()) == ["Trials"]
 
 
-def test_columns_that_would_be_one_field(shop, monkeypatch):
-    monkeypatch.delenv("PENDO_INTEGRATION_KEY")
-    shop.sql("""create or replace table main.org_facts as select 'o-1' as org_id, 1 as "net total", 2 as net_total""")
-    printed = shop.init("org_facts").stdout
-    assert pendo_of(yaml.safe_load(printed))["fields"] == {"net_total": "net total"}
-    assert "# To be decided:\n            # net_total: net_total  # integer\n" in printed
-
-
 def test_columns_that_the_project_describes_need_no_warehouse(shop, monkeypatch):
     shop.database.unlink()
     monkeypatch.setenv("DBT_PROFILES_DIR", str(shop.folder / "nowhere"))
     printed = shop.init("usage").stdout
     assert "# Its columns are those that models/models.yml describes.\n" in printed
-    assert pendo_of(yaml.safe_load(printed))["properties"] == {"on": "on"}
+    assert pendo_of(printed)["properties"] == {"on": "on"}
     # Where types are not said, the warehouse is asked; and done without if it cannot be.
     printed = shop.init("dim_users").stdout
     assert "of what type they are is not known. The profile in" in printed
     fields = {"plan_name": "plan_name"}
-    assert pendo_of(yaml.safe_load(printed)) == {"object": "visitor", "visitor_id": "user_id", "fields": fields}
+    assert pendo_of(printed) == {"object": "visitor", "visitor_id": "user_id", "fields": fields}
     assert "The profile in" in shop.init("org_facts", status=2).stderr
 
 
@@ -291,11 +272,10 @@ def test_a_table_that_is_not_there(shop):
 def test_names_of_models(shop):
     """As in dbt's `ref`, the project's own comes first."""
     manifest = shop.manifest()
-    nodes = manifest["nodes"]
+    ours = manifest["nodes"]["model.shop.org_facts"]
     for package, name in (("bought", "org_facts"), ("bought", "both"), ("rented", "both")):
-        unique_id = f"model.{package}.{name}"
-        node = {**nodes["model.shop.org_facts"], "unique_id": unique_id, "package_name": package, "name": name}
-        nodes[unique_id] = node
+        node = {"unique_id": f"model.{package}.{name}", "package_name": package, "name": name}
+        manifest["nodes"][node["unique_id"]] = ours | node
     shop.write_manifest(manifest)
     for unique_id, names in {
         "model.shop.dim_users": ["dim_users", "shop.dim_users", "model.shop.dim_users"],
@@ -305,8 +285,7 @@ def test_names_of_models(shop):
         "model.shop.org_facts": ["org_facts"],
         "model.bought.org_facts": ["bought.org_facts"],
     }.items():
-        found = {shop.init(name, "--json").json["results"][0]["unique_id"] for name in names}
-        assert found == {unique_id}
+        assert {shop.init(name, "--json").json["results"][0]["unique_id"] for name in names} == {unique_id}
     assert "model.bought.both or model.rented.both" in shop.init("both", status=2).stderr
 
 
@@ -327,14 +306,11 @@ def test_stdout_is_yaml_and_nothing_else(shop):
     ended = run_process("init", "dim_users").expect(0)
     assert (ended.stderr, list(yaml.safe_load(ended.stdout))) == ("", ["models"])
     assert ended.stdout == shop.init("dim_users", "--quiet").stdout
-    document = shop.init("dim_users", "--json").json
-    (result,) = document["results"]
+    (result,) = shop.init("dim_users", "--json").json["results"]
     about = {"model": "dim_users", "unique_id": "model.shop.dim_users", "object": "visitor", "status": "success"}
     about |= {"message": None, "yaml": None, "file": None, "entry": "models/models.yml"}
     assert {**result, "yaml": None} == about
     assert result["yaml"] == ended.stdout
-    (line,) = shop.init("dim_users", "--log-format", "json").stdout.splitlines()
-    assert json.loads(line)["info"]["msg"] == ended.stdout
 
 
 def test_a_file_is_never_overwritten(shop):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pytest
-from harness import PEOPLE, Ended, SmallProject, custom, run_cli, start
+from harness import PEOPLE, Ended, SmallProject, custom, expect_in, run_cli, start
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
@@ -21,21 +21,13 @@ Started: TypeAlias = "subprocess.Popen[bytes]"
 
 
 @pytest.fixture
-def shop(project: SmallProject, sandbox: Sandbox) -> SmallProject:
+def shop(project: SmallProject, plans: Sandbox) -> SmallProject:
     """Two visitors of which Pendo takes one; neither ASCII nor cp1252 has all characters of their ids."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors([f"{ID}1", f"{ID}2"])
+    plans.add_visitors([f"{ID}1", f"{ID}2"])
     rows = f"select '{ID}1' as id, 'pro →' as plan union all select '{ID}2', 'free'"
     project.model("people", PEOPLE, rows)
-    sandbox.fail(Fault(status=400, body=f"no {ID}", path="/custom/value", body_contains=f"{ID}2", times=None))
+    plans.fail(Fault(status=400, body=f"no {ID}", path="/custom/value", body_contains=f"{ID}2", times=None))
     return project
-
-
-@contextmanager
-def full() -> Iterator[IO[bytes]]:
-    """A disk that has no room left."""
-    with Path("/dev/full").open("wb") as file:
-        yield file
 
 
 @contextmanager
@@ -88,12 +80,12 @@ LOST = "Not all output could be written: "
 
 
 def test_a_full_disk(shop, sandbox):
-    with full() as stdout:
-        status, _, stderr = finish(run_python("sync", stdout=stdout))
-    assert (status, stderr.decode().count(f"{LOST}No space left on device.")) == (1, 1)
-    expect_done(shop, sandbox)
-    ended = fork(shop.folder, "sync", "--log-format", "json", stdout="/dev/full").expect(1)
-    assert ended.stderr.count(f"{LOST}No space left on device.") == 1
+    for args in (["--log-format", "json"], ["--full-refresh"]):
+        ended = fork(shop.folder, "sync", *args, stdout="/dev/full").expect(1)
+        assert ended.stderr.count(f"{LOST}No space left on device.") == 1
+        expect_done(shop, sandbox)
+    # An error of two lines, on stderr alone.
+    fork(shop.folder, "sync", "--region", "mars", stdout="/dev/full", stderr="/dev/full").expect(2)
 
 
 def test_a_reader_that_left(shop, sandbox):
@@ -114,11 +106,9 @@ def test_a_reader_that_leaves_after_the_first_line(shop, sandbox):
 
 
 def test_neither_of_both_can_be_written(shop, sandbox):
-    with full() as disk, nobody() as pipe:
+    with Path("/dev/full").open("wb") as disk, nobody() as pipe:
         assert finish(run_python("sync", stdout=disk, stderr=pipe))[0] == 1
-        expect_done(shop, sandbox)
-    # An error of two lines, on stderr alone.
-    fork(shop.folder, "sync", "--region", "mars", stdout="/dev/full", stderr="/dev/full").expect(2)
+    expect_done(shop, sandbox)
 
 
 COMMANDS = [
@@ -138,24 +128,21 @@ def test_every_command_ends_as_it_would(shop, stdout, encoding):
         fork(shop.folder, *command, stdout=stdout, PYTHONIOENCODING=encoding).expect(status)
 
 
-def test_results_that_cannot_be_written_stop_nothing(shop, receiver):
+def test_results_that_cannot_be_written_stop_nothing(shop, sandbox, receiver):
     shop.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     (shop.target / "pendo_results.json" / "in_the_way").mkdir(parents=True)
     ended = run_cli("sync").expect(1)
     assert "1 sync had rows rejected" in receiver.told()
-    assert "pendo_results.json cannot be written: Is a directory." in ended.stderr
-    assert "The ledger has what happened to the rows: `dbt-pendo show 2" in ended.stderr
+    told = "pendo_results.json cannot be written: Is a directory."
+    expect_in(ended.stderr, told, "The ledger has what happened to the rows: `dbt-pendo show 2")
     assert "Delivered 1 row in" in ended.stdout
     assert shop.statuses("people") == {f"{ID}1": "delivered", f"{ID}2": "rejected"}
     assert not list(shop.target.glob("pendo_results.json.*"))
-
-
-def test_results_that_cannot_be_written_though_nothing_was_sent(shop, sandbox):
-    shop.build("people", f"select '{ID}1' as id, 'pro' as plan limit 0")
-    (shop.target / "pendo_results.json" / "in_the_way").mkdir(parents=True)
+    # Nor was anything to be sent.
+    shop.build("people", f"select '{ID}1' as id, 'pro →' as plan")
     for args in (("--exclude", "people"), ()):
         ended = run_cli("sync", "--json", *args).expect(1)
         # The document is whole; the error is beside it.
         assert len(ended.json["results"]) == (0 if args else 1)
-        assert "pendo_results.json cannot be written: Is a directory.\nNo row was sent.\n" in ended.stderr
+        assert f"{told}\nNo row was sent.\n" in ended.stderr
         assert "Completed successfully" not in run_cli("sync", *args).expect(1).stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +28,19 @@ vars:
 VISITOR = "{object: visitor, visitor_id: id, fields: {plan: plan}}"
 YAML = f"""\
 models:
-  - name: users
-    config: {{meta: {{pendo: {VISITOR}}}}}
+  - {{name: users, config: {{meta: {{pendo: {VISITOR}}}}}}}
   - name: accounts
     config:
       meta:
         pendo:
           - {{name: facts, object: account, account_id: id, fields: {{plan: plan}}}}
           - {{name: never_synced, enabled: false, object: account, account_id: id, fields: {{plan: plan}}}}
-  - name: {LONG}
-    config: {{meta: {{pendo: {VISITOR}}}}}
-  - name: members
-    config: {{meta: {{pendo: {{object: segment, segment: Members, visitor_id: id}}}}}}
-  - name: other
-    config: {{meta: {{owner: nobody}}}}
+  - {{name: {LONG}, config: {{meta: {{pendo: {VISITOR}}}}}}}
+  - {{name: members, config: {{meta: {{pendo: {{object: segment, segment: Members, visitor_id: id}}}}}}}}
+  - {{name: other, config: {{meta: {{owner: nobody}}}}}}
 """
 MODELS = ("users", "accounts", LONG, "members", "other")
-COUNTED = ("runs", "failed_runs", "skipped_runs", "delivered", "missing", "rejected")
-MART_COLUMNS = {
-    "pendo_delivery_by_day": {
-        **{"ran_on": "DATE", "sync": "VARCHAR", **dict.fromkeys(COUNTED, "BIGINT"), "delivery_rate": "DOUBLE"}
-    },
-    "pendo_held_rows": {
-        **{**dict.fromkeys(("sync", "status", "reason"), "VARCHAR"), "row_count": "BIGINT"},
-        **dict.fromkeys(("first_tried_at", "last_tried_at"), "TIMESTAMP"),
-        **{"most_attempts": "INTEGER", "example_key": "VARCHAR"},
-    },
-}
+MARTS = {"pendo_delivery_by_day", "pendo_held_rows"}
 
 
 class Watched(Project):
@@ -68,85 +53,83 @@ class Watched(Project):
         """How each node of the last dbt command ended."""
         return {one["unique_id"].split(".")[2]: one["status"] for one in self.artifact("run_results")["results"]}
 
+    def by_day(self) -> dict[tuple[Any, str], dict[str, Any]]:
+        return {(row["ran_on"], row["sync"]): row for row in self.rows("main.pendo_delivery_by_day")}
+
+    def held(self) -> dict[tuple[str, str, str], tuple[int, int | None, str]]:
+        """How many rows are held by sync, status and reason; the most attempts and an example."""
+        return {
+            (row["sync"], row["status"], row["reason"]): (row["row_count"], row["most_attempts"], row["example_key"])
+            for row in self.rows("main.pendo_held_rows")
+        }
+
 
 @pytest.fixture(scope="session")
 def built_watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
         files = {f"models/{name}.sql": "select 'v1' as id, 'pro' as plan" for name in MODELS}
         files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/_models.yml": YAML}
-        packages = {"packages": [{"local": str(REPOSITORY)}]}
-        write_files(folder, {**files, "packages.yml": json.dumps(packages)})
+        write_files(folder, {**files, "packages.yml": json.dumps({"packages": [{"local": str(REPOSITORY)}]})})
         Watched(folder, folder / "small.duckdb").dbt("deps", "build")
 
     return build_once(tmp_path_factory, "watched", build)
 
 
 @pytest.fixture
-def watched(built_watched: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    for kind in ("visitor", "account"):
-        sandbox.add_field(kind, "custom", "plan", "string")
-    sandbox.add_visitors([f"v{at}" for at in range(10)])
-    sandbox.add_accounts([f"a{at}" for at in range(10)])
+def watched(built_watched: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    plans.add_visitors([f"v{at}" for at in range(10)])
+    plans.add_accounts([f"a{at}" for at in range(10)])
     return enter(built_watched, tmp_path / "watched", monkeypatch, Watched, without=["logs"])
 
 
 def test_before_the_first_sync_they_are_empty_and_sound(watched):
-    for table, columns in MART_COLUMNS.items():
-        assert watched.rows(f"main.{table}") == []
-        assert {name: type_ for name, type_, *_ in watched.sql(f"describe main.{table}")} == columns
+    assert [watched.rows(f"main.{table}") for table in MARTS] == [[], []]
     statuses = watched.statuses_of()
-    # Before 1.9 dbt has no results of hooks.
-    hooks = set() if version("dbt-core").startswith("1.8.") else {"watched-on-run-end-0"}
-    assert {name for name, status in statuses.items() if status != "pass"} - set(MODELS) == {*MART_COLUMNS, *hooks}
+    built = {name for name, status in statuses.items() if status == "success"}
+    assert built - {*MODELS, "watched-on-run-end-0"} == MARTS
     assert set(statuses.values()) == {"success", "pass"}
     assert statuses["pendo_delivery_by_day_has_each_day_once"] == "pass"
     assert statuses["not_null_stg_pendo_ledger_record_key"] == "pass"
 
 
 def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
-    def users(plan: str, more: str = "") -> str:
-        return f"select 'v' || i as id, '{plan}' as plan from range(10) r(i) {more}"
+    def users(more: str = "") -> str:
+        return f"select 'v' || i as id, 'pro' as plan from range(10) r(i) {more}"
+
+    def refuse_two() -> None:
+        for visitor in ("v3", "v4"):
+            refuse(sandbox, visitor, f"visitor {visitor}: no such plan", path="/visitor/custom/")
 
     unknown = "union all select * from (values ('x1', 'pro'), ('x2', 'pro')) rows(id, plan)"
-    watched.build("users", users("pro", f"{unknown} union all select null, 'pro'"))
+    watched.build("users", users(f"{unknown} union all select null, 'pro'"))
     watched.build("accounts", "select 'a' || i as id, 'pro' as plan from range(10) r(i)")
-    for visitor in ("v3", "v4"):
-        refuse(sandbox, visitor, f"visitor {visitor}: no such plan", path="/visitor/custom/")
+    refuse_two()
     runs = [watched.sync(status=1).json["results"]]
     watched.sql("update main_pendo.pendo_runs set logged_at = logged_at - interval 1 day")
 
     # A day later v4 is taken, v5 is there twice, and an account is gone from Pendo.
     sandbox.clear_faults()
     refuse(sandbox, "v3", "v3", path="/visitor/custom/")
-    watched.build("users", users("pro", f"{unknown} union all select 'v5', 'free'"))
+    watched.build("users", users(f"{unknown} union all select 'v5', 'free'"))
     watched.build("accounts", "select 'b' || i as id, 'pro' as plan from range(2) r(i)")
     runs.append(watched.sync(status=1).json["results"])
     watched.dbt("build --select package:dbt_pendo")
     assert set(watched.statuses_of().values()) == {"success", "pass"}
 
     today = watched.sql("select max(cast(logged_at as date)) from main_pendo.pendo_runs")[0][0]
-    outcomes = ("delivered", "missing", "rejected")
-    found = {(row["ran_on"], row["sync"]): row for row in watched.rows("main.pendo_delivery_by_day")}
+    yesterday = today - datetime.timedelta(days=1)
+    outcomes = ("runs", "delivered", "missing", "rejected")
+    found = watched.by_day()
     assert {day_and_sync: [row[name] for name in outcomes] for day_and_sync, row in found.items()} == {
-        (today - datetime.timedelta(days=days), result["sync"]): [result[name] for name in outcomes]
-        for days, results in zip((1, 0), runs, strict=True)
+        (day, result["sync"]): [1, *(result[name] for name in outcomes[1:])]
+        for day, results in zip((yesterday, today), runs, strict=True)
         for result in results
     }
-    assert {row["runs"] for row in found.values()} == {1}
-    assert found[today - datetime.timedelta(days=1), "users"]["delivery_rate"] == pytest.approx(8 / 12)
-    # Ten who left the model were noted, and two are not known to Pendo.
-    assert found[today, "accounts.facts"]["delivery_rate"] == pytest.approx(10 / 12)
-    # Nothing was to be delivered.
-    assert found[today, LONG]["delivery_rate"] is None
-
-    def held() -> dict[tuple[str, str, str], tuple[int, int | None, str]]:
-        return {
-            (row["sync"], row["status"], row["reason"]): (row["row_count"], row["most_attempts"], row["example_key"])
-            for row in watched.rows("main.pendo_held_rows")
-        }
-
+    # Ten who left the model were noted, and two are not known to Pendo; then nothing was to be delivered.
+    rates = {(yesterday, "users"): 8 / 12, (today, "accounts.facts"): 10 / 12, (today, LONG): None}
+    assert {at: found[at]["delivery_rate"] for at in rates} == {at: pytest.approx(rate) for at, rate in rates.items()}
     unknown_id = "Pendo does not know this id"
-    assert held() == {
+    assert watched.held() == {
         ("users", "missing", unknown_id): (2, 2, "x1"),
         ("users", "rejected", "HTTP 400: <key>"): (1, 2, "v3"),
         ("users", "invalid", "2 rows have this key"): (1, None, "v5"),
@@ -155,9 +138,8 @@ def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
 
     # v5 is again as it was delivered, of which the ledger has no entry; and one reason is shared by two rows.
     sandbox.clear_faults()
-    for visitor in ("v3", "v4"):
-        refuse(sandbox, visitor, f"visitor {visitor}: no such plan", path="/visitor/custom/")
-    watched.build("users", f"select id, case when id = 'v4' then 'free' else plan end as plan from ({users('pro')}) r")
+    refuse_two()
+    watched.build("users", f"select id, if(id = 'v4', 'free', plan) as plan from ({users()}) r")
     watched.sync(status=1)
     assert watched.statuses("users")["v5"] == "invalid"
     # Runs that delivered nothing are counted as well; and a ledger of an earlier version is read.
@@ -169,16 +151,13 @@ def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
         watched.sql(f"alter table main_pendo.accounts__facts__ledger drop column {column}")
     watched.dbt("run --select package:dbt_pendo")
     # x1 and x2 have left the model; the ledger does not say so.
-    assert {key[1:]: counts for key, counts in held().items() if key[0] == "users"} == {
+    assert {key[1:]: counts for key, counts in watched.held().items() if key[0] == "users"} == {
         ("missing", unknown_id): (2, 2, "x1"),
         ("rejected", "HTTP 400: visitor <key>: no such plan"): (2, 3, "v3"),
     }
-    by_day = {
-        row["sync"]: (row["runs"], row["failed_runs"], row["skipped_runs"])
-        for row in watched.rows("main.pendo_delivery_by_day")
-        if row["ran_on"] == today
-    }
-    assert (by_day["users"], by_day[LONG]) == ((2, 0, 0), (7, 3, 2))
+    by_day = watched.by_day()
+    for sync, counts in (("users", (2, 0, 0)), (LONG, (7, 3, 2))):
+        assert tuple(by_day[today, sync][name] for name in ("runs", "failed_runs", "skipped_runs")) == counts
 
 
 def test_sources_and_columns_are_documented_and_their_tests_find_what_must_not_be(watched):

@@ -45,10 +45,5 @@ def test_its_entry_finds_what_is_wrong(people, hook, monkeypatch):
     assert "All mappings are sound" in ended.stdout
     people.annotate("people", {**PEOPLE, "feilds": {}})
     ended = run(hook, people)
-    assert ended.returncode == 2
+    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)
     assert "did you mean `fields`?" in ended.stderr
-    people.manifest_path.unlink()
-    ended = run(hook, people)
-    assert ended.returncode == 2
-    assert "There is no manifest.json" in ended.stderr
-    assert "Traceback" not in ended.stderr

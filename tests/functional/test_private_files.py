@@ -39,12 +39,8 @@ def test_a_run_writes_for_its_owner(people, sandbox, tmp_path):
     run_cli("report").expect(0)
     run_cli("report", "--output", str(tmp_path / "shared" / "report.html")).expect(0)
     assert {"dbt_pendo", "runs", "requests.jsonl"} <= expect_private(people.target)
-    for path in (
-        people.target / "pendo_results.json",
-        people.target / "pendo_report.html",
-        tmp_path / "shared" / "report.html",
-    ):
-        assert rights(path) == "-rw-------", path
+    for path in ("small/target/pendo_results.json", "small/target/pendo_report.html", "shared/report.html"):
+        assert rights(tmp_path / path) == "-rw-------", path
     # Folders that are not ours are as others want them.
     assert (rights(people.target), rights(tmp_path / "shared")) == ("drwxr-xr-x", "drwxr-xr-x")
     assert rights(people.target / "manifest.json") == "-rw-r--r--"

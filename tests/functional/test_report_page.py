@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, expect_in
+from harness import PEOPLE, SmallProject, expect_in, refuse
 from report_file import read_report
 from selenium import webdriver
 from selenium.webdriver.common.keys import Keys
@@ -130,13 +130,9 @@ def report(project: SmallProject, sandbox: Sandbox) -> Path:
     sandbox.fail(Fault(status=403, path="custom/value", times=1))
     project.build("others", "select 'u-1' as id, 'pro' as plan")
     project.sync("--select", "others", status=1)
-    refused = (IMAGE, SCRIPT, LINK, "u-7", "u-30")
-    for each in refused:
-        text = each.replace("/", r"\/")
-        for spelt in {f'"{each}"', f'"{text}"'}:
-            sandbox.fail(
-                Fault(status=400, body=f"{each}: no such plan {IMAGE}{SCRIPT}", body_contains=spelt, times=None)
-            )
+    for each in (IMAGE, SCRIPT, LINK, "u-7", "u-30"):
+        for spelt in {each, each.replace("/", r"\/")}:
+            refuse(sandbox, spelt, f"{each}: no such plan {IMAGE}{SCRIPT}")
     hostile = ", ".join(f"('{each}', '{each}', '{each}')" for each in (IMAGE, SCRIPT, LINK))
     project.build(
         "people",
@@ -154,11 +150,8 @@ def test_it_shows_what_the_warehouse_has(report, project, page):
         "select sum(delivered), sum(missing), sum(rejected), sum(invalid), sum(retries) from main_pendo.pendo_runs"
         " group by run_id order by run_id desc"
     )
-    shown = [
-        [int(cell) for cell in row]
-        for row in zip(*(page.column("run-list", at) for at in (3, 4, 5, 6, 9)), strict=True)
-    ]
-    assert shown == [list(map(int, row)) for row in logged]
+    shown = zip(*(page.column("run-list", at) for at in (3, 4, 5, 6, 9)), strict=True)
+    assert [list(map(int, row)) for row in shown] == [list(map(int, row)) for row in logged]
     assert [text[1:] for text in page.column("run-list", 2)] == ["partial", "error", "success"]
     # Rows as well as errors are drawn, each with its numbers for those who do not see them.
     labels = [each.get_attribute("aria-label") for each in page.all(".chart:first-child .slot")]
@@ -169,9 +162,7 @@ def test_it_shows_what_the_warehouse_has(report, project, page):
     assert len(page.all(".chart:last-child .mark")) == 1
     assert {text for text in page.column("row-list", 1) if not text.startswith("u-")} == {IMAGE, SCRIPT, LINK}
     assert page.found("row-list") == "1 to 8 of 8"
-    fresh = page.one("#overview table").text
-    assert "people" in fresh
-    assert "error" in fresh
+    expect_in(page.one("#overview table").text, "people", "error")
     assert page.found("call-list") == f"1 to {len(page.column('call-list', 1))} of {len(read_report(report).calls())}"
 
 
@@ -281,10 +272,8 @@ def test_calls_are_drawn_when_they_are_looked_at(report, page):
     page.one("#call-list input").send_keys("403", Keys.ENTER)
     assert page.column("call-list", 5) == ["✕403failed"]
     page.one("#call-list .twist").click()
-    assert (
-        page.one("#call-list pre").text
-        == '[\n  {\n    "visitorId": "u-1",\n    "values": {\n      "plan": "pro"\n    }\n  }\n]'
-    )
+    sent = '[\n  {\n    "visitorId": "u-1",\n    "values": {\n      "plan": "pro"\n    }\n  }\n]'
+    assert page.one("#call-list pre").text == sent
 
 
 def test_hostile_values_do_nothing(report, page, driver):
@@ -299,13 +288,11 @@ def test_hostile_values_do_nothing(report, page, driver):
     # An alert would have made each of these fail.
     assert (page.all("img, iframe, object, embed, form, base"), len(page.all("script"))) == ([], 3)
     assert {each.get_attribute("href").partition("#")[0] for each in page.all("a")} == {report.as_uri()}
-    assert (
-        page.ask(
-            "[...document.querySelectorAll('*')].flatMap((each) => [...each.attributes])"
-            ".filter(({ name }) => name.startsWith('on') || name === 'style' || name === 'src').length"
-        )
-        == 0
+    active = page.ask(
+        "[...document.querySelectorAll('*')].flatMap((each) => [...each.attributes])"
+        ".filter(({ name }) => name.startsWith('on') || name === 'style' || name === 'src').length"
     )
+    assert active == 0
     assert driver.title == "small: dbt-pendo report"
 
 
@@ -314,10 +301,9 @@ def test_even_a_slip_would_do_nothing(report, driver):
     page.ask("document.body.insertAdjacentHTML('beforeend', arguments[0])", "<img src=x onerror='window.ran = 1'>")
     page.ask("document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 2'}))")
     page.ask("document.body.append(Object.assign(document.createElement('script'), {src: 'http://127.0.0.1:9/x.js'}))")
-    blocked = WebDriverWait(driver, 10).until(
+    WebDriverWait(driver, 10).until(
         lambda _: page.ask("fetch('http://127.0.0.1:9/').then(() => 'fetched', () => 'refused')") == "refused"
     )
-    assert blocked
     assert page.ask("window.ran") is None
     told = " ".join(entry["message"] for entry in driver.get_log("browser"))
     expect_in(told, "script-src", "img-src", "default-src")

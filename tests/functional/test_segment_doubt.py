@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import pytest
-from harness import bodies, planned, writes
-from segments import NAME, TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
+from harness import SmallProject, bodies, planned, start, writes
+from segments import TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
 
 from dbt_pendo.delivery import segments as engine_segment
 from dbt_pendo.pendo import client
@@ -23,19 +22,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
 
 
-def interrupt_a_sync(sandbox: Sandbox, how: signal.Signals) -> int:
-    """Starts a sync as a process of its own, and sends it a signal while a request is under way."""
-    run = subprocess.Popen(
-        [sys.executable, "-m", "dbt_pendo", "sync"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def interrupt_a_sync(project: SmallProject, sandbox: Sandbox, how: signal.Signals) -> int:
+    """Starts a sync in a process of its own, and sends it a signal while a request is under way."""
+    run = start("dbt-pendo", "sync", cwd=project.folder, env=os.environ)
     deadline = time.monotonic() + 60
     while sandbox.faults:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.2)
-    run.send_signal(how)
-    run.communicate()
-    return run.returncode
+    run.send(how)
+    return run.wait().status
 
 
 def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(trial, sandbox):
@@ -56,7 +52,7 @@ def test_who_was_added_without_an_answer_and_left_the_model_is_no_member(trial, 
 def test_a_run_that_died_in_mid_call(trial, sandbox):
     trial.build("trial", ids(5, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=30))
-    assert interrupt_a_sync(sandbox, signal.SIGKILL) == -signal.SIGKILL
+    assert interrupt_a_sync(trial, sandbox, signal.SIGKILL) == -signal.SIGKILL
     trial.build("trial", ids(7, 15))
     sandbox.forget_requests()
     assert trial.sync().result()["status"] == "success"
@@ -69,7 +65,7 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(trial, sandbox):
     trial.annotate("trial", {**TRIAL, "batch_size": 5})
     trial.build("trial", ids(10, 20))
     sandbox.fail(Fault("hang", when="after", method="PATCH", seconds=1))
-    assert (interrupt_a_sync(sandbox, signal.SIGTERM), len(writes(sandbox.requests))) == (1, 1)
+    assert (interrupt_a_sync(trial, sandbox, signal.SIGTERM), len(writes(sandbox.requests))) == (1, 1)
     sandbox.forget_requests()
     trial.sync()
     assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))
@@ -115,30 +111,6 @@ def test_limits_on_a_first_run_a_full_refresh_and_a_segment_made_anew(project, s
     project.sync()
     assert members(sandbox, "segment-2") == names(10)
     assert project.sync().planned == planned(unchanged=10)
-
-
-def test_a_name_and_back_again(trial, sandbox):
-    trial.annotate("trial", {**TRIAL, "segment": "Other"})
-    trial.build("trial", ids(3, 8))
-    trial.sync()
-    assert (members(sandbox), members(sandbox, "segment-2")) == (names(10), names(3, 8))
-    trial.annotate("trial", TRIAL)
-    trial.sync()
-    assert (members(sandbox), members(sandbox, "segment-2")) == (names(3, 8), names(3, 8))
-    assert len(sandbox.segments) == 2
-
-
-def test_an_empty_model_and_members_in_doubt(project, sandbox):
-    sandbox.add_segment(NAME, ["stranger"])
-    project.model("trial", TRIAL, ids(0))
-    assert project.sync().result()["status"] == "success"
-    assert members(sandbox) == []
-    sandbox.forget_requests()
-    project.sync()
-    assert calls(sandbox) == []
-    project.build("trial", ids(3))
-    project.sync()
-    assert members(sandbox) == names(3)
 
 
 def test_an_empty_model_after_its_segment_is_gone(trial, sandbox):

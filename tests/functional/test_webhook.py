@@ -63,15 +63,9 @@ def receiver() -> Iterator[str]:
 
 def event(run_id: Any = "123", event_id: Any = "wev_1", kind: str = "job.run.completed") -> dict[str, Any]:
     """An event as dbt Cloud describes it."""
-    return {
-        "accountId": 4711,
-        "webhookId": "wsu_12345abcde",
-        "eventId": event_id,
-        "timestamp": "2026-11-24T10:00:05Z",
-        "eventType": kind,
-        "webhookName": "dbt-pendo",
-        "data": {"jobId": "1", "jobName": "daily", "runId": run_id, "environmentId": "1", "runStatus": "Success"},
-    }
+    data = {"jobId": "1", "jobName": "daily", "runId": run_id, "environmentId": "1", "runStatus": "Success"}
+    about = {"accountId": 4711, "webhookId": "wsu_1", "webhookName": "dbt-pendo", "timestamp": "2026-11-24T10:00:05Z"}
+    return {**about, "eventId": event_id, "eventType": kind, "data": data}
 
 
 def post(url: str, body: Any, signature: str | None = None) -> int:
