@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import build_once, environment_of, frames_left_unread, run_dbt, without_dbt_or_pendo, write_files
+from harness import build_once, environment_of, quick_dbt, run_dbt, without_dbt_or_pendo, write_files
 
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
@@ -19,7 +19,7 @@ from shop import FILES, Shop, set_scene  # noqa: E402
 
 @pytest.fixture(scope="session", autouse=True)
 def macros() -> Iterator[None]:
-    with frames_left_unread():
+    with quick_dbt():
         yield
 
 

@@ -4,8 +4,8 @@ from harness.commands import Ended, clean_environment, expect_in, run_cli, run_p
 from harness.dbt import (
     SMALL_PROFILE,
     build_once,
-    frames_left_unread,
     project_yaml,
+    quick_dbt,
     run_dbt,
     without_dbt_or_pendo,
     write_files,
