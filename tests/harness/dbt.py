@@ -6,11 +6,13 @@ import contextlib
 import fcntl
 import functools
 import gc
+import json
 import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,12 @@ def project_yaml(name: str, more: str = "models: {+materialized: table}", profil
     return f'name: {name}\nversion: "1.0.0"\nconfig-version: 2\nprofile: {profile}\n{more}\n'
 
 
+def models_yaml(mappings: Mapping[str, Any]) -> str:
+    """Returns a file that annotates models, by name, with their ``meta.pendo``."""
+    # JSON is YAML.
+    return json.dumps({"models": [{"name": name, "config": {"meta": {"pendo": of}}} for name, of in mappings.items()]})
+
+
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
@@ -67,7 +75,7 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def quick_dbt() -> Iterator[None]:
-    """Spares the commands in this process a third of their time: what dbt does in vain, and Python for so many tests."""
+    """Spares the commands in this process a third of their time: what dbt does in vain, and Python among tests."""
     import parsedatetime
     from dbt.adapters.events import types
     from dbt.config.runtime import RuntimeConfig  # noqa: F401

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from lab import Lab, Started
+from harness import Started
+from lab import Lab, small_pages
 from raw_server import RawServer, Step, drip, head
 
 from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
@@ -55,11 +56,7 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
 ) -> None:
     lab.only("clicks")
     names = fill_clicks(lab)
-    lab.shrink = {
-        "dbt_pendo.delivery.pages.SMALLEST_PAGE": page,
-        "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
-    }
+    lab.shrink = small_pages(page)
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
     moments.wait_for(15)
@@ -73,7 +70,7 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     taken = lab.sandbox_event_ids()
     assert 15 <= len(taken) < EVENTS
     assert result["delivered"] == len(taken)
-    assert lab.ledger("clicks") == dict.fromkeys(taken, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(taken, "delivered")
     assert not any(table.endswith("__lock") for table in lab.tables())
     assert not list((lab.target / "dbt_pendo").glob("*.journal"))
     ((status, delivered),) = lab.sql("select status, delivered from main_pendo.pendo_runs")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import Lab
+from lab import MODELS, Lab
 
 from dbt_pendo.delivery.journal import Journal, journal_path, read_remains
 from dbt_pendo.sandbox import Switches
@@ -35,7 +35,7 @@ def kill_in_the_midst(lab: Lab) -> Path:
         time.sleep(0.002)
     run.send(signal.SIGKILL)
     assert run.wait().status == -signal.SIGKILL
-    assert lab.ledger("clicks") == {}
+    assert lab.statuses("clicks") == {}
     (journal,) = (lab.target / "dbt_pendo").glob("clicks.*.journal")
     # It has keys, and Pendo's words about them.
     assert (journal.stat().st_mode & 0o777, journal.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -55,7 +55,7 @@ def test_what_pendo_had_acknowledged_is_committed_first(lab: Lab) -> None:
     assert EVENTS - len(taken) <= result["delivered"] <= EVENTS - len(taken) + 2
     assert len(lab.sandbox.events) - before == result["delivered"]
     assert set(lab.sandbox_event_ids()) == names
-    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
 
 
 def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab: Lab) -> None:
@@ -64,13 +64,9 @@ def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab: Lab) -> No
     kill_in_the_midst(lab)
     before = len(lab.sandbox.events)
     mapping = {"object": "visitor", "visitor_id": "id", "mode": "upsert", "fields": {"plan": "person"}}
-    with lab.manifest() as manifest:
-        node = manifest["nodes"]["model.lab.clicks"]
-        events, node["config"]["meta"], node["meta"] = node["meta"], {"pendo": mapping}, {"pendo": mapping}
+    lab.annotate("clicks", mapping)
     assert lab.sync()["clicks"]["delivered"] == EVENTS
-    with lab.manifest() as manifest:
-        node = manifest["nodes"]["model.lab.clicks"]
-        node["config"]["meta"] = node["meta"] = events
+    lab.annotate("clicks", MODELS["clicks"][0])
     result = lab.sync()["clicks"]
     # Two requests may have been in flight.
     assert EVENTS - before <= result["delivered"] <= EVENTS - before + 2
@@ -123,7 +119,7 @@ def test_a_damaged_journal_is_no_error_and_loses_nothing(
     assert set(sent) == names
     # At worst everything that was acknowledged comes again, once.
     assert max((sent - taken).values()) == 1
-    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
     assert not journal.exists()
 
 
@@ -144,7 +140,7 @@ def test_a_journal_does_not_speak_for_a_later_change_set(lab: Lab) -> None:
 
     assert set(lab.sandbox_event_ids()) == names | more
     assert Counter(name for name in lab.sandbox_event_ids() if name in more) == Counter(more)
-    assert lab.ledger("clicks") == dict.fromkeys(names | more, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names | more, "delivered")
 
 
 def test_each_ledger_has_its_own_journal(lab: Lab) -> None:
@@ -159,7 +155,7 @@ def test_each_ledger_has_its_own_journal(lab: Lab) -> None:
     assert journal.exists()
     lab.sync()
     assert not journal.exists()
-    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
 
 
 def test_without_room_for_a_journal_nothing_is_sent(lab: Lab) -> None:
