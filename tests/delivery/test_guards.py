@@ -260,7 +260,7 @@ def go_back(shop: Shop, hours: float) -> None:
     shop.sql(f"update main_pendo.users__ledger set logged_at = logged_at - to_seconds({hours * 3600})")
 
 
-def test_missing_rows_are_tried_once_a_day(shop: Shop, sandbox: Sandbox) -> None:
+def test_missing_rows_are_tried_once_a_day_or_as_often_as_is_set(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sync(USERS)
 
     # A held row is no change to the guards, either.
@@ -277,16 +277,10 @@ def test_missing_rows_are_tried_once_a_day(shop: Shop, sandbox: Sandbox) -> None
     assert run.verdicts == dict.fromkeys(STRANGERS, "missing")
     assert {shop.latest(USERS)[key]["attempts"] for key in STRANGERS} == {2}
     assert shop.sync(USERS).planned == {"unchanged": 58, "held": 2}
-
-
-def test_how_often_is_a_setting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENDO_MISSING_RETRY", "0.5")
-    shop.sync(USERS)
     for hours, tried in ((0.4, False), (0.2, True), (0.0, False)):
         go_back(shop, hours)
         assert bool(shop.sync(USERS).writes) == tried
-    monkeypatch.setenv("PENDO_MISSING_RETRY", "0")
-    assert shop.sync(USERS).writes
 
 
 def test_missing_rows_are_held_after_too_many_attempts(

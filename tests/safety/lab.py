@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,12 @@ class Lab(Project):
         """Leaves only some models annotated."""
         for model in MODELS.keys() - set(models):
             self.annotate(model, None)
+
+
+def wait_until(run: Started, happened: Callable[[], bool]) -> None:
+    """Waits for something to happen in a run, or for its end."""
+    while not happened() and not run.has_ended():
+        time.sleep(0.002)
 
 
 @contextlib.contextmanager

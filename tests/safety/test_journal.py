@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import MODELS, Lab
+from lab import MODELS, Lab, wait_until
 
 from dbt_pendo.delivery.journal import Journal, journal_path, read_remains
 from dbt_pendo.sandbox import Switches
@@ -31,10 +29,8 @@ def kill_in_the_midst(lab: Lab) -> Path:
     """Kills a run when Pendo has taken some events and nothing of it is committed; returns the journal."""
     lab.sandbox.switches = Switches(latency_ms=(5, 10))
     run = lab.start("sync", "--json", PENDO_CONCURRENCY="2")
-    while len(lab.sandbox.events) < ENOUGH and not run.has_ended():
-        time.sleep(0.002)
-    run.send(signal.SIGKILL)
-    assert run.wait().status == -signal.SIGKILL
+    wait_until(run, lambda: len(lab.sandbox.events) >= ENOUGH)
+    run.kill()
     assert lab.statuses("clicks") == {}
     (journal,) = (lab.target / "dbt_pendo").glob("clicks.*.journal")
     # It has keys, and Pendo's words about them.
@@ -72,45 +68,34 @@ def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab: Lab) -> No
     assert EVENTS - before <= result["delivered"] <= EVENTS - before + 2
 
 
-def _cut(journal: bytes, dice: random.Random) -> bytes:
-    return journal[: dice.randrange(len(journal))]
-
-
-def _flip(journal: bytes, dice: random.Random) -> bytes:
+def flip(journal: bytes, dice: random.Random) -> bytes:
     damaged = bytearray(journal)
     for _ in range(20):
         damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
     return bytes(damaged)
 
 
-def _shuffle(journal: bytes, dice: random.Random) -> bytes:
+def shuffle(journal: bytes, dice: random.Random) -> bytes:
     lines = journal.splitlines(keepends=True)
-    dice.shuffle(lines)
-    return b"".join(lines)
+    return b"".join(dice.sample(lines, len(lines)))
 
 
-def _replace(journal: bytes, dice: random.Random) -> bytes:
-    return dice.randbytes(len(journal))
+OTHER_JSON = b'[]\n{"page": 0}\n{"page": {}, "span": 3}\n{"page": 0, "span": {"first": "\'; drop table x"}}\nnull\n'
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "cut": lambda journal, dice: journal[: dice.randrange(len(journal))],
+    "flipped": flip,
+    "shuffled": shuffle,
+    "noise": lambda journal, dice: dice.randbytes(len(journal)),
+    "empty": lambda journal, dice: b"",
+    "other JSON": lambda journal, dice: journal.splitlines(keepends=True)[0] + OTHER_JSON,
+}
 
 
-def _empty(journal: bytes, dice: random.Random) -> bytes:
-    return b""
-
-
-def _other_json(journal: bytes, dice: random.Random) -> bytes:
-    head = journal.splitlines(keepends=True)[0]
-    return (
-        head + b'[]\n{"page": 0}\n{"page": {}, "span": 3}\n{"page": 0, "span": {"first": "\'; drop table x"}}\nnull\n'
-    )
-
-
-@pytest.mark.parametrize("damage", [_cut, _flip, _shuffle, _replace, _empty, _other_json])
-def test_a_damaged_journal_is_no_error_and_loses_nothing(
-    lab: Lab, damage: Callable[[bytes, random.Random], bytes]
-) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_journal_is_no_error_and_loses_nothing(lab: Lab, damage: str) -> None:
     names = fill(lab)
     journal = kill_in_the_midst(lab)
-    journal.write_bytes(damage(journal.read_bytes(), random.Random(5)))
+    journal.write_bytes(DAMAGES[damage](journal.read_bytes(), random.Random(5)))
     taken = Counter(lab.sandbox_event_ids())
 
     assert lab.sync()["clicks"]["status"] == "success"

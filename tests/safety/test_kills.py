@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from harness import Started, custom, sent_events
-from lab import Lab, pendo, small_pages
+from lab import Lab, pendo, small_pages, wait_until
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
@@ -123,8 +123,7 @@ def wait_for_moment(lab: Lab, run: Started, dice: random.Random, usual: float) -
         time.sleep(dice.uniform(0.0, 1.1) * usual)
         return
     wanted = len(lab.sandbox.requests) + dice.choice([1, 2, 5, 10, 20, 40])
-    while len(lab.sandbox.requests) < wanted and not run.has_ended():
-        time.sleep(0.002)
+    wait_until(run, lambda: len(lab.sandbox.requests) >= wanted)
     time.sleep(dice.uniform(0.0, 0.04))
 
 
