@@ -60,16 +60,9 @@ def test_a_model_dropped_in_mid_run_is_delivered_whole(lab: Lab, model: str) -> 
     assert lab.statuses(model) == dict.fromkeys(names, "delivered")
 
 
-@pytest.mark.parametrize(
-    ("method", "trouble"),
-    [
-        ("read_page", "close"),
-        ("read_page", "drop table main_pendo.clicks__changes"),
-        ("commit", "close"),
-        ("commit", "drop table main_pendo.clicks__changes"),
-    ],
-)
-@pytest.mark.parametrize("call", [1, 2, 4])
+@pytest.mark.parametrize("method", ["read_page", "commit"])
+@pytest.mark.parametrize("trouble", ["close", "drop table main_pendo.clicks__changes"])
+@pytest.mark.parametrize("call", [1, 3])
 def test_a_warehouse_that_fails_in_mid_run_ends_the_sync_with_the_truth(
     lab: Lab, method: str, trouble: str, call: int
 ) -> None:
