@@ -98,21 +98,13 @@ def set_scene(sandbox: Sandbox) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the shop's syncs.
-
-    Attributes:
-        model: Its model, which is its name.
-        key: The key column.
-        path: What the path of its requests holds.
-        object: visitor, account or track_event.
-        marked: The key of a row in the midst, to aim a fault at.
-        spoilt: The keys of the rows that a strict Pendo rejects.
-    """
+    """One of the shop's syncs, which has the name of its model."""
 
     model: str
     key: str
     path: str
     object: str
+    # The key of a row in the midst, to aim a fault at, and those of the rows that a strict Pendo rejects.
     marked: str
     spoilt: frozenset[str]
 
@@ -261,9 +253,8 @@ class Shop(Project):
     def _told(self, kind: Kind, requests: Iterable[Request]) -> tuple[dict[str, str], set[str]]:
         """What Pendo let the client know of each key, by the sandbox's own account.
 
-        Returns:
-            The verdicts, and the keys whose verdict the client may not have been able to tell: those of an answer with
-            errors that do not name the records, if the run ended before it could find out.
+        Beside them the keys whose verdict the client may not have been able to tell: those of an answer with errors
+        that do not name the records, if the run ended before it could find out.
         """
         by_path: dict[str, dict[str, str]] = {}
         unsure: set[str] = set()

@@ -89,17 +89,9 @@ def start(
     stdout: str | None = None,
     stderr: str | None = None,
 ) -> Started:
-    """Starts a command.
+    """Starts a command, in a process that has the adapter of that name imported and executes the prelude at first.
 
-    Args:
-        program: dbt or dbt-pendo.
-        args: Its arguments.
-        cwd: Its folder.
-        env: All of its environment.
-        adapter: dbt's name of the adapter to have imported.
-        prelude: Python that the process executes at first.
-        stdout: A file to write to, in place of one of its own.
-        stderr: Likewise.
+    What it writes goes to the files, or is read once it has ended.
     """
     outputs = [Path(path).open("wb") if path else tempfile.TemporaryFile() for path in (stdout, stderr)]  # noqa: SIM115
     code = f"{prelude}\n{DBT if program == 'dbt' else PENDO}"
@@ -108,3 +100,8 @@ def start(
         place = {"cwd": str(cwd), "env": dict(env), "adapter": adapter}
         told = forker.order(str(forkers_folder() / "socket"), files, code=code, argv=[program, *args], **place)
     return Started(told, args, outputs)
+
+
+def run_process(*args: str) -> Ended:
+    """Runs dbt-pendo in a process of its own, in the folder and the environment of this one."""
+    return start("dbt-pendo", *args, cwd=Path.cwd(), env=os.environ).wait()

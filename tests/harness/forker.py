@@ -122,7 +122,7 @@ def warm_up(order: dict[str, Any]) -> None:
         return
     importlib.import_module(f"dbt.adapters.{order['adapter']}")
     events = get_event_manager()
-    folder = Path(order["cwd"])
+    folder = Path(order["env"].get("DBT_PROFILES_DIR", order["cwd"]))
     enter(order)
     # dbt's own way to parse the same macro once.
     enable_test_caching()
