@@ -110,6 +110,12 @@ class Lab(Project):
                 connection.execute(f"update main.{model} set happened_at = timestamp '2026-01-01'")
             connection.execute("commit")
 
+    def click(self, count: int) -> set[str]:
+        """Builds the model of clicks with so many; returns their ids."""
+        names = [f"k{number}" for number in range(count)]
+        self.fill("clicks", [(name, "u1") for name in names])
+        return set(names)
+
     def statuses(self, sync: str) -> dict[str, str]:
         return super().statuses(sync) if f"{sync}__ledger" in self.tables() else {}
 

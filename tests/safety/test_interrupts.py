@@ -22,19 +22,13 @@ def wait_for_writes(lab: Lab, run: Started, count: int) -> None:
     wait_until(run, lambda: len(writes(lab.sandbox.requests)) >= count)
 
 
-def fill_clicks(lab: Lab) -> set[str]:
-    names = [f"k{number}" for number in range(EVENTS)]
-    lab.fill("clicks", [(name, "u1") for name in names])
-    return set(names)
-
-
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("page", [20, 1_000])
 def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     lab: Lab, number: signal.Signals, page: int
 ) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     lab.shrink = small_pages(page)
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
@@ -61,7 +55,7 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
 
 
 def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab) -> None:
-    fill_clicks(lab)
+    lab.click(EVENTS)
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
     wait_for_writes(lab, run, 5)
@@ -75,7 +69,7 @@ def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab) -> None:
 
 def test_a_wait_for_pendo_is_cut_short(lab: Lab) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     lab.sandbox.fail(Fault(status=429, headers={"Retry-After": "200"}, times=None, path="/data/track"))
     run = lab.start("sync", "--json")
     wait_for_writes(lab, run, 1)
@@ -91,7 +85,7 @@ def test_a_wait_for_pendo_is_cut_short(lab: Lab) -> None:
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: str) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     # One request hangs for longer than any test may take.
     lab.sandbox.fail(Fault("hang", when=when, seconds=600.0, path="/data/track", body_contains='"k5"'))
     run = lab.start("sync", "--json", PENDO_TIMEOUT="500", PENDO_CONCURRENCY="2")
@@ -118,7 +112,7 @@ def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: st
 @pytest.mark.parametrize("answer", [drip(head(), b" "), drip(b"HTTP/1.1 200 OK\r\nX: ", b"x")], ids=["body", "header"])
 def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab: Lab, answer: Iterator[Step]) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     lab.shrink = {"dbt_pendo.delivery.signals.PATIENCE": 0.5}
     with RawServer(lambda request: answer) as server:
         run = lab.start("sync", "--json", PENDO_DATA_URL=server.url, PENDO_TIMEOUT="500", PENDO_CONCURRENCY="1")

@@ -19,10 +19,8 @@ ENOUGH = 20
 
 
 def fill(lab: Lab) -> set[str]:
-    names = [f"k{number}" for number in range(EVENTS)]
     lab.only("clicks")
-    lab.fill("clicks", [(name, "u1") for name in names])
-    return set(names)
+    return lab.click(EVENTS)
 
 
 def kill_in_the_midst(lab: Lab) -> Path:

@@ -67,7 +67,7 @@ def test_unlock_breaks_a_dead_runs_lock_only(lab: Lab) -> None:
 
 def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) -> None:
     lab.only("clicks")
-    lab.fill("clicks", [(f"k{number}", "u1") for number in range(40)])
+    names = lab.click(40)
     lab.shrink = {**small_pages(10), "dbt_pendo.warehouse.lock.RENEW_EVERY": 0.0}
     lab.sabotage("commit", "drop table main_pendo.clicks__lock")
 
@@ -80,4 +80,4 @@ def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) ->
     assert lab.statuses("clicks") == dict.fromkeys(lab.sandbox_event_ids(), "delivered")
     lab.plots.clear()
     lab.sync()
-    assert sorted(lab.sandbox_event_ids()) == sorted(f"k{number}" for number in range(40))
+    assert sorted(lab.sandbox_event_ids()) == sorted(names)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from raw_server import RawServer, drip
 
 from dbt_pendo.sandbox.exchange import Call, Reply
 from dbt_pendo.sandbox.server import Server
@@ -53,27 +54,5 @@ class Endpoint:
 @contextmanager
 def dripping() -> Iterator[str]:
     """A receiver that answers a byte now and then, for ever; gives its URL."""
-    over = threading.Event()
-
-    def drip() -> None:
-        while not over.is_set():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\n")
-                while not over.wait(0.05):
-                    try:
-                        connection.sendall(b"X-Drip: drop\r\n")
-                    except OSError:
-                        break
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=drip)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/{TOKEN}"
-        over.set()
-        with socket.create_connection(listener.getsockname()):
-            pass
-        thread.join()
+    with RawServer(lambda _: drip(b"HTTP/1.1 200 OK\r\n", b"X-Drip: drop\r\n")) as server:
+        yield f"{server.url}/{TOKEN}"
