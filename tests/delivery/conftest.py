@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import build_once, environment_of, frames_left_unread, run_dbt, without_dbt_or_pendo, write_files
+from harness import build_once, enter, environment_of, quick_dbt, run_dbt, without_dbt_or_pendo, write_files
 
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
@@ -19,7 +18,7 @@ from shop import FILES, Shop, set_scene  # noqa: E402
 
 @pytest.fixture(scope="session", autouse=True)
 def macros() -> Iterator[None]:
-    with frames_left_unread():
+    with quick_dbt():
         yield
 
 
@@ -27,7 +26,7 @@ def macros() -> Iterator[None]:
 def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def build(folder: Path) -> None:
         write_files(folder, FILES)
-        run_dbt("build", cwd=folder, env={"SHOP_DUCKDB_PATH": "shop.duckdb"})
+        run_dbt("build", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
 
     return build_once(tmp_path_factory, "delivery_shop", build)
 
@@ -54,9 +53,6 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    folder = tmp_path / "shop"
-    shutil.copytree(built_shop, folder, ignore=shutil.ignore_patterns("logs", "compiled", "run", "*.msgpack"))
-    monkeypatch.setenv("SHOP_DUCKDB_PATH", str(folder / "shop.duckdb"))
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(folder))
-    monkeypatch.setenv("DBT_PROFILES_DIR", str(folder))
-    return Shop(folder, sandbox)
+    shop = enter(built_shop, tmp_path / "shop", monkeypatch, Shop)
+    shop.sandbox = sandbox
+    return shop

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import datetime
+import copy
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import project_yaml, run_cli
-from harness.projects import connect
+from harness import SMALL_PROFILE, Project, canonical, epoch_ms, models_yaml, project_yaml, run_cli, writes
 
 from dbt_pendo.sandbox import Fault, Request, Sandbox
 
 # What dbt builds. Some rows hold a null, which a Pendo with the switch `null: error` rejects; some events are old,
 # which one with `refuse_late_events` refuses.
 
+EVENTS = {"object": "track_event", "visitor_id": "user_id"}
+SYNCS: dict[str, dict[str, Any]] = {
+    "users": {
+        **{"object": "visitor", "visitor_id": "user_id", "batch_size": 20},
+        "fields": {"plan": "plan", "seats": "seats", "active": "active"},
+    },
+    "orgs": {
+        **{"object": "account", "account_id": "org_id", "mode": "upsert", "batch_size": 10},
+        "fields": {
+            **{"tier": "tier", "arr": {"column": "arr", "nulls": "skip"}},
+            "health": {"column": "health", "group": "agent"},
+        },
+    },
+    "payments": {
+        **{**EVENTS, "event": "Paid", "event_id": "payment_id", "timestamp": "paid_at"},
+        "properties": {"id": "payment_id", "amount": "amount"},
+    },
+    "clicks": {
+        **{**EVENTS, "event": "Clicked", "event_id": "click_id", "timestamp": "clicked_at", "batch_size": 10},
+        "properties": {"id": "click_id", "amount": "amount"},
+    },
+}
 FILES = {
-    "dbt_project.yml": project_yaml("shop", profile="shop"),
-    "profiles.yml": """\
-shop:
-  target: dev
-  outputs:
-    dev:
-      type: duckdb
-      path: "{{ env_var('SHOP_DUCKDB_PATH') }}"
-      schema: main
-      threads: 1
-      config_options: {threads: 1}
-""",
+    "dbt_project.yml": project_yaml("shop"),
+    "profiles.yml": SMALL_PROFILE,
+    "models/models.yml": models_yaml(SYNCS),
     "models/users.sql": """\
 select
     'v-' || lpad(cast(i as varchar), 3, '0') as user_id,
@@ -63,53 +75,7 @@ select
     i as amount
 from range(60) numbers(i)
 """,
-    "models/shop.yml": """\
-models:
-  - name: users
-    config:
-      meta:
-        pendo:
-          object: visitor
-          visitor_id: user_id
-          batch_size: 20
-          fields: {plan: plan, seats: seats, active: active}
-  - name: orgs
-    config:
-      meta:
-        pendo:
-          object: account
-          account_id: org_id
-          mode: upsert
-          batch_size: 10
-          fields:
-            tier: tier
-            arr: {column: arr, nulls: skip}
-            health: {column: health, group: agent}
-  - name: payments
-    config:
-      meta:
-        pendo:
-          object: track_event
-          event: Paid
-          event_id: payment_id
-          visitor_id: user_id
-          timestamp: paid_at
-          properties: {id: payment_id, amount: amount}
-  - name: clicks
-    config:
-      meta:
-        pendo:
-          object: track_event
-          event: Clicked
-          event_id: click_id
-          visitor_id: user_id
-          timestamp: clicked_at
-          batch_size: 10
-          properties: {id: click_id, amount: amount}
-""",
 }
-
-_EPOCH = datetime.datetime(1970, 1, 1)
 
 # Users that Pendo does not know.
 STRANGERS = frozenset({"v-011", "v-041"})
@@ -132,21 +98,13 @@ def set_scene(sandbox: Sandbox) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the shop's syncs.
-
-    Attributes:
-        model: Its model, which is its name.
-        key: The key column.
-        path: What the path of its requests holds.
-        object: visitor, account or track_event.
-        marked: The key of a row in the midst, to aim a fault at.
-        spoilt: The keys of the rows that a strict Pendo rejects.
-    """
+    """One of the shop's syncs, which has the name of its model."""
 
     model: str
     key: str
     path: str
     object: str
+    # The key of a row in the midst, to aim a fault at, and those of the rows that a strict Pendo rejects.
     marked: str
     spoilt: frozenset[str]
 
@@ -191,17 +149,18 @@ class Run:
 
     @property
     def writes(self) -> list[Request]:
-        return [request for request in self.requests if request.method != "GET"]
+        return writes(self.requests)
 
 
-@dataclass
-class Shop:
+class Shop(Project):
     """The shop's dbt project, and an account of what became of each event in its sandbox."""
 
-    folder: Path
-    sandbox: Sandbox
-    acknowledged: Counter[str] = field(default_factory=Counter)
-    unacknowledged: Counter[str] = field(default_factory=Counter)
+    def __init__(self, folder: Path, database: Path) -> None:
+        super().__init__(folder, database)
+        self.sandbox: Sandbox
+        self.acknowledged = Counter[str]()
+        self.unacknowledged = Counter[str]()
+        self.mappings = copy.deepcopy(SYNCS)
 
     # Commands.
 
@@ -219,7 +178,7 @@ class Shop:
         if kind.is_event:
             self._check_events(kind, requests)
         # A run that ended in order leaves neither a journal nor a lock.
-        assert not list((self.folder / "target" / "dbt_pendo").glob("*.journal"))
+        assert not list((self.target / "dbt_pendo").glob("*.journal"))
         assert f"{kind.model}__lock" not in self.tables()
         return run
 
@@ -230,23 +189,9 @@ class Shop:
 
     # The warehouse.
 
-    def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
-        with connect(self.folder / "shop.duckdb") as connection:
-            return connection.execute(statement, parameters).fetchall()
-
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        with connect(self.folder / "shop.duckdb") as connection:
-            answer = connection.execute(f"select * from {table}")
-            names = [column[0] for column in answer.description]
-            return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
-
-    def tables(self) -> set[str]:
-        return {name for (name,) in self.sql("select table_name from information_schema.tables")}
-
     def ledger(self, kind: Kind) -> list[dict[str, Any]]:
         """The entries of a ledger, oldest first."""
-        table = f"main_pendo.{kind.model}__ledger"
-        return self.rows(f"{table} order by logged_at, record_key") if f"{kind.model}__ledger" in self.tables() else []
+        return super().ledger(kind.model) if f"{kind.model}__ledger" in self.tables() else []
 
     def latest(self, kind: Kind) -> dict[str, dict[str, Any]]:
         """The latest entry of each key."""
@@ -259,19 +204,10 @@ class Shop:
         """The keys of a model."""
         return {row[kind.key] for row in self.rows(kind.model)}
 
-    def mapping(self, kind: Kind) -> dict[str, Any]:
-        """The ``meta.pendo`` of a model."""
-        manifest = json.loads((self.folder / "target" / "manifest.json").read_text(encoding="utf-8"))
-        return dict(manifest["nodes"][f"model.shop.{kind.model}"]["config"]["meta"]["pendo"])
-
     def annotate(self, kind: Kind, **changes: Any) -> None:
         """Changes keys of a model's ``meta.pendo``, as ``dbt parse`` would after an edit of its YAML."""
-        path = self.folder / "target" / "manifest.json"
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        node = manifest["nodes"][f"model.shop.{kind.model}"]
-        node["config"]["meta"]["pendo"] |= changes
-        node["meta"] = node["config"]["meta"]
-        path.write_text(json.dumps(manifest), encoding="utf-8")
+        self.mappings[kind.model] |= changes
+        super().annotate(kind.model, self.mappings[kind.model])
 
     # What Pendo has to hold.
 
@@ -295,8 +231,9 @@ class Shop:
         else:
             wanted_events = [_event(kind, row) for row in rows]
             name = wanted_events[0]["event"]
-            received = {_canonical(event) for event in self.sandbox.events if event["event"] == name}
-            assert received == set(map(_canonical, wanted_events))
+            received = canonical(event for event in self.sandbox.events if event["event"] == name)
+            # Some may have come twice.
+            assert set(received) == set(canonical(wanted_events))
 
     def check_delivered(self, kind: Kind, again: bool = True) -> None:
         """Checks that a sync is done: Pendo holds the model, the ledger says so, a further run has nothing to do."""
@@ -316,9 +253,8 @@ class Shop:
     def _told(self, kind: Kind, requests: Iterable[Request]) -> tuple[dict[str, str], set[str]]:
         """What Pendo let the client know of each key, by the sandbox's own account.
 
-        Returns:
-            The verdicts, and the keys whose verdict the client may not have been able to tell: those of an answer with
-            errors that do not name the records, if the run ended before it could find out.
+        Beside them the keys whose verdict the client may not have been able to tell: those of an answer with errors
+        that do not name the records, if the run ended before it could find out.
         """
         by_path: dict[str, dict[str, str]] = {}
         unsure: set[str] = set()
@@ -341,7 +277,7 @@ class Shop:
             (told,) = by_path.values() or ({},)
             return told, unsure
         # An account is judged when each of its groups is.
-        groups = {"custom", *(["agent"] if "health" in self.mapping(kind)["fields"] else [])}
+        groups = {"custom", *(["agent"] if "health" in self.mappings[kind.model]["fields"] else [])}
         told, *others = (by_path.get(f"/api/v1/metadata/account/{group}/value", {}) for group in groups)
         both = {
             key: "rejected" if "rejected" in (verdict, *(other[key] for other in others)) else verdict
@@ -421,11 +357,7 @@ def _event(kind: Kind, row: Mapping[str, Any]) -> dict[str, Any]:
         "type": "track",
         "event": "Paid" if kind.model == "payments" else "Clicked",
         "visitorId": row["user_id"],
-        "timestamp": int((at - _EPOCH).total_seconds()) * 1000,
+        "timestamp": epoch_ms(at),
         "properties": {"id": row[kind.key], "amount": row["amount"]},
         "context": {},
     }
-
-
-def _canonical(event: Mapping[str, Any]) -> str:
-    return json.dumps(event, sort_keys=True)

@@ -9,20 +9,22 @@ from shop import KINDS, Kind, Shop, at
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
-# One of each sort; all of them are sent in test_sending.py.
+# One of each sort, each with two kinds of sync; all of them are sent for all kinds in test_sending.py.
 FAULTS = {
     # Bounded in time, too: not worth waiting for.
-    "429": Fault(status=429, headers={"Retry-After": "1"}),
-    "502 after": Fault(status=502, when="after"),
-    "reset": Fault("reset"),
-    "truncated after": Fault("truncate", when="after"),
-    "403": Fault(status=403),
+    "429": (Fault(status=429, headers={"Retry-After": "1"}), "visitor", "single"),
+    "502 after": (Fault(status=502, when="after"), "account", "batch"),
+    "reset": (Fault("reset"), "visitor", "batch"),
+    "truncated after": (Fault("truncate", when="after"), "account", "single"),
+    "403": (Fault(status=403), "visitor", "batch"),
 }
+FAULTS_AND_KINDS = [
+    pytest.param(fault, KINDS[kind], id=f"{name}, {kind}") for name, (fault, *some) in FAULTS.items() for kind in some
+]
 kinds = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
 
 
-@kinds
-@pytest.mark.parametrize("fault", [pytest.param(fault, id=name) for name, fault in FAULTS.items()])
+@pytest.mark.parametrize(("fault", "kind"), FAULTS_AND_KINDS)
 def test_a_fault_that_stays_ends_the_sync_and_the_next_run_brings_the_rest(
     shop: Shop, sandbox: Sandbox, kind: Kind, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:

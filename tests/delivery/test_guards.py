@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
 from harness import run_cli
 from shop import KINDS, STRANGERS, Kind, Shop, at
 
 from dbt_pendo.delivery import send as deliver
-from dbt_pendo.pendo import deletion
 from dbt_pendo.sandbox import Fault, Sandbox
 
 USERS = KINDS["visitor"]
@@ -74,31 +72,23 @@ def test_max_changes_to_the_row(shop: Shop) -> None:
     shop.check_delivered(USERS)
 
 
-@pytest.mark.parametrize(
-    ("on_removed", "limit", "args"), [("clear", "11%", []), ("delete", 6, []), ("clear", 5, ["--force"])]
-)
-def test_max_removals_to_the_row(
-    shop: Shop, sandbox: Sandbox, on_removed: str, limit: Any, args: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deletion, "SECONDS_BETWEEN_DELETIONS", 0.0)
-    shop.annotate(USERS, on_removed=on_removed, max_changes=3)
+def test_max_removals_to_the_row(shop: Shop, sandbox: Sandbox) -> None:
+    """Of deletions, and with --force: functional/test_removals.py."""
+    shop.annotate(USERS, on_removed="clear", max_changes=3)
     shop.sync(USERS, "--force")
     gone = known(shop)[10:16]
     shop.sql(f"delete from users where user_id in ({str(gone)[1:-1]})")
     change(shop, known(shop)[:3])
-
     for less in ("10%", 5):
         shop.annotate(USERS, max_removals=less)
-        sandbox.forget_requests()
-        run_cli("sync", "--json", "--select", "users").expect(1).says("max_removals allows 5; --force")
-        assert all(request.method == "GET" for request in sandbox.requests)
-    assert all(sandbox.visitors[key]["custom"].get("plan") for key in gone)
-    shop.annotate(USERS, max_removals=limit)
-    run_cli("sync", "--json", "--select", "users", *args).expect(0)
+        run = shop.sync(USERS, status="blocked")
+        assert "max_removals allows 5; --force" in run.result["message"]
+        assert not run.writes
+    shop.annotate(USERS, max_removals="11%")
+    run_cli("sync", "--json", "--select", "users").expect(0)
     assert {shop.statuses(USERS)[key] for key in gone} == {"removed"}
     shop.check_pendo(USERS)
-    left = [sandbox.visitors[key]["custom"] for key in gone if key in sandbox.visitors]
-    assert left == ([] if on_removed == "delete" else [{"own": "kept"}] * 6)
+    assert [sandbox.visitors[key]["custom"] for key in gone] == [{"own": "kept"}] * 6
 
 
 # The share of errors during a sync.
@@ -260,7 +250,7 @@ def go_back(shop: Shop, hours: float) -> None:
     shop.sql(f"update main_pendo.users__ledger set logged_at = logged_at - to_seconds({hours * 3600})")
 
 
-def test_missing_rows_are_tried_once_a_day(shop: Shop, sandbox: Sandbox) -> None:
+def test_missing_rows_are_tried_once_a_day_or_as_often_as_is_set(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.sync(USERS)
 
     # A held row is no change to the guards, either.
@@ -277,16 +267,10 @@ def test_missing_rows_are_tried_once_a_day(shop: Shop, sandbox: Sandbox) -> None
     assert run.verdicts == dict.fromkeys(STRANGERS, "missing")
     assert {shop.latest(USERS)[key]["attempts"] for key in STRANGERS} == {2}
     assert shop.sync(USERS).planned == {"unchanged": 58, "held": 2}
-
-
-def test_how_often_is_a_setting(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PENDO_MISSING_RETRY", "0.5")
-    shop.sync(USERS)
     for hours, tried in ((0.4, False), (0.2, True), (0.0, False)):
         go_back(shop, hours)
         assert bool(shop.sync(USERS).writes) == tried
-    monkeypatch.setenv("PENDO_MISSING_RETRY", "0")
-    assert shop.sync(USERS).writes
 
 
 def test_missing_rows_are_held_after_too_many_attempts(

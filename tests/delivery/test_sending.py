@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sending import KINDS, Kind, Settled, deliver_all, event, held, most_requests, record, set_up, wanted
+from sending import KINDS, Kind, Settled, deliver_all, held, most_requests, set_up, wanted
 
 from dbt_pendo.delivery import send
 from dbt_pendo.delivery.send import EverythingRefusedError
@@ -178,20 +177,6 @@ def test_batches_too_large_for_pendo_are_made_smaller(pendo: Sandbox, kind: Kind
     assert settled.statuses() == ["delivered"] * kind.count
     assert held(pendo, kind) == wanted(kind)
     assert (len(pendo.requests) > kind.calls) == ("event_arrays" not in switches or kind.is_event)
-
-
-@kinds
-def test_one_huge_record_is_rejected_and_its_neighbours_delivered(pendo: Sandbox, kind: Kind) -> None:
-    records = kind.records
-    at, huge = kind.marked.position[1], "x" * 9000
-    records[at] = event(kind.spec, at, 1, huge) if kind.is_event else record(kind.spec, at, huge, None)
-    pendo.switches = pendo.switches.with_changes({"max_body_bytes": 8000})
-
-    settled = deliver_all(pendo, kind.spec, records, kind.size)
-
-    assert settled.outcomes.pop(kind.marked.position).detail == "HTTP 413: request body is too large"
-    assert Counter(settled.statuses()) == {"delivered": kind.count - 1}
-    assert held(pendo, kind) == wanted(kind, [kind.marked.key])
 
 
 @kinds

@@ -20,8 +20,8 @@ from harness import (
     build_once,
     enter,
     environment_of,
-    frames_left_unread,
     project_yaml,
+    quick_dbt,
     run_dbt,
     without_dbt_or_pendo,
     write_files,
@@ -34,7 +34,7 @@ SMALL = {"SMALL_DUCKDB_PATH": "small.duckdb"}
 
 @pytest.fixture(scope="session", autouse=True)
 def macros() -> Iterator[None]:
-    with frames_left_unread():
+    with quick_dbt():
         yield
 
 

@@ -1,16 +1,17 @@
 """One harness for all tests that run the command line: a project, its warehouse, real dbt, and what Pendo got."""
 
-from harness.commands import Ended, clean_environment, expect_in, run_cli, run_process
+from harness.commands import Ended, clean_environment, expect_in, run_cli
 from harness.dbt import (
     SMALL_PROFILE,
     build_once,
-    frames_left_unread,
+    models_yaml,
     project_yaml,
+    quick_dbt,
     run_dbt,
     without_dbt_or_pendo,
     write_files,
 )
-from harness.forked import REPOSITORY, Started, start
+from harness.forked import REPOSITORY, Started, run_process, start
 from harness.pendo import (
     add_fields,
     bodies,

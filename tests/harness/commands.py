@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -90,14 +89,6 @@ def run_cli(*args: str) -> Ended:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
     return Ended(args, status, stdout.getvalue(), stderr.getvalue())
-
-
-def run_process(*args: str, cwd: Any = None) -> Ended:
-    """Runs dbt-pendo as a process of its own."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "dbt_pendo", *args], cwd=cwd, capture_output=True, encoding="utf-8", check=False
-    )
-    return Ended(args, ended.returncode, ended.stdout, ended.stderr)
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,67 +1,56 @@
-"""Commands of dbt and of dbt-pendo in processes of their own, forked from one that has all imported."""
+"""Commands of dbt and of dbt-pendo in processes of their own, forked from one that has all imported; see forker.py."""
 
 from __future__ import annotations
 
 import atexit
-import json
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Literal, TextIO
 
+from harness import forker
 from harness.commands import Ended, clean_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-class Forker:
-    """The process that forks runs; see forker.py. It ends with its standard input."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            # Runs end with what they share not given back, which Python would tell of at the end.
-            [sys.executable, "-W", "ignore:resource_tracker", str(Path(__file__).with_name("forker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},
-            text=True,
-        )
-        self._lock = threading.Lock()
-        atexit.register(self._process.communicate)
-
-    def order(self, **order: Any) -> dict[str, Any]:
-        with self._lock:
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
-            self._process.stdin.write(json.dumps(order) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        assert line, f"the forker ended with {self._process.wait()}"
-        return dict(json.loads(line))
+DBT = "from dbt.cli.main import cli; cli()"
+PENDO = "from dbt_pendo.__main__ import run; run()"
 
 
 @cache
-def _forker() -> Forker:
-    return Forker()
+def forkers_folder() -> Path:
+    """Starts the process that forks, which ends with this one; returns a folder with the socket it listens to."""
+    folder = tempfile.TemporaryDirectory(prefix="forker-")
+    process = subprocess.Popen(
+        # Commands end with what they share not given back, which Python would tell of at the end.
+        [sys.executable, "-W", "ignore:resource_tracker", forker.__file__, f"{folder.name}/socket"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**clean_environment(), "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline(), f"the forker ended with {process.wait()}"
+    atexit.register(lambda: (process.communicate(), folder.cleanup()))
+    return Path(folder.name)
 
 
 class Started:
     """A run under way, in a process of its own."""
 
-    def __init__(self, pid: int, args: Sequence[str], outputs: Sequence[str]) -> None:
-        self.pid = pid
+    def __init__(self, told: TextIO, args: Sequence[str], outputs: Sequence[IO[bytes]]) -> None:
+        self.pid = int(next(told))
+        self._told = told
         self._args = tuple(args)
         self._outputs = outputs
 
     def send(self, number: signal.Signals) -> None:
-        # A run that has ended stays a zombie until it is waited for, so the pid is still its own.
-        os.kill(self.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Ends the run with ``kill -9``."""
@@ -69,23 +58,25 @@ class Started:
         assert self.wait().status == -signal.SIGKILL
 
     def has_ended(self) -> bool:
-        return self._looks(os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
     def wait_until_stopped(self) -> None:
-        """Waits for a SIGSTOP, or for its end."""
-        self._looks(os.WSTOPPED | os.WEXITED | os.WNOWAIT)
-        assert not self.has_ended()
-
-    def _looks(self, options: int) -> bool:
-        return bool(_forker().order(look=self.pid, options=options)["found"])
+        """Waits for a SIGSTOP."""
+        assert next(self._told) == "stopped\n"
 
     def wait(self) -> Ended:
-        answer = _forker().order(wait=self.pid)
-        stdout, stderr = (
-            Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
-            for path in self._outputs
-        )
-        return Ended(self._args, answer["status"], stdout, stderr)
+        status = forker.status_of(self._told)
+        printed = []
+        for file in self._outputs:
+            with file:
+                # What went elsewhere is not to be read here.
+                printed.append(file.seek(0) or file.read() if file.readable() else b"")
+        stdout, stderr = (text.decode(errors="replace") for text in printed)
+        return Ended(self._args, status, stdout, stderr)
 
 
 def start(
@@ -98,31 +89,19 @@ def start(
     stdout: str | None = None,
     stderr: str | None = None,
 ) -> Started:
-    """Starts a command.
+    """Starts a command, in a process that has the adapter of that name imported and executes the prelude at first.
 
-    Args:
-        program: dbt or dbt-pendo.
-        args: Its arguments.
-        cwd: Its folder.
-        env: All of its environment.
-        adapter: dbt's name of the adapter to have imported.
-        prelude: Python that the process executes at first.
-        stdout: A file to write to, in place of one of its own.
-        stderr: Likewise.
+    What it writes goes to the files, or is read once it has ended.
     """
-    outputs = [path or _temporary(name) for name, path in (("stdout", stdout), ("stderr", stderr))]
-    order = {"args": args, "cwd": str(cwd), "env": dict(env), "outputs": outputs, "prelude": prelude}
-    answer = _forker().order(program=program, adapter=adapter, **order)
-    return Started(answer["pid"], args, outputs)
+    outputs = [Path(path).open("wb") if path else tempfile.TemporaryFile() for path in (stdout, stderr)]  # noqa: SIM115
+    code = f"{prelude}\n{DBT if program == 'dbt' else PENDO}"
+    with Path(os.devnull).open("rb") as stdin:
+        files = [file.fileno() for file in (stdin, *outputs)]
+        place = {"cwd": str(cwd), "env": dict(env), "adapter": adapter}
+        told = forker.order(str(forkers_folder() / "socket"), files, code=code, argv=[program, *args], **place)
+    return Started(told, args, outputs)
 
 
-@cache
-def _folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes with this process."""
-    return tempfile.TemporaryDirectory(prefix="runs")
-
-
-def _temporary(name: str) -> str:
-    file, path = tempfile.mkstemp(prefix=name, dir=_folder().name)
-    os.close(file)
-    return path
+def run_process(*args: str) -> Ended:
+    """Runs dbt-pendo in a process of its own, in the folder and the environment of this one."""
+    return start("dbt-pendo", *args, cwd=Path.cwd(), env=os.environ).wait()

@@ -48,12 +48,7 @@ def connect(database: Path) -> Any:
 
 
 class Project:
-    """A built dbt project whose target folder and DuckDB file belong to one test.
-
-    Args:
-        folder: Where ``dbt_project.yml``, ``profiles.yml``, ``target/`` and the DuckDB file are.
-        database: The DuckDB file.
-    """
+    """A built dbt project whose folder and DuckDB file belong to one test."""
 
     def __init__(self, folder: Path, database: Path) -> None:
         self.folder = folder
@@ -175,16 +170,7 @@ class SmallProject(Project):
         tags: Iterable[str] = (),
         parents: Iterable[str] = (),
     ) -> None:
-        """Adds a model that dbt has built.
-
-        Args:
-            name: Its name.
-            pendo: Its ``meta.pendo``.
-            rows: The select that dbt would run.
-            columns: Column-level ``meta.pendo`` by column.
-            tags: Its tags.
-            parents: The models it depends on.
-        """
+        """Adds a model that dbt has built: its ``meta.pendo``, its select, and that of its columns by name."""
         manifest = self.manifest()
         node = json.loads(json.dumps(manifest["nodes"][self.TEMPLATE]).replace("template", name))
         node["resource_type"] = "model"

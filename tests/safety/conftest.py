@@ -1,21 +1,21 @@
-"""A project built once a worker; a copy and a sandbox for each test."""
+"""A project built once a run; a copy and a sandbox for each test."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import Lab, build_template, copy_template, pendo
+from harness import build_once
+from lab import Lab, build_template, pendo
 
 from dbt_pendo.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab")
-    build_template(folder)
-    return folder
+    return build_once(tmp_path_factory, "lab", build_template)
 
 
 @pytest.fixture
@@ -27,5 +27,5 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def lab(template: Path, tmp_path: Path, sandbox: Sandbox) -> Lab:
     folder = tmp_path / "project"
-    copy_template(template, folder)
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns("logs", "compiled", "run", "*.msgpack"))
     return Lab(folder, sandbox)

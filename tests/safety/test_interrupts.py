@@ -3,66 +3,36 @@
 from __future__ import annotations
 
 import signal
-import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from lab import Lab, Started
+from harness import Started, writes
+from lab import Lab, small_pages, wait_until
 from raw_server import RawServer, Step, drip, head
 
-from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Switches
 
 EVENTS = 120
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
-class Moments:
-    """Tells when the sandbox has answered so many requests that write."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-        self._changed = threading.Condition()
-        self._count = 0
-        sandbox._on_request = self._note
-
-    def _note(self, request: Request) -> None:
-        if request.method != "GET":
-            with self._changed:
-                self._count += 1
-                self._changed.notify_all()
-
-    def wait_for(self, count: int) -> None:
-        with self._changed:
-            assert self._changed.wait_for(lambda: self._count >= count, timeout=60)
-
-
-@pytest.fixture
-def moments(sandbox: Sandbox) -> Moments:
-    return Moments(sandbox)
-
-
-def fill_clicks(lab: Lab) -> set[str]:
-    names = [f"k{number}" for number in range(EVENTS)]
-    lab.fill("clicks", [(name, "u1") for name in names])
-    return set(names)
+def wait_for_writes(lab: Lab, run: Started, count: int) -> None:
+    wait_until(run, lambda: len(writes(lab.sandbox.requests)) >= count)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("page", [20, 1_000])
 def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
-    lab: Lab, moments: Moments, number: signal.Signals, page: int
+    lab: Lab, number: signal.Signals, page: int
 ) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
-    lab.shrink = {
-        "dbt_pendo.delivery.pages.SMALLEST_PAGE": page,
-        "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
-    }
+    names = lab.click(EVENTS)
+    lab.shrink = small_pages(page)
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
-    moments.wait_for(15)
+    wait_for_writes(lab, run, 15)
     run.send(number)
     ended = run.wait().expect(1)
 
@@ -73,7 +43,7 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     taken = lab.sandbox_event_ids()
     assert 15 <= len(taken) < EVENTS
     assert result["delivered"] == len(taken)
-    assert lab.ledger("clicks") == dict.fromkeys(taken, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(taken, "delivered")
     assert not any(table.endswith("__lock") for table in lab.tables())
     assert not list((lab.target / "dbt_pendo").glob("*.journal"))
     ((status, delivered),) = lab.sql("select status, delivered from main_pendo.pendo_runs")
@@ -84,11 +54,11 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     assert Counter(lab.sandbox_event_ids()) == Counter(names)
 
 
-def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab, moments: Moments) -> None:
-    fill_clicks(lab)
+def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab) -> None:
+    lab.click(EVENTS)
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
-    moments.wait_for(5)
+    wait_for_writes(lab, run, 5)
     run.send(signal.SIGTERM)
     results = run.wait().expect(1).json["results"]
     assert {result["sync"]: result["status"] for result in results} == dict.fromkeys(
@@ -97,12 +67,12 @@ def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab, moments: Moments
     assert lab.sandbox.accounts == {}
 
 
-def test_a_wait_for_pendo_is_cut_short(lab: Lab, moments: Moments) -> None:
+def test_a_wait_for_pendo_is_cut_short(lab: Lab) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     lab.sandbox.fail(Fault(status=429, headers={"Retry-After": "200"}, times=None, path="/data/track"))
     run = lab.start("sync", "--json")
-    moments.wait_for(1)
+    wait_for_writes(lab, run, 1)
     run.send(signal.SIGINT)
     (result,) = run.wait().expect(1).json["results"]
     assert result["status"] == "interrupted"
@@ -115,18 +85,18 @@ def test_a_wait_for_pendo_is_cut_short(lab: Lab, moments: Moments) -> None:
 @pytest.mark.parametrize("second", SIGNALS)
 def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: str) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     # One request hangs for longer than any test may take.
     lab.sandbox.fail(Fault("hang", when=when, seconds=600.0, path="/data/track", body_contains='"k5"'))
     run = lab.start("sync", "--json", PENDO_TIMEOUT="500", PENDO_CONCURRENCY="2")
-    wait_for_hang(lab, run)
+    wait_until(run, lambda: any(request.fault for request in lab.sandbox.requests))
     run.send(signal.SIGINT)
     # The first is heard: nothing new is sent, and the one that hangs is waited for.
     assert not run.has_ended()
     # Two signals at one moment are one to the kernel, so the second is sent until it is heard as one.
     while not run.has_ended():
         run.send(second)
-        threading.Event().wait(0.05)
+        time.sleep(0.05)
     ended = run.wait()
     assert ended.status == 1
     assert "Traceback" not in ended.output
@@ -142,13 +112,11 @@ def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: st
 @pytest.mark.parametrize("answer", [drip(head(), b" "), drip(b"HTTP/1.1 200 OK\r\nX: ", b"x")], ids=["body", "header"])
 def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab: Lab, answer: Iterator[Step]) -> None:
     lab.only("clicks")
-    names = fill_clicks(lab)
+    names = lab.click(EVENTS)
     lab.shrink = {"dbt_pendo.delivery.signals.PATIENCE": 0.5}
     with RawServer(lambda request: answer) as server:
         run = lab.start("sync", "--json", PENDO_DATA_URL=server.url, PENDO_TIMEOUT="500", PENDO_CONCURRENCY="1")
-        while not server.requests:
-            assert not run.has_ended()
-            threading.Event().wait(0.01)
+        wait_until(run, lambda: bool(server.requests))
         run.send(signal.SIGTERM)
         (result,) = run.wait().expect(1).json["results"]
     assert result["status"] == "interrupted"
@@ -157,10 +125,3 @@ def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab: Lab, answer: It
     # What was cut short is open, so the next run sends it.
     assert lab.sync()["clicks"]["delivered"] == len(names)
     assert Counter(lab.sandbox_event_ids()) == Counter(names)
-
-
-def wait_for_hang(lab: Lab, run: Started) -> None:
-    for _ in range(3_000):
-        if any(request.fault for request in lab.sandbox.requests) or run.has_ended():
-            return
-        threading.Event().wait(0.01)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab import Lab
+from lab import MODELS, Lab, wait_until
 
 from dbt_pendo.delivery.journal import Journal, journal_path, read_remains
 from dbt_pendo.sandbox import Switches
@@ -21,21 +19,17 @@ ENOUGH = 20
 
 
 def fill(lab: Lab) -> set[str]:
-    names = [f"k{number}" for number in range(EVENTS)]
     lab.only("clicks")
-    lab.fill("clicks", [(name, "u1") for name in names])
-    return set(names)
+    return lab.click(EVENTS)
 
 
 def kill_in_the_midst(lab: Lab) -> Path:
     """Kills a run when Pendo has taken some events and nothing of it is committed; returns the journal."""
     lab.sandbox.switches = Switches(latency_ms=(5, 10))
     run = lab.start("sync", "--json", PENDO_CONCURRENCY="2")
-    while len(lab.sandbox.events) < ENOUGH and not run.has_ended():
-        time.sleep(0.002)
-    run.send(signal.SIGKILL)
-    assert run.wait().status == -signal.SIGKILL
-    assert lab.ledger("clicks") == {}
+    wait_until(run, lambda: len(lab.sandbox.events) >= ENOUGH)
+    run.kill()
+    assert lab.statuses("clicks") == {}
     (journal,) = (lab.target / "dbt_pendo").glob("clicks.*.journal")
     # It has keys, and Pendo's words about them.
     assert (journal.stat().st_mode & 0o777, journal.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -55,7 +49,7 @@ def test_what_pendo_had_acknowledged_is_committed_first(lab: Lab) -> None:
     assert EVENTS - len(taken) <= result["delivered"] <= EVENTS - len(taken) + 2
     assert len(lab.sandbox.events) - before == result["delivered"]
     assert set(lab.sandbox_event_ids()) == names
-    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
 
 
 def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab: Lab) -> None:
@@ -64,57 +58,42 @@ def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab: Lab) -> No
     kill_in_the_midst(lab)
     before = len(lab.sandbox.events)
     mapping = {"object": "visitor", "visitor_id": "id", "mode": "upsert", "fields": {"plan": "person"}}
-    with lab.manifest() as manifest:
-        node = manifest["nodes"]["model.lab.clicks"]
-        events, node["config"]["meta"], node["meta"] = node["meta"], {"pendo": mapping}, {"pendo": mapping}
+    lab.annotate("clicks", mapping)
     assert lab.sync()["clicks"]["delivered"] == EVENTS
-    with lab.manifest() as manifest:
-        node = manifest["nodes"]["model.lab.clicks"]
-        node["config"]["meta"] = node["meta"] = events
+    lab.annotate("clicks", MODELS["clicks"][0])
     result = lab.sync()["clicks"]
     # Two requests may have been in flight.
     assert EVENTS - before <= result["delivered"] <= EVENTS - before + 2
 
 
-def _cut(journal: bytes, dice: random.Random) -> bytes:
-    return journal[: dice.randrange(len(journal))]
-
-
-def _flip(journal: bytes, dice: random.Random) -> bytes:
+def flip(journal: bytes, dice: random.Random) -> bytes:
     damaged = bytearray(journal)
     for _ in range(20):
         damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
     return bytes(damaged)
 
 
-def _shuffle(journal: bytes, dice: random.Random) -> bytes:
+def shuffle(journal: bytes, dice: random.Random) -> bytes:
     lines = journal.splitlines(keepends=True)
-    dice.shuffle(lines)
-    return b"".join(lines)
+    return b"".join(dice.sample(lines, len(lines)))
 
 
-def _replace(journal: bytes, dice: random.Random) -> bytes:
-    return dice.randbytes(len(journal))
+OTHER_JSON = b'[]\n{"page": 0}\n{"page": {}, "span": 3}\n{"page": 0, "span": {"first": "\'; drop table x"}}\nnull\n'
+DAMAGES: dict[str, Callable[[bytes, random.Random], bytes]] = {
+    "cut": lambda journal, dice: journal[: dice.randrange(len(journal))],
+    "flipped": flip,
+    "shuffled": shuffle,
+    "noise": lambda journal, dice: dice.randbytes(len(journal)),
+    "empty": lambda journal, dice: b"",
+    "other JSON": lambda journal, dice: journal.splitlines(keepends=True)[0] + OTHER_JSON,
+}
 
 
-def _empty(journal: bytes, dice: random.Random) -> bytes:
-    return b""
-
-
-def _other_json(journal: bytes, dice: random.Random) -> bytes:
-    head = journal.splitlines(keepends=True)[0]
-    return (
-        head + b'[]\n{"page": 0}\n{"page": {}, "span": 3}\n{"page": 0, "span": {"first": "\'; drop table x"}}\nnull\n'
-    )
-
-
-@pytest.mark.parametrize("damage", [_cut, _flip, _shuffle, _replace, _empty, _other_json])
-def test_a_damaged_journal_is_no_error_and_loses_nothing(
-    lab: Lab, damage: Callable[[bytes, random.Random], bytes]
-) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_journal_is_no_error_and_loses_nothing(lab: Lab, damage: str) -> None:
     names = fill(lab)
     journal = kill_in_the_midst(lab)
-    journal.write_bytes(damage(journal.read_bytes(), random.Random(5)))
+    journal.write_bytes(DAMAGES[damage](journal.read_bytes(), random.Random(5)))
     taken = Counter(lab.sandbox_event_ids())
 
     assert lab.sync()["clicks"]["status"] == "success"
@@ -123,7 +102,7 @@ def test_a_damaged_journal_is_no_error_and_loses_nothing(
     assert set(sent) == names
     # At worst everything that was acknowledged comes again, once.
     assert max((sent - taken).values()) == 1
-    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
     assert not journal.exists()
 
 
@@ -144,7 +123,7 @@ def test_a_journal_does_not_speak_for_a_later_change_set(lab: Lab) -> None:
 
     assert set(lab.sandbox_event_ids()) == names | more
     assert Counter(name for name in lab.sandbox_event_ids() if name in more) == Counter(more)
-    assert lab.ledger("clicks") == dict.fromkeys(names | more, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names | more, "delivered")
 
 
 def test_each_ledger_has_its_own_journal(lab: Lab) -> None:
@@ -159,7 +138,7 @@ def test_each_ledger_has_its_own_journal(lab: Lab) -> None:
     assert journal.exists()
     lab.sync()
     assert not journal.exists()
-    assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
 
 
 def test_without_room_for_a_journal_nothing_is_sent(lab: Lab) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from harness import custom
-from lab import Lab, Started, events_of, pendo
+from harness import Started, custom, sent_events
+from lab import Lab, pendo, small_pages, wait_until
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
@@ -25,9 +25,8 @@ CONCURRENCY = 4
 MOST_RUNS = 4 * KILLS
 # Small data in many pages, commits of several statements, and a ledger that is often compacted.
 SHRINK = {
-    "dbt_pendo.delivery.pages.SMALLEST_PAGE": 15,
+    **small_pages(15),
     "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 2,
-    "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
     "dbt_pendo.warehouse.ledger.EXCEPTIONS_PER_STATEMENT": 3,
 }
 
@@ -124,8 +123,7 @@ def wait_for_moment(lab: Lab, run: Started, dice: random.Random, usual: float) -
         time.sleep(dice.uniform(0.0, 1.1) * usual)
         return
     wanted = len(lab.sandbox.requests) + dice.choice([1, 2, 5, 10, 20, 40])
-    while len(lab.sandbox.requests) < wanted and not run.has_ended():
-        time.sleep(0.002)
+    wait_until(run, lambda: len(lab.sandbox.requests) >= wanted)
     time.sleep(dice.uniform(0.0, 0.04))
 
 
@@ -142,7 +140,7 @@ def check_duplicates(lab: Lab, history: History) -> None:
     for at, request in enumerate(lab.sandbox.requests):
         if request.path == "/data/track" and request.status == 200:
             run = int(request.key.removeprefix("track:run"))
-            for event in events_of(request):
+            for event in sent_events([request]):
                 holders[event["properties"]["id"]].append((run, at))
     for event_id, requests in holders.items():
         first_run[event_id] = requests[0][0]
@@ -158,8 +156,8 @@ def check_claims(lab: Lab) -> None:
     """At any time: what the ledger calls delivered, Pendo has."""
     taken = set(lab.sandbox_event_ids())
     for model in ("clicks", "views"):
-        assert {key for key, status in lab.ledger(model).items() if status == "delivered"} <= taken
-    delivered = {key for key, status in lab.ledger("companies").items() if status == "delivered"}
+        assert {key for key, status in lab.statuses(model).items() if status == "delivered"} <= taken
+    delivered = {key for key, status in lab.statuses("companies").items() if status == "delivered"}
     assert delivered <= set(lab.sandbox.accounts)
 
 
@@ -179,12 +177,12 @@ def check_all(lab: Lab, world: World, known: set[str]) -> None:
             found["properties"]["id"]: found["visitorId"] for found in lab.sandbox.events if found["event"] == event
         }
         assert sent == world.events[model]
-        assert lab.ledger(model) == dict.fromkeys(world.events[model], "delivered")
-    assert lab.ledger("people") == {
+        assert lab.statuses(model) == dict.fromkeys(world.events[model], "delivered")
+    assert lab.statuses("people") == {
         **{name: "delivered" if name in known else "missing" for name in world.people},
         **{name: "removed" if name in known else "missing" for name in world.former_people},
     }
-    assert lab.ledger("companies") == {
+    assert lab.statuses("companies") == {
         **dict.fromkeys(world.former_companies, "removed"),
         **dict.fromkeys(world.companies, "delivered"),
     }

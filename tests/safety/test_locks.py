@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from lab import Lab
+from lab import Lab, small_pages
 
 from dbt_pendo.warehouse.lock import this_host
 
@@ -67,13 +67,8 @@ def test_unlock_breaks_a_dead_runs_lock_only(lab: Lab) -> None:
 
 def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) -> None:
     lab.only("clicks")
-    lab.fill("clicks", [(f"k{number}", "u1") for number in range(40)])
-    lab.shrink = {
-        "dbt_pendo.delivery.pages.SMALLEST_PAGE": 10,
-        "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
-        "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
-        "dbt_pendo.warehouse.lock.RENEW_EVERY": 0.0,
-    }
+    names = lab.click(40)
+    lab.shrink = {**small_pages(10), "dbt_pendo.warehouse.lock.RENEW_EVERY": 0.0}
     lab.sabotage("commit", "drop table main_pendo.clicks__lock")
 
     result = lab.sync(status=1)["clicks"]
@@ -82,7 +77,7 @@ def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab: Lab) ->
     assert "was broken" in result["message"]
     # What it had sent by then is in the ledger all the same.
     assert 0 < result["delivered"] < 40
-    assert lab.ledger("clicks") == dict.fromkeys(lab.sandbox_event_ids(), "delivered")
+    assert lab.statuses("clicks") == dict.fromkeys(lab.sandbox_event_ids(), "delivered")
     lab.plots.clear()
     lab.sync()
-    assert sorted(lab.sandbox_event_ids()) == sorted(f"k{number}" for number in range(40))
+    assert sorted(lab.sandbox_event_ids()) == sorted(names)

@@ -6,21 +6,14 @@ from collections import Counter
 
 import pytest
 from harness import custom
-from lab import Lab
-
-from dbt_pendo.sandbox import Request
+from lab import Lab, small_pages
 
 ROWS = 60
-PAGES = {
-    "dbt_pendo.delivery.pages.SMALLEST_PAGE": 10,
-    "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 1,
-    "dbt_pendo.delivery.pages.WRITTEN_ROWS": 1,
-}
 
 
 @pytest.fixture(autouse=True)
-def small_pages(lab: Lab) -> None:
-    lab.shrink = dict(PAGES)
+def many_pages(lab: Lab) -> None:
+    lab.shrink = small_pages(10)
 
 
 def fill(lab: Lab, model: str) -> set[str]:
@@ -32,14 +25,6 @@ def fill(lab: Lab, model: str) -> set[str]:
         lab.sandbox.add_visitors(names)
         lab.fill(model, [(name, "old", 1.0) for name in sorted(names)])
     return names
-
-
-def people(lab: Lab) -> dict[str, dict[str, object]]:
-    return {name: dict(values) for name, values in custom(lab.sandbox.visitors).items()}
-
-
-def writes(lab: Lab) -> list[Request]:
-    return [request for request in lab.sandbox.requests if request.method == "POST"]
 
 
 @pytest.mark.parametrize("call", [1, 3])
@@ -56,13 +41,13 @@ def test_a_model_rebuilt_in_mid_run_does_not_mix_old_rows_with_new(lab: Lab, cal
     result = lab.sync()["people"]
 
     assert result["delivered"] == ROWS
-    assert people(lab) == {name: {"plan": "old", "mrr": 1.0} for name in names}
+    assert custom(lab.sandbox.visitors) == {name: {"plan": "old", "mrr": 1.0} for name in names}
     lab.plots.clear()
     lab.sandbox.add_visitors(["n999"])
     # What is new is the next run's; n7 left the model and is cleared.
     result = lab.sync()["people"]
     assert result["planned"] == {"added": 1, "changed": 59, "removed": 1, "unchanged": 0, "invalid": 0, "held": 0}
-    assert people(lab) == {name: {"plan": "new", "mrr": 2.0} for name in names | {"n999"}} | {"n7": {}}
+    assert custom(lab.sandbox.visitors) == {name: {"plan": "new", "mrr": 2.0} for name in names | {"n999"}} | {"n7": {}}
 
 
 @pytest.mark.parametrize("model", ["people", "clicks"])
@@ -72,19 +57,12 @@ def test_a_model_dropped_in_mid_run_is_delivered_whole(lab: Lab, model: str) -> 
 
     assert lab.sync()[model]["delivered"] == ROWS
 
-    assert lab.ledger(model) == dict.fromkeys(names, "delivered")
+    assert lab.statuses(model) == dict.fromkeys(names, "delivered")
 
 
-@pytest.mark.parametrize(
-    ("method", "trouble"),
-    [
-        ("read_page", "close"),
-        ("read_page", "drop table main_pendo.clicks__changes"),
-        ("commit", "close"),
-        ("commit", "drop table main_pendo.clicks__changes"),
-    ],
-)
-@pytest.mark.parametrize("call", [1, 2, 4])
+@pytest.mark.parametrize("method", ["read_page", "commit"])
+@pytest.mark.parametrize("trouble", ["close", "drop table main_pendo.clicks__changes"])
+@pytest.mark.parametrize("call", [1, 3])
 def test_a_warehouse_that_fails_in_mid_run_ends_the_sync_with_the_truth(
     lab: Lab, method: str, trouble: str, call: int
 ) -> None:
@@ -97,7 +75,7 @@ def test_a_warehouse_that_fails_in_mid_run_ends_the_sync_with_the_truth(
     assert "The warehouse" in result["message"]
     taken = lab.sandbox_event_ids()
     assert len(taken) < ROWS
-    known = lab.ledger("clicks")
+    known = lab.statuses("clicks")
     # What the ledger has is what Pendo has; what could not be committed any more, the journal has.
     assert set(known) <= set(taken)
     assert set(known.values()) <= {"delivered"}
@@ -105,7 +83,7 @@ def test_a_warehouse_that_fails_in_mid_run_ends_the_sync_with_the_truth(
         lab.plots.clear()
         lab.sync()
         assert Counter(lab.sandbox_event_ids()) == Counter(names)
-        assert lab.ledger("clicks") == dict.fromkeys(names, "delivered")
+        assert lab.statuses("clicks") == dict.fromkeys(names, "delivered")
 
 
 def test_a_ledger_that_is_gone_in_mid_run_is_no_delivery(lab: Lab) -> None:
@@ -118,6 +96,5 @@ def test_a_ledger_that_is_gone_in_mid_run_is_no_delivery(lab: Lab) -> None:
     lab.plots.clear()
     # Nobody knows any more what was delivered, so all of it comes again, to the same effect.
     assert lab.sync()["people"]["delivered"] >= ROWS - 20
-    assert lab.ledger("people") == dict.fromkeys(names, "delivered")
-    assert people(lab) == {name: {"plan": "old", "mrr": 1.0} for name in names}
-    assert writes(lab)
+    assert lab.statuses("people") == dict.fromkeys(names, "delivered")
+    assert custom(lab.sandbox.visitors) == {name: {"plan": "old", "mrr": 1.0} for name in names}

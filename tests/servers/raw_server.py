@@ -27,18 +27,11 @@ Answer: TypeAlias = Callable[[RawRequest], Iterable[Step]]
 
 
 class RawServer:
-    """The server.
-
-    Args:
-        answer: What it does about a request, step by step; it may never end.
-
-    Attributes:
-        requests: What it got.
-        sent: How many bytes it has sent.
-    """
+    """The server; `answer` says what it does about a request, step by step, and may never end."""
 
     def __init__(self, answer: Answer) -> None:
         self.requests: list[RawRequest] = []
+        # How many bytes.
         self.sent = 0
         self._answer = answer
         self._over = threading.Event()
