@@ -1,7 +1,5 @@
 """A shop whose dbt project the recipes build and sync, and what they find on the machines on which they run."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Airflow runs the DAGs: its own tables in SQLite, its own operators, the keys in connections."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

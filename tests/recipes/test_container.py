@@ -1,7 +1,5 @@
 """The Dockerfile's instructions, carried out in a folder that stands for the image's root; then its entry point."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os

@@ -1,7 +1,5 @@
 """The script for cron, in an environment as poor as cron's."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

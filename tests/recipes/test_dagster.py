@@ -1,7 +1,5 @@
 """Dagster's definitions, loaded and materialized in a process of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The workflow's steps, one after another, each with the environment that the workflow gives it."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from dbt_pendo.delivery.events import count_warnings, property_name_warnings

@@ -1,7 +1,5 @@
 """The JSON Schema says the same as the parser, where a schema can say it; see conftest.py."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Mistakes, and what users read about them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

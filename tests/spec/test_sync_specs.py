@@ -1,7 +1,5 @@
 """Sound mappings, and the specs they become."""
 
-from __future__ import annotations
-
 import pytest
 
 from dbt_pendo.mapping.parse import parse_syncs

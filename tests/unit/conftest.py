@@ -1,7 +1,5 @@
 """Property tests without deadlines: nothing here measures time. And clients of a real sandbox that never wait."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 import time

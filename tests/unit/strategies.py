@@ -1,7 +1,5 @@
 """What hypothesis can make of warehouse values, and beyond."""
 
-from __future__ import annotations
-
 import datetime
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,5 @@
 """What a run has changed, by what it did and what the runs before did; and how that is put."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a 2xx has to say: of every call of Pendo's that this client makes, by real answers of a real server."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """What dbt left behind: read as every dbt writes it, believed only where it can be."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import random

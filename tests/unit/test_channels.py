@@ -1,7 +1,5 @@
 """``alerts:`` in the project: what it takes, what is a mistake, and a URL that shows nowhere."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The one place a request leaves from, against a real server: what is sent, retries, the pace, and the account."""
 
-from __future__ import annotations
-
 import datetime
 import re
 import threading

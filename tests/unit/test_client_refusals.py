@@ -1,7 +1,5 @@
 """What a client says of refusals, redirects and proxies, against a real server; and secrets that stay secret."""
 
-from __future__ import annotations
-
 import html
 import re
 import urllib.parse

@@ -1,7 +1,5 @@
 """What each version of dbt makes of one project is the same to us; see tests/projects/annotated."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

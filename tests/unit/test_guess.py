@@ -1,7 +1,5 @@
 """What the names and types of columns suggest for a starter mapping."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

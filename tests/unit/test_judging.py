@@ -1,7 +1,5 @@
 """What a bulk answer says of each record."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Which of Pendo's fields a name means, how its schema is read, and what its answer says of a key."""
 
-from __future__ import annotations
-
 import orjson
 import pytest
 from hypothesis import assume, given

@@ -1,7 +1,5 @@
 """Page arithmetic, held against change sets of rows that are really there."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections import Counter

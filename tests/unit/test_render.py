@@ -1,7 +1,5 @@
 """Rows of a page → records, and records → the bytes of requests."""
 
-from __future__ import annotations
-
 import datetime
 import math
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """Secrets hidden in the texts of others; how answers spell them is in test_client_refusals.py."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

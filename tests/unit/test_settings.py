@@ -1,7 +1,5 @@
 """Flag, else environment, else vars, else default; and secrets that stay secret."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import json

@@ -1,7 +1,5 @@
 """One warehouse value → one JSON value, or a reason."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import math

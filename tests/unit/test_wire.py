@@ -1,7 +1,5 @@
 """What comes over the wire, against a server that sends any bytes: no answer is taken for another, and each ends."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import io

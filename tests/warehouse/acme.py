@@ -1,7 +1,5 @@
 """The whole way on a warehouse: a project that dbt builds, and dbt-pendo's commands as processes of their own."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

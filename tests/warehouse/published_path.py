@@ -1,7 +1,5 @@
 """dbt Cloud from inside: real dbt publishes, dbt-pendo takes. An engine's test file imports it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import uuid

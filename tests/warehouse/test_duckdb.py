@@ -1,7 +1,5 @@
 """The contract on DuckDB, in process."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 The server is the one of a Python package, or that of the folder POSTGRES_BIN.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

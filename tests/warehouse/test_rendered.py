@@ -1,7 +1,5 @@
 """Every statement for the warehouses that no test can reach: rendered by their adapters' macros, parsed by sqlglot."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import datetime

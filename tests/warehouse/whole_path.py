@@ -1,7 +1,5 @@
 """The whole way, and a kill in its midst; an engine's test file imports these tests beside the contract's."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections import Counter

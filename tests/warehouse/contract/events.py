@@ -1,7 +1,5 @@
 """Events that Pendo would drop or hide, and those that are too old to be sent or remembered."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keys are compared byte by byte, also where a database or a column folds case."""
 
-from __future__ import annotations
-
 import pytest
 from engine import CLICKS, DAY, PEOPLE, Store, ago, clicked, clicks, deliver, everything, people, plan, trial
 

@@ -1,7 +1,5 @@
 """The ledger: what a commit writes, what a compaction keeps, and who may replace it."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

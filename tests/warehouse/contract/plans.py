@@ -1,7 +1,5 @@
 """Plans, change sets and their pages: what is new, changed, gone, invalid or held, and what drifted."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections import Counter

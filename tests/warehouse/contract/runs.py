@@ -1,7 +1,5 @@
 """Past runs, what the ledger tells of rows, and what dbt has published."""
 
-from __future__ import annotations
-
 import datetime
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Segments: their members, and what runs have noted of them."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from engine import DAY, PEOPLE, Store, deliver, everything, plan, trial

@@ -1,7 +1,5 @@
 """Names and values of any kind: read, hashed and written alike by every warehouse."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Sequence
 from typing import Any
