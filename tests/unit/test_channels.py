@@ -11,14 +11,13 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.settings import load_settings
 
 URL = "https://hooks.example/services/T0/B0/s3cr3t"
-ENVIRONMENT = {"PENDO_ALERT_URL": URL}
 LIKE_THIS = "Write it like `- url: PENDO_ALERT_URL`."
 KNOWN_EVENTS = f"Known events: {', '.join(EVENTS)}."
 
 
-def read(text: str, environ: dict[str, str] = ENVIRONMENT) -> tuple[Channel, ...]:
+def read(text: str) -> tuple[Channel, ...]:
     """What a project with this under `alerts:` has set."""
-    return load_settings({}, {"alerts": yaml.safe_load(text)}, environ).alerts
+    return load_settings({}, {"alerts": yaml.safe_load(text)}, {"pager": " https://pager.example \n"}).alerts
 
 
 @pytest.mark.parametrize("variable", ["PENDO_ALERT_URL", "DBT_ENV_SECRET_PENDO_ALERT_URL"])
@@ -31,21 +30,15 @@ def test_a_channel_is_told_of_everything_as_slack_takes_it(variable):
     assert f"Secret({variable})" in repr(settings)
 
 
-def test_none_is_none():
+def test_channels_differ_and_none_is_none():
+    slack, pager = read(
+        "[{url: PENDO_ALERT_URL, events: [recovery, failure, failure]}, {url: pager, format: json, events: blocked}]"
+    )
+    assert (slack.url, slack.events) == (None, ("recovery", "failure"))
+    assert (pager.format, pager.events, pager.url.reveal()) == ("json", ("blocked",), "https://pager.example")
     assert read("") == read("[]") == load_settings({}, {}, {}).alerts == ()
     with pytest.raises(ConfigError, match="Did you mean `alerts`"):
         load_settings({}, {"alert": []}, {})
-
-
-def test_channels_differ():
-    slack, pager = read(
-        "[{url: PENDO_ALERT_URL, events: [recovery, failure, failure]}, {url: pager, format: json, events: blocked}]",
-        {"pager": " https://pager.example \n"},
-    )
-    assert (slack.url, slack.events) == (None, ("recovery", "failure"))
-    assert (pager.format, pager.events) == ("json", ("blocked",))
-    assert pager.url is not None
-    assert pager.url.reveal() == "https://pager.example"
 
 
 @pytest.mark.parametrize(
