@@ -76,10 +76,8 @@ def test_what_the_rows_are(model: str, key: list[str], has: str, object_: str) -
     ],
 )
 def test_the_id_of_a_record_or_an_event(object_: Any, key: list[str], has: str, id_: str | None) -> None:
-    if object_ == "track_event":
-        found = guess.guess_event_id(key, columns(has))
-    else:
-        found = guess.guess_id(object_, key, columns(has))
+    is_event = object_ == "track_event"
+    found = guess.guess_event_id(key, columns(has)) if is_event else guess.guess_id(object_, key, columns(has))
     assert (found and found.value) == id_
 
 
