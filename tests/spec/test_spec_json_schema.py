@@ -15,8 +15,6 @@ from dbt_pendo.mapping.spec import Annotation
 VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
 SEGMENT = {"object": "segment", "segment": "S", "visitor_id": "id"}
-
-
 SCHEMA = json_schema()
 
 

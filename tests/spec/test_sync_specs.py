@@ -51,50 +51,26 @@ def test_the_contracts_event_example(parse):
         "properties": {"amount": "amount_usd", "currency": "currency"},
     }
     properties = {"amount": "amount_usd", "currency": "currency", "channel": "channel"}
-    assert only(parse(meta, {"channel": True})) == SyncSpec(
-        **USERS,
-        object="track_event",
-        key="payment_id",
-        event=Event(
-            name=Value("Invoice Paid"),
-            visitor_id=Column("user_id"),
-            timestamp=Column("paid_at"),
-            account_id=Column("org_id"),
-            properties=tuple(Field(name, Column(column)) for name, column in properties.items()),
-            context=tuple(Field(name, Column(column), nulls="skip") for name, column in context.items()),
-            app="web",
-        ),
-        batch_size=100,
+    event = Event(
+        *(Value("Invoice Paid"), Column("user_id"), Column("paid_at"), Column("org_id")),
+        properties=tuple(Field(name, Column(column)) for name, column in properties.items()),
+        context=tuple(Field(name, Column(column), nulls="skip") for name, column in context.items()),
+        app="web",
     )
+    spec = SyncSpec(**USERS, object="track_event", key="payment_id", event=event, batch_size=100)
+    assert only(parse(meta, {"channel": True})) == spec
 
 
 def test_the_smallest_event_and_its_long_forms(parse):
     meta = {
-        "object": "track_event",
-        "event": {"column": "event_name"},
-        "event_id": {"column": "id"},
-        "visitor_id": {"value": "system"},
-        "account_id": {"value": "acme"},
-        "timestamp": {"column": "at"},
-        "nulls": "skip",
+        **{"object": "track_event", "event": {"column": "event_name"}, "event_id": {"column": "id"}, "nulls": "skip"},
+        **{"visitor_id": {"value": "system"}, "account_id": {"value": "acme"}, "timestamp": {"column": "at"}},
         "properties": {"amount": {"column": "amount", "type": "number", "nulls": "clear"}, "plan": "plan"},
     }
-    assert only(parse(meta)) == SyncSpec(
-        **USERS,
-        object="track_event",
-        key="id",
-        event=Event(
-            name=Column("event_name"),
-            visitor_id=Value("system"),
-            timestamp=Column("at"),
-            account_id=Value("acme"),
-            properties=(
-                Field("amount", Column("amount"), type="float", nulls="clear"),
-                Field("plan", Column("plan"), nulls="skip"),
-            ),
-        ),
-        batch_size=1,
-    )
+    amount = Field("amount", Column("amount"), type="float", nulls="clear")
+    properties = (amount, Field("plan", Column("plan"), nulls="skip"))
+    event = Event(Column("event_name"), Value("system"), Column("at"), Value("acme"), properties=properties)
+    assert only(parse(meta)) == SyncSpec(**USERS, object="track_event", key="id", event=event, batch_size=1)
 
 
 def test_a_segment_takes_what_is_the_same_for_all_objects(parse):
@@ -165,10 +141,8 @@ def test_columns_alone_can_fill_the_fields(parse):
 
 def test_a_name_always_follows_the_model(parse):
     specs, _ = parse([{**CREATED, "name": "eu-2"}, {**CREATED, "name": "us"}])
-    assert [(spec.name, spec.mode, spec.fields) for spec in specs] == [
-        ("users.eu-2", "upsert", ()),
-        ("users.us", "upsert", ()),
-    ]
+    found = [(spec.name, spec.mode, spec.fields) for spec in specs]
+    assert found == [("users.eu-2", "upsert", ()), ("users.us", "upsert", ())]
     assert only(parse({**CREATED, "name": "eu-2"})).name == "users.eu-2"
 
 

@@ -41,14 +41,9 @@ class UnknownOffset(datetime.tzinfo):
         return None
 
 
-class DriverFloat(float):
-    """As numpy.float64 is one; orjson does not take subclasses of float."""
-
-
-class DriverText(str):
-    pass
-
-
+# As numpy.float64 is one; orjson does not take subclasses.
+DriverFloat = type("DriverFloat", (float,), {})
+DriverText = type("DriverText", (str,), {})
 MIDNIGHT = "2026-01-02T00:00:00.000+00:00"
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 EPOCH_MS = 1680373680999
@@ -181,19 +176,17 @@ def test_every_field_type_takes_or_refuses_every_value_of_a_driver(value, expect
 
 
 FIRST_YEAR = "0001-01-01 00:00:00+01:00"
-NO_NUMBERS = [math.nan, math.inf, -math.inf, *map(Decimal, ["NaN", "sNaN", "inf", "-inf", "1E+999999999999"])]
-BEYOND_ALL = [
-    10**5000,
-    datetime.datetime.min.replace(tzinfo=hours(14)),
-    datetime.datetime.max.replace(tzinfo=hours(-14)),
-]
-NESTED = [["a", ["b"]], [{"a": 1}], [b"x"], [math.nan], [2**63], ["\ud800"], {"a": 1}, {"a"}]
-OTHERS = [b"x", bytearray(b"x"), memoryview(b"x"), datetime.timedelta(days=1), 1j, None, object(), "\ud800"]
+TOO_MANY = "has more digits than a number can carry; a string field keeps them all"
+BEYOND = [datetime.datetime.min.replace(tzinfo=hours(14)), datetime.datetime.max.replace(tzinfo=hours(-14)), 10**5000]
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, *BEYOND_ALL, *NESTED, *OTHERS], ids=lambda value: type(value).__name__)
-def test_what_no_field_can_hold(value):
-    assert converted(value) == {}
+def test_what_no_field_can_hold():
+    for value in [
+        *(math.nan, math.inf, -math.inf, *map(Decimal, ["NaN", "sNaN", "inf", "-inf", "1E+999999999999"]), *BEYOND),
+        *(["a", ["b"]], [{"a": 1}], [b"x"], [math.nan], [2**63], ["\ud800"], {"a": 1}, {"a"}),
+        *(b"x", bytearray(b"x"), memoryview(b"x"), datetime.timedelta(days=1), 1j, None, object(), "\ud800"),
+    ]:
+        assert converted(value) == {}
 
 
 @pytest.mark.parametrize(
@@ -217,11 +210,7 @@ def test_what_no_field_can_hold(value):
         ("float", Decimal("1E+400"), "1E+400 is too large for a number"),
         ("natural", Decimal("1E+400"), "1E+400 is too large for a number"),
         ("float", "much", "'much' is not a number"),
-        (
-            "float",
-            Decimal("12345678901234567.89"),
-            "12345678901234567.89 has more digits than a number can carry; a string field keeps them all",
-        ),
+        ("float", Decimal("12345678901234567.89"), f"12345678901234567.89 {TOO_MANY}"),
         ("boolean", 2, "2 is not a boolean"),
         ("time", "soon", "'soon' is not an ISO 8601 time"),
         ("time", 1680373680, "1680373680 looks like epoch seconds; Pendo wants milliseconds"),
@@ -305,15 +294,8 @@ def test_the_machines_own_zone_never_counts(monkeypatch):
     [
         *("", "2026-01-02T15:04:05 Europe/Berlin", "2026-01-02 +01:00", "2026-01-02\x00"),
         *("now", "2026", "2026-01", "20260102", "2026-W01-1", "2026-13-01", "2026-02-30", "0000-01-01"),
-        *(
-            "2026-01-02T15",
-            "2026-01-02T25:00",
-            "2026-01-02T15:04:05.",
-            "2026-01-02T15:04.5",
-            "2026-01-02T15:04:05+25:00",
-        ),
-        *("15:04:05", "01/02/2026"),
-        "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0662",
+        *("2026-01-02T15", "2026-01-02T25:00", "2026-01-02T15:04:05.", "2026-01-02T15:04.5"),
+        *("2026-01-02T15:04:05+25:00", "15:04:05", "01/02/2026", "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0662"),
         # Python 3.11 reads these as the years 1612 and 1680.
         *("1612010112345", "1680010112345", "1680373680000"),
     ],
@@ -345,14 +327,9 @@ ODD_IDS = ["Ada", "ada ", "\tÄ\u00a0🚀\n", "007", "o'brien\";--", "x" * 5000,
     ("value", "sent"),
     [
         *((odd, odd) for odd in ODD_IDS),
-        (7, "7"),
-        (2**70, "1180591620717411303424"),
-        (Decimal("12"), "12"),
-        (Decimal("12.00"), "12.00"),
-        (Decimal("12.5"), "12.5"),
-        (Decimal("-1E-7"), "-0.0000001"),
-        (Decimal("1E+3"), "1000"),
-        (UUID(UUID_TEXT), UUID_TEXT),
+        *((Decimal(number), number) for number in ("12", "12.00", "12.5")),
+        *((Decimal("-1E-7"), "-0.0000001"), (Decimal("1E+3"), "1000")),
+        *((7, "7"), (2**70, "1180591620717411303424"), (UUID(UUID_TEXT), UUID_TEXT)),
     ],
     ids=repr,
 )
@@ -410,7 +387,7 @@ def test_a_time_is_the_same_instant_in_every_form(moment):
         text = to_time(moment)
     except InvalidValue:
         # Only a zone can carry a time out of the calendar.
-        assume(moment.tzinfo is not None)
+        assert moment.tzinfo is not None
         assert moment.year in (1, 9999)
         return
     aware = moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)
