@@ -281,21 +281,23 @@ def as_role(acme: Acme, admin: Any, *rights: str) -> Iterator[str]:
     admin.execute(f"drop owned by {role} cascade; drop role {role}")
 
 
-def test_a_role_that_may_not_create_schemas(store: Store, admin: Any, tmp_path: Path) -> None:
-    store.create("people", PEOPLE, [("a", "x")])
-    role, given = f"{store.schema}_reader", f"{store.schema}_given"
-    admin.execute(f"create role {role} login; create schema {given}; grant all on schema {given} to {role}")
-    admin.execute(f"grant usage on schema {store.schema} to {role}; grant select on {store.schema}.people to {role}")
-    reader = replace(store.engine, output={**store.engine.output, "user": role})
-    reader.write_project(tmp_path, store.schema)
+def test_a_role_that_may_not_create_schemas(engine: Engine, admin: Any, tmp_path: Path) -> None:
+    schema = f"r{uuid.uuid4().hex[:12]}"
+    role, given = f"{schema}_reader", f"{schema}_given"
+    admin.execute(f"create role {role} login; create schema {schema}; create schema {given}")
+    admin.execute(f"create table {schema}.people as select 'a'::text as id, 'x'::text as plan")
+    admin.execute(f"grant usage on schema {schema} to {role}; grant select on {schema}.people to {role}")
+    admin.execute(f"grant all on schema {given} to {role}")
+    reader = replace(engine, output={**engine.output, "user": role})
+    reader.write_project(tmp_path, schema)
     with open_session(Connection(tmp_path, tmp_path)) as session:
-        store = Store(reader, session, store.schema)
+        store = Store(reader, session, schema)
         with pytest.raises(WarehouseError, match="permission denied"):
             store.tables(people())
         # The administrator has made one for it.
         store.own_schema = given
         assert plan(store.tables(people()), "r1").added == 1
-    admin.execute(f"drop schema {given} cascade; drop owned by {role}; drop role {role}")
+    admin.execute(f"drop schema {given}, {schema} cascade; drop owned by {role}; drop role {role}")
 
 
 def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, admin: Any) -> None:

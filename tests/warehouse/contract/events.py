@@ -33,11 +33,7 @@ def test_late_future_and_old_events(store: Store) -> None:
 
     rows = [event(f"e{age}", age, names.get(age, "Clicked")) for age in (*late, *old, *fine, *future)]
     rows.append(event("null", None, "Clicked"))
-    store.create(
-        "clicks",
-        {**{name: CLICKS[name] for name in ("id", "event", "person")}, **dict(zip(kinds, kinds, strict=True))},
-        rows,
-    )
+    store.create("clicks", {"id": "text", "event": "text", "person": "text", **{kind: kind for kind in kinds}}, rows)
 
     def counted(tables: SyncTables, options: PlanOptions | None = ALONE) -> EventCounts:
         return tables.count_events(NO_PROPERTIES, options)
