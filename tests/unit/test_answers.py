@@ -92,7 +92,7 @@ PAGES_AND_ERRORS = [
     *('{"statusCode": 503}', '{"statusCode": 403, "message": "no"}', '{"fault": {"faultstring": "no"}}'),
     '{"code": 500, "message": "Internal error"}',
 ]
-SAYING_NOTHING = ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>"]
+SAYING_NOTHING = ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>", '{"valid": "yes"}']
 UNDOCUMENTED = [overwrite, send_event, lambda client: track.verify_secret(client, None)]
 READING = [
     segments.list_segments,

@@ -100,46 +100,32 @@ def test_what_is_no_manifest_is_refused_with_the_file_and_what_to_do(tmp_path, c
     assert re.search("dbt build.*--target-path", caught.value.hint)
 
 
-@pytest.mark.parametrize(
-    ("config_meta", "meta", "read"),
-    [
-        ({"pendo": MAPPING}, {}, MAPPING),
-        ({}, {"pendo": MAPPING}, MAPPING),
-        ({"pendo": MAPPING}, {"pendo": OTHER}, MAPPING),
-        ({"owner": "me"}, {"pendo": OTHER}, OTHER),
-        (None, {"pendo": MAPPING}, MAPPING),
-        ({"pendo": MAPPING}, None, MAPPING),
-        ("text", {"pendo": MAPPING}, MAPPING),
-        ({"pendo": [MAPPING, OTHER]}, {}, [MAPPING, OTHER]),
+def test_config_meta_comes_before_meta(tmp_path):
+    for config_meta, meta, read in [
+        *(({"pendo": MAPPING}, meta, MAPPING) for meta in ({}, None, {"pendo": OTHER})),
+        *((config_meta, {"pendo": MAPPING}, MAPPING) for config_meta in ({}, None, "text", {"owner": "me"})),
         # Nonsense is for the parser to judge.
-        ({"pendo": "users"}, {}, "users"),
-    ],
-)
-def test_config_meta_comes_before_meta(tmp_path, config_meta, meta, read):
-    (model,) = models_of(tmp_path, a_node(config={"materialized": "view", "meta": config_meta}, meta=meta))
-    assert (model.annotation.meta, model.materialized) == (read, "view")
+        *(({"pendo": odd}, {}, odd) for odd in ([MAPPING, OTHER], "users")),
+    ]:
+        (model,) = models_of(tmp_path, a_node(config={"materialized": "view", "meta": config_meta}, meta=meta))
+        assert (model.annotation.meta, model.materialized) == (read, "view")
 
 
-@pytest.mark.parametrize(
-    ("column", "read"),
-    [
-        ({"config": {"meta": {"pendo": "plan"}}}, {"ID": "plan"}),
-        ({"meta": {"pendo": "plan"}}, {"ID": "plan"}),
-        ({"config": {"meta": {"pendo": "plan"}}, "meta": {"pendo": "other"}}, {"ID": "plan"}),
-        ({"config": {"meta": None}, "meta": {"pendo": True}}, {"ID": True}),
-        ({"config": None, "meta": {"pendo": True}}, {"ID": True}),
+def test_columns_carry_mappings_of_their_own(tmp_path):
+    for column, read in [
+        *(({"config": {"meta": {"pendo": "plan"}}, **more}, {"ID": "plan"}) for more in ({}, {"meta": {"pendo": "x"}})),
+        *(({"config": config, "meta": {"pendo": True}}, {"ID": True}) for config in ({}, None, {"meta": None})),
         # An empty mapping is one.
         ({"config": {"meta": {"pendo": None}}}, {"ID": None}),
         *(({"config": {"meta": {}}, "meta": {}}, {}), ({}, {}), (None, {})),
-    ],
-)
-def test_columns_carry_mappings_of_their_own(tmp_path, column, read):
-    columns = {"id": {"name": "ID", **column} if column is not None else None, "other": {"name": "other"}}
-    (model,) = models_of(tmp_path, a_node(columns=columns))
-    assert model.annotation.columns == read
-    # Columns alone make a model annotated.
-    alone = models_of(tmp_path, a_node(config={"materialized": "table"}, columns=columns))
-    assert [(model.annotation.meta, model.annotation.columns) for model in alone] == ([(None, read)] if read else [])
+    ]:
+        columns = {"id": {"name": "ID", **column} if column is not None else None, "other": {"name": "other"}}
+        (model,) = models_of(tmp_path, a_node(columns=columns))
+        assert model.annotation.columns == read
+        # Columns alone make a model annotated.
+        models = models_of(tmp_path, a_node(config={"materialized": "table"}, columns=columns))
+        alone = [(model.annotation.meta, model.annotation.columns) for model in models]
+        assert alone == ([(None, read)] if read else [])
 
 
 def test_null_takes_a_model_and_its_columns_out(tmp_path):
@@ -152,15 +138,14 @@ def test_null_takes_a_model_and_its_columns_out(tmp_path):
         assert [model.name for model in models_of(tmp_path, a_node(), out)] == ["users"]
 
 
-@pytest.mark.parametrize("pendo", [MAPPING, [MAPPING, OTHER]], ids=["a mapping", "a list"])
-def test_what_a_column_inherits_from_its_model_is_no_mapping_of_its_own(tmp_path, pendo):
+def test_what_a_column_inherits_from_its_model_is_no_mapping_of_its_own(tmp_path):
     """dbt v2 writes a model's meta to each of its columns that has none."""
-    columns = {
-        "id": {"name": "id", "meta": {"owner": "me", "pendo": pendo}, "config": {}},
-        "plan": {"name": "plan", "meta": {"pendo": True}, "config": {"meta": {"pendo": True}}},
-    }
-    (model,) = models_of(tmp_path, a_node(config={"meta": {"owner": "me", "pendo": pendo}}, columns=columns))
-    assert (model.annotation.meta, model.annotation.columns) == (pendo, {"plan": True})
+    plan = {"name": "plan", "meta": {"pendo": True}, "config": {"meta": {"pendo": True}}}
+    for pendo in (MAPPING, [MAPPING, OTHER]):
+        meta = {"owner": "me", "pendo": pendo}
+        columns = {"id": {"name": "id", "meta": meta, "config": {}}, "plan": plan}
+        (model,) = models_of(tmp_path, a_node(config={"meta": meta}, columns=columns))
+        assert (model.annotation.meta, model.annotation.columns) == (pendo, {"plan": True})
 
 
 def test_a_null_where_dbt_v2_writes_one_does_no_harm(tmp_path):
@@ -272,22 +257,15 @@ def test_the_results_of_a_command_that_builds_are_believed(tmp_path):
     assert (found.command, found.builds, found.unreliable_because) == ("test", False, "")
     assert found.statuses == {"test.shop.unique_users_id.1f": "fail"}
 
-
-@pytest.mark.parametrize(
-    ("which", "of_results", "of_manifest"),
-    [
-        *((other, "inv-1", "inv-1") for other in ("generate", "docs generate", "show", "run-operation", "compile")),
-        *((other, "inv-1", "inv-1") for other in ("list", "buildx", "", None, ["build"])),
-        # Those of another invocation.
-        *(("build", *ids) for ids in (("inv-2", "inv-1"), (None, "inv-1"), ("", ""), (None, None))),
-        *(("build", *ids) for ids in (("inv-1", None), ("None", None))),
-    ],
-)
-def test_other_results_are_not(tmp_path, which, of_results, of_manifest):
-    results = results_of(args={"which": which}, metadata={"invocation_id": of_results})
-    found = last_run(tmp_path, results, invocation_id=of_manifest)
-    assert (found.statuses, found.command, found.builds) == ({}, "", False)
-    assert which == "build" or "run_results.json was written by" in found.unreliable_because
+    # Those of other commands, and of another invocation, are not.
+    commands = ("generate", "docs generate", "show", "run-operation", "compile", "list", "buildx", "", None, ["build"])
+    invocations = (("inv-2", "inv-1"), (None, "inv-1"), ("", ""), (None, None), ("inv-1", None), ("None", None))
+    others = [*((which, "inv-1", "inv-1") for which in commands), *(("build", *ids) for ids in invocations)]
+    for which, of_results, of_manifest in others:
+        results = results_of(args={"which": which}, metadata={"invocation_id": of_results})
+        found = last_run(tmp_path, results, invocation_id=of_manifest)
+        assert (found.statuses, found.command, found.builds) == ({}, "", False)
+        assert which == "build" or "run_results.json was written by" in found.unreliable_because
 
 
 def test_a_status_says_whether_the_table_is_as_it_should_be(tmp_path):
@@ -303,19 +281,15 @@ def test_a_status_says_whether_the_table_is_as_it_should_be(tmp_path):
     assert unbuilt(last_run(tmp_path, results)) == {status: status for status in failed}
 
 
-@pytest.mark.parametrize(
-    ("results", "message"),
-    [
+def test_results_that_may_hide_a_failure_are_refused(tmp_path):
+    for results, message in [
         *((bad, "is not JSON") for bad in (b"", json.dumps(results_of()).encode()[:-20], b'{"args": "\xff"}')),
         ([], "is not a dbt artifact"),
         *((results_of(results=bad), "lists no results") for bad in (None, {"model.shop.bad": "error"})),
-    ],
-)
-def test_results_that_may_hide_a_failure_are_refused(tmp_path, results, message):
-    with pytest.raises(ConfigError, match=message) as caught:
-        last_run(tmp_path, results)
-    assert str(tmp_path / "run_results.json") in caught.value.message
-    assert "dbt build" in caught.value.hint
+    ]:
+        with pytest.raises(ConfigError, match=f"{tmp_path / 'run_results.json'} {message}") as caught:
+            last_run(tmp_path, results)
+        assert "dbt build" in caught.value.hint
 
 
 KEYS = ["metadata", "args", "results", "which", "invocation_id", "status", "unique_id", "meta"]
