@@ -84,27 +84,16 @@ def test_odd_ids_are_found():
         assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(guessed={odd: words})
 
 
-@pytest.mark.parametrize(
-    ("error", "ids"),
-    [
-        ("expected an integer, got 12", ["1", "2"]),
-        ("expected an integer", ["a", "an", "integer"]),
-        ("user v12 is bad", ["v1", "v2"]),
-        ("visitor 'v12': bad", ["v1", "2"]),
-        ("v12: bad", ["v1", "2", "v"]),
-        ("visitor V1: bad", ["v1"]),
-        ("v1 is bad", ["v1"]),
-        ("", [""]),
-        ("'' is bad", ["v1"]),
+def test_a_text_that_does_not_name_one_record_is_about_none():
+    for error, *ids in [
+        *(("expected an integer, got 12", "1", "2"), ("expected an integer", "a", "an", "integer"), ("", "")),
+        *(("user v12 is bad", "v1", "v2"), ("visitor 'v12': bad", "v1", "2"), ("v12: bad", "v1", "2", "v")),
+        *(("visitor V1: bad", "v1"), ("v1 is bad", "v1"), ("'' is bad", "v1")),
         # These name nobody, two, two in two ways, and one that was not sent.
-        ("a value has the wrong type", IDS),
-        ("'v1' and 'v2' are the same", IDS),
-        ("v1: duplicate of 'v2'", IDS),
-        ("visitor 'v9': bad", IDS),
-    ],
-)
-def test_a_text_that_does_not_name_one_record_is_about_none(error, ids):
-    assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unnamed=[error])
+        *(("a value has the wrong type", *IDS), ("'v1' and 'v2' are the same", *IDS)),
+        *(("v1: duplicate of 'v2'", *IDS), ("visitor 'v9': bad", *IDS)),
+    ]:
+        assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unnamed=[error])
 
 
 @given(st.lists(st.text("ab1 ", min_size=1), min_size=1, unique=True), st.text("ab1 -,."))
@@ -126,22 +115,15 @@ def test_an_error_of_another_form_is_unnamed():
         assert verdict == Judgement(unnamed=[f"an unknown id is missing: {said}"])
 
 
-@pytest.mark.parametrize(
-    ("told", "open_"),
-    [
-        ({}, 3),
-        ({"missing": ["v1"]}, 2),
-        ({"missing": ["v1"], "errors": ["v2: bad"]}, 1),
-        ({"missing": ["v1"], "errors": [{"id": "v2"}, "v3: bad"]}, 0),
-        ({"missing": ["v1", "v1"]}, 2),
-        ({"missing": ["v1"], "errors": ["bad"]}, 1),
-    ],
-)
-def test_more_failures_than_told_are_unnamed_one_by_one(told, open_):
-    verdict = judged({"total": 3, "updated": 0, "failed": 3, **told})
-    nameless = [error for error in told.get("errors", []) if error == "bad"]
-    assert verdict.unnamed == nameless + [f"{open_} records failed without a reason"] * open_
-    assert len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed) == 3
+def test_more_failures_than_told_are_unnamed_one_by_one():
+    for missing, errors, open_ in [
+        *(([], [], 3), (["v1"], [], 2), (["v1"], ["v2: bad"], 1), (["v1"], [{"id": "v2"}, "v3: bad"], 0)),
+        *((["v1", "v1"], [], 2), (["v1"], ["bad"], 1)),
+    ]:
+        verdict = judged({"total": 3, "updated": 0, "failed": 3, "missing": missing, "errors": errors})
+        nameless = [error for error in errors if error == "bad"]
+        assert verdict.unnamed == nameless + [f"{open_} records failed without a reason"] * open_
+        assert len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed) == 3
 
 
 def test_a_second_word_about_a_record_leaves_one_failure_open():
