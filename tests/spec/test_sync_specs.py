@@ -20,27 +20,17 @@ def only(parsed):
 
 
 def test_the_contracts_visitor_example(parse):
-    fields = {
-        "plan": "plan_name",
-        "mrr": {"column": "mrr_usd", "type": "float", "nulls": "skip"},
-        "source": {"value": "warehouse"},
-        "2nd e-mail (work)": "email",
-    }
+    mrr = {"column": "mrr_usd", "type": "float", "nulls": "skip"}
+    fields = {"plan": "plan_name", "mrr": mrr, "source": {"value": "warehouse"}, "2nd e-mail (work)": "email"}
     meta = {"object": "visitor", "visitor_id": "user_id", "mode": "update", "group": "custom", "fields": fields}
-    assert only(parse(meta, {"is_admin": "admin", "city": True})) == SyncSpec(
-        **USERS,
-        object="visitor",
-        key="user_id",
-        fields=(
-            Field("plan", Column("plan_name")),
-            Field("mrr", Column("mrr_usd"), type="float", nulls="skip"),
-            Field("source", Value("warehouse")),
-            Field("2nd e-mail (work)", Column("email")),
-            Field("admin", Column("is_admin")),
-            Field("city", Column("city")),
-        ),
-        **{"mode": "update", "enabled": True, "on_removed": "keep", "create_fields": False, "batch_size": 500},
+    mapped = (
+        *(Field("plan", Column("plan_name")), Field("mrr", Column("mrr_usd"), type="float", nulls="skip")),
+        *(Field("source", Value("warehouse")), Field("2nd e-mail (work)", Column("email"))),
+        *(Field("admin", Column("is_admin")), Field("city", Column("city"))),
     )
+    settings = {"mode": "update", "enabled": True, "on_removed": "keep", "create_fields": False, "batch_size": 500}
+    spec = SyncSpec(**USERS, object="visitor", key="user_id", fields=mapped, **settings)
+    assert only(parse(meta, {"is_admin": "admin", "city": True})) == spec
 
 
 def test_the_contracts_event_example(parse):
@@ -91,20 +81,14 @@ def test_every_setting_of_an_account(parse, kind):
             "Seats": "seats",
         },
     }
-    assert only(parse(meta)) == SyncSpec(
-        **USERS,
-        object=kind,
-        key="org_id",
-        fields=(
-            Field("_Tier2", Column("tier"), type="time", nulls="skip", group="agent"),
-            Field("seats", Column("seats"), nulls="clear", group="custom"),
-            # Pendo folds case, but this one is in another group.
-            Field("Seats", Column("seats"), nulls="skip", group="agent"),
-        ),
-        max_changes=Limit(rows=0),
-        max_removals=Limit(percent=2.5),
-        **settings,
+    fields = (
+        Field("_Tier2", Column("tier"), type="time", nulls="skip", group="agent"),
+        Field("seats", Column("seats"), nulls="clear", group="custom"),
+        # Pendo folds case, but this one is in another group.
+        Field("Seats", Column("seats"), nulls="skip", group="agent"),
     )
+    limits = {"max_changes": Limit(rows=0), "max_removals": Limit(percent=2.5)}
+    assert only(parse(meta)) == SyncSpec(**USERS, object=kind, key="org_id", fields=fields, **limits, **settings)
 
 
 def test_constants_types_guards_and_ages(parse):

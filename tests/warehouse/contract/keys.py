@@ -1,7 +1,7 @@
 """Keys are compared byte by byte, also where a database or a column folds case."""
 
 import pytest
-from engine import CLICKS, DAY, PEOPLE, Store, ago, clicked, clicks, deliver, everything, people, plan, trial
+from engine import CLICKS, DAY, PEOPLE, Store, ago, clicked, clicks, deliver, everything, people, plan, planned, trial
 
 from contract.ledger import compact
 from contract.plans import drifted
@@ -42,7 +42,7 @@ class TestExactKeys:
             **{"u2": "removed", "_pendo_t_1": "removed"},
         }
         compact(store, tables)
-        assert plan(tables, "r4") == Planned(unchanged=3)
+        assert planned(tables) == Planned(unchanged=3)
 
         # What drifted.
         drift = drifted(store, tables, "r5", u1="drifted", U2="missing")
@@ -50,7 +50,7 @@ class TestExactKeys:
         part = SyncTables(store.session, store.own_schema, people(), source)
         assert {row[3] for row in part.preview(PlanOptions(full_refresh=True), 10)} == {"u1", "U2"}
         tables.adopt("r5", drift.relation)
-        assert plan(tables, "r6") == Planned(added=1, changed=1, unchanged=1)
+        assert planned(tables) == Planned(added=1, changed=1, unchanged=1)
 
     def test_events_members_and_deletions(self, store: Store) -> None:
         kinds = {**CLICKS, "id": self.kind(store)}

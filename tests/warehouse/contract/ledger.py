@@ -49,7 +49,7 @@ def test_each_row_gets_its_outcome(store: Store, monkeypatch: pytest.MonkeyPatch
     assert (store.ledger(tables), tables.change_set_run()) == ([], "r2")
     # What a dead run delivered is committed as what it was.
     tables.commit("r2", EVERYTHING, tables.read_positions(EVERYTHING), {}, "account")
-    assert plan(tables, "r3") == Planned(added=15)
+    assert planned(tables) == Planned(added=15)
 
     kinds = itertools.cycle([DELIVERED, UNKNOWN, NO, UNSENT, Outcome("invalid", "odd")])
     for most in (None, UNKNOWN, UNSENT):
@@ -111,7 +111,7 @@ def test_removed_rows_and_queued_deletions(store: Store) -> None:
     }
     assert (plan(tables, "r5"), list(everything(tables))) == (Planned(removed=1, unchanged=1), ["c"])
     store.insert("people", [("c", "x")])
-    assert plan(tables, "r6") == Planned(changed=1, unchanged=1)
+    assert planned(tables) == Planned(changed=1, unchanged=1)
 
 
 def test_compaction_keeps_what_counts(store: Store, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +143,7 @@ def test_compaction_keeps_what_counts(store: Store, short: None, monkeypatch: py
     store.session.run(f"drop view {view}")
     # A run of an older release that died between the last two steps of it.
     store.session.rename(store.own_schema, "people__ledger", "people__compacted")
-    assert plan(store.tables(people()), "again", max_attempts=4) == Planned(held=1, unchanged=2, invalid=2)
+    assert planned(store.tables(people()), max_attempts=4) == Planned(held=1, unchanged=2, invalid=2)
 
 
 class Killed(BaseException):
@@ -190,7 +190,7 @@ class Replaced:
         return numbers
 
     def check(self, wanted: Planned) -> None:
-        assert plan(self.store.tables(people()), "r3") == wanted
+        assert planned(self.store.tables(people())) == wanted
         assert self.store.session.tables(self.store.own_schema) == self.LEFT
 
 
@@ -307,7 +307,7 @@ def test_what_was_delivered_as_one_thing_was_not_delivered_as_another(store: Sto
     # An app's events go to that app, however it is spelt.
     tables = events("web")
     assert deliver(tables, "r3") == Planned(added=2)
-    assert plan(events("Web"), "r4") == Planned(unchanged=2)
+    assert planned(events("Web")) == Planned(unchanged=2)
     # Adopting for one destination forgets none of another.
     plan(tables, "adopted", full_refresh=True)
     tables.adopt("adopted")
@@ -317,8 +317,8 @@ def test_what_was_delivered_as_one_thing_was_not_delivered_as_another(store: Sto
     tables = store.tables(people())
     deliver(tables, "r5", {"b": NO}, full_refresh=True, max_attempts=None)
     compact(store, tables)
-    assert plan(tables, "back", max_attempts=1) == Planned(held=1, unchanged=1)
-    assert [plan(again, "again") for again in (events(), events("web"))] == [Planned(unchanged=2)] * 2
+    assert planned(tables, max_attempts=1) == Planned(held=1, unchanged=1)
+    assert [planned(again) for again in (events(), events("web"))] == [Planned(unchanged=2)] * 2
 
 
 def test_the_latest_commit_counts_though_the_clock_was_fast(store: Store, short: None) -> None:
@@ -335,7 +335,7 @@ def test_the_latest_commit_counts_though_the_clock_was_fast(store: Store, short:
     assert [row.detail for row in history.open_rows("people", ["rejected"], 9)] == ["no y"]
     deliver(tables, "r3", full_refresh=True)
     compact(store, tables)
-    assert plan(tables, "last") == Planned(unchanged=3)
+    assert planned(tables) == Planned(unchanged=3)
 
 
 def test_a_ledger_of_an_earlier_version_is_carried_on(store: Store) -> None:
@@ -372,10 +372,10 @@ def test_a_ledger_of_an_earlier_version_is_carried_on(store: Store) -> None:
     entries = store.ledger(tables)
     assert [(entry[0], entry[4]) for entry in entries] == [(key, run) for run in ("r1", "r2") for key in "abc"]
     commit(tables, "r3")
-    assert plan(store.tables(people()), "r4") == Planned(unchanged=2)
+    assert planned(store.tables(people())) == Planned(unchanged=2)
     assert store.ledger(tables)[:6] == entries
 
     # What a death left of one.
     store.rewrite("people__ledger", without=ledger.ADDED_COLUMNS)
     store.session.rename(store.own_schema, "people__ledger", "people__compacted")
-    assert plan(store.tables(people()), "r5") == Planned(unchanged=2)
+    assert planned(store.tables(people())) == Planned(unchanged=2)

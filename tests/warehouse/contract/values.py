@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from engine import PEOPLE, Store, clicks, commit, deliver, everything, people, plan
+from engine import PEOPLE, Store, clicks, commit, deliver, everything, people, plan, planned
 
 from dbt_pendo.mapping.objects import PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
@@ -51,11 +51,11 @@ def test_columns_and_syncs_by_any_name(store: Store) -> None:
     assert everything(tables)["a"][4:] == tuple(names)
     check_written(tables, spec, [PendoField(mapping.name, "string") for mapping in spec.fields])
     commit(tables, "r1")
-    assert plan(tables, "r2") == Planned(unchanged=2)
+    assert planned(tables) == Planned(unchanged=2)
     for name in store.engine.sync_names:
         tables = store.tables(of_columns("c1", name=name), "people")
         assert deliver(tables, "r1") == Planned(added=2)
-        assert plan(tables, "r2") == Planned(unchanged=2)
+        assert planned(tables) == Planned(unchanged=2)
 
 
 def test_keys_values_and_reasons_travel_unharmed(store: Store) -> None:
@@ -104,7 +104,7 @@ def test_every_difference_is_a_change(store: Store) -> None:
     # By its hash a row is known to have changed, or not.
     changes = store.relation("people__changes", store.own_schema)
     assert store.session.rows(f"select count(distinct row_hash) from {changes}") == [(len(rows),)]
-    assert plan(tables, "r2") == Planned(unchanged=len(rows))
+    assert planned(tables) == Planned(unchanged=len(rows))
 
 
 def test_text_of_a_fixed_width_has_no_blanks_at_its_end(store: Store) -> None:
