@@ -4,8 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-import pytest
-
 from dbt_pendo.alerts.changes import RUNS_READ, Alert, Change, changes_of
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import EVENTS
@@ -33,9 +31,8 @@ def events_of(now: SyncResult, before: Sequence[LoggedSync], options: Options | 
     return changes[0].events if changes else ()
 
 
-@pytest.mark.parametrize(
-    ("now", "told", "before"),
-    [
+def test_a_change_of_state_is_told_once():
+    for now, told, before in [
         ("error", ("failure",), [None, "success", "partial", "blocked"]),
         ("partial", ("partial",), [None, "success", "error"]),
         ("blocked", ("blocked",), [None, "success"]),
@@ -44,13 +41,11 @@ def events_of(now: SyncResult, before: Sequence[LoggedSync], options: Options | 
         ("skipped", (), ["error", "success"]),
         ("interrupted", (), ["error", "success"]),
         *((status, (), [status]) for status in ("error", "partial", "blocked")),
-    ],
-)
-def test_a_change_of_state_is_told_once(now, told, before):
-    for status in before:
-        runs = [] if status is None else [logged(status)]
-        changes = changes_of([result(now)], {"users": runs}, Options())
-        assert [(change.events, change.before) for change in changes] == ([(told, status)] if told else [])
+    ]:
+        for status in before:
+            runs = [] if status is None else [logged(status)]
+            changes = changes_of([result(now)], {"users": runs}, Options())
+            assert [(change.events, change.before) for change in changes] == ([(told, status)] if told else [])
 
 
 def test_each_sync_has_its_own_state():
@@ -65,26 +60,23 @@ A_FEW_AGAIN = Planned(changed=3)
 ALL_NEW = Planned(added=1000)
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "full_refresh", "told"),
-    [
-        pytest.param([CALM], ALL_AGAIN, False, True, id="another mapping"),
-        pytest.param([ALL_NEW], ALL_AGAIN, False, True, id="right after the first sync"),
-        pytest.param([ALL_AGAIN, CALM], ALL_AGAIN, False, False, id="again"),
-        pytest.param([CALM], Planned(changed=100), False, False, id="a small model"),
-        pytest.param([CALM], Planned(changed=101), False, True, id="a model that is just no small one"),
-        pytest.param([CALM], A_FEW_AGAIN, True, True, id="--full-refresh of a small model"),
-        pytest.param([A_FEW_AGAIN], A_FEW_AGAIN, True, False, id="--full-refresh again"),
-        pytest.param([], ALL_NEW, False, False, id="the first sync"),
-        pytest.param([], ALL_NEW, True, False, id="the first sync, with --full-refresh"),
-        pytest.param([CALM], ALL_NEW, False, True, id="the ledger is gone"),
-        pytest.param([CALM], Planned(changed=999, unchanged=1), False, False, id="nearly all"),
-        pytest.param([Planned(added=500)], ALL_NEW, False, False, id="other rows each time"),
-    ],
-)
-def test_a_full_resync_is_told_once(before, now, full_refresh, told):
-    runs = [logged(planned=planned) for planned in before]
-    assert ("full_resync" in events_of(result(planned=now), runs, Options(full_refresh=full_refresh))) == told
+def test_a_full_resync_is_told_once():
+    for before, now, full_refresh, told in [
+        ([CALM], ALL_AGAIN, False, True),  # another mapping
+        ([ALL_NEW], ALL_AGAIN, False, True),  # right after the first sync
+        ([ALL_AGAIN, CALM], ALL_AGAIN, False, False),  # again
+        ([CALM], Planned(changed=100), False, False),  # a small model
+        ([CALM], Planned(changed=101), False, True),  # a model that is just no small one
+        ([CALM], A_FEW_AGAIN, True, True),  # --full-refresh of a small model
+        ([A_FEW_AGAIN], A_FEW_AGAIN, True, False),  # --full-refresh again
+        ([], ALL_NEW, False, False),  # the first sync
+        ([], ALL_NEW, True, False),  # the first sync, with --full-refresh
+        ([CALM], ALL_NEW, False, True),  # the ledger is gone
+        ([CALM], Planned(changed=999, unchanged=1), False, False),  # nearly all
+        ([Planned(added=500)], ALL_NEW, False, False),  # other rows each time
+    ]:
+        runs = [logged(planned=planned) for planned in before]
+        assert ("full_resync" in events_of(result(planned=now), runs, Options(full_refresh=full_refresh))) == told
     # What was not sent is none, and a segment is replaced without a word.
     assert events_of(result("error", ALL_AGAIN), [logged()]) == ("failure",)
     assert events_of(result("blocked", ALL_AGAIN), [logged()]) == ("blocked",)
@@ -95,26 +87,23 @@ def counts(*rows: int, status: str = "success") -> list[LoggedSync]:
     return [logged(status, Planned(unchanged=count)) for count in rows]
 
 
-@pytest.mark.parametrize(
-    ("before", "rows", "told"),
-    [
-        pytest.param([1000] * 5, 2001, True, id="more than twice as many"),
-        pytest.param([1000] * 5, 2000, False, id="twice as many"),
-        pytest.param([1000] * 5, 499, True, id="less than half"),
-        pytest.param([1000] * 5, 500, False, id="half"),
-        pytest.param([1000] * 5, 0, True, id="none at all"),
-        pytest.param([1000] * 4, 0, False, id="too few runs to know"),
-        pytest.param([20] * 10, 120, False, id="a hundred rows more"),
-        pytest.param([20] * 10, 121, True, id="more than a hundred rows more"),
-        pytest.param([90_000, *[1000] * 5], 1000, False, id="outliers do not matter"),
-        pytest.param([3000, *[1000] * 10], 3000, False, id="told in the run before"),
-        pytest.param([100, *[1000] * 10], 3000, True, id="the other way in the run before"),
-        pytest.param([1000] * 10 + [5000] * 30, 2500, True, id="what is long past"),
-        pytest.param([], 10_000, False, id="the first run"),
-    ],
-)
-def test_a_row_count_far_off_is_told_once(before, rows, told):
-    assert events_of(result(planned=Planned(unchanged=rows)), counts(*before)) == (("row_count",) if told else ())
+def test_a_row_count_far_off_is_told_once():
+    for before, rows, told in [
+        ([1000] * 5, 2001, True),  # more than twice as many
+        ([1000] * 5, 2000, False),  # twice as many
+        ([1000] * 5, 499, True),  # less than half
+        ([1000] * 5, 500, False),  # half
+        ([1000] * 5, 0, True),  # none at all
+        ([1000] * 4, 0, False),  # too few runs to know
+        ([20] * 10, 120, False),  # a hundred rows more
+        ([20] * 10, 121, True),  # more than a hundred rows more
+        ([90_000, *[1000] * 5], 1000, False),  # outliers do not matter
+        ([3000, *[1000] * 10], 3000, False),  # told in the run before
+        ([100, *[1000] * 10], 3000, True),  # the other way in the run before
+        ([1000] * 10 + [5000] * 30, 2500, True),  # what is long past
+        ([], 10_000, False),  # the first run
+    ]:
+        assert events_of(result(planned=Planned(unchanged=rows)), counts(*before)) == (("row_count",) if told else ())
 
 
 def test_only_runs_that_ran_through_are_compared():

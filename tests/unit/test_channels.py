@@ -41,9 +41,8 @@ def test_channels_differ_and_none_is_none():
         load_settings({}, {"alert": []}, {})
 
 
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
+def test_a_mistake_says_where_and_what():
+    for text, message, hint in [
         ("PENDO_ALERT_URL", "alerts is not a list.", LIKE_THIS),
         ("{url: PENDO_ALERT_URL}", "alerts is not a list.", LIKE_THIS),
         ("[PENDO_ALERT_URL]", "alerts[0] needs a `url`.", LIKE_THIS),
@@ -57,12 +56,10 @@ def test_channels_differ_and_none_is_none():
         ("[{url: A, events: [failures]}]", "alerts[0].events: unknown event `failures`.", "Did you mean `failure`?"),
         ("[{url: A, events: {x: 1}}]", "alerts[0].events: unknown event `{'x': 1}`.", KNOWN_EVENTS),
         ("[{url: A}, {url: A}]", "alerts[1]: A is named above already.", "One message a run goes there."),
-    ],
-)
-def test_a_mistake_says_where_and_what(text, message, hint):
-    with pytest.raises(ConfigError) as caught:
-        read(text)
-    assert (caught.value.message, caught.value.hint) == (f"dbt_project.yml: vars.dbt_pendo.{message}", hint)
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            read(text)
+        assert (caught.value.message, caught.value.hint) == (f"dbt_project.yml: vars.dbt_pendo.{message}", hint)
 
 
 @pytest.mark.parametrize("url", [json.dumps(URL), "\"{{ env_var('X') }}\"", "''", "null", "7", "[A]", "größe", "A B"])

@@ -72,9 +72,8 @@ def test_a_redirect_is_never_followed(sandbox, client, waits, status):
     assert sandbox.visitors["v1"]["custom"].get("plan") is None
 
 
-@pytest.mark.parametrize(
-    ("location", "where"),
-    [
+def test_a_redirect_says_where_to_and_no_more(sandbox, client):
+    for location, where in [
         ("https://user:hunter2@proxy.example:8443/log/in?token=hunter2#hunter2", "to https://proxy.example:8443 ("),
         ("//proxy.example/hunter2", "to http://proxy.example ("),
         ("/log-in?next=hunter2", "to another page of http://127.0.0.1:"),
@@ -82,15 +81,13 @@ def test_a_redirect_is_never_followed(sandbox, client, waits, status):
         *((odd, "to no host it names") for odd in ("https://[half/hunter2", "https://proxy.example:hunter2/", "")),
         *((odd, "to no host it names") for odd in ("https://pr\xf6xy\x1b[2J/hunter2", "ftp://proxy.example/hunter2")),
         (None, "to no host it names"),
-    ],
-)
-def test_a_redirect_says_where_to_and_no_more(sandbox, client, location, where):
-    sandbox.fail(Fault("status", status=302, headers={} if location is None else {"Location": location}))
-    with pytest.raises(PendoError) as caught:
-        write(client)
-    assert where in caught.value.message
-    assert "PENDO_API_URL" in caught.value.hint
-    assert "hunter2" not in str(caught.value)
+    ]:
+        sandbox.fail(Fault("status", status=302, headers={} if location is None else {"Location": location}))
+        with pytest.raises(PendoError) as caught:
+            write(client)
+        assert where in caught.value.message
+        assert "PENDO_API_URL" in caught.value.hint
+        assert "hunter2" not in str(caught.value)
     # One to another region names it.
     us = Settings(region="us")
     where, hint = advice.of_redirect(us, us.api_url, "/api/v1/segment", "https://app.eu.pendo.io/login")
@@ -135,20 +132,17 @@ def test_a_proxy_that_refuses_is_not_pendo(connect, by_proxy, scheme, status, sa
     assert len(proxy.requests) == attempts
 
 
-@pytest.mark.parametrize(
-    "proxy",
-    [
+def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(connect, by_proxy):
+    for proxy in [
         *("http://user:hunter2%E2%82%AC@proxy.example:3128", "http://user:hunter2€@proxy.example:3128"),
         *("http://us\u0119r:hunter2@proxy.example:3128", "http://user:hunter2@:3128"),
         *("http://user:hunter2@proxy.example:99999", "http://user:hunter2@proxy.example:port"),
         *("http://user:hunter2@[proxy.example", "ftp://user:hunter2@proxy.example", "http://"),
-    ],
-)
-def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(connect, by_proxy, proxy):
-    by_proxy(proxy)
-    with pytest.raises(ConfigError, match="HTTPS_PROXY: what it holds is no proxy's URL") as caught:
-        write(connect(api_url="https://pendo.invalid"))
-    assert "hunter2" not in everything_told(caught.value)
+    ]:
+        by_proxy(proxy)
+        with pytest.raises(ConfigError, match="HTTPS_PROXY: what it holds is no proxy's URL") as caught:
+            write(connect(api_url="https://pendo.invalid"))
+        assert "hunter2" not in everything_told(caught.value)
 
 
 def test_certificates_and_hosts_that_cannot_be_used_are_found_before_anything_is_sent(connect, monkeypatch):
@@ -196,16 +190,13 @@ def test_a_secret_that_pendo_echoes_is_not_passed_on(sandbox, connect, status, f
 ODD_SECRET = 'ab1/2"S+<x>&\\9f'
 
 
-@pytest.mark.parametrize(
-    "spelt",
-    [
+def test_a_secret_is_hidden_however_an_answer_spells_it():
+    for spelt in [
         *(ODD_SECRET, ODD_SECRET.upper(), html.escape(ODD_SECRET), urllib.parse.quote(ODD_SECRET, safe="")),
         *("".join(f"\\u{ord(one):04x}" for one in ODD_SECRET), orjson.dumps(ODD_SECRET).decode()[1:-1]),
-    ],
-)
-def test_a_secret_is_hidden_however_an_answer_spells_it(spelt):
-    document = {"error": f"bad key {spelt}!", spelt: [{"missing": [spelt, 1, None]}]}
-    answer = Answer(200, orjson.dumps(document), Secrets([Secret(ODD_SECRET, INTEGRATION_KEY)]))
-    hidden = '{"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
-    assert answer.told(answer.json["error"]) == "bad key ***!"
-    assert (answer.told(answer.json), answer.message) == (hidden, f"HTTP 200: {hidden}")
+    ]:
+        document = {"error": f"bad key {spelt}!", spelt: [{"missing": [spelt, 1, None]}]}
+        answer = Answer(200, orjson.dumps(document), Secrets([Secret(ODD_SECRET, INTEGRATION_KEY)]))
+        hidden = '{"error":"bad key ***!","***":[{"missing":["***",1,null]}]}'
+        assert answer.told(answer.json["error"]) == "bad key ***!"
+        assert (answer.told(answer.json), answer.message) == (hidden, f"HTTP 200: {hidden}")

@@ -63,9 +63,8 @@ def test_flag_then_environment_then_vars_then_default(name, monkeypatch):
     assert getattr(load_settings({}, {}), name) == of_environment
 
 
-@pytest.mark.parametrize(
-    ("flags", "urls"),
-    [
+def test_a_region_has_its_hosts_and_events_follow_the_api_to_another():
+    for flags, urls in [
         ({}, ("https://app.pendo.io", "https://data.pendo.io")),
         ({"region": "us1"}, ("https://us1.app.pendo.io", "https://us1.data.pendo.io")),
         *(({"region": r}, (f"https://app.{r}.pendo.io", f"https://data.{r}.pendo.io")) for r in ("eu", "jpn", "au")),
@@ -74,12 +73,10 @@ def test_flag_then_environment_then_vars_then_default(name, monkeypatch):
         ({"region": "eu", "data_url": URLS[1]}, ("https://app.eu.pendo.io", URLS[1])),
         # The region's own host changes nothing.
         ({"region": "us1", "api_url": "https://us1.app.pendo.io/"}, (*REGIONS["us1"],)),
-    ],
-)
-def test_a_region_has_its_hosts_and_events_follow_the_api_to_another(flags, urls):
-    settings = load_settings(flags, {}, {})
-    assert (settings.api_url, settings.data_url) == urls
-    assert set(REGIONS) == {"us", "us1", "eu", "jpn", "au"}
+    ]:
+        settings = load_settings(flags, {}, {})
+        assert (settings.api_url, settings.data_url) == urls
+        assert set(REGIONS) == {"us", "us1", "eu", "jpn", "au"}
 
 
 @pytest.mark.parametrize("name", ["api_url", "data_url"])
@@ -93,21 +90,18 @@ def test_a_url_is_taken_without_blanks_and_slashes_around(name):
             assert getattr(load_settings({name: given_url}, {}, {}), name) == url
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+@URL_SETTINGS
+def test_what_is_no_url_of_a_host_is_refused(name, variable):
+    for url in [
         *("eu", "app.pendo.io", "ftp://app.pendo.io", "file:///etc/passwd", "https://", "https:///api"),
         *("https://:8080", "https://pendo.example:port", "https://pendo.example:99999", "https://[::1"),
         *("https://pendo.example?key=1", "https://pendo.example#top", "https://pendo example"),
         "https://pendo.example\r\nX-Evil: 1",
-    ],
-)
-@URL_SETTINGS
-def test_what_is_no_url_of_a_host_is_refused(name, variable, url):
-    with pytest.raises(ConfigError, match=f"^{variable}: .* is not the URL of a host") as caught:
-        load_settings({}, {}, {variable: url})
-    assert caught.value.exit_code == 2
-    assert "https://app.pendo.io" in caught.value.hint
+    ]:
+        with pytest.raises(ConfigError, match=f"^{variable}: .* is not the URL of a host") as caught:
+            load_settings({}, {}, {variable: url})
+        assert caught.value.exit_code == 2
+        assert "https://app.pendo.io" in caught.value.hint
 
 
 def test_credentials_in_a_url_are_refused_and_not_shown():
@@ -126,27 +120,23 @@ def test_any_text_is_a_url_or_a_config_error(url):
         assert re.fullmatch(r"(?i)https?://\S+", load_settings({"api_url": url}, {}, {}).api_url)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+@URL_SETTINGS
+def test_a_key_travels_over_plain_http_only_when_told_so(name, variable):
+    for url in [
         *("http://pendo.example", "HTTP://pendo.example", "http://10.0.0.1:8080", "http://0.0.0.0"),
         *("http://127.0.0.1.pendo.example", "http://localhost.pendo.example", "http://[2001:db8::1]"),
-    ],
-)
-@URL_SETTINGS
-def test_a_key_travels_over_plain_http_only_when_told_so(name, variable, url):
-    with pytest.raises(ConfigError, match=f"^{variable}: .* would send the key over plain http") as caught:
-        load_settings({}, {name: url}, {})
-    assert caught.value.exit_code == 2
-    assert "PENDO_ALLOW_HTTP=true" in caught.value.hint
-    with pytest.raises(ConfigError, match="plain http"):
-        load_settings({}, {name: url, "allow_http": True}, {"PENDO_ALLOW_HTTP": "false"})
-    assert getattr(load_settings({}, {name: url}, {"PENDO_ALLOW_HTTP": "true"}), name) == url
+    ]:
+        with pytest.raises(ConfigError, match=f"^{variable}: .* would send the key over plain http") as caught:
+            load_settings({}, {name: url}, {})
+        assert caught.value.exit_code == 2
+        assert "PENDO_ALLOW_HTTP=true" in caught.value.hint
+        with pytest.raises(ConfigError, match="plain http"):
+            load_settings({}, {name: url, "allow_http": True}, {"PENDO_ALLOW_HTTP": "false"})
+        assert getattr(load_settings({}, {name: url}, {"PENDO_ALLOW_HTTP": "true"}), name) == url
 
 
-@pytest.mark.parametrize(
-    ("origin", "given_value", "message", "hint"),
-    [
+def test_a_setting_that_makes_no_sense_says_where_it_stands():
+    for origin, given_value, message, hint in [
         ("vars", {"regoin": "eu"}, f"{IN_PROJECT}.regoin: unknown setting.", "Did you mean `region`?"),
         ("vars", {"colour": "blue"}, f"{IN_PROJECT}.colour: unknown setting.", KNOWN_SETTINGS),
         # A secret in the project.
@@ -165,14 +155,12 @@ def test_a_key_travels_over_plain_http_only_when_told_so(name, variable, url):
         ("environ", {"PENDO_ALLOW_HTTP": "maybe"}, "PENDO_ALLOW_HTTP: 'maybe' is neither true nor false.", ""),
         ("flags", {"retries": -1}, "--retries: -1 must be zero or more.", ""),
         *(("flags", {"timeout": odd}, f"--timeout: '{odd}' must be above zero.", "") for odd in ("-1", "inf", "nan")),
-    ],
-)
-def test_a_setting_that_makes_no_sense_says_where_it_stands(origin, given_value, message, hint):
-    origins = [given_value if origin == one else {} for one in ("flags", "vars", "environ")]
-    with pytest.raises(ConfigError) as caught:
-        load_settings(*origins)
-    assert (caught.value.message, caught.value.hint, caught.value.exit_code) == (message, hint, 2)
-    assert SECRET not in str(caught.value)
+    ]:
+        origins = [given_value if origin == one else {} for one in ("flags", "vars", "environ")]
+        with pytest.raises(ConfigError) as caught:
+            load_settings(*origins)
+        assert (caught.value.message, caught.value.hint, caught.value.exit_code) == (message, hint, 2)
+        assert SECRET not in str(caught.value)
 
 
 def test_zero_and_what_is_overruled_do_no_harm():
@@ -182,16 +170,13 @@ def test_zero_and_what_is_overruled_do_no_harm():
         assert getattr(load_settings({name: 0}, {}, {f"PENDO_{name.upper()}": "3"}), name) == 0
 
 
-@pytest.mark.parametrize(
-    ("environ", "variable"),
-    [
+def test_the_integration_key_comes_from_the_environment():
+    for environ, variable in [
         *(({KEY: SECRET}, KEY), ({KEY: f" {SECRET}\n"}, KEY), ({KEY: SECRET, DBTS_KEY: "other"}, KEY)),
         *(({DBTS_KEY: SECRET}, DBTS_KEY), ({KEY: " ", DBTS_KEY: SECRET}, DBTS_KEY)),
-    ],
-)
-def test_the_integration_key_comes_from_the_environment(environ, variable):
-    key = load_settings({}, {}, environ).require_integration_key()
-    assert (key.reveal(), key.variable) == (SECRET, variable)
+    ]:
+        key = load_settings({}, {}, environ).require_integration_key()
+        assert (key.reveal(), key.variable) == (SECRET, variable)
 
 
 def test_without_an_integration_key_the_message_says_where_to_get_one():
