@@ -12,6 +12,7 @@ from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, path_of, run
 
 pytest.importorskip("airflow")
 
+DAGS = {"dbt_pendo": "airflow_dag.py", "dbt_pendo_cosmos": "airflow_cosmos_dag.py"}
 ENVIRONMENT = {
     **{"PATH": path_of(Path(sys.executable).parent), "AIRFLOW__CORE__LOAD_EXAMPLES": "false"},
     # Cosmos tells its makers of each task otherwise.
@@ -25,7 +26,8 @@ class Airflow:
     environment: dict[str, str]
 
     def run(self, dag: str, status: int = 0, **environment: str) -> str:
-        """Runs a DAG to its end, and returns the log."""
+        """Puts a DAG's file where Airflow finds it, runs the DAG to its end, and returns the log."""
+        shutil.copy(RECIPES / DAGS[dag], self.home / "dags")
         command = [sys.executable, "-m", "airflow", "dags", "test", dag]
         ended = run(command, Path("/"), {**self.environment, **environment})
         assert ended.returncode == status, ended.stdout
@@ -47,8 +49,6 @@ def airflow(migrated: Path, shop: Shop, tmp_path: Path) -> Airflow:
     home = tmp_path / "airflow"
     (home / "dags").mkdir(parents=True)
     shutil.copy(migrated, home)
-    for dag in ("airflow_dag.py", "airflow_cosmos_dag.py"):
-        shutil.copy(RECIPES / dag, home / "dags")
     environment = {
         **{**ENVIRONMENT, **shop.places, "HOME": str(tmp_path), "AIRFLOW_HOME": str(home)},
         **{"DBT_PROJECT_DIR": str(shop.folder), "DBT_VENV": sys.prefix},
