@@ -103,6 +103,25 @@ def test_an_event_says_who_did_what_when_and_where_without_its_own_id():
     assert b"evt-1" not in track_body(rendered.updates)
 
 
+def test_nulls_of_an_event_are_left_out_and_its_parts_may_be_columns_or_constants():
+    parts = {"name": Column("what"), "visitor_id": Value("system"), "account_id": Column("org_id")}
+    mapped = {"properties": (named("amount"), named("tip")), "context": (named("ip"), named("url"))}
+    spec = some_events(**parts, **mapped)
+    assert spec.columns == ("what", "at", "org_id", "amount", "tip", "ip", "url")
+    rows = [
+        a_row(1, " Paid ", NOW, None, None, 1, None, "/x"),
+        a_row(2, 7, NOW, "Acme", 5, None, "10.0.0.1", None),
+        a_row(3, None, NOW, *[None] * 5),
+        a_row(4, " ", NOW, *[None] * 5),
+    ]
+    rendered = render(spec, rows)
+    same = {"type": "track", "visitorId": "system", "timestamp": NOW_MS}
+    first = {**same, "event": " Paid ", "properties": {"tip": 1}, "context": {"url": "/x"}}
+    second = {**same, "event": "7", "accountId": "Acme", "properties": {"amount": 5}, "context": {"ip": "10.0.0.1"}}
+    assert [record.bodies for record in rendered.updates] == [(first,), (second,)]
+    assert [outcome.detail for outcome in rendered.unsendable.values()] == ["event: is null", "event: is empty"]
+
+
 # The shortcuts for whole columns give what value by value gives.
 
 COLUMNS: list[st.SearchStrategy[Any]] = [
