@@ -11,6 +11,7 @@ import orjson
 import pytest
 from calls import BODY, EVENT, FOREVER, VALUES, VERIFY, send_event, verify, write
 
+from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo.client import Request, Traffic, UnavailableError
 from dbt_pendo.pendo.metadata import values_request
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -38,6 +39,14 @@ def test_events_carry_the_secret_of_their_app_to_the_data_host(sandbox, connect,
     (request,) = sandbox.requests
     assert (request.method, request.path, request.key) == ("POST", "/data/track", owner)
     assert sandbox.events == [EVENT]
+
+
+def test_without_a_secret_nothing_is_sent(sandbox, connect):
+    client = connect(integration_key=None, track_secrets={})
+    for call, secret in ((write, "Pendo integration key"), (send_event, "Track Event shared secret")):
+        with pytest.raises(ConfigError, match=f"No {secret} is set"):
+            call(client)
+    assert (sandbox.requests, client.traffic) == ([], Traffic())
 
 
 def test_requests_go_through_the_environments_proxy(sandbox, connect, by_proxy):
