@@ -1,7 +1,5 @@
 """Each recipe runs on a clean copy of the shop, beside a sandbox of its own."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A shop whose dbt project the recipes build and sync, and what they find on the machines on which they run."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -24,13 +22,7 @@ ACCOUNTS = {"a-1": "pro"}
 
 @dataclass(frozen=True)
 class Shop:
-    """The shop.
-
-    Attributes:
-        folder: The dbt project, a folder that nothing was built in.
-        database: Its warehouse.
-        sandbox: Its Pendo, which knows all visitors and accounts.
-    """
+    """The shop: a dbt project in which nothing was built, its warehouse, and its Pendo, which knows all records."""
 
     folder: Path
     database: Path
@@ -40,21 +32,14 @@ class Shop:
     def places(self) -> dict[str, str]:
         """The part of an environment that says where things are; the recipes bring the secrets."""
         return {
-            "SHOP_DUCKDB_PATH": str(self.database),
-            "PENDO_API_URL": self.sandbox.url,
-            "PENDO_RETRIES": "1",
+            **{"SHOP_DUCKDB_PATH": str(self.database), "PENDO_API_URL": self.sandbox.url, "PENDO_RETRIES": "1"},
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
 
     @property
-    def visitors(self) -> dict[str, str]:
-        """The plans of the visitors in Pendo."""
-        return _plans(self.sandbox.visitors)
-
-    @property
-    def accounts(self) -> dict[str, str]:
-        """The plans of the accounts in Pendo."""
-        return _plans(self.sandbox.accounts)
+    def plans(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The plans of the visitors and of the accounts in Pendo."""
+        return _plans(self.sandbox.visitors), _plans(self.sandbox.accounts)
 
     @property
     def writes(self) -> int:
@@ -75,12 +60,8 @@ def blocks(page: str, language: str) -> list[str]:
 
 def copy_project(folder: Path) -> None:
     """Copies the dbt project, as it is in a repository."""
-    shutil.copytree(
-        REPOSITORY / "tests" / "projects" / "shop",
-        folder,
-        ignore=shutil.ignore_patterns("target", "logs", "dbt_packages", ".user.yml"),
-        dirs_exist_ok=True,
-    )
+    built = shutil.ignore_patterns("target", "logs", "dbt_packages", ".user.yml")
+    shutil.copytree(REPOSITORY / "tests" / "projects" / "shop", folder, ignore=built, dirs_exist_ok=True)
 
 
 def machine(folder: Path) -> dict[str, str]:
@@ -102,12 +83,13 @@ def machine(folder: Path) -> dict[str, str]:
     (programs / "pip").write_text('#!/bin/sh\nexec python -m pip "$@"\n')
     (programs / "pip").chmod(0o755)
     (programs / "python").symlink_to(sys.executable)
-    return {
-        "PATH": os.pathsep.join([str(programs), "/usr/bin", "/bin"]),
-        "PYTHONPATH": str(packages),
-        "PIP_NO_INDEX": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
+    pip = dict.fromkeys(("PIP_NO_INDEX", "PIP_DISABLE_PIP_VERSION_CHECK"), "1")
+    return {"PATH": path_of(programs), "PYTHONPATH": str(packages), **pip}
+
+
+def path_of(programs: Path) -> str:
+    """The PATH of a machine with some programs."""
+    return os.pathsep.join([str(programs), "/usr/bin", "/bin"])
 
 
 def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

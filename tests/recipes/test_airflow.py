@@ -1,9 +1,6 @@
 """Airflow runs the DAGs: its own tables in SQLite, its own operators, the keys in connections."""
 
-from __future__ import annotations
-
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, run
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, path_of, run
 
 pytest.importorskip("airflow")
 
+DAGS = {"dbt_pendo": "airflow_dag.py", "dbt_pendo_cosmos": "airflow_cosmos_dag.py"}
 ENVIRONMENT = {
-    "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+    **{"PATH": path_of(Path(sys.executable).parent), "AIRFLOW__CORE__LOAD_EXAMPLES": "false"},
     # Cosmos tells its makers of each task otherwise.
-    "AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false",
-    "DO_NOT_TRACK": "true",
-    "NO_COLOR": "1",
+    **{"AIRFLOW__COSMOS__ENABLE_TELEMETRY": "false", "DO_NOT_TRACK": "true", "NO_COLOR": "1"},
 }
 
 
@@ -31,16 +26,12 @@ class Airflow:
     environment: dict[str, str]
 
     def run(self, dag: str, status: int = 0, **environment: str) -> str:
-        """Runs a DAG to its end, and returns the log."""
+        """Puts a DAG's file where Airflow finds it, runs the DAG to its end, and returns the log."""
+        shutil.copy(RECIPES / DAGS[dag], self.home / "dags")
         command = [sys.executable, "-m", "airflow", "dags", "test", dag]
         ended = run(command, Path("/"), {**self.environment, **environment})
         assert ended.returncode == status, ended.stdout
         return ended.stdout
-
-    def load(self, file: str) -> None:
-        """Puts a DAG's file where Airflow finds it."""
-        (self.home / "dags").mkdir()
-        shutil.copy(RECIPES / file, self.home / "dags")
 
 
 @pytest.fixture(scope="session")
@@ -56,24 +47,15 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def airflow(migrated: Path, shop: Shop, tmp_path: Path) -> Airflow:
     home = tmp_path / "airflow"
-    home.mkdir()
+    (home / "dags").mkdir(parents=True)
     shutil.copy(migrated, home)
-    connections = {"PENDO": shop.sandbox.integration_key, "WAREHOUSE": PASSWORD}
-    return Airflow(
-        home,
-        {
-            **ENVIRONMENT,
-            **shop.places,
-            "HOME": str(tmp_path),
-            "AIRFLOW_HOME": str(home),
-            "DBT_PROJECT_DIR": str(shop.folder),
-            "DBT_VENV": sys.prefix,
-            **{
-                f"AIRFLOW_CONN_{name}": json.dumps({"conn_type": "generic", "password": password})
-                for name, password in connections.items()
-            },
-        },
-    )
+    environment = {
+        **{**ENVIRONMENT, **shop.places, "HOME": str(tmp_path), "AIRFLOW_HOME": str(home)},
+        **{"DBT_PROJECT_DIR": str(shop.folder), "DBT_VENV": sys.prefix},
+    }
+    for name, password in (("PENDO", shop.sandbox.integration_key), ("WAREHOUSE", PASSWORD)):
+        environment[f"AIRFLOW_CONN_{name}"] = json.dumps({"conn_type": "generic", "password": password})
+    return Airflow(home, environment)
 
 
 def assert_no_secret(airflow: Airflow, shop: Shop, log: str) -> None:
@@ -85,22 +67,20 @@ def assert_no_secret(airflow: Airflow, shop: Shop, log: str) -> None:
 
 
 def test_one_task_builds_and_syncs(airflow: Airflow, shop: Shop) -> None:
-    airflow.load("airflow_dag.py")
     log = airflow.run("dbt_pendo", status=1, SHOP_IS_BROKEN="1")
     assert "Command exited with return code 1" in log
     # What was built is synced all the same.
-    assert (shop.visitors, shop.accounts) == (VISITORS, {})
+    assert shop.plans == (VISITORS, {})
     log = airflow.run("dbt_pendo")
-    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
+    assert shop.plans == (VISITORS, ACCOUNTS)
     assert_no_secret(airflow, shop, log)
 
 
 def test_a_sync_comes_after_all_that_cosmos_built(airflow: Airflow, shop: Shop) -> None:
-    airflow.load("airflow_cosmos_dag.py")
     log = airflow.run("dbt_pendo_cosmos", status=1, SHOP_IS_BROKEN="1")
     assert "no luck today" in log
     assert shop.writes == 0
     log = airflow.run("dbt_pendo_cosmos")
     assert "Tables are taken as they are: there is no run_results.json to say what dbt built." in log
-    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
+    assert shop.plans == (VISITORS, ACCOUNTS)
     assert_no_secret(airflow, shop, log)

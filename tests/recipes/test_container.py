@@ -1,7 +1,5 @@
 """The Dockerfile's instructions, carried out in a folder that stands for the image's root; then its entry point."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 import os
@@ -18,15 +16,11 @@ from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, blocks, run
 
 @dataclass
 class Image:
-    """A stage of the image.
+    """A stage of the image."""
 
-    Attributes:
-        root: The folder that stands for ``/``. All stages use it, one after another, for programs know where they are.
-        base: The environment that the base image would bring.
-        environment: What the Dockerfile has put into it, or changed in it.
-    """
-
+    # Stands for `/`. All stages use it, one after another, for programs know where they are.
     root: Path
+    # The environment that the base image would bring, and what the Dockerfile has put into it or changed in it.
     base: Mapping[str, str]
     environment: dict[str, str] = field(default_factory=dict)
     folder: Path = Path("/")
@@ -126,17 +120,12 @@ def test_the_entry_point_builds_and_syncs(image: Image, shop: Shop) -> None:
     holds = files(image.root)
     assert not [name for name in holds if (image.root / name).read_bytes() == b"not for the image"]
     assert image.user not in ("0", "root")
-
-    env_file = {
-        **shop.places,
-        "PENDO_INTEGRATION_KEY": shop.sandbox.integration_key,
-        "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": PASSWORD,
-        # It would find where to put compiled code, as the user of an image does not.
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    # It would find where to put compiled code, as the user of an image does not.
+    env_file = {**shop.places, "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": PASSWORD, "PYTHONDONTWRITEBYTECODE": "1"}
+    env_file["PENDO_INTEGRATION_KEY"] = shop.sandbox.integration_key
     ended = image.run([*image.entry_point, *image.command], env_file)
     assert ended.returncode == 0, ended.stdout
-    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
+    assert shop.plans == (VISITORS, ACCOUNTS)
 
     # A user who may write to /tmp alone can do all that.
     assert {name: at for name, at in files(image.root).items() if not name.startswith("tmp/")} == holds

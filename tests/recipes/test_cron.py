@@ -1,7 +1,5 @@
 """The script for cron, in an environment as poor as cron's."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys
@@ -31,15 +29,9 @@ def settings(shop: Shop, tmp_path: Path) -> Path:
 
 
 def start(settings: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        ["/bin/sh", "-c", f"exec {RECIPES / 'cron.sh'} {settings}"],
-        cwd="/",
-        env={**ENVIRONMENT_OF_CRON, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = ["/bin/sh", "-c", f"exec {RECIPES / 'cron.sh'} {settings}"]
+    outputs = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(command, cwd="/", env={**ENVIRONMENT_OF_CRON, **environment}, **outputs)
 
 
 def end(run: subprocess.Popen[str]) -> tuple[int, str]:
@@ -59,6 +51,6 @@ def test_one_run_at_a_time_and_only_what_went_wrong_is_mailed(shop: Shop, settin
             assert end(first) == (0, "")
         finally:
             first.kill()
-    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
+    assert shop.plans == (VISITORS, ACCOUNTS)
     status, printed = end(start(settings, SHOP_IS_BROKEN="1"))
     assert (status, "no luck today" in printed) == (1, True)

@@ -1,17 +1,15 @@
 """Dagster's definitions, loaded and materialized in a process of their own."""
 
-from __future__ import annotations
-
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, path_of, run
 
 pytest.importorskip("dagster_dbt")
 
@@ -41,72 +39,51 @@ class Materialized:
     made: dict[str, dict[str, Any]]
     failed: list[str]
 
+    @property
+    def synced(self) -> dict[str, str]:
+        """The status of each sync."""
+        return {result["sync"]: result["status"] for result in self.made["pendo"]["results"]}
 
-@dataclass(frozen=True)
-class Dagster:
-    environment: dict[str, str]
-    folder: Path
 
-    def materialize(self, *assets: str, **environment: str) -> Materialized:
-        """Materializes some assets, or all."""
-        told = self.folder / "told.json"
-        command = [sys.executable, "-W", "ignore", "-c", MATERIALIZE, str(told), *assets]
-        ended = subprocess.run(
-            command, cwd="/", env={**self.environment, **environment}, capture_output=True, text=True, check=False
-        )
-        assert ended.returncode == 0, ended.stderr
-        return Materialized(**json.loads(told.read_text()))
+Materialize: TypeAlias = Callable[..., Materialized]
 
 
 @pytest.fixture
-def dagster(shop: Shop, tmp_path: Path) -> Dagster:
+def materialize(shop: Shop, tmp_path: Path) -> Materialize:
+    """Materializes some assets, or all."""
     environment = {
-        **shop.places,
-        "HOME": str(tmp_path),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
-        "PYTHONPATH": str(RECIPES),
-        "DAGSTER_DISABLE_TELEMETRY": "1",
-        "DBT_PROJECT_DIR": str(shop.folder),
-        "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": PASSWORD,
-        "PENDO_INTEGRATION_KEY": shop.sandbox.integration_key,
+        **{**shop.places, "HOME": str(tmp_path), "PATH": path_of(Path(sys.executable).parent)},
+        **{"PYTHONPATH": str(RECIPES), "DAGSTER_DISABLE_TELEMETRY": "1", "DBT_PROJECT_DIR": str(shop.folder)},
+        **{"DBT_ENV_SECRET_WAREHOUSE_PASSWORD": PASSWORD, "PENDO_INTEGRATION_KEY": shop.sandbox.integration_key},
     }
     subprocess.run(["dbt", "parse"], cwd=shop.folder, env=environment, check=True, capture_output=True)
-    return Dagster(environment, tmp_path)
+
+    def run_job(*assets: str, **changed: str) -> Materialized:
+        told = tmp_path / "told.json"
+        command = [sys.executable, "-W", "ignore", "-c", MATERIALIZE, str(told), *assets]
+        ended = run(command, Path("/"), {**environment, **changed})
+        assert ended.returncode == 0, ended.stdout
+        return Materialized(**json.loads(told.read_text()))
+
+    return run_job
 
 
-def test_the_sync_is_an_asset_after_the_models(dagster: Dagster, shop: Shop) -> None:
-    ran = dagster.materialize()
-    assert ran.success
-    assert set(ran.made) == {"dim_users", "dim_accounts", "pendo"}
-    assert (shop.visitors, shop.accounts) == (VISITORS, ACCOUNTS)
-    told = ran.made["pendo"]
-    assert {name: told[name] for name in ("delivered", "missing", "rejected")} == {
-        "delivered": 3,
-        "missing": 0,
-        "rejected": 0,
-    }
-    assert {result["sync"]: result["status"] for result in told["results"]} == {
-        "dim_users": "success",
-        "dim_accounts": "success",
-    }
+def test_the_sync_is_an_asset_after_the_models(materialize: Materialize, shop: Shop) -> None:
+    ran = materialize()
+    assert (ran.success, set(ran.made)) == (True, {"dim_users", "dim_accounts", "pendo"})
+    assert shop.plans == (VISITORS, ACCOUNTS)
+    assert [ran.made["pendo"][name] for name in ("delivered", "missing", "rejected")] == [3, 0, 0]
+    assert ran.synced == {"dim_users": "success", "dim_accounts": "success"}
 
 
-def test_nothing_is_synced_when_a_model_failed(dagster: Dagster, shop: Shop) -> None:
-    ran = dagster.materialize(SHOP_IS_BROKEN="1")
-    assert not ran.success
-    assert "dim_users" in ran.made
-    assert "pendo" not in ran.made
-    assert shop.writes == 0
+def test_nothing_is_synced_when_a_model_failed(materialize: Materialize, shop: Shop) -> None:
+    ran = materialize(SHOP_IS_BROKEN="1")
+    assert (ran.success, set(ran.made), shop.writes) == (False, {"dim_users"}, 0)
     # Alone it goes by what dbt did last.
-    ran = dagster.materialize("pendo")
-    assert {result["sync"]: result["status"] for result in ran.made["pendo"]["results"]} == {
-        "dim_users": "success",
-        "dim_accounts": "skipped",
-    }
-    assert (shop.visitors, shop.accounts) == (VISITORS, {})
+    assert materialize("pendo").synced == {"dim_users": "success", "dim_accounts": "skipped"}
+    assert shop.plans == (VISITORS, {})
 
 
-def test_a_sync_that_failed_fails_its_asset(dagster: Dagster, shop: Shop) -> None:
-    ran = dagster.materialize(PENDO_INTEGRATION_KEY="another key")
-    assert ran.failed == ["pendo"]
-    assert set(ran.made) == {"dim_users", "dim_accounts"}
+def test_a_sync_that_failed_fails_its_asset(materialize: Materialize) -> None:
+    ran = materialize(PENDO_INTEGRATION_KEY="another key")
+    assert (ran.failed, set(ran.made)) == (["pendo"], {"dim_users", "dim_accounts"})

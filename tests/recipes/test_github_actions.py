@@ -1,7 +1,5 @@
 """The workflow's steps, one after another, each with the environment that the workflow gives it."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys
@@ -9,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -18,8 +16,7 @@ from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, copy_project, ru
 WORKFLOW = yaml.safe_load((RECIPES / "github_actions.yml").read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Ran:
+class Ran(NamedTuple):
     """A job that has ended."""
 
     failed: str
@@ -40,15 +37,14 @@ class Runner:
         self.environment = {**self.shop.places, "CI": "true", "GITHUB_ACTIONS": "true"}
         self.secrets = {"PENDO_INTEGRATION_KEY": self.shop.sandbox.integration_key, "WAREHOUSE_PASSWORD": PASSWORD}
 
-    def start(self, event: str, edit: Mapping[str, str] | None = None) -> Ran:
-        """Runs the one job that is for an event."""
+    def start(self, event: str, **edit: str) -> Ran:
+        """Runs the one job that is for an event; files of models may be edited."""
         (job,) = (job for job in WORKFLOW["jobs"].values() if _is_true(job["if"], event))
         with tempfile.TemporaryDirectory(dir=self.shop.folder.parent) as machine:
-            return self._run(job, Path(machine), edit or {})
+            return self._run(job, Path(machine), edit)
 
     def _run(self, job: Mapping[str, Any], machine: Path, edit: Mapping[str, str]) -> Ran:
-        folder, tools = machine / "work", machine / "tools"
-        summary = machine / "summary"
+        folder, tools, summary = machine / "work", machine / "tools", machine / "summary"
         summary.touch()
         environment = {**self.bare_machine, **self.environment, "HOME": str(machine)}
         environment["GITHUB_STEP_SUMMARY"] = str(summary)
@@ -82,8 +78,8 @@ class Runner:
         (folder / "wheels").mkdir()
         (folder / "wheels" / self.wheel.name).symlink_to(self.wheel)
         (folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{self.wheel.name}\n")
-        for path, text in edit.items():
-            (folder / path).write_text(text)
+        for model, text in edit.items():
+            (folder / "models" / f"{model}.yml").write_text(text)
 
 
 def _is_true(condition: str, event: str) -> bool:
@@ -102,22 +98,20 @@ def test_a_schedule_builds_and_syncs_on_a_new_machine_each_time(runner: Runner) 
     ran = runner.start("schedule")
     assert ran.failed == "dbt-pendo build: 1", ran.output
     # What was built is in Pendo, and what became of the rest can be read.
-    assert (runner.shop.visitors, runner.shop.accounts) == (VISITORS, {})
+    assert runner.shop.plans == (VISITORS, {})
     assert ran.artifact == {"target/pendo_results.json", "target/run_results.json"}
     assert re.search(r"dim\\_accounts .* skipped ", ran.summary)
 
     del runner.environment["SHOP_IS_BROKEN"]
     ran = runner.start("workflow_dispatch")
     assert ran.failed == "", ran.output
-    assert (runner.shop.visitors, runner.shop.accounts) == (VISITORS, ACCOUNTS)
-    assert runner.shop.writes == 2
+    assert (runner.shop.plans, runner.shop.writes) == ((VISITORS, ACCOUNTS), 2)
 
 
 def test_a_pull_request_checks_the_mappings_without_a_secret(runner: Runner) -> None:
     runner.secrets.clear()
     wrong = (runner.shop.folder / "models" / "_models.yml").read_text().replace("visitor_id", "visitor")
-    ran = runner.start("pull_request", edit={"models/_models.yml": wrong})
+    ran = runner.start("pull_request", _models=wrong)
     assert ran.failed == "dbt-pendo check --offline: 2", ran.output
     assert re.search(r"did you mean `visitor_id`\?\n1 problem in meta.pendo", ran.output)
-    assert runner.shop.sandbox.requests == []
-    assert not runner.shop.database.exists()
+    assert (runner.shop.sandbox.requests, runner.shop.database.exists()) == ([], False)

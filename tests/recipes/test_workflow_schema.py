@@ -1,7 +1,5 @@
 """The workflow is one by the schema that is published for them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

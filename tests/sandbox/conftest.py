@@ -1,8 +1,6 @@
-from __future__ import annotations
-
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ import requests
 
 from dbt_pendo.sandbox import Sandbox
 
+VERIFY = "/api/v1/token/verify"
 TRACK = "/data/track"
 
 
@@ -21,29 +20,31 @@ class Client:
         self.session = requests.Session()
 
     def call(
-        self, method: str, path: str, body: Any = None, *, key: str | None = None, **more: Any
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, headers: Any = (), **more: Any
     ) -> requests.Response:
         if key is None:
             key = self.sandbox.track_secrets[""] if path == TRACK else self.sandbox.integration_key
-        headers = {"x-pendo-integration-key": key, **more.pop("headers", {})}
         if body is not None:
             more["json"] = body
-        more.setdefault("timeout", 20)
-        return self.session.request(method, self.sandbox.url + path, headers=headers, **more)
+        headers = {"x-pendo-integration-key": key, **dict(headers)}
+        return self.session.request(method, self.sandbox.url + path, headers=headers, **{"timeout": 20, **more})
 
     def get(self, path: str, **more: Any) -> requests.Response:
         return self.call("GET", path, **more)
+
+    def verify(self) -> int:
+        """The status of a call that does nothing."""
+        return self.get(VERIFY).status_code
 
     def post(self, path: str, body: Any, **more: Any) -> requests.Response:
         return self.call("POST", path, body, **more)
 
     def write(self, values: Any, *, kind: str = "visitor", group: str = "custom", create: bool = False) -> Any:
         """A bulk write of ``{id: values}``, or of the items themselves."""
-        items = values
         if isinstance(values, dict):
-            items = [{f"{kind}Id": record_id, "values": v} for record_id, v in values.items()]
+            values = [{f"{kind}Id": record_id, "values": v} for record_id, v in values.items()]
         query = "?create=true" if create else ""
-        return self.post(f"/api/v1/metadata/{kind}/{group}/value{query}", items)
+        return self.post(f"/api/v1/metadata/{kind}/{group}/value{query}", values)
 
     def track(self, body: Any, **more: Any) -> requests.Response:
         return self.post(TRACK, body, **more)
@@ -58,7 +59,7 @@ class Client:
             time.sleep(0.02)
 
     def switch(self, **changes: Any) -> None:
-        self.sandbox.switches = dataclasses.replace(self.sandbox.switches, **changes)
+        self.sandbox.switches = replace(self.sandbox.switches, **changes)
 
 
 @pytest.fixture
@@ -76,5 +77,5 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def pendo(sandbox: Sandbox) -> Iterator[Client]:
     client = Client(sandbox)
-    yield client
-    client.session.close()
+    with client.session:
+        yield client

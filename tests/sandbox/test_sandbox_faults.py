@@ -1,7 +1,5 @@
 """Faults on request."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 from collections import Counter
@@ -13,27 +11,21 @@ import requests
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.sandbox import Fault
 
-VERIFY = "/api/v1/token/verify"
-VALUES = "/api/v1/metadata/visitor/custom/value"
 BODY = {"v1": {"plan": "x"}}
 
 
-def plan(sandbox):
-    return sandbox.visitors["v1"]["custom"].get("plan")
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
+@pytest.mark.parametrize(("when", "applied"), [("before", {}), ("after", BODY["v1"])])
 @pytest.mark.parametrize("status", [302, 403, 503])
 def test_status(pendo, sandbox, status, when, applied):
     sandbox.fail(Fault("status", when, status=status, headers={"Retry-After": "3"}, body="sorry"))
     answer = pendo.write(BODY)
     assert (answer.status_code, answer.text, answer.headers["Retry-After"]) == (status, "sorry", "3")
-    assert plan(sandbox) == applied
+    assert pendo.custom() == applied
     assert (sandbox.requests[-1].status, sandbox.requests[-1].fault) == (status, f"status {status} {when}")
     assert pendo.write(BODY).status_code == 200
 
 
-@pytest.mark.parametrize(("when", "applied"), [("before", None), ("after", "x")])
+@pytest.mark.parametrize(("when", "applied"), [("before", {}), ("after", BODY["v1"])])
 @pytest.mark.parametrize(
     ("action", "error", "status"),
     [
@@ -46,9 +38,10 @@ def test_status(pendo, sandbox, status, when, applied):
 )
 def test_broken_answers(pendo, sandbox, action, error, status, when, applied):
     sandbox.fail(Fault(action, when, seconds=60))
+    items = [{"visitorId": "v1", "values": BODY["v1"]}]
     with pytest.raises(error):
-        pendo.post(VALUES, [{"visitorId": "v1", "values": {"plan": "x"}}], timeout=0.3).json()
-    assert plan(sandbox) == applied
+        pendo.post("/api/v1/metadata/visitor/custom/value", items, timeout=0.3).json()
+    assert pendo.custom() == applied
     assert sandbox.requests[-1].fault == f"{action} {when}"
     assert action == "hang" or sandbox.requests[-1].status == status
     assert pendo.write(BODY).status_code == 200
@@ -72,14 +65,14 @@ def test_faults_come_in_order_as_often_as_asked_and_where(pendo, sandbox):
     sandbox.fail(Fault(status=500, times=2))
     sandbox.fail(Fault(status=503))
     assert len(sandbox.faults) == 2
-    assert [pendo.get(VERIFY).status_code for _ in range(4)] == [500, 500, 503, 200]
+    assert [pendo.verify() for _ in range(4)] == [500, 500, 503, 200]
     assert sandbox.faults == []
     sandbox.fail(Fault(status=500, times=None))
-    assert [pendo.get(VERIFY).status_code for _ in range(5)] == [500] * 5
+    assert [pendo.verify() for _ in range(5)] == [500] * 5
     sandbox.clear_faults()
-    assert pendo.get(VERIFY).status_code == 200
+    assert pendo.verify() == 200
     sandbox.fail(Fault(status=500, path=r"/visitor/\w+/value$", method="post", body_contains='"poison"', times=None))
-    assert pendo.get(VERIFY).status_code == 200
+    assert pendo.verify() == 200
     assert [pendo.write({"v1": {"plan": plan}}).status_code for plan in ("fine", "poison")] == [200, 500]
     assert pendo.write({"a1": {"plan": "poison"}}, kind="account").status_code == 200
     for arguments in ({"action": "explode"}, {"when": "never"}, {"times": 0}, {"path": "("}):
@@ -92,18 +85,17 @@ def test_times_are_kept_under_concurrency(sandbox):
 
     def statuses(worker):
         with requests.Session() as session:
-            return [session.get(sandbox.url + VERIFY, timeout=20).status_code for _ in range(10)]
+            return [session.get(f"{sandbox.url}/api/v1/token/verify", timeout=20).status_code for _ in range(10)]
 
     with ThreadPoolExecutor(4) as pool:
-        found = Counter(status for answers in pool.map(statuses, range(4)) for status in answers)
-    assert found == {500: 7, 403: 33}
+        assert Counter(status for found in pool.map(statuses, range(4)) for status in found) == {500: 7, 403: 33}
 
 
 def test_probability_is_repeatable(pendo, sandbox):
     def draw(seed):
         sandbox.clear_faults()
         sandbox.fail(Fault(status=500, times=None, probability=0.5, seed=seed))
-        return [pendo.get(VERIFY).status_code for _ in range(40)]
+        return [pendo.verify() for _ in range(40)]
 
     first = draw(1)
     assert set(first) == {200, 500}

@@ -1,10 +1,6 @@
 """Reading back and deleting."""
 
-from __future__ import annotations
-
 import time
-
-import pytest
 
 AGGREGATION = "/api/v1/aggregation"
 DELETION = "/api/v1/bulkdelete/visitor"
@@ -13,14 +9,21 @@ EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
 
 def run(pendo, *stages, source="visitors", options=None):
     pipeline = [{"source": {source: options}}, *stages]
-    body = {"response": {"mimeType": "application/json"}, "request": {"requestId": "r", "pipeline": pipeline}}
-    return pendo.post(AGGREGATION, body)
+    return pendo.post(AGGREGATION, {"response": {"mimeType": "application/json"}, "request": {"pipeline": pipeline}})
 
 
-def ids(pendo, *stages, key="visitorId", **more):
+def results(pendo, *stages, **more):
     answer = run(pendo, *stages, **more)
     assert answer.status_code == 200, answer.text
-    return [row[key] for row in answer.json()["results"]]
+    return answer.json()["results"]
+
+
+def ids(pendo, *stages, **more):
+    return [row["visitorId"] for row in results(pendo, *stages, **more)]
+
+
+def custom_of(pendo, visitor):
+    return pendo.get(f"/api/v1/visitor/{visitor}").json()["metadata"]["custom"]
 
 
 def test_one_record_alone_and_among_others(pendo):
@@ -34,7 +37,7 @@ def test_one_record_alone_and_among_others(pendo):
     answer = run(pendo).json()
     assert isinstance(answer["startTime"], int)
     assert next(row for row in answer["results"] if row["visitorId"] == "v1")["metadata"]["custom"] == {"plan": "pro"}
-    assert ids(pendo, source="accounts", key="accountId") == ["a1"]
+    assert [row["accountId"] for row in results(pendo, source="accounts")] == ["a1"]
 
 
 def test_pages_by_key(pendo, sandbox):
@@ -51,17 +54,14 @@ def test_pages_by_key(pendo, sandbox):
     assert found == sorted(expected)
 
 
-def test_what_comes_and_goes_between_two_pages_is_sorted_in_if_asked(pendo):
-    in_order = {"sort": ["visitorId"]}
+def test_sort_and_filter(pendo, sandbox):
+    # What comes and goes between two pages is sorted in if asked.
     pendo.write({"v11": {}, "a": {}}, create=True)
     assert ids(pendo) == ["v1", "v2", "v11", "a"]
-    assert ids(pendo, in_order) == ["a", "v1", "v11", "v2"]
     assert ids(pendo, {"sort": ["-visitorId"]}) == ["v2", "v11", "v1", "a"]
-    pendo.post("/api/v1/bulkdelete/visitor", {"visitors": ["v1"]})
-    assert ids(pendo, in_order) == ["a", "v11", "v2"]
-
-
-def test_sort_and_filter_by_values(pendo, sandbox):
+    pendo.post(DELETION, {"visitors": ["v1"]})
+    assert ids(pendo, {"sort": ["visitorId"]}) == ["a", "v11", "v2"]
+    # And by values.
     sandbox.reset()
     sandbox.add_visitors({k: {"custom": {"seats": n, "plan": "x"}} for k, n in {"a": 3, "b": 1, "c": 2}.items()})
     sandbox.add_visitors({"d": {"auto": {"lastupdated": 1000}}})
@@ -78,10 +78,10 @@ def test_sort_and_filter_by_values(pendo, sandbox):
 def test_count_select_segment(pendo, sandbox):
     pendo.write({"v1": {"plan": "pro"}})
     segment = sandbox.add_segment("S", ["v1", "nobody"])
-    assert run(pendo, {"count": None}).json()["results"] == [{"count": 2}]
+    assert results(pendo, {"count": None}) == [{"count": 2}]
     assert ids(pendo, {"segment": {"id": segment}}) == ["v1"]
     select = {"select": {"who": "visitorId", "plan": "metadata.custom.plan"}}
-    assert run(pendo, {"limit": 1}, select).json()["results"] == [{"who": "v1", "plan": "pro"}]
+    assert results(pendo, {"limit": 1}, select) == [{"who": "v1", "plan": "pro"}]
 
 
 def test_what_is_no_pipeline_is_400(pendo):
@@ -92,10 +92,10 @@ def test_what_is_no_pipeline_is_400(pendo):
     ]:
         answer = run(pendo, stage)
         assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "text/plain")
-    no_events = {"request": {"pipeline": [{"source": {"events": None}}]}}
-    for body in ({}, [], {"request": {}}, {"request": {"pipeline": []}}, no_events):
+    for body in ({}, [], {"request": {}}, {"request": {"pipeline": []}}):
         assert pendo.post(AGGREGATION, body).status_code == 400
-    assert run(pendo, options={"blacklist": "apply"}).status_code == 400
+    for source in ({"source": "events"}, {"options": {"blacklist": "apply"}}):
+        assert run(pendo, **source).status_code == 400
 
 
 def test_reading_may_lag_behind(pendo, sandbox):
@@ -104,25 +104,27 @@ def test_reading_may_lag_behind(pendo, sandbox):
     pendo.until(lambda: custom_of(pendo, "v1") == {"plan": "old"})
     pendo.switch(read_lag_seconds=60)
     pendo.write({"v1": {"plan": "new"}, "v3": {"plan": "new"}}, create=True)
-    pendo.post("/api/v1/bulkdelete/visitor", {"visitors": ["v2"]})
+    pendo.post(DELETION, {"visitors": ["v2"]})
     assert set(sandbox.visitors) == {"v1", "v3"}
     assert custom_of(pendo, "v1") == {"plan": "old"}
     assert pendo.get("/api/v1/visitor/v3").status_code == 404
     assert ids(pendo, {"sort": ["visitorId"]}) == ["v1", "v2"]
 
 
-def custom_of(pendo, visitor):
-    return pendo.get(f"/api/v1/visitor/{visitor}").json()["metadata"]["custom"]
-
-
-@pytest.mark.parametrize(("kind", "record_id"), [("visitor", "v1"), ("account", "a1")])
-def test_bulk_delete(pendo, sandbox, kind, record_id):
-    answer = pendo.post(f"/api/v1/bulkdelete/{kind}", {f"{kind}s": [record_id, "nobody"]}).json()
-    assert pendo.get(f"/api/v1/{kind}/{record_id}").status_code == 404
-    assert pendo.get(f"/api/v1/bulkdelete/{answer['id']}").json()["status"] == "complete"
-    assert [d["id"] for d in pendo.get("/api/v1/bulkdelete").json()] == [answer["id"]]
-    # Marked Do Not Process: not even create brings it back.
-    assert pendo.write({record_id: {}}, kind=kind, create=True).json()["missing"] == [record_id]
+def test_bulk_delete(pendo):
+    jobs = []
+    for kind, record_id in (("visitor", "v1"), ("account", "a1")):
+        jobs.append(pendo.post(f"/api/v1/bulkdelete/{kind}", {f"{kind}s": [record_id, "nobody"]}).json()["id"])
+        assert pendo.get(f"/api/v1/{kind}/{record_id}").status_code == 404
+        assert pendo.get(f"/api/v1/bulkdelete/{jobs[-1]}").json()["status"] == "complete"
+        assert [d["id"] for d in pendo.get("/api/v1/bulkdelete").json()] == jobs
+        # Marked Do Not Process: not even create brings it back.
+        assert pendo.write({record_id: {}}, kind=kind, create=True).json()["missing"] == [record_id]
+    # Bad ones.
+    for body in ({}, [], {"visitors": []}, {"visitors": [1]}, {"accounts": ["a1"]}, {"visitors": ["x"] * 501}):
+        assert pendo.post(DELETION, body).status_code == 400
+    assert pendo.post(DELETION, {"visitors": [str(i) for i in range(500)]}).ok
+    assert pendo.get("/api/v1/bulkdelete/none").status_code == 404
 
 
 def test_deletion_may_take_a_while_or_for_ever_or_fail(pendo, sandbox):
@@ -149,10 +151,3 @@ def test_deletion_may_take_a_while_or_for_ever_or_fail(pendo, sandbox):
     assert pendo.track(EVENT).status_code == 200
     assert [receipt.ignored for receipt in sandbox.receipts] == [True, False, True]
     assert ("v1" in sandbox.visitors, pendo.get("/api/v1/tracktype").json()) == (False, [])
-
-
-def test_bad_deletions(pendo):
-    for body in ({}, [], {"visitors": []}, {"visitors": [1]}, {"accounts": ["a1"]}, {"visitors": ["x"] * 501}):
-        assert pendo.post(DELETION, body).status_code == 400
-    assert pendo.post(DELETION, {"visitors": [str(i) for i in range(500)]}).ok
-    assert pendo.get("/api/v1/bulkdelete/none").status_code == 404

@@ -1,7 +1,5 @@
 """The server itself: its account of requests, its own paths, starting and stopping."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import signal
@@ -11,12 +9,10 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import requests
 
-import dbt_pendo
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription, serve
 
@@ -29,18 +25,17 @@ def test_every_request_is_accounted_for(pendo, sandbox):
     pendo.write({"v1": {"plan": "x"}, "v2": {"plan": "y"}}, create=True)
     pendo.track(EVENT, key=sandbox.track_secrets["web"])
     pendo.get(VERIFY, key="garbage")
-    write, track, verify = sandbox.requests
+    write, track, _ = sandbox.requests
     assert (write.method, write.path, write.query) == ("POST", "/api/v1/metadata/visitor/custom/value", "create=true")
-    assert (write.status, write.records, write.key, write.fault) == (200, 2, "integration", None)
+    assert [(request.records, request.key, request.status, request.fault) for request in sandbox.requests] == [
+        *((2, "integration", 200, None), (1, "track:web", 200, None), (0, "unknown", 403, None))
+    ]
     assert write.size == len(write.body) > 0
     assert before <= write.at <= time.time()
-    assert (track.records, track.key, track.status) == (1, "track:web", 200)
-    assert (verify.records, verify.key, verify.status) == (0, "unknown", 403)
-    counters = sandbox.counters
-    assert (counters["requests"], counters["records"], counters["faults"]) == (3, 3, 0)
-    assert counters["bytes"] == write.size + track.size
-    assert counters["by_status"] == {"200": 2, "403": 1}
-    assert counters["peak_concurrency"] == sandbox.peak_concurrency == 1
+    assert sandbox.counters == {
+        **{"requests": 3, "records": 3, "faults": 0, "bytes": write.size + track.size, "peak_concurrency": 1},
+        "by_status": {"200": 2, "403": 1},
+    }
     sandbox.forget_requests()
     assert (sandbox.requests, sandbox.counters["requests"]) == ([], 0)
     pendo.switch(keep_bodies=False)
@@ -48,7 +43,7 @@ def test_every_request_is_accounted_for(pendo, sandbox):
     assert (sandbox.requests[0].body, sandbox.requests[0].size > 0) == (b"", True)
 
 
-def test_concurrent_writes_are_all_there_and_their_peak_is_known(sandbox):
+def test_concurrent_writes_are_all_there_and_their_peak_is_known(pendo, sandbox):
     url = f"{sandbox.url}/api/v1/metadata/visitor/custom/value?create=true"
     headers = {"x-pendo-integration-key": sandbox.integration_key}
 
@@ -69,10 +64,7 @@ def test_concurrent_writes_are_all_there_and_their_peak_is_known(sandbox):
         assert sandbox.peak_concurrency == 0
         sandbox.switches = Switches(latency_ms=(60_000, 60_000))
         waits = pool.map(wait, range(3))
-        deadline = time.monotonic() + 20
-        while sandbox.peak_concurrency < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        pendo.until(lambda: sandbox.peak_concurrency == 3)
         sandbox.stop()
         list(waits)
     assert sandbox.peak_concurrency == 3
@@ -135,30 +127,26 @@ def test_faults_and_switches_over_http(pendo, sandbox):
     assert sandbox.faults == []
 
 
-SUBSCRIPTION = {
-    "visitors": ["s1"],
-    "accounts": {"s2": {"custom": {"plan": "x"}}},
-    "parentAccounts": ["s3"],
-    "segments": [{"name": "S", "visitors": ["s1"]}],
-}
-
-
-def assert_seeded(sandbox):
-    assert (list(sandbox.visitors), list(sandbox.parent_accounts)) == (["s1"], ["s3"])
-    assert sandbox.accounts["s2"]["custom"] == {"plan": "x"}
-    (segment,) = sandbox.segments.values()
-    assert (segment["name"], segment["visitors"], segment["createdByApi"]) == ("S", ["s1"], True)
-
-
 def test_a_subscription_comes_over_http_or_from_a_file(pendo, sandbox, tmp_path):
+    subscription = {
+        **{"visitors": ["s1"], "accounts": {"s2": {"custom": {"plan": "x"}}}, "parentAccounts": ["s3"]},
+        "segments": [{"name": "S", "visitors": ["s1"]}],
+    }
+
+    def assert_seeded(sandbox):
+        assert (list(sandbox.visitors), list(sandbox.parent_accounts)) == (["s1"], ["s3"])
+        assert sandbox.accounts["s2"]["custom"] == {"plan": "x"}
+        (segment,) = sandbox.segments.values()
+        assert (segment["name"], segment["visitors"], segment["createdByApi"]) == ("S", ["s1"], True)
+
     sandbox.reset()
-    seed = {**SUBSCRIPTION, "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}]}
+    seed = {**subscription, "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}]}
     assert own(sandbox, "POST", "seed", seed).json() == {"segmentIds": list(sandbox.segments)}
     assert_seeded(sandbox)
     assert pendo.write({"s1": {"plan": "y"}}).json()["updated"] == 1
     file = tmp_path / "subscription.json"
     fields = {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "n": "integer"}}
-    file.write_text(json.dumps({**SUBSCRIPTION, "fields": {"parentAccount": fields}}), encoding="utf-8")
+    file.write_text(json.dumps({**subscription, "fields": {"parentAccount": fields}}), encoding="utf-8")
     with Sandbox() as fresh:
         load_subscription(fresh, file)
         assert_seeded(fresh)
@@ -169,16 +157,14 @@ def test_a_subscription_comes_over_http_or_from_a_file(pendo, sandbox, tmp_path)
 
 
 def test_impossible_switches():
-    impossible = [
-        *({"null": "maybe"}, {"latency_ms": (1,)}, {"latency_ms": ("a", "b")}, {"keep_bodies": 1}),
-        *({"max_body_bytes": 1.5}, {"creatable_types": "string"}, {"too_many_records_status": 500}),
-        {"deletion_seconds": "soon"},
-    ]
-    for wrong in impossible:
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            Switches(**wrong)
-    documented = Switches.__doc__ or ""
-    assert [name for name in Switches.__dataclass_fields__ if f"{name}:" not in documented] == []
+    for name, wrong in [
+        *(("null", "maybe"), ("latency_ms", (1,)), ("latency_ms", ("a", "b")), ("keep_bodies", 1)),
+        *(("max_body_bytes", 1.5), ("creatable_types", "string"), ("too_many_records_status", 500)),
+        ("deletion_seconds", "soon"),
+    ]:
+        with pytest.raises(ConfigError, match=name):
+            Switches(**{name: wrong})
+    assert [name for name in Switches.__dataclass_fields__ if f"{name}:" not in Switches.__doc__] == []
 
 
 def test_stopping_ends_all_threads_and_connections():
@@ -218,15 +204,13 @@ def test_it_can_start_again_and_keeps_its_data(capfd):
 
 
 def test_serve_runs_until_ctrl_c():
-    code = """
-import signal
-from dbt_pendo.sandbox import serve
-signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for jobs in the background
-serve(0, on_start=lambda sandbox: print(sandbox.url, flush=True))
-"""
-    root = Path(dbt_pendo.__file__).parents[1]
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Shells ignore the signal for jobs in the background.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from dbt_pendo.sandbox import serve; serve(0, on_start=lambda sandbox: print(sandbox.url, flush=True))"
+    )
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **outputs) as process:
         url = process.stdout.readline().strip()
         assert requests.get(url + VERIFY, timeout=20).status_code == 403
         process.send_signal(signal.SIGINT)

@@ -1,7 +1,5 @@
 """The metadata schema: reading, creating and deleting fields."""
 
-from __future__ import annotations
-
 import pytest
 
 SCHEMA = "/api/v1/metadata/schema/visitor"
@@ -23,14 +21,12 @@ def test_the_schema_has_pendos_casing_and_groups(pendo):
     assert schema["pendo"]["donotprocess"]["Type"] == "boolean"
 
 
-KINDS = ["visitor", "account", "parentAccount"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_has_its_own_schema(pendo, sandbox, kind):
-    sandbox.add_field(kind, "agent", "only_here", "string")
-    agent = {kind: pendo.get(f"/api/v1/metadata/schema/{kind}").json()["agent"] for kind in KINDS}
-    assert [kind for kind, fields in agent.items() if "only_here" in fields] == [kind]
+def test_each_kind_has_its_own_schema(pendo, sandbox):
+    kinds = ["visitor", "account", "parentAccount"]
+    for kind in kinds:
+        sandbox.add_field(kind, "agent", f"of_{kind}", "string")
+    for kind in kinds:
+        assert list(pendo.get(f"/api/v1/metadata/schema/{kind}").json()["agent"]) == [f"of_{kind.lower()}"]
 
 
 @pytest.mark.parametrize("group", ["custom", "agent"])
@@ -64,14 +60,14 @@ def test_documented_types_and_others_if_switched_on(pendo):
     }
 
 
-@pytest.mark.parametrize("name", ["", "1st", "with space", "dot.ted", "dash-ed", "ünï"])
-def test_invalid_names(pendo, name):
-    good = {"name": "_good1", "type": "string"}
-    bad = {"name": name, "type": "string"}
-    assert create(pendo, good, bad).status_code == 400
-    assert "_good1" not in pendo.get(SCHEMA).json()["custom"]
+def test_invalid_names(pendo):
+    good, *bad = ({"name": name, "type": "string"} for name in ("_good1", "", "1st", "a b", "a.b", "a-b", "ünï"))
+    for one in bad:
+        assert create(pendo, good, one).status_code == 400
+    assert set(pendo.get(SCHEMA).json()["custom"]) == {"plan", "seats"}
     pendo.switch(invalid_field_name="skip")
-    assert create(pendo, good, bad).status_code == 200
+    for one in bad:
+        assert create(pendo, good, one).status_code == 200
     assert set(pendo.get(SCHEMA).json()["custom"]) == {"plan", "seats", "_good1"}
 
 

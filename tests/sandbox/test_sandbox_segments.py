@@ -1,7 +1,5 @@
 """Segments."""
 
-from __future__ import annotations
-
 import pytest
 
 ROOT = "/api/v1/segment"
@@ -16,13 +14,13 @@ def patch(pendo, segment_id, *operations):
     return pendo.call("PATCH", f"{ROOT}/{segment_id}/visitor", {"patch": operations})
 
 
+def members(sandbox, segment_id):
+    return sandbox.segments[segment_id]["visitors"]
+
+
 @pytest.fixture
 def segment(pendo):
     return upload(pendo).json()["segmentId"]
-
-
-def members(sandbox, segment_id):
-    return sandbox.segments[segment_id]["visitors"]
 
 
 def test_upload_get_list(pendo, sandbox, segment):
@@ -30,11 +28,8 @@ def test_upload_get_list(pendo, sandbox, segment):
     held = pendo.get(f"{ROOT}/{segment}").json()
     assert (held["id"], held["name"], held["kind"], held["createdByApi"]) == (segment, "S", "Segment", True)
     other = sandbox.add_segment("by hand", ["v2"], created_by_api=False)
-    listed = {
-        query: [s["id"] for s in pendo.get(ROOT + query).json()]
-        for query in ("", "?createdByApi=true", "?createdByApi=false")
-    }
-    assert listed == {"": [segment, other], "?createdByApi=true": [segment], "?createdByApi=false": [other]}
+    listed = {"": [segment, other], "?createdByApi=true": [segment], "?createdByApi=false": [other]}
+    assert {query: [s["id"] for s in pendo.get(ROOT + query).json()] for query in listed} == listed
     status = pendo.get(f"{ROOT}/{segment}/status").json()
     assert (status["command"], status["updatePending"]) == ("finish", False)
     # What is made by hand cannot be changed.
@@ -88,9 +83,7 @@ def test_a_patch_has_limits_and_a_status_for_each_operation(pendo, sandbox, segm
     answer = patch(pendo, segment, ("add", ["a", "b", "a"]), ("remove", ["v1", "x"]), ("swap", ["c"]))
     assert answer.status_code == 200
     assert [(item["operation"], item["status"], item["message"]) for item in answer.json()["multistatus"]] == [
-        ("add", 200, "success"),
-        ("remove", 202, "success"),
-        ("swap", 400, "invalid operation"),
+        *(("add", 200, "success"), ("remove", 202, "success"), ("swap", 400, "invalid operation"))
     ]
     before = members(sandbox, segment)
     assert before == ["never seen", "a", "b"]
@@ -106,26 +99,25 @@ def test_a_patch_has_limits_and_a_status_for_each_operation(pendo, sandbox, segm
 
 
 def test_busy_for_some_calls_or_seconds(pendo, sandbox):
-    pendo.switch(segment_busy_calls=2)
-    segment = upload(pendo).json()["segmentId"]
+    def uploaded(**switches):
+        pendo.switch(**switches)
+        return upload(pendo).json()["segmentId"]
+
+    segment = uploaded(segment_busy_calls=2)
     busy = patch(pendo, segment, ("add", ["a"]))
     assert (busy.status_code, busy.text) == (409, "Operation in progress")
-    assert pendo.get(f"{ROOT}/{segment}/status").json()["updatePending"] is True
-    assert pendo.get(f"{ROOT}/{segment}/status").json()["updatePending"] is False
+    assert [pendo.get(f"{ROOT}/{segment}/status").json()["updatePending"] for _ in range(2)] == [True, False]
     assert members(sandbox, segment) == ["v1", "never seen"]
     assert patch(pendo, segment, ("add", ["a"])).status_code == 200
     assert pendo.call("DELETE", f"{ROOT}/{segment}").status_code == 409
-    pendo.switch(segment_busy_calls=1, segment_busy_reply="operation")
-    told = upload(pendo).json()["segmentId"]
-    answer = patch(pendo, told, ("add", ["a"]), ("remove", ["v1"]))
+    segment = uploaded(segment_busy_calls=1, segment_busy_reply="operation")
+    answer = patch(pendo, segment, ("add", ["a"]), ("remove", ["v1"]))
     assert (answer.status_code, [item["status"] for item in answer.json()["multistatus"]]) == (200, [409, 409])
-    assert members(sandbox, told) == ["v1", "never seen"]
-    pendo.switch(segment_busy_calls=0, segment_busy_reply="call", segment_busy_seconds=60)
-    busy = upload(pendo).json()["segmentId"]
-    assert patch(pendo, busy, ("add", ["a"])).status_code == 409
-    pendo.switch(segment_busy_seconds=0.2)
-    busy = upload(pendo).json()["segmentId"]
-    pendo.until(lambda: patch(pendo, busy, ("add", ["a"])).status_code == 200)
+    assert members(sandbox, segment) == ["v1", "never seen"]
+    segment = uploaded(segment_busy_calls=0, segment_busy_reply="call", segment_busy_seconds=60)
+    assert patch(pendo, segment, ("add", ["a"])).status_code == 409
+    segment = uploaded(segment_busy_seconds=0.2)
+    pendo.until(lambda: patch(pendo, segment, ("add", ["a"])).status_code == 200)
 
 
 def test_unknown_visitors_can_be_refused(pendo, sandbox):

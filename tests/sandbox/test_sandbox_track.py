@@ -1,7 +1,5 @@
 """Track events."""
 
-from __future__ import annotations
-
 import time
 
 import pytest
@@ -17,13 +15,8 @@ def event(**changes):
 
 
 WRONG = {
-    "type": ["page", ...],
-    "event": ["", ..., 5],
-    "visitorId": ["", ..., 5],
-    "timestamp": [..., "2024-01-01T00:00:00Z", 1.5, True, 0],
-    "accountId": [None],
-    "properties": [[]],
-    "context": ["x"],
+    **{"type": ["page", ...], "event": ["", ..., 5], "visitorId": ["", ..., 5], "accountId": [None]},
+    **{"timestamp": [..., "2024-01-01T00:00:00Z", 1.5, True, 0], "properties": [[]], "context": ["x"]},
 }
 INVALID = ["text", None, *(event(**{key: value}) for key, values in WRONG.items() for value in values)]
 
@@ -34,9 +27,9 @@ def test_an_event_is_kept_as_it_came(pendo, sandbox):
         answer = pendo.track(body)
         assert (answer.status_code, answer.content) == (200, b"")
     assert sandbox.events == [first, second, first]
-    receipts = sandbox.receipts
-    assert [r.received_at for r in receipts] == sorted(r.received_at for r in receipts)
-    assert not any(r.late or r.ignored or r.warnings for r in receipts)
+    assert not any(r.late or r.ignored or r.warnings for r in sandbox.receipts)
+    received_at = [r.received_at for r in sandbox.receipts]
+    assert received_at == sorted(received_at)
 
 
 @pytest.mark.parametrize("body", INVALID)

@@ -1,7 +1,5 @@
 """Writing metadata: bulk calls, single values, types, and what is wrong with them."""
 
-from __future__ import annotations
-
 import base64
 import json
 
@@ -27,19 +25,17 @@ def test_a_bulk_write_reports_missing_ids_inside_a_200(pendo, sandbox):
 def test_create_makes_missing_records(pendo, sandbox):
     answer = pendo.write({"v1": {"plan": "a"}, "new": {"plan": "b"}}, create=True).json()
     assert answer == {"total": 2, "updated": 2, "failed": 0, "kind": "visitor"}
-    assert pendo.custom("new") == {"plan": "b"}
-    assert sandbox.visitors["new"]["auto"]["id"] == "new"
+    assert (pendo.custom("new"), sandbox.visitors["new"]["auto"]["id"]) == ({"plan": "b"}, "new")
     pendo.switch(created_counts_as_updated=False)
     answer = pendo.write({"v1": {"plan": "a"}, "newer": {"plan": "b"}}, create=True).json()
-    assert (answer["total"], answer["updated"], answer["failed"]) == (2, 1, 0)
+    assert answer == {"total": 2, "updated": 1, "failed": 0, "kind": "visitor"}
 
 
 def test_accounts_and_parent_accounts(pendo, sandbox):
     for kind, record_id in (("account", "a1"), ("parentAccount", "p1")):
         answer = pendo.write({record_id: {"plan": "x"}, "no": {}}, kind=kind).json()
         assert answer == {"total": 2, "updated": 1, "failed": 1, "missing": ["no"], "kind": kind}
-        held = sandbox.accounts if kind == "account" else sandbox.parent_accounts
-        assert held[record_id]["custom"] == {"plan": "x"}
+        assert {**sandbox.accounts, **sandbox.parent_accounts}[record_id]["custom"] == {"plan": "x"}
     items = [{"accountId": "p1", "values": {"plan": "x"}}]
     assert pendo.write(items, kind="parentAccount").status_code == 400
     pendo.switch(parent_account_id_key="accountId")
@@ -63,8 +59,8 @@ def test_unacceptable_bodies_write_nothing(pendo, body):
     assert "malformed JSON" in answer.text or ("unacceptable" in answer.text and not isinstance(body, bytes))
     assert pendo.custom() == {}
     for group in ("auto", "salesforce"):
-        assert pendo.write({"v1": {"id": "x"}}, group=group).status_code == 400
-        assert pendo.call("PUT", one("v1", "id", group), "x").status_code == 400
+        statuses = [pendo.write({"v1": {"id": "x"}}, group=group), pendo.call("PUT", one("v1", "id", group), "x")]
+        assert [answer.status_code for answer in statuses] == [400, 400]
 
 
 def test_an_unknown_field_refuses_the_call_fails_its_records_or_is_discarded(pendo, sandbox):
@@ -122,11 +118,7 @@ BAD = {
     "boolean": ["true", 1],
     "integer": [True, 1.5, 1.0, "1", 2**63, 2**70],
     "float": ["1.5", True],
-    "time": [
-        *(f"2011-{rest}" for rest in ("12-03T00:00:05", "12-03 00:00:05Z", "02-30T00:00:05Z", "12-03")),
-        5,
-        "soon",
-    ],
+    "time": ["2011-12-03T00:00:05", "2011-12-03 00:00:05Z", "2011-02-30T00:00:05Z", "2011-12-03", 5, "soon"],
     "list": ["a", [["a"]], [{"a": 1}], [None]],
 }
 
@@ -143,9 +135,7 @@ def test_values_that_fit(pendo, sandbox, type_name, value, stored):
 @pytest.mark.parametrize(("type_name", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_values_that_do_not_fit(pendo, sandbox, type_name, value):
     sandbox.add_field("visitor", "custom", "f", type_name)
-    answer = pendo.write({"v1": {"plan": "x", "f": value}, "v2": {"plan": "y"}, "v3": {"f": value}})
-    assert answer.status_code == 200
-    document = answer.json()
+    document = pendo.write({"v1": {"plan": "x", "f": value}, "v2": {"plan": "y"}, "v3": {"f": value}}).json()
     assert len(document.pop("errors")) == 1
     assert document == {"total": 3, "updated": 1, "failed": 2, "missing": ["v3"], "kind": "visitor"}
     assert (pendo.custom(), pendo.custom("v2")) == ({}, {"plan": "y"})
@@ -159,22 +149,18 @@ def test_values_that_do_not_fit(pendo, sandbox, type_name, value):
 
 def test_switches_of_times_lists_and_errors(pendo, sandbox):
     sandbox.add_field("visitor", "custom", "f", "time")
-    pendo.switch(accept_date_only=True)
-    assert pendo.write({"v1": {"f": "1970-01-02"}}).json()["updated"] == 1
-    assert pendo.custom() == {"f": 86_400_000}
-    pendo.switch(accept_epoch=True)
-    assert pendo.write({"v1": {"f": 5}}).json()["updated"] == 1
-    assert pendo.custom() == {"f": 5}
+    for switch, value, stored in (("accept_date_only", "1970-01-02", 86_400_000), ("accept_epoch", 5, 5)):
+        pendo.switch(**{switch: True})
+        assert pendo.write({"v1": {"f": value}}).json()["updated"] == 1
+        assert pendo.custom() == {"f": stored}
     assert pendo.write({"v1": {"f": True}}).json()["failed"] == 1
     sandbox.add_field("visitor", "custom", "texts", "list", element_type="string")
     assert pendo.write({"v1": {"texts": ["a"]}, "v2": {"texts": ["a", 1]}}).json()["failed"] == 1
-    errors = {}
-    for form in ("named", "unnamed", "object"):
+    for form, names in (("named", True), ("unnamed", False), ("object", True)):
         pendo.switch(error_items=form)
-        (errors[form],) = pendo.write({"v1": {"seats": "x"}, "v2": {}}).json()["errors"]
-    assert errors["object"].pop("visitorId") == "v1"
-    assert ["v1" in errors[form] for form in ("named", "unnamed")] == [True, False]
-    assert all("seats" in errors[form] for form in ("named", "unnamed"))
+        (error,) = pendo.write({"v1": {"seats": "x"}, "v2": {}}).json()["errors"]
+        assert (isinstance(error, dict), "v1" in str(error), "seats" in str(error)) == (form == "object", names, True)
+    assert error["visitorId"] == "v1"
 
 
 def test_switches_of_nulls_and_of_ids_that_come_twice(pendo):
@@ -201,8 +187,7 @@ def test_a_single_value(pendo, sandbox):
     assert pendo.call("PUT", one("v1"), "pro").content == b""
     assert pendo.get(one("v1", "PLAN")).json() == "pro"
     assert pendo.call("PUT", one("v1"), data=b"null").status_code == 200
-    assert pendo.custom() == {}
-    assert pendo.get(one("v1")).json() is None
+    assert (pendo.custom(), pendo.get(one("v1")).json()) == ({}, None)
     pendo.switch(undocumented_replies="json")
     assert pendo.call("PUT", one("v1"), "pro").json() == "pro"
     wrong = {one("nobody"): 404, one("v1", "nope"): 404, one("v1", "seats"): 400}

@@ -1,7 +1,5 @@
 """The JSON Schema says the same as the parser, where a schema can say it; see conftest.py."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -17,8 +15,6 @@ from dbt_pendo.mapping.spec import Annotation
 VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
 SEGMENT = {"object": "segment", "segment": "S", "visitor_id": "id"}
-
-
 SCHEMA = json_schema()
 
 

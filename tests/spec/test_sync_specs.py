@@ -1,7 +1,5 @@
 """Sound mappings, and the specs they become."""
 
-from __future__ import annotations
-
 import pytest
 
 from dbt_pendo.mapping.parse import parse_syncs
@@ -22,27 +20,17 @@ def only(parsed):
 
 
 def test_the_contracts_visitor_example(parse):
-    fields = {
-        "plan": "plan_name",
-        "mrr": {"column": "mrr_usd", "type": "float", "nulls": "skip"},
-        "source": {"value": "warehouse"},
-        "2nd e-mail (work)": "email",
-    }
+    mrr = {"column": "mrr_usd", "type": "float", "nulls": "skip"}
+    fields = {"plan": "plan_name", "mrr": mrr, "source": {"value": "warehouse"}, "2nd e-mail (work)": "email"}
     meta = {"object": "visitor", "visitor_id": "user_id", "mode": "update", "group": "custom", "fields": fields}
-    assert only(parse(meta, {"is_admin": "admin", "city": True})) == SyncSpec(
-        **USERS,
-        object="visitor",
-        key="user_id",
-        fields=(
-            Field("plan", Column("plan_name")),
-            Field("mrr", Column("mrr_usd"), type="float", nulls="skip"),
-            Field("source", Value("warehouse")),
-            Field("2nd e-mail (work)", Column("email")),
-            Field("admin", Column("is_admin")),
-            Field("city", Column("city")),
-        ),
-        **{"mode": "update", "enabled": True, "on_removed": "keep", "create_fields": False, "batch_size": 500},
+    mapped = (
+        *(Field("plan", Column("plan_name")), Field("mrr", Column("mrr_usd"), type="float", nulls="skip")),
+        *(Field("source", Value("warehouse")), Field("2nd e-mail (work)", Column("email"))),
+        *(Field("admin", Column("is_admin")), Field("city", Column("city"))),
     )
+    settings = {"mode": "update", "enabled": True, "on_removed": "keep", "create_fields": False, "batch_size": 500}
+    spec = SyncSpec(**USERS, object="visitor", key="user_id", fields=mapped, **settings)
+    assert only(parse(meta, {"is_admin": "admin", "city": True})) == spec
 
 
 def test_the_contracts_event_example(parse):
@@ -53,50 +41,26 @@ def test_the_contracts_event_example(parse):
         "properties": {"amount": "amount_usd", "currency": "currency"},
     }
     properties = {"amount": "amount_usd", "currency": "currency", "channel": "channel"}
-    assert only(parse(meta, {"channel": True})) == SyncSpec(
-        **USERS,
-        object="track_event",
-        key="payment_id",
-        event=Event(
-            name=Value("Invoice Paid"),
-            visitor_id=Column("user_id"),
-            timestamp=Column("paid_at"),
-            account_id=Column("org_id"),
-            properties=tuple(Field(name, Column(column)) for name, column in properties.items()),
-            context=tuple(Field(name, Column(column), nulls="skip") for name, column in context.items()),
-            app="web",
-        ),
-        batch_size=100,
+    event = Event(
+        *(Value("Invoice Paid"), Column("user_id"), Column("paid_at"), Column("org_id")),
+        properties=tuple(Field(name, Column(column)) for name, column in properties.items()),
+        context=tuple(Field(name, Column(column), nulls="skip") for name, column in context.items()),
+        app="web",
     )
+    spec = SyncSpec(**USERS, object="track_event", key="payment_id", event=event, batch_size=100)
+    assert only(parse(meta, {"channel": True})) == spec
 
 
 def test_the_smallest_event_and_its_long_forms(parse):
     meta = {
-        "object": "track_event",
-        "event": {"column": "event_name"},
-        "event_id": {"column": "id"},
-        "visitor_id": {"value": "system"},
-        "account_id": {"value": "acme"},
-        "timestamp": {"column": "at"},
-        "nulls": "skip",
+        **{"object": "track_event", "event": {"column": "event_name"}, "event_id": {"column": "id"}, "nulls": "skip"},
+        **{"visitor_id": {"value": "system"}, "account_id": {"value": "acme"}, "timestamp": {"column": "at"}},
         "properties": {"amount": {"column": "amount", "type": "number", "nulls": "clear"}, "plan": "plan"},
     }
-    assert only(parse(meta)) == SyncSpec(
-        **USERS,
-        object="track_event",
-        key="id",
-        event=Event(
-            name=Column("event_name"),
-            visitor_id=Value("system"),
-            timestamp=Column("at"),
-            account_id=Value("acme"),
-            properties=(
-                Field("amount", Column("amount"), type="float", nulls="clear"),
-                Field("plan", Column("plan"), nulls="skip"),
-            ),
-        ),
-        batch_size=1,
-    )
+    amount = Field("amount", Column("amount"), type="float", nulls="clear")
+    properties = (amount, Field("plan", Column("plan"), nulls="skip"))
+    event = Event(Column("event_name"), Value("system"), Column("at"), Value("acme"), properties=properties)
+    assert only(parse(meta)) == SyncSpec(**USERS, object="track_event", key="id", event=event, batch_size=1)
 
 
 def test_a_segment_takes_what_is_the_same_for_all_objects(parse):
@@ -117,20 +81,14 @@ def test_every_setting_of_an_account(parse, kind):
             "Seats": "seats",
         },
     }
-    assert only(parse(meta)) == SyncSpec(
-        **USERS,
-        object=kind,
-        key="org_id",
-        fields=(
-            Field("_Tier2", Column("tier"), type="time", nulls="skip", group="agent"),
-            Field("seats", Column("seats"), nulls="clear", group="custom"),
-            # Pendo folds case, but this one is in another group.
-            Field("Seats", Column("seats"), nulls="skip", group="agent"),
-        ),
-        max_changes=Limit(rows=0),
-        max_removals=Limit(percent=2.5),
-        **settings,
+    fields = (
+        Field("_Tier2", Column("tier"), type="time", nulls="skip", group="agent"),
+        Field("seats", Column("seats"), nulls="clear", group="custom"),
+        # Pendo folds case, but this one is in another group.
+        Field("Seats", Column("seats"), nulls="skip", group="agent"),
     )
+    limits = {"max_changes": Limit(rows=0), "max_removals": Limit(percent=2.5)}
+    assert only(parse(meta)) == SyncSpec(**USERS, object=kind, key="org_id", fields=fields, **limits, **settings)
 
 
 def test_constants_types_guards_and_ages(parse):
@@ -167,10 +125,8 @@ def test_columns_alone_can_fill_the_fields(parse):
 
 def test_a_name_always_follows_the_model(parse):
     specs, _ = parse([{**CREATED, "name": "eu-2"}, {**CREATED, "name": "us"}])
-    assert [(spec.name, spec.mode, spec.fields) for spec in specs] == [
-        ("users.eu-2", "upsert", ()),
-        ("users.us", "upsert", ()),
-    ]
+    found = [(spec.name, spec.mode, spec.fields) for spec in specs]
+    assert found == [("users.eu-2", "upsert", ()), ("users.us", "upsert", ())]
     assert only(parse({**CREATED, "name": "eu-2"})).name == "users.eu-2"
 
 

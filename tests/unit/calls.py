@@ -1,7 +1,5 @@
 """Calls of a client, and all that could be shown of an error."""
 
-from __future__ import annotations
-
 import traceback
 from typing import Any
 

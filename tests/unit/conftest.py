@@ -1,9 +1,6 @@
 """Property tests without deadlines: nothing here measures time. And clients of a real sandbox that never wait."""
 
-from __future__ import annotations
-
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -38,21 +35,16 @@ class FakeTime:
 
     def __init__(self) -> None:
         self.waits: list[float] = []
-        self._now = 1000.0
-        self._lock = threading.Lock()
 
     def wait(self, seconds: float) -> None:
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"nobody can wait {seconds} seconds")
-        with self._lock:
-            self.waits.append(seconds)
-            self._now += seconds
+        self.waits.append(seconds)
         # Lets the other threads go on, for whose places this one may be waiting.
         time.sleep(0)
 
     def clock(self) -> float:
-        with self._lock:
-            return self._now
+        return 1000.0 + sum(self.waits)
 
     @property
     def waited(self) -> float:
@@ -91,3 +83,16 @@ def connect(sandbox: Sandbox, fake_time: FakeTime) -> Iterator[Connect]:
 @pytest.fixture
 def client(connect: Connect) -> PendoClient:
     return connect()
+
+
+@pytest.fixture
+def by_proxy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the proxy of the environment, for a host that is not on this machine."""
+    for name in ("NO_PROXY", "no_proxy", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_proxy(url: str) -> None:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, url)
+
+    return set_proxy

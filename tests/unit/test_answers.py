@@ -1,13 +1,12 @@
 """What a 2xx has to say: of every call of Pendo's that this client makes, by real answers of a real server."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 import pytest
+from calls import send_event
 
 from dbt_pendo.pendo import deletion, metadata, segments, track
 from dbt_pendo.pendo import records as readback
@@ -16,7 +15,6 @@ from dbt_pendo.sandbox import Fault, Sandbox
 
 IDS = ["v1", "v2", "v3"]
 VALUES = orjson.dumps([{"visitorId": key, "values": {"plan": "pro"}} for key in IDS])
-EVENT = orjson.dumps({"type": "track", "event": "Paid", "visitorId": "v1", "timestamp": 1680373680000})
 
 
 def answered(call: Callable[[PendoClient], Any], client: PendoClient, sandbox: Sandbox, body: str, **fault: Any) -> Any:
@@ -74,10 +72,6 @@ def overwrite(client: PendoClient) -> Any:
     return client.send(segments.replace_request("Payers", "segment-1", ["v1"]))
 
 
-def send_event(client: PendoClient) -> Any:
-    return client.send(track.track_request(None, EVENT, ["e1"]))
-
-
 @pytest.mark.parametrize("call", [overwrite, send_event])
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
@@ -98,7 +92,7 @@ PAGES_AND_ERRORS = [
     *('{"statusCode": 503}', '{"statusCode": 403, "message": "no"}', '{"fault": {"faultstring": "no"}}'),
     '{"code": 500, "message": "Internal error"}',
 ]
-SAYING_NOTHING = ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>"]
+SAYING_NOTHING = ["", "null", "{}", '{"error": {"message": "no"}}', '{"custom": null}', "<html>", '{"valid": "yes"}']
 UNDOCUMENTED = [overwrite, send_event, lambda client: track.verify_secret(client, None)]
 READING = [
     segments.list_segments,
@@ -121,14 +115,11 @@ def test_neither_an_error_nor_nothing_is_a_success_whatever_its_status(sandbox, 
 
 
 def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client):
-    bodies = {
-        '{"id": "job-1"}': "job-1",
-        '{"subscriptionId": "5", "id": "job-1"}': "job-1",
-        '{"requestId": "5", "id": "6", "jobId": "job-1"}': "job-1",
-        '{"requestId": 7}': "7",
-    }
     request = deletion.deletion_request("visitor", ["v1"])
-    for body, job in bodies.items():
+    for body, job in [
+        *(('{"id": "job-1"}', "job-1"), ('{"subscriptionId": "5", "id": "job-1"}', "job-1")),
+        *(('{"requestId": "5", "id": "6", "jobId": "job-1"}', "job-1"), ('{"requestId": 7}', "7")),
+    ]:
         assert deletion.job_of(answered(lambda client: client.send(request), client, sandbox, body)) == job
     for body in ("", "{}", "<html>", '{"error": "done"}'):
         # A job that says nothing of itself is still queued.

@@ -1,7 +1,5 @@
 """``alerts:`` in the project: what it takes, what is a mistake, and a URL that shows nowhere."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -13,14 +11,13 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.settings import load_settings
 
 URL = "https://hooks.example/services/T0/B0/s3cr3t"
-ENVIRONMENT = {"PENDO_ALERT_URL": URL}
 LIKE_THIS = "Write it like `- url: PENDO_ALERT_URL`."
 KNOWN_EVENTS = f"Known events: {', '.join(EVENTS)}."
 
 
-def read(text: str, environ: dict[str, str] = ENVIRONMENT) -> tuple[Channel, ...]:
+def read(text: str) -> tuple[Channel, ...]:
     """What a project with this under `alerts:` has set."""
-    return load_settings({}, {"alerts": yaml.safe_load(text)}, environ).alerts
+    return load_settings({}, {"alerts": yaml.safe_load(text)}, {"pager": " https://pager.example \n"}).alerts
 
 
 @pytest.mark.parametrize("variable", ["PENDO_ALERT_URL", "DBT_ENV_SECRET_PENDO_ALERT_URL"])
@@ -33,26 +30,19 @@ def test_a_channel_is_told_of_everything_as_slack_takes_it(variable):
     assert f"Secret({variable})" in repr(settings)
 
 
-def test_none_is_none():
+def test_channels_differ_and_none_is_none():
+    slack, pager = read(
+        "[{url: PENDO_ALERT_URL, events: [recovery, failure, failure]}, {url: pager, format: json, events: blocked}]"
+    )
+    assert (slack.url, slack.events) == (None, ("recovery", "failure"))
+    assert (pager.format, pager.events, pager.url.reveal()) == ("json", ("blocked",), "https://pager.example")
     assert read("") == read("[]") == load_settings({}, {}, {}).alerts == ()
     with pytest.raises(ConfigError, match="Did you mean `alerts`"):
         load_settings({}, {"alert": []}, {})
 
 
-def test_channels_differ():
-    slack, pager = read(
-        "[{url: PENDO_ALERT_URL, events: [recovery, failure, failure]}, {url: pager, format: json, events: blocked}]",
-        {"pager": " https://pager.example \n"},
-    )
-    assert (slack.url, slack.events) == (None, ("recovery", "failure"))
-    assert (pager.format, pager.events) == ("json", ("blocked",))
-    assert pager.url is not None
-    assert pager.url.reveal() == "https://pager.example"
-
-
-@pytest.mark.parametrize(
-    ("text", "message", "hint"),
-    [
+def test_a_mistake_says_where_and_what():
+    for text, message, hint in [
         ("PENDO_ALERT_URL", "alerts is not a list.", LIKE_THIS),
         ("{url: PENDO_ALERT_URL}", "alerts is not a list.", LIKE_THIS),
         ("[PENDO_ALERT_URL]", "alerts[0] needs a `url`.", LIKE_THIS),
@@ -66,12 +56,10 @@ def test_channels_differ():
         ("[{url: A, events: [failures]}]", "alerts[0].events: unknown event `failures`.", "Did you mean `failure`?"),
         ("[{url: A, events: {x: 1}}]", "alerts[0].events: unknown event `{'x': 1}`.", KNOWN_EVENTS),
         ("[{url: A}, {url: A}]", "alerts[1]: A is named above already.", "One message a run goes there."),
-    ],
-)
-def test_a_mistake_says_where_and_what(text, message, hint):
-    with pytest.raises(ConfigError) as caught:
-        read(text)
-    assert (caught.value.message, caught.value.hint) == (f"dbt_project.yml: vars.dbt_pendo.{message}", hint)
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            read(text)
+        assert (caught.value.message, caught.value.hint) == (f"dbt_project.yml: vars.dbt_pendo.{message}", hint)
 
 
 @pytest.mark.parametrize("url", [json.dumps(URL), "\"{{ env_var('X') }}\"", "''", "null", "7", "[A]", "größe", "A B"])

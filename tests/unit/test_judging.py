@@ -1,7 +1,5 @@
 """What a bulk answer says of each record."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,79 +49,48 @@ def statuses(outcomes: dict[Position, Outcome]) -> dict[int, str]:
     return {seq: outcome.status for (_, seq), outcome in sorted(outcomes.items())}
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"updated": 3, "failed": 0, "missing": [], "errors": []},
-        {"updated": 3, "failed": 0, "kind": "visitor"},
-        {"updated": 3, "failed": 0, "missing": None, "errors": None},
-        # Created records are counted in the total alone.
-        {"updated": 0},
-    ],
-)
-def test_an_answer_without_failures_delivers_everything(more):
-    assert judged({"total": 3, **more}) == Judgement()
+def test_an_answer_without_failures_delivers_everything():
+    counts = {"total": 3, "updated": 3, "failed": 0}
+    # Created records are counted in the total alone.
+    for more in ({"missing": [], "errors": []}, {"kind": "visitor"}, {"missing": None, "errors": None}, {"updated": 0}):
+        assert judged({**counts, **more}) == Judgement()
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_a_text_that_names_a_record_makes_it_a_suspect_with_pendos_words():
+    for error in [
         *("visitor 'v2': expected an integer", 'visitor "v2": expected an integer', "visitor `v2` has a bad value"),
         *("expected an integer for 'v2'", "v2: expected an integer", "visitor v2: expected an integer"),
         *("visitor 'v2': field 'seats': expected an integer, got 'many'", "visitor 'v2': 'v2' is bad"),
-    ],
-)
-def test_a_text_that_names_a_record_makes_it_a_suspect_with_pendos_words(error):
-    assert judged({"total": 3, "updated": 2, "failed": 1, "errors": [error]}) == Judgement(guessed={"v2": error})
+    ]:
+        assert judged({"total": 3, "updated": 2, "failed": 1, "errors": [error]}) == Judgement(guessed={"v2": error})
 
 
 @pytest.mark.parametrize("key", ["visitorId", "accountId", "parentAccountId", "id"])
-def test_an_error_may_be_an_object_with_the_id(key):
-    error = {key: "v2", "error": "expected an integer"}
-    verdict = judged({"total": 3, "updated": 2, "failed": 1, "errors": [error]})
-    assert verdict == Judgement({"v2": rejected(orjson.dumps(error).decode())})
-
-
-def test_missing_rejected_and_suspected_records_come_together():
-    error = {"id": "v2", "error": "bad"}
-    document = {"total": 3, "updated": 0, "failed": 3, "missing": ["v1"], "errors": ["v3: bad", error]}
-    shown = '{"id":"v2","error":"bad"}'
+def test_missing_rejected_and_suspected_records_come_together(key):
+    document = {"total": 3, "updated": 0, "failed": 3, "missing": ["v1"], "errors": ["v3: bad", {key: "v2", "x": "y"}]}
+    shown = f'{{"{key}":"v2","x":"y"}}'
     assert judged(document) == Judgement({"v1": MISSING, "v2": rejected(shown)}, guessed={"v3": "v3: bad"})
 
 
-ODD_IDS = ["o'brien", "Zoë 🚀", "a b", "a: b", "{{ x }}", "new\nline", "A1", "a1", "1", "ada@example.com"]
+def test_odd_ids_are_found():
+    ids = ["o'brien", "Zoë 🚀", "a b", "a: b", "{{ x }}", "new\nline", "A1", "a1", "1", "ada@example.com", "other"]
+    for odd in ids[:-1]:
+        words, item = f'visitor "{odd}" is bad', {"visitorId": odd, "error": "bad"}
+        assert judged({"failed": 1, "missing": [odd]}, ids) == Judgement({odd: MISSING})
+        assert judged({"failed": 1, "errors": [item]}, ids) == Judgement({odd: rejected(orjson.dumps(item).decode())})
+        assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(guessed={odd: words})
 
 
-@pytest.mark.parametrize("odd", ODD_IDS)
-def test_odd_ids_are_found(odd):
-    ids = [*ODD_IDS, "other"]
-    words, item = f'visitor "{odd}" is bad', {"visitorId": odd, "error": "bad"}
-    assert judged({"failed": 1, "missing": [odd]}, ids) == Judgement({odd: MISSING})
-    assert judged({"failed": 1, "errors": [item]}, ids) == Judgement({odd: rejected(orjson.dumps(item).decode())})
-    assert judged({"failed": 1, "errors": [words]}, ids) == Judgement(guessed={odd: words})
-
-
-@pytest.mark.parametrize(
-    ("error", "ids"),
-    [
-        ("expected an integer, got 12", ["1", "2"]),
-        ("expected an integer", ["a", "an", "integer"]),
-        ("user v12 is bad", ["v1", "v2"]),
-        ("visitor 'v12': bad", ["v1", "2"]),
-        ("v12: bad", ["v1", "2", "v"]),
-        ("visitor V1: bad", ["v1"]),
-        ("v1 is bad", ["v1"]),
-        ("", [""]),
-        ("'' is bad", ["v1"]),
+def test_a_text_that_does_not_name_one_record_is_about_none():
+    for error, *ids in [
+        *(("expected an integer, got 12", "1", "2"), ("expected an integer", "a", "an", "integer"), ("", "")),
+        *(("user v12 is bad", "v1", "v2"), ("visitor 'v12': bad", "v1", "2"), ("v12: bad", "v1", "2", "v")),
+        *(("visitor V1: bad", "v1"), ("v1 is bad", "v1"), ("'' is bad", "v1")),
         # These name nobody, two, two in two ways, and one that was not sent.
-        ("a value has the wrong type", IDS),
-        ("'v1' and 'v2' are the same", IDS),
-        ("v1: duplicate of 'v2'", IDS),
-        ("visitor 'v9': bad", IDS),
-    ],
-)
-def test_a_text_that_does_not_name_one_record_is_about_none(error, ids):
-    assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unnamed=[error])
+        *(("a value has the wrong type", *IDS), ("'v1' and 'v2' are the same", *IDS)),
+        *(("v1: duplicate of 'v2'", *IDS), ("visitor 'v9': bad", *IDS)),
+    ]:
+        assert judged({"failed": 1, "errors": [error]}, ids) == Judgement(unnamed=[error])
 
 
 @given(st.lists(st.text("ab1 ", min_size=1), min_size=1, unique=True), st.text("ab1 -,."))
@@ -131,35 +98,29 @@ def test_no_text_without_quotes_or_colon_is_about_any_record(ids, text):
     assert judged({"failed": 1, "errors": [text]}, ids) == Judgement(unnamed=[text])
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_an_error_of_another_form_is_unnamed():
+    for error in [
         *({"visitorId": "v9", "error": "bad"}, {"error": "visitor 'v1' is bad"}, {}, 7, None, ["v1", "bad"]),
         # An error with several ids, or with an id inside.
         *({"visitorId": ["v1"], "error": "bad"}, {"id": {"visitorId": "v1"}}),
-    ],
-    ids=str,
-)
-def test_an_error_of_another_form_is_unnamed(error):
-    assert judged({"failed": 1, "errors": [error]}) == Judgement(unnamed=[orjson.dumps(error).decode()])
+    ]:
+        assert judged({"failed": 1, "errors": [error]}) == Judgement(unnamed=[orjson.dumps(error).decode()])
+    # So is a missing id that was not sent.
+    for missing in ("v9", "V1", 1, 1.5, True, None, {"visitorId": "v1"}, ["v1"]):
+        said = missing if isinstance(missing, str) else orjson.dumps(missing).decode()
+        verdict = judged({"failed": 1, "missing": [missing]}, ["v1", "1", "True", "None"])
+        assert verdict == Judgement(unnamed=[f"an unknown id is missing: {said}"])
 
 
-@pytest.mark.parametrize(
-    ("told", "open_"),
-    [
-        ({}, 3),
-        ({"missing": ["v1"]}, 2),
-        ({"missing": ["v1"], "errors": ["v2: bad"]}, 1),
-        ({"missing": ["v1"], "errors": [{"id": "v2"}, "v3: bad"]}, 0),
-        ({"missing": ["v1", "v1"]}, 2),
-        ({"missing": ["v1"], "errors": ["bad"]}, 1),
-    ],
-)
-def test_more_failures_than_told_are_unnamed_one_by_one(told, open_):
-    verdict = judged({"total": 3, "updated": 0, "failed": 3, **told})
-    nameless = [error for error in told.get("errors", []) if error == "bad"]
-    assert verdict.unnamed == nameless + [f"{open_} records failed without a reason"] * open_
-    assert len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed) == 3
+def test_more_failures_than_told_are_unnamed_one_by_one():
+    for missing, errors, open_ in [
+        *(([], [], 3), (["v1"], [], 2), (["v1"], ["v2: bad"], 1), (["v1"], [{"id": "v2"}, "v3: bad"], 0)),
+        *((["v1", "v1"], [], 2), (["v1"], ["bad"], 1)),
+    ]:
+        verdict = judged({"total": 3, "updated": 0, "failed": 3, "missing": missing, "errors": errors})
+        nameless = [error for error in errors if error == "bad"]
+        assert verdict.unnamed == nameless + [f"{open_} records failed without a reason"] * open_
+        assert len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed) == 3
 
 
 def test_a_second_word_about_a_record_leaves_one_failure_open():
@@ -171,13 +132,6 @@ def test_a_second_word_about_a_record_leaves_one_failure_open():
     assert len(judged({"failed": 10**12}).unnamed) == len(IDS)
 
 
-@pytest.mark.parametrize("missing", ["v9", "V1", 1, 1.5, True, None, {"visitorId": "v1"}, ["v1"]], ids=str)
-def test_a_missing_id_that_was_not_sent_is_unnamed(missing):
-    verdict = judged({"failed": 1, "missing": [missing]}, ["v1", "1", "True", "None"])
-    said = missing if isinstance(missing, str) else orjson.dumps(missing).decode()
-    assert verdict == Judgement(unnamed=[f"an unknown id is missing: {said}"])
-
-
 @pytest.mark.parametrize("status", [400, 404, 409, 413, 422])
 def test_a_refused_call_judges_nobody_whatever_its_body_says(status):
     told = '{"missing":["v1"],"errors":[]}'
@@ -186,18 +140,14 @@ def test_a_refused_call_judges_nobody_whatever_its_body_says(status):
         assert verdict == Judgement(unnamed=[f"HTTP {status}{shown}"], refused_whole=True)
 
 
-@pytest.mark.parametrize(
-    "told",
-    [
-        *({"errors": "v1: bad"}, {"errors": {"v1": "bad"}}),
-        *({"missing": "v1"}, {"missing": {"v1": True}}, {"missing": 1}),
-    ],
-    ids=str,
-)
-def test_failures_told_in_another_form_are_not_taken_for_delivered(told):
-    verdict = judged({"total": 3, **told})
-    assert "v1" in verdict.outcomes or "v1" in verdict.guessed or verdict.unnamed
-    assert not verdict.refused_whole
+def test_failures_told_in_another_form_are_not_taken_for_delivered():
+    for name, told in [
+        *(("errors", "v1: bad"), ("errors", {"v1": "bad"})),
+        *(("missing", "v1"), ("missing", {"v1": True}), ("missing", 1)),
+    ]:
+        verdict = judged({"total": 3, name: told})
+        assert "v1" in verdict.outcomes or "v1" in verdict.guessed or verdict.unnamed
+        assert not verdict.refused_whole
 
 
 items = st.none() | st.integers(-3, 3) | st.sampled_from(["v1", "v2: bad", "visitor 'v3': bad", "bad", "v9", ""])
@@ -263,10 +213,10 @@ def test_created_records_are_no_failures(sandbox, client):
 @pytest.mark.parametrize("bad", ["custom", "agent"])
 def test_a_row_is_rejected_when_one_of_its_groups_is(sandbox, client, bad):
     sandbox.add_field("visitor", "agent", "floor", "integer")
-    fields = (Field("seats", Column("seats")), Field("floor", Column("floor"), group="agent"))
-    spec = replace(SEATS, fields=fields)
+    spec = replace(SEATS, fields=(*SEATS.fields, Field("floor", Column("floor"), group="agent")))
     row = ("000", 1, "added", "v1", "many" if bad == "custom" else 7, "many" if bad == "agent" else 7)
-    rendered = render(spec, [row, ("000", 2, "added", "v2", 7, 7)], [PendoField(field.name, None) for field in fields])
+    fields = [PendoField(name, None) for name in ("seats", "floor")]
+    rendered = render(spec, [row, ("000", 2, "added", "v2", 7, 7)], fields)
     assert statuses(delivered(client, spec, rendered.updates)) == {1: "rejected", 2: "delivered"}
 
 

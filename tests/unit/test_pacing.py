@@ -1,7 +1,5 @@
 """The pace, in a simulated time: a Pendo that lets so many requests a second pass, and senders that ask the Pacer."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 import random

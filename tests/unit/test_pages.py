@@ -1,12 +1,11 @@
 """Page arithmetic, held against change sets of rows that are really there."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +18,7 @@ COUNTED = ("held", "unchanged")
 SENT = ("added", "changed", "removed")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     bucket: str
     seq: int
     change: str
@@ -100,22 +98,16 @@ def test_pages_cover_every_row_once_in_order_and_are_full(change_set, rows_per_p
     pages = read(change_set, spans)
     assert [row for page in pages for row in page] == change_set.changed
     assert all(0 < len(page) <= rows_per_page for page in pages)
+    # They neither overlap nor run backwards.
+    ends = [((span.first, span.first_seq or 1), (span.last, span.last_seq or 10**9)) for span in spans]
+    assert sorted(itertools.chain(*ends)) == list(itertools.chain(*ends))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
     # A page is cut only where the next bucket does not fit.
     for span, page, following in zip(spans, pages, spans[1:], strict=False):
         if span.first_seq is None:
             assert len(page) + rows_of[following.first] > rows_per_page
         elif following.first == span.first:
             assert len(page) == rows_per_page
-
-
-@given(change_sets, st.integers(1, 30))
-def test_pages_do_not_overlap_nor_run_backwards(change_set, rows_per_page):
-    ends = [
-        ((span.first, span.first_seq or 1), (span.last, span.last_seq or 10**9))
-        for span in cut_pages(change_set.buckets, rows_per_page)
-    ]
-    assert all(first <= last for first, last in ends)
-    assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
 
 
 @given(change_sets, st.integers(0, 60) | st.just(10**6), st.integers(1, 30))
@@ -136,9 +128,7 @@ def test_a_limit_takes_the_first_rows_to_send(change_set, limit, rows_per_page):
 
 def test_counts_of_a_driver_that_yields_other_numbers_become_integers():
     counts = [("000", "added", Decimal(2), Decimal(2)), ("000", "unchanged", Decimal(1), Decimal(9))]
-    (bucket,) = buckets_from_counts(counts)
-    assert bucket == Bucket("000", Planned(added=2, unchanged=7))
-    assert all(type(number) is int for number in (bucket.planned.added, bucket.planned.unchanged))
+    assert repr(buckets_from_counts(counts)) == repr([Bucket("000", Planned(added=2, unchanged=7))])
 
 
 def test_a_bucket_larger_than_a_page_is_cut_between_its_rows():

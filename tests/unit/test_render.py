@@ -1,7 +1,5 @@
 """Rows of a page → records, and records → the bytes of requests."""
 
-from __future__ import annotations
-
 import datetime
 import math
 from decimal import Decimal
@@ -19,8 +17,7 @@ from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 
-NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
-NOW_MS = 1767323045000
+NOW, NOW_MS = datetime.datetime(2026, 1, 2, 3, 4, 5), 1767323045000
 
 
 def a_sync(*fields: Field, **settings: Any) -> SyncSpec:
@@ -64,65 +61,26 @@ def test_a_row_becomes_its_id_and_the_values_of_its_fields_under_pendos_keys(obj
     )
 
 
-def test_custom_and_agent_fields_of_one_sync_go_into_requests_of_their_own():
-    spec = a_sync(named("plan"), named("role", group="agent"), named("seats"), named("plan", "b", group="agent"))
-    (record,) = render(spec, [a_row(1, "pro", "admin", 3, "basic")], plain(spec)).updates
-    assert spec.groups == ("custom", "agent")
-    assert record.bodies == (
-        {"visitorId": "k1", "values": {"plan": "pro", "seats": 3}},
-        {"visitorId": "k1", "values": {"role": "admin", "plan": "basic"}},
-    )
-
-
-@pytest.mark.parametrize("mode", ["update", "upsert"])
-def test_a_row_with_nothing_to_say_needs_no_request_unless_it_creates_the_record(mode):
-    spec = a_sync(named("a", nulls="skip"), named("b", nulls="skip", group="agent"), mode=mode)
-    rendered = render(spec, [a_row(1, None, None), a_row(2, "x", None), a_row(3, None, "y")], plain(spec))
-    created = [({"visitorId": "k1", "values": {}}, None)] if mode == "upsert" else []
-    assert [record.bodies for record in rendered.updates] == [
-        *created,
-        ({"visitorId": "k2", "values": {"a": "x"}}, None),
-        (None, {"visitorId": "k3", "values": {"b": "y"}}),
-    ]
-    assert rendered.unsendable == ({} if created else {("000", 1): DELIVERED})
-
-
-def test_a_row_that_left_the_model_has_its_fields_cleared_in_every_group_also_those_that_skip_nulls():
-    constant = Field("c", Value("warehouse"), group="agent")
-    spec = a_sync(named("a"), named("b", nulls="skip"), constant, on_removed="clear")
-    rendered = render(spec, [a_row(1, "x", None), a_row(2, None, None, change="removed")], plain(spec))
-    written = ({"visitorId": "k1", "values": {"a": "x"}}, {"visitorId": "k1", "values": {"c": "warehouse"}})
-    cleared = ({"visitorId": "k2", "values": {"a": None, "b": None}}, {"visitorId": "k2", "values": {"c": None}})
-    assert rendered == Rendered(
-        updates=[Record(("000", 1), "k1", written)], clearings=[Record(("000", 2), "k2", cleared)]
-    )
-
-
-@pytest.mark.parametrize(
-    ("value", "field_type", "good", "reason"),
-    [
+def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other():
+    for value, field_type, good, reason in [
         (math.nan, None, 1.5, "f: not a number (NaN)"),
         (math.inf, "float", 1.5, "f: infinite"),
         ({"a": 1}, "string", "x", "f: a nested value cannot be sent as text"),
         (2**63, "integer", 7, "f: 9223372036854775808 does not fit into 64 bits"),
         (2**63, None, 7, "f: 9223372036854775808 does not fit into 64 bits"),
         ("x", "boolean", True, "f: 'x' is not a boolean"),
-    ],
-)
-def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other(value, field_type, good, reason):
-    spec = a_sync(named("f", type=field_type))
-    for neighbours in ([], [good], [None]):
-        rows = [a_row(1, value), *(a_row(seq, other) for seq, other in enumerate(neighbours, start=2))]
-        rendered = render(spec, rows, plain(spec))
-        assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
-        assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
+    ]:
+        spec = a_sync(named("f", type=field_type))
+        for neighbours in ([], [good], [None]):
+            rows = [a_row(1, value), *(a_row(seq, other) for seq, other in enumerate(neighbours, start=2))]
+            rendered = render(spec, rows, plain(spec))
+            assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
+            assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
 
 
-@pytest.mark.parametrize(
-    "spec", [a_sync(named("a")), a_sync(mode="upsert"), some_events()], ids=["fields", "ids", "events"]
-)
-def test_an_empty_page_renders_to_nothing(spec):
-    assert render(spec, [], plain(spec)) == Rendered()
+def test_an_empty_page_renders_to_nothing():
+    for spec in (a_sync(named("a")), a_sync(mode="upsert"), some_events()):
+        assert render(spec, [], plain(spec)) == Rendered()
 
 
 # Events. What each null, constant and bad value means stands in `event_row` below.
@@ -137,11 +95,7 @@ def test_an_event_says_who_did_what_when_and_where_without_its_own_id():
     assert spec.columns == ("user_id", "at", "org_id", "amount_usd", "ip_address")
     rendered = render(spec, [("0ff", 9, "added", "evt-1", "Ada", NOW, "Acme", Decimal("9.50"), "10.0.0.1")])
     event = {
-        "type": "track",
-        "event": "Paid",
-        "visitorId": "Ada",
-        "accountId": "Acme",
-        "timestamp": NOW_MS,
+        **{"type": "track", "event": "Paid", "visitorId": "Ada", "accountId": "Acme", "timestamp": NOW_MS},
         "properties": {"amount": 9.5, "source": "warehouse"},
         "context": {"ip": "10.0.0.1", "url": "https://shop.example"},
     }
@@ -150,13 +104,9 @@ def test_an_event_says_who_did_what_when_and_where_without_its_own_id():
 
 
 def test_nulls_of_an_event_are_left_out_and_its_parts_may_be_columns_or_constants():
-    spec = some_events(
-        name=Column("what"),
-        visitor_id=Value("system"),
-        account_id=Column("org_id"),
-        properties=(named("amount"), named("tip")),
-        context=(named("ip"), named("url")),
-    )
+    parts = {"name": Column("what"), "visitor_id": Value("system"), "account_id": Column("org_id")}
+    mapped = {"properties": (named("amount"), named("tip")), "context": (named("ip"), named("url"))}
+    spec = some_events(**parts, **mapped)
     assert spec.columns == ("what", "at", "org_id", "amount", "tip", "ip", "url")
     rows = [
         a_row(1, " Paid ", NOW, None, None, 1, None, "/x"),
@@ -170,23 +120,6 @@ def test_nulls_of_an_event_are_left_out_and_its_parts_may_be_columns_or_constant
     second = {**same, "event": "7", "accountId": "Acme", "properties": {"amount": 5}, "context": {"ip": "10.0.0.1"}}
     assert [record.bodies for record in rendered.updates] == [(first,), (second,)]
     assert [outcome.detail for outcome in rendered.unsendable.values()] == ["event: is null", "event: is empty"]
-
-
-@pytest.mark.parametrize(
-    ("visitor", "moment", "account", "amount", "reason"),
-    [
-        ("_PENDO_T_1", NOW, None, 1, "visitor_id: an anonymous visitor id"),
-        ("Ada", "soon", None, 1, "timestamp: 'soon' is not an ISO 8601 time"),
-        ("Ada", NOW, " ", 1, "account_id: is empty"),
-        ("Ada", NOW, None, "much", "properties.amount: 'much' is not a number"),
-        (None, None, "", "much", "visitor_id: is null"),
-    ],
-)
-def test_an_event_without_its_essentials_is_invalid(visitor, moment, account, amount, reason):
-    spec = some_events(account_id=Column("org_id"), properties=(named("amount", type="float"),))
-    rendered = render(spec, [a_row(1, visitor, moment, account, amount), a_row(2, "Bob", NOW, "Acme", None)])
-    assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
-    assert [record.key for record in rendered.updates] == ["k2"]
 
 
 # The shortcuts for whole columns give what value by value gives.
@@ -232,13 +165,9 @@ def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tu
     fields = [
         Field(name, draw(sources()), nulls=any_of("clear", "skip"), group=any_of("custom", "agent")) for name in names
     ]
-    spec = a_sync(
-        *fields,
-        object=any_of("visitor", "account"),
-        # Without fields there is nothing but the id to write.
-        mode=any_of("update", "upsert") if fields else "upsert",
-        on_removed=any_of("keep", "clear", "delete"),
-    )
+    # Without fields there is nothing but the id to write.
+    mode = any_of("update", "upsert") if fields else "upsert"
+    spec = a_sync(*fields, object=any_of("visitor", "account"), mode=mode, on_removed=any_of("keep", "clear", "delete"))
     known = [PendoField(field.name.lower(), draw(TYPES)) for field in fields]
     return spec, known, draw(pages(spec.columns, may_remove=True))
 
@@ -386,13 +315,11 @@ def test_any_id_and_value_travels_unharmed(keys):
     assert [event["properties"]["p"] for event in orjson.loads(body)] == keys * 2
 
 
-def test_one_event_is_a_bare_object_and_several_are_an_array():
+def test_one_event_is_a_bare_object_and_a_record_goes_where_it_has_something_to_say():
     records = render(some_events(), [a_row(1, "Ada", NOW), a_row(2, "Bob", NOW)]).updates
     assert orjson.loads(track_body(records[:1]))["visitorId"] == "Ada"
     assert [event["visitorId"] for event in orjson.loads(track_body(records))] == ["Ada", "Bob"]
 
-
-def test_a_body_holds_the_records_that_have_something_to_say_to_its_group():
     spec = a_sync(named("a", nulls="skip"), named("b", nulls="skip", group="agent"))
     records = render(spec, [a_row(1, "x", None), a_row(2, None, "y"), a_row(3, "x", "y")], plain(spec)).updates
     told = [[item["visitorId"] for item in orjson.loads(Batch(records).request(group))] for group in (0, 1)]

@@ -1,7 +1,5 @@
 """Secrets hidden in the texts of others; how answers spell them is in test_client_refusals.py."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest
@@ -33,16 +31,13 @@ def test_the_longest_of_several_is_hidden_as_a_whole():
     assert Secrets().hidden_in("secret") == "secret"
 
 
-@pytest.mark.parametrize(
-    ("url", "secrets"),
-    [
+def test_what_is_secret_in_a_url():
+    for url, secrets in [
         ("http://user:p%40ss@proxy:80/?token=abc", {"user:p%40ss", "user:p@ss", "p%40ss", "p@ss", "abc"}),
         ("user:pass@proxy:80", {"user:pass", "pass"}),
         ("http://t0ken@proxy", {"t0ken"}),
         ("http://user:pa@s/s@proxy:none", {"user:pa@s/s", "pa@s/s"}),
         ("http://proxy:80", set()),
         ("", set()),
-    ],
-)
-def test_what_is_secret_in_a_url(url, secrets):
-    assert {one.reveal() for one in secrets_of_url(url, "HTTP_PROXY")} == secrets
+    ]:
+        assert {one.reveal() for one in secrets_of_url(url, "HTTP_PROXY")} == secrets

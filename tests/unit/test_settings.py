@@ -1,7 +1,6 @@
 """Flag, else environment, else vars, else default; and secrets that stay secret."""
 
-from __future__ import annotations
-
+import contextlib
 import copy
 import dataclasses
 import json
@@ -39,8 +38,10 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "owner": ("a flag", "a@example.com", "a project", None, ("a flag", "a@example.com", "a project")),
 }
 SECRET = "ab12-SECRET-9f.eu"
-KEY = "PENDO_INTEGRATION_KEY"
-DBTS_KEY = f"DBT_ENV_SECRET_{KEY}"
+KEY, DBTS_KEY = "PENDO_INTEGRATION_KEY", "DBT_ENV_SECRET_PENDO_INTEGRATION_KEY"
+URL_SETTINGS = pytest.mark.parametrize(
+    ("name", "variable"), [("api_url", "PENDO_API_URL"), ("data_url", "PENDO_DATA_URL")]
+)
 IN_PROJECT = "dbt_project.yml: vars.dbt_pendo"
 KNOWN_REGIONS = "Known regions: us, us1, eu, jpn, au."
 KNOWN_SETTINGS = f"Known settings: {', '.join([*VALUES, 'alerts', 'models', 'ledger'])}."
@@ -50,26 +51,20 @@ KNOWN_SETTINGS = f"Known settings: {', '.join([*VALUES, 'alerts', 'models', 'led
 def test_flag_then_environment_then_vars_then_default(name, monkeypatch):
     flag, environment, variable, default, (of_flag, of_environment, of_variable) = VALUES[name]
     flags, environ, project = {name: flag}, {SETTINGS[name].variable: environment}, {name: variable}
-    not_given = {name: None}, {SETTINGS[name].variable: ""}
-
-    def loaded(*origins: Any) -> Any:
-        return getattr(load_settings(*origins), name)
-
-    assert loaded({}, {}, {}) == default
-    assert loaded({}, project, {}) == of_variable
-    assert loaded({}, project, environ) == of_environment
-    assert loaded(flags, project, environ) == of_flag
-    assert loaded(flags, {}, {}) == of_flag
-    assert type(loaded(flags, {}, {})) is type(loaded({}, project, {})) is type(loaded({}, {}, environ))
-    assert loaded(not_given[0], project, not_given[1]) == of_variable
-    assert loaded(not_given[0], not_given[0], not_given[1]) == default
+    no_flag, no_environ = {name: None}, {SETTINGS[name].variable: ""}
+    for origins, wanted in [
+        *((({}, {}, {}), default), (({}, project, {}), of_variable), (({}, project, environ), of_environment)),
+        *(((flags, project, environ), of_flag), ((flags, {}, {}), of_flag), (({}, {}, environ), of_environment)),
+        *(((no_flag, project, no_environ), of_variable), ((no_flag, no_flag, no_environ), default)),
+    ]:
+        found = getattr(load_settings(*origins), name)
+        assert (found, type(found)) == (wanted, type(wanted))
     monkeypatch.setenv(SETTINGS[name].variable, environment)
-    assert loaded({}, {}) == of_environment
+    assert getattr(load_settings({}, {}), name) == of_environment
 
 
-@pytest.mark.parametrize(
-    ("flags", "urls"),
-    [
+def test_a_region_has_its_hosts_and_events_follow_the_api_to_another():
+    for flags, urls in [
         ({}, ("https://app.pendo.io", "https://data.pendo.io")),
         ({"region": "us1"}, ("https://us1.app.pendo.io", "https://us1.data.pendo.io")),
         *(({"region": r}, (f"https://app.{r}.pendo.io", f"https://data.{r}.pendo.io")) for r in ("eu", "jpn", "au")),
@@ -77,90 +72,71 @@ def test_flag_then_environment_then_vars_then_default(name, monkeypatch):
         ({"region": "eu", "api_url": URLS[0], "data_url": URLS[1]}, (URLS[0], URLS[1])),
         ({"region": "eu", "data_url": URLS[1]}, ("https://app.eu.pendo.io", URLS[1])),
         # The region's own host changes nothing.
-        (
-            {"region": "au", "api_url": "https://app.au.pendo.io/"},
-            ("https://app.au.pendo.io", "https://data.au.pendo.io"),
-        ),
-    ],
-)
-def test_a_region_has_its_hosts_and_events_follow_the_api_to_another(flags, urls):
-    settings = load_settings(flags, {}, {})
-    assert (settings.api_url, settings.data_url) == urls
-    assert set(REGIONS) == {"us", "us1", "eu", "jpn", "au"}
+        ({"region": "us1", "api_url": "https://us1.app.pendo.io/"}, (*REGIONS["us1"],)),
+    ]:
+        settings = load_settings(flags, {}, {})
+        assert (settings.api_url, settings.data_url) == urls
+        assert set(REGIONS) == {"us", "us1", "eu", "jpn", "au"}
 
 
-HOSTS = ["https://pendo.example", "HTTPS://Pendo.example", "https://proxy.example/pendo"]
-# Of this machine, which may be asked over plain http.
-LOCAL = ["http://localhost:8080", "http://LOCALHOST", "http://127.0.0.1", "http://127.1.2.3:80", "http://[::1]:8080"]
-
-
-@pytest.mark.parametrize("url", [*HOSTS, *LOCAL])
 @pytest.mark.parametrize("name", ["api_url", "data_url"])
-def test_a_url_is_taken_without_blanks_and_slashes_around(name, url):
-    for given_url in (url, f"{url}/", f" {url}\n"):
-        assert getattr(load_settings({name: given_url}, {}, {}), name) == url
+def test_a_url_is_taken_without_blanks_and_slashes_around(name):
+    for url in [
+        *("https://pendo.example", "HTTPS://Pendo.example", "https://proxy.example/pendo"),
+        # This machine may be asked over plain http.
+        *("http://localhost:8080", "http://LOCALHOST", "http://127.0.0.1", "http://127.1.2.3:80", "http://[::1]:8080"),
+    ]:
+        for given_url in (url, f"{url}/", f" {url}\n"):
+            assert getattr(load_settings({name: given_url}, {}, {}), name) == url
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+@URL_SETTINGS
+def test_what_is_no_url_of_a_host_is_refused(name, variable):
+    for url in [
         *("eu", "app.pendo.io", "ftp://app.pendo.io", "file:///etc/passwd", "https://", "https:///api"),
         *("https://:8080", "https://pendo.example:port", "https://pendo.example:99999", "https://[::1"),
         *("https://pendo.example?key=1", "https://pendo.example#top", "https://pendo example"),
         "https://pendo.example\r\nX-Evil: 1",
-    ],
-)
-@pytest.mark.parametrize(("name", "variable"), [("api_url", "PENDO_API_URL"), ("data_url", "PENDO_DATA_URL")])
-def test_what_is_no_url_of_a_host_is_refused(name, variable, url):
-    with pytest.raises(ConfigError, match=f"^{variable}: .* is not the URL of a host") as caught:
-        load_settings({}, {}, {variable: url})
-    assert caught.value.exit_code == 2
-    assert "https://app.pendo.io" in caught.value.hint
+    ]:
+        with pytest.raises(ConfigError, match=f"^{variable}: .* is not the URL of a host") as caught:
+            load_settings({}, {}, {variable: url})
+        assert caught.value.exit_code == 2
+        assert "https://app.pendo.io" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+def test_credentials_in_a_url_are_refused_and_not_shown():
+    for url in [
         *("https://ada:hunter2@pendo.example", "https://hunter2@pendo.example", "https://ada:hunter2@"),
         *("ftp://ada:hunter2@pendo.example", "ada:hunter2@pendo.example", "https://ada:hunt/er2@pendo.example"),
-    ],
-)
-def test_credentials_in_a_url_are_refused_and_not_shown(url):
-    with pytest.raises(ConfigError, match=r"^PENDO_API_URL carries a user name or password\.") as caught:
-        load_settings({}, {}, {"PENDO_API_URL": url})
-    assert "hunt" not in str(caught.value)
+    ]:
+        with pytest.raises(ConfigError, match=r"^PENDO_API_URL carries a user name or password\.") as caught:
+            load_settings({}, {}, {"PENDO_API_URL": url})
+        assert "hunt" not in str(caught.value)
 
 
 @given(st.text())
 def test_any_text_is_a_url_or_a_config_error(url):
-    try:
-        settings = load_settings({"api_url": url}, {}, {})
-    except ConfigError:
-        return
-    assert re.fullmatch(r"(?i)https?://\S+", settings.api_url)
+    with contextlib.suppress(ConfigError):
+        assert re.fullmatch(r"(?i)https?://\S+", load_settings({"api_url": url}, {}, {}).api_url)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
+@URL_SETTINGS
+def test_a_key_travels_over_plain_http_only_when_told_so(name, variable):
+    for url in [
         *("http://pendo.example", "HTTP://pendo.example", "http://10.0.0.1:8080", "http://0.0.0.0"),
         *("http://127.0.0.1.pendo.example", "http://localhost.pendo.example", "http://[2001:db8::1]"),
-    ],
-)
-@pytest.mark.parametrize(("name", "variable"), [("api_url", "PENDO_API_URL"), ("data_url", "PENDO_DATA_URL")])
-def test_a_key_travels_over_plain_http_only_when_told_so(name, variable, url):
-    with pytest.raises(ConfigError, match=f"^{variable}: .* would send the key over plain http") as caught:
-        load_settings({}, {name: url}, {})
-    assert caught.value.exit_code == 2
-    assert "PENDO_ALLOW_HTTP=true" in caught.value.hint
-    with pytest.raises(ConfigError, match="plain http"):
-        load_settings({}, {name: url, "allow_http": True}, {"PENDO_ALLOW_HTTP": "false"})
-    assert getattr(load_settings({}, {name: url}, {"PENDO_ALLOW_HTTP": "true"}), name) == url
+    ]:
+        with pytest.raises(ConfigError, match=f"^{variable}: .* would send the key over plain http") as caught:
+            load_settings({}, {name: url}, {})
+        assert caught.value.exit_code == 2
+        assert "PENDO_ALLOW_HTTP=true" in caught.value.hint
+        with pytest.raises(ConfigError, match="plain http"):
+            load_settings({}, {name: url, "allow_http": True}, {"PENDO_ALLOW_HTTP": "false"})
+        assert getattr(load_settings({}, {name: url}, {"PENDO_ALLOW_HTTP": "true"}), name) == url
 
 
-@pytest.mark.parametrize(
-    ("origin", "given_value", "message", "hint"),
-    [
+def test_a_setting_that_makes_no_sense_says_where_it_stands():
+    for origin, given_value, message, hint in [
         ("vars", {"regoin": "eu"}, f"{IN_PROJECT}.regoin: unknown setting.", "Did you mean `region`?"),
         ("vars", {"colour": "blue"}, f"{IN_PROJECT}.colour: unknown setting.", KNOWN_SETTINGS),
         # A secret in the project.
@@ -179,14 +155,12 @@ def test_a_key_travels_over_plain_http_only_when_told_so(name, variable, url):
         ("environ", {"PENDO_ALLOW_HTTP": "maybe"}, "PENDO_ALLOW_HTTP: 'maybe' is neither true nor false.", ""),
         ("flags", {"retries": -1}, "--retries: -1 must be zero or more.", ""),
         *(("flags", {"timeout": odd}, f"--timeout: '{odd}' must be above zero.", "") for odd in ("-1", "inf", "nan")),
-    ],
-)
-def test_a_setting_that_makes_no_sense_says_where_it_stands(origin, given_value, message, hint):
-    origins = [given_value if origin == one else {} for one in ("flags", "vars", "environ")]
-    with pytest.raises(ConfigError) as caught:
-        load_settings(*origins)
-    assert (caught.value.message, caught.value.hint, caught.value.exit_code) == (message, hint, 2)
-    assert SECRET not in str(caught.value)
+    ]:
+        origins = [given_value if origin == one else {} for one in ("flags", "vars", "environ")]
+        with pytest.raises(ConfigError) as caught:
+            load_settings(*origins)
+        assert (caught.value.message, caught.value.hint, caught.value.exit_code) == (message, hint, 2)
+        assert SECRET not in str(caught.value)
 
 
 def test_zero_and_what_is_overruled_do_no_harm():
@@ -196,25 +170,21 @@ def test_zero_and_what_is_overruled_do_no_harm():
         assert getattr(load_settings({name: 0}, {}, {f"PENDO_{name.upper()}": "3"}), name) == 0
 
 
-@pytest.mark.parametrize(
-    ("environ", "variable"),
-    [
+def test_the_integration_key_comes_from_the_environment():
+    for environ, variable in [
         *(({KEY: SECRET}, KEY), ({KEY: f" {SECRET}\n"}, KEY), ({KEY: SECRET, DBTS_KEY: "other"}, KEY)),
         *(({DBTS_KEY: SECRET}, DBTS_KEY), ({KEY: " ", DBTS_KEY: SECRET}, DBTS_KEY)),
-    ],
-)
-def test_the_integration_key_comes_from_the_environment(environ, variable):
-    key = load_settings({}, {}, environ).require_integration_key()
-    assert (key.reveal(), key.variable) == (SECRET, variable)
+    ]:
+        key = load_settings({}, {}, environ).require_integration_key()
+        assert (key.reveal(), key.variable) == (SECRET, variable)
 
 
-@pytest.mark.parametrize("environ", [{}, {KEY: ""}, {KEY: "  "}, {f"{KEY}_OLD": "x"}, {"PENDO_TRACK_SECRET": "x"}])
-def test_without_an_integration_key_the_message_says_where_to_get_one(environ):
-    with pytest.raises(ConfigError, match="No Pendo integration key is set") as caught:
-        load_settings({}, {}, environ).require_integration_key()
-    assert caught.value.exit_code == 2
-    assert KEY in caught.value.hint
-    assert "write access" in caught.value.hint
+def test_without_an_integration_key_the_message_says_where_to_get_one():
+    for environ in ({}, {KEY: ""}, {KEY: "  "}, {f"{KEY}_OLD": "x"}, {"PENDO_TRACK_SECRET": "x"}):
+        with pytest.raises(ConfigError, match="No Pendo integration key is set") as caught:
+            load_settings({}, {}, environ).require_integration_key()
+        assert caught.value.exit_code == 2
+        assert {KEY in caught.value.hint, "write access" in caught.value.hint} == {True}
 
 
 @pytest.mark.parametrize("prefix", ["", "DBT_ENV_SECRET_"])
@@ -229,15 +199,11 @@ def test_track_secrets_come_by_app_and_plain_ones_first(prefix):
 
 def test_a_missing_track_secret_names_the_variable_it_belongs_in():
     settings = load_settings({}, {}, {"PENDO_TRACK_SECRET_MOBILE": SECRET, KEY: SECRET})
-    for app, variable in (
-        (None, "PENDO_TRACK_SECRET."),
-        ("web", "PENDO_TRACK_SECRET_WEB."),
-        ("", "PENDO_TRACK_SECRET."),
-    ):
+    for app, ending in ((None, "SECRET."), ("web", "SECRET_WEB."), ("", "SECRET.")):
         with pytest.raises(ConfigError, match="No Track Event shared secret is set") as caught:
             settings.require_track_secret(app)
         assert (caught.value.exit_code, SECRET in str(caught.value)) == (2, False)
-        assert caught.value.hint.endswith(variable)
+        assert caught.value.hint.endswith(f"PENDO_TRACK_{ending}")
 
 
 @pytest.mark.parametrize("variable", [KEY, "DBT_ENV_SECRET_PENDO_TRACK_SECRET_WEB"])
@@ -274,28 +240,27 @@ def test_looking_for_a_secret_takes_no_time_that_grows_with_the_powers_of_the_te
 
 
 def test_the_project_is_the_nearest_folder_upwards_that_has_one(tmp_path, monkeypatch):
-    shop = tmp_path / "shop"
-    marts = shop / "models" / "marts"
+    marts = tmp_path / "models" / "marts"
     marts.mkdir(parents=True)
     monkeypatch.chdir(marts)
     assert default_project_dir() == marts
-    (shop / "dbt_project.yml").touch()
-    assert default_project_dir() == shop
-    monkeypatch.chdir(shop)
-    assert default_project_dir() == shop
+    (tmp_path / "dbt_project.yml").touch()
+    for folder in (marts, tmp_path):
+        monkeypatch.chdir(folder)
+        assert default_project_dir() == tmp_path
 
 
 def test_the_host_of_dbt_cloud_with_and_without_a_scheme():
     environ = {"DBT_CLOUD_ACCOUNT_ID": "7", "DBT_CLOUD_API_TOKEN": "token"}
-    hosts = {
-        "": "https://cloud.getdbt.com",
-        " ": "https://cloud.getdbt.com",
-        "emea.dbt.com": "https://emea.dbt.com",
-        " https://ab123.us1.dbt.com/ ": "https://ab123.us1.dbt.com",
-        "localhost:8443": "https://localhost:8443",
-        "http://127.0.0.1:8080": "http://127.0.0.1:8080",
-    }
-    for host, url in hosts.items():
+    for host, url in [
+        *(
+            ("", "https://cloud.getdbt.com"),
+            (" ", "https://cloud.getdbt.com"),
+            ("emea.dbt.com", "https://emea.dbt.com"),
+        ),
+        *((" https://ab123.us1.dbt.com/ ", "https://ab123.us1.dbt.com"), ("localhost:8443", "https://localhost:8443")),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+    ]:
         account = load_dbt_cloud({**environ, "DBT_CLOUD_HOST": host} if host else environ)
         assert (account.url, account.account_id, account.token.reveal()) == (url, 7, "token")
         assert "Secret(DBT_CLOUD_API_TOKEN)" in repr(account)

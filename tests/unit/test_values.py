@@ -1,7 +1,5 @@
 """One warehouse value → one JSON value, or a reason."""
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import math
@@ -43,14 +41,9 @@ class UnknownOffset(datetime.tzinfo):
         return None
 
 
-class DriverFloat(float):
-    """As numpy.float64 is one; orjson does not take subclasses of float."""
-
-
-class DriverText(str):
-    pass
-
-
+# As numpy.float64 is one; orjson does not take subclasses.
+DriverFloat = type("DriverFloat", (float,), {})
+DriverText = type("DriverText", (str,), {})
 MIDNIGHT = "2026-01-02T00:00:00.000+00:00"
 EPOCH = "1970-01-01T00:00:00.000+00:00"
 EPOCH_MS = 1680373680999
@@ -182,111 +175,87 @@ def test_every_field_type_takes_or_refuses_every_value_of_a_driver(value, expect
     assert converted(value) == {name: exactly(wanted) for name, wanted in expected.items()}
 
 
-FIRST_YEAR = "0001-01-01 00:00:00+01:00"
-NO_NUMBERS = [math.nan, math.inf, -math.inf, *map(Decimal, ["NaN", "sNaN", "inf", "-inf", "1E+999999999999"])]
-BEYOND_ALL = [
-    10**5000,
-    datetime.datetime.min.replace(tzinfo=hours(14)),
-    datetime.datetime.max.replace(tzinfo=hours(-14)),
-]
-NESTED = [["a", ["b"]], [{"a": 1}], [b"x"], [math.nan], [2**63], ["\ud800"], {"a": 1}, {"a"}]
-OTHERS = [b"x", bytearray(b"x"), memoryview(b"x"), datetime.timedelta(days=1), 1j, None, object(), "\ud800"]
+TOO_MANY = "has more digits than a number can carry; a string field keeps them all"
+BEYOND = [datetime.datetime.min.replace(tzinfo=hours(14)), datetime.datetime.max.replace(tzinfo=hours(-14)), 10**5000]
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, *BEYOND_ALL, *NESTED, *OTHERS], ids=lambda value: type(value).__name__)
-def test_what_no_field_can_hold(value):
-    assert converted(value) == {}
+def test_what_no_field_can_hold():
+    for value in [
+        *(math.nan, math.inf, -math.inf, *map(Decimal, ["NaN", "sNaN", "inf", "-inf", "1E+999999999999"]), *BEYOND),
+        *(["a", ["b"]], [{"a": 1}], [b"x"], [math.nan], [2**63], ["\ud800"], {"a": 1}, {"a"}),
+        *(b"x", bytearray(b"x"), memoryview(b"x"), datetime.timedelta(days=1), 1j, None, object(), "\ud800"),
+    ]:
+        assert converted(value) == {}
 
 
-@pytest.mark.parametrize(
-    ("convert", "value", "reason"),
-    [
-        ("string", b"secret", "bytes cannot be sent"),
-        ("string", {"a": 1}, "a nested value cannot be sent as text"),
-        ("list", [["a"]], "a nested value cannot be sent as a value Pendo can hold"),
-        ("float", math.nan, "not a number (NaN)"),
-        ("float", "nan", "not a number (NaN)"),
-        ("integer", -math.inf, "infinite"),
-        ("integer", 1.5, "1.5 is not a whole number"),
-        ("integer", "many", "'many' is not a whole number"),
-        ("integer", "x" * 1000, f"'{'x' * 56}... is not a whole number"),
-        ("integer", True, "true is not a whole number"),
-        ("integer", 2**63, "9223372036854775808 does not fit into 64 bits"),
-        ("integer", Decimal("1E+30"), "1E+30 does not fit into 64 bits"),
-        pytest.param("integer", 10**5000, "this number does not fit into 64 bits", id="too long to show"),
-        pytest.param("string", 10**5000, "a number of more than 1,000 digits", id="too long to send"),
-        ("string", Decimal("1E-2000"), "a number of more than 1,000 digits"),
-        ("float", Decimal("1E+400"), "1E+400 is too large for a number"),
-        ("natural", Decimal("1E+400"), "1E+400 is too large for a number"),
-        ("float", "much", "'much' is not a number"),
-        (
-            "float",
-            Decimal("12345678901234567.89"),
-            "12345678901234567.89 has more digits than a number can carry; a string field keeps them all",
-        ),
-        ("boolean", 2, "2 is not a boolean"),
-        ("time", "soon", "'soon' is not an ISO 8601 time"),
-        ("time", 1680373680, "1680373680 looks like epoch seconds; Pendo wants milliseconds"),
-        ("time", 10**18, "1000000000000000000 is outside the years 1 to 9999"),
-        ("time", True, "true is not a time"),
-        ("string", "a\ud800", r"'a\ud800' is not Unicode"),
-        ("float", {"unreadable": "infinite"}, "infinite"),
-        ("list", ["a", {"unreadable": "infinite"}], "infinite"),
-        ("event time", None, "is null"),
-        ("event time", 99_999_999_999, "99999999999 looks like epoch seconds; Pendo wants milliseconds"),
-        ("event time", 1680373680000.5, "1680373680000.5 is not a whole number"),
-        ("event time", 1680373680000000, "1680373680000000 is outside the years 1 to 9999"),
-        ("event time", datetime.datetime.min.replace(tzinfo=hours(1)), f"{FIRST_YEAR} is outside the years 1 to 9999"),
-        ("event time", "0001-01-01T00:00:00+01:00", "'0001-01-01T00:00:00+01:00' is outside the years 1 to 9999"),
-        ("event time", datetime.time(3), "03:00:00 is not a time"),
-        ("event time", False, "false is not a time"),
-        ("id", None, "is null"),
-        ("id", "", "is empty"),
-        ("id", " \t\n", "is empty"),
-        ("id", True, "true is not an id"),
-        ("id", 12.0, "12.0 is not an id"),
-        ("id", math.nan, "nan is not an id"),
-        ("id", Decimal("sNaN"), "not a number (NaN)"),
-        ("id", Decimal("1E+999999999999"), "a number of more than 1,000 digits"),
-        pytest.param("id", 10**5000, "a number of more than 1,000 digits", id="too long for an id"),
-        ("id", datetime.date(2026, 1, 2), "2026-01-02 is not an id"),
-        ("id", b"x", "bytes cannot be sent"),
-        ("id", ["x"], "a nested value cannot be sent as an id"),
-        ("id", {"unreadable": "infinite"}, "infinite"),
-        ("id", "a\udfff", r"'a\udfff' is not Unicode"),
+UNREADABLE = {"unreadable": "infinite"}
+REASONS: dict[str, list[tuple[Any, str]]] = {
+    "string": [
+        *((b"secret", "bytes cannot be sent"), ({"a": 1}, "a nested value cannot be sent as text")),
+        *((10**5000, "a number of more than 1,000 digits"), (Decimal("1E-2000"), "a number of more than 1,000 digits")),
+        ("a\ud800", r"'a\ud800' is not Unicode"),
     ],
-)
-def test_the_reason_says_what_is_wrong(convert, value, reason):
+    "list": [([["a"]], "a nested value cannot be sent as a value Pendo can hold"), (["a", UNREADABLE], "infinite")],
+    "float": [
+        *((math.nan, "not a number (NaN)"), ("nan", "not a number (NaN)"), ("much", "'much' is not a number")),
+        *((Decimal("1E+400"), "1E+400 is too large for a number"), (UNREADABLE, "infinite")),
+        (Decimal("12345678901234567.89"), f"12345678901234567.89 {TOO_MANY}"),
+    ],
+    "integer": [
+        *((-math.inf, "infinite"), (1.5, "1.5 is not a whole number"), ("many", "'many' is not a whole number")),
+        *(("x" * 1000, f"'{'x' * 56}... is not a whole number"), (True, "true is not a whole number")),
+        (2**63, "9223372036854775808 does not fit into 64 bits"),
+        (Decimal("1E+30"), "1E+30 does not fit into 64 bits"),
+        (10**5000, "this number does not fit into 64 bits"),
+    ],
+    "natural": [(Decimal("1E+400"), "1E+400 is too large for a number")],
+    "boolean": [(2, "2 is not a boolean")],
+    "time": [
+        *(("soon", "'soon' is not an ISO 8601 time"), (True, "true is not a time")),
+        (1680373680, "1680373680 looks like epoch seconds; Pendo wants milliseconds"),
+        (10**18, "1000000000000000000 is outside the years 1 to 9999"),
+    ],
+    "event time": [
+        *((None, "is null"), (datetime.time(3), "03:00:00 is not a time"), (False, "false is not a time")),
+        (99_999_999_999, "99999999999 looks like epoch seconds; Pendo wants milliseconds"),
+        (1680373680000.5, "1680373680000.5 is not a whole number"),
+        (1680373680000000, "1680373680000000 is outside the years 1 to 9999"),
+        (datetime.datetime.min.replace(tzinfo=hours(1)), "0001-01-01 00:00:00+01:00 is outside the years 1 to 9999"),
+        ("0001-01-01T00:00:00+01:00", "'0001-01-01T00:00:00+01:00' is outside the years 1 to 9999"),
+    ],
+    "id": [
+        *((None, "is null"), ("", "is empty"), (" \t\n", "is empty"), (True, "true is not an id")),
+        *((12.0, "12.0 is not an id"), (math.nan, "nan is not an id"), (Decimal("sNaN"), "not a number (NaN)")),
+        *((huge, "a number of more than 1,000 digits") for huge in (Decimal("1E+999999999999"), 10**5000)),
+        *((datetime.date(2026, 1, 2), "2026-01-02 is not an id"), (b"x", "bytes cannot be sent")),
+        *((["x"], "a nested value cannot be sent as an id"), (UNREADABLE, "infinite")),
+        ("a\udfff", r"'a\udfff' is not Unicode"),
+    ],
+}
+
+
+@pytest.mark.parametrize("convert", REASONS)
+def test_the_reason_says_what_is_wrong(convert):
     of_name = {"natural": [CONVERTERS[None]], "event time": [to_epoch_ms], "id": [to_identifier, to_visitor_id]}
-    for function in of_name.get(convert) or [CONVERTERS[convert]]:
-        with pytest.raises(InvalidValue, match=f"^{re.escape(reason)}$"):
-            function(value)
+    for value, reason in REASONS[convert]:
+        for function in of_name.get(convert) or [CONVERTERS[convert]]:
+            with pytest.raises(InvalidValue, match=f"^{re.escape(reason)}$"):
+                function(value)
 
 
-@pytest.mark.parametrize(
-    ("written", "instant"),
-    [
-        ("2026-01-02", "2026-01-02T00:00:00.000"),
-        (" 2026-01-02 ", "2026-01-02T00:00:00.000"),
-        ("2026-01-02 15:04", "2026-01-02T15:04:00.000"),
-        ("2026-01-02T15:04:05", "2026-01-02T15:04:05.000"),
-        ("2026-01-02t15:04:05z", "2026-01-02T15:04:05.000"),
-        ("2026-01-02T15:04:05Z", "2026-01-02T15:04:05.000"),
-        ("2026-01-02T15:04:05.9Z", "2026-01-02T15:04:05.900"),
-        ("2026-01-02T15:04:05,98Z", "2026-01-02T15:04:05.980"),
-        ("2026-01-02T15:04:05.123999Z", "2026-01-02T15:04:05.123"),
-        ("2026-01-02T15:04:05.123999999Z", "2026-01-02T15:04:05.123"),
+def test_texts_of_times_mean_the_same_on_every_python():
+    for written, instant in [
+        *(("2026-01-02", "00:00:00.000"), (" 2026-01-02 ", "00:00:00.000"), ("2026-01-02 15:04", "15:04:00.000")),
+        *((f"2026-01-02T15:04:05{zone}", "15:04:05.000") for zone in ("", "Z")),
+        *(("2026-01-02t15:04:05z", "15:04:05.000"), ("2026-01-02T15:04:05.9Z", "15:04:05.900")),
+        *(("2026-01-02T15:04:05,98Z", "15:04:05.980"), ("2026-01-02T15:04:05.123999Z", "15:04:05.123")),
+        ("2026-01-02T15:04:05.123999999Z", "15:04:05.123"),
         # Pendo's own example, then as PostgreSQL (also in India and in old Amsterdam) and Snowflake write them.
-        ("2026-01-02T15:04:05.999-05:00", "2026-01-02T20:04:05.999"),
-        ("2026-01-02 15:04:05+00", "2026-01-02T15:04:05.000"),
-        ("2026-01-02 15:04:05.5+05:30", "2026-01-02T09:34:05.500"),
-        ("2026-01-02 15:04:05+00:19:32", "2026-01-02T14:44:33.000"),
-        ("2026-01-02 15:04:05.000 +0000", "2026-01-02T15:04:05.000"),
-        ("2026-01-02 15:04 -0330", "2026-01-02T18:34:00.000"),
-    ],
-)
-def test_texts_of_times_mean_the_same_on_every_python(written, instant):
-    assert to_time(written) == f"{instant}+00:00"
+        *(("2026-01-02T15:04:05.999-05:00", "20:04:05.999"), ("2026-01-02 15:04:05+00", "15:04:05.000")),
+        *(("2026-01-02 15:04:05.5+05:30", "09:34:05.500"), ("2026-01-02 15:04:05+00:19:32", "14:44:33.000")),
+        *(("2026-01-02 15:04:05.000 +0000", "15:04:05.000"), ("2026-01-02 15:04 -0330", "18:34:00.000")),
+    ]:
+        assert to_time(written) == f"2026-01-02T{instant}+00:00", written
 
 
 def test_the_machines_own_zone_never_counts(monkeypatch):
@@ -302,65 +271,43 @@ def test_the_machines_own_zone_never_counts(monkeypatch):
         time.tzset()
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
+def test_other_texts_are_no_times():
+    for written in [
         *("", "2026-01-02T15:04:05 Europe/Berlin", "2026-01-02 +01:00", "2026-01-02\x00"),
         *("now", "2026", "2026-01", "20260102", "2026-W01-1", "2026-13-01", "2026-02-30", "0000-01-01"),
-        *(
-            "2026-01-02T15",
-            "2026-01-02T25:00",
-            "2026-01-02T15:04:05.",
-            "2026-01-02T15:04.5",
-            "2026-01-02T15:04:05+25:00",
-        ),
-        *("15:04:05", "01/02/2026"),
-        "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0662",
+        *("2026-01-02T15", "2026-01-02T25:00", "2026-01-02T15:04:05.", "2026-01-02T15:04.5"),
+        *("2026-01-02T15:04:05+25:00", "15:04:05", "01/02/2026", "\u0662\u0660\u0662\u0666-\u0660\u0661-\u0660\u0662"),
         # Python 3.11 reads these as the years 1612 and 1680.
         *("1612010112345", "1680010112345", "1680373680000"),
-    ],
-)
-def test_other_texts_are_no_times(written):
-    for convert in (to_time, to_epoch_ms):
-        with pytest.raises(InvalidValue, match="is not an ISO 8601 time"):
-            convert(written)
+    ]:
+        for convert in (to_time, to_epoch_ms):
+            with pytest.raises(InvalidValue, match="is not an ISO 8601 time"):
+                convert(written)
 
 
-@pytest.mark.parametrize(
-    ("value", "milliseconds"),
-    [
+def test_events_carry_epoch_milliseconds():
+    for value, milliseconds in [
         (datetime.date(2023, 4, 1), 1680307200000),
         ("2023-04-01T18:28:00Z", 1680373680000),
         # The earliest milliseconds that are taken for such.
         (100_000_000_000, 100_000_000_000),
         *((number, 1680373680000) for number in (1680373680000, 1680373680000.0, Decimal("1680373680000"))),
-    ],
-)
-def test_events_carry_epoch_milliseconds(value, milliseconds):
-    assert exactly(to_epoch_ms(value)) == exactly(milliseconds)
+    ]:
+        assert exactly(to_epoch_ms(value)) == exactly(milliseconds)
 
 
 ODD_IDS = ["Ada", "ada ", "\tÄ\u00a0🚀\n", "007", "o'brien\";--", "x" * 5000, "_pendo_t_x", "x_PENDO_T_"]
 
 
-@pytest.mark.parametrize(
-    ("value", "sent"),
-    [
+def test_ids_are_sent_exactly_as_they_are():
+    for value, sent in [
         *((odd, odd) for odd in ODD_IDS),
-        (7, "7"),
-        (2**70, "1180591620717411303424"),
-        (Decimal("12"), "12"),
-        (Decimal("12.00"), "12.00"),
-        (Decimal("12.5"), "12.5"),
-        (Decimal("-1E-7"), "-0.0000001"),
-        (Decimal("1E+3"), "1000"),
-        (UUID(UUID_TEXT), UUID_TEXT),
-    ],
-    ids=repr,
-)
-def test_ids_are_sent_exactly_as_they_are(value, sent):
-    for convert in (to_identifier, to_visitor_id):
-        assert exactly(convert(value)) == exactly(sent)
+        *((Decimal(number), number) for number in ("12", "12.00", "12.5")),
+        *((Decimal("-1E-7"), "-0.0000001"), (Decimal("1E+3"), "1000")),
+        *((7, "7"), (2**70, "1180591620717411303424"), (UUID(UUID_TEXT), UUID_TEXT)),
+    ]:
+        for convert in (to_identifier, to_visitor_id):
+            assert exactly(convert(value)) == exactly(sent)
     for anonymous in ("_PENDO_T_", "_PENDO_T_abc", "VISITOR-UNIQUE-ID"):
         assert to_identifier(anonymous) == anonymous
         with pytest.raises(InvalidValue, match="an anonymous visitor id"):
@@ -412,7 +359,7 @@ def test_a_time_is_the_same_instant_in_every_form(moment):
         text = to_time(moment)
     except InvalidValue:
         # Only a zone can carry a time out of the calendar.
-        assume(moment.tzinfo is not None)
+        assert moment.tzinfo is not None
         assert moment.year in (1, 9999)
         return
     aware = moment if moment.utcoffset() is not None else moment.replace(tzinfo=UTC)

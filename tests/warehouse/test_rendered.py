@@ -1,19 +1,16 @@
 """Every statement for the warehouses that no test can reach: rendered by their adapters' macros, parsed by sqlglot."""
 
-from __future__ import annotations
-
 import contextlib
-import dataclasses
 import datetime
-import decimal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import sqlparse
 from acme import REPOSITORY
-from engine import AWKWARD, Engine, clicks, people
+from engine import AWKWARD, Engine, clicks, people, trial
 
 from dbt_pendo.mapping.objects import PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
@@ -51,36 +48,35 @@ DIALECTS = {
         "`",
     ),
     "redshift": Dialect(
-        {"host": "localhost", "user": "u", "password": "p", "port": 5439, "dbname": "db", "schema": "shop"},
+        {"host": "localhost", "user": "u", "password": "p", "port": 5439, "dbname": "db"},
         (
             *("character varying(256)", "character(8)", "bigint", "numeric(18,2)", "double precision", "boolean"),
             *("date", "timestamp without time zone", "timestamp with time zone"),
         ),
     ),
     "databricks": Dialect(
-        {"host": "localhost", "http_path": "/sql", "token": "none", "catalog": "main", "schema": "shop"},
+        {"host": "localhost", "http_path": "/sql", "token": "none", "catalog": "main"},
         ("string", "char(8)", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp_ntz", "timestamp"),
         "`",
     ),
     "trino": Dialect(
-        {"method": "none", "host": "localhost", "port": 8080, "user": "u", "catalog": "lake", "schema": "shop"},
+        {"method": "none", "host": "localhost", "port": 8080, "user": "u", "catalog": "lake"},
         (*TRINO_TYPES, "timestamp(6) with time zone"),
     ),
     "athena": Dialect(
-        {
-            **{"region_name": "eu-west-1", "s3_staging_dir": "s3://bucket/", "database": "awsdatacatalog"},
-            "schema": "shop",
-        },
+        {"region_name": "eu-west-1", "s3_staging_dir": "s3://bucket/", "database": "awsdatacatalog"},
         (*TRINO_TYPES, "timestamp(6) with time zone"),
     ),
 }
+NAMES = ("plain", "UPPER", "Mixed Case", "select", "bucket", "per-cent%", "it's", "größe 🚀", "{{ x }}")
 
 
 class Recorder(Session):
     """Writes statements down instead of running them."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, dialect: str) -> None:
         super().__init__(session._adapter, session._adapter.config.credentials)
+        self.types, self.quote = DIALECTS[dialect].types, DIALECTS[dialect].quote
         self.statements: list[str] = []
         self.answers: list[list[tuple[Any, ...]]] = []
         self.there = False
@@ -110,19 +106,57 @@ class Recorder(Session):
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def pendos(self, identifier: str) -> str:
+        """A table of ours."""
+        return self.relation("pendo", identifier)
+
+    def model(self, key: TableColumn, *columns: TableColumn, **changes: Any) -> ModelTable:
+        relation = ".".join(f"{self.quote}{name}{self.quote}" for name in ("db", "shop", "people"))
+        return ModelTable(relation, key, columns, **changes)
+
+    def people(self, **changes: Any) -> tuple[SyncSpec, ModelTable]:
+        """A sync of a column of each type, and of a column of each name."""
+        types = [TableColumn(f"c{at}", type_) for at, type_ in enumerate(self.types)]
+        columns = (*types, *(TableColumn(name, types[0].dtype) for name in NAMES))
+        fields = tuple(Field(f"f{at}", Column(column.name)) for at, column in enumerate(columns))
+        return people(fields=fields, **changes), self.model(columns[0], *columns)
+
+    def sync(self, **changes: Any) -> SyncTables:
+        return SyncTables(self, "pendo", *self.people(**changes))
+
+    def events(self, moment: str, max_age: int | None = None) -> SyncTables:
+        """A sync of events with a property of each type, and a moment of one."""
+        text = self.types[0]
+        properties = tuple(TableColumn(f"c{at}", type_) for at, type_ in enumerate(self.types))
+        ids = (TableColumn("event", text), TableColumn("person", text), TableColumn("at", moment))
+        spec = clicks(max_age=max_age)
+        assert spec.event is not None
+        mapped = tuple(Field(column.name, Column(column.name)) for column in properties)
+        spec = replace(spec, event=replace(spec.event, properties=mapped))
+        return SyncTables(self, "pendo", spec, self.model(TableColumn("id", text), *ids, *properties))
+
+    @property
+    def moments(self) -> list[str]:
+        """The types of columns that say when an event happened."""
+        return [type_ for type_ in self.types if TableColumn("at", type_).is_moment]
+
+    def earlier_ledger(self, destination: str) -> str:
+        """What the ledger of an earlier version is read as."""
+        lacking = {"lacking": ["destination", "commit_number"], "destination": destination}
+        return self.sql("pendo_carried_entries", ledger=self.pendos("people__ledger"), **lacking)
+
 
 @pytest.fixture(scope="module", params=DIALECTS)
 def dialect(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    pytest.importorskip(f"dbt.adapters.{name}")
-    return name
+    pytest.importorskip(f"dbt.adapters.{request.param}")
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def loaded(dialect: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    folder = tmp_path_factory.mktemp(dialect)
-    Engine(dialect, {"type": dialect, **DIALECTS[dialect].output}).write_project(folder / "project", "shop")
-    with load_adapter(Connection(folder / "project", folder / "project")) as (adapter, credentials):
+    folder = tmp_path_factory.mktemp(dialect) / "project"
+    Engine(dialect, {"type": dialect, **DIALECTS[dialect].output}).write_project(folder, "shop")
+    with load_adapter(Connection(folder, folder)) as (adapter, credentials):
         session = Session(adapter, credentials)
         # The one thing a macro asks the warehouse for: any Databricks of today is newer than 10.4.
         if dialect == "databricks":
@@ -131,112 +165,53 @@ def loaded(dialect: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.fixture
-def recorder(loaded: Session) -> Recorder:
-    return Recorder(loaded)
+def recorder(loaded: Session, dialect: str) -> Recorder:
+    return Recorder(loaded, dialect)
 
 
-NAMES = ("plain", "UPPER", "Mixed Case", "select", "bucket", "per-cent%", "it's", "größe 🚀", "{{ x }}")
+PLAIN = PlanOptions()
+RETRIES = PlanOptions(max_attempts=3, missing_retry=24)
 
 
-def people_of(dialect: str, **changes: Any) -> tuple[SyncSpec, ModelTable]:
-    """A sync of a column of each type, and of a column of each name."""
-    types = [TableColumn(f"c{at}", type_) for at, type_ in enumerate(DIALECTS[dialect].types)]
-    columns = (*types, *(TableColumn(name, types[0].dtype) for name in NAMES))
-    fields = tuple(Field(f"f{at}", Column(column.name)) for at, column in enumerate(columns))
-    return people(fields=fields, **changes), ModelTable(relation_of_model(dialect), columns[0], columns)
-
-
-def relation_of_model(dialect: str) -> str:
-    quote = DIALECTS[dialect].quote
-    return f"{quote}db{quote}.{quote}shop{quote}.{quote}people{quote}"
-
-
-def tables_of(recorder: Recorder, dialect: str, **changes: Any) -> SyncTables:
-    spec, source = people_of(dialect, **changes)
-    return SyncTables(recorder, "pendo", spec, source)
-
-
-def first_plan(recorder: Recorder, dialect: str) -> None:
-    tables_of(recorder, dialect).write_changes("r1", PlanOptions())
-    tables_of(recorder, dialect).plan(PlanOptions())
-
-
-def later_plan(recorder: Recorder, dialect: str) -> None:
+def plans(recorder: Recorder) -> None:
+    recorder.sync().write_changes("r1", PLAIN)
+    recorder.sync().plan(PLAIN)
+    recorder.sync().preview(PLAIN, 5)
     recorder.there = True
-    tables_of(recorder, dialect).write_changes("r1", PlanOptions(max_attempts=3, missing_retry=24))
+    for options in (RETRIES, PlanOptions(full_refresh=True)):
+        recorder.sync().write_changes("r1", options)
+    recorder.sync(on_removed="clear").write_changes("r1", PLAIN)
 
 
-def full_refresh(recorder: Recorder, dialect: str) -> None:
+def events(recorder: Recorder) -> None:
     recorder.there = True
-    tables_of(recorder, dialect).write_changes("r1", PlanOptions(full_refresh=True))
-
-
-def removals(recorder: Recorder, dialect: str) -> None:
-    recorder.there = True
-    tables_of(recorder, dialect, on_removed="clear").write_changes("r1", PlanOptions())
-
-
-def tables_of_events(recorder: Recorder, dialect: str, moment: str, max_age: int | None = None) -> SyncTables:
-    """A sync of events with a property of each type, and a moment of one."""
-    types = DIALECTS[dialect].types
-    properties = tuple(TableColumn(f"c{at}", type_) for at, type_ in enumerate(types))
-    ids = (TableColumn("event", types[0]), TableColumn("person", types[0]), TableColumn("at", moment))
-    source = ModelTable(relation_of_model(dialect), TableColumn("id", types[0]), (*ids, *properties))
-    spec = clicks()
-    mapped = tuple(Field(column.name, Column(column.name)) for column in properties)
-    assert spec.event is not None
-    spec = replace(spec, event=replace(spec.event, properties=mapped), max_age=max_age)
-    return SyncTables(recorder, "pendo", spec, source)
-
-
-def events(recorder: Recorder, dialect: str) -> None:
-    recorder.there = True
-    tables = tables_of_events(recorder, dialect, DIALECTS[dialect].types[-1])
-    tables.write_changes("r1", PlanOptions(max_attempts=3, missing_retry=24))
-
-
-def recent_events(recorder: Recorder, dialect: str) -> None:
-    recorder.there = True
-    for moment in moments_of(dialect):
-        tables = tables_of_events(recorder, dialect, moment, max_age=7 * 24 * 3600)
-        tables.write_changes("r1", PlanOptions())
+    recorder.events(recorder.types[-1]).write_changes("r1", RETRIES)
+    for moment in recorder.moments:
+        tables = recorder.events(moment, max_age=7 * 24 * 3600)
+        tables.write_changes("r1", PLAIN)
         recorder.answers = [[(10**6,)], [], [(1,)]]
         tables.compact(1)
 
 
-def event_counts(recorder: Recorder, dialect: str) -> None:
+def event_counts(recorder: Recorder) -> None:
     recorder.there = True
-    sizes = [PropertySize(f"c{at}", 9, at % 2 or None) for at, _ in enumerate(DIALECTS[dialect].types)]
-    for moment in (DIALECTS[dialect].types[0], *moments_of(dialect)):
-        is_text = moment == DIALECTS[dialect].types[0]
-        for max_age in (None,) if is_text else (None, 3600):
-            tables = tables_of_events(recorder, dialect, moment, max_age)
-            for options in (None, PlanOptions()):
-                # The plan looks for the ledger; the counts are what is asked for last.
-                recorder.answers = [[(0, 0, 0, 0, 0)]]
-                tables.count_events(PropertySizes(1, sizes), options)
+    sizes = [PropertySize(f"c{at}", 9, at % 2 or None) for at, _ in enumerate(recorder.types)]
+    ages = [(recorder.types[0], None), *((moment, age) for moment in recorder.moments for age in (None, 3600))]
+    for moment, max_age in ages:
+        for options in (None, PLAIN):
+            # The plan looks for the ledger; the counts are what is asked for last.
+            recorder.answers = [[(0, 0, 0, 0, 0)]]
+            recorder.events(moment, max_age).count_events(PropertySizes(1, sizes), options)
 
 
-def moments_of(dialect: str) -> list[str]:
-    """The types of columns that say when an event happened."""
-    return [type_ for type_ in DIALECTS[dialect].types if TableColumn("at", type_).is_moment]
-
-
-def plan_alone(recorder: Recorder, dialect: str) -> None:
-    tables = tables_of(recorder, dialect)
-    tables.plan(PlanOptions())
-    tables.preview(PlanOptions(), 5)
-
-
-def pages(recorder: Recorder, dialect: str) -> None:
-    tables = tables_of(recorder, dialect)
+def pages(recorder: Recorder) -> None:
     for span in (EVERYTHING, Span("0aa", "0ab", 3, 7), Span("0aa", "0ab", last_seq=7)):
-        tables.read_page(span)
-        tables.read_positions(span)
+        recorder.sync().read_page(span)
+        recorder.sync().read_positions(span)
 
 
-def commits(recorder: Recorder, dialect: str) -> None:
-    tables = tables_of(recorder, dialect)
+def commits(recorder: Recorder) -> None:
+    tables = recorder.sync()
     rows = [("0ab", at) for at in range(len(AWKWARD) + 4)]
     tables.commit("r1", EVERYTHING, rows, {})
     odd = {("0ab", at): Outcome("rejected", text) for at, text in enumerate(AWKWARD)}
@@ -246,45 +221,34 @@ def commits(recorder: Recorder, dialect: str) -> None:
         tables.commit(text, EVERYTHING, rows, dict.fromkeys(rows, Outcome("missing", text)))
 
 
-def ledgers(recorder: Recorder, dialect: str) -> None:
-    tables = tables_of(recorder, dialect)
+def ledgers(recorder: Recorder) -> None:
+    tables = recorder.sync()
     tables.prepare()
     recorder.answers = [[(10**6,)], [(1,)], [], [(1,)]]
     tables.compact(1)
     tables.queued_deletions()
     for text in AWKWARD:
         tables.end_deletion("r1", text, text, is_undone=text < "a")
-        recorder.run(recorder.sql("pendo_last_commits", ledger=earlier_ledger(recorder, text)))
-    copy = {"ledger": recorder.relation("pendo", "people__compacted"), "entries": earlier_ledger(recorder, "visitor")}
+        recorder.run(recorder.sql("pendo_last_commits", ledger=recorder.earlier_ledger(text)))
+    copy = {"ledger": recorder.pendos("people__compacted"), "entries": recorder.earlier_ledger("visitor")}
     recorder.run(recorder.sql("pendo_carry_on", **copy))
-
-
-def earlier_ledger(recorder: Recorder, destination: str) -> str:
-    """What the ledger of an earlier version is read as."""
-    relation = recorder.relation("pendo", "people__ledger")
-    lacking = {"lacking": ["destination", "commit_number"], "destination": destination}
-    return recorder.sql("pendo_carried_entries", ledger=relation, **lacking)
-
-
-def reasons(recorder: Recorder, dialect: str) -> None:
     recorder.there = True
-    tables = tables_of(recorder, dialect)
     recorder.answers = [[], [("r1",)]]
     tables.invalid_reasons()
     tables.change_set_run()
 
 
-def locks(recorder: Recorder, dialect: str) -> None:
-    lock = tables_of(recorder, dialect).lock
+def locks(recorder: Recorder) -> None:
+    lock = recorder.sync().lock
     for text in AWKWARD:
         lock.acquire(text)
-        renewed = {"lock": recorder.relation("pendo", "people__lock"), "run_id": text, "host": text, "pid": 1}
+        renewed = {"lock": recorder.pendos("people__lock"), "run_id": text, "host": text, "pid": 1}
         recorder.run(recorder.sql("pendo_renew_lock", **renewed))
     lock.holder()
 
 
-def run_log(recorder: Recorder, dialect: str) -> None:
-    recorder.run(recorder.sql("pendo_create_runs", runs=recorder.relation("pendo", "pendo_runs")))
+def run_log(recorder: Recorder) -> None:
+    recorder.run(recorder.sql("pendo_create_runs", runs=recorder.pendos("pendo_runs")))
     counts = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
     row = dict.fromkeys((*counts, "requests", "retries", "bytes", "duration"), 1)
     texts = dict.fromkeys(("run_id", "sync", "unique_id", "object", "status"), "x")
@@ -292,10 +256,10 @@ def run_log(recorder: Recorder, dialect: str) -> None:
         log_run(recorder, "pendo", {**row, **texts, "message": message})
 
 
-def history(recorder: Recorder, dialect: str) -> None:
+def history(recorder: Recorder) -> None:
     recorder.there = True
     past = History(recorder, "pendo")
-    _, source = people_of(dialect)
+    _, source = recorder.people()
     past.runs(20)
     for text in AWKWARD:
         past.runs(2, text)
@@ -304,16 +268,16 @@ def history(recorder: Recorder, dialect: str) -> None:
         past.failed_rows("people", text, ("rejected",), None)
         past.entries("people", text)
         past.model_rows(source, text)
-        past.model_rows(dataclasses.replace(source, parent=source.columns[0]), text)
+        past.model_rows(replace(source, parent=source.columns[0]), text)
         past.recent(["people", text], text, 11)
     past.latest_syncs()
     past.open_rows("people", ["rejected", "missing"], 5)
 
 
-def models_of_the_package(recorder: Recorder, dialect: str) -> None:
+def models_of_the_package(recorder: Recorder) -> None:
     """The package's models as a user's dbt makes them, before the first sync and after some."""
-    ledgers = [{"sync": name, "relation": recorder.relation("pendo", "x__ledger")} for name in ("people", "it's")]
-    earlier = [{"sync": "people", "relation": earlier_ledger(recorder, "")}]
+    ledgers = [{"sync": name, "relation": recorder.pendos("x__ledger")} for name in ("people", "it's")]
+    earlier = [{"sync": "people", "relation": recorder.earlier_ledger("")}]
     for found in ([], ledgers, earlier):
         for name in ("stg_pendo_runs", "stg_pendo_ledger", "pendo_delivery_by_day", "pendo_held_rows"):
             recorder.run(model_sql(recorder, name, found))
@@ -328,34 +292,33 @@ def model_sql(recorder: Recorder, name: str, ledgers: list[dict[str, str]]) -> s
     resolver = adapter.get_macro_resolver()
     macro = resolver.find_macro_by_name("pendo_now", "dbt_pendo", "dbt_pendo")
     context = generate_runtime_macro_context(macro, adapter.config, resolver, "dbt_pendo")
-    macros = {
-        **context["dbt_pendo"],
-        "pendo_ledgers": lambda one: ledgers,
-        "pendo_is_there": lambda relation: bool(ledgers),
-    }
     context |= {
-        "dbt_pendo": macros,
+        "dbt_pendo": {
+            **context["dbt_pendo"],
+            "pendo_ledgers": lambda one: ledgers,
+            "pendo_is_there": lambda relation: bool(ledgers),
+        },
         "config": lambda **_: "",
-        "source": lambda source, table: recorder.relation("pendo", table),
+        "source": lambda source, table: recorder.pendos(table),
         "ref": lambda model: f"({model_sql(recorder, model, ledgers)}) {model}",
     }
     sql: str = get_rendered((REPOSITORY / "models" / f"{name}.sql").read_text(encoding="utf-8"), context)
     return sql.strip()
 
 
-def builds(recorder: Recorder, dialect: str) -> None:
-    relation = recorder.relation("pendo", "pendo_builds")
+def builds(recorder: Recorder) -> None:
+    relation = recorder.pendos("pendo_builds")
     recorder.run(recorder.sql("pendo_create_builds", builds=relation))
     texts = ("unique_id", "invocation_id", "command", "tests", "model", "file", "mapping", "column_mappings")
     published = [{"action": "published", **dict.fromkeys(texts, text), "build_order": 1} for text in AWKWARD]
     recorder.run(recorder.sql("pendo_add_builds", builds=relation, rows=published))
     read_builds(recorder, "pendo")
-    take_builds(recorder, "pendo", [Build(*[text] * len(dataclasses.fields(Build))) for text in AWKWARD], "r1")
+    take_builds(recorder, "pendo", [Build(*[text] * len(fields(Build))) for text in AWKWARD], "r1")
 
 
-def drift(recorder: Recorder, dialect: str) -> None:
-    spec, source = people_of(dialect)
-    source = dataclasses.replace(source, parent=source.columns[0])
+def drift(recorder: Recorder) -> None:
+    spec, source = recorder.people()
+    source = replace(source, parent=source.columns[0])
     tables, drift = SyncTables(recorder, "pendo", spec, source), DriftTable(recorder, "pendo", spec)
     drift.create()
     drift.add({("0ab", 1): "drifted", ("0ab", 2): "missing"})
@@ -368,43 +331,36 @@ def drift(recorder: Recorder, dialect: str) -> None:
     drift.drop()
 
 
-def segments(recorder: Recorder, dialect: str) -> None:
-    _, source = people_of(dialect)
+def segments(recorder: Recorder) -> None:
+    _, source = recorder.people()
+    table = recorder.pendos("pendo_segments")
     for name in AWKWARD:
-        spec = SyncSpec("people", "model.contract.people", "x.yml", "segment", "id", segment=name)
-        tables = SyncTables(recorder, "pendo", spec, dataclasses.replace(source, columns=()))
+        tables = SyncTables(recorder, "pendo", trial(segment=name), replace(source, columns=()))
+        notes = tables.segment_notes()
         for known in (True, False):
-            tables.segment_notes().note(NotedSegment(name, known))
+            notes.note(NotedSegment(name, known))
         recorder.there = True
-        tables.segment_notes().latest()
-        tables.segment_notes().filler(name)
-        table = recorder.relation("pendo", "pendo_segments")
+        notes.latest()
+        notes.filler(name)
         recorder.run(recorder.sql("pendo_number_segments", segments=table))
         unnumbered = recorder.sql("pendo_unnumbered_segments", segments=table)
         recorder.run(recorder.sql("pendo_read_segment", segments=unnumbered, sync=name, segment=name))
-        tables.write_changes("r1", PlanOptions())
+        tables.write_changes("r1", PLAIN)
         recorder.there = False
 
 
-def snapshots(recorder: Recorder, dialect: str) -> None:
-    spec, source = people_of(dialect)
-    for is_deleted in ("is deleted", None):
-        relation = recorder.sql(
-            "pendo_current_rows",
-            snapshot=source.relation,
-            valid_to="Valid To",
-            valid_to_current="cast('9999-12-31' as date)" if is_deleted else None,
-            is_deleted=is_deleted,
-        )
-        current = dataclasses.replace(source, relation=relation)
-        SyncTables(recorder, "pendo", spec, current).write_changes("r1", PlanOptions())
+def snapshots(recorder: Recorder) -> None:
+    spec, source = recorder.people()
+    for is_deleted, last in (("is deleted", "cast('9999-12-31' as date)"), (None, None)):
+        ends = {"valid_to": "Valid To", "valid_to_current": last, "is_deleted": is_deleted}
+        current = replace(source, relation=recorder.sql("pendo_current_rows", snapshot=source.relation, **ends))
+        SyncTables(recorder, "pendo", spec, current).write_changes("r1", PLAIN)
         History(recorder, "pendo").model_rows(current, "a")
 
 
-CASES: list[Callable[[Recorder, str], None]] = [
-    *(first_plan, later_plan, full_refresh, removals, events, recent_events, event_counts, plan_alone),
-    *(pages, commits, ledgers, reasons, locks, run_log, history, builds, drift, segments, snapshots),
-    models_of_the_package,
+CASES: list[Callable[[Recorder], None]] = [
+    *(plans, events, event_counts, pages, commits, ledgers, locks, run_log, history, builds, drift, segments),
+    *(snapshots, models_of_the_package),
 ]
 
 
@@ -417,11 +373,8 @@ def parsed(sql: str, dialect: str) -> Any:
 
 def nameless_subqueries(statement: Any) -> list[Any]:
     """The subqueries that a statement selects from, and does not name."""
-    return [
-        found
-        for found in statement.find_all(exp.Subquery)
-        if isinstance(found.parent, exp.From | exp.Join) and not found.alias
-    ]
+    found = [one for one in statement.find_all(exp.Subquery) if isinstance(one.parent, exp.From | exp.Join)]
+    return [one for one in found if not one.alias]
 
 
 def test_a_subquery_without_a_name_is_found() -> None:
@@ -431,8 +384,8 @@ def test_a_subquery_without_a_name_is_found() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_statements_are_of_the_dialect(recorder: Recorder, dialect: str, case: Callable[[Recorder, str], None]) -> None:
-    case(recorder, dialect)
+def test_statements_are_of_the_dialect(recorder: Recorder, dialect: str, case: Callable[[Recorder], None]) -> None:
+    case(recorder)
     assert recorder.statements
     for sql in recorder.statements:
         # PostgreSQL before 16 and Redshift refuse others.
@@ -442,31 +395,26 @@ def test_statements_are_of_the_dialect(recorder: Recorder, dialect: str, case: C
             assert len(sqlparse.split(sql)) == 1, sql
 
 
-def test_dates_and_timestamps_of_each_dialect_are_moments(dialect: str) -> None:
-    assert [type_.lower().split("(")[0].split()[0] for type_ in moments_of(dialect)] == {
+def test_dbt_publishes_where_a_sync_reads(loaded: Session) -> None:
+    with loaded._adapter.connection_named("never opened"):
+        assert loaded.sql("pendo_builds_relation", schema="Pendo") == loaded.relation("Pendo", "pendo_builds")
+
+
+def test_columns_are_quoted_and_of_their_types(recorder: Recorder, dialect: str) -> None:
+    recorder.sync().write_changes("r1", PLAIN)
+    names = {found.name for found in parsed(recorder.statements[1], dialect).find_all(exp.Identifier) if found.quoted}
+    assert names > {name for name in NAMES if name != "bucket"} | {"bucket_"}
+    assert recorder.sql("pendo_name", name="select") == f"{recorder.quote}select{recorder.quote}"
+    # Dates and timestamps are moments.
+    assert [type_.lower().split("(")[0].split()[0] for type_ in recorder.moments] == {
         "bigquery": ["date", "datetime", "timestamp"],
         "databricks": ["date", "timestamp_ntz", "timestamp"],
     }.get(dialect, ["date", "timestamp", "timestamp"])
 
 
-def test_dbt_publishes_where_a_sync_reads(loaded: Session) -> None:
-    with loaded._adapter.connection_named("never opened"):
-        published = loaded.sql("pendo_builds_relation", schema="Pendo")
-    assert published == loaded.relation("Pendo", "pendo_builds")
-
-
-def test_columns_are_quoted(recorder: Recorder, dialect: str) -> None:
-    first_plan(recorder, dialect)
-    names = {found.name for found in parsed(recorder.statements[1], dialect).find_all(exp.Identifier) if found.quoted}
-    assert names > {name for name in NAMES if name != "bucket"} | {"bucket_"}
-    quote = DIALECTS[dialect].quote
-    assert recorder.sql("pendo_name", name="select") == f"{quote}select{quote}"
-
-
-@pytest.mark.parametrize("text", AWKWARD)
-def test_texts_are_what_the_warehouse_reads(recorder: Recorder, dialect: str, text: str) -> None:
-    literal = recorder.sql("pendo_literal", text=text)
-    assert text_of(parsed(f"select {literal}", dialect).expressions[0]) == text
+def test_texts_are_what_the_warehouse_reads(recorder: Recorder, dialect: str) -> None:
+    literals = [f"select {recorder.sql('pendo_literal', text=text)}" for text in AWKWARD]
+    assert [text_of(parsed(literal, dialect).expressions[0]) for literal in literals] == AWKWARD
 
 
 def test_rows_of_bigquery_are_tuples(loaded: Session, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,7 +432,7 @@ def test_rows_of_bigquery_are_tuples(loaded: Session, dialect: str, monkeypatch:
     moment = datetime.datetime(2026, 1, 2, 3, 4, 5, 1, datetime.timezone.utc)
     with loaded._adapter.connection_named("never opened"):
         rows = loaded.rows("select")
-    assert rows == [(7, "added", decimal.Decimal("1.50"), moment, True), (None,) * 5]
+    assert rows == [(7, "added", Decimal("1.50"), moment, True), (None,) * 5]
     assert all(type(row) is tuple for row in rows)
 
 

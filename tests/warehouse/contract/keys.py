@@ -1,21 +1,21 @@
 """Keys are compared byte by byte, also where a database or a column folds case."""
 
-from __future__ import annotations
-
 import pytest
-from engine import CLICKS, DAY, PEOPLE, Store, ago, clicked, clicks, deliver, everything, people, plan, trial
+from engine import CLICKS, DAY, PEOPLE, Store, ago, clicked, clicks, deliver, everything, people, plan, planned, trial
 
+from contract.ledger import compact
+from contract.plans import drifted
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome
-from dbt_pendo.warehouse import ledger
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, PlanOptions
+from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 
 NO = Outcome("rejected", "no")
 
 
+@pytest.mark.usefixtures("short")
 class TestExactKeys:
     def create(self, store: Store, *rows: tuple[str | None, ...]) -> None:
         store.create("people", {"id": self.kind(store), "plan": self.kind(store)}, rows)
@@ -23,8 +23,7 @@ class TestExactKeys:
     def kind(self, store: Store) -> str:
         return "folded" if "folded" in store.engine.types else "text"
 
-    def test_case_makes_another_key_and_another_value(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+    def test_case_makes_another_key_and_another_value(self, store: Store) -> None:
         self.create(store, ("U1", "x"), ("u1", "x"), ("u2", "x"), ("_pendo_t_1", "x"))
         tables = store.tables(people())
         assert deliver(tables, "r1", {"U1": NO}) == Planned(added=4)
@@ -42,26 +41,18 @@ class TestExactKeys:
             **{"U1": "added", "U2": "added", "u1": "changed"},
             **{"u2": "removed", "_pendo_t_1": "removed"},
         }
-        store.bloat(tables)
-        before = len(store.ledger(tables))
-        tables.compact(1)
-        assert len(store.ledger(tables)) < before
-        assert plan(tables, "r4") == Planned(unchanged=3)
+        compact(store, tables)
+        assert planned(tables) == Planned(unchanged=3)
 
         # What drifted.
-        plan(tables, "r5", full_refresh=True)
-        states = {"u1": "drifted", "U2": "missing"}
-        drift = DriftTable(store.session, store.own_schema, people())
-        drift.create()
-        drift.add({row[:2]: states[row[3]] for row in tables.read_page(EVERYTHING) if row[3] in states})
+        drift = drifted(store, tables, "r5", u1="drifted", U2="missing")
         source = drift.part_of(tables._source, tables.changes, with_missing=True)
         part = SyncTables(store.session, store.own_schema, people(), source)
         assert {row[3] for row in part.preview(PlanOptions(full_refresh=True), 10)} == {"u1", "U2"}
         tables.adopt("r5", drift.relation)
-        assert plan(tables, "r6") == Planned(added=1, changed=1, unchanged=1)
+        assert planned(tables) == Planned(added=1, changed=1, unchanged=1)
 
-    def test_events_members_and_deletions(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+    def test_events_members_and_deletions(self, store: Store) -> None:
         kinds = {**CLICKS, "id": self.kind(store)}
         store.create("clicks", kinds, clicked(("e1", ago(0)), ("E1", ago(0))))
         tables = store.tables(clicks(max_age=DAY))

@@ -1,7 +1,5 @@
 """Locks and schemas: one run of a sync at a time, and errors that leave nothing behind."""
 
-from __future__ import annotations
-
 import datetime
 import threading
 import time

@@ -1,7 +1,5 @@
 """Plans, change sets and their pages: what is new, changed, gone, invalid or held, and what drifted."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections import Counter
@@ -54,12 +52,12 @@ def test_what_is_new_changed_gone_and_back(store: Store) -> None:
     store.create("people", PEOPLE, [("a", "free"), ("b", ""), ("A", "pro"), ("e", "new")])
     assert deliver(tables, "r3") == Planned(added=1, changed=2, removed=1, unchanged=1)
     assert changes_of(tables) == {"b": "changed", "A": "changed", "d": "removed", "e": "added"}
-    assert plan(tables, "r4") == Planned(unchanged=4)
+    assert planned(tables) == Planned(unchanged=4)
     # Back again, and as it was.
     store.insert("people", [("d", "x")])
-    assert plan(tables, "r5") == Planned(added=1, unchanged=4)
+    assert planned(tables) == Planned(added=1, unchanged=4)
     other_mapping = store.tables(people(fields=(Field("plan_name", Column("plan")),)))
-    assert plan(other_mapping, "r6") == Planned(added=1, changed=4)
+    assert planned(other_mapping) == Planned(added=1, changed=4)
 
 
 def test_keys_that_name_nobody_and_one_who_leaves(store: Store) -> None:
@@ -85,9 +83,9 @@ def test_keys_that_name_nobody_and_one_who_leaves(store: Store) -> None:
     commit(tables, "r2")
     # The invalid ones are named in the ledger once, not in every run.
     assert len(store.ledger(tables)) == before + 1
-    assert plan(tables, "r3") == Planned(unchanged=1, invalid=8)
+    assert planned(tables) == Planned(unchanged=1, invalid=8)
     store.insert("people", [("z", "x")])
-    assert plan(tables, "r4") == Planned(added=1, unchanged=1, invalid=8)
+    assert planned(tables) == Planned(added=1, unchanged=1, invalid=8)
 
 
 def test_rows_that_failed_come_again_and_are_held_in_the_end(store: Store) -> None:
@@ -95,14 +93,14 @@ def test_rows_that_failed_come_again_and_are_held_in_the_end(store: Store) -> No
     tables = store.tables(people())
     for number, wanted in ((1, Planned(added=3)), (2, Planned(added=2, unchanged=1))):
         assert deliver(tables, f"r{number}", {"a": NO, "b": UNKNOWN}, max_attempts=2) == wanted
-    assert plan(tables, "r3", max_attempts=2) == Planned(held=2, unchanged=1)
-    assert plan(tables, "r4", max_attempts=None) == Planned(added=2, unchanged=1)
-    assert plan(tables, "r5", max_attempts=10, missing_retry=1.0) == Planned(added=1, held=1, unchanged=1)
+    assert planned(tables, max_attempts=2) == Planned(held=2, unchanged=1)
+    assert planned(tables, max_attempts=None) == Planned(added=2, unchanged=1)
+    assert planned(tables, max_attempts=10, missing_retry=1.0) == Planned(added=1, held=1, unchanged=1)
     store.create("people", PEOPLE, [("a", "team"), ("b", "free"), ("c", "free")])
-    assert plan(tables, "r6", max_attempts=2) == Planned(added=1, held=1, unchanged=1)
+    assert planned(tables, max_attempts=2) == Planned(added=1, held=1, unchanged=1)
     # The clock was fast when they failed: nobody is held until then.
     store.log_at("people__ledger", -30 * DAY)
-    assert plan(tables, "r7", max_attempts=9, missing_retry=1.0) == Planned(added=2, unchanged=1)
+    assert planned(tables, max_attempts=9, missing_retry=1.0) == Planned(added=2, unchanged=1)
 
 
 def test_pages_hold_each_row_once(store: Store) -> None:
@@ -149,7 +147,7 @@ def test_what_drifted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert everything(changes).keys() == {"same", "it's", *states}
     assert sorted(changes.read_invalid_keys(EVERYTHING)) == ["", "twice", "twice"]
     assert tables.change_set_run() == "r3"
-    assert plan(tables, "r5") == Planned(added=2, unchanged=3, invalid=4)
+    assert planned(tables) == Planned(added=2, unchanged=3, invalid=4)
     changes.drop_changes()
     drift.drop()
     assert not {"people__compared", "people__drift"} & store.session.tables(store.own_schema)
@@ -157,11 +155,11 @@ def test_what_drifted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     # A ledger made from it.
     drift = drifted(store, tables, "r6", **states)
     tables.adopt("r6", drift.relation)
-    assert plan(tables, "r7") == Planned(added=1, changed=2, unchanged=2, invalid=4)
+    assert planned(tables) == Planned(added=1, changed=2, unchanged=2, invalid=4)
     plan(tables, "r8", full_refresh=True)
     tables.adopt("r8")
     assert {entry[4] for entry in store.ledger(tables)} == {"r8"}
-    assert plan(tables, "r9") == Planned(unchanged=5, invalid=4)
+    assert planned(tables) == Planned(unchanged=5, invalid=4)
 
 
 def test_current_rows_of_a_snapshot(store: Store) -> None:

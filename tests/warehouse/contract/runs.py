@@ -1,7 +1,5 @@
 """Past runs, what the ledger tells of rows, and what dbt has published."""
 
-from __future__ import annotations
-
 import datetime
 from typing import Any
 
@@ -59,14 +57,11 @@ def test_past_runs(store: Store) -> None:
     for name, runs in (("r1-aa", ["r1-aa"] * 2), ("r6", ["r6-bb"] * 2), ("bb", ["r6-bb", "r6-bb", "r2-bb"]), ("'", [])):
         assert [sync.run_id for sync in history.runs(9, name)] == runs
     (one,) = history.runs(1)
-    assert one.planned == Planned(0, 1, 2, 3, 4, 5)
-    assert (one.delivered, one.missing, one.rejected) == (6, 7, 8)
-    assert (one.requests, one.retries, one.bytes, one.duration) == (9, 10, 11, 1.5)
-    assert (one.object, one.status, one.message) == ("visitor", "error", store.engine.text)
-    age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(
-        one.logged_at.replace("Z", "+00:00")
-    )
-    assert abs(age) < datetime.timedelta(minutes=10)
+    assert (one.delivered, one.missing, one.rejected, one.requests, one.retries, one.bytes) == (6, 7, 8, 9, 10, 11)
+    assert (one.planned, one.object, one.duration) == (Planned(0, 1, 2, 3, 4, 5), "visitor", 1.5)
+    assert (one.status, one.message) == ("error", store.engine.text)
+    logged = datetime.datetime.fromisoformat(one.logged_at.replace("Z", "+00:00"))
+    assert abs(datetime.datetime.now(datetime.timezone.utc) - logged) < datetime.timedelta(minutes=10)
 
 
 def test_what_the_ledger_tells_of_rows(store: Store) -> None:
@@ -105,10 +100,8 @@ def test_what_the_ledger_tells_of_rows(store: Store) -> None:
     # They are open until they are delivered.
     deliver(tables, "r2", {"c": Outcome("rejected", "still no")})
     assert told(history.open_rows("people", ["rejected", "missing"], 10)) == [("c", "rejected", "still no", 2)]
-    assert [(one.status, one.run_id, one.attempts) for one in history.entries("people", "c")] == [
-        ("rejected", "r2", 2),
-        ("rejected", "r1", 1),
-    ]
+    known = [(one.status, one.run_id, one.attempts) for one in history.entries("people", "c")]
+    assert known == [("rejected", "r2", 2), ("rejected", "r1", 1)]
     assert [one.status for one in history.entries("people", "it's")] == ["delivered", "missing"]
     found = [history.model_rows(tables._source, key) for key in ("it's", "A", "twice")]
     assert (found[:2], len(found[2])) == ([[("4",)], []], 2)
@@ -147,16 +140,9 @@ def test_the_latest_build_counts_until_it_is_taken(store: Store) -> None:
     assert store.session.sql("pendo_builds_relation", schema=store.own_schema) == builds.relation
     # What was published is read as it was.
     texts = [store.engine.text, "x" * 20_000]
-    builds.publish(
-        *(
-            {
-                **dict.fromkeys(("model", "file", "identifier", "relation_name", "mapping", "column_mappings"), text),
-                **{"unique_id": f"model.x.{text[:200]}", "invocation_id": "i0"},
-                **{"schema_name": text, "materialized": "table", "command": "build"},
-            }
-            for text in texts
-        )
-    )
+    same = {"invocation_id": "i0", "materialized": "table", "command": "build"}
+    names = ("model", "file", "schema_name", "identifier", "relation_name", "mapping", "column_mappings")
+    builds.publish(*({**same, **dict.fromkeys(names, text), "unique_id": f"model.x.{text[:200]}"} for text in texts))
     found = read_builds(store.session, store.own_schema)
     assert [build.unique_id for build in found] == [f"model.x.{text[:200]}" for text in texts]
     for text, build in zip(texts, found, strict=True):

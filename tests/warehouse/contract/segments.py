@@ -1,7 +1,5 @@
 """Segments: their members, and what runs have noted of them."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from engine import DAY, PEOPLE, Store, deliver, everything, plan, trial
@@ -34,11 +32,8 @@ def test_the_latest_note_of_a_name_counts(store: Store) -> None:
             notes.note(known)
             assert notes.latest() == known
     # The ledger tells of the last one.
-    last = store.engine.text
-    assert [notes_of(store, name).latest() for name in noted] == [
-        dataclasses.replace(noted["Trial"], known=False),
-        noted[last],
-    ]
+    last, forgotten = store.engine.text, dataclasses.replace(noted["Trial"], known=False)
+    assert [notes_of(store, name).latest() for name in noted] == [forgotten, noted[last]]
     store.create("people", PEOPLE, [("a", "1")])
     store.tables(trial(segment=last)).forget()
     assert notes_of(store, last).latest() == dataclasses.replace(noted[last], known=False)
@@ -47,10 +42,7 @@ def test_the_latest_note_of_a_name_counts(store: Store) -> None:
     store.rewrite("pendo_segments", without=("note_number",))
     store.log_at("pendo_segments", -30 * DAY)
     trials = notes_of(store, "Trial")
-    assert (trials.latest(), trials.filler("Trial it is")) == (
-        dataclasses.replace(noted["Trial"], known=False),
-        "people",
-    )
+    assert (trials.latest(), trials.filler("Trial it is")) == (forgotten, "people")
     for segment in (noted["Trial"], NotedSegment("s1", False), NotedSegment("s1", True)):
         trials.note(segment)
         assert trials.latest() == segment
