@@ -1,7 +1,5 @@
 """A small shop that dbt builds once a worker, copied for each test, beside a sandbox of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Sending below the warehouse: records of each kind, real requests to the sandbox, and what each row was told."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

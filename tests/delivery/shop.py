@@ -1,7 +1,5 @@
 """The shop, its syncs, and what has to hold after every run: Pendo and the ledger tell the truth."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections import Counter

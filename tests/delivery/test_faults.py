@@ -1,7 +1,5 @@
 """Faults and refusals on the whole path, for every kind of sync: Pendo and the ledger end up right."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What keeps a sync from doing harm, and from doing the same in vain over and over."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import pytest

@@ -1,7 +1,5 @@
 """Faults of all kinds at once, drawn by chance: run after run, until there is nothing left to do."""
 
-from __future__ import annotations
-
 import os
 import random
 

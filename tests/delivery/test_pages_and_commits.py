@@ -1,7 +1,5 @@
 """What is read, sent and committed together: each row ends in the ledger once, with its own outcome and words."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -22,8 +20,7 @@ from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.warehouse import ledger
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import cut_pages
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import Session, TableColumn, WarehouseError, open_session
 
 USERS = KINDS["visitor"]

@@ -1,7 +1,5 @@
 """Every fault and every refusal, on every kind of sync, below the warehouse: each row is told the truth once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Any rows at fault, any size of batch, any way to say it: every row is judged, and those at fault stand alone."""
 
-from __future__ import annotations
-
 import math
 import os
 import string

@@ -1,7 +1,5 @@
 """dbt projects built once a run, copied for each test; a sandbox for each test; the environment of a user."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A project of which dbt publishes what it builds: dbt Cloud from inside, without a manifest."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

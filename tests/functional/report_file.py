@@ -1,7 +1,5 @@
 """A report as a test reads it: what the file holds, before any browser sees it."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

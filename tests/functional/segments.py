@@ -1,7 +1,5 @@
 """A segment of visitors v0, v1, …, what Pendo has of it, and the calls it took."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from harness import writes

@@ -1,7 +1,5 @@
 """Alerts: what a receiver is told over several runs, and that no receiver can harm a run."""
 
-from __future__ import annotations
-
 import json
 import socket
 import threading

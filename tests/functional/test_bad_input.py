@@ -3,8 +3,6 @@
 Each message of a mapping is in tests/spec, each of a manifest or of run results in tests/unit/test_artifacts.py.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What DuckDB writes as a request body is, to the byte, what Python makes of the same values."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator
 from typing import get_args

@@ -1,7 +1,5 @@
 """``dbt-pendo build``: a real dbt in a process of its own, and then what it has built."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

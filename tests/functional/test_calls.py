@@ -1,7 +1,5 @@
 """Every call of a run can be looked at afterwards: what is kept, what is hidden, and how it is found again."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

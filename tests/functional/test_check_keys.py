@@ -1,7 +1,5 @@
 """`check` of keys and secrets: known, writable, and each for its own app."""
 
-from __future__ import annotations
-
 import pytest
 from harness import CLICKS, SmallProject, expect_in, writes
 

@@ -3,8 +3,6 @@
 What people see is in docs/output.md, which test_output_page.py holds.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """dbt v2, where it is to be had: the package parses, publishes, and its manifest is read. See `make test-dbt-2`."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

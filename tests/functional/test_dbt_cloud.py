@@ -1,7 +1,5 @@
 """Syncs of what dbt Cloud built: the right steps of the right run, and every way in which it can go wrong."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Events that Pendo takes and makes nothing of: counted before they are sent, or left out by ``max_age``."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 What an event says of a row is in tests/unit/test_render.py.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

@@ -1,7 +1,5 @@
 """`dbt-pendo exposures`: what it writes, real dbt reads; what others wrote stays."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`dbt-pendo fields --create`, and syncs that create their fields."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`dbt-pendo fields`, and names of fields: whatever a user calls a field, its key is what is sent."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What others wrote, on its way to people: no terminal, log or page obeys it."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -4,8 +4,6 @@ The artifacts are those of a real `dbt build`; what other commands leave is writ
 so is held by test_build.py and test_dbt_cloud.py.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

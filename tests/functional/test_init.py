@@ -1,7 +1,5 @@
 """`dbt-pendo init`: what it prints is a mapping that dbt, check and sync take as it is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The tables dbt-pendo keeps in the warehouse: ledger, change set, run log."""
 
-from __future__ import annotations
-
 import datetime
 
 import pytest

@@ -1,7 +1,5 @@
 """What machines read of a run: log lines with names that stay, and the summary of a GitHub Actions step."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Output that cannot be written: the run goes on, its results are written, and its exit status tells of it alone."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

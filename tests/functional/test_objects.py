@@ -1,7 +1,5 @@
 """Visitors and accounts: each option of a mapping, what Pendo is sent, and what it holds in the end."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`--output csv|json`: the small tables of `runs`, `show` and `fields`, for other programs."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """docs/output.md shows what the commands print."""
 
-from __future__ import annotations
-
 import difflib
 import sys
 

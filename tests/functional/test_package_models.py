@@ -1,7 +1,5 @@
 """The dbt package's sources and models in a project of a user's: real dbt, before the first sync and after some."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Parent accounts, and accounts whose ids are of the form ``Parent::Child`` (pendo-api.md 3 and 8.7)."""
 
-from __future__ import annotations
-
 import pytest
 from harness import CLICKS, custom, expect_in, planned, select, sent_events
 

@@ -1,7 +1,5 @@
 """The hook for pre-commit: its entry as it is written, where pre-commit would run it."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

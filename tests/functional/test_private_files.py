@@ -3,8 +3,6 @@
 The journal is in tests/safety/test_journal.py, what comes from dbt Cloud in test_dbt_cloud.py.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

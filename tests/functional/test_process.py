@@ -1,7 +1,5 @@
 """The process of the command line, which ends without waiting for Python to free what dbt loaded."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """dbt Cloud from inside: a sync takes what dbt has published without a manifest, each build once."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import shutil

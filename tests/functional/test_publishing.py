@@ -1,7 +1,5 @@
 """What dbt publishes of its builds, and how it gets along with the package."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -3,8 +3,6 @@
 Each answer of a host that is not Pendo is in tests/unit/test_client_refusals.py, `check` of keys in test_check_keys.py.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Records that left the model: kept ones are recorded, deletions are guarded, and followed to their end."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a report holds: the past as the warehouse and the kept calls have it, and nothing that must not show."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """``dbt-pendo reset``: a ledger forgotten, taken over, or made from what Pendo holds."""
 
-from __future__ import annotations
-
 import pytest
 from harness import PEOPLE, PEOPLE_ROWS, planned, sent_ids, writes
 

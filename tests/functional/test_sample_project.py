@@ -1,7 +1,5 @@
 """The sample project's two days, field by field: what `make demo` shows."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

@@ -1,7 +1,5 @@
 """No key, token or password is shown, wherever it was put and whoever quotes it."""
 
-from __future__ import annotations
-
 import base64
 import json
 from urllib.parse import quote

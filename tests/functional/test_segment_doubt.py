@@ -1,7 +1,5 @@
 """Segments whose members are in doubt: after lost answers, dead runs, parts sent, other names. All end up exact."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

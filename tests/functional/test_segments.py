@@ -1,7 +1,5 @@
 """Segments: Pendo's segment of a name holds exactly the model's visitors, in as few calls as Pendo allows."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

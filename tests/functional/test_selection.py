@@ -1,7 +1,5 @@
 """Which syncs run, and where commands find and leave things."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import subprocess

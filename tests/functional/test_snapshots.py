@@ -1,7 +1,5 @@
 """dbt snapshots: a sync means their current rows, and a sync of events every version of each."""
 
-from __future__ import annotations
-
 import json
 from importlib.metadata import version
 from pathlib import Path

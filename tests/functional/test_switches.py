@@ -3,8 +3,6 @@
 How rows at fault are told of is in tests/delivery/test_splitting.py.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

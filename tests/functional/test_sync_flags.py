@@ -1,7 +1,5 @@
 """What the flags of `sync`, and those of `check` and `plan` beside it, do."""
 
-from __future__ import annotations
-
 from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, custom, sent_ids, writes
 
 

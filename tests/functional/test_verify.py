@@ -1,7 +1,5 @@
 """``dbt-pendo verify``: what Pendo holds against what the warehouse says, and the repair of what drifted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

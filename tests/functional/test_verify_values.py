@@ -1,7 +1,5 @@
 """Which values are equal, and which rows cannot be compared, when Pendo is read back."""
 
-from __future__ import annotations
-
 from harness import CLICKS, PEOPLE, custom
 from test_verify import counts, pendo, synced, verify, write  # noqa: F401 - fixtures
 

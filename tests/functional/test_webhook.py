@@ -1,7 +1,5 @@
 """The webhook recipe on a real WSGI server, called as dbt Cloud would."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

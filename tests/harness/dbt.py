@@ -1,7 +1,5 @@
 """Real dbt beside the tests, and projects that it builds once a run."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import functools

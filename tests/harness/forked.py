@@ -1,7 +1,5 @@
 """Commands of dbt and of dbt-pendo in processes of their own, forked from one that has all imported; see forker.py."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import os

@@ -8,8 +8,6 @@ with its own signals, files and connections; it may be killed.
 to whoever starts it, it is ``python -c CODE ARGUMENTS``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import gc

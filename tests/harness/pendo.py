@@ -1,7 +1,5 @@
 """What Pendo got and holds, and what it has to hold: told without the code under test."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Iterable, Mapping

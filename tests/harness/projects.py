@@ -1,7 +1,5 @@
 """A dbt project on DuckDB whose files belong to one test."""
 
-from __future__ import annotations
-
 import copy
 import datetime
 import json

@@ -1,7 +1,5 @@
 """Programs for whoever starts commands by name or by path: in front of a fork of a Python that has dbt imported."""
 
-from __future__ import annotations
-
 import sys
 from functools import cache
 from pathlib import Path

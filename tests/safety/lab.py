@@ -1,7 +1,5 @@
 """A dbt project with one sync of each kind, real processes that run it, and what Pendo and the ledger hold after."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 `sabotage` lets something happen to the warehouse just before a certain call of a method of `SyncTables`.
 """
 
-from __future__ import annotations
-
 import importlib
 import itertools
 from typing import Any

@@ -1,7 +1,5 @@
 """SIGINT and SIGTERM to a run in its middle: it ends in order; a second signal ends it at once."""
 
-from __future__ import annotations
-
 import signal
 import time
 from collections import Counter

@@ -1,7 +1,5 @@
 """The journal a killed run leaves: taken up once, worth nothing when it is damaged or not this change set's."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Callable

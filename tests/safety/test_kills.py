@@ -1,7 +1,5 @@
 """kill -9 at random moments, then runs until all is quiet: nothing is lost, and next to nothing sent twice."""
 
-from __future__ import annotations
-
 import os
 import random
 import signal

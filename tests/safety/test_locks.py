@@ -1,7 +1,5 @@
 """One run of a sync at a time, by the command line; the lock alone is tested in warehouse/contract/locks.py."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

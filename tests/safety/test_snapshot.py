@@ -1,7 +1,5 @@
 """A model that is rebuilt, and a warehouse that fails, while a sync runs."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

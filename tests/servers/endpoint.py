@@ -1,7 +1,5 @@
 """A receiver of webhooks on loopback: what it was told, and what it answers."""
 
-from __future__ import annotations
-
 import json
 import threading
 from typing import Any

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.delivery.events import count_warnings, property_name_warnings
-from dbt_pendo.mapping.objects import EventCounts, field_name_spelling, is_field_name
+from dbt_pendo.mapping.objects import FIELD_NAME, EventCounts, field_name_spelling
 
 EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
 
@@ -45,10 +45,10 @@ def test_names_get_a_spelling_pendo_takes() -> None:
         **{"": "field", "名前": "field", "plan\n": "plan"},
     }
     assert {name: field_name_spelling(name) for name in spellings} == spellings
-    assert not any(map(is_field_name, spellings))
+    assert not any(map(FIELD_NAME.fullmatch, spellings))
 
 
 @given(st.text())
 def test_every_spelling_is_a_name(name: str) -> None:
-    assert is_field_name(field_name_spelling(name))
-    assert all(is_field_name(known) for known in ("plan", "_plan", "SFDC_Profile", "a1"))
+    assert FIELD_NAME.fullmatch(field_name_spelling(name))
+    assert all(FIELD_NAME.fullmatch(known) for known in ("plan", "_plan", "SFDC_Profile", "a1"))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from dbt_pendo.mapping.keys import KEYS, json_schema, keys_of
+from dbt_pendo.mapping.keys import KEYS, KEYS_OF, json_schema
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import Annotation
@@ -26,7 +26,7 @@ def test_it_is_a_schema_of_plain_json():
 def test_editors_see_every_key_with_its_meaning_and_default():
     for name in OBJECTS:
         properties = SCHEMA["$defs"][name]["properties"]
-        assert list(properties) == list(keys_of(name))
+        assert list(properties) == list(KEYS_OF[name])
         assert all(described["description"] for described in properties.values())
     segment = SCHEMA["$defs"]["segment"]
     assert segment["required"] == ["object", "visitor_id", "segment"]

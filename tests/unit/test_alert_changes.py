@@ -9,7 +9,7 @@ from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import EVENTS
 from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
 CALM = Planned(unchanged=1000)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model
-from dbt_pendo.project.manifest import Manifest, read_manifest
-from dbt_pendo.project.run_results import BUILDING_COMMANDS, BUILT, LastRun, read_last_run
+from dbt_pendo.project.artifacts import BUILDING_COMMANDS, BUILT, LastRun, Manifest, read_last_run, read_manifest
 
 MAPPING = {"object": "visitor", "visitor_id": "user_id"}
 OTHER = {"object": "account", "account_id": "org_id"}

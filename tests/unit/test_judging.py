@@ -14,8 +14,7 @@ from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
-from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.client import Answer, PendoClient
 from dbt_pendo.pendo.metadata import Judgement, judge_values, values_request
 from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import PendoField, Record, render

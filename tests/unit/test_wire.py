@@ -14,8 +14,7 @@ from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
 from dbt_pendo import network
 from dbt_pendo.pendo import client
-from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import PendoClient, Request, UnavailableError
+from dbt_pendo.pendo.client import Answer, PendoClient, Request, UnavailableError
 
 PATH = "/api/v1/metadata/visitor/custom/value"
 

@@ -1,7 +1,5 @@
 """Each engine's file brings an ``engine``; the contract's tests get an empty schema of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

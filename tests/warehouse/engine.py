@@ -16,8 +16,8 @@ from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Planned, Row
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, PlanOptions
+from dbt_pendo.warehouse.pages import Row
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, Planned, PlanOptions
 from dbt_pendo.warehouse.session import Session, TableColumn, open_session
 
 PROJECT = 'name: contract\nversion: "1.0.0"\nconfig-version: 2\nprofile: contract\nmodels: {+materialized: table}\n'

@@ -1,7 +1,5 @@
 """The contract through Snowflake's own connector, against fakesnow: a stand-in that has DuckDB answer its SQL."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import subprocess

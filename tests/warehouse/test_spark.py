@@ -1,7 +1,5 @@
 """The contract on Spark: one session in this process for all tests, for its start takes ten seconds."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -4,8 +4,6 @@ Run it with the Python of an environment that has the wanted dbt. Macros and doc
 most of the file and nothing to us.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -8,8 +8,7 @@ from engine import CLICKS, DAY, HOUR, Store, ago, clicked, clicks, deliver, ever
 from dbt_pendo.mapping.objects import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import PlanOptions
+from dbt_pendo.warehouse.plan import Planned, PlanOptions
 
 NO_PROPERTIES = PropertySizes(1, ())
 ALONE = PlanOptions()

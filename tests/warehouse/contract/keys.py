@@ -7,8 +7,7 @@ from contract.ledger import compact
 from contract.plans import drifted
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import PlanOptions
+from dbt_pendo.warehouse.plan import Planned, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 

@@ -10,8 +10,15 @@ from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, PlanOptions
+from dbt_pendo.warehouse.plan import (
+    EVERYTHING,
+    ChangeSet,
+    DriftTable,
+    Planned,
+    PlanOptions,
+    cut_pages,
+    positions_to_write,
+)
 from dbt_pendo.warehouse.runs import History
 
 NO = Outcome("rejected", "no")

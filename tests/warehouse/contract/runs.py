@@ -9,7 +9,7 @@ from engine import DAY, Store, deliver, people
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import read_builds, take_builds
-from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import History, log_run
 
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")

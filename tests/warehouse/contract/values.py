@@ -13,8 +13,8 @@ from dbt_pendo.outcomes import Outcome
 from dbt_pendo.records.batches import body_layouts
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Planned, Row
-from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
+from dbt_pendo.warehouse.pages import Row
+from dbt_pendo.warehouse.plan import EVERYTHING, Planned, PlanOptions
 from dbt_pendo.warehouse.runs import History
 
 # In UTC; clocks in Berlin and New York never show such a time, or show the same an hour later.
