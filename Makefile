@@ -28,7 +28,7 @@ ENGINES := spark snowflake recipes postgres-15 rendered report
 help: ## Show this help.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-# Makes an environment in the target's folder, with the packages named after it. uv takes a fraction of pip's time; pip
+# Makes an environment in the target's folder, with the packages named after it. uv takes a third of pip's time; pip
 # does it where uv cannot be had, or finds less than pip, of whose settings it gets only the index.
 INSTALL = $(PYTHON) -m venv --without-pip $(@D) && sh -c '\
 	UV_DEFAULT_INDEX="$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null)}" \

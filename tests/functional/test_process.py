@@ -10,13 +10,13 @@ from dbt_pendo import __version__
 from dbt_pendo.cli import COMMANDS, cli
 
 
-def test_all_that_was_said_arrives_with_the_exit_status(tmp_path):
+def test_all_that_was_said_arrives_with_the_exit_status():
     for args, status, printed, complained in (
         (["--version"], 0, f"dbt-pendo, version {__version__}\n", ""),
         (["sync", "--nope"], 2, "", "No such option"),
         (["check", "--offline"], 2, "", "Error: "),
     ):
-        ended = run_process(*args, cwd=tmp_path).expect(status)
+        ended = run_process(*args).expect(status)
         assert (ended.stdout, complained in ended.stderr) == (printed, True)
 
 

@@ -94,9 +94,6 @@ def quick_dbt() -> Iterator[None]:
         yield
 
 
-frames_left_unread = quick_dbt
-
-
 def without_dbt_or_pendo(monkeypatch: pytest.MonkeyPatch, home: Path, **env: str) -> None:
     """Takes all of dbt's and ours out of the environment, and sets what tests want."""
     for name in os.environ:

@@ -102,8 +102,10 @@ class Lab(Project):
             connection.execute("begin")
             connection.execute(f"truncate main.{model}")
             if rows:
-                places = ", ".join("?" for _ in names)
-                connection.executemany(f"insert into main.{model} ({', '.join(names)}) values ({places})", rows)
+                # In one statement, as DuckDB takes rows one by one a hundred times slower.
+                places = ", ".join([f"({', '.join('?' for _ in names)})"] * len(rows))
+                values = [value for row in rows for value in row]
+                connection.execute(f"insert into main.{model} ({', '.join(names)}) values {places}", values)
             if len(names) < len(columns):
                 connection.execute(f"update main.{model} set happened_at = timestamp '2026-01-01'")
             connection.execute("commit")

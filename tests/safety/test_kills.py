@@ -16,7 +16,7 @@ from lab import Lab, pendo, small_pages, wait_until
 from dbt_pendo.sandbox import Sandbox, Switches
 
 SEEDS = range(int(os.environ.get("SOAK", "2")))
-KILLS = 26
+KILLS = 14
 KILLS_A_ROUND = 7
 CONCURRENCY = 4
 # A track secret for each run, so that the sandbox knows which run a request came from.

@@ -8,12 +8,12 @@ import pytest
 pytest.register_assert_rewrite("acme", "contract", "engine", "published_path", "whole_path")
 
 from engine import Engine, Store  # noqa: E402
-from harness.dbt import frames_left_unread, without_dbt_or_pendo  # noqa: E402
+from harness.dbt import quick_dbt, without_dbt_or_pendo  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
 def frames() -> Iterator[None]:
-    with frames_left_unread():
+    with quick_dbt():
         yield
 
 
