@@ -92,6 +92,7 @@ def quick_dbt() -> Iterator[None]:
         gc.collect()
         gc.freeze()
         yield
+        gc.unfreeze()
 
 
 def without_dbt_or_pendo(monkeypatch: pytest.MonkeyPatch, home: Path, **env: str) -> None:
