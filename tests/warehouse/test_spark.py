@@ -39,15 +39,13 @@ TYPES = {
 def settings(folder: Path, catalog: str) -> dict[str, str]:
     """Spark's settings, with all its files in a folder; ``catalog`` is Derby's name of the database for it."""
     return {
-        "spark.master": "local[1]",
+        "spark.master": "local[2]",
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": SESSION_ZONE,
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.local.dir": str(folder),
         "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{catalog};create=true",
-        # The quick compiler alone, whose room for code would be too small: what the other compiles is run too seldom.
-        "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:+UseSerialGC "
-        "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m",
+        "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder} -XX:+UseSerialGC",
         # For a handful of rows there is nothing to share out, to compile or to adapt to.
         "spark.sql.shuffle.partitions": "2",
         "spark.sql.codegen.wholeStage": "false",
