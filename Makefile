@@ -101,7 +101,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) +
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/python -m pytest -n $(WORKERS) -q
 
-test-engines: $(ENGINES:%=test-%) ## Run the tests on the other engines, and those of recipes and report; -j3 halves the time.
+test-engines: $(ENGINES:%=test-%) ## Run the tests on the other engines, and those of recipes and report; -j2 halves the time.
 
 test-matrix: $(MATRIX:%=test-dbt-%) ## Run the DuckDB path with each version of dbt-core that is claimed to work.
 
