@@ -19,7 +19,7 @@ from dbt_pendo.output.sync import show_found
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
-from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.adapter import Connection, rendered
 
 Answer = TypeVar("Answer")
 
@@ -34,9 +34,9 @@ def option(*names: str, **attributes: Any) -> click.Option:
 
 
 def dbt_option(name: str, *others: str, **attributes: Any) -> click.Option:
-    """Returns a flag of dbt's, which dbt's environment variable of that name sets as well."""
-    variable = f"DBT_{name.partition('/')[0].strip('-').replace('-', '_').upper()}"
-    return option(name, *others, envvar=variable, **attributes)
+    """Returns a flag of dbt's, which dbt's environment variables of that name set as well; the first counts."""
+    bare = name.partition("/")[0].strip("-").replace("-", "_").upper()
+    return option(name, *others, envvar=[f"{prefix}_{bare}" for prefix in ("DBT_ENGINE", "DBT")], **attributes)
 
 
 def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
@@ -188,12 +188,16 @@ class CommandLine:
         cli_vars = _read_vars(flags["dbt_vars"])
         ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
         settings = load_settings(flags, ours)
+        connection = Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars)
+        target_path = flags["target_path"] or str(project.get("target-path") or "target")
+        if isinstance(target_path, str) and "{{" in target_path:
+            target_path = rendered(connection, target_path)
         return Invocation(
             project_dir,
             # dbt, too, takes a relative target path from the project's folder.
-            target_path=project_dir / (flags["target_path"] or project.get("target-path") or "target"),
+            target_path=project_dir / target_path,
             models_path=project_dir / _first_model_path(project),
-            connection=Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars),
+            connection=connection,
             settings=settings,
             selection=Selection(
                 **{name: flags[name] for name in ("select", "exclude", "selector", "only_built") if name in flags},

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dbt_pendo.commands.select import Selected, Selection, select_published, select_syncs
+from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
 from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
@@ -193,7 +193,10 @@ def choose_syncs(invocation: Invocation) -> Selected:
         with DbtCloud(load_dbt_cloud()) as cloud:
             folder, origin = cloud.fetch_run(run_id or cloud.latest_good_run(job_id), folder)
     selected = select_syncs(invocation.project_dir, folder, invocation.selection)
-    return replace(selected, origin=origin or selected.origin)
+    if not origin:
+        return selected
+    # dbt Cloud has targets of its own.
+    return replace(selected, origin=origin, last_run=replace(selected.last_run, target=""))
 
 
 @contextlib.contextmanager
@@ -230,7 +233,9 @@ def open_context(
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
         schema, pendo = session.own_schema(settings.schema), PendoFacts(client)
-        if selected is None:
+        if selected is not None:
+            require_target(selected, session)
+        else:
             selected = select_published(session, schema, invocation.selection)
             on_selected(selected)
         context = Context(selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop)

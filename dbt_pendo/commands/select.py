@@ -119,6 +119,21 @@ def select_published(session: Session, schema: str, selection: Selection) -> Sel
     return Selected(f"{schema}.{BUILDS_TABLE}", invocation_id, syncs, LastRun(), verdicts, builds)
 
 
+def require_target(selected: Selected, session: Session) -> None:
+    """Makes sure that dbt has built for the target whose ledgers are read.
+
+    Raises:
+        ConfigError: If dbt says that it has built for another one.
+    """
+    built = selected.last_run.target
+    if built and built != session.target:
+        raise ConfigError(
+            f"dbt has built for the target {built}, and this is the target {session.target}: its ledger says nothing "
+            "about those tables. Nothing was sent.",
+            f"Give --target {built}, or run `dbt build --target {session.target}` first.",
+        )
+
+
 def read_specs(models: Iterable[Model]) -> list[SyncSpec]:
     """Parses the mappings of models.
 
@@ -203,8 +218,11 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
     tested = ""
     if failed:
         tested = f", {len(failed)} of {len(ran)} tests failed"
-    elif passed := sum(statuses[test] in BUILT for test in ran):
-        tested = f", {number(passed, 'test')} passed"
+    else:
+        # A test that warned has not passed.
+        kinds = (("passed", ("pass", "success")), ("warned", ("warn",)))
+        found = [(sum(statuses[test] in words for test in ran), kind) for kind, words in kinds]
+        tested = "".join(f", {number(count, 'test')} {kind}" for count, kind in found if count)
     return Verdict(True, f"{'built' if status else 'its table as it is, not built'} by {command}{tested}")
 
 

@@ -20,7 +20,7 @@ from dbt_pendo.wording import closest, listing, quoted
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
 SUPPORTED_MANIFESTS = (12, 20)
-MANIFEST = "manifest.json"
+MANIFEST, RUN_RESULTS = "manifest.json", "run_results.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +301,8 @@ class LastRun:
     unreliable_because: str = ""
     # Whether it published models without saying if they were built.
     published_as_is: bool = False
+    # The target that it was told to use; empty if it was not told, and took the profile's.
+    target: str = ""
 
     @property
     def builds(self) -> bool:
@@ -321,21 +323,25 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
     Raises:
         ConfigError: If it is there and broken: it may have held a failure.
     """
-    path = target_path / "run_results.json"
+    path = target_path / RUN_RESULTS
     if not path.exists():
         return LastRun(unreliable_because=f"there is no {path.name} to say what dbt built")
     document = read_artifact(path)
     metadata, arguments = as_mapping(document.get("metadata")), as_mapping(document.get("args"))
-    command = arguments.get("which")
+    command, target = arguments.get("which"), ""
+    is_of_manifest = manifest.invocation_id and metadata.get("invocation_id") == manifest.invocation_id
+    if is_of_manifest:
+        target = str(arguments.get("target") or "")
     if not isinstance(command, str) or command not in BUILDING_COMMANDS | {"test"}:
         # dbt's own name for `dbt docs generate`.
         spoken = "docs generate" if command == "generate" else command
         written = f"`dbt {spoken}`" if isinstance(spoken, str) else "no command that is known"
-        return LastRun(unreliable_because=f"{path.name} was written by {written}, which does not say what was built")
-    if not manifest.invocation_id or metadata.get("invocation_id") != manifest.invocation_id:
+        unreliable = f"{path.name} was written by {written}, which does not say what was built"
+        return LastRun(unreliable_because=unreliable, target=target)
+    if not is_of_manifest:
         return LastRun(unreliable_because=f"{path.name} is of another dbt invocation than {manifest.path.name}")
     if not isinstance(document.get("results"), list):
         raise ConfigError(f"{path} lists no results.", "Run `dbt build` to write it anew.")
     statuses = {str(one.get("unique_id")): str(one.get("status")) for one in as_mappings(document["results"])}
     partial = next((f"--{flag}" for flag in ("empty", "sample") if arguments.get(flag)), "")
-    return LastRun(command, statuses, partial)
+    return LastRun(command, statuses, partial, target=target)

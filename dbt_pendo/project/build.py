@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.project.artifacts import as_mapping, read_artifact
+from dbt_pendo.project.artifacts import MANIFEST, RUN_RESULTS, as_mapping, read_artifact
 
 
 def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: bool) -> tuple[int, bool]:
@@ -24,19 +25,22 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
 
     Returns:
         dbt's exit status, and whether it wrote new results: if it fails before it builds (a project that does not
-        parse, a wrong flag), it leaves those of an earlier run.
+        parse, a wrong flag) or selects nothing, it leaves those of an earlier run.
 
     Raises:
         ConfigError: If there is no dbt.
-        DbtPendoError: If a signal asked us to stop.
+        DbtPendoError: If a signal asked us to stop, or dbt ended well and has left no manifest where we look.
     """
-    before = _invocation(target_path)
+    before, parsed = (_invocation(target_path / name) for name in (RUN_RESULTS, MANIFEST))
+    # So that the two never look in two folders.
+    environment = {**os.environ, **dict.fromkeys(("DBT_TARGET_PATH", "DBT_ENGINE_TARGET_PATH"), str(target_path))}
     # The dbt of the PATH, which may be v2; else the one that was installed with us.
     dbt_path = shutil.which("dbt") or shutil.which("dbt", path=str(Path(sys.executable).parent))
     if dbt_path is None:
         raise ConfigError("There is no `dbt` on the PATH.", "Install dbt, or activate its environment.")
     signals: list[int] = []
-    with subprocess.Popen([dbt_path, "build", *arguments], stdout=sys.stderr if stdout_is_ours else None) as dbt:  # noqa: S603
+    stdout = sys.stderr if stdout_is_ours else None
+    with subprocess.Popen([dbt_path, "build", *arguments], env=environment, stdout=stdout) as dbt:  # noqa: S603
 
         def stop(number: int, _: FrameType | None) -> None:
             signals.append(number)
@@ -53,13 +57,19 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
                 signal.signal(number, handler)
     if signals:
         raise DbtPendoError("Interrupted while dbt was building; nothing was synced.")
-    return status, _invocation(target_path) not in (None, before)
+    has_built = _invocation(target_path / RUN_RESULTS) not in (None, before)
+    if not status and not has_built and _invocation(target_path / MANIFEST) in (None, parsed):
+        raise DbtPendoError(
+            f"`dbt build` ended well and has written nothing to {target_path}; nothing was synced.",
+            "Give --target-path, to dbt and to dbt-pendo the same.",
+        )
+    return status, has_built
 
 
-def _invocation(target_path: Path) -> str | None:
-    """Returns the invocation that wrote ``run_results.json``; None if there is no such file."""
+def _invocation(path: Path) -> str | None:
+    """Returns the invocation that wrote an artifact; None if there is no such file."""
     try:
-        metadata = as_mapping(read_artifact(target_path / "run_results.json").get("metadata"))
+        metadata = as_mapping(read_artifact(path).get("metadata"))
     except ConfigError:
         return None
     return str(metadata.get("invocation_id"))

@@ -37,6 +37,27 @@ class Connection:
     vars: Mapping[str, Any] | None = None
 
 
+def rendered(connection: Connection, text: str) -> str:
+    """Returns a text of `dbt_project.yml` with its Jinja rendered as dbt does; connects to nothing.
+
+    Raises:
+        ConfigError: If the profile is wrong, or the Jinja is.
+    """
+    from dbt.config.renderer import DbtProjectYamlRenderer
+    from dbt.config.runtime import load_profile
+    from dbt.flags import set_from_args
+    from dbt_common.clients.system import get_env
+    from dbt_common.context import set_invocation_context
+
+    project_dir, profiles_dir = _folders(connection)
+    cli_vars = dict(connection.vars or {})
+    with readable_errors(ConfigError, f"target-path of {project_dir / 'dbt_project.yml'} cannot be rendered"):
+        set_invocation_context(get_env())
+        set_from_args(argparse.Namespace(profiles_dir=str(profiles_dir)), None)
+        profile = load_profile(str(project_dir), cli_vars, connection.profile, connection.target, 1)
+        return str(DbtProjectYamlRenderer(profile, cli_vars).render_value(text))
+
+
 @contextlib.contextmanager
 def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
     """Yields the adapter of the user's profile, enough to render SQL, and the profile's credentials.
@@ -52,8 +73,7 @@ def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
     from dbt_common.context import set_invocation_context
 
     package = str(_dbt_package())
-    project_dir = connection.project_dir.resolve()
-    profiles_dir = (connection.profiles_dir or _default_profiles_dir(project_dir)).resolve()
+    project_dir, profiles_dir = _folders(connection)
     cli_vars = dict(connection.vars or {})
     args = argparse.Namespace(
         project_dir=package,
@@ -120,6 +140,12 @@ def _drop_dbt_events() -> None:
     events = EventManager()
     events.fire_event = lambda *_, **__: None
     ctx_set_event_manager(events)
+
+
+def _folders(connection: Connection) -> tuple[Path, Path]:
+    """Returns the folders of the project and of `profiles.yml`."""
+    project_dir = connection.project_dir.resolve()
+    return project_dir, (connection.profiles_dir or _default_profiles_dir(project_dir)).resolve()
 
 
 def _default_profiles_dir(project_dir: Path) -> Path:

@@ -21,7 +21,8 @@ def asked(gated: Gated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("SMALL_DUCKDB_PATH", gated.database.name)
     folder = tmp_path / "bin"
     folder.mkdir()
-    dbt_program(folder, before='printf \'%s\\n\' "$@" > "$ASKED"')
+    before = 'printf \'%s\\n\' "$@" > "$ASKED"; printf %s "$DBT_TARGET_PATH" > "$ASKED.path"'
+    dbt_program(folder, before=before)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
@@ -38,6 +39,7 @@ def build(*args: str) -> Ended:
 def test_what_was_built_is_synced_under_one_summary(gated, written, asked):
     ended = build("--require-tests").expect(1)
     assert asked.read_text().split() == ["build"]
+    assert Path(f"{asked}.path").read_text() == str(gated.target)
     assert written() == {"sound", "untested", "warned", "made_of_numbers"}
     lines = [line.split("  ", 1)[1] for line in ended.stdout.splitlines()[-2:]]
     assert (lines[0][:14], lines[1]) == ("Done. dbt: OK=", "Done. Pendo: OK=4 WARN=0 ERROR=0 SKIP=5 TOTAL=9")
@@ -73,6 +75,14 @@ def test_a_build_without_rows_or_models_leaves_pendo_alone(gated, sandbox):
     (gated.folder / "models" / "marts" / "wrong.sql").write_text("select {{ ref('nobody') }}")
     told = "`dbt build` ended with exit status 2 before it built anything; nothing was synced."
     assert told in run_cli("build").expect(2).output
+    assert writes(sandbox.requests) == []
+
+
+def test_a_build_that_nothing_can_be_read_of_is_an_error(gated, sandbox, tmp_path):
+    dbt = tmp_path / "bin" / "dbt"
+    dbt.write_text("#!/bin/sh\nexit 0\n")
+    told = f"`dbt build` ended well and has written nothing to {gated.target}; nothing was synced."
+    run_cli("build").expect(1).says(told, "--target-path")
     assert writes(sandbox.requests) == []
 
 
