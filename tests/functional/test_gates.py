@@ -122,6 +122,8 @@ def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(gated, 
     ):
         assert re.search(rf"START sync visitor {sync} \.+ \[RUN, built by `dbt build`{tests}\]", told), sync
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
+    # What is held back does not start.
+    assert "START sync visitor broken" not in told
 
 
 def test_docs_generate_hides_what_was_built(gated, sandbox, written):
