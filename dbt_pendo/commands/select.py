@@ -220,9 +220,11 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
         tested = f", {len(failed)} of {len(ran)} tests failed"
     else:
         # A test that warned has not passed.
-        kinds = (("passed", ("pass", "success")), ("warned", ("warn",)))
-        found = [(sum(statuses[test] in words for test in ran), kind) for kind, words in kinds]
-        tested = "".join(f", {number(count, 'test')} {kind}" for count, kind in found if count)
+        warned = sum(statuses[test] == "warn" for test in ran)
+        passed = sum(statuses[test] in BUILT for test in ran) - warned
+        tested = "".join(
+            f", {number(count, 'test')} {kind}" for kind, count in (("passed", passed), ("warned", warned)) if count
+        )
     return Verdict(True, f"{'built' if status else 'its table as it is, not built'} by {command}{tested}")
 
 

@@ -148,9 +148,13 @@ def test_docs_generate_hides_what_was_built(gated, sandbox, written):
 def test_tests_of_their_own_command_count_as_well(gated, written):
     results = json.loads((gated.target / "run_results.json").read_text())["results"]
     statuses = {one["unique_id"]: one["status"] for one in results}
-    gated.leave("test", {node: status for node, status in statuses.items() if node.startswith("test.")})
+    tests = {node: status for node, status in statuses.items() if node.startswith("test.")}
+    # dbt v2 does not run a test again whose data are the same.
+    gated.leave("test", tests | {next(node for node in tests if "_sound_" in node): "reused"})
     told = "the last dbt command was `dbt test`, which builds nothing"
     assert told in gated.run("sync", "--only-built").expect(2).output
+    told = "[RUN, its table as it is, not built by `dbt test`, 2 tests passed]"
+    assert told in gated.run("sync", "--select", "sound").expect(0).stdout
     ended = gated.sync("--require-tests", "--select", "sound", "failed_test")
     assert (skipped(ended), written()) == ({"failed_test"}, {"sound"})
 
