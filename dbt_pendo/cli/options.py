@@ -19,7 +19,7 @@ from dbt_pendo.output.sync import show_found
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
-from dbt_pendo.warehouse.adapter import Connection, rendered
+from dbt_pendo.warehouse.adapter import Connection, render_jinja
 
 Answer = TypeVar("Answer")
 
@@ -189,9 +189,8 @@ class CommandLine:
         ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
         settings = load_settings(flags, ours)
         connection = Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars)
-        target_path = flags["target_path"] or str(project.get("target-path") or "target")
-        if isinstance(target_path, str) and "{{" in target_path:
-            target_path = rendered(connection, target_path)
+        named = str(project.get("target-path") or "target")
+        target_path = flags["target_path"] or (render_jinja(connection, named) if "{{" in named else named)
         return Invocation(
             project_dir,
             # dbt, too, takes a relative target path from the project's folder.

@@ -44,8 +44,8 @@ OBJECTS: Mapping[Object, ObjectKind] = {
     "segment": ObjectKind("the members of a segment", "visitor_id"),
 }
 # The objects with metadata fields, which a sync updates in place; and the others.
-RECORDS: tuple[Object, ...] = ("visitor", "account", "parent_account")
-OTHERS: tuple[Object, ...] = ("track_event", "segment")
+RECORDS: tuple[Object, ...] = tuple(name for name, kind in OBJECTS.items() if kind.metadata_kind)
+OTHERS: tuple[Object, ...] = tuple(name for name in OBJECTS if name not in RECORDS)
 
 
 def field_name_spelling(name: str) -> str:

@@ -328,10 +328,9 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
         return LastRun(unreliable_because=f"there is no {path.name} to say what dbt built")
     document = read_artifact(path)
     metadata, arguments = as_mapping(document.get("metadata")), as_mapping(document.get("args"))
-    command, target = arguments.get("which"), ""
-    is_of_manifest = manifest.invocation_id and metadata.get("invocation_id") == manifest.invocation_id
-    if is_of_manifest:
-        target = str(arguments.get("target") or "")
+    command = arguments.get("which")
+    is_of_manifest = bool(manifest.invocation_id) and metadata.get("invocation_id") == manifest.invocation_id
+    target = str(arguments.get("target") or "") if is_of_manifest else ""
     if not isinstance(command, str) or command not in BUILDING_COMMANDS | {"test"}:
         # dbt's own name for `dbt docs generate`.
         spoken = "docs generate" if command == "generate" else command

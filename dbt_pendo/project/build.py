@@ -31,7 +31,8 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
         ConfigError: If there is no dbt.
         DbtPendoError: If a signal asked us to stop, or dbt ended well and has left no manifest where we look.
     """
-    before, parsed = (_invocation(target_path / name) for name in (RUN_RESULTS, MANIFEST))
+    results, manifest = target_path / RUN_RESULTS, target_path / MANIFEST
+    before, parsed_at = _invocation(results), _written_at(manifest)
     # So that the two never look in two folders.
     environment = {**os.environ, **dict.fromkeys(("DBT_TARGET_PATH", "DBT_ENGINE_TARGET_PATH"), str(target_path))}
     # The dbt of the PATH, which may be v2; else the one that was installed with us.
@@ -57,13 +58,18 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
                 signal.signal(number, handler)
     if signals:
         raise DbtPendoError("Interrupted while dbt was building; nothing was synced.")
-    has_built = _invocation(target_path / RUN_RESULTS) not in (None, before)
-    if not status and not has_built and _invocation(target_path / MANIFEST) in (None, parsed):
+    has_built = _invocation(results) not in (None, before)
+    if not (status or has_built) and (_written_at(manifest) == parsed_at or _invocation(manifest) is None):
         raise DbtPendoError(
             f"`dbt build` ended well and has written nothing to {target_path}; nothing was synced.",
             "Give --target-path, to dbt and to dbt-pendo the same.",
         )
     return status, has_built
+
+
+def _written_at(path: Path) -> int | None:
+    """Returns when a file was written, in nanoseconds; None if there is none. To read a manifest may take seconds."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _invocation(path: Path) -> str | None:

@@ -37,25 +37,19 @@ class Connection:
     vars: Mapping[str, Any] | None = None
 
 
-def rendered(connection: Connection, text: str) -> str:
-    """Returns a text of `dbt_project.yml` with its Jinja rendered as dbt does; connects to nothing.
+def render_jinja(connection: Connection, text: str) -> str:
+    """Returns the target path of `dbt_project.yml` with its Jinja rendered as dbt does; connects to nothing.
 
     Raises:
         ConfigError: If the profile is wrong, or the Jinja is.
     """
     from dbt.config.renderer import DbtProjectYamlRenderer
-    from dbt.config.runtime import load_profile
-    from dbt.flags import set_from_args
-    from dbt_common.clients.system import get_env
-    from dbt_common.context import set_invocation_context
 
-    project_dir, profiles_dir = _folders(connection)
-    cli_vars = dict(connection.vars or {})
-    with readable_errors(ConfigError, f"target-path of {project_dir / 'dbt_project.yml'} cannot be rendered"):
-        set_invocation_context(get_env())
-        set_from_args(argparse.Namespace(profiles_dir=str(profiles_dir)), None)
-        profile = load_profile(str(project_dir), cli_vars, connection.profile, connection.target, 1)
-        return str(DbtProjectYamlRenderer(profile, cli_vars).render_value(text))
+    with readable_errors(
+        ConfigError, f"target-path of {connection.project_dir / 'dbt_project.yml'} cannot be rendered"
+    ):
+        args, profile = _load_profile(connection)
+        return str(DbtProjectYamlRenderer(profile, args.vars).render_value(text))
 
 
 @contextlib.contextmanager
@@ -66,32 +60,14 @@ def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
         ConfigError: If the profile is wrong or its adapter is not installed.
     """
     from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
-    from dbt.config.runtime import RuntimeConfig, load_profile, load_project
-    from dbt.flags import set_from_args
+    from dbt.config.runtime import RuntimeConfig, load_project
     from dbt.parser.manifest import ManifestLoader
-    from dbt_common.clients.system import get_env
-    from dbt_common.context import set_invocation_context
 
-    package = str(_dbt_package())
-    project_dir, profiles_dir = _folders(connection)
-    cli_vars = dict(connection.vars or {})
-    args = argparse.Namespace(
-        project_dir=package,
-        profiles_dir=str(profiles_dir),
-        profile=connection.profile,
-        target=connection.target,
-        vars=cli_vars,
-        threads=1,
-        which="dbt-pendo",
-    )
     with contextlib.ExitStack() as stack:
-        with readable_errors(ConfigError, f"The profile in {profiles_dir} cannot be used"):
-            _drop_dbt_events()
-            set_invocation_context(get_env())
-            set_from_args(args, None)
-            named_by = project_dir if (project_dir / "dbt_project.yml").exists() else package
-            profile = load_profile(str(named_by), cli_vars, connection.profile, connection.target, args.threads)
-            config = RuntimeConfig.from_parts(load_project(package, False, profile, cli_vars), profile, args)
+        with readable_errors(ConfigError, f"The profile in {_profiles_dir(connection)} cannot be used"):
+            args, profile = _load_profile(connection)
+            project = load_project(args.project_dir, False, profile, args.vars)
+            config = RuntimeConfig.from_parts(project, profile, args)
             stack.enter_context(adapter_management())
             # Threads are all we use; locks of processes would start a process to look after them.
             register_adapter(config, multiprocessing.dummy, None)
@@ -142,16 +118,34 @@ def _drop_dbt_events() -> None:
     ctx_set_event_manager(events)
 
 
-def _folders(connection: Connection) -> tuple[Path, Path]:
-    """Returns the folders of the project and of `profiles.yml`."""
+def _load_profile(connection: Connection) -> tuple[argparse.Namespace, Any]:
+    """Loads the user's profile as dbt does, and returns dbt's flags with it: those of a command on our own package."""
+    from dbt.config.runtime import load_profile
+    from dbt.flags import set_from_args
+    from dbt_common.clients.system import get_env
+    from dbt_common.context import set_invocation_context
+
+    args = argparse.Namespace(
+        project_dir=str(_dbt_package()),
+        profiles_dir=str(_profiles_dir(connection)),
+        profile=connection.profile,
+        target=connection.target,
+        vars=dict(connection.vars or {}),
+        threads=1,
+        which="dbt-pendo",
+    )
+    _drop_dbt_events()
+    set_invocation_context(get_env())
+    set_from_args(args, None)
     project_dir = connection.project_dir.resolve()
-    return project_dir, (connection.profiles_dir or _default_profiles_dir(project_dir)).resolve()
+    named_by = str(project_dir) if (project_dir / "dbt_project.yml").exists() else args.project_dir
+    return args, load_profile(named_by, args.vars, args.profile, args.target, args.threads)
 
 
-def _default_profiles_dir(project_dir: Path) -> Path:
+def _profiles_dir(connection: Connection) -> Path:
     """Returns where dbt would look: here, then ``~/.dbt``; the project's own folder comes between."""
-    folders = (folder for folder in (Path.cwd(), project_dir) if (folder / "profiles.yml").exists())
-    return next(folders, Path.home() / ".dbt")
+    folders = (folder for folder in (Path.cwd(), connection.project_dir) if (folder / "profiles.yml").exists())
+    return (connection.profiles_dir or next(folders, Path.home() / ".dbt")).resolve()
 
 
 def _dbt_package() -> Path:

@@ -4,16 +4,7 @@ import json
 import shutil
 
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, add_fields, planned, writes
-
-
-@pytest.fixture
-def people(project: SmallProject, sandbox) -> SmallProject:
-    """Two visitors that Pendo knows, not synced yet."""
-    sandbox.add_visitors(["a", "b"])
-    add_fields(sandbox, plan="string")
-    project.model("people", PEOPLE, PEOPLE_ROWS)
-    return project
+from harness import planned, writes
 
 
 def test_the_newer_prefix_of_dbts_variables_counts_first(people, monkeypatch):
