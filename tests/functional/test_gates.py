@@ -150,7 +150,7 @@ def test_tests_of_their_own_command_count_as_well(gated, written):
     statuses = {one["unique_id"]: one["status"] for one in results}
     tests = {node: status for node, status in statuses.items() if node.startswith("test.")}
     # dbt v2 does not run a test again whose data are the same.
-    gated.leave("test", tests | {next(node for node in tests if "_sound_" in node): "reused"})
+    gated.leave("test", tests | {next(node for node in tests if "unique_sound_id" in node): "reused"})
     told = "the last dbt command was `dbt test`, which builds nothing"
     assert told in gated.run("sync", "--only-built").expect(2).output
     told = "[RUN, its table as it is, not built by `dbt test`, 2 tests passed]"
