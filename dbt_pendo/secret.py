@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import html
 import os
 import re
@@ -55,6 +56,10 @@ class Secret:
         """Returns the secret itself, for the request alone."""
         return self._text
 
+    def fingerprint(self, about: str) -> str:
+        """Returns 32 hex digits that another secret does not have, and that tell nothing of this one."""
+        return hmac.new(self._text.encode(), about.encode(), "sha256").hexdigest()[:32]
+
     def hidden_in(self, text: str, read: str) -> str:
         """Returns a text by others without the secret, in any spelling.
 
@@ -80,6 +85,9 @@ class Secrets:
         # The longest first: one may be a part of another.
         self._secrets = sorted({one.reveal(): one for one in secrets if len(one)}.values(), key=len, reverse=True)
         self._shortest = min(map(len, self._secrets), default=0)
+
+    def __or__(self, other: Secrets) -> Secrets:
+        return Secrets((*self._secrets, *other._secrets))
 
     def hidden_in(self, text: str) -> str:
         """Returns a text without any of them."""

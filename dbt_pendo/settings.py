@@ -6,7 +6,7 @@ import dataclasses
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ REGIONS: Mapping[str, tuple[str, str]] = {
 
 # What else may stand under `vars: dbt_pendo:`: the channels of alerts, and what the dbt package reads.
 ALERTS = "alerts"
+TARGETS = "targets"
 PACKAGE_VARS = ("models", "ledger")
 
 INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
@@ -41,6 +42,7 @@ PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 SHORTEST_SECRET = 4
 # A longer value that makes no sense is not repeated: it may be a key that was pasted into the wrong place.
 LONGEST_REPEATED = 8
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # The name of a host, perhaps with a scheme and a port: no key looks like it.
 _PLAIN_HOST = re.compile(r"(?:[a-z]+://)?(?:[a-z0-9-]{1,30}\.)+[a-z]{2,10}(?::\d{1,5})?")
 
@@ -61,6 +63,18 @@ def _setting(default: Any, variable: str, help_: str, kind: type | None = None, 
 
 
 @dataclass(frozen=True, slots=True)
+class PendoHost:
+    """The Pendo that a run works with, as results, logs and messages name it."""
+
+    host: str  # the URL of its API
+    region: str | None  # None for a host that PENDO_API_URL names
+    sandbox: bool  # whether it is a stand-in, whose bookkeeping is kept apart
+
+    def __str__(self) -> str:
+        return f"{self.host} ({'sandbox' if self.sandbox else self.region})".removesuffix(" (None)")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """How to reach Pendo, and where the bookkeeping lives."""
 
@@ -70,6 +84,13 @@ class Settings:
         REGIONS["us"][0], "PENDO_API_URL", "Any other host of Pendo's API: a custom domain, a proxy, the sandbox."
     )
     data_url: str = _setting(REGIONS["us"][1], "PENDO_DATA_URL", "Any other host for track events.")
+    # None for what the host says: a sandbox if it is on this machine.
+    sandbox: bool | None = _setting(
+        None,
+        "PENDO_SANDBOX",
+        "Whether Pendo is a stand-in, with bookkeeping of its own. Default: if it is on this machine.",
+        bool,
+    )
     concurrency: int = _setting(4, "PENDO_CONCURRENCY", "Requests in flight at most.")
     requests_per_second: float | None = _setting(
         None, "PENDO_REQUESTS_PER_SECOND", "Never more requests a second than this.", float
@@ -93,9 +114,11 @@ class Settings:
         0.5, "PENDO_MAX_ERROR_SHARE", "Stop a sync when a larger share of its rows than this is rejected."
     )
     allow_http: bool = _setting(False, "PENDO_ALLOW_HTTP", "Let keys travel over plain http to other machines.")
-    # None for `<target schema>_pendo`.
+    # None for `<target schema>_pendo`, or `<target schema>_pendo_sandbox`.
     schema: str | None = _setting(None, "DBT_PENDO_SCHEMA", "Warehouse schema of ledger, change sets and run log.", str)
-    require_tests: bool = _setting(False, "DBT_PENDO_REQUIRE_TESTS", "Hold back models of which a test failed.")
+    require_tests: bool = _setting(
+        True, "DBT_PENDO_REQUIRE_TESTS", "Hold back models of which, or above which, a test of severity error failed."
+    )
     mask: tuple[str, ...] = _setting(
         (),
         "DBT_PENDO_MASK",
@@ -109,11 +132,20 @@ class Settings:
         str,
     )
     alerts: tuple[Channel, ...] = ()
+    # dbt's targets that may write to a Pendo that is no sandbox; None where the project names none.
+    targets: tuple[str, ...] | None = None
     integration_key: Secret | None = None
+    integration_key_variable: str = INTEGRATION_KEY
     # Track Event shared secrets by app, in upper case; the empty name is the only app's.
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
     # Other secrets of the environment.
     other_secrets: tuple[Secret, ...] = ()
+
+    @property
+    def pendo(self) -> PendoHost:
+        """The Pendo that the settings name."""
+        region = self.region if self.api_url == REGIONS[self.region][0] else None
+        return PendoHost(self.api_url, region, is_loopback(self.api_url) if self.sandbox is None else self.sandbox)
 
     @property
     def secrets(self) -> Secrets:
@@ -131,9 +163,25 @@ class Settings:
         if self.integration_key is None:
             raise ConfigError(
                 "No Pendo integration key is set.",
-                f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
+                f"Create one with write access in Pendo (Settings > Integrations) and put it in "
+                f"{self.integration_key_variable}.",
             )
         return self.integration_key
+
+    def require_listed(self, target: str | None) -> None:
+        """Makes sure that a target of dbt's may write to this Pendo.
+
+        Raises:
+            ConfigError: If the project names targets, and not this one.
+        """
+        if self.targets is None or target in self.targets or self.pendo.sandbox:
+            return
+        raise ConfigError(
+            f"The target {target} may not write to Pendo at {self.pendo}: `targets` in dbt_project.yml does "
+            "not name it. Nothing was sent.",
+            f"Give --target with one of those named ({', '.join(self.targets) or 'none'}), name this one there, or try "
+            "it with `dbt-pendo sandbox`.",
+        )
 
     def require_track_secret(self, app: str | None) -> Secret:
         """Returns the Track Event shared secret of an app, by its name in the mapping.
@@ -196,7 +244,10 @@ def load_dbt_cloud(environ: Mapping[str, str] = os.environ) -> DbtCloudAccount:
 
 
 def load_settings(
-    flags: Mapping[str, Any], project_vars: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+    flags: Mapping[str, Any],
+    project_vars: Mapping[str, Any],
+    environ: Mapping[str, str] = os.environ,
+    target: str | None = None,
 ) -> Settings:
     """Merges flags, environment and the project's variables.
 
@@ -204,21 +255,22 @@ def load_settings(
         flags: Settings given on the command line; None stands for "not given".
         project_vars: What stands under ``vars: dbt_pendo:`` in ``dbt_project.yml``.
         environ: The environment.
+        target: dbt's target, which may have settings of its own under ``targets``.
 
     Raises:
         ConfigError: If a setting is unknown, or its value makes no sense.
     """
-    known = (*SETTINGS, ALERTS, *PACKAGE_VARS)
-    for name in map(str, project_vars):
-        if name not in known:
-            advice = did_you_mean(name, known, "Known settings")
-            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{shown_word(name)}: unknown setting.", advice)
+    _require_known(project_vars, (*SETTINGS, ALERTS, TARGETS, *PACKAGE_VARS), "")
+    targets = read_targets(project_vars.get(TARGETS))
+    own = (targets or {}).get(target or "", {})
+    key_variable = own.get("integration_key", INTEGRATION_KEY)
 
     values: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
         for origin, value in (
             (f"--{name.replace('_', '-')}", flags.get(name)),
             (setting.variable, environ.get(setting.variable) or None),
+            (f"vars.dbt_pendo.{TARGETS}.{target}.{name}", own.get(name)),
             (f"vars.dbt_pendo.{name}", project_vars.get(name)),
         ):
             if value is not None:
@@ -241,11 +293,47 @@ def load_settings(
     values["data_url"] = _checked_url(values.get("data_url", data_url), "PENDO_DATA_URL", allow_http)
     return Settings(
         **values,
-        integration_key=_find_key(environ, INTEGRATION_KEY),
+        integration_key=_find_key(environ, key_variable),
+        integration_key_variable=key_variable,
         track_secrets=_track_secrets(environ),
         alerts=read_channels(declared, environ) if (declared := project_vars.get(ALERTS)) is not None else (),
+        targets=None if targets is None else tuple(targets),
         other_secrets=tuple(environment_secrets(environ)),
     )
+
+
+def read_targets(declared: Any) -> Mapping[str, Mapping[str, Any]] | None:
+    """Reads ``targets``: the settings of each target that may write; None where the project names none.
+
+    Raises:
+        ConfigError: If it is neither a list of names nor a mapping of names to settings, or a setting is unknown.
+    """
+    where = f"dbt_project.yml: vars.dbt_pendo.{TARGETS}"
+    if declared is None:
+        return None
+    if isinstance(declared, list):
+        declared = dict.fromkeys(declared)
+    if not isinstance(declared, dict) or not all(isinstance(name, str) and name for name in declared):
+        raise ConfigError(f"{where} is neither a list of targets nor a mapping.", "Write it like `targets: [prod]`.")
+    targets = {name: {} if own is None else own for name, own in declared.items()}
+    for name, own in targets.items():
+        if not isinstance(own, dict):
+            raise ConfigError(f"{where}.{name} is not a mapping of settings.", "Write it like `prod: {region: eu}`.")
+        _require_known(own, (*SETTINGS, "integration_key"), f"{TARGETS}.{name}.")
+        variable = own.get("integration_key", INTEGRATION_KEY)
+        if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
+            raise ConfigError(
+                f"{where}.{name}.integration_key takes the name of an environment variable.",
+                f"Put the key into {INTEGRATION_KEY}_{name.upper()}, for example, and that name here.",
+            )
+    return targets
+
+
+def _require_known(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for name in map(str, given):
+        if name not in known:
+            advice = did_you_mean(name, known, "Known settings")
+            raise ConfigError(f"dbt_project.yml: vars.dbt_pendo.{where}{shown_word(name)}: unknown setting.", advice)
 
 
 def _convert(value: Any, kind: type, origin: str, may_be_zero: bool = False) -> Any:
@@ -302,14 +390,22 @@ def is_url(text: str) -> bool:
 
 def is_open_http(url: str) -> bool:
     """Returns whether everyone on the way can read a request: plain http to another machine."""
+    return urlsplit(url).scheme != "https" and not is_loopback(url)
+
+
+def host_and_port(url: str) -> str:
+    """Returns the host of a URL with its port, so that two spellings of one host are one."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https" or host == "localhost":
-        return False
+    return f"{parts.hostname}:{parts.port or {'http': 80}.get(parts.scheme, 443)}"
+
+
+def is_loopback(url: str) -> bool:
+    """Returns whether a URL is of this machine."""
+    host = urlsplit(url).hostname or ""
     try:
-        return not ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return True
+        return False
 
 
 def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:

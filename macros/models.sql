@@ -12,6 +12,16 @@
 {% endmacro %}
 
 
+{# What to select the run log from: it is empty before the first sync, and one of an earlier version lacks columns. #}
+{% macro pendo_runs_of(runs) %}
+    {%- if not dbt_pendo.pendo_is_there(runs) -%}
+        {{ return('(' ~ dbt_pendo.pendo_no_runs() ~ ')') }}
+    {%- endif -%}
+    {%- set found = adapter.get_columns_in_relation(runs) | map(attribute='name') | map('lower') | list -%}
+    {{ return(runs if 'cleared' in found else dbt_pendo.pendo_older_runs(runs)) }}
+{% endmacro %}
+
+
 {# An empty run log. #}
 {% macro pendo_no_runs() %}
     select

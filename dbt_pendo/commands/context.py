@@ -5,33 +5,43 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
-from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
+from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
 from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
-from dbt_pendo.delivery.results import Observer, SyncResult
+from dbt_pendo.delivery.results import Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.history.runs import RunLog
-from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.mapping.objects import OBJECTS
+from dbt_pendo.mapping.spec import Model, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.records import read_record
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.settings import Settings
+from dbt_pendo.settings import Settings, host_and_port
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.runs import log_run
+from dbt_pendo.warehouse.owners import Owner, read_owners
+from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 
 Found = TypeVar("Found")
+
+# Delivered records to look for in Pendo when the key is another one.
+RECORDS_LOOKED_UP = 5
+
+
+class ForeignPendoError(ConfigError):
+    """A ledger is of another Pendo: what it has of rows is not true here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,8 @@ class Invocation:
     connection: Connection
     settings: Settings
     selection: Selection
+    # dbt's target, where the settings depend on it.
+    target: str | None = None
     # Where the syncs come from, if not from dbt's target folder; no run and no job of dbt Cloud has the id 0.
     published: bool = False
     dbt_cloud_run_id: int = 0
@@ -90,6 +102,8 @@ class Context:
     pendo: PendoFacts
     calls: CallLog
     stop: Stop
+    # Whose the ledgers of syncs are, by the names of the syncs.
+    owners: Mapping[str, Owner]
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -106,6 +120,11 @@ class Context:
             except DbtPendoError as error:
                 answer = failed(spec, error)
             yield answer
+
+    @property
+    def ends(self) -> Ends:
+        """Where rows come from and where they go."""
+        return Ends(self.session.target, self.schema, self.settings.pendo)
 
     def begin(self) -> str:
         """Begins a run whose calls are kept, and returns its id."""
@@ -125,7 +144,7 @@ class Context:
         result = result.without(self.settings.secrets)
         # The run log is a convenience; a schema that cannot be written has failed the sync already.
         with contextlib.suppress(WarehouseError):
-            log_run(self.session, self.schema, result.to_row(run_id))
+            log_run(self.session, self.schema, {**result.to_row(run_id), **self.ends.to_row()})
         return result
 
     def log_calls_of(self, spec: SyncSpec, fields: tuple[PendoField, ...] = ()) -> None:
@@ -134,7 +153,13 @@ class Context:
         self.calls.about(spec.name, mask)
 
     def prepare(
-        self, model: Model, spec: SyncSpec, may_create: bool, ask_pendo: bool = True, writes: bool = True
+        self,
+        model: Model,
+        spec: SyncSpec,
+        may_create: bool,
+        ask_pendo: bool = True,
+        writes: bool = True,
+        of_any_pendo: bool = False,
     ) -> Prepared:
         """Makes sure that a sync may start.
 
@@ -144,6 +169,7 @@ class Context:
             may_create: Whether fields that Pendo lacks may be created.
             ask_pendo: Whether Pendo is asked at all.
             writes: Whether the key has to be one that may write.
+            of_any_pendo: Whether its ledger may be another Pendo's.
 
         Raises:
             DbtPendoError: If it may not.
@@ -152,13 +178,67 @@ class Context:
         source = find_source(self.session, model, spec, self.selected.last_run)
         if spec.event is not None:
             require_moment(spec, spec.event, source)
+        prepared = Prepared(spec, source, offline_fields(spec))
         if not ask_pendo:
-            return Prepared(spec, source, offline_fields(spec))
+            return prepared
         if spec.event is not None:
             self.settings.require_track_secret(spec.event.app)
-            return Prepared(spec, source, ())
-        self.pendo.require_key(writes)
-        return Prepared(spec, source, match_fields(self.pendo, spec, source, may_create))
+            prepared = replace(prepared, fields=())
+        else:
+            self.pendo.require_key(writes)
+            matched = match_fields(self.pendo, spec, source, may_create)
+            fields = tuple(one.field for one in matched)
+            prepared = replace(prepared, fields=fields, new_fields=new_fields(matched))
+        return prepared if of_any_pendo else self._with_owner(prepared)
+
+    def owner(self, spec: SyncSpec) -> Owner | None:
+        """Returns the Pendo that a sync delivers to now; None if its key is not set."""
+        url, secret = self.settings.api_url, self.settings.integration_key
+        if spec.event is not None:
+            url, secret = self.settings.data_url, self.settings.track_secrets.get((spec.event.app or "").upper())
+        return Owner(host_and_port(url), secret.fingerprint(spec.name)) if secret else None
+
+    def _with_owner(self, prepared: Prepared) -> Prepared:
+        """Makes sure that the ledger of a sync is of the Pendo that it delivers to.
+
+        Another key of the same host is a new key of the same subscription if Pendo knows a record that was delivered.
+
+        Raises:
+            ForeignPendoError: If it is another Pendo's.
+        """
+        spec = prepared.spec
+        noted, now = self.owners.get(spec.name), self.owner(spec)
+        if now is None or noted == now:
+            return prepared
+        prepared = replace(prepared, new_owner=now)
+        if noted is None:
+            return prepared
+        start = f"{spec.name}: its ledger, {self.tables(prepared).ledger}, is of"
+        hint = (
+            f"Look at the key, PENDO_REGION and PENDO_API_URL. To give it to this Pendo, `dbt-pendo reset --select "
+            f"{spec.name.partition('.')[0]}`: the next sync then sends every row."
+        )
+        if noted.host != now.host:
+            raise ForeignPendoError(f"{start} the Pendo at {noted.host}, and this one is at {now.host}.", hint)
+        delivered = self._delivered(spec)
+        if not delivered:
+            about = f"another key for {now.host} than before: nothing tells whether it is the same subscription"
+            return replace(prepared, about_owner=about)
+        if not any(read_record(self.client, object_, key) for object_, key in delivered):
+            raise ForeignPendoError(
+                f"{start} another subscription at {now.host}: it knows none of {len(delivered)} records that were "
+                f"delivered (such as {delivered[0][1]}), and the key is another one.",
+                hint,
+            )
+        return replace(prepared, about_owner=f"another key for {now.host} than before; it is the same subscription")
+
+    def _delivered(self, spec: SyncSpec) -> list[tuple[Object, str]]:
+        """Returns a few records that a sync has delivered and that can be read back, each with its kind."""
+        object_: Object = "visitor" if spec.segment is not None else spec.object
+        if not OBJECTS[object_].is_readable:
+            return []
+        entries = History(self.session, self.schema).open_rows(spec.name, ["delivered"], RECORDS_LOOKED_UP)
+        return [(object_, entry.key) for entry in entries]
 
     def find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> Segment | None:
         """Finds the segment that a sync fills; None for other syncs.
@@ -201,13 +281,14 @@ def choose_syncs(invocation: Invocation) -> Selected:
 
 @contextlib.contextmanager
 def open_context(
-    invocation: Invocation, on_selected: Callable[[Selected], None]
+    invocation: Invocation, on_selected: Callable[[Selected], None], on_opened: Callable[[Context], None]
 ) -> Iterator[tuple[Selected, Context | None]]:
     """Chooses the syncs of a command, and opens the warehouse and Pendo for them.
 
     Args:
         invocation: Where to find the syncs: in artifacts, or published in the warehouse.
         on_selected: Called with the syncs, before the warehouse is opened if they are known by then.
+        on_opened: Called when the warehouse is open, if there are syncs.
 
     Yields:
         The syncs, and what to run them with: None if there are none.
@@ -232,13 +313,19 @@ def open_context(
         contextlib.closing(CallLog()) as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
     ):
-        schema, pendo = session.own_schema(settings.schema), PendoFacts(client)
+        schema, pendo = session.own_schema(settings.schema, settings.pendo.sandbox), PendoFacts(client)
         if selected is not None:
             require_target(selected, session)
         else:
-            selected = select_published(session, schema, invocation.selection)
+            # dbt publishes beside the real bookkeeping, as it knows no sandbox.
+            selected = select_published(session, session.own_schema(settings.schema), invocation.selection)
             on_selected(selected)
-        context = Context(selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop)
+        owners = read_owners(session, schema)
+        context = Context(
+            selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop, owners
+        )
+        if selected.syncs:
+            on_opened(context)
         yield selected, context if selected.syncs else None
 
 
@@ -251,7 +338,9 @@ def open_run_log(invocation: Invocation) -> Iterator[RunLog]:
         WarehouseError: If the warehouse cannot be reached.
     """
     with open_session(invocation.connection) as session:
-        yield RunLog(session, session.own_schema(invocation.settings.schema), invocation.target_path)
+        settings = invocation.settings
+        schema = session.own_schema(settings.schema, settings.pendo.sandbox)
+        yield RunLog(session, Ends(session.target, schema, settings.pendo), invocation.target_path)
 
 
 def write_text(file: Path, text: str) -> None:

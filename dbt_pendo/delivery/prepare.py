@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.project.artifacts import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.owners import Owner
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
 from dbt_pendo.wording import did_you_mean
@@ -28,6 +29,12 @@ class Prepared:
     source: ModelTable
     # What Pendo knows of each of ``spec.fields``; by the columns' own types while Pendo was not asked.
     fields: tuple[PendoField, ...]
+    # The fields that were created for it, or are to be: name, group and type.
+    new_fields: Sequence[Mapping[str, str]] = ()
+    # The Pendo to note with the ledger; None if it is noted already, or no key is set.
+    new_owner: Owner | None = None
+    # What to tell about that; empty for nothing.
+    about_owner: str = ""
 
 
 def require_table(model: Model) -> str:

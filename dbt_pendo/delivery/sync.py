@@ -9,16 +9,17 @@ from dataclasses import dataclass, replace
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
 from dbt_pendo.delivery.pages import PageReader, Pages
-from dbt_pendo.delivery.prepare import SyncContext
-from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus, failed_result
+from dbt_pendo.delivery.prepare import Prepared, SyncContext
+from dbt_pendo.delivery.results import CHANGES, Counts, Note, SyncResult, SyncStatus, failed_result
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.writers import follow_deletions
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT
 from dbt_pendo.settings import Settings
+from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import Bucket, Planned, PlanOptions, limit_buckets
-from dbt_pendo.wording import number, visible
+from dbt_pendo.wording import listing, number, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,30 @@ def run_sync(context: SyncContext, options: Options) -> SyncResult:
         result,
         planned=counts.planned,
         delivered=counts.rows["delivered"],
+        delivered_by=_delivered_by(spec, counts),
         missing=counts.rows["missing"],
         rejected=counts.rows["rejected"],
         traffic=context.client.traffic - traffic,
         duration=time.monotonic() - started,
+        created_fields=context.prepared.new_fields,
     )
+
+
+def _delivered_by(spec: SyncSpec, counts: Counts) -> dict[str, int]:
+    """Returns the delivered rows by what happened to them in Pendo."""
+    found = {change: counts.delivered_by[change] for change in CHANGES}
+    if kind := {"delete": "deleted", "clear": "cleared"}.get(spec.on_removed):
+        found[kind] = found["removed"]
+    return found
 
 
 def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note, ...]]:
     counts, spec, tables = context.counts, context.spec, context.tables
+    if not options.force and (reason := another_ledger(context.prepared, tables, context.client.settings)):
+        return "blocked", (Note("error", reason),)
     tables.prepare()
+    if context.prepared.new_owner is not None:
+        tables.note_owner(context.prepared.new_owner)
     earlier = tables.earlier_destination()
     _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
@@ -88,6 +103,8 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if counts.planned.invalid:
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
+    if context.prepared.about_owner:
+        texts.append(context.prepared.about_owner)
     if earlier:
         texts.append(another_destination(earlier, spec))
     if counts.planned.to_send and spec.event is not None:
@@ -104,7 +121,9 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if segment is not None and segment.id is None:
         texts.append("no segment was made: a segment needs a visitor")
     notes = (*counts.notes(), *(Note("info", visible(text)) for text in texts))
-    return "partial" if counts.rows["rejected"] else "success", notes
+    if counts.rows["rejected"]:
+        return "partial", notes
+    return "warn" if counts.rows["missing"] or counts.planned.invalid else "success", notes
 
 
 def _deliver(
@@ -156,6 +175,20 @@ def another_destination(earlier: str, spec: SyncSpec) -> str:
     return f"last delivered as {earlier}, now as {now}: only what was delivered as {now} counts as delivered"
 
 
+def another_ledger(prepared: Prepared, tables: SyncTables, settings: Settings) -> str | None:
+    """Returns why a first run is held back: another target of dbt's may deliver the same sync to the same Pendo."""
+    if settings.targets is not None or settings.pendo.sandbox or prepared.new_owner is None or tables.has_ledger():
+        return None
+    others = tables.ledgers_elsewhere()
+    if not others:
+        return None
+    return (
+        f"blocked: {listing(others)} has a ledger of this sync, and this first run would begin another in "
+        f"{tables.schema}: two targets would write to one Pendo. Name those that may under `targets`; or --force "
+        "begins it"
+    )
+
+
 def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     """Returns why a guard holds a plan back; None when none does."""
     known = planned.changed + planned.removed + planned.unchanged
@@ -168,18 +201,20 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     if spec.segment is not None:
         # A member is not changed by being sent again, as it is when all are replaced.
         changes, changed = planned.added, "added"
-    for rows, limit, name, what in (
-        (changes, spec.max_changes, "max_changes", changed),
-        (planned.removed, spec.max_removals, "max_removals", "removed"),
+    model = planned.added + planned.changed + planned.unchanged + planned.invalid + planned.held
+    for rows, of, limit, name, what in (
+        (changes, known, spec.max_changes, "max_changes", changed),
+        (planned.removed, known, spec.max_removals, "max_removals", "removed"),
+        (planned.invalid, model, spec.max_invalid, "max_invalid", "invalid"),
     ):
-        allowed = _allowed(limit, known)
+        allowed = _allowed(limit, of)
         if allowed is not None and rows > allowed:
             return f"blocked: {rows:,} {what}, {name} allows {allowed:,}; --force lets them pass"
     return None
 
 
 def _allowed(limit: Limit | None, known: int) -> int | None:
-    """Returns how many rows a guard lets pass; a percentage says nothing before the first delivery."""
+    """Returns how many rows a guard lets pass; a percentage of nothing, before the first delivery, says nothing."""
     if limit is None:
         return None
     if limit.rows is not None:

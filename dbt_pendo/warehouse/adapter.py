@@ -37,6 +37,16 @@ class Connection:
     vars: Mapping[str, Any] | None = None
 
 
+def named_target(connection: Connection) -> str:
+    """Returns the target that the flags or the user's profile name; connects to nothing.
+
+    Raises:
+        ConfigError: If the profile is wrong.
+    """
+    with readable_errors(ConfigError, f"The profile in {_profiles_dir(connection)} cannot be used"):
+        return str(_load_profile(connection)[1].target_name)
+
+
 def render_jinja(connection: Connection, text: str) -> str:
     """Returns the target path of `dbt_project.yml` with its Jinja rendered as dbt does; connects to nothing.
 

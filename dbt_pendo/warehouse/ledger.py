@@ -16,10 +16,11 @@ from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
+from dbt_pendo.warehouse.owners import Owner, note_owner, read_owners
 from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
 from dbt_pendo.warehouse.segments import SegmentNotes
-from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
+from dbt_pendo.warehouse.session import SANDBOX, Session, WarehouseError, table_name
 
 # An exception costs about 150 bytes of SQL, and its detail, whose bytes may all have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).
@@ -187,6 +188,24 @@ class SyncTables(ChangeSet):
         """Its warehouse and relation: another warehouse, database or schema may have the same sync."""
         return f"{self._session.server} {self.ledger}"
 
+    @property
+    def schema(self) -> str:
+        """The schema of our tables."""
+        return self._schema
+
+    def has_ledger(self) -> bool:
+        """Returns whether the sync has a ledger, perhaps one that a dead run left under another name."""
+        return self._entries is not None
+
+    def ledgers_elsewhere(self) -> list[str]:
+        """Returns the other schemas of the database with a ledger of a sync of this name; a sandbox's do not count."""
+        found = self._session.schemas_with(self._table.name)
+        return [one for one in found if one.lower() != self._schema.lower() and not one.lower().endswith(SANDBOX)]
+
+    def note_owner(self, owner: Owner | None) -> None:
+        """Notes whose the ledger is from now on; None for nobody's."""
+        note_owner(self._session, self._schema, self._spec.name, owner)
+
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
         self._session.ensure_schema(self._schema)
@@ -264,6 +283,8 @@ class SyncTables(ChangeSet):
             self.segment_notes().claim()
         self.drop_changes()
         self._table.drop()
+        if self._spec.name in read_owners(self._session, self._schema):
+            self.note_owner(None)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
         """Begins the ledger anew, with the rows of the change set as delivered without sending them.

@@ -57,6 +57,14 @@ class Bucket:
         """Rows of the bucket that stand in the change set: its seq runs from 1 to this."""
         return self.planned.to_send + self.planned.invalid
 
+    def change_at(self, seq: int) -> str:
+        """Returns how a row of the bucket differs from the ledger."""
+        for change in ("added", "changed", "invalid"):
+            seq -= getattr(self.planned, change)
+            if seq <= 0:
+                return change
+        return "removed"
+
     def first_rows(self, count: int) -> Bucket:
         """Returns this bucket cut after its first ``count`` rows to send."""
         added = min(count, self.planned.added)
@@ -374,6 +382,21 @@ def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
         selected += bucket.rows
     if first is not None:
         yield Span(first, last, last_seq=last_seq)
+
+
+def changes_in(buckets: Iterable[Bucket], span: Span) -> dict[str, int]:
+    """Returns how many rows of a span have to be sent, by how they differ from the ledger."""
+    found = dict.fromkeys(SENDABLE, 0)
+    for bucket in buckets:
+        if span.first <= bucket.name <= span.last:
+            first = span.first_seq if bucket.name == span.first and span.first_seq is not None else 1
+            last = span.last_seq if bucket.name == span.last and span.last_seq is not None else bucket.rows
+            end = 0
+            for change in ("added", "changed", "invalid", "removed"):
+                start, end = end + 1, end + getattr(bucket.planned, change)
+                if change in found:
+                    found[change] += max(min(end, last) - max(start, first) + 1, 0)
+    return found
 
 
 def positions_to_write(buckets: Iterable[Bucket], span: Span) -> list[Position]:

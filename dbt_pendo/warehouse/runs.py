@@ -13,6 +13,8 @@ from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 RUNS_TABLE = "pendo_runs"
+# Columns that the table lacks where an earlier version has made it.
+ADDED_COLUMNS = ("target", "pendo_host", "deleted", "cleared")
 
 
 def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
@@ -23,9 +25,12 @@ def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
         session.run(entry)
     except WarehouseError:
         session.ensure_schema(schema)
-        # Another run may do the same right now; then the table is there as well.
+        # Another run may do the same right now; then the table, or its column, is there as well.
         with contextlib.suppress(WarehouseError):
             session.execute("pendo_create_runs", runs=runs)
+        for column in ADDED_COLUMNS if not session.has_columns(schema, RUNS_TABLE, ADDED_COLUMNS) else ():
+            with contextlib.suppress(WarehouseError):
+                session.execute("pendo_add_run_column", runs=runs, name=column)
         session.run(entry)
 
 
@@ -36,7 +41,7 @@ ENTRIES_READ = 100
 NOT_NOTED = ""
 NO_REASON = "no reason given"
 # Statuses of a sync that came to its end, even if rows were rejected.
-COMPLETE = frozenset({"success", "partial"})
+COMPLETE = frozenset({"success", "warn", "partial"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,12 @@ class LoggedSync:
     retries: int
     bytes: int
     duration: float
+    # dbt's target and the URL of Pendo; None where an earlier version has not noted them.
+    target: str | None
+    pendo_host: str | None
+    # Of the delivered rows, those that were deleted in Pendo, or whose fields were cleared there.
+    deleted: int
+    cleared: int
     # When it ended, by the warehouse's clock, in UTC.
     logged_at: str
 
@@ -168,13 +179,17 @@ class History:
         return [row[2:] for row in read_span(read, EVERYTHING, wanted)]
 
     def _logged(self, macro: str, **arguments: Any) -> list[LoggedSync]:
-        if not self._session.exists(self._schema, RUNS_TABLE):
-            return []
         runs = self._session.relation(self._schema, RUNS_TABLE)
+        if not self._session.has_columns(self._schema, RUNS_TABLE, ADDED_COLUMNS):
+            if not self._session.exists(self._schema, RUNS_TABLE):
+                return []
+            runs = self._session.sql("pendo_older_runs", runs=runs)
         found = []
-        for *values, duration, logged_at in self._session.query(macro, runs=runs, **arguments):
+        for row in self._session.query(macro, runs=runs, **arguments):
+            *values, duration, target, host, deleted, cleared, logged_at = row
             numbers = [int(count or 0) for count in values[6:]]
-            values[6:] = [Planned(*numbers[:6]), *numbers[6:], float(duration or 0), _moment(logged_at)]
+            values[6:] = [Planned(*numbers[:6]), *numbers[6:], float(duration or 0), target, host]
+            values += [int(deleted or 0), int(cleared or 0), _moment(logged_at)]
             found.append(LoggedSync(*values))
         return found
 

@@ -17,6 +17,8 @@ from typing import Any
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.warehouse.adapter import Connection, load_adapter, read_every_type, readable_errors
 
+# How the schemas of our tables end: rows that went to a sandbox are no rows that Pendo has.
+OWN, SANDBOX = "_pendo", "_pendo_sandbox"
 # PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
 LONGEST_NAME = 50
 # Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
@@ -51,6 +53,7 @@ class Session:
         # The machine, account or file that holds the database; only good to tell two apart.
         self.server: str = str(credentials.unique_field)
         self.target: str = str(adapter.config.target_name)
+        self.adapter_type: str = adapter.type()
         self.database: str = credentials.database
         self.schema: str = credentials.schema
         # Who we are to the warehouse; None where the profile does not say.
@@ -118,14 +121,18 @@ class Session:
             self._connect()
             yield
 
-    def own_schema(self, named: str | None) -> str:
+    def own_schema(self, named: str | None, for_sandbox: bool = False) -> str:
         """Returns the schema of our tables, which the macro ``pendo_schema`` finds as well.
+
+        Args:
+            named: What the settings call it; None for one beside the target's.
+            for_sandbox: Whether it is the one beside the target's for rows that went to a sandbox.
 
         Raises:
             ConfigError: If the name that the settings give is too long: the warehouse would cut it without a word.
         """
         if not named:
-            return self.sql("pendo_schema_beside", schema=self.schema)
+            return self.sql("pendo_schema_beside", schema=self.schema, ending=SANDBOX if for_sandbox else OWN)
         size, longest = len(named.encode()), int(self.sql("pendo_longest_name"))
         if 0 < longest < size:
             raise ConfigError(
@@ -155,6 +162,16 @@ class Session:
     def tables(self, schema: str) -> frozenset[str]:
         """Returns the names of all tables in a schema of ours, in lower case, as they are by now."""
         return frozenset(relation.identifier.lower() for relation in self._relations(schema))
+
+    def schemas_with(self, identifier: str) -> list[str]:
+        """Returns the schemas of the database with a table of ours of that name."""
+        try:
+            return sorted(str(schema) for (schema,) in self.query("pendo_schemas_with", identifier=identifier))
+        except WarehouseError:
+            # BigQuery and Spark have no list of all tables.
+            with self._connected():
+                found = [schema for schema in self._adapter.list_schemas(self.database) if schema.lower().endswith(OWN)]
+            return sorted(schema for schema in found if identifier.lower() in self.tables(schema))
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
         """Returns the columns of a table or view in their order, or None when it does not exist.

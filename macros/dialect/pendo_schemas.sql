@@ -36,3 +36,11 @@
     {%- set start = bytes[:longest - 9].decode('utf-8', 'ignore') if name.encode is defined else name[:longest - 9] -%}
     {{ return(start ~ '_' ~ local_md5(name)[:8]) }}
 {% endmacro %}
+
+
+{# The schemas of the target's database with a table of that name; a warehouse may have no such list, and refuse. #}
+{% macro pendo_schemas_with(identifier) %}
+select distinct table_schema
+from {{ information_schema_name(target.database) }}.tables tables
+where lower(table_name) = {{ dbt_pendo.pendo_literal(identifier | lower) }}
+{% endmacro %}

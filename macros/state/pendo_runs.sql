@@ -32,6 +32,34 @@ select
         ('message', text), ('added', number), ('changed', number), ('removed', number),
         ('unchanged', number), ('invalid', number), ('held', number), ('delivered', number),
         ('missing', number), ('rejected', number), ('requests', number), ('retries', number),
-        ('bytes', number), ('duration', real)
+        ('bytes', number), ('duration', real), ('target', text), ('pendo_host', text),
+        ('deleted', number), ('cleared', number)
     ]) }}
 {% endmacro %}
+
+
+{# The columns of pendo_run_columns that a table of an earlier version lacks. #}
+{% macro pendo_added_run_columns() %}
+    {{ return(['target', 'pendo_host', 'deleted', 'cleared']) }}
+{% endmacro %}
+
+
+{# Adds one of them. #}
+{% macro pendo_add_run_column(runs, name) %}
+    {%- for column in dbt_pendo.pendo_run_columns() if column[0] == name -%}
+    {{ dbt_pendo.pendo_add_column(runs, name, column[1]) }}
+    {%- endfor -%}
+{% endmacro %}
+
+
+{# The rows of a table of an earlier version, as a subquery. #}
+{% macro pendo_older_runs(runs) -%}
+(
+    select
+        {%- for name, type in dbt_pendo.pendo_run_columns() %}
+        {{ 'cast(null as ' ~ type ~ ') as ' ~ name if name in dbt_pendo.pendo_added_run_columns() else name }},
+        {%- endfor %}
+        logged_at
+    from {{ runs }} older
+)
+{%- endmacro %}

@@ -1,0 +1,43 @@
+{#
+  Which Pendo the ledger of a sync belongs to: append-only, the latest row of each sync counts. `host` is null once the
+  ledger was reset. `fingerprint` is a keyed hash: it tells whether the key is another one, and nothing about the key.
+#}
+{% macro pendo_create_owners(owners) %}
+create table {{ owners }} (
+    sync {{ dbt_pendo.pendo_text_type() }},
+    host {{ dbt_pendo.pendo_text_type() }},
+    fingerprint {{ dbt.type_string() }},
+    logged_at {{ dbt.type_timestamp() }},
+    note_number {{ dbt.type_bigint() }}
+){{ dbt_pendo.pendo_storage() }}
+{% endmacro %}
+
+
+{# Notes whose the ledger of a sync is from now on; none for nobody's. #}
+{% macro pendo_note_owner(owners, sync, host, fingerprint) %}
+insert into {{ owners }} (sync, host, fingerprint, logged_at, note_number)
+select
+    {{ dbt_pendo.pendo_literal(sync) }},
+    {{ dbt_pendo.pendo_literal(host) }},
+    {{ dbt_pendo.pendo_literal(fingerprint) }},
+    {{ dbt_pendo.pendo_now() }},
+    coalesce(max(note_number), 0) + 1
+from {{ owners }} notes
+{% endmacro %}
+
+
+{# The latest note about each sync: sync, host, fingerprint. #}
+{% macro pendo_read_owners(owners) %}
+select sync, host, fingerprint
+from (
+    select
+        sync,
+        host,
+        fingerprint,
+        row_number() over (
+            partition by {{ dbt_pendo.pendo_exact('sync') }} order by note_number desc, logged_at desc
+        ) as age
+    from {{ owners }} notes
+) noted
+where age = 1 and host is not null
+{% endmacro %}
