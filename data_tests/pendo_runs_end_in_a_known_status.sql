@@ -2,4 +2,4 @@
 
 select status
 from {{ ref('stg_pendo_runs') }}
-where status not in ('success', 'partial', 'error', 'skipped', 'blocked', 'interrupted')
+where status not in ('success', 'warn', 'partial', 'error', 'skipped', 'blocked', 'interrupted')

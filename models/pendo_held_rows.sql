@@ -13,7 +13,7 @@ last_runs as (
         invalid,
         row_number() over (partition by sync order by logged_at desc, run_id desc) as age
     from {{ ref('stg_pendo_runs') }}
-    where status in ('success', 'partial')
+    where status in ('success', 'warn', 'partial')
 ),
 
 held as (

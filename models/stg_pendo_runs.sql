@@ -8,4 +8,4 @@ select
     {%- endfor %}
     logged_at,
     cast(logged_at as date) as ran_on
-from {{ runs if dbt_pendo.pendo_is_there(runs) else '(' ~ dbt_pendo.pendo_no_runs() ~ ')' }} runs
+from {{ dbt_pendo.pendo_runs_of(runs) }} runs

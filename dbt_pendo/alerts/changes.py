@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dbt_pendo.channels import Event
-from dbt_pendo.delivery.results import SyncResult, SyncStatus
+from dbt_pendo.delivery.results import Ends, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
-BAD: Mapping[SyncStatus, Event] = {"error": "failure", "partial": "partial", "blocked": "blocked"}
+BAD: Mapping[str, Event] = {"error": "failure", "partial": "partial", "blocked": "blocked"}
 # Their plans have seen all rows, and nothing held them back.
-RAN_THROUGH = ("success", "partial")
+RAN_THROUGH = ("success", "warn", "partial")
 # A row count is far off when it is less than half of, or more than twice, what is usual, by more than a few rows.
 RUNS_COMPARED = 10
 RUNS_NEEDED = 5
@@ -43,11 +43,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a run has changed, and where: dbt's target, and that target's schema."""
+    """What a run has changed, and where."""
 
     run_id: str
-    target: str
-    schema: str
+    ends: Ends
     changes: tuple[Change, ...]
 
     @property
@@ -94,8 +93,9 @@ def _events(
     # A sync that was skipped or interrupted says nothing about how it is.
     if result.status in ("skipped", "interrupted"):
         return
-    if result.status != (runs[0].status if runs else "success"):
-        yield BAD.get(result.status, "recovery")
+    bad = BAD.get(result.status)
+    if bad != (BAD.get(runs[0].status) if runs else None):
+        yield bad or "recovery"
     if result.status not in RAN_THROUGH:
         return
     if _sends_all_again(result, runs, options):

@@ -9,7 +9,7 @@ from typing import Any
 from dbt_pendo import __version__
 from dbt_pendo.alerts.changes import Alert, Change
 from dbt_pendo.channels import Event, Format
-from dbt_pendo.delivery.results import outcome_counts
+from dbt_pendo.delivery.results import said_counts
 from dbt_pendo.wording import counts, number, shortened, visible
 
 SYNCS_SHOWN = 20
@@ -22,7 +22,13 @@ TITLES: Mapping[Event, str] = {
     "full_resync": "sent in full again",
     "row_count": "with an unusual row count",
 }
-STATES: Mapping[str, str] = {"success": "a success", "partial": "partial", "error": "an error", "blocked": "blocked"}
+STATES: Mapping[str, str] = {
+    "success": "a success",
+    "warn": "a success",
+    "partial": "partial",
+    "error": "an error",
+    "blocked": "blocked",
+}
 # What both forms say of a sync, by the same names as pendo_results.json.
 SHARED = ("sync", "unique_id", "object", "status", "planned", "delivered", "missing", "rejected")
 
@@ -36,8 +42,7 @@ def message_of(alert: Alert, format_: Format) -> dict[str, Any]:
         "dbt_pendo_version": __version__,
         "run_id": alert.run_id,
         "project": alert.project,
-        "target": alert.target,
-        "schema": alert.schema,
+        **alert.ends.to_dict(),
         "events": list(events),
         "syncs": [_entry(change) for change in alert.changes],
         "command": alert.command,
@@ -60,7 +65,8 @@ def _slack_text(alert: Alert, events: Mapping[Event, int]) -> str:
     title = ", ".join(f"{number(count, 'sync')} {TITLES[event]}" for event, count in events.items())
     lines = [
         f"*dbt-pendo*: {title}",
-        f"Project {_code(alert.project)}, target {_code(alert.target)}, schema {_code(alert.schema)}",
+        f"Project {_code(alert.project)}, target {_code(alert.ends.target)}, schema {_code(alert.ends.schema)}, "
+        f"Pendo {_code(str(alert.ends.pendo))}",
         *map(_line, alert.changes[:SYNCS_SHOWN]),
     ]
     if (more := len(alert.changes) - SYNCS_SHOWN) > 0:
@@ -79,7 +85,7 @@ def _line(change: Change) -> str:
     parts = [said[event] for event in change.events]
     if before is not None and before != result.status:
         parts.append(f"the run before was {STATES.get(before, before)}")
-    rows = counts(outcome_counts(result), always="delivered")
+    rows = counts(said_counts(result), always="delivered")
     line = f"• {_code(result.sync)} ({result.object}): {'; '.join(parts)}. {rows}"
     reason = _reason(change)
     return line if reason is None else f"{line}\n    {_code(reason)}"

@@ -17,7 +17,7 @@ from dbt_pendo import __version__
 from dbt_pendo.alerts.changes import RUNS_READ, Alert, changes_of
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import Channel
-from dbt_pendo.delivery.results import RunResults, SyncResult
+from dbt_pendo.delivery.results import Ends, RunResults, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import SyncSpec
@@ -55,18 +55,18 @@ RETRY = _Once(
 
 
 def send_alerts(
-    session: Session, schema: str, settings: Settings, specs: Sequence[SyncSpec], run: RunResults, options: Options
+    session: Session, ends: Ends, settings: Settings, specs: Sequence[SyncSpec], run: RunResults, options: Options
 ) -> list[str]:
     """Sends alerts about what a run has changed, and returns what went wrong: that fails no run."""
     try:
-        past = History(session, schema).recent([result.sync for result in run.results], run.run_id, RUNS_READ)
+        past = History(session, ends.schema).recent([result.sync for result in run.results], run.run_id, RUNS_READ)
     except WarehouseError:
         # An alert that comes twice is better than none.
         past = {}
     try:
         masked = {spec.name for spec in specs if body_mask(settings.mask, spec)}
         changes = changes_of([_without_quotes(result, masked) for result in run.results], past, options)
-        return _tell(Alert(run.run_id, session.target, session.schema, changes), settings)
+        return _tell(Alert(run.run_id, ends, changes), settings)
     except Exception as error:
         return [f"No alert: something is wrong with alerts themselves ({type(error).__name__})."]
 

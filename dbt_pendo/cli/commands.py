@@ -43,13 +43,14 @@ from dbt_pendo.mapping.spec import Object
 from dbt_pendo.output.exposures import show_exposures
 from dbt_pendo.output.fields import show_fields
 from dbt_pendo.output.plan import show_checks, show_plan
-from dbt_pendo.output.reset import show_reset, show_unlocked
+from dbt_pendo.output.reset import show_reset, show_to_reset, show_unlocked
 from dbt_pendo.output.runs import show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.project.artifacts import find_model
 from dbt_pendo.project.build import run_dbt_build
+from dbt_pendo.wording import number
 
 
 @command(
@@ -199,12 +200,23 @@ def verify(cli: CommandLine, repair: bool) -> int:
 @command(
     option("--adopt", is_flag=True, help="Take all rows for delivered, without sending them."),
     option("--from-pendo", is_flag=True, help="Take those rows for delivered that Pendo holds already."),
+    option("--all", "every", is_flag=True, help="Reset all syncs; without it, select some."),
+    option("--yes", "-y", is_flag=True, help="Do not ask."),
 )
-def reset(cli: CommandLine, adopt: bool, from_pendo: bool) -> int:
+def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: bool) -> int:
     """Forget what was delivered, so that the next sync sends every row."""
     if adopt and from_pendo:
         raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
-    done = cli.each_sync(lambda context: reset_syncs(context, adopt, from_pendo))
+    chosen = cli.invocation.selection
+    if not (every or chosen.select or chosen.exclude or chosen.selector):
+        raise ConfigError("Nothing is selected to reset.", "Give --select, or --all for every sync of the project.")
+    with cli.open_context() as (selected, context):
+        if context is not None:
+            show_to_reset(cli.lines, [spec for _, spec in selected.syncs], adopt)
+            if not yes and not cli.lines.confirm(f"Reset {number(len(selected.syncs), 'sync')}?"):
+                cli.lines.line("Nothing was reset.", "warn", "NothingToDo")
+                return 1
+        done = [] if context is None else list(reset_syncs(context, adopt, from_pendo))
     show_reset(cli.lines, done, adopt)
     return cli.answer(done)
 

@@ -15,15 +15,16 @@ import yaml
 from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
 from dbt_pendo.commands.select import Selected, Selection
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.output.sync import show_found
+from dbt_pendo.output.sync import show_found, show_opened
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
-from dbt_pendo.settings import SETTINGS, default_project_dir, load_settings
-from dbt_pendo.warehouse.adapter import Connection, render_jinja
+from dbt_pendo.settings import SETTINGS, TARGETS, default_project_dir, load_settings
+from dbt_pendo.warehouse.adapter import Connection, named_target, render_jinja
 
 Answer = TypeVar("Answer")
 
 PATH = click.Path(path_type=Path)
+SELECTION_NAMES = ("select", "exclude", "selector", "state", "defer", "only_built")
 SELECTING = ("--select", "-s", "--exclude")
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
@@ -73,8 +74,10 @@ SELECTION = [
     option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
     option("--exclude", multiple=True, help="Models to leave out."),
     option("--selector", help="A selector of selectors.yml."),
+    dbt_option("--state", type=PATH, help="The folder of an earlier manifest: for `state:modified`, and --defer."),
+    dbt_option("--defer/--no-defer", default=False, help="Take tables that dbt deferred from where --state has them."),
 ]
-SETTING_FLAGS = _setting_flags(*(name for name in SETTINGS if name not in ("require_tests", "owner")))
+SETTING_FLAGS = _setting_flags(*(name for name in SETTINGS if name not in ("require_tests", "owner", "sandbox")))
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = _setting_flags("require_tests")
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
@@ -187,8 +190,12 @@ class CommandLine:
             )
         cli_vars = _read_vars(flags["dbt_vars"])
         ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
-        settings = load_settings(flags, ours)
         connection = Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars)
+        has_own = isinstance(ours.get(TARGETS), dict)
+        target = flags["target"] or (named_target(connection) if has_own else None)
+        settings = load_settings(flags, ours, target=target)
+        # A key of the target's own may be in any variable.
+        self.lines.hide(settings.secrets)
         named = str(project.get("target-path") or "target")
         target_path = flags["target_path"] or (render_jinja(connection, named) if "{{" in named else named)
         return Invocation(
@@ -199,9 +206,9 @@ class CommandLine:
             connection=connection,
             settings=settings,
             selection=Selection(
-                **{name: flags[name] for name in ("select", "exclude", "selector", "only_built") if name in flags},
+                **{name: flags[name] for name in SELECTION_NAMES if name in flags},
                 require_tests=settings.require_tests,
-                needs_evidence="only_built" in flags,
+                needs_evidence=bool(flags.get("only_built") or flags.get("require_tests")),
             ),
             published=flags.get("published", False),
             dbt_cloud_run_id=flags.get("dbt_cloud_run_id") or 0,
@@ -214,13 +221,17 @@ class CommandLine:
         return max((one.error.exit_code for one in found if one.error), default=0)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
-        """Opens the warehouse and Pendo for the selected syncs, and prints which these are if ``announced``."""
+        """Opens the warehouse and Pendo for the selected syncs, and prints which all these are if ``announced``."""
 
         def announce(selected: Selected) -> None:
             if announced:
                 show_found(self.lines, selected, self.invocation.published)
 
-        return open_context(self.invocation, announce)
+        def tell_ends(context: Context) -> None:
+            if announced:
+                show_opened(self.lines, context)
+
+        return open_context(self.invocation, announce, tell_ends)
 
     def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
         """Returns what a function says of each selected sync."""

@@ -56,8 +56,6 @@ class Invocation:
     connection: Connection
     settings: Settings
     selection: Selection
-    # dbt's target, where the settings depend on it.
-    target: str | None = None
     # Where the syncs come from, if not from dbt's target folder; no run and no job of dbt Cloud has the id 0.
     published: bool = False
     dbt_cloud_run_id: int = 0

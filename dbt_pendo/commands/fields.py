@@ -67,6 +67,8 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
         The fields of each sync, and those of Pendo that no sync writes.
     """
     pendo = context.pendo
+    if create:
+        context.settings.require_listed(context.session.target)
 
     def compare(model: Model, spec: SyncSpec) -> SyncFields:
         if spec.object not in RECORDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.sync import Options, another_destination, blocked_by
+from dbt_pendo.delivery.sync import Options, another_destination, another_ledger, blocked_by
 from dbt_pendo.delivery.writers import preview_requests
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -27,10 +27,12 @@ class Checked(SyncFinding):
     warnings: Sequence[str] = ()
     # Events older than the sync's `max_age`.
     left_out: int = 0
+    # The fields that a sync would create: name, group, type.
+    new_fields: Sequence[Mapping[str, str]] = ()
 
     def details(self) -> dict[str, Any]:
         """Returns what was found."""
-        return {"warnings": list(self.warnings), "left_out": self.left_out}
+        return {"warnings": list(self.warnings), "left_out": self.left_out, "new_fields": list(self.new_fields)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def check_syncs(context: Context) -> Iterator[Checked]:
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
         warnings = [*_mapping_warnings(spec), *count_warnings(counts)]
-        return Checked(spec, warnings=warnings, left_out=counts.left_out)
+        return Checked(spec, warnings=warnings, left_out=counts.left_out, new_fields=prepared.new_fields)
 
     return context.each_sync(check, _checked)
 
@@ -102,13 +104,15 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
     counts = count_events(prepared, tables, compared)
     warnings = [*property_name_warnings(spec), *count_warnings(counts)]
+    if prepared.about_owner:
+        warnings.insert(0, prepared.about_owner)
     if earlier := tables.earlier_destination():
         warnings.insert(0, another_destination(earlier, spec))
     rendered = render(spec, tables.preview(compared, show) if show else [], prepared.fields)
     is_replaced = segment is not None and segment.is_replaced(options.full_refresh, planned)
     requests = list(preview_requests(context.client, spec, rendered, segment, is_replaced))
-    note = None if options.force else blocked_by(spec, planned)
-    return SyncPlan(spec, None, warnings, counts.left_out, planned, note, requests)
+    note = None if options.force else another_ledger(prepared, tables, context.settings) or blocked_by(spec, planned)
+    return SyncPlan(spec, None, warnings, counts.left_out, prepared.new_fields, planned, note, requests)
 
 
 def _checked(spec: SyncSpec, error: DbtPendoError | None = None) -> Checked:

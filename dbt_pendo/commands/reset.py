@@ -54,6 +54,7 @@ def reset_syncs(context: Context, adopt: bool, from_pendo: bool) -> Iterator[Res
         adopt: Adopt every row of the model as delivered.
         from_pendo: Adopt the rows that Pendo has as the warehouse says.
     """
+    context.settings.require_listed(context.session.target)
     run_id = new_run_id()
 
     def reset(model: Model, spec: SyncSpec) -> Reset:
@@ -66,7 +67,7 @@ def reset_syncs(context: Context, adopt: bool, from_pendo: bool) -> Iterator[Res
             )
         # A segment has to be there before its ledger can say who its members are.
         ask_pendo = from_pendo or (adopt and spec.segment is not None)
-        prepared = context.prepare(model, spec, may_create=False, ask_pendo=ask_pendo, writes=False)
+        prepared = context.prepare(model, spec, may_create=False, ask_pendo=ask_pendo, writes=False, of_any_pendo=True)
         return _reset(context, run_id, prepared, adopt, from_pendo)
 
     return context.each_sync(reset, Reset)
@@ -91,12 +92,14 @@ def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, from_
             try:
                 known = compare(prepared, context, tables, run_id, drift)
                 tables.adopt(run_id, drift.relation)
+                tables.note_owner(context.owner(spec))
             finally:
                 with contextlib.suppress(WarehouseError):
                     drift.drop()
             return Reset(spec, adopted=known.equal, known=known)
         buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
         tables.adopt(run_id)
+        tables.note_owner(context.owner(spec))
         if segment is not None and segment.id is not None:
             lock.confirm()
             tables.segment_notes().note(NotedSegment(segment.id, known=True))

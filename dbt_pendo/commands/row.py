@@ -84,7 +84,7 @@ def row_history(context: Context, sync: str, key: str) -> RowHistory:
         prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False)
     except PendoError:
         prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=False)
-    log = RunLog(context.session, context.schema, context.target_path)
+    log = RunLog(context.session, context.ends, context.target_path)
     entries, rows = log.entries(sync, key), log.model_rows(prepared.source, key)
     run_id, calls = log.latest_calls(sync, key)
     if not entries and not rows and not calls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from dbt_pendo.project.artifacts import (
     read_current_rows,
     read_last_run,
     read_manifest,
+    read_places,
 )
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.session import Session
-from dbt_pendo.wording import number
+from dbt_pendo.wording import listing, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,14 @@ class Selection:
     select: Sequence[str] = ()
     exclude: Sequence[str] = ()
     selector: str | None = None
+    # The folder of another manifest, and whether tables that dbt did not build are where it has them.
+    state: Path | None = None
+    defer: bool = False
     # The last dbt command built it.
     only_built: bool = False
-    # None of its tests failed there.
+    # No test of it, or of what it is made of, failed there.
     require_tests: bool = False
-    # Whether it is an error if nothing is known about dbt's last command, and one of the two asks for it.
+    # Whether a flag asks for one of the two: then it is an error if nothing is known about dbt's last command.
     needs_evidence: bool = False
 
 
@@ -68,6 +72,8 @@ class Selected:
     verdicts: Mapping[str, Verdict]
     # The published builds they were read from; empty if they come from a manifest.
     builds: Sequence[Build] = ()
+    # The adapter that dbt has built with; empty if it is not known.
+    adapter_type: str = ""
 
 
 def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Selected:
@@ -82,14 +88,20 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
         raise nothing_annotated(manifest)
     chosen = {model.unique_id for model in manifest.models}
     if selection.select or selection.exclude or selection.selector:
-        chosen = select_nodes(manifest.path, project_dir, selection.select, selection.exclude, selection.selector)
+        chosen = select_nodes(
+            manifest.path, project_dir, selection.select, selection.exclude, selection.selector, selection.state
+        )
     models = [model for model in manifest.models if model.unique_id in chosen]
-    syncs = _pair(models, [model for model in manifest.models if model.unique_id not in chosen])
     last_run = read_last_run(target_path, manifest)
+    if selection.defer:
+        models = _deferred(models, last_run, selection.state)
+    syncs = _pair(models, [model for model in manifest.models if model.unique_id not in chosen])
     if selection.needs_evidence:
         _require_evidence(last_run, selection)
     verdicts = {model.unique_id: judge(model, last_run, selection) for model in models}
-    return Selected(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts)
+    return Selected(
+        manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts, adapter_type=manifest.adapter_type
+    )
 
 
 def select_published(session: Session, schema: str, selection: Selection) -> Selected:
@@ -132,6 +144,32 @@ def require_target(selected: Selected, session: Session) -> None:
             "about those tables. Nothing was sent.",
             f"Give --target {built}, or run `dbt build --target {session.target}` first.",
         )
+
+
+def target_doubts(selected: Selected, session: Session) -> list[str]:
+    """Returns what speaks against the target being the one that dbt has built for, as sentences."""
+    built_with, here = selected.adapter_type, session.adapter_type
+    if built_with and built_with != here:
+        return [f"dbt has built for {built_with}, and the profile's target {session.target} is for {here}."]
+    ours = (session.database, session.schema)
+    for model, _ in selected.syncs:
+        # dbt puts a model without a schema of its own into the target's.
+        placed = (model.database, model.schema) if model.is_placed_by_target else ours
+        if any(there and our and there.lower() != our.lower() for there, our in zip(placed, ours, strict=True)):
+            there, our = (".".join(filter(None, place)) for place in (placed, ours))
+            return [f"dbt has built {model.name} in {there}, and the target {session.target} is {our}."]
+    return []
+
+
+def _deferred(models: Sequence[Model], last_run: LastRun, state: Path | None) -> list[Model]:
+    """Returns models, those that dbt did not build with the place where another manifest has them."""
+    if state is None:
+        raise ConfigError("--defer needs --state.", "Name the folder of the manifest that dbt deferred to.")
+    elsewhere = read_places(state)
+    return [
+        model if model.unique_id in last_run.statuses else replace(model, deferred_to=elsewhere.get(model.unique_id))
+        for model in models
+    ]
 
 
 def read_specs(models: Iterable[Model]) -> list[SyncSpec]:
@@ -192,7 +230,7 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
         unknown = f"published by {command}, which does not say"
         if selection.only_built:
             return Verdict(False, f"{unknown} whether it was built (--only-built)", asked_for=True)
-        if selection.require_tests:
+        if selection.needs_evidence:
             return Verdict(False, f"{unknown} what its tests said (--require-tests)")
         return Verdict(True, f"its table as it is, published by {command}")
     if last_run.unreliable_because:
@@ -210,11 +248,17 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
                 return Verdict(False, f"stale: {left}")
         if selection.only_built:
             return Verdict(False, f"the last {command} did not build it (--only-built)", asked_for=True)
+        if model.deferred_to is None and last_run.deferred:
+            return Verdict(False, f"{command} deferred it; --defer with --state syncs it from where dbt has it")
     ran = [test for test in sorted(model.tests) if test in statuses]
     failed = [test for test in ran if statuses[test] not in BUILT | {"skipped"}]
-    if failed and selection.require_tests:
-        names = ", ".join(map(_name, failed))
-        return Verdict(False, f"{len(failed)} of its tests failed (--require-tests): {names}")
+    # A model that dbt built is downstream of no failed test: dbt would have skipped it.
+    above = [] if status else sorted(model.tests_above & statuses.keys())
+    failed_above = [test for test in above if statuses[test] not in BUILT | {"skipped"}]
+    if selection.require_tests and (failed or failed_above):
+        whose = "its tests" if failed else "the tests of what it is made of"
+        names = listing([_name(test) for test in failed or failed_above])
+        return Verdict(False, f"{len(failed or failed_above)} of {whose} failed: {names} (--no-require-tests syncs it)")
     tested = ""
     if failed:
         tested = f", {len(failed)} of {len(ran)} tests failed"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dbt_pendo.alerts.post import send_alerts
-from dbt_pendo.commands.context import Context, new_run_id, now
+from dbt_pendo.commands.context import Context, ForeignPendoError, new_run_id, now
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_result
@@ -17,6 +17,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.warehouse.builds import Build, take_builds
+from dbt_pendo.warehouse.runs import COMPLETE
 from dbt_pendo.wording import visible
 
 
@@ -32,6 +33,7 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         observer: Watches the run.
     """
     started, syncs = time.monotonic(), context.selected.syncs
+    context.settings.require_listed(context.session.target)
     run_id = context.begin()
     ready = [_prepare(context, model, spec) for model, spec in syncs]
     results: list[SyncResult] = []
@@ -39,7 +41,7 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         verdict = context.selected.verdicts[spec.unique_id]
         if verdict.may_run:
             observer.sync_started(index, len(syncs), spec, verdict.reason)
-        if fail_fast and any(result.status not in ("success", "skipped") for result in results):
+        if fail_fast and any(result.status not in ("success", "warn", "skipped") for result in results):
             result = _skipped(spec, "an earlier sync failed (--fail-fast)")
         elif isinstance(prepared, SyncResult):
             result = prepared
@@ -49,11 +51,11 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         observer.sync_finished(index, len(syncs), results[-1])
     notes = [*filter(None, [context.calls.fault]), *_unknown_mask_columns(context)]
     elapsed = time.monotonic() - started
-    run = RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), notes)
+    run = RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), context.ends, notes)
     run = _written(run, context.target_path)
     if context.settings.alerts:
         specs = [spec for _, spec in syncs]
-        faults = send_alerts(context.session, context.schema, context.settings, specs, run, options)
+        faults = send_alerts(context.session, context.ends, context.settings, specs, run, options)
         run = replace(run, notes=[*run.notes, *faults])
     if context.selected.builds:
         take_builds(context.session, context.schema, _done(context, results, options), run_id)
@@ -71,6 +73,9 @@ def _prepare(context: Context, model: Model, spec: SyncSpec) -> Prepared | SyncR
         return replace(_skipped(spec, visible(f"skipped: {verdict.reason}")), asked_for=verdict.asked_for)
     try:
         return context.prepare(model, spec, may_create=True)
+    except ForeignPendoError:
+        # Nothing says that the other syncs are meant for this Pendo.
+        raise
     except DbtPendoError as error:
         return replace(failed_result(spec, error), misconfigured=isinstance(error, ConfigError | KeyRefusedError))
 
@@ -98,7 +103,7 @@ def _done(context: Context, results: Sequence[SyncResult], options: Options) -> 
     to_come = {
         result.unique_id
         for result in results
-        if result.status not in ("success", "partial") and context.selected.verdicts[result.unique_id].may_run
+        if result.status not in COMPLETE and context.selected.verdicts[result.unique_id].may_run
     }
     return [build for build in context.selected.builds if build.unique_id not in to_come]
 

@@ -85,7 +85,7 @@ class Verified(SyncFinding):
             return False
         if (result := self.repaired) is None:
             return self.to_repair == 0
-        return result.status == "success" and result.delivered + result.planned.invalid >= self.to_repair
+        return result.status in ("success", "warn") and result.delivered + result.planned.invalid >= self.to_repair
 
     def details(self) -> dict[str, Any]:
         """Returns what Pendo has, beside what it should have."""
@@ -276,6 +276,8 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
         repair: Resend what drifted.
         observer: Watches the resending.
     """
+    if repair:
+        context.settings.require_listed(context.session.target)
     run_id = context.begin()
 
     def verify(model: Model, spec: SyncSpec) -> Verified:

@@ -209,7 +209,7 @@ def offline_fields(spec: SyncSpec) -> tuple[PendoField, ...]:
     return tuple(PendoField(mapping.name, mapping.type) for mapping in spec.fields)
 
 
-def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_create: bool) -> tuple[PendoField, ...]:
+def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_create: bool) -> tuple[MatchedField, ...]:
     """Finds each mapped field in Pendo's schema, and creates those that ``create_fields`` allows.
 
     Args:
@@ -233,7 +233,16 @@ def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_crea
         error = unusable(spec, matched)
     if error is not None:
         raise error
-    return tuple(one.field for one in matched)
+    return matched
+
+
+def new_fields(matched: Iterable[MatchedField]) -> list[dict[str, str]]:
+    """Returns the fields that were created, or are to be: name, group and type."""
+    return [
+        {"name": one.mapping.name, "group": one.mapping.group, "type": one.new_type}
+        for one in matched
+        if one.state in ("created", "to create")
+    ]
 
 
 def create_missing(

@@ -21,7 +21,7 @@ from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.pages import Row, Span
-from dbt_pendo.warehouse.plan import Bucket, cut_pages, positions_to_write
+from dbt_pendo.warehouse.plan import Bucket, changes_in, cut_pages, positions_to_write
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100
@@ -41,6 +41,9 @@ class Page:
     positions: Sequence[Position]
     # Each batch with the writers of its metadata groups.
     batches: Sequence[tuple[Sequence[Writer], Batch]]
+    # How many rows there are by how they differ from the ledger, and how one of them does.
+    changes: Mapping[str, int]
+    change_of: Callable[[Position], str]
     # The rows as they were read; none when the warehouse wrote their bodies.
     rows: Sequence[Row] = ()
     # The rows whose outcome is known, a part for each answer.
@@ -62,8 +65,8 @@ class Page:
         """Yields the position, the change and the key of each row."""
         if self.rows:
             return ((row[:2], row[2], row[3]) for row in self.rows)
-        # The warehouse writes no bodies of removed rows, and how the others changed does not matter here.
-        return ((record.position, "changed", record.key) for _, batch in self.batches for record in batch.records)
+        records = (record for _, batch in self.batches for record in batch.records)
+        return ((record.position, self.change_of(record.position), record.key) for record in records)
 
 
 class PageReader:
@@ -84,7 +87,7 @@ class PageReader:
         self._spec = context.spec
         self._tables = context.tables
         self._fields = context.prepared.fields
-        self._buckets = buckets
+        self._buckets = {bucket.name: bucket for bucket in buckets}
         self._writers = make_writers(context.client, self._spec, context.stop, segment)
         self._layouts = body_layouts(self._spec, self._fields)
         self._is_written = bool(self._layouts) and self._tables.writes_bodies(self._layouts)
@@ -94,7 +97,7 @@ class PageReader:
         rows = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
         if self._is_written:
             rows *= WRITTEN_ROWS
-        return list(cut_pages(self._buckets, min(rows, max(PAGE_BYTES // self._row_width(), 1))))
+        return list(cut_pages(self._buckets.values(), min(rows, max(PAGE_BYTES // self._row_width(), 1))))
 
     def read(self, span: Span) -> Page:
         """Reads a page; rows that are decided are in no batch."""
@@ -109,14 +112,16 @@ class PageReader:
         decided |= rendered.unsendable
         exceptions = {position: outcome for position, outcome in decided.items() if outcome is not DELIVERED}
         batches = list(cut_batches(self._writers, rendered, self._spec.batch_size))
-        return Page(span, [row[:2] for row in rows], batches, rows, [list(decided)], exceptions)
+        page = self._page(span, [row[:2] for row in rows], batches)
+        page.rows, page.settled, page.exceptions = rows, [list(decided)], exceptions
+        return page
 
     def _read_written(self, span: Span) -> Page | None:
         """Reads a page as bodies that the warehouse writes; None where it cannot write all of them."""
         if not self._is_written:
             return None
         bodies = self._tables.read_bodies(span, self._layouts)
-        positions = positions_to_write(self._buckets, span) if bodies else []
+        positions = positions_to_write(self._buckets.values(), span) if bodies else []
         # A change set that another run has written anew meanwhile has other rows, and this run will learn of it.
         if not bodies or len(bodies) != len(positions) or any(None in row for row in bodies):
             return None
@@ -125,11 +130,17 @@ class PageReader:
             (self._writers.updates, SqlBatch(positions[at : at + size], bodies[at : at + size], id_key))
             for at in range(0, len(bodies), size)
         ]
-        return Page(span, positions, batches)
+        return self._page(span, positions, batches)
+
+    def _page(
+        self, span: Span, positions: Sequence[Position], batches: Sequence[tuple[Sequence[Writer], Batch]]
+    ) -> Page:
+        changes = changes_in(self._buckets.values(), span)
+        return Page(span, positions, batches, changes, lambda at: self._buckets[at[0]].change_at(at[1]))
 
     def _row_width(self) -> int:
         """Returns about how many bytes of memory a row takes, at least 1."""
-        first = next((bucket.name for bucket in self._buckets if bucket.planned.to_send), None)
+        first = next((bucket.name for bucket in self._buckets.values() if bucket.planned.to_send), None)
         if first is None:
             return 1
         span = Span(first, first)
@@ -226,4 +237,4 @@ class Pages:
         outcomes = page.outcomes()
         context.tables.commit(context.run_id, page.span, page.positions, outcomes)
         self._journal.end_page(page.number)
-        context.counts.count(len(page.positions), outcomes, page.named())
+        context.counts.count(page.changes, outcomes, page.named())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from dbt_pendo.delivery.journal import journal_path
@@ -91,6 +92,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
     Raises:
         ConfigError: If the model was not built, or a column is not there.
     """
+    model = _where_dbt_finds(session, model)
     columns = find_columns(session, model, last_run)
     relation, there = require_table(model), [column.name for column in columns]
     names = list(dict.fromkeys((*spec.identifier.columns, *spec.columns)))
@@ -115,6 +117,18 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
         tuple(found[name] for name in spec.columns),
         found[spec.parent_key] if spec.parent_key else None,
     )
+
+
+def _where_dbt_finds(session: Session, model: Model) -> Model:
+    """Returns a model in the place where dbt reads it: a deferred one is elsewhere if it has no table of its own."""
+    place = model.deferred_to
+    if place is None or model.materialized == "ephemeral":
+        return model
+    with contextlib.suppress(UnreadableError):
+        if session.columns(model.database, model.schema, model.identifier):
+            return model
+        return replace(model, **asdict(place))
+    return model
 
 
 def _rows_to_read(session: Session, model: Model, spec: SyncSpec, columns: Sequence[TableColumn]) -> str:

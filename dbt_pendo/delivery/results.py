@@ -18,6 +18,7 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
 from dbt_pendo.pendo.client import Traffic
 from dbt_pendo.secret import Secrets, replace_private
+from dbt_pendo.settings import PendoHost
 from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
@@ -26,7 +27,10 @@ from dbt_pendo.wording import visible
 RESULTS_FILE = "pendo_results.json"
 # How the entry of a sync begins.
 ENTRY = ("sync", "unique_id", "object", "status", "message", "planned", "delivered", "missing", "rejected")
-SyncStatus = Literal["success", "partial", "error", "skipped", "blocked", "interrupted"]
+# How a row that is sent differs from the ledger, and what a removed one may have become of in Pendo.
+CHANGES = ("added", "changed", "removed")
+REMOVALS = ("deleted", "cleared")
+SyncStatus = Literal["success", "warn", "partial", "error", "skipped", "blocked", "interrupted"]
 
 
 # What a note is about: why the sync could not run or what held it back, and what to do about it; rows with one outcome,
@@ -46,25 +50,48 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Ends:
+    """The two ends of a run: where rows come from, and where they go."""
+
+    # dbt's target.
+    target: str
+    # Of our tables.
+    schema: str
+    pendo: PendoHost
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns their entries under ``metadata``."""
+        return asdict(self)
+
+    def to_row(self) -> dict[str, Any]:
+        """Returns their columns in ``pendo_runs``."""
+        return {"target": self.target, "pendo_host": self.pendo.host}
+
+
+@dataclass(frozen=True, slots=True)
 class SyncResult:
     """One sync of a run, as the contract has it (design.md 2.3)."""
 
     sync: str
     unique_id: str
     object: str
-    # ``partial`` when a row was rejected.
+    # ``partial`` when a row was rejected; ``warn`` when none was, and some were missing or invalid.
     status: SyncStatus
     notes: tuple[Note, ...] = ()
     # Rows found invalid only while they were rendered count as invalid.
     planned: Planned = field(default_factory=Planned)
     # Rows that Pendo took, or that needed no request.
     delivered: int = 0
+    # Those by how they differed from the ledger; of the removed ones, how many were deleted or cleared in Pendo.
+    delivered_by: Mapping[str, int] = field(default_factory=dict)
     # Rows whose id Pendo does not know.
     missing: int = 0
     rejected: int = 0
     traffic: Traffic = field(default_factory=Traffic)
     # Seconds.
     duration: float = 0.0
+    # The fields that were created in Pendo: name, group, type.
+    created_fields: Sequence[Mapping[str, str]] = ()
     # Whether it stopped before anything was sent because its mapping, its model or a key is wrong.
     misconfigured: bool = False
     # Whether the user wanted it to be skipped.
@@ -83,12 +110,20 @@ class SyncResult:
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
         entry = {name: getattr(self, name) for name in ENTRY}
-        return {**entry, "planned": asdict(self.planned), **asdict(self.traffic), "duration": round(self.duration, 3)}
+        return {
+            **entry,
+            "planned": asdict(self.planned),
+            "delivered_by": {name: self.delivered_by.get(name, 0) for name in (*CHANGES, *REMOVALS)},
+            **asdict(self.traffic),
+            "duration": round(self.duration, 3),
+            "created_fields": list(self.created_fields),
+        }
 
     def to_row(self, run_id: str) -> dict[str, Any]:
         """Returns the sync's row in ``pendo_runs``."""
         entry = self.to_dict()
-        return {"run_id": run_id, **entry.pop("planned"), **entry}
+        removed = {name: entry["delivered_by"][name] for name in REMOVALS}
+        return {"run_id": run_id, **entry.pop("planned"), **removed, **entry}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +140,8 @@ class RunResults:
     elapsed: float
     # When the run ended, in UTC.
     generated_at: datetime.datetime
+    # None of a run without syncs, which opens nothing.
+    ends: Ends | None = None
     # Warnings that concern no single sync.
     notes: Sequence[str] = ()
     # Why ``pendo_results.json`` could not be written; None if it was.
@@ -125,7 +162,10 @@ class RunResults:
     def has_warnings(self) -> bool:
         """Whether rows or syncs were left out without that being a failure."""
         return any(
-            (result.status == "skipped" and not result.asked_for) or result.missing or result.planned.invalid
+            result.status == "warn"
+            or (result.status == "skipped" and not result.asked_for)
+            or result.missing
+            or result.planned.invalid
             for result in self.results
         )
 
@@ -137,6 +177,7 @@ class RunResults:
                 "generated_at": self.generated_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
                 "run_id": self.run_id,
                 "manifest_invocation_id": self.manifest_invocation_id,
+                **(self.ends.to_dict() if self.ends else {}),
             },
             "elapsed": round(self.elapsed, 3),
             "results": [result.to_dict() for result in self.results],
@@ -177,6 +218,24 @@ def outcome_counts(result: SyncResult | LoggedSync) -> dict[str, int]:
     return {**sent, "invalid": result.planned.invalid, "held": result.planned.held}
 
 
+def said_counts(result: SyncResult | LoggedSync) -> dict[str, int]:
+    """Returns the same in the words of what was done in Pendo: records deleted or cleared, members of a segment."""
+    found = outcome_counts(result)
+    delivered = found.pop("delivered")
+    by: Mapping[str, int]
+    if isinstance(result, SyncResult):
+        by = {name: result.delivered_by.get(name, 0) for name in (*CHANGES, *REMOVALS)}
+    else:
+        # The run log has no more; but where all was delivered, it is what was planned.
+        planned = result.planned if result.planned.to_send == delivered else Planned()
+        by = {**asdict(planned), "deleted": result.deleted, "cleared": result.cleared}
+    done = {"deleted": by["deleted"], "cleared": by["cleared"]}
+    if result.object == "segment":
+        done = {"added": by["added"], "sent again": by["changed"], "removed": by["removed"]}
+    rest = delivered - sum(done.values())
+    return {**({"delivered": rest} if rest or not delivered else {}), **done, **found}
+
+
 class Observer(Protocol):
     """Watches a run: the terminal, a log, or nobody."""
 
@@ -205,30 +264,38 @@ class Counts:
     Attributes:
         planned: Rows by kind; a row found invalid while it was rendered moves over to the invalid ones.
         rows: Rows by outcome.
+        delivered_by: Delivered rows by how they differed from the ledger.
     """
 
     def __init__(self) -> None:
         self.planned = Planned()
         self.rows: Counter[Status] = Counter()
+        self.delivered_by: Counter[str] = Counter()
         # By status: how many rows have a reason, and the key of one of them.
         self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
         self._examples: dict[tuple[str, str], str | None] = {}
 
     def count(
-        self, rows: int, exceptions: Mapping[Position, Outcome], named: Iterable[tuple[Position, str, str]]
+        self,
+        changes: Mapping[str, int],
+        exceptions: Mapping[Position, Outcome],
+        named: Iterable[tuple[Position, str, str]],
     ) -> None:
         """Adds the rows of a page.
 
         Args:
-            rows: How many there are.
+            changes: How many there are, by how they differ from the ledger.
             exceptions: The outcomes of those that were not merely delivered.
             named: The position, change and key of each row; read only if there are exceptions.
         """
         moved: Counter[str] = Counter()
-        self.rows["delivered"] += rows - len(exceptions)
+        self.rows["delivered"] += sum(changes.values()) - len(exceptions)
+        self.delivered_by.update(changes)
         for position, change, key in named if exceptions else ():
             if (outcome := exceptions.get(position)) is not None:
                 self.rows[outcome.status] += 1
+                if outcome.status != "delivered":
+                    self.delivered_by[change] -= 1
                 if outcome.status == "invalid":
                     moved[change] += 1
                 if outcome.detail is not None:

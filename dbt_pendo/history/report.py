@@ -38,6 +38,10 @@ class Review:
 
     # The name of the dbt project.
     project: str
+    # Of the bookkeeping, and the Pendo that the settings name.
+    target: str
+    schema: str
+    pendo: str
     # Why mappings are missing; empty when none are.
     note: str
     # Each with its syncs, the latest first.
@@ -61,6 +65,7 @@ class Review:
             "rows": len(self.rows["items"]),
             "calls": len(self.calls["items"]),
             "note": self.note or None,
+            **{name: getattr(self, name) for name in ("target", "schema", "pendo")},
         }
 
 
@@ -100,6 +105,9 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
     ids = (*(spec.unique_id for spec in specs.values()), *(one.last.unique_id for one in latest.values()))
     return Review(
         project=next((one.split(".")[1] for one in ids if "." in one), project),
+        target=log.ends.target,
+        schema=log.ends.schema,
+        pendo=str(log.ends.pendo),
         note=note,
         runs=[
             {**run.to_dict(), "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs]}

@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from dbt_pendo.delivery.results import outcome_counts
+from dbt_pendo.delivery.results import Ends, outcome_counts
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.calls import LoggedCall, read_calls, run_folders
 from dbt_pendo.warehouse.runs import History, LedgerEntry, LoggedSync, Reason
@@ -20,7 +20,7 @@ from dbt_pendo.wording import without_particulars
 LATEST = "last"
 EXAMPLES = 3
 # From the best status of a sync to the worst.
-RANKS = ("skipped", "success", "partial", "interrupted", "blocked", "error")
+RANKS = ("skipped", "success", "warn", "partial", "interrupted", "blocked", "error")
 _RUN_NAME = re.compile(r"[0-9A-Za-z-]+")
 # How a run's id begins: when it began, by the clock of the machine that ran it, in UTC.
 _BEGAN_AT = re.compile(r"^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\d*Z.*")
@@ -97,8 +97,9 @@ class SyncDetails:
 class RunLog(History):
     """Reads past runs, and the calls that runs on this machine have kept in dbt's target folder."""
 
-    def __init__(self, session: Session, schema: str, target_path: Path) -> None:
-        super().__init__(session, schema)
+    def __init__(self, session: Session, ends: Ends, target_path: Path) -> None:
+        super().__init__(session, ends.schema)
+        self.ends = ends
         self.target_path = target_path
 
     def latest_runs(self, limit: int) -> list[PastRun]:

@@ -113,6 +113,7 @@ def options(spec: SyncSpec) -> dict[str, str]:
         "batch_size": f"{spec.batch_size:,}",
         "max_changes": spec.max_changes and _limit(spec.max_changes),
         "max_removals": spec.max_removals and _limit(spec.max_removals),
+        "max_invalid": spec.max_invalid and _limit(spec.max_invalid),
         "max_age": None if spec.max_age is None else str(datetime.timedelta(seconds=spec.max_age)),
     }
     return {name: str(text) for name, text in found.items() if text}

@@ -150,6 +150,10 @@ KEYS: Mapping[str, Key] = {
         "sync until --force.",
         {ALL: Use(Guard())},
     ),
+    "max_invalid": Key(
+        "More invalid rows than this (a count, or a percentage of the model's rows) block the sync until --force.",
+        {ALL: Use(Guard())},
+    ),
 }
 
 

@@ -137,7 +137,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A guard such as ``max_changes``: a number of rows, or a share of the rows already delivered."""
+    """A guard such as ``max_changes``: a number of rows, or a share of them."""
 
     rows: int | None = None
     percent: float | None = None
@@ -162,6 +162,7 @@ class SyncSpec:
     batch_size: int = 500  # records in one request
     max_changes: Limit | None = None  # more added and changed rows block the sync
     max_removals: Limit | None = None
+    max_invalid: Limit | None = None
     parent_key: str | None = None  # the column with the parent's id, where ids are of the form `Parent::Child`
     max_age: int | None = None  # seconds; events that are older are left out
 
@@ -238,6 +239,16 @@ class CurrentRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The table or view of a model."""
+
+    relation_name: str | None
+    database: str | None
+    schema: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model, seed or snapshot of dbt's."""
 
@@ -253,6 +264,9 @@ class Model:
     version: str | float | None = None
     ancestors: frozenset[str] = frozenset()  # the ids of all nodes that it is made of, near and far
     tests: frozenset[str] = frozenset()  # the ids of its tests, unit tests among them
+    tests_above: frozenset[str] = frozenset()  # those of its ancestors alone
+    is_placed_by_target: bool = False  # whether it names neither a database nor a schema of its own
+    deferred_to: Place | None = None  # where it is if its own table is not there
     owner: Mapping[str, Any] = field(default_factory=dict)  # of its group, as dbt's YAML has it
     is_private: bool = False  # whether only its own group may refer to it
     current_rows: CurrentRows | None = None  # None for models and seeds: each of their rows is current

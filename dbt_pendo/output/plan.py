@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from dbt_pendo.commands.plan import Checked, SyncPlan
+from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.wording import counts, number
+
+# What a sync would do with records that left the model.
+_REMOVED: Mapping[OnRemoved, str] = {
+    "keep": "to be noted in the ledger, kept in Pendo (on_removed: keep)",
+    "clear": "their fields would be cleared in Pendo (on_removed: clear)",
+    "delete": "they would be deleted in Pendo (on_removed: delete)",
+}
 
 
 def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
@@ -19,9 +27,8 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
         verb = "ERROR planning" if one.error else "PLAN"
         lines.finding((index, len(planned)), one, verb, tag, note, "SyncPlanned")
         lines.below(one.note or "", "warn")
-        if one.planned.removed and not one.spec.sends_removals:
-            left = f"{one.planned.removed:,} left the model"
-            lines.below(f"{left}: to be noted in the ledger, kept in Pendo (on_removed: keep)")
+        if one.planned.removed and one.spec.segment is None:
+            lines.below(f"{one.planned.removed:,} left the model: {_REMOVED[one.spec.on_removed]}")
         _show_warnings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.document)
@@ -51,6 +58,8 @@ def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Seque
 def _show_warnings(lines: Terminal, one: Checked) -> None:
     for warning in one.warnings:
         lines.below(warning, "warn")
+    for new in one.new_fields:
+        lines.below(f"{new['name']} would be created, a {new['group']} field of type {new['type']} (create_fields)")
     if one.left_out:
         lines.below(f"{number(one.left_out, 'event')} left out: older than max_age")
 

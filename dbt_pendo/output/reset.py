@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
+from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.output.terminal import Level, Tag, Terminal
-from dbt_pendo.wording import number
+from dbt_pendo.wording import listing, number
+
+
+def show_to_reset(lines: Terminal, specs: Sequence[SyncSpec], adopt: bool) -> None:
+    """Prints what the sync after a reset would send to Pendo twice."""
+    events = [spec.name for spec in specs if spec.object == "track_event"]
+    if events and not adopt:
+        text = f"The next sync sends every event of {listing(events)} again: Pendo would have it twice."
+        lines.line(text, "warn", "EventsComeTwice", {"syncs": events})
+        lines.line()
 
 
 def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
@@ -18,8 +28,6 @@ def show_reset(lines: Terminal, done: Sequence[Reset], adopt: bool) -> None:
         lines.finding((index, len(done)), one, verb, tag, note, "SyncReset")
         if one.known is not None:
             lines.below(f"{one.known.drifted:,} drifted, {one.known.missing:,} missing in Pendo")
-        if one.spec.object == "track_event" and not adopt and one.error is None:
-            lines.below("The next sync sends every event of the model again: Pendo would have it twice.", "warn")
     lines.line()
     if done and not any(one.error for one in done):
         lines.line("Nothing was sent. `dbt-pendo plan` shows what the next sync would do.")

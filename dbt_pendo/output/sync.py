@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from dbt_pendo import __version__
-from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts
+from dbt_pendo.commands.context import Context
+from dbt_pendo.commands.select import Selected, target_doubts
+from dbt_pendo.delivery.results import Ends, RunResults, SyncResult, outcome_counts, said_counts
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.project.artifacts import BUILT, LastRun
@@ -35,6 +36,19 @@ def show_found(lines: Terminal, selected: Selected, is_published: bool = False) 
     lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": selected.origin})
     if why := selected.last_run.unreliable_because:
         lines.line(f"Tables are taken as they are: {why}.")
+    lines.line()
+
+
+def show_opened(lines: Terminal, context: Context) -> None:
+    """Prints the two ends of a command, as dbt does with its own; and what speaks against the one where rows are."""
+    ends = context.ends
+    requests = number(context.settings.concurrency, "request")
+    lines.line(
+        f"Concurrency: {requests} (target='{ends.target}', schema='{ends.schema}')", event="Opened", data=ends.to_dict()
+    )
+    lines.line(f"Pendo: {ends.pendo}")
+    for doubt in target_doubts(context.selected, context.session):
+        lines.line(doubt, "warn")
     lines.line()
 
 
@@ -116,9 +130,10 @@ def tag_of(result: SyncResult | LoggedSync) -> Tag:
     """Returns what a sync is counted as, in dbt's words."""
     if result.status == "skipped":
         return "SKIP"
-    if result.status != "success":
+    if result.status not in ("success", "warn"):
         return "ERROR"
-    return "WARN" if result.missing or result.planned.invalid else "OK"
+    # Earlier versions had one word for both.
+    return "WARN" if result.status == "warn" or result.missing or result.planned.invalid else "OK"
 
 
 def summary(result: SyncResult | LoggedSync) -> str:
@@ -126,7 +141,7 @@ def summary(result: SyncResult | LoggedSync) -> str:
     if result.status == "skipped":
         return "SKIP"
     status = f"{result.status.upper()}, " if result.status in ("error", "blocked", "interrupted") else ""
-    return f"{status}{counts(outcome_counts(result), always='delivered')} in {result.duration:.2f}s"
+    return f"{status}{counts(said_counts(result), always='delivered')} in {result.duration:.2f}s"
 
 
 def _dbt_tag(status: str) -> Tag:
@@ -162,10 +177,15 @@ def write_step_summary(run: RunResults) -> None:
         "",
         *(f"- **{_escaped(result.sync)}**: {_escaped(note.text)}" for result in run.results for note in result.notes),
         "",
+        *([_ends(run.ends)] if run.ends else []),
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
     ]
     with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n\n")
+
+
+def _ends(ends: Ends) -> str:
+    return f"Target {_escaped(ends.target)}, schema {_escaped(ends.schema)}, Pendo {_escaped(str(ends.pendo))}.\n"
 
 
 def _row(result: SyncResult) -> str:

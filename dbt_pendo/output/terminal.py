@@ -76,6 +76,10 @@ class Terminal:
         self._console = console(force_terminal=True if colors else None)
         self._errors = console(stderr=True)
 
+    def hide(self, secrets: Secrets) -> None:
+        """Shows no secret of these either."""
+        self._secrets |= secrets
+
     @property
     def narrow(self) -> bool:
         """Whether a terminal has no room for long lines and wide tables; a log has."""
@@ -164,6 +168,13 @@ class Terminal:
             self._console.print(Text(self._shown(title)))
             text = self._shown(body) if isinstance(body, str) else self._json(body, indent=True)
             self._console.print(Text(text))
+
+    def confirm(self, question: str) -> bool:
+        """Returns the answer to a question at a terminal, or yes where nobody can answer."""
+        if self._silent or self._json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return True
+        self._console.print(f"{question} [y/N] ", end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def text(self, text: str, event: str, data: Mapping[str, Any]) -> None:
         """Prints a text of ours as it is, even under ``--quiet``, so that it can be piped."""

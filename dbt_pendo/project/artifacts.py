@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model
+from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model, Place
 from dbt_pendo.wording import closest, listing, quoted
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
@@ -32,6 +32,8 @@ class Manifest:
     project: str
     # Of the dbt command that wrote it.
     invocation_id: str
+    # The adapter that it was written for.
+    adapter_type: str
     # The annotated models, parents before children.
     models: tuple[Model, ...]
     # The file of each exposure of the project, by the exposure's name.
@@ -69,8 +71,14 @@ def read_manifest(target_path: Path) -> Manifest:
         path=target_path / MANIFEST,
         project=project,
         invocation_id=str(metadata.get("invocation_id") or ""),
+        adapter_type=str(metadata.get("adapter_type") or ""),
         models=tuple(
-            replace(model, ancestors=_ancestors(unique_id, parents), tests=frozenset(tests.get(unique_id, ())))
+            replace(
+                model,
+                ancestors=(ancestors := _ancestors(unique_id, parents)),
+                tests=frozenset(tests.get(unique_id, ())),
+                tests_above=_tests_above(ancestors, tests, parents),
+            )
             for unique_id in _build_order(parents)
             if (model := models.get(unique_id)) and model.is_annotated
         ),
@@ -80,6 +88,17 @@ def read_manifest(target_path: Path) -> Manifest:
             if exposure.get("package_name") == project
         },
     )
+
+
+def read_places(state: Path) -> dict[str, Place]:
+    """Returns where the models of another manifest are, by their ids.
+
+    Raises:
+        ConfigError: If there is no usable manifest.
+    """
+    document = _read_document(state)
+    models = (_model(unique_id, document) for unique_id, node in document["nodes"].items() if _is_syncable(node))
+    return {one.unique_id: Place(one.relation_name, one.database, one.schema, one.identifier) for one in models}
 
 
 def find_model(target_path: Path, name: str) -> ModelDescription:
@@ -198,6 +217,7 @@ def _model(unique_id: str, document: Mapping[str, Any]) -> Model:
         package=package,
         version=version,
         owner=as_mapping(group.get("owner")),
+        is_placed_by_target=config.get("schema") is None and config.get("database") is None,
         is_private=(config.get("access") or node.get("access")) == "private",
         current_rows=read_current_rows(config) if node.get("resource_type") == "snapshot" else None,
     )
@@ -282,6 +302,14 @@ def _tests_of(nodes: Mapping[str, Any]) -> Mapping[str, Collection[str]]:
     return tests
 
 
+def _tests_above(
+    ancestors: frozenset[str], tests: Mapping[str, Collection[str]], parents: Mapping[str, Collection[str]]
+) -> frozenset[str]:
+    """Returns the tests that dbt would wait for: those that read nothing but what a model is made of."""
+    found = {test for ancestor in ancestors for test in tests.get(ancestor, ())}
+    return frozenset(test for test in found if ancestors.issuperset(parents.get(test, ())))
+
+
 BUILDING_COMMANDS = frozenset({"run", "build", "seed", "snapshot", "retry"})
 # Of dbt's statuses, those that leave a model's table as it should be.
 BUILT = frozenset({"success", "pass", "warn", "reused", "no-op"})
@@ -301,6 +329,8 @@ class LastRun:
     unreliable_because: str = ""
     # Whether it published models without saying if they were built.
     published_as_is: bool = False
+    # Whether it read models that it did not build from where another manifest has them.
+    deferred: bool = False
     # The target that it was told to use; empty if it was not told, and took the profile's.
     target: str = ""
 
@@ -343,4 +373,4 @@ def read_last_run(target_path: Path, manifest: Manifest) -> LastRun:
         raise ConfigError(f"{path} lists no results.", "Run `dbt build` to write it anew.")
     statuses = {str(one.get("unique_id")): str(one.get("status")) for one in as_mappings(document["results"])}
     partial = next((f"--{flag}" for flag in ("empty", "sample") if arguments.get(flag)), "")
-    return LastRun(command, statuses, partial, target=target)
+    return LastRun(command, statuses, partial, deferred=bool(arguments.get("defer")), target=target)

@@ -15,7 +15,12 @@ from dbt_pendo.wording import shortened
 
 
 def select_nodes(
-    manifest_path: Path, project_dir: Path, select: Sequence[str], exclude: Sequence[str], selector: str | None
+    manifest_path: Path,
+    project_dir: Path,
+    select: Sequence[str],
+    exclude: Sequence[str],
+    selector: str | None,
+    state: Path | None = None,
 ) -> set[str]:
     """Returns the ids of the nodes that dbt would select.
 
@@ -25,6 +30,7 @@ def select_nodes(
         select: dbt's selection syntax, one or several specifiers in each text.
         exclude: The same, to leave out.
         selector: The name of a selector in ``selectors.yml``, to use instead of the two above.
+        state: The folder of the manifest that `state:` compares with.
 
     Raises:
         ConfigError: If dbt does not understand the selection, or cannot read the manifest.
@@ -33,6 +39,7 @@ def select_nodes(
     from dbt.compilation import Linker
     from dbt.contracts.graph.manifest import Manifest
     from dbt.contracts.project import ProjectFlags
+    from dbt.contracts.state import PreviousState
     from dbt.flags import set_from_args
     from dbt.graph.cli import parse_difference
     from dbt.graph.graph import Graph
@@ -63,9 +70,11 @@ def select_nodes(
             spec = parse_difference(list(select) or None, list(exclude) or None)
         # The method `path:` searches the working directory, which for dbt is the project.
         os.chdir(project_dir)
-        return set(NodeSelector(Graph(linker.graph), manifest).get_selected(spec))
+        previous = state and PreviousState(state, manifest_path.parent, project_dir)
+        return set(NodeSelector(Graph(linker.graph), manifest, previous).get_selected(spec))
     except (DbtBaseException, ValueError, KeyError) as error:
-        raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}") from None
+        hint = "Name the folder of the other manifest with --state." if "state" in str(error) and not state else ""
+        raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}", hint) from None
     finally:
         os.chdir(before)
 

@@ -116,7 +116,7 @@ from (
     select
         log.*,
         row_number() over (
-            partition by {{ dbt_pendo.pendo_exact('sync') }}, case when status in ('success', 'partial') then 1 else 0 end
+            partition by {{ dbt_pendo.pendo_exact('sync') }}, case when status in ('success', 'warn', 'partial') then 1 else 0 end
             order by run_id desc, logged_at desc
         ) as age
     from {{ runs }} log

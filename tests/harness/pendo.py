@@ -12,11 +12,12 @@ UTC = datetime.timezone.utc
 
 
 def environment_of(sandbox: Sandbox) -> dict[str, str]:
-    """What a user exports to reach a sandbox."""
+    """What a user exports to reach a sandbox, and to have it treated as a Pendo of its own."""
     apps = {f"_{app.upper()}" if app else "": secret for app, secret in sandbox.track_secrets.items()}
     return {
         "PENDO_API_URL": sandbox.url,
         "PENDO_DATA_URL": sandbox.url,
+        "PENDO_SANDBOX": "false",
         "PENDO_INTEGRATION_KEY": sandbox.integration_key,
         **{f"PENDO_TRACK_SECRET{app}": secret for app, secret in apps.items()},
     }

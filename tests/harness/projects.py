@@ -213,16 +213,17 @@ def enter(
 
 _RUN_ID = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}")
 _RESULT_KEYS = ["sync", "unique_id", "object", "status", "message", "planned", "delivered", "missing", "rejected"]
-_RESULT_KEYS += ["requests", "retries", "bytes", "duration"]
+_RESULT_KEYS += ["delivered_by", "requests", "retries", "bytes", "duration", "created_fields"]
 _METADATA_KEYS = ["dbt_pendo_version", "generated_at", "run_id", "manifest_invocation_id"]
-_STATUSES = {"success", "partial", "error", "skipped", "blocked", "interrupted"}
+_STATUSES = {"success", "warn", "partial", "error", "skipped", "blocked", "interrupted"}
 
 
 def check_document(document: Mapping[str, Any]) -> None:
     """Checks ``pendo_results.json`` against the contract (design.md 2.3)."""
     assert list(document) == ["metadata", "elapsed", "results"]
     metadata = document["metadata"]
-    assert list(metadata) == _METADATA_KEYS
+    ends = ["target", "schema", "pendo"] if document["results"] else []
+    assert list(metadata) == [*_METADATA_KEYS, *ends]
     assert datetime.datetime.fromisoformat(metadata["generated_at"].replace("Z", "+00:00"))
     assert metadata["generated_at"].endswith("Z")
     assert _RUN_ID.fullmatch(metadata["run_id"])
@@ -237,7 +238,13 @@ def check_document(document: Mapping[str, Any]) -> None:
         numbers = [result[name] for name in ("delivered", "missing", "rejected", "requests", "retries", "bytes")]
         assert all(isinstance(number, int) and number >= 0 for number in [*numbers, *planned.values()])
         assert result["retries"] <= result["requests"]
-        if result["status"] in ("success", "partial"):
+        by = result["delivered_by"]
+        assert list(by) == ["added", "changed", "removed", "deleted", "cleared"]
+        assert result["delivered"] == by["added"] + by["changed"] + by["removed"], result
+        assert all(0 <= by[change] <= planned[change] for change in ("added", "changed", "removed")), result
+        assert by["deleted"] + by["cleared"] in (0, by["removed"])
+        if result["status"] in ("success", "warn", "partial"):
             judged = result["delivered"] + result["missing"] + result["rejected"]
             assert judged == planned["added"] + planned["changed"] + planned["removed"], result
-            assert (result["rejected"] > 0) == (result["status"] == "partial")
+            left_out = result["missing"] or planned["invalid"]
+            assert result["status"] == ("partial" if result["rejected"] else "warn" if left_out else "success"), result
