@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
+from dbt_pendo.delivery.journal import journal_path
 from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
 from dbt_pendo.delivery.results import Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
@@ -29,8 +30,8 @@ from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings, host_and_port
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.owners import Owner, read_owners
+from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
+from dbt_pendo.warehouse.owners import Owner, owner_name, read_owners
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 
@@ -100,7 +101,7 @@ class Context:
     pendo: PendoFacts
     calls: CallLog
     stop: Stop
-    # Whose the ledgers of syncs are, by the names of the syncs.
+    # Whose the ledgers of syncs are, by ``owner_name``.
     owners: Mapping[str, Owner]
 
     def each_sync(
@@ -110,11 +111,15 @@ class Context:
 
         Raises:
             InterruptedRunError: Between two syncs, if the command has to end.
+            ForeignPendoError: If the ledger of one is another Pendo's.
         """
         for model, spec in self.selected.syncs:
             self.stop.check()
             try:
                 answer = work(model, spec)
+            except ForeignPendoError:
+                # Nothing says that the other syncs are meant for this Pendo.
+                raise
             except DbtPendoError as error:
                 answer = failed(spec, error)
             yield answer
@@ -187,7 +192,10 @@ class Context:
             matched = match_fields(self.pendo, spec, source, may_create)
             fields = tuple(one.field for one in matched)
             prepared = replace(prepared, fields=fields, new_fields=new_fields(matched))
-        return prepared if of_any_pendo else self._with_owner(prepared)
+        if of_any_pendo:
+            return prepared
+        new_owner, about_owner = self.require_owner(spec)
+        return replace(prepared, new_owner=new_owner, about_owner=about_owner)
 
     def owner(self, spec: SyncSpec) -> Owner | None:
         """Returns the Pendo that a sync delivers to now; None if its key is not set."""
@@ -196,22 +204,24 @@ class Context:
             url, secret = self.settings.data_url, self.settings.track_secrets.get((spec.event.app or "").upper())
         return Owner(host_and_port(url), secret.fingerprint(spec.name)) if secret else None
 
-    def _with_owner(self, prepared: Prepared) -> Prepared:
+    def require_owner(self, spec: SyncSpec) -> tuple[Owner | None, str]:
         """Makes sure that the ledger of a sync is of the Pendo that it delivers to.
 
         Another key of the same host is a new key of the same subscription if Pendo knows a record that was delivered.
 
+        Returns:
+            The owner to note with the ledger, if another one is noted, and what to tell about that, if anything.
+
         Raises:
             ForeignPendoError: If it is another Pendo's.
         """
-        spec = prepared.spec
-        noted, now = self.owners.get(spec.name), self.owner(spec)
+        noted, now = self.owners.get(owner_name(spec)), self.owner(spec)
         if now is None or noted == now:
-            return prepared
-        prepared = replace(prepared, new_owner=now)
-        if noted is None:
-            return prepared
-        start = f"{spec.name}: its ledger, {self.tables(prepared).ledger}, is of"
+            return None, ""
+        ledger = LedgerTable(self.session, self.schema, spec.name)
+        if noted is None or not self._has_delivered(spec, ledger):
+            return now, ""
+        start = f"{spec.name}: its ledger, {ledger.relation}, is of"
         hint = (
             f"Look at the key, PENDO_REGION and PENDO_API_URL. To give it to this Pendo, `dbt-pendo reset --select "
             f"{spec.name.partition('.')[0]}`: the next sync then sends every row."
@@ -220,15 +230,20 @@ class Context:
             raise ForeignPendoError(f"{start} the Pendo at {noted.host}, and this one is at {now.host}.", hint)
         delivered = self._delivered(spec)
         if not delivered:
-            about = f"another key for {now.host} than before: nothing tells whether it is the same subscription"
-            return replace(prepared, about_owner=about)
+            return now, f"another key for {now.host} than before: nothing tells whether it is the same subscription"
         if not any(read_record(self.client, object_, key) for object_, key in delivered):
             raise ForeignPendoError(
                 f"{start} another subscription at {now.host}: it knows none of {len(delivered)} records that were "
                 f"delivered (such as {delivered[0][1]}), and the key is another one.",
                 hint,
             )
-        return replace(prepared, about_owner=f"another key for {now.host} than before; it is the same subscription")
+        return now, f"another key for {now.host} than before; it is the same subscription"
+
+    def _has_delivered(self, spec: SyncSpec, ledger: LedgerTable) -> bool:
+        """Returns whether a sync has delivered anything: by its ledger, or by what a dead run left."""
+        if History(self.session, self.schema).open_rows(spec.name, ["delivered", "removed"], limit=1):
+            return True
+        return journal_path(self.target_path, spec.name, ledger.address).exists()
 
     def _delivered(self, spec: SyncSpec) -> list[tuple[Object, str]]:
         """Returns a few records that a sync has delivered and that can be read back, each with its kind."""

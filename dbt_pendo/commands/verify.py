@@ -278,6 +278,9 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
     """
     if repair:
         context.settings.require_listed(context.session.target)
+        # Before the first is repaired.
+        for _, spec in context.selected.syncs:
+            context.require_owner(spec)
     run_id = context.begin()
 
     def verify(model: Model, spec: SyncSpec) -> Verified:

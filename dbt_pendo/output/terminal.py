@@ -173,7 +173,7 @@ class Terminal:
         """Returns the answer to a question at a terminal, or yes where nobody can answer."""
         if self._silent or self._json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return True
-        self._console.print(f"{question} [y/N] ", end="")
+        self._console.print(f"{question} [y/N] ", end="", markup=False)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def text(self, text: str, event: str, data: Mapping[str, Any]) -> None:

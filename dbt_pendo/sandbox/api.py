@@ -74,12 +74,12 @@ class Api:
 
     def __init__(self, pendo: Pendo, keys: Keys) -> None:
         self._pendo = pendo
-        self._keys = keys
+        self.keys = keys
         self._rate_limit = RateLimit()
 
     def owner(self, call: Call) -> str:
         """Whose key a call carries."""
-        return self._keys.owner(call.headers.get(KEY_HEADER))
+        return self.keys.owner(call.headers.get(KEY_HEADER))
 
     def answer(self, call: Call, switches: Switches) -> Reply:
         """The reply to a call, with its effect applied."""
@@ -93,20 +93,20 @@ class Api:
             params = _decoded(found, call)
             with self._pendo.lock:
                 self._pendo.deletions.carry_out(self._pendo.records, switches)
-                return route.handler(_Ask(self._pendo, switches, call, params, self._keys, key))
+                return route.handler(_Ask(self._pendo, switches, call, params, self.keys, key))
         except RefusedError as refusal:
             return refused(refusal, switches)
 
     def _authorize(self, access: Access, key: str, switches: Switches) -> None:
         """Section 2: a key that opens nothing is a 403 with an empty body, never a 401."""
         if access == "track":
-            if self._keys.app(key) is None:
+            if self.keys.app(key) is None:
                 raise RefusedError(switches.wrong_track_secret_status)
             return
-        if key not in (self._keys.integration, self._keys.read_only):
+        if key not in (self.keys.integration, self.keys.read_only):
             raise RefusedError(switches.wrong_key_status)
         writes = access == "write" or (access == "aggregate" and switches.aggregation_needs_write)
-        if writes and key != self._keys.integration:
+        if writes and key != self.keys.integration:
             raise RefusedError(switches.read_only_write_status)
 
 

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,11 @@ class Sandbox:
     def clear_faults(self) -> None:
         """Drops all faults that have not happened."""
         self._faults.clear()
+
+    def replace_integration_key(self, key: str) -> None:
+        """Takes another integration key from now on, and the one before no more."""
+        self.integration_key = key
+        self._api.keys = replace(self._api.keys, integration=key)
 
     def reset(self) -> None:
         """Forgets all data, fields, faults and requests; the switches stay."""

@@ -16,7 +16,7 @@ from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.owners import Owner, note_owner, read_owners
+from dbt_pendo.warehouse.owners import Owner, note_owner, owner_name, read_owners
 from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
 from dbt_pendo.warehouse.segments import SegmentNotes
@@ -53,6 +53,11 @@ class LedgerTable:
         self._sync = sync
         self.name = table_name(sync, "ledger")
         self.relation = session.relation(schema, self.name)
+
+    @property
+    def address(self) -> str:
+        """Its warehouse and relation: another warehouse, database or schema may have the same sync."""
+        return f"{self._session.server} {self.relation}"
 
     def is_there(self) -> bool:
         """Returns whether the ledger exists under its own name."""
@@ -185,8 +190,8 @@ class SyncTables(ChangeSet):
 
     @property
     def address(self) -> str:
-        """Its warehouse and relation: another warehouse, database or schema may have the same sync."""
-        return f"{self._session.server} {self.ledger}"
+        """That of the ledger."""
+        return self._table.address
 
     @property
     def schema(self) -> str:
@@ -204,7 +209,7 @@ class SyncTables(ChangeSet):
 
     def note_owner(self, owner: Owner | None) -> None:
         """Notes whose the ledger is from now on; None for nobody's."""
-        note_owner(self._session, self._schema, self._spec.name, owner)
+        note_owner(self._session, self._schema, owner_name(self._spec), owner)
 
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
@@ -283,7 +288,7 @@ class SyncTables(ChangeSet):
             self.segment_notes().claim()
         self.drop_changes()
         self._table.drop()
-        if self._spec.name in read_owners(self._session, self._schema):
+        if owner_name(self._spec) in read_owners(self._session, self._schema):
             self.note_owner(None)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:

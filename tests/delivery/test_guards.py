@@ -129,7 +129,7 @@ def test_a_sync_that_the_breaker_stops_comes_to_its_end_in_time(
     shop.sql("update users set seats = null where plan <> 'team'")
 
     for _ in range(10):
-        if shop.sync(USERS, status=None).result["status"] == "success":
+        if shop.sync(USERS, status=None).result["status"] in ("success", "warn"):
             break
 
     statuses = shop.statuses(USERS)

@@ -73,7 +73,7 @@ def test_a_mixture_of_faults_ends_well(
             for fault in draw(dice, kind):
                 sandbox.fail(fault)
             run = shop.sync(kind, status=None)
-            if run.result["status"] == "success":
+            if run.result["status"] in ("success", "warn"):
                 break
             # Pendo relents, or the rows it rejects would come for ever.
             if dice.random() < 0.3:

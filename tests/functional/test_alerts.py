@@ -63,7 +63,10 @@ def test_each_change_of_state_is_told_once(people, sandbox, receiver):
     (call,) = receiver.calls
     assert (call.method, call.headers["content-type"]) == ("POST", "application/json")
     text = receiver.told()
-    assert text.splitlines()[:2] == ["*dbt-pendo*: 1 sync failed", "Project `small`, target `dev`, schema `main`"]
+    assert text.splitlines()[:2] == [
+        "*dbt-pendo*: 1 sync failed",
+        f"Project `small`, target `dev`, schema `main_pendo`, Pendo `{sandbox.url}`",
+    ]
     expect_in(text, "failed; the run before was a success. 0 delivered", "did not take POST /api/v1/metadata/visitor/")
     assert text.endswith(f"\nLook further: `dbt-pendo show {run_id(people)}`")
     # It is the command that looks further.

@@ -33,6 +33,7 @@ def test_what_dbt_built_for_another_target_is_refused(people, sandbox, command, 
     people.run(command).expect(2).says(told, "--target other")
     assert writes(sandbox.requests) == []
     people.run(command, "--target", "other").expect(0)
+    people.run("reset", "--all", "--target", "other")
     # That of another manifest says nothing about this one.
     document["metadata"] = {"invocation_id": "another"}
     (people.target / "run_results.json").write_text(json.dumps(document), "utf-8")

@@ -97,25 +97,23 @@ def skipped(ended: Ended) -> set[str]:
 
 
 def test_what_failed_or_was_skipped_is_not_synced(gated, written):
-    ended = gated.sync()
+    ended = gated.sync("--no-require-tests")
     assert skipped(ended) == {"broken", "after_broken", "unit_tested"}
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
     for sync, status in (("broken", "error"), ("after_broken", "skipped")):
         assert f"the last dbt run left the model in status '{status}'" in ended.messages[sync]
 
 
-def test_a_failed_test_holds_its_own_model_back_where_tests_are_required(gated, written):
-    ended = gated.sync("--require-tests")
+def test_a_failed_test_holds_its_own_model_back(gated, written):
+    ended = gated.sync()
     assert (skipped(ended), written()) == (set(SYNCS) - UNTOUCHED_BY_TESTS, UNTOUCHED_BY_TESTS)
-    why = "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
+    why = "skipped: 1 of its tests failed: not_null_failed_test_age (--no-require-tests syncs it)"
     assert ended.messages["failed_test"] == why
-    # So it is where the project requires them; the flag has the last word.
-    gated.settings("vars: {dbt_pendo: {require_tests: true}}")
-    plans = {one["sync"]: one["note"] or "" for one in gated.plan().json["results"]}
+    # Not so where the project says so; the flag has the last word.
+    gated.settings("vars: {dbt_pendo: {require_tests: false}}")
+    plans = {one["sync"]: one["note"] or "" for one in gated.plan("--require-tests").json["results"]}
     assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
-    gated.sync()
-    assert written() == UNTOUCHED_BY_TESTS
-    told = gated.run("sync", "--no-require-tests").expect(0).stdout
+    told = gated.run("sync").expect(0).stdout
     for sync, tests in (
         *(("sound", ", 2 tests passed"), ("untested", ""), ("warned", ", 1 test warned")),
         ("failed_test", ", 1 of 1 tests failed"),
@@ -157,6 +155,24 @@ def test_tests_of_their_own_command_count_as_well(gated, written):
     assert told in gated.run("sync", "--select", "sound").expect(0).stdout
     ended = gated.sync("--require-tests", "--select", "sound", "failed_test")
     assert (skipped(ended), written()) == ({"failed_test"}, {"sound"})
+
+
+def test_a_failed_test_holds_back_what_is_made_of_its_model(gated, written):
+    """As `dbt build` skips what is downstream; here dbt has run and tested one after the other."""
+    test = "test.gated.not_null_numbers_id.1f2e"
+    manifest = gated.manifest()
+    manifest["nodes"][test] = {
+        **next(node for name, node in manifest["nodes"].items() if name.startswith("test.gated.not_null")),
+        **{"unique_id": test, "attached_node": "model.gated.numbers"},
+        "depends_on": {"macros": [], "nodes": ["model.gated.numbers"]},
+    }
+    gated.write_manifest(manifest)
+    gated.leave("test", {test: "fail"})
+    ended = gated.sync("--select", "made_of_numbers", "sound")
+    assert (skipped(ended), written()) == ({"made_of_numbers"}, {"sound"})
+    expect_in(ended.messages["made_of_numbers"], "1 of the tests of what it is made of failed", "not_null_numbers_id")
+    gated.leave("test", {test: "warn"})
+    assert skipped(gated.sync("--select", "made_of_numbers")) == set()
 
 
 def test_only_what_was_built(gated, written):

@@ -25,7 +25,7 @@ def test_each_line_of_a_sync_is_an_object_with_the_name_of_what_happened(people,
     lines = logged(people.run("sync", "-s", "people", "--log-format", "json").expect(1).stdout)
     assert all(set(line) == {"data", "info"} and set(line["info"]) == DBT_INFO for line in lines)
     named = {line["info"]["name"]: line for line in lines if line["info"]["name"] != "Note"}
-    assert list(named) == ["CommandStarted", "SyncsFound", "SyncStarted", "SyncFinished", "RunFinished"]
+    assert list(named) == ["CommandStarted", "SyncsFound", "Opened", "SyncStarted", "SyncFinished", "RunFinished"]
     assert named["SyncsFound"]["data"]["syncs"] == ["people"]
     assert named["SyncFinished"]["data"]["result"] == people.results()["results"][0]
     assert named["SyncFinished"]["info"]["level"] == "error"

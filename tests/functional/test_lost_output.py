@@ -111,7 +111,16 @@ def test_neither_of_both_can_be_written(shop, sandbox):
 
 COMMANDS = [
     *(["check"], ["plan", "--show", "2"], ["show"], ["show", "--failed"], ["runs"], ["row", "people", f"{ID}2"]),
-    *(["report"], ["verify"], ["fields"], ["init", "plain"], ["exposures"], ["unlock"], ["reset"], ["check", "--json"]),
+    *(
+        ["report"],
+        ["verify"],
+        ["fields"],
+        ["init", "plain"],
+        ["exposures"],
+        ["unlock"],
+        ["reset", "--all"],
+        ["check", "--json"],
+    ),
     *(["plan", "--log-format", "json"], ["schema"], ["sandbox", "--switches"]),
 ]
 

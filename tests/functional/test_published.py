@@ -23,10 +23,10 @@ def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, els
     ended = run_cli("sync", "--published").expect(0)
     ended.says(
         "Found 10 syncs in main_pendo.pendo_builds",
-        *("[RUN, built by `dbt build`, 3 tests passed]", "[RUN, built by `dbt build`, 1 of 1 tests failed]"),
+        *("[RUN, built by `dbt build`, 3 tests passed]", "skipped: 1 of its tests failed"),
         "skipped: the last dbt run left the model in status 'error'",
     )
-    assert (written(), [event["visitorId"] for event in sandbox.events]) == (VISITORS, ["sound"])
+    assert (written(), [event["visitorId"] for event in sandbox.events]) == (VISITORS - {"failed_test"}, ["sound"])
     results = json.loads((elsewhere / "target" / "pendo_results.json").read_text())
     check_document(results)
     assert results["metadata"]["manifest_invocation_id"] == project.published()[0]["invocation_id"]
@@ -60,7 +60,7 @@ def test_a_new_build_and_one_whose_sync_failed_are_taken_by_the_next_sync(projec
     # Of the two builds of each model the latest counts, and what it says of another model's older one.
     ended = run_cli("sync", "--published", "--json").expect(0)
     assert ended.statuses == {"untested": "success", "broken": "success", "after_broken": "skipped"}
-    assert (left(project), written()) == (set(), VISITORS | {"broken"})
+    assert (left(project), written()) == (set(), VISITORS - {"failed_test"} | {"broken"})
     assert run_cli("sync", "--published", "--json").json["results"] == []
 
 
@@ -87,11 +87,14 @@ def test_models_are_selected_by_name(project, elsewhere, sandbox):
     assert writes(sandbox.requests) == []
 
 
-def test_failed_tests_hold_a_build_back_where_tests_are_required(project, elsewhere, written):
-    ended = run_cli("sync", "--published", "--require-tests", "--only-built", "--json").expect(0)
+def test_failed_tests_hold_a_build_back(project, elsewhere, written):
+    ended = run_cli("sync", "--published", "--only-built", "--json").expect(0)
     messages = {sync: ended.messages[sync] for sync, status in ended.statuses.items() if status == "skipped"}
     assert messages.keys() == FAILED | {"failed_test"}
-    assert messages["failed_test"] == "skipped: 1 of its tests failed (--require-tests): not_null_failed_test_age"
+    assert (
+        messages["failed_test"]
+        == "skipped: 1 of its tests failed: not_null_failed_test_age (--no-require-tests syncs it)"
+    )
     assert written() == VISITORS - {"failed_test"}
     # Each build is judged once.
     assert run_cli("sync", "--published", "--json").json["results"] == []
@@ -132,7 +135,7 @@ def test_rejected_rows_a_limit_and_fail_fast(project, elsewhere, sandbox):
     assert (ended.statuses, project.taken().keys()) == ({"sound": "partial"}, {"sound"})
     project.sql("drop table main.snapped")
     ended = run_cli("sync", "--published", "--fail-fast", "--json").expect(1)
-    never_tried = {sync for sync, status in ended.statuses.items() if status == "skipped"} - FAILED
+    never_tried = {sync for sync, status in ended.statuses.items() if status == "skipped"} - FAILED - {"failed_test"}
     assert left(project) == never_tried | {"snapped"}
 
 

@@ -12,7 +12,7 @@ def test_all_of_a_selection_is_sent_again(people, sandbox):
     counts = {result["sync"]: result["planned"] for result in people.sync().json["results"]}
     assert counts == {"people": planned(unchanged=2), "others": planned(added=2)}
     sandbox.forget_requests()
-    assert "[2 rows adopted]" in people.run("reset", "--adopt").expect(0).output
+    assert "[2 rows adopted]" in people.run("reset", "--all", "--adopt").expect(0).output
     assert writes(sandbox.requests) == []
     assert "exclude each other" in people.run("reset", "--adopt", "--from-pendo").expect(2).output
 
@@ -21,13 +21,13 @@ def test_from_pendo_sends_only_real_differences(people, sandbox):
     sandbox.add_visitors({"a": {"custom": {"plan": "pro"}}, "b": {"custom": {"plan": "old"}}, "z": {}})
     people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "clear"})
     people.build("people", f"{PEOPLE_ROWS} union all select 'new', 'free'")
-    assert people.run("reset", "--from-pendo", "--json").expect(0).result()["adopted"] == 1
+    assert people.run("reset", "--all", "--from-pendo", "--json").expect(0).result()["adopted"] == 1
     assert people.plan().planned == planned(added=1, changed=1, unchanged=1)
     sandbox.forget_requests()
     people.sync()
     # Nobody whom only Pendo has is taken for one that left the model.
     assert sent_ids(sandbox.requests, "visitor") == ["b", "new"]
-    assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables() == {"pendo_owners", "pendo_runs", "people__ledger", "people__changes"}
 
 
 @pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])
@@ -40,12 +40,12 @@ def test_a_reset_that_comes_to_no_end_forgets_nothing(people, sandbox, way):
         "drop table main.people; create view main.people as "
         "select if(plan = 'y', error('no luck today')::varchar, id) as id, plan from (values ('a', 'y')) r(id, plan)"
     )
-    assert "no luck today" in people.run("reset", way).expect(1).output
+    assert "no luck today" in people.run("reset", "--all", way).expect(1).output
     assert set(people.statuses("people").values()) == {"delivered"}
     # And one that does takes who left the model for nobody.
     people.sql("drop view main.people")
     people.build("people", PEOPLE_ROWS)
-    assert people.run("reset", way, "--json").expect(0).result()["adopted"] == 2
+    assert people.run("reset", "--all", way, "--json").expect(0).result()["adopted"] == 2
     assert people.statuses("people") == {"a": "delivered", "b": "delivered"}
     assert people.plan().planned == planned(unchanged=2)
-    assert people.tables() == {"pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables() == {"pendo_owners", "pendo_runs", "people__ledger", "people__changes"}

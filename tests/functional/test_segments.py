@@ -260,7 +260,7 @@ def test_two_projects_with_one_schema_fill_no_segment_together(project, sandbox)
     assert project.sync().planned == planned(unchanged=5)
     # The model was renamed, say.
     project.write_manifest(theirs)
-    project.run("reset").expect(0)
+    project.run("reset", "--all").expect(0)
     assert project.sync().planned == planned(added=6)
     assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(3, 9))
     assert project.sync().planned == planned(unchanged=6)
@@ -268,9 +268,9 @@ def test_two_projects_with_one_schema_fill_no_segment_together(project, sandbox)
 
 def test_a_segment_can_be_adopted(project, sandbox):
     project.model("ours", TRIAL, ids(5))
-    assert "Pendo has no segment Trial, at risk" in project.run("reset", "--adopt").expect(2).output
+    assert "Pendo has no segment Trial, at risk" in project.run("reset", "--all", "--adopt").expect(2).output
     project.sync()
-    project.run("reset").expect(0)
+    project.run("reset", "--all").expect(0)
     assert project.run("reset", "--adopt", "--json").expect(0).result()["adopted"] == 5
     assert project.plan().planned == planned(unchanged=5)
     sandbox.forget_requests()
@@ -280,5 +280,5 @@ def test_a_segment_can_be_adopted(project, sandbox):
     project.annotate("ours", None)
     project.model("renamed", TRIAL, ids(1, 6))
     sandbox.forget_requests()
-    project.run("reset", "--adopt").expect(0)
+    project.run("reset", "--all", "--adopt").expect(0)
     assert (project.sync().planned, writes(sandbox.requests)) == (planned(unchanged=5), [])

@@ -170,7 +170,7 @@ def test_a_key_that_may_only_read(synced, pendo, monkeypatch, needs_write):
     write(pendo, "v1", seats=99)
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", pendo.read_only_key)
     pendo.switches = Switches(aggregation_needs_write=needs_write)
-    for command, status in (("verify", 1), ("reset --from-pendo", 0)):
+    for command, status in (("verify", 1), ("reset --all --from-pendo", 0)):
         told = synced.run(*command.split(), "--json").expect(2 if needs_write else status).result()
         if needs_write:
             expect_in(told["message"], "be read back (HTTP 403), though it knows the integration key", "write access")

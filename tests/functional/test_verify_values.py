@@ -19,7 +19,7 @@ def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project, pendo):
     result = verify(project)
     assert (counts(result), result["invalid"]) == ((1, 0, 0, 0), 2)
     assert "[1 equal, 2 invalid]" in project.run("verify").expect(0).stdout
-    adopted = project.run("reset", "--from-pendo", "--json").expect(0).result()
+    adopted = project.run("reset", "--all", "--from-pendo", "--json").expect(0).result()
     assert (adopted["adopted"], adopted["drifted"], adopted["missing"]) == (1, 0, 0)
     # So the next sync says what is wrong with them.
     assert project.sync().planned["invalid"] == 2

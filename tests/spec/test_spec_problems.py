@@ -122,7 +122,7 @@ MISTAKES = [
         "an unknown key like no other",
         {**SEGMENT, "colour": "red"},
         "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, `nulls`, "
-        "`on_removed`, `create_fields`, `batch_size`, `max_changes` and `max_removals`",
+        "`on_removed`, `create_fields`, `batch_size`, `max_changes`, `max_removals` and `max_invalid`",
     ),
     told(
         "a parent account cannot be deleted",

@@ -74,7 +74,7 @@ def test_every_setting_of_an_account(parse, kind):
     settings = {"mode": "upsert", "enabled": False, "on_removed": "clear", "create_fields": True, "batch_size": 10_000}
     meta = {
         **{"object": kind, f"{kind}_id": "org_id", "group": "agent", "nulls": "skip", **settings},
-        **{"max_changes": 0, "max_removals": "2.5 %"},
+        **{"max_changes": 0, "max_removals": "2.5 %", "max_invalid": "1%"},
         "fields": {
             "_Tier2": {"column": "tier", "type": "date"},
             "seats": {"column": "seats", "group": "custom", "nulls": "clear"},
@@ -87,7 +87,7 @@ def test_every_setting_of_an_account(parse, kind):
         # Pendo folds case, but this one is in another group.
         Field("Seats", Column("seats"), nulls="skip", group="agent"),
     )
-    limits = {"max_changes": Limit(rows=0), "max_removals": Limit(percent=2.5)}
+    limits = {"max_changes": Limit(rows=0), "max_removals": Limit(percent=2.5), "max_invalid": Limit(percent=1)}
     assert only(parse(meta)) == SyncSpec(**USERS, object=kind, key="org_id", fields=fields, **limits, **settings)
 
 

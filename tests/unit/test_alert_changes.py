@@ -7,8 +7,9 @@ from dataclasses import replace
 from dbt_pendo.alerts.changes import RUNS_READ, Alert, Change, changes_of
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import EVENTS
-from dbt_pendo.delivery.results import Note, SyncResult, SyncStatus
+from dbt_pendo.delivery.results import Ends, Note, SyncResult, SyncStatus
 from dbt_pendo.delivery.sync import Options
+from dbt_pendo.settings import PendoHost
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
@@ -22,7 +23,7 @@ def result(status: SyncStatus = "success", planned: Planned = CALM, sync: str = 
 def logged(status: str = "success", planned: Planned = CALM, sync: str = "users") -> LoggedSync:
     return LoggedSync(
         *("r0", sync, f"model.shop.{sync}", "visitor", status, None, planned),
-        *(0, 0, 0, 0, 0, 0, 0.0, "2026-01-02T03:04:05Z"),
+        *(0, 0, 0, 0, 0, 0, 0.0, "prod", "https://app.pendo.io", 0, 0, "2026-01-02T03:04:05Z"),
     )
 
 
@@ -37,7 +38,9 @@ def test_a_change_of_state_is_told_once():
         ("partial", ("partial",), [None, "success", "error"]),
         ("blocked", ("blocked",), [None, "success"]),
         ("success", ("recovery",), ["error", "partial", "blocked"]),
-        ("success", (), [None, "success"]),
+        ("success", (), [None, "success", "warn"]),
+        ("warn", (), [None, "success", "warn"]),
+        ("warn", ("recovery",), ["error", "partial", "blocked"]),
         ("skipped", (), ["error", "success"]),
         ("interrupted", (), ["error", "success"]),
         *((status, (), [status]) for status in ("error", "partial", "blocked")),
@@ -124,8 +127,12 @@ def test_only_runs_that_ran_through_are_compared():
     assert (change.rows, change.usual_rows) == (1000, 900)
 
 
+PENDO = PendoHost("https://app.eu.pendo.io", "eu", False)
+ENDS = Ends("prod", "analytics_pendo", PENDO)
+
+
 def alert(*changes: Change) -> Alert:
-    return Alert("20260102T030405000000Z-abcdef", "prod", "analytics", changes)
+    return Alert("20260102T030405000000Z-abcdef", ENDS, changes)
 
 
 def test_a_channel_hears_of_what_it_asked_for():
@@ -145,7 +152,7 @@ def test_a_message_says_what_where_how_many_and_where_to_look():
     told = alert(Change(failed, ("failure",), "success", 1300), Change(off, ("recovery", "row_count"), "blocked", 1300))
     assert message_of(told, "slack") == {
         "text": "*dbt-pendo*: 1 sync failed, 1 sync recovered, 1 sync with an unusual row count\n"
-        "Project `shop`, target `prod`, schema `analytics`\n"
+        "Project `shop`, target `prod`, schema `analytics_pendo`, Pendo `https://app.eu.pendo.io (eu)`\n"
         "• `users` (visitor): failed; the run before was a success. "
         "1,234 delivered, 3 missing, 4 rejected, 2 invalid, 10 held\n"
         "    `Pendo did not take it.`\n"
@@ -158,7 +165,7 @@ def test_a_message_says_what_where_how_many_and_where_to_look():
     assert (
         document.items()
         >= {
-            **{"run_id": "20260102T030405000000Z-abcdef", "project": "shop", "target": "prod", "schema": "analytics"},
+            **{"run_id": "20260102T030405000000Z-abcdef", "project": "shop", **ENDS.to_dict()},
             "command": "dbt-pendo show 20260102T030405000000Z-abcdef",
         }.items()
     )
@@ -176,7 +183,7 @@ def test_names_and_reasons_are_text_and_nothing_else():
     hostile = "`<!channel>` <https://evil.example|click> & *bold*\t@everyone"
     name = f"model.shop.{hostile}"
     failed = SyncResult(hostile, name, "visitor", "error", notes=(Note("error", hostile),))
-    told = replace(alert(Change(failed, ("failure",), None)), target=hostile, schema=hostile)
+    told = replace(alert(Change(failed, ("failure",), None)), ends=replace(ENDS, target=hostile, schema=hostile))
     text = message_of(told, "slack")["text"]
     shown = "`'&lt;!channel&gt;' &lt;https://evil.example|click&gt; &amp; *bold* @everyone`"
     assert text.count(shown) == 4

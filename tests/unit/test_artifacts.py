@@ -62,7 +62,12 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path, version):
         **{"materialized": "table", "annotation": annotation},
     )
     assert read_manifest(write(tmp_path, document)) == Manifest(
-        path=tmp_path / "manifest.json", project="shop", invocation_id="inv-1", models=(model,), exposures={}
+        path=tmp_path / "manifest.json",
+        project="shop",
+        invocation_id="inv-1",
+        adapter_type="duckdb",
+        models=(model,),
+        exposures={},
     )
 
 

@@ -22,6 +22,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "region": ("eu", "jpn", "au", "us", ("eu", "jpn", "au")),
     "api_url": (URLS[0], f"{URLS[1]}/", URLS[2], "https://app.pendo.io", URLS),
     "data_url": (URLS[0], URLS[1], f"{URLS[2]}//", "https://data.pendo.io", URLS),
+    "sandbox": (True, "no", "Yes", None, (True, False, True)),
     "concurrency": (8, "16", 32, 4, (8, 16, 32)),
     "requests_per_second": ("2.5", "10", 20, None, (2.5, 10.0, 20.0)),
     "timeout": (1.5, "300", "120", 60.0, (1.5, 300.0, 120.0)),
@@ -32,7 +33,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "max_error_share": ("0.1", "0.2", 0.3, 0.5, (0.1, 0.2, 0.3)),
     "allow_http": (True, "no", "Yes", False, (True, False, True)),
     "schema": ("flagged", "environed", "varied", None, ("flagged", "environed", "varied")),
-    "require_tests": (False, "yes", False, False, (False, True, False)),
+    "require_tests": (True, "no", True, True, (True, False, True)),
     "mask": ("email, name", "phone", ["email", " name "], (), (("email", "name"), ("phone",), ("email", "name"))),
     "keep_runs": (1, "2", 3, 20, (1, 2, 3)),
     "owner": ("a flag", "a@example.com", "a project", None, ("a flag", "a@example.com", "a project")),
@@ -44,7 +45,7 @@ URL_SETTINGS = pytest.mark.parametrize(
 )
 IN_PROJECT = "dbt_project.yml: vars.dbt_pendo"
 KNOWN_REGIONS = "Known regions: us, us1, eu, jpn, au."
-KNOWN_SETTINGS = f"Known settings: {', '.join([*VALUES, 'alerts', 'models', 'ledger'])}."
+KNOWN_SETTINGS = f"Known settings: {', '.join([*VALUES, 'alerts', 'targets', 'models', 'ledger'])}."
 
 
 @pytest.mark.parametrize("name", SETTINGS)
