@@ -123,7 +123,7 @@ def test_an_empty_model(project, sandbox, others):
 
 
 def test_a_full_refresh_or_a_reset_replaces_the_members(trial, sandbox):
-    for numbers, command in (((10,), ("sync", "--full-refresh")), ((5, 12), ("reset",))):
+    for numbers, command in (((10,), ("sync", "--full-refresh")), ((5, 12), ("reset", "--all"))):
         with sandbox.pendo.lock:
             sandbox.pendo.segments.put_visitor("segment-1", "stranger", sandbox.switches)
         trial.build("trial", ids(*numbers))
@@ -271,7 +271,7 @@ def test_a_segment_can_be_adopted(project, sandbox):
     assert "Pendo has no segment Trial, at risk" in project.run("reset", "--all", "--adopt").expect(2).output
     project.sync()
     project.run("reset", "--all").expect(0)
-    assert project.run("reset", "--adopt", "--json").expect(0).result()["adopted"] == 5
+    assert project.run("reset", "--all", "--adopt", "--json").expect(0).result()["adopted"] == 5
     assert project.plan().planned == planned(unchanged=5)
     sandbox.forget_requests()
     project.build("ours", ids(1, 6))

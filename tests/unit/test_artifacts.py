@@ -59,7 +59,7 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path, version):
     model = Model(
         **{"unique_id": "model.shop.users", "package": "shop", "name": "users", "version": None},
         **{"database": "shop", "schema": "marts", "relation_name": '"shop"."marts"."users"', "identifier": "users"},
-        **{"materialized": "table", "annotation": annotation},
+        **{"materialized": "table", "annotation": annotation, "is_placed_by_target": True},
     )
     assert read_manifest(write(tmp_path, document)) == Manifest(
         path=tmp_path / "manifest.json",
