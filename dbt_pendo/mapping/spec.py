@@ -13,6 +13,7 @@ Object: TypeAlias = Literal["visitor", "account", "parent_account", "track_event
 Mode: TypeAlias = Literal["update", "upsert"]
 Group: TypeAlias = Literal["custom", "agent"]
 Nulls: TypeAlias = Literal["clear", "skip"]
+OnInvalid: TypeAlias = Literal["row", "null", "skip"]
 OnRemoved: TypeAlias = Literal["keep", "clear", "delete"]
 FieldType: TypeAlias = Literal["string", "boolean", "integer", "float", "time", "list"]
 Constant: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...] | None
@@ -96,6 +97,7 @@ class Field:
     source: Source
     type: FieldType | None = None  # None leaves it to Pendo's schema and the column
     nulls: Nulls = "clear"
+    on_invalid: OnInvalid = "row"  # what a value that cannot be sent costs
     group: Group = "custom"  # without meaning for events
 
 
