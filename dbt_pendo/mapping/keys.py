@@ -90,6 +90,10 @@ KEYS: Mapping[str, Key] = {
         "The name of the Pendo segment, which will hold exactly the model's visitors.",
         {SEGMENT: Use(Text(), required=True)},
     ),
+    "take_over": Key(
+        "Whether the segment may hold members that no run of dbt-pendo has put there; a sync replaces them.",
+        {SEGMENT: Use(_FLAG, default=False)},
+    ),
     "mode": Key(
         "What becomes of ids that Pendo does not know: `update` skips them, `upsert` creates them.",
         {RECORDS: Use(Choice(get_args(Mode)), default="update")},

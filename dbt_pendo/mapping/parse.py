@@ -27,7 +27,7 @@ from dbt_pendo.wording import article, choices, found, listing, quoted
 
 # Keys whose value is a field of the same name in SyncSpec. Each kind of object takes some of them.
 _SPEC_KEYS = (
-    *("object", "segment", "mode", "enabled", "on_removed", "create_fields"),
+    *("object", "segment", "take_over", "mode", "enabled", "on_removed", "create_fields"),
     *("batch_size", "max_changes", "max_removals", "max_age"),
 )
 _EXPECTED = "expected a mapping with `object` and its id"

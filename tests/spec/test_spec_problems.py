@@ -123,7 +123,7 @@ MISTAKES = [
         "an unknown key like no other",
         {**SEGMENT, "colour": "red"},
         "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, "
-        "`nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `max_changes` and "
+        "`take_over`, `nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `max_changes` and "
         "`max_removals`",
     ),
     told(
