@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,9 +63,9 @@ def count_members(client: PendoClient, segment_id: str, wait: Callable[[float], 
     """
     path, give_up_at = f"{_PATH}/{segment_id}/visitors", time.monotonic() + EXPORT_PATIENCE
     try:
-        job = job_of(client.ask(Request("POST", path, b"{}", is_clear=job_of), "export the members of a segment"))
-        # No source shows the words of its state: text, or a document with a status.
-        while not _is_finished(client.ask(Request("GET", f"{path}/{job}/status"), "say how far an export is")):
+        job = job_of(client.ask(Request("POST", path, b"{}"), "export the members of a segment"))
+        status = Request("GET", f"{path}/{job}/status")
+        while not _is_finished(client.ask(status, "say how far an export is")):
             if time.monotonic() > give_up_at:
                 return None
             wait(EXPORT_WAIT)
@@ -74,14 +73,14 @@ def count_members(client: PendoClient, segment_id: str, wait: Callable[[float], 
     except PendoError:
         # A key may lack the right; that is no reason to fail.
         return None
-    rows = [row[0] for row in csv.reader(table.content.decode(errors="replace").splitlines(keepends=True)) if row]
-    return len(rows) - (rows[:1] == ["visitorId"])
+    lines = [line for line in table.content.splitlines() if line]
+    return len(lines) - (lines[:1] == [b"visitorId"])
 
 
 def _is_finished(answer: Answer) -> bool:
-    document = answer.json
-    said = (document.get("status") or document.get("command")) if isinstance(document, dict) else document
-    return str(said).lower().startswith(_FINISHED)
+    """Returns whether an export is done; no source shows the words of its state, a text or a part of a document."""
+    said = [answer.json, *map(answer.document.get, ("status", "command", "state"))]
+    return any(isinstance(word, str) and word.lower().startswith(_FINISHED) for word in said)
 
 
 def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) -> Request:
