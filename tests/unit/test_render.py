@@ -15,7 +15,7 @@ from dbt_pendo.mapping.spec import Column, Event, Field, OnInvalid, SyncSpec, Va
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
-from dbt_pendo.records.render import PendoField, Record, Rendered, render
+from dbt_pendo.records.render import PendoField, Record, Rendered, Replaced, render
 
 NOW, NOW_MS = datetime.datetime(2026, 1, 2, 3, 4, 5), 1767323045000
 
@@ -76,6 +76,16 @@ def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other():
             rendered = render(spec, rows, plain(spec))
             assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
             assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
+
+
+def test_a_value_that_costs_its_field_is_counted_where_its_row_may_be_sent():
+    spec = a_sync(named("f", on_invalid="skip"), named("g"))
+    rendered = render(spec, [a_row(1, math.nan, 1), a_row(2, math.nan, math.inf)], plain(spec))
+    assert [record.bodies[0]["values"] for record in rendered.updates] == [{"g": 1}]
+    assert rendered.replaced == [Replaced(("000", 1), "k1", "f", "skip", "not a number (NaN)")]
+    # Without it there may be nothing to say.
+    alone = a_sync(named("f", on_invalid="skip"))
+    assert render(alone, [a_row(1, math.nan)], plain(alone)).unsendable == {("000", 1): DELIVERED}
 
 
 def test_an_empty_page_renders_to_nothing():
