@@ -11,12 +11,13 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import Secret, find_secret, shown_word
 from dbt_pendo.wording import did_you_mean
 
-Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count"]
+Event: TypeAlias = Literal["failure", "partial", "blocked", "recovery", "full_resync", "row_count", "invalid", "held"]
 Format: TypeAlias = Literal["slack", "json"]
 EVENTS: tuple[Event, ...] = get_args(Event)
 FORMATS: tuple[Format, ...] = get_args(Format)
 # Not `on`, which YAML reads as `true`.
-KEYS = ("url", "format", "events")
+KEYS = ("url", "format", "events", "share")
+_SHARE = re.compile(r"(\d{1,2}(?:\.\d{1,6})?|100) ?%", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -28,6 +29,7 @@ class Channel:
     url: Secret | None  # anyone who knows it can write there; None when the variable is not set
     format: Format = "slack"  # `slack` for Slack-compatible webhooks, `json` for everything
     events: tuple[Event, ...] = EVENTS
+    share: float = 1.0  # percent of a model's rows; `invalid` and `held` are sent above it
 
 
 def read_channels(declared: Any, environ: Mapping[str, str]) -> tuple[Channel, ...]:
@@ -66,7 +68,11 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
         events = EVENTS if events is None else [events]
     for event in events:
         _require_known(event, EVENTS, f"{where}.events", "event")
-    return Channel(variable, find_secret(environ, variable), format_, tuple(dict.fromkeys(events)))
+    if not (percent := _SHARE.fullmatch(str(declared.get("share", "1%")))):
+        raise ConfigError(f"{where}.share takes a share of a model's rows, from 0% to 100%.", "Write it like `1%`.")
+    return Channel(
+        variable, find_secret(environ, variable), format_, tuple(dict.fromkeys(events)), float(percent.group(1))
+    )
 
 
 def _require_known(word: Any, known: Sequence[str], where: str, what: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from dbt_pendo.channels import Event
+from dbt_pendo.channels import Channel, Event
 from dbt_pendo.delivery.results import Ends, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.warehouse.plan import Planned
@@ -59,36 +59,31 @@ class Alert:
         """The command to look further."""
         return f"dbt-pendo show {self.run_id}"
 
-    def about(self, events: Collection[Event]) -> Alert:
-        """Returns the part of it that is about some events."""
-        parts = (
-            replace(change, events=tuple(event for event in change.events if event in events))
-            for change in self.changes
-        )
-        return replace(self, changes=tuple(part for part in parts if part.events))
-
 
 def changes_of(
-    results: Sequence[SyncResult], past: Mapping[str, Sequence[LoggedSync]], options: Options
+    results: Sequence[SyncResult], past: Mapping[str, Sequence[LoggedSync]], options: Options, channel: Channel
 ) -> tuple[Change, ...]:
-    """Returns what a run has changed.
+    """Returns what a run has changed that a channel wants to hear of.
 
     Args:
         results: What the run did.
         past: Each sync's last ``RUNS_READ`` runs that were neither skipped nor interrupted, the latest first.
         options: How the run was made.
+        channel: Who is told.
     """
     found = []
     for result in results:
         runs = past.get(result.sync, ())
-        before = [run.planned for run in runs if run.status in RAN_THROUGH]
-        if events := tuple(_events(result, runs, before, options)):
-            found.append(Change(result, events, runs[0].status if runs else None, _usual_rows(before)))
+        compared = [run for run in runs if run.status in RAN_THROUGH]
+        events = _events(result, runs, compared, options, channel.share)
+        if wanted := tuple(event for event in events if event in channel.events):
+            usual_rows = _usual_rows([run.planned for run in compared])
+            found.append(Change(result, wanted, runs[0].status if runs else None, usual_rows))
     return tuple(found)
 
 
 def _events(
-    result: SyncResult, runs: Sequence[LoggedSync], before: Sequence[Planned], options: Options
+    result: SyncResult, runs: Sequence[LoggedSync], compared: Sequence[LoggedSync], options: Options, share: float
 ) -> Iterator[Event]:
     # A sync that was skipped or interrupted says nothing about how it is.
     if result.status in ("skipped", "interrupted"):
@@ -101,8 +96,12 @@ def _events(
     if _sends_all_again(result, runs, options):
         yield "full_resync"
     # The number of all rows cannot be known from a part of them.
-    if options.limit is None and _is_off(result.planned, before):
+    if options.limit is not None:
+        return
+    if _is_off(result.planned, [run.planned for run in compared]):
         yield "row_count"
+    told = _above(share, compared[0]) if compared else ()
+    yield from (event for event in _above(share, result) if event not in told)
 
 
 def _sends_all_again(result: SyncResult, runs: Sequence[LoggedSync], options: Options) -> bool:
@@ -118,6 +117,17 @@ def _sends_all_again(result: SyncResult, runs: Sequence[LoggedSync], options: Op
         return before.unchanged > 0 or not before.changed
     # The ledger is gone: what was known in the run before is new.
     return planned.added > 0 and before.unchanged > 0
+
+
+def left_out(sync: SyncResult | LoggedSync) -> dict[Event, int]:
+    """Returns how many rows of a sync were not sent, by the event that tells of many."""
+    # A missing row is tried again once a day, and held in between.
+    return {"invalid": sync.planned.invalid, "held": sync.planned.held + sync.missing}
+
+
+def _above(share: float, sync: SyncResult | LoggedSync) -> list[Event]:
+    """Returns the events of rows that are more than a share of all, in percent."""
+    return [event for event, rows in left_out(sync).items() if 100 * rows > share * _rows(sync.planned)]
 
 
 def _is_off(planned: Planned, before: Sequence[Planned]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dbt_pendo import __version__
-from dbt_pendo.alerts.changes import Alert, Change
+from dbt_pendo.alerts.changes import Alert, Change, left_out
 from dbt_pendo.channels import Event, Format
 from dbt_pendo.delivery.results import said_counts
 from dbt_pendo.wording import counts, number, shortened, visible
@@ -21,6 +21,8 @@ TITLES: Mapping[Event, str] = {
     "recovery": "recovered",
     "full_resync": "sent in full again",
     "row_count": "with an unusual row count",
+    "invalid": "with many invalid rows",
+    "held": "with many rows held back",
 }
 STATES: Mapping[str, str] = {
     "success": "a success",
@@ -81,6 +83,8 @@ def _line(change: Change) -> str:
         "partial": "Pendo rejected rows",
         "full_resync": f"everything is sent again, {result.planned.to_send:,} rows",
         "row_count": f"{change.rows:,} rows, usually about {change.usual_rows or 0:,}",
+        "invalid": f"{left_out(result)['invalid']:,} of {change.rows:,} rows are invalid",
+        "held": f"{left_out(result)['held']:,} of {change.rows:,} rows are held back or missing",
     }
     parts = [said[event] for event in change.events]
     if before is not None and before != result.status:

@@ -65,8 +65,9 @@ def send_alerts(
         past = {}
     try:
         masked = {spec.name for spec in specs if body_mask(settings.mask, spec)}
-        changes = changes_of([_without_quotes(result, masked) for result in run.results], past, options)
-        return _tell(Alert(run.run_id, ends, changes), settings)
+        results = [_without_quotes(result, masked) for result in run.results]
+        alerts = [Alert(run.run_id, ends, changes_of(results, past, options, channel)) for channel in settings.alerts]
+        return _tell(alerts, settings)
     except Exception as error:
         return [f"No alert: something is wrong with alerts themselves ({type(error).__name__})."]
 
@@ -81,20 +82,19 @@ def _without_quotes(result: SyncResult, masked: set[str]) -> SyncResult:
     return replace(result, notes=()) if result.sync in masked and result.status == "error" else result
 
 
-def _tell(alert: Alert, settings: Settings) -> list[str]:
-    """Posts an alert to each channel that wants it, and returns why some did not get it; never their URLs."""
+def _tell(alerts: Sequence[Alert], settings: Settings) -> list[str]:
+    """Posts each channel its alert, if it has one, and returns why some did not get it; never their URLs."""
     faults: dict[str, str | None] = {}
     threads = []
 
     def post(variable: str, url: Secret, message: bytes) -> None:
         faults[variable] = _post(url.reveal(), message)
 
-    for channel in settings.alerts:
-        part = alert.about(channel.events)
+    for channel, alert in zip(settings.alerts, alerts, strict=True):
         faults[channel.variable] = fault = _fault_of(channel, settings)
-        if fault is None and channel.url is not None and part.changes:
+        if fault is None and channel.url is not None and alert.changes:
             faults[channel.variable] = NO_ANSWER
-            message = orjson.dumps(message_of(part, channel.format))
+            message = orjson.dumps(message_of(alert, channel.format))
             # A daemon: the process does not wait for it longer than we do.
             threads.append(threading.Thread(target=post, args=(channel.variable, channel.url, message), daemon=True))
     for thread in threads:

@@ -57,11 +57,13 @@ def check_syncs(context: Context) -> Iterator[Checked]:
 
     def check(model: Model, spec: SyncSpec) -> Checked:
         prepared = context.prepare(model, spec, may_create=False)
-        context.find_segment(prepared)
+        segment = context.find_segment(prepared)
         counts = count_events(prepared, context.tables(prepared), Options().to_plan(context.settings))
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
         warnings = [*_mapping_warnings(spec), *count_warnings(counts)]
+        if segment is not None and segment.taking_over:
+            warnings.append(segment.blocked or segment.taking_over)
         return Checked(spec, warnings=warnings, left_out=counts.left_out, new_fields=prepared.new_fields)
 
     return context.each_sync(check, _checked)
@@ -111,7 +113,15 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     rendered = render(spec, tables.preview(compared, show) if show else [], prepared.fields)
     is_replaced = segment is not None and segment.is_replaced(options.full_refresh, planned)
     requests = list(preview_requests(context.client, spec, rendered, segment, is_replaced))
-    note = None if options.force else another_ledger(prepared, tables, context.settings) or blocked_by(spec, planned)
+    if segment is not None and segment.taking_over and not segment.blocked:
+        warnings.append(segment.taking_over)
+    note = None
+    if not options.force:
+        note = (
+            another_ledger(prepared, tables, context.settings)
+            or (segment and segment.blocked)
+            or blocked_by(spec, planned)
+        )
     return SyncPlan(spec, None, warnings, counts.left_out, prepared.new_fields, planned, note, requests)
 
 

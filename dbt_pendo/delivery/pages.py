@@ -19,7 +19,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
-from dbt_pendo.records.render import render
+from dbt_pendo.records.render import Replaced, render
 from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import Bucket, changes_in, cut_pages, positions_to_write
 
@@ -46,6 +46,8 @@ class Page:
     change_of: Callable[[Position], str]
     # The rows as they were read; none when the warehouse wrote their bodies.
     rows: Sequence[Row] = ()
+    # Values that were not sent, though their rows were.
+    replaced: Sequence[Replaced] = ()
     # The rows whose outcome is known, a part for each answer.
     settled: list[Sequence[Position]] = field(default_factory=list)
     # The outcomes other than merely delivered, by row.
@@ -113,7 +115,8 @@ class PageReader:
         exceptions = {position: outcome for position, outcome in decided.items() if outcome is not DELIVERED}
         batches = list(cut_batches(self._writers, rendered, self._spec.batch_size))
         page = self._page(span, [row[:2] for row in rows], batches)
-        page.rows, page.settled, page.exceptions = rows, [list(decided)], exceptions
+        page.rows, page.replaced = rows, rendered.replaced
+        page.settled, page.exceptions = [list(decided)], exceptions
         return page
 
     def _read_written(self, span: Span) -> Page | None:
@@ -238,3 +241,4 @@ class Pages:
         context.tables.commit(context.run_id, page.span, page.positions, outcomes)
         self._journal.end_page(page.number)
         context.counts.count(page.changes, outcomes, page.named())
+        context.counts.count_replaced(one for one in page.replaced if one.position not in outcomes)

@@ -17,12 +17,13 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
 from dbt_pendo.pendo.client import Traffic
+from dbt_pendo.records.render import Replaced
 from dbt_pendo.secret import Secrets, replace_private
 from dbt_pendo.settings import PendoHost
 from dbt_pendo.warehouse.lock import LockedError
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
-from dbt_pendo.wording import visible
+from dbt_pendo.wording import number, visible
 
 RESULTS_FILE = "pendo_results.json"
 # How the entry of a sync begins.
@@ -274,6 +275,8 @@ class Counts:
         # By status: how many rows have a reason, and the key of one of them.
         self._reasons: dict[str, Counter[str]] = defaultdict(Counter)
         self._examples: dict[tuple[str, str], str | None] = {}
+        # How many values of a field were replaced, and the first of them.
+        self._replaced: dict[str, tuple[int, Replaced]] = {}
 
     def count(
         self,
@@ -303,6 +306,12 @@ class Counts:
         less = {change: -rows for change, rows in moved.items()}
         self.planned += Planned(**less, invalid=moved.total())
 
+    def count_replaced(self, values: Iterable[Replaced]) -> None:
+        """Adds the values of delivered rows that were not sent themselves."""
+        for value in values:
+            count, first = self._replaced.get(value.name, (0, value))
+            self._replaced[value.name] = count + 1, first
+
     def add_reason(self, status: Status, reason: str, key: str | None, rows: int) -> None:
         """Adds why some rows have an outcome, with the key of one."""
         reasons = self._reasons[status]
@@ -326,6 +335,10 @@ class Counts:
             if most:
                 text = f"{reasons.total():,} {status}: {', '.join(shown)}"
                 notes.append(Note(status, visible(text), reasons.total(), self._examples[status, most[0][0]]))
+        for name, (count, first) in self._replaced.items():
+            text = f"{number(count, 'value')} of {name} could not be sent (on_invalid: {first.on_invalid}), "
+            text += f"e.g. {first.reason} ({first.key})"
+            notes.append(Note("info", visible(text), count, first.key))
         if queued := self._reasons["delivered"]:
             jobs = ", ".join(reason.removeprefix(QUEUED_DELETION) for reason in list(queued)[:REASONS_SHOWN])
             text = f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})"

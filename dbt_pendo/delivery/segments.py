@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TypeVar
 
 from dbt_pendo.delivery.prepare import SyncContext
@@ -24,7 +25,8 @@ from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, Una
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import Planned
-from dbt_pendo.warehouse.segments import NotedSegment
+from dbt_pendo.warehouse.segments import NO_ID_YET, NotedSegment
+from dbt_pendo.wording import number
 
 # Seconds to wait for another write of the segment to end, at first and at most.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
@@ -62,12 +64,14 @@ class Segment:
     Attributes:
         id: Pendo's id of the segment; None while there is none.
         known: Whether its members were those that the ledger says when it was found; else they have to be replaced.
+        is_foreign: Whether it was there, and no run of ours had filled it.
     """
 
     def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables) -> None:
         self._client = client
         self._name = spec.segment or ""
         self._sync = spec.name
+        self._may_take_over = spec.take_over
         self._where = f"{spec.file}: {spec.name}"
         self._stop = stop
         self._notes = tables.segment_notes()
@@ -77,11 +81,12 @@ class Segment:
         self._answered = True
         self.id: str | None = None
         self.known = False
+        self.is_foreign = False
 
     def find(self, is_taken_over: bool) -> None:
         """Looks the segment up, by the id of an earlier run or else by its name."""
         noted = self._notes.latest()
-        if noted is not None and segments.segment_exists(self._client, noted.id):
+        if noted is not None and noted.id != NO_ID_YET and segments.segment_exists(self._client, noted.id):
             self.id, self.known = noted.id, noted.known
         else:
             self.id = self._id_by_name()
@@ -96,6 +101,27 @@ class Segment:
                 f"Choose another name under `segment`; or, if {filler} is no more, take it over with `dbt-pendo reset "
                 f"--select {model}`: the next sync then replaces its members.",
             )
+        # An upload without an answer may have made it.
+        self.is_foreign = filler is None and (noted is None or noted.id != NO_ID_YET)
+
+    @cached_property
+    def taking_over(self) -> str | None:
+        """What a sync would do to members that no run of ours has put there; None where there are none."""
+        count = segments.count_members(self._client, self.id or "", self._stop.wait) if self.is_foreign else 0
+        if count == 0:
+            return None
+        members = "an unknown number of members" if count is None else number(count, "member")
+        return (
+            f"Pendo's segment {self._name} ({self.id}) holds {members} that no run of dbt-pendo has put there; a sync "
+            "replaces them"
+        )
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the segment is left alone; None where it may be filled."""
+        if self._may_take_over or self.taking_over is None:
+            return None
+        return f"blocked: {self.taking_over}. Allow that with `take_over: true` in the mapping, or with --force"
 
     def is_replaced(self, full_refresh: bool, planned: Planned, limit: int | None = None) -> bool:
         """Returns whether all members are written in one request, and not the changes alone.
@@ -147,7 +173,8 @@ class Segment:
                     members.append(key)
             context.tables.lock.renew()
         if members:
-            is_new = self.id is None
+            if is_new := self.id is None:
+                self._notes.note(NotedSegment(NO_ID_YET, known=False))
             taken = _wait_for(lambda: self._replace_members(members), context)
             if is_new:
                 self.begin()

@@ -29,7 +29,7 @@ class Options:
     Attributes:
         full_refresh: Send every row again.
         limit: Send at most so many rows; None for all.
-        force: Pass the guards ``max_changes`` and ``max_removals``.
+        force: Pass the guards ``max_changes`` and ``max_removals``, and take a segment over.
         retry_held: Try held rows again.
     """
 
@@ -91,7 +91,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
     everything = counts.planned = sum((bucket.planned for bucket in buckets), Planned())
-    if not options.force and (reason := blocked_by(spec, everything)):
+    if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, everything)):
         return "blocked", (Note("error", reason),)
     waiting = 0
     if options.limit is not None:
@@ -114,6 +114,8 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     _deliver(context, buckets, segment, is_replaced, is_whole=not waiting)
     if counts.planned.to_send:
         tables.compact(counts.planned.to_send + counts.planned.unchanged)
+    if segment is not None and segment.is_foreign:
+        texts.append(f"took over the segment {spec.segment}, which no run of dbt-pendo had filled before")
     if waiting:
         texts.append(f"{waiting:,} more rows wait (--limit)")
     if counts.planned.removed and not spec.sends_removals:

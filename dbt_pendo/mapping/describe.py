@@ -83,20 +83,21 @@ def mapping_rows(spec: SyncSpec) -> Iterator[dict[str, Any]]:
     for section, fields in spec.sections.items():
         for one in fields:
             name = one.name if section == "fields" else f"{section}.{one.name}"
-            yield _row(name, one.source, one.type or "", one.nulls, one.group if section == "fields" else "")
+            yield _row(name, one.source, one, one.group if section == "fields" else "")
 
 
-def _row(pendo: str, source: Source | ParentChild, type_: str = "", nulls: str = "", group: str = "") -> dict[str, Any]:
-    """Returns what fills one of Pendo's words; an id has no nulls."""
+def _row(pendo: str, source: Source | ParentChild, field: Field | None = None, group: str = "") -> dict[str, Any]:
+    """Returns what fills one of Pendo's words; an id is no field."""
     constant = json.dumps(source.value, ensure_ascii=False) if isinstance(source, Value) else None
     return {
         "pendo": pendo,
         "from": constant or "::".join(source.columns),
         "constant": constant is not None,
-        "type": type_,
-        "nulls": nulls,
+        "type": (field.type or "") if field else "",
+        "nulls": field.nulls if field else "",
+        "on_invalid": field.on_invalid if field else "",
         "group": group,
-        "id": not nulls,
+        "id": field is None,
     }
 
 
@@ -106,6 +107,7 @@ def options(spec: SyncSpec) -> dict[str, str]:
         "model": spec.unique_id,
         "file": spec.file,
         "segment": spec.segment,
+        "take_over": spec.take_over and "true",
         "app": spec.event and spec.event.app,
         "mode": spec.fields and spec.mode,
         "on_removed": None if spec.event else spec.on_removed,

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from dbt_pendo.mapping.kinds import NOT_BLANK, Age, Choice, Count, Entries, Guard, Kind, Option, RowValue, Text
 from dbt_pendo.mapping.objects import OBJECTS, OTHERS, RECORDS
-from dbt_pendo.mapping.spec import FieldType, Group, Mode, Nulls, Object, OnRemoved
+from dbt_pendo.mapping.spec import FieldType, Group, Mode, Nulls, Object, OnInvalid, OnRemoved
 from dbt_pendo.wording import article
 
 FIELD_TYPES: Mapping[str, FieldType] = {
@@ -43,11 +43,13 @@ SEGMENT: tuple[Object, ...] = ("segment",)
 NAME = Text(r"^[A-Za-z0-9_-]+$", "letters, digits, underscores and hyphens")
 _FLAG = Choice((True, False))
 _NULLS = Choice(get_args(Nulls))
+_ON_INVALID = Choice(get_args(OnInvalid))
 _GROUP = Choice(get_args(Group))
 
 _VALUE_OPTIONS = {
     "type": Option("The type to send; left out, Pendo's schema and the column decide.", Choice(tuple(FIELD_TYPES))),
     "nulls": Option("The sync's `nulls`, for this name alone.", _NULLS),
+    "on_invalid": Option("The sync's `on_invalid`, for this name alone.", _ON_INVALID),
 }
 _FIELD_OPTIONS = _VALUE_OPTIONS | {"group": Option("The sync's `group`, for this field alone.", _GROUP)}
 
@@ -88,6 +90,10 @@ KEYS: Mapping[str, Key] = {
         "The name of the Pendo segment, which will hold exactly the model's visitors.",
         {SEGMENT: Use(Text(), required=True)},
     ),
+    "take_over": Key(
+        "Whether the segment may hold members that no run of dbt-pendo has put there; a sync replaces them.",
+        {SEGMENT: Use(_FLAG, default=False)},
+    ),
     "mode": Key(
         "What becomes of ids that Pendo does not know: `update` skips them, `upsert` creates them.",
         {RECORDS: Use(Choice(get_args(Mode)), default="update")},
@@ -116,6 +122,11 @@ KEYS: Mapping[str, Key] = {
     "nulls": Key(
         "What a null does: `clear` empties the field, `skip` leaves it alone. An event leaves a null out either way.",
         {ALL: Use(_NULLS, default="clear")},
+    ),
+    "on_invalid": Key(
+        "What a value that cannot be sent does: `row` makes its row invalid, `null` sends null for it, `skip` leaves "
+        "the field out. An event leaves both out. Ids and the timestamp always make the row invalid.",
+        {ALL: Use(_ON_INVALID, default="row")},
     ),
     "on_removed": Key(
         "What happens in Pendo to records that left the model: nothing (the ledger notes that they left), their "

@@ -75,6 +75,9 @@ class Choice(Kind):
 
     def read(self, place: Place, value: Any) -> Any:
         """Returns the value itself."""
+        # What YAML reads as no value is the word, where there is such a choice.
+        if value is None and "null" in self.values:
+            return "null"
         # ``1`` is not ``true``, though Python takes them for equal.
         if any(type(value) is type(one) and value == one for one in self.values):
             return value
@@ -89,7 +92,7 @@ class Choice(Kind):
 
     def schema(self) -> dict[str, Any]:
         """Returns an enumeration."""
-        return {"enum": list(self.values)}
+        return {"enum": [*self.values, *((None,) if "null" in self.values else ())]}
 
 
 @dataclass(frozen=True)

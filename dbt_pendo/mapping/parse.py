@@ -18,6 +18,7 @@ from dbt_pendo.mapping.spec import (
     Group,
     Nulls,
     Object,
+    OnInvalid,
     ParentChild,
     Problem,
     SyncSpec,
@@ -26,7 +27,7 @@ from dbt_pendo.wording import article, choices, found, listing, quoted
 
 # Keys whose value is a field of the same name in SyncSpec. Each kind of object takes some of them.
 _SPEC_KEYS = (
-    *("object", "segment", "mode", "enabled", "on_removed", "create_fields"),
+    *("object", "segment", "take_over", "mode", "enabled", "on_removed", "create_fields"),
     *("batch_size", "max_changes", "max_removals", "max_invalid", "max_age"),
 )
 _EXPECTED = "expected a mapping with `object` and its id"
@@ -209,7 +210,7 @@ def _spec(given: dict[str, Any], kind: Object, unique_id: str, place: Place) -> 
         "file": place.file,
         "key": key.child if isinstance(key, ParentChild) else key.name,
         "parent_key": key.parent if isinstance(key, ParentChild) else None,
-        "fields": _fields(given.get("fields"), given["nulls"], given.get("group", "custom")),
+        "fields": _fields(given.get("fields"), given["nulls"], given["on_invalid"], given.get("group", "custom")),
         "event": _event(given) if kind == "track_event" else None,
     }
     return SyncSpec(**(same | built))
@@ -221,20 +222,23 @@ def _event(given: dict[str, Any]) -> Event:
         visitor_id=given["visitor_id"],
         timestamp=given["timestamp"],
         account_id=given["account_id"],
-        properties=_fields(given["properties"], given["nulls"]),
+        properties=_fields(given["properties"], given["nulls"], given["on_invalid"]),
         # An empty address or title tells Pendo nothing; the sync's `nulls` is about properties.
-        context=_fields(given["context"], "skip"),
+        context=_fields(given["context"], "skip", given["on_invalid"]),
         app=given["app"],
     )
 
 
-def _fields(entries: Iterable[Entry] | None, nulls: Nulls, group: Group = "custom") -> tuple[Field, ...]:
+def _fields(
+    entries: Iterable[Entry] | None, nulls: Nulls, on_invalid: OnInvalid, group: Group = "custom"
+) -> tuple[Field, ...]:
     return tuple(
         Field(
             name=entry.name,
             source=entry.source,
             type=FIELD_TYPES[entry.options["type"]] if "type" in entry.options else None,
             nulls=entry.options.get("nulls", nulls),
+            on_invalid=entry.options.get("on_invalid", on_invalid),
             group=entry.options.get("group", group),
         )
         for entry in entries or ()

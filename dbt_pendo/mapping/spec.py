@@ -13,6 +13,7 @@ Object: TypeAlias = Literal["visitor", "account", "parent_account", "track_event
 Mode: TypeAlias = Literal["update", "upsert"]
 Group: TypeAlias = Literal["custom", "agent"]
 Nulls: TypeAlias = Literal["clear", "skip"]
+OnInvalid: TypeAlias = Literal["row", "null", "skip"]
 OnRemoved: TypeAlias = Literal["keep", "clear", "delete"]
 FieldType: TypeAlias = Literal["string", "boolean", "integer", "float", "time", "list"]
 Constant: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...] | None
@@ -96,6 +97,7 @@ class Field:
     source: Source
     type: FieldType | None = None  # None leaves it to Pendo's schema and the column
     nulls: Nulls = "clear"
+    on_invalid: OnInvalid = "row"  # what a value that cannot be sent costs
     group: Group = "custom"  # without meaning for events
 
 
@@ -155,6 +157,7 @@ class SyncSpec:
     fields: tuple[Field, ...] = ()  # of visitors and accounts
     event: Event | None = None  # of a `track_event` only
     segment: str | None = None  # the name in Pendo, of a `segment` only
+    take_over: bool = False  # whether the segment may be one whose members no run has put there
     mode: Mode = "update"  # whether ids that Pendo does not know are skipped or created
     enabled: bool = True  # a disabled sync is checked but never run
     on_removed: OnRemoved = "keep"
@@ -226,6 +229,8 @@ class SyncSpec:
             "event": asdict(self.event) if self.event else None,
         }
         canonical = json.dumps(mapped, sort_keys=True, default=str)
+        # Nothing is sent again for a key that an earlier version did not know. Quotes within a value are escaped.
+        canonical = canonical.replace('"on_invalid": "row", ', "")
         return hashlib.md5(canonical.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import orjson
 
-from dbt_pendo.pendo.client import Answer, PendoClient, Request, acknowledges
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, acknowledges
+from dbt_pendo.pendo.deletion import job_of
 
 # Visitors in one PATCH; of its 10 operations two are enough.
 LARGEST_PATCH = 1_000
 # What a patch may do.
 OPERATIONS = frozenset({"add", "remove"})
+# Seconds for an export of all members, and between two questions after it.
+EXPORT_PATIENCE, EXPORT_WAIT = 30.0, 1.0
 _PATH = "/api/v1/segment"
+_FINISHED = ("finish", "complete", "done", "success")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,33 @@ def segment_exists(client: PendoClient, segment_id: str) -> bool:
     """
     request = Request("GET", f"{_PATH}/{segment_id}", is_clear=lambda answer: answer.document.get("id"))
     return client.ask(request, f"say whether the segment {segment_id} exists", allowed=(404,)).ok
+
+
+def count_members(client: PendoClient, segment_id: str, wait: Callable[[float], None]) -> int | None:
+    """Returns how many visitors a segment holds, by an export of them; None when Pendo does not say in time.
+
+    Pendo's aggregation would leave out those whom Pendo has never seen (pendo-api.md 5).
+    """
+    path, give_up_at = f"{_PATH}/{segment_id}/visitors", time.monotonic() + EXPORT_PATIENCE
+    try:
+        job = job_of(client.ask(Request("POST", path, b"{}"), "export the members of a segment"))
+        status = Request("GET", f"{path}/{job}/status")
+        while not _is_finished(client.ask(status, "say how far an export is")):
+            if time.monotonic() > give_up_at:
+                return None
+            wait(EXPORT_WAIT)
+        table = client.ask(Request("GET", f"{path}/{job}/results/csv"), "let an export be read")
+    except PendoError:
+        # A key may lack the right; that is no reason to fail.
+        return None
+    lines = [line for line in table.content.splitlines() if line]
+    return len(lines) - (lines[:1] == [b"visitorId"])
+
+
+def _is_finished(answer: Answer) -> bool:
+    """Returns whether an export is done; no source shows the words of its state, a text or a part of a document."""
+    said = [answer.json, *map(answer.document.get, ("status", "command", "state"))]
+    return any(isinstance(word, str) and word.lower().startswith(_FINISHED) for word in said)
 
 
 def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) -> Request:

@@ -13,7 +13,18 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, Group, ParentChild, Source, SyncSpec, Value
+from dbt_pendo.mapping.spec import (
+    Column,
+    Event,
+    Field,
+    FieldType,
+    Group,
+    OnInvalid,
+    ParentChild,
+    Source,
+    SyncSpec,
+    Value,
+)
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.records.convert import (
     CONVERTERS,
@@ -28,6 +39,9 @@ from dbt_pendo.records.convert import (
 
 # The columns every row of a page begins with: bucket, seq, change, record key.
 LEADING_COLUMNS = 4
+
+# In place of a value that cannot be sent, where its field is left out.
+LEFT_OUT: Any = object()
 
 # A JSON object, or the text of one that the warehouse has written.
 Body: TypeAlias = dict[str, Any] | orjson.Fragment
@@ -51,6 +65,16 @@ class PendoField:
     type: FieldType | None  # what the value has to become; None leaves it as the column has it
 
 
+class Replaced(NamedTuple):
+    """A value that could not be sent, and cost its field alone (``on_invalid``)."""
+
+    position: Position
+    key: str  # of the row
+    name: str  # of the field
+    on_invalid: OnInvalid
+    reason: str
+
+
 @dataclass(slots=True)
 class Rendered:
     """A page, ready to be packed into batches."""
@@ -61,6 +85,7 @@ class Rendered:
     # The outcome of every row without a request: invalid rows, rows that have nothing to say, and rows that left the
     # model and are kept.
     unsendable: dict[Position, Outcome] = field(default_factory=dict)
+    replaced: list[Replaced] = field(default_factory=list)
 
 
 def render(spec: SyncSpec, rows: Sequence[tuple[Any, ...]], fields: Sequence[PendoField] = ()) -> Rendered:
@@ -90,9 +115,12 @@ class _Page:
         self.changes: Sequence[str] = self._columns[2]
         self.keys: Sequence[str] = self._columns[3]
         self.invalid: dict[int, str] = {}
+        self._replaced: list[tuple[int, Replaced]] = []
 
-    def convert(self, label: str, source: Source, convert: Convert, required: bool = False) -> Sequence[Any]:
-        """Converts a column; notes values that cannot be converted as invalid, and puts None in their place."""
+    def convert(
+        self, label: str, source: Source, convert: Convert, required: bool = False, on_invalid: OnInvalid = "row"
+    ) -> Sequence[Any]:
+        """Converts a column; notes values that cannot be converted, and puts None or ``LEFT_OUT`` in their place."""
         values: Sequence[Any]
         if isinstance(source, Value):
             values = [list(source.value) if isinstance(source.value, tuple) else source.value] * self.size
@@ -109,12 +137,21 @@ class _Page:
                 except InvalidValue as reason:
                     # The key of a removed row is all there is of it.
                     if self.changes[at] != "removed":
-                        self.invalid.setdefault(at, f"{label}: {reason}")
+                        if on_invalid == "row":
+                            self.invalid.setdefault(at, f"{label}: {reason}")
+                        else:
+                            replaced = Replaced(self.positions[at], self.keys[at], label, on_invalid, str(reason))
+                            self._replaced.append((at, replaced))
+                    result = LEFT_OUT if on_invalid == "skip" else None
             results.append(result)
         return results
 
-    def outcomes(self) -> dict[Position, Outcome]:
-        return {self.positions[at]: Outcome("invalid", reason) for at, reason in self.invalid.items()}
+    def rendered(self) -> Rendered:
+        """Returns what is known of the page: its invalid rows, and values of the others that were replaced."""
+        return Rendered(
+            unsendable={self.positions[at]: Outcome("invalid", reason) for at, reason in self.invalid.items()},
+            replaced=[replaced for at, replaced in self._replaced if at not in self.invalid],
+        )
 
 
 def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) -> Rendered:
@@ -123,11 +160,12 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         # Without fields there is nothing but the id to write: `mode: upsert` creates records that way.
         groups = [[{OBJECTS[spec.object].id_key: key, "values": {}} for key in page.keys]]
     records = map(Record, page.positions, page.keys, zip(*groups, strict=True))
-    skips = any(mapping.nulls == "skip" for mapping in spec.fields)
+    skips = any("skip" in (mapping.nulls, mapping.on_invalid) for mapping in spec.fields)
+    rendered = page.rendered()
     if not (page.invalid or skips or "removed" in page.changes):
-        return Rendered(updates=list(records))
+        rendered.updates = list(records)
+        return rendered
 
-    rendered = Rendered(unsendable=page.outcomes())
     for at, record in enumerate(records):
         if at in page.invalid:
             continue
@@ -176,12 +214,20 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
     id_key = OBJECTS[spec.object].id_key
     mapped = [(mapping, field) for mapping, field in zip(spec.fields, fields, strict=True) if mapping.group == group]
     names = [field.key for _, field in mapped]
-    columns = [page.convert(mapping.name, mapping.source, CONVERTERS[field.type]) for mapping, field in mapped]
+    columns = [
+        page.convert(mapping.name, mapping.source, CONVERTERS[field.type], on_invalid=mapping.on_invalid)
+        for mapping, field in mapped
+    ]
     rows = [dict(zip(names, row)) for row in zip(*columns)]  # noqa: B905 - strict costs as much as the dict
     skipped = frozenset(field.key for mapping, field in mapped if mapping.nulls == "skip")
-    if skipped:
+    if skipped or any(mapping.on_invalid == "skip" for mapping, _ in mapped):
         rows = [
-            {name: value for name, value in row.items() if value is not None or name not in skipped} for row in rows
+            {
+                name: value
+                for name, value in row.items()
+                if value is not LEFT_OUT and (value is not None or name not in skipped)
+            }
+            for row in rows
         ]
     if "removed" in page.changes:
         cleared: dict[str, Any] = dict.fromkeys(names)
@@ -196,7 +242,7 @@ def _render_events(page: _Page, event: Event) -> Rendered:
     accounts = _account_ids(page, event.account_id) if event.account_id else [None] * page.size
     properties = _event_dicts(page, "properties", event.properties)
     contexts = _event_dicts(page, "context", event.context)
-    rendered = Rendered(unsendable=page.outcomes())
+    rendered = page.rendered()
     parts = zip(names, visitors, times, accounts, properties, contexts, strict=True)
     for at, (name, visitor, time, account, row_properties, context) in enumerate(parts):
         if at in page.invalid:
@@ -226,11 +272,14 @@ def _account_ids(page: _Page, source: Source | ParentChild) -> Sequence[str | No
 
 def _event_dicts(page: _Page, part: str, mappings: Sequence[Field]) -> Iterable[dict[str, Any]]:
     """Returns one dict a row; a null is left out, for an event has no earlier value to clear."""
-    columns = [page.convert(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type]) for mapping in mappings]
+    columns = [
+        page.convert(f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type], on_invalid=mapping.on_invalid)
+        for mapping in mappings
+    ]
     if not columns:
         return [{} for _ in range(page.size)]
     names = [mapping.name for mapping in mappings]
     return (
-        {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        {name: value for name, value in zip(names, row, strict=True) if value is not None and value is not LEFT_OUT}
         for row in zip(*columns, strict=True)
     )

@@ -10,6 +10,8 @@ from dbt_pendo.warehouse.session import Session, WarehouseError
 
 SEGMENTS_TABLE = "pendo_segments"
 MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
+# Stands for the id of a segment that a run is about to make.
+NO_ID_YET = ""
 
 
 @dataclass(frozen=True, slots=True)

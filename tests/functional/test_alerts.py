@@ -94,6 +94,24 @@ def test_a_full_resync_and_a_row_count_far_off(people, receiver):
     assert "`people` (visitor): 90 rows, usually about 200. 110 delivered\n" in after(people, receiver)
 
 
+def test_many_invalid_and_missing_rows(people, receiver):
+    alert(people, {"url": "PENDO_ALERT_URL", "events": ["invalid", "held"], "share": "10%"})
+    # Of 22 rows, 2 have one key and 20 are known; then 30 more are strangers to Pendo.
+    few = f"{ROWS.format('a', 20)} union all select * from (values ('same', 'x'), ('same', 'y'))"
+    people.build("people", few)
+    assert after(people, receiver) == ""
+    people.build("people", f"{few} union all select * from (values ('same', 'x'), ('same', 'y'))")
+    text = after(people, receiver)
+    expect_in(
+        text, "1 sync with many invalid rows\n", "`people` (visitor): 4 of 24 rows are invalid. 0 delivered, 4 invalid"
+    )
+    people.build("people", f"{few} union all select 's' || i, 'x' from range(30) r(i)")
+    expect_in(
+        after(people, receiver), "1 sync with many rows held back\n", ": 30 of 52 rows are held back or missing. "
+    )
+    assert after(people, receiver) == ""
+
+
 def test_channels_are_told_what_they_want_to_hear_in_their_own_form(people, sandbox, receiver, monkeypatch):
     other = Endpoint()
     # As a job of dbt Cloud has to name it.

@@ -100,6 +100,7 @@ def test_a_changed_mapping_resends_visitors(project, sandbox):
         {"fields": {"plan": "other"}},
         {"fields": {"plan": "plan", "source": {"value": "elsewhere"}}},
         {"nulls": "skip"},
+        {"on_invalid": None},
         {"fields": {"plan": "plan", "source": {"value": "dbt"}, "team": "other"}},
     ):
         project.annotate("people", {**mapping, **change})

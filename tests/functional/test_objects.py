@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness import PEOPLE, bodies, custom, planned, select, writes
+from harness import CLICKS, PEOPLE, add_fields, bodies, custom, planned, select, sent_events, writes
 
 VALUE = "/api/v1/metadata/{}/{}/value"
 
@@ -48,6 +48,40 @@ def test_a_null_is_left_out_where_the_mapping_says_so(project, plans):
     # A record without a value has nothing to say, and Pendo refuses a call without values.
     assert project.sync().outcome == ("success", 1, 0, 0)
     assert (bodies(plans.requests), custom(plans.visitors)) == ([], {"a": {"plan": "old"}})
+
+
+def test_a_value_that_cannot_be_sent_costs_its_row_or_its_field(project, plans):
+    """Here DuckDB would write the bodies."""
+    add_fields(plans, mrr="float", score="float")
+    plans.add_visitors({name: {"custom": {"mrr": 1.0, "score": 1.0, "plan": "old"}} for name in "abc"})
+    mapping = {**PEOPLE, "fields": {"plan": "plan", "mrr": "mrr", "score": {"column": "score", "on_invalid": "skip"}}}
+    rows = "('a', 'nan'::double, 2.0::double), ('b', 3, 'inf'), ('c', 4, 5), ('d', 6, 'inf')"
+    project.model("people", mapping, f"select *, 'pro' as plan from (values {rows}) rows(id, mrr, score)")
+    ended = project.sync()
+    assert (ended.planned, ended.outcome) == (planned(added=3, invalid=1), ("success", 2, 1, 0))
+    # Only what was delivered is counted: Pendo does not know `d`.
+    assert "\n1 value of score could not be sent (on_invalid: skip), e.g. infinite (b)" in ended.result()["message"]
+    full = {"plan": "pro", "mrr": 4.0, "score": 5.0}
+    held = {"a": {"plan": "old", "mrr": 1.0, "score": 1.0}, "b": {**full, "mrr": 3.0, "score": 1.0}, "c": full}
+    assert custom(plans.visitors) == held
+    # What was invalid is sent now, and null clears a field.
+    project.annotate("people", {**mapping, "on_invalid": None})
+    ended = project.sync()
+    assert (ended.planned, ended.outcome) == (planned(added=2, changed=2), ("success", 3, 1, 0))
+    assert "1 value of mrr could not be sent (on_invalid: null), e.g. not a number (NaN)" in ended.result()["message"]
+    assert custom(plans.visitors) == {**held, "a": {"plan": "pro", "score": 2.0}}
+    assert project.run("verify").expect(0).says("3 equal")
+
+
+def test_a_property_that_cannot_be_sent_is_left_out_of_its_event_but_an_id_never(project, sandbox):
+    properties = {"n": {"column": "n", "type": "integer"}}
+    mapping = {**CLICKS, "visitor_id": "who", "on_invalid": "skip", "properties": properties}
+    rows = "('e1', 'a', 'x'), ('e2', 'a', '5'), ('e3', '', '6')"
+    project.model("clicks", mapping, f"select *, timestamp '2026-05-01' as at from (values {rows}) rows(id, who, n)")
+    ended = project.sync()
+    assert (ended.planned, ended.outcome) == (planned(added=2, invalid=1), ("success", 2, 0, 0))
+    assert "1 value of properties.n could not be sent (on_invalid: skip)" in ended.result()["message"]
+    assert sorted(str(event["properties"]) for event in sent_events(sandbox.requests)) == ["{'n': 5}", "{}"]
 
 
 def test_a_model_has_several_syncs(project, plans):

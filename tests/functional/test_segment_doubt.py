@@ -69,15 +69,13 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(trial, sandbox):
     assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))
 
 
-def test_an_upload_that_a_dead_run_made_is_taken_over(project, sandbox):
+def test_an_upload_of_a_dead_run_is_no_segment_of_others(project, sandbox):
     project.model("trial", TRIAL, ids(10))
-    sandbox.fail(Fault("reset", when="after", method="POST", path=UPLOAD))
-    sandbox.fail(Fault(status=500, method="GET", path="/segment$", times=None))
-    # The list that would tell is out of reach as well.
-    sandbox.fail(Fault(status=500, method="PUT", times=None))
-    project.sync(status=1)
-    sandbox.clear_faults()
+    sandbox.fail(Fault("hang", when="after", method="POST", path=UPLOAD, seconds=30))
+    assert interrupt_a_sync(project, sandbox, signal.SIGKILL) == -signal.SIGKILL
+    assert members(sandbox) == names(10)
     project.build("trial", ids(3, 12))
+    assert project.check().result()["warnings"] == []
     project.sync()
     assert (len(sandbox.segments), members(sandbox)) == (1, names(3, 12))
 

@@ -79,12 +79,32 @@ def test_one_that_the_api_made_is_taken_over(project, sandbox):
     sandbox.add_segment(NAME, ["v1", "stranger"])
     sandbox.add_segment(NAME, ["theirs"], created_by_api=False)
     project.model("trial", TRIAL, ids(5))
+    # Nobody put them there by mistake: taking them out has to be asked for.
+    told = f"Pendo's segment {NAME} (segment-1) holds 2 members that no run of dbt-pendo has put there"
+    assert told in project.check().result()["warnings"][0]
+    assert project.plan().result()["note"].startswith(f"blocked: {told}")
+    result = project.sync(status=1).result()
+    assert (result["status"], result["message"].startswith(f"blocked: {told}")) == ("blocked", True)
+    # To count them needs a right that a key may lack.
+    sandbox.fail(Fault(status=403, path="/visitors", times=None))
+    assert "holds an unknown number of members" in project.sync(status=1).result()["message"]
+    sandbox.clear_faults()
+    assert members(sandbox) == ["stranger", "v1"]
+    project.annotate("trial", {**TRIAL, "take_over": True})
+    for found in (project.check().result(), project.plan().result()):
+        assert [told in warning and "blocked" not in warning for warning in found["warnings"]] == [True]
     # A part of the members says nothing of the others.
-    assert project.sync("--limit", "3").result()["delivered"] == 3
+    result = project.sync("--limit", "3").result()
+    assert (result["delivered"], f"took over the segment {NAME}" in result["message"]) == (3, True)
     assert "stranger" in sandbox.segments["segment-1"]["visitors"]
     assert len(sandbox.segments["segment-1"]["visitors"]) >= 4
+    # From now on it is ours, also when the ledger is forgotten.
+    project.annotate("trial", TRIAL)
+    assert (project.check().result()["warnings"], project.plan().result()["note"]) == ([], None)
     project.sync()
     assert (members(sandbox), members(sandbox, "segment-2")) == (names(5), ["theirs"])
+    project.run("reset", "--all").expect(0)
+    assert project.sync().result()["delivered"] == 5
 
 
 @pytest.mark.parametrize(
@@ -109,7 +129,7 @@ def test_an_empty_model(project, sandbox, others):
     if others:
         sandbox.add_segment(NAME, others)
     project.model("trial", TRIAL, ids(0))
-    result = project.sync().result()
+    result = project.sync("--force").result()
     assert (result["status"], result["requests"] > 0) == ("success", True)
     assert [segment["visitors"] for segment in sandbox.segments.values()] == [[] for _ in others]
     sandbox.forget_requests()

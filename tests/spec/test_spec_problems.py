@@ -58,7 +58,7 @@ MISTAKES = [
             "fields": {
                 **{" ": "plan", "a": {"colum": "x"}, "b": {"column": "x", "value": 3, "typ": "time"}},
                 **{"c": {"type": "strnig"}, "d": ["x"], "e": {"value": {"x": 1}}},
-                **{"f": {"column": "f", "group": "pendo", "nulls": "Skip"}, "g": 7},
+                **{"f": {"column": "f", "group": "pendo", "nulls": "Skip", "on_invalid": "nul"}, "g": 7},
             },
         },
         "visitor_id: `visitor_id` belongs to visitor, segment and track_event; an account has `account_id`",
@@ -83,6 +83,7 @@ MISTAKES = [
         "fields.d: expected a column's name, found a list",
         "fields.e.value: expected text, a number, true, false, null, or a list of these without nulls, found a mapping",
         'fields.f.nulls: expected `clear` or `skip`, found the text "Skip"; did you mean `skip`?',
+        'fields.f.on_invalid: expected `row`, `null` or `skip`, found the text "nul"; did you mean `null`?',
         'fields.f.group: expected `custom` or `agent`, found the text "pendo"',
         "fields.g: expected a column's name, found the number 7; put it in quotes if that is the name",
     ),
@@ -105,7 +106,7 @@ MISTAKES = [
         "context.user_agent: unknown key; did you mean `userAgent`?",
         "context.zone: unknown key; expected `ip`, `userAgent`, `url` or `title`",
         "context.ip.type: unknown key; expected `column` or `value`",
-        "properties.a.group: unknown key; expected `column`, `value`, `type` or `nulls`",
+        "properties.a.group: unknown key; expected `column`, `value`, `type`, `nulls` or `on_invalid`",
     ),
     told(
         "what would mislead on a segment",
@@ -121,8 +122,9 @@ MISTAKES = [
     told(
         "an unknown key like no other",
         {**SEGMENT, "colour": "red"},
-        "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, `nulls`, "
-        "`on_removed`, `create_fields`, `batch_size`, `max_changes`, `max_removals` and `max_invalid`",
+        "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, "
+        "`take_over`, `nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `max_changes`, "
+        "`max_removals` and `max_invalid`",
     ),
     told(
         "a parent account cannot be deleted",

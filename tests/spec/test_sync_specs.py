@@ -111,6 +111,15 @@ def test_constants_types_guards_and_ages(parse):
     assert {spec.fingerprint for spec in events.values()} == {only(parse(EVENT)).fingerprint}
 
 
+def test_a_mapping_that_earlier_versions_knew_keeps_its_fingerprint(parse):
+    """Or an upgrade would send every record again."""
+    fields = {"plan": "plan", "mrr": {"column": "m", "type": "float", "nulls": "skip"}}
+    of_visitors = only(parse({"object": "visitor", "visitor_id": "id", "fields": fields}))
+    assert of_visitors.fingerprint == "38958a44ac766176159f074e6253e3cd"
+    fields["mrr"]["on_invalid"] = "skip"
+    assert only(parse({"object": "visitor", "visitor_id": "id", "fields": fields})) != of_visitors
+
+
 def test_columns_alone_can_fill_the_fields(parse):
     columns = {"plan": True, "secret": False, "odd": None}
     assert only(parse({**USER_IDS, "group": "agent", "nulls": "skip"}, columns)).fields == (

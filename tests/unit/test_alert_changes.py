@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from dbt_pendo.alerts.changes import RUNS_READ, Alert, Change, changes_of
 from dbt_pendo.alerts.message import message_of
-from dbt_pendo.channels import EVENTS
+from dbt_pendo.channels import Channel
 from dbt_pendo.delivery.results import Ends, Note, SyncResult, SyncStatus
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.settings import PendoHost
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
+ALL = Channel("PENDO_ALERT_URL", None)
 CALM = Planned(unchanged=1000)
 
 
@@ -27,8 +28,10 @@ def logged(status: str = "success", planned: Planned = CALM, sync: str = "users"
     )
 
 
-def events_of(now: SyncResult, before: Sequence[LoggedSync], options: Options | None = None) -> tuple[str, ...]:
-    changes = changes_of([now], {now.sync: before}, options or Options())
+def events_of(
+    now: SyncResult, before: Sequence[LoggedSync], options: Options | None = None, channel: Channel = ALL
+) -> tuple[str, ...]:
+    changes = changes_of([now], {now.sync: before}, options or Options(), channel)
     return changes[0].events if changes else ()
 
 
@@ -47,14 +50,14 @@ def test_a_change_of_state_is_told_once():
     ]:
         for status in before:
             runs = [] if status is None else [logged(status)]
-            changes = changes_of([result(now)], {"users": runs}, Options())
+            changes = changes_of([result(now)], {"users": runs}, Options(), ALL)
             assert [(change.events, change.before) for change in changes] == ([(told, status)] if told else [])
 
 
 def test_each_sync_has_its_own_state():
     results = [result("error", sync="a"), result("error", sync="b"), result("success", sync="c"), result(sync="d")]
     past = {"a": [logged("error")], "b": [logged()], "c": [logged("error")]}
-    changes = changes_of(results, past, Options())
+    changes = changes_of(results, past, Options(), ALL)
     assert [(change.result.sync, change.events) for change in changes] == [("b", ("failure",)), ("c", ("recovery",))]
 
 
@@ -121,9 +124,9 @@ def test_only_runs_that_ran_through_are_compared():
     assert events_of(result(planned=Planned(unchanged=3000)), counts(3000, *[1000] * 10)[:RUNS_READ]) == ()
     # All rows of the model count.
     planned = Planned(added=100, changed=200, removed=5000, unchanged=300, invalid=200, held=200)
-    assert events_of(result(planned=planned), counts(*[1000] * 5)) == ()
+    assert "row_count" not in events_of(result(planned=planned), counts(*[1000] * 5))
     past = [*counts(*[0] * 6, status="error"), *counts(*[900] * 5)]
-    (change,) = changes_of([result("success", planned)], {"users": past}, Options())
+    (change,) = changes_of([result("success", planned)], {"users": past}, Options(), ALL)
     assert (change.rows, change.usual_rows) == (1000, 900)
 
 
@@ -136,10 +139,35 @@ def alert(*changes: Change) -> Alert:
 
 
 def test_a_channel_hears_of_what_it_asked_for():
-    both = alert(Change(result("error", sync="a"), ("failure",), "success"), Change(result(sync="b"), EVENTS[3:], None))
-    assert [change.events for change in both.about(("row_count", "failure")).changes] == [("failure",), ("row_count",)]
-    assert [change.result.sync for change in both.about(["failure"]).changes] == ["a"]
-    assert both.about(["partial"]).changes == ()
+    planned = Planned(unchanged=10)
+    for asked, told in [
+        (("row_count", "failure"), ("row_count",)),
+        (("recovery", "row_count"), ("recovery", "row_count")),
+        (("partial",), ()),
+    ]:
+        channel = replace(ALL, events=asked)
+        assert events_of(result(planned=planned), [logged("error"), *counts(*[1000] * 5)], channel=channel) == told
+
+
+def test_many_invalid_or_held_rows_are_told_once():
+    few, many = Planned(unchanged=990, invalid=5, held=5), Planned(unchanged=950, invalid=30, held=20)
+    for before, now, missing, share, told in [
+        ([few], many, 0, 1, ("invalid", "held")),
+        ([few], many, 0, 2, ("invalid",)),
+        ([few], many, 0, 3, ()),  # as many as the share is not above it
+        ([], many, 0, 1, ("invalid", "held")),
+        ([many, few], many, 0, 1, ()),  # told in the run before
+        ([few], few, 0, 0.4, ()),
+        ([few], few, 6, 1, ("held",)),  # those who are missing now will be held
+        ([many], few, 20, 1, ()),  # held rows that were tried again in vain
+        ([CALM], Planned(invalid=1), 0, 99, ("invalid",)),
+        ([CALM], Planned(), 0, 0, ()),  # no rows at all
+    ]:
+        channel = replace(ALL, events=("invalid", "held"), share=float(share))
+        runs = [logged(planned=planned) for planned in before]
+        assert events_of(result(planned=now, missing=missing), runs, channel=channel) == told
+    assert events_of(result(planned=many), [logged()], Options(limit=1000)) == ()
+    assert events_of(result("blocked", planned=many), [logged("blocked")]) == ()
 
 
 def test_a_message_says_what_where_how_many_and_where_to_look():

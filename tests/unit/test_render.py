@@ -3,7 +3,7 @@
 import datetime
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import datetimes, decimals, integers, scalars, texts
 
-from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec, Value
+from dbt_pendo.mapping.spec import Column, Event, Field, OnInvalid, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
-from dbt_pendo.records.render import PendoField, Record, Rendered, render
+from dbt_pendo.records.render import PendoField, Record, Rendered, Replaced, render
 
 NOW, NOW_MS = datetime.datetime(2026, 1, 2, 3, 4, 5), 1767323045000
 
@@ -78,6 +78,16 @@ def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other():
             assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
 
 
+def test_a_value_that_costs_its_field_is_counted_where_its_row_may_be_sent():
+    spec = a_sync(named("f", on_invalid="skip"), named("g"))
+    rendered = render(spec, [a_row(1, math.nan, 1), a_row(2, math.nan, math.inf)], plain(spec))
+    assert [record.bodies[0]["values"] for record in rendered.updates] == [{"g": 1}]
+    assert rendered.replaced == [Replaced(("000", 1), "k1", "f", "skip", "not a number (NaN)")]
+    # Without it there may be nothing to say.
+    alone = a_sync(named("f", on_invalid="skip"))
+    assert render(alone, [a_row(1, math.nan)], plain(alone)).unsendable == {("000", 1): DELIVERED}
+
+
 def test_an_empty_page_renders_to_nothing():
     for spec in (a_sync(named("a")), a_sync(mode="upsert"), some_events()):
         assert render(spec, [], plain(spec)) == Rendered()
@@ -134,6 +144,7 @@ COLUMNS: list[st.SearchStrategy[Any]] = [
 ]
 CONSTANTS = st.one_of(st.none(), texts, st.booleans(), st.integers(), st.just(("a", 1)), st.just(()))
 TYPES = st.sampled_from(list(CONVERTERS))
+ON_INVALID = get_args(OnInvalid)
 
 
 @st.composite
@@ -163,7 +174,8 @@ def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tu
 
     names = draw(st.lists(st.sampled_from("PQRS"), unique=True))
     fields = [
-        Field(name, draw(sources()), nulls=any_of("clear", "skip"), group=any_of("custom", "agent")) for name in names
+        Field(name, draw(sources()), None, any_of("clear", "skip"), any_of(*ON_INVALID), any_of("custom", "agent"))
+        for name in names
     ]
     # Without fields there is nothing but the id to write.
     mode = any_of("update", "upsert") if fields else "upsert"
@@ -176,7 +188,8 @@ def metadata_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[PendoField], list[tu
 def event_pages(draw: st.DrawFn) -> tuple[SyncSpec, list[tuple[Any, ...]]]:
     def mapped(names: list[str]) -> tuple[Field, ...]:
         chosen = draw(st.lists(st.sampled_from(names), unique=True))
-        return tuple(Field(name, draw(sources()), type=draw(TYPES)) for name in chosen)
+        on_invalid = st.sampled_from(ON_INVALID)
+        return tuple(Field(name, draw(sources()), draw(TYPES), on_invalid=draw(on_invalid)) for name in chosen)
 
     spec = some_events(
         name=draw(sources()),
@@ -214,7 +227,11 @@ def metadata_row(spec: SyncSpec, known: list[PendoField], row: tuple[Any, ...]) 
                 try:
                     value = CONVERTERS[pendo_field.type](value)
                 except InvalidValue as reason:
-                    return Outcome("invalid", f"{field.name}: {reason}")
+                    if field.on_invalid == "row":
+                        return Outcome("invalid", f"{field.name}: {reason}")
+                    if field.on_invalid == "skip":
+                        continue
+                    value = None
             if value is not None or removed or field.nulls == "clear":
                 values[pendo_field.key] = value
         bodies.append({id_key: row[3], "values": values} if values else None)
@@ -250,7 +267,10 @@ def event_row(spec: SyncSpec, row: tuple[Any, ...]) -> Any:
     for part, mappings in (("properties", event.properties), ("context", event.context)):
         body[part] = {}
         for mapping in mappings:
+            before = len(reasons)
             put(mapping.name, f"{part}.{mapping.name}", mapping.source, CONVERTERS[mapping.type], False, body[part])
+            if mapping.on_invalid != "row":
+                del reasons[before:]
     return Outcome("invalid", reasons[0]) if reasons else (body,)
 
 
