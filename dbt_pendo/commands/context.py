@@ -150,8 +150,7 @@ class Context:
         """
         self.log_calls_of(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
-        if spec.event is not None:
-            require_moment(spec, spec.event, source)
+        require_moment(spec, source)
         if not ask_pendo:
             return Prepared(spec, source, offline_fields(spec))
         if spec.event is not None:

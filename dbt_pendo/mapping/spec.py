@@ -163,7 +163,7 @@ class SyncSpec:
     max_changes: Limit | None = None  # more added and changed rows block the sync
     max_removals: Limit | None = None
     parent_key: str | None = None  # the column with the parent's id, where ids are of the form `Parent::Child`
-    max_age: int | None = None  # seconds; events that are older are left out
+    max_age: int | None = None  # seconds; events that are older are left out; None sends all
 
     @property
     def groups(self) -> tuple[Group, ...]:

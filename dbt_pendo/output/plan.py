@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from dbt_pendo.commands.plan import Checked, SyncPlan
+from dbt_pendo.delivery.events import left_out_notes
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.wording import counts, number
@@ -51,8 +52,8 @@ def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Seque
 def _show_warnings(lines: Terminal, one: Checked) -> None:
     for warning in one.warnings:
         lines.below(warning, "warn")
-    if one.left_out:
-        lines.below(f"{number(one.left_out, 'event')} left out: older than max_age")
+    for note in left_out_notes(one.spec, one.left_out):
+        lines.below(note)
 
 
 def _counts(planned: Planned) -> str:

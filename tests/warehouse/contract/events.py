@@ -68,6 +68,18 @@ def test_late_future_and_old_events(store: Store) -> None:
     assert (counted(empty), plan(empty, "r7"), everything(empty)) == (EventCounts(), Planned(), {})
 
 
+def test_what_was_left_out_comes_when_it_is_wanted(store: Store) -> None:
+    store.create("clicks", CLICKS, clicked(("old", ago(8 * DAY)), ("edge", ago(7 * DAY - 1200)), ("null", None)))
+    limited = store.tables(clicks(max_age=7 * DAY))
+    assert limited.count_events(NO_PROPERTIES, ALONE) == EventCounts(names=1, left_out=1)
+    assert deliver(limited, "r1") == Planned(added=2)
+    assert {entry[0] for entry in store.ledger(limited)} == {"edge", "null"}
+    # The age of a text is not known.
+    assert planned(store.tables(clicks("event", max_age=7 * DAY))) == Planned(added=1, unchanged=2)
+    assert deliver(store.tables(clicks()), "r2") == Planned(added=1, unchanged=2)
+    assert planned(limited) == Planned(unchanged=2)
+
+
 def test_properties_are_measured_in_bytes(store: Store) -> None:
     columns = {**CLICKS, "note": "text", "seats": "whole", "won": "flag", "seen": "moment"}
     # `{"note":"…","seats":…,"won":…,"seen":"2026-01-02T03:04:05.999+00:00"}`
