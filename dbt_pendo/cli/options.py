@@ -220,7 +220,7 @@ class CommandLine:
             if announced:
                 show_found(self.lines, selected, self.invocation.published)
 
-        return open_context(self.invocation, announce)
+        return open_context(self.invocation, announce, self.lines.aside)
 
     def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
         """Returns what a function says of each selected sync."""

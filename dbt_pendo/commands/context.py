@@ -16,7 +16,7 @@ from dbt_pendo.delivery.fields import PendoFacts, match_fields, offline_fields
 from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
-from dbt_pendo.delivery.signals import Stop, stop_on_signals
+from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
@@ -30,6 +30,7 @@ from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
+from dbt_pendo.wording import number
 
 Found = TypeVar("Found")
 
@@ -115,6 +116,7 @@ class Context:
 
     def deliver(self, run_id: str, prepared: Prepared, options: Options, observer: Observer) -> SyncResult:
         """Runs a sync."""
+        self.client.is_patient = True
         self.log_calls_of(prepared.spec, prepared.fields)
         tables = self.tables(prepared)
         sync = SyncContext(run_id, prepared, tables, self.client, self.target_path, self.stop, observer)
@@ -200,13 +202,14 @@ def choose_syncs(invocation: Invocation) -> Selected:
 
 @contextlib.contextmanager
 def open_context(
-    invocation: Invocation, on_selected: Callable[[Selected], None]
+    invocation: Invocation, on_selected: Callable[[Selected], None], tell: Callable[[str], None]
 ) -> Iterator[tuple[Selected, Context | None]]:
     """Chooses the syncs of a command, and opens the warehouse and Pendo for them.
 
     Args:
         invocation: Where to find the syncs: in artifacts, or published in the warehouse.
         on_selected: Called with the syncs, before the warehouse is opened if they are known by then.
+        tell: Says something at once to whoever waits.
 
     Yields:
         The syncs, and what to run them with: None if there are none.
@@ -226,10 +229,10 @@ def open_context(
         raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
     settings, stop = invocation.settings, Stop()
     with (
-        stop_on_signals(stop),
-        open_session(invocation.connection) as session,
         contextlib.closing(CallLog()) as calls,
-        PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
+        PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at, tell=tell) as client,
+        stop_on_signals(stop, lambda name: tell(_stopping(name, client.in_flight))),
+        open_session(invocation.connection) as session,
     ):
         schema, pendo = session.own_schema(settings.schema), PendoFacts(client)
         if selected is not None:
@@ -239,6 +242,14 @@ def open_context(
             on_selected(selected)
         context = Context(selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop)
         yield selected, context if selected.syncs else None
+
+
+def _stopping(signal: str, in_flight: int) -> str:
+    """Returns what a run does after the first signal."""
+    waits = "no request is in flight"
+    if in_flight:
+        waits = f"waiting for {number(in_flight, 'request')} in flight, {PATIENCE:.0f} seconds at most"
+    return f"Interrupted by {signal}: {waits}. Press Ctrl-C again to stop at once."
 
 
 @contextlib.contextmanager

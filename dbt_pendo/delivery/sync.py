@@ -93,7 +93,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         texts.append(another_destination(earlier, spec))
     if spec.event is not None:
         # Counted before anything is sent: afterwards Pendo's answers do not tell.
-        span = Span("000", buckets[-1].name, last_seq=buckets[-1].last_seq) if waiting else EVERYTHING
+        span = Span("000", buckets[-1].name, last_seq=buckets[-1].last_seq) if waiting and buckets else EVERYTHING
         events = count_events(context.prepared, tables, span=span)
         if counts.planned.to_send:
             texts += [*property_name_warnings(spec), *age_warnings(context.prepared), *count_warnings(events)]

@@ -8,7 +8,8 @@ from functools import partial
 
 import orjson
 
-from dbt_pendo.pendo.client import Answer, PendoClient, Request, acknowledges
+from dbt_pendo.pendo.answers import acknowledges
+from dbt_pendo.pendo.client import Answer, PendoClient, Request
 
 # Visitors in one PATCH; of its 10 operations two are enough.
 LARGEST_PATCH = 1_000

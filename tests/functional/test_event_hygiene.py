@@ -155,6 +155,7 @@ def test_an_age_needs_a_moment(project, sandbox):
 
 def test_a_limited_sync_tells_of_the_old_events_that_it_sends(project):
     project.model("clicks", CLICKS, events({"a": 8 * DAY, "b": 9 * DAY, "c": 10 * DAY}))
+    assert project.sync("--limit", "0").result()["message"] == "3 more rows wait (--limit)"
     assert counted(project.sync("--limit", "2").result()["message"].split("\n"), LATE) == 2
 
 
