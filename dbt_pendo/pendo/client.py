@@ -28,7 +28,7 @@ REFUSED = frozenset({401, 403})
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
-UNREACHED_TIME = 25.0
+UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
 
 

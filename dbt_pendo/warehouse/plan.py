@@ -202,12 +202,13 @@ class ChangeSet:
             options: The plan whose events to send are counted; None counts those of the change set.
             span: The rows of it that are sent.
         """
-        name = self._spec.event.name if self._spec.event else None
+        event = self._spec.event
+        sources = {"event": event.name, "visitor": event.visitor_id} if event else {}
         (counts,) = self._session.query(
             "pendo_event_concerns",
             changes=self.changes if options is None else self._plan_alone(options),
             model=self._source.relation,
-            event=self._columns[name.name] if isinstance(name, Column) else None,
+            ids={key: self._columns[one.name] for key, one in sources.items() if isinstance(one, Column)},
             moment=self._moment(),
             sizes={
                 "fixed": sizes.fixed,

@@ -5,14 +5,15 @@
   Arguments:
     changes   the change set: its relation, or a plan in parentheses
     model     the model's relation, rendered
-    event     the column with the event's name in the model: {name}; none if all events have one name
     moment    the column with the event's time: {name, alias, dtype}; none if its type is unsuitable
     sizes     the JSON size of the properties: {fixed, columns: [{alias, dtype, around, value}]}
     limits    what Pendo processes and shows: {oldest, future, properties}, in seconds and bytes
     max_age   seconds after which an event is not sent; none to send all
     span      the rows that are sent (see pendo_within)
+    ids       the columns with the event's name and its visitor: {event, visitor}, each {name, alias, dtype}; without
+              what is the same for all events
 #}
-{% macro pendo_event_concerns(changes, model, event, moment, sizes, limits, max_age, span) %}
+{% macro pendo_event_concerns(changes, model, ids, moment, sizes, limits, max_age, span) %}
 select
     sent.late_events,
     sent.future_events,
@@ -36,15 +37,26 @@ from (
     from {{ changes }} changes
     where change in ('added', 'changed')
         and {{ dbt_pendo.pendo_within(span) }}
+        {#- A sync finds the others to be invalid. #}
+        {%- if moment %}
+        and {{ dbt_pendo.pendo_name(moment.alias) }} is not null
+        {%- endif %}
+        {%- for column in ids.values() %}
+        and trim({{ dbt_pendo.pendo_text(dbt_pendo.pendo_name(column.alias), column.dtype) | trim }}) <> ''
+        {%- endfor %}
+        {%- if ids.visitor %}
+        {%- set visitor = dbt_pendo.pendo_text(dbt_pendo.pendo_name(ids.visitor.alias), ids.visitor.dtype) | trim %}
+        and not ({{ dbt_pendo.pendo_is_anonymous(visitor) }})
+        {%- endif %}
 ) sent
 cross join (
     {#- If both are missing, the model need not be read. #}
-    {%- if event or max_age is not none %}
-    {%- set name = dbt_pendo.pendo_name(event.name) if event %}
+    {%- if ids.event or max_age is not none %}
+    {%- set name = dbt_pendo.pendo_name(ids.event.name) if ids.event %}
     {%- set recent = dbt_pendo.pendo_is_recent(moment, max_age) if max_age is not none %}
     select
         {{ 'count(distinct ' ~ ('case when ' ~ recent ~ ' then ' ~ name ~ ' end' if recent else name) ~ ')'
-            if event else '0' }} as event_names,
+            if ids.event else '0' }} as event_names,
         {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as left_out_events
     from {{ model }}
     {%- else %}

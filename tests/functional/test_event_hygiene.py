@@ -69,6 +69,8 @@ def test_late_and_future_events(project, sandbox, monkeypatch, type_):
     assert (len(warnings), counted(warnings, LATE), counted(warnings, FUTURE)) == (2, 2, 2)
     assert {receipt.body["properties"]["id"] for receipt in sandbox.receipts if receipt.late} == set(late)
     assert {receipt.body["properties"]["id"] for receipt in sandbox.receipts if receipt.future} == set(future)
+    project.sql("insert into main.clicks select i, v, '2001-02-03' from (values ('no', null), ('who', ' ')) r(i, v)")
+    project.sql("insert into main.clicks values ('guest', '_PENDO_T_abc', '2001-02-03')")
     # Only what would be sent is counted, and a text is not judged.
     assert project.check().result()["warnings"] == project.plan().result()["warnings"] == []
     assert counted(project.plan("--full-refresh").result()["warnings"], LATE) == 2
