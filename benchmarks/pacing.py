@@ -30,6 +30,7 @@ PENDO = {
     "event_id": "id",
     "visitor_id": "person",
     "timestamp": "happened_at",
+    "max_age": "none",
 }
 
 

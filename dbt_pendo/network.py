@@ -379,6 +379,13 @@ def cause_of(error: BaseException) -> BaseException:
     return error
 
 
+def is_unreached(error: BaseException | None) -> bool:
+    """Returns whether no connection came about: the host, or its proxy, is not found, refuses or does not answer."""
+    while error is not None and not isinstance(error, NewConnectionError | ConnectTimeoutError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def describe_fault(error: BaseException, secrets: Secrets) -> str:
     """Returns why there is no answer, in a line without secrets, and the URLs and internals that requests puts in."""
     reason = cause_of(error)

@@ -1,4 +1,4 @@
-"""Words that messages share: counts, lists, quotes, "did you mean", the host of a URL.
+"""Words that messages share: counts, ages, lists, quotes, "did you mean", the host of a URL.
 
 Text of others is made safe to show here: no terminal, log or browser obeys anything in it.
 """
@@ -19,6 +19,14 @@ _PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
 def number(count: int, noun: str) -> str:
     """Returns a count with its noun: ``1 row``, ``1,200 rows``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def age(seconds: int) -> str:
+    """Returns a span of whole minutes as a mapping says it: ``7 days``, ``36 hours``."""
+    for unit, length in (("day", 24 * 3600), ("hour", 3600)):
+        if seconds % length == 0:
+            return number(seconds // length, unit)
+    return number(seconds // 60, "minute")
 
 
 def counts(rows: Mapping[str, int], always: str = "") -> str:

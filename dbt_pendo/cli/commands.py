@@ -65,7 +65,7 @@ def init(cli: CommandLine, model: str, object_: Object | None, output: Path | No
     Reads the model's columns and its primary key, and Pendo's fields if the integration key is set.
     """
     described = find_model(cli.invocation.target_path, model)
-    starter = start_mapping(described, cli.invocation.connection, cli.invocation.settings, object_)
+    starter = start_mapping(described, cli.invocation.connection, cli.invocation.settings, object_, cli.lines.aside)
     text = as_yaml(starter)
     entry = starter.to_dict(text, output)
     if output is None:
@@ -142,8 +142,8 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
         if context is None:
             results = nothing_to_sync(selected, cli.invocation.target_path)
         else:
-            with cli.lines.progress() as bars:
-                results = run_syncs(context, options, fail_fast, SyncView(cli.lines, bars))
+            with cli.lines.progress() as bars, SyncView(cli.lines, bars).telling() as view:
+                results = run_syncs(context, options, fail_fast, view)
         show_results(cli.lines, results, selected.last_run if built else None)
         write_step_summary(results)
         cli.lines.document(results.to_dict())

@@ -231,7 +231,7 @@ class CommandLine:
             if announced:
                 show_opened(self.lines, context)
 
-        return open_context(self.invocation, announce, tell_ends)
+        return open_context(self.invocation, announce, tell_ends, self.lines.aside)
 
     def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
         """Returns what a function says of each selected sync."""

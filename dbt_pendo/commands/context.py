@@ -17,7 +17,7 @@ from dbt_pendo.delivery.journal import journal_path
 from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
 from dbt_pendo.delivery.results import Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
-from dbt_pendo.delivery.signals import Stop, stop_on_signals
+from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
@@ -34,6 +34,7 @@ from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
 from dbt_pendo.warehouse.owners import Owner, owner_name, read_owners
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
+from dbt_pendo.wording import number
 
 Found = TypeVar("Found")
 
@@ -137,6 +138,7 @@ class Context:
 
     def deliver(self, run_id: str, prepared: Prepared, options: Options, observer: Observer) -> SyncResult:
         """Runs a sync."""
+        self.client.is_patient = True
         self.log_calls_of(prepared.spec, prepared.fields)
         tables = self.tables(prepared)
         sync = SyncContext(run_id, prepared, tables, self.client, self.target_path, self.stop, observer)
@@ -179,8 +181,7 @@ class Context:
         """
         self.log_calls_of(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
-        if spec.event is not None:
-            require_moment(spec, spec.event, source)
+        require_moment(spec, source)
         prepared = Prepared(spec, source, offline_fields(spec))
         if not ask_pendo:
             return prepared
@@ -294,7 +295,10 @@ def choose_syncs(invocation: Invocation) -> Selected:
 
 @contextlib.contextmanager
 def open_context(
-    invocation: Invocation, on_selected: Callable[[Selected], None], on_opened: Callable[[Context], None]
+    invocation: Invocation,
+    on_selected: Callable[[Selected], None],
+    on_opened: Callable[[Context], None],
+    tell: Callable[[str], None],
 ) -> Iterator[tuple[Selected, Context | None]]:
     """Chooses the syncs of a command, and opens the warehouse and Pendo for them.
 
@@ -302,6 +306,7 @@ def open_context(
         invocation: Where to find the syncs: in artifacts, or published in the warehouse.
         on_selected: Called with the syncs, before the warehouse is opened if they are known by then.
         on_opened: Called when the warehouse is open, if there are syncs.
+        tell: Says something at once to whoever waits.
 
     Yields:
         The syncs, and what to run them with: None if there are none.
@@ -321,10 +326,10 @@ def open_context(
         raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
     settings, stop = invocation.settings, Stop()
     with (
-        stop_on_signals(stop),
-        open_session(invocation.connection) as session,
         contextlib.closing(CallLog()) as calls,
-        PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at) as client,
+        PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at, tell=tell) as client,
+        stop_on_signals(stop, lambda name: tell(_stopping(name, client.in_flight))),
+        open_session(invocation.connection) as session,
     ):
         schema, pendo = session.own_schema(settings.schema, settings.pendo.sandbox), PendoFacts(client)
         if selected is not None:
@@ -340,6 +345,14 @@ def open_context(
         if selected.syncs:
             on_opened(context)
         yield selected, context if selected.syncs else None
+
+
+def _stopping(signal: str, in_flight: int) -> str:
+    """Returns what a run does after the first signal."""
+    waits = "no request is in flight"
+    if in_flight:
+        waits = f"waiting for {number(in_flight, 'request')} in flight, {PATIENCE:.0f} seconds at most"
+    return f"Interrupted by {signal}: {waits}. Press Ctrl-C again to stop at once."
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -71,7 +71,11 @@ class Starter:
 
 
 def start_mapping(
-    described: ModelDescription, connection: Connection, settings: Settings, object_: Object | None
+    described: ModelDescription,
+    connection: Connection,
+    settings: Settings,
+    object_: Object | None,
+    tell: Callable[[str], None],
 ) -> Starter:
     """Reads a model's columns and Pendo's fields, and drafts a mapping.
 
@@ -80,6 +84,7 @@ def start_mapping(
         connection: Where the warehouse is; it is asked unless the project says all of the columns and their types.
         settings: How to reach Pendo, which is asked if a key is set.
         object_: What the rows become in Pendo; None leaves it to a guess.
+        tell: Says something at once to whoever waits.
 
     Raises:
         ConfigError: If the model is annotated already, or its columns cannot be read.
@@ -106,7 +111,7 @@ def start_mapping(
     schema = None
     asked = f"Pendo was not asked which fields it has: {INTEGRATION_KEY} is not set."
     if settings.integration_key is not None:
-        with PendoClient(settings) as client:
+        with PendoClient(settings, tell=tell) as client:
             schema = read_schema(client, guess.value)
         asked = "Columns are mapped to those of Pendo's fields that have the same key or display name."
     matched = list(zip(others, _match(described, guess.value, others, schema or Schema({})), strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 
 from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
+from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
 from dbt_pendo.delivery.sync import Options, another_destination, another_ledger, blocked_by
 from dbt_pendo.delivery.writers import preview_requests
@@ -61,7 +61,7 @@ def check_syncs(context: Context) -> Iterator[Checked]:
         counts = count_events(prepared, context.tables(prepared), Options().to_plan(context.settings))
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
-        warnings = [*_mapping_warnings(spec), *count_warnings(counts)]
+        warnings = [*_mapping_warnings(spec), *age_warnings(prepared), *count_warnings(counts)]
         if segment is not None and segment.taking_over:
             warnings.append(segment.blocked or segment.taking_over)
         return Checked(spec, warnings=warnings, left_out=counts.left_out, new_fields=prepared.new_fields)
@@ -105,7 +105,7 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     compared = options.to_plan(context.settings)
     planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
     counts = count_events(prepared, tables, compared)
-    warnings = [*property_name_warnings(spec), *count_warnings(counts)]
+    warnings = [*property_name_warnings(spec), *age_warnings(prepared), *count_warnings(counts)]
     if prepared.about_owner:
         warnings.insert(0, prepared.about_owner)
     if earlier := tables.earlier_destination():

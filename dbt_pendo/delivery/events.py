@@ -9,12 +9,13 @@ import orjson
 from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, EventCounts, PropertySize, PropertySizes
+from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import ModelTable, PlanOptions
-from dbt_pendo.wording import number
+from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.wording import age, number
 
 MOST_EVENT_NAMES = 5_000
 TOO_LARGE = "Pendo answers 200 and shows that they are too large"
@@ -34,31 +35,53 @@ _SEPARATORS = 2
 _BARE = frozenset({"boolean", "integer", "float", "list", "nested"})
 
 
-def require_moment(spec: SyncSpec, event: Event, source: ModelTable) -> None:
-    """Makes sure that the warehouse can tell how old an event is, where ``max_age`` wants to know.
+def require_moment(spec: SyncSpec, source: ModelTable) -> None:
+    """Makes sure that the warehouse can tell how old an event is, where the user wants fewer than Pendo processes.
 
     Raises:
         ConfigError: If the timestamp is text or a number.
     """
-    if spec.max_age is None:
-        return
-    name = event.timestamp.name
+    fault = _age_fault(spec, source)
+    if fault and spec.max_age is not None and spec.max_age < OLDEST_SECONDS:
+        raise ConfigError(f"{spec.file}: {spec.name}: {fault}.", "Cast the column in the model, or remove `max_age`.")
+
+
+def age_warnings(prepared: Prepared) -> list[str]:
+    """Returns the warning that no event is left out, as the warehouse cannot tell how old a text or a number is."""
+    fault = _age_fault(prepared.spec, prepared.source)
+    return [f"{fault}: events of any age are sent; cast it in the model, or write `max_age: none`"] if fault else []
+
+
+def _age_fault(spec: SyncSpec, source: ModelTable) -> str:
+    if spec.event is None or spec.max_age is None:
+        return ""
+    name = spec.event.timestamp.name
     column = source.columns[spec.columns.index(name)]
-    if not column.is_moment:
-        fault = f"`max_age` needs a date or timestamp, but column {name} is {column.dtype.lower()}."
-        raise ConfigError(f"{spec.file}: {spec.name}: {fault}", "Cast the column in the model, or remove `max_age`.")
+    fault = f"`max_age` needs a date or timestamp, but column {name} is {column.dtype.lower()}"
+    return "" if column.is_moment else fault
 
 
-def count_events(prepared: Prepared, tables: SyncTables, options: PlanOptions | None = None) -> EventCounts:
+def left_out_notes(spec: SyncSpec, count: int) -> list[str]:
+    """Returns a note on the events that are older than ``max_age``."""
+    if not count or spec.max_age is None:
+        return []
+    verb = "is" if count == 1 else "are"
+    return [f"{number(count, 'event')} older than {age(spec.max_age)} {verb} left out (max_age)"]
+
+
+def count_events(
+    prepared: Prepared, tables: SyncTables, options: PlanOptions | None = None, span: Span = EVERYTHING
+) -> EventCounts:
     """Counts the events that Pendo would accept and then drop or hide; none in a sync of anything else.
 
     Args:
         prepared: The sync.
         tables: Its tables.
         options: The plan whose events are looked at; None looks at those of the change set.
+        span: The rows of it that are sent.
     """
     event = prepared.spec.event
-    return tables.count_events(_property_sizes(event, prepared), options) if event else EventCounts()
+    return tables.count_events(_property_sizes(event, prepared), options, span) if event else EventCounts()
 
 
 def _property_sizes(event: Event, prepared: Prepared) -> PropertySizes:

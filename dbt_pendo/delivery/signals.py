@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dbt_pendo.errors import DbtPendoError
 
@@ -62,10 +62,14 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_on_signals(stop: Stop) -> Iterator[None]:
+def stop_on_signals(stop: Stop, on_stop: Callable[[str], None]) -> Iterator[None]:
     """Lets the first SIGINT or SIGTERM request a stop, and a second one end the process at once.
 
     Ending at once is safe: the journal holds what Pendo has acknowledged, and the next run commits it.
+
+    Args:
+        stop: What every thread asks.
+        on_stop: Gets the name of the first signal, at once and in a thread of its own.
     """
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set handlers; a caller in another thread has its own.
@@ -75,7 +79,7 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
     # handlers do nothing, and a thread reads the signals' numbers, which the interpreter writes to a pipe at once.
     numbers, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
-    watcher = threading.Thread(target=_watch, args=(numbers, stop), name="dbt-pendo-signals", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(numbers, stop, on_stop), name="dbt-pendo-signals", daemon=True)
     watcher.start()
     before = {number: signal.signal(number, lambda *_: None) for number in ENDING}
     wakeup_before = signal.set_wakeup_fd(wakeup)
@@ -90,10 +94,12 @@ def stop_on_signals(stop: Stop) -> Iterator[None]:
         os.close(numbers)
 
 
-def _watch(numbers: int, stop: Stop) -> None:
+def _watch(numbers: int, stop: Stop, on_stop: Callable[[str], None]) -> None:
     while number := os.read(numbers, 1):
         if number[0] not in ENDING:
             continue
         if stop.ends_at() < math.inf:
             os._exit(1)
-        stop.request(signal.Signals(number[0]).name)
+        name = signal.Signals(number[0]).name
+        stop.request(name)
+        on_stop(name)

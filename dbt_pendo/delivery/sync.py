@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dbt_pendo.delivery.events import count_events, count_warnings, property_name_warnings
+from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, left_out_notes, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
 from dbt_pendo.delivery.pages import PageReader, Pages
 from dbt_pendo.delivery.prepare import Prepared, SyncContext
@@ -18,7 +18,8 @@ from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import Bucket, Planned, PlanOptions, limit_buckets
+from dbt_pendo.warehouse.pages import Span
+from dbt_pendo.warehouse.plan import EVERYTHING, Bucket, Planned, PlanOptions, limit_buckets
 from dbt_pendo.wording import listing, number, visible
 
 
@@ -109,7 +110,10 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         texts.append(another_destination(earlier, spec))
     if counts.planned.to_send and spec.event is not None:
         # Counted before anything is sent: afterwards Pendo's answers do not tell.
-        texts += [*property_name_warnings(spec), *count_warnings(count_events(context.prepared, tables))]
+        span = Span("000", buckets[-1].name, last_seq=buckets[-1].last_seq) if waiting else EVERYTHING
+        events = count_events(context.prepared, tables, span=span)
+        texts += [*property_name_warnings(spec), *age_warnings(context.prepared), *count_warnings(events)]
+        texts += left_out_notes(spec, events.left_out)
     is_replaced = segment is not None and segment.is_replaced(options.full_refresh, everything, options.limit)
     _deliver(context, buckets, segment, is_replaced, is_whole=not waiting)
     if counts.planned.to_send:

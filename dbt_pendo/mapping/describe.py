@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Iterator
 from typing import Any
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column, Event, Field, Limit, ParentChild, Source, SyncSpec, Value
-from dbt_pendo.wording import listing, quoted
+from dbt_pendo.wording import age, listing, quoted
 
 
 def title(spec: SyncSpec) -> str:
@@ -116,7 +115,7 @@ def options(spec: SyncSpec) -> dict[str, str]:
         "max_changes": spec.max_changes and _limit(spec.max_changes),
         "max_removals": spec.max_removals and _limit(spec.max_removals),
         "max_invalid": spec.max_invalid and _limit(spec.max_invalid),
-        "max_age": None if spec.max_age is None else str(datetime.timedelta(seconds=spec.max_age)),
+        "max_age": None if spec.max_age is None else age(spec.max_age),
     }
     return {name: str(text) for name, text in found.items() if text}
 

@@ -25,7 +25,7 @@ class Use:
 
     kind: Kind
     required: bool = False
-    default: Any = None
+    default: Any = None  # as users would write it
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,9 @@ KEYS: Mapping[str, Key] = {
     ),
     "timestamp": Key("The column that says when the event happened.", {EVENT: Use(RowValue(), required=True)}),
     "max_age": Key(
-        "Events older than this (`7 days`, `36 hours`) are left out, and in time the ledger forgets their keys.",
-        {EVENT: Use(Age())},
+        "Events older than this (`36 hours`; `none`: any age) are left out, and in time the ledger forgets their keys.",
+        # Pendo processes no older ones (objects.OLDEST_SECONDS).
+        {EVENT: Use(Age(), default="7 days")},
     ),
     "segment": Key(
         "The name of the Pendo segment, which will hold exactly the model's visitors.",

@@ -60,7 +60,7 @@ class Kind(ABC):
 
     @abstractmethod
     def read(self, place: Place, value: Any) -> Any:
-        """Returns the value as ``SyncSpec`` holds it, or None with a problem noted."""
+        """Returns the value as ``SyncSpec`` holds it; None, with a problem noted, for a wrong one."""
 
     @abstractmethod
     def schema(self) -> dict[str, Any]:
@@ -153,16 +153,18 @@ class Guard(Kind):
 
 
 class Age(Kind):
-    """A span of time in words (``7 days``); no longer than a warehouse's 32 bits of seconds."""
+    """A span of time in words (``7 days``), no longer than a warehouse's 32 bits of seconds; or ``none``."""
 
-    PATTERN = r"^([1-9][0-9]{0,3} ?(minute|hour|day)|[1-9][0-9]{0,2} ?week)s?$"
+    PATTERN = r"^(none|([1-9][0-9]{0,3} ?(minute|hour|day)|[1-9][0-9]{0,2} ?week)s?)$"
 
     def read(self, place: Place, value: Any) -> int | None:
-        """Returns the span in seconds."""
+        """Returns the span in seconds; None for ``none``."""
+        if value == "none":
+            return None
         if matches(value, self.PATTERN):
             number, unit = re.findall("[0-9]+|[a-z]+", value)
             return int(number) * _SECONDS[unit.rstrip("s")]
-        place.wrong(f"expected an age such as `7 days`, `36 hours` or `30 minutes`, found {found(value)}")
+        place.wrong(f"expected an age such as `7 days` or `36 hours`, or `none` for any age, found {found(value)}")
         return None
 
     def schema(self) -> dict[str, Any]:

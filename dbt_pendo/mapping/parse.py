@@ -144,13 +144,12 @@ def _read_keys(
     meta: dict[str, Any], kind: Object | None, uses: Mapping[str, Use], place: Place
 ) -> tuple[dict[str, Any], set[str | None]]:
     """Returns the values of the object's keys, defaults filled in, and the keys that wrong ones were meant to be."""
-    given = {key: use.default for key, use in uses.items()}
+    given = {key: None if use.default is None else use.kind.read(place, use.default) for key, use in uses.items()}
     meant: set[str | None] = set()
     for key, value in meta.items():
         at = place.at(key)
         if key in uses:
-            read_value = uses[key].kind.read(at, value)
-            given[key] = uses[key].default if read_value is None else read_value
+            given[key] = uses[key].kind.read(at, value)
         elif key not in KEYS:
             known = tuple(uses) if kind else tuple(KEYS)
             owner = f"{article(kind)} takes" if kind else "the keys are"

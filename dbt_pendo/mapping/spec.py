@@ -167,7 +167,7 @@ class SyncSpec:
     max_removals: Limit | None = None
     max_invalid: Limit | None = None
     parent_key: str | None = None  # the column with the parent's id, where ids are of the form `Parent::Child`
-    max_age: int | None = None  # seconds; events that are older are left out
+    max_age: int | None = None  # seconds; events that are older are left out; None sends all
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from dbt_pendo.commands.plan import Checked, SyncPlan
+from dbt_pendo.delivery.events import left_out_notes
 from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.plan import Planned
@@ -60,8 +61,8 @@ def _show_warnings(lines: Terminal, one: Checked) -> None:
         lines.below(warning, "warn")
     for new in one.new_fields:
         lines.below(f"{new['name']} would be created, a {new['group']} field of type {new['type']} (create_fields)")
-    if one.left_out:
-        lines.below(f"{number(one.left_out, 'event')} left out: older than max_age")
+    for note in left_out_notes(one.spec, one.left_out):
+        lines.below(note)
 
 
 def _counts(planned: Planned) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
@@ -15,11 +18,14 @@ from dbt_pendo.commands.context import Context
 from dbt_pendo.commands.select import Selected, target_doubts
 from dbt_pendo.delivery.results import Ends, RunResults, SyncResult, outcome_counts, said_counts
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
+from dbt_pendo.output.terminal import LEVELS, Place, Tag, Terminal
 from dbt_pendo.project.artifacts import BUILT, LastRun
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import counts, number, visible
+
+# Seconds between two lines about a sync under way, where there is no progress bar.
+PROGRESS_EVERY = 30.0
 
 
 def show_found(lines: Terminal, selected: Selected, is_published: bool = False) -> None:
@@ -52,6 +58,18 @@ def show_opened(lines: Terminal, context: Context) -> None:
     lines.line()
 
 
+@dataclass(slots=True)
+class _UnderWay:
+    """A sync under way."""
+
+    place: Place
+    spec: SyncSpec
+    began: float
+    # Rows to send; None until they are known.
+    to_send: int | None = None
+    judged: int = 0
+
+
 class SyncView:
     """Prints a run as it goes, with a progress bar where there are bars: an ``Observer``."""
 
@@ -59,6 +77,34 @@ class SyncView:
         self._lines = lines
         self._bars = bars
         self._bar: TaskID | None = None
+        self._under_way: _UnderWay | None = None
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[SyncView]:
+        """Says from time to time, inside the block, how far the sync under way is; a bar does so all the time."""
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.wait(PROGRESS_EVERY):
+                self._tell_progress()
+
+        teller = threading.Thread(target=tell, name="dbt-pendo-progress", daemon=True)
+        teller.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            teller.join()
+
+    def _tell_progress(self) -> None:
+        one = self._under_way
+        if one is None or self._bars is not None:
+            return
+        rows = "planning" if one.to_send is None else f"{one.judged:,} of {number(one.to_send, 'row')}"
+        elapsed = time.monotonic() - one.began
+        about = {"sync": one.spec.name, "judged": one.judged, "to_send": one.to_send, "elapsed": round(elapsed, 3)}
+        text = f"RUN sync {one.spec.object} {one.spec.name}"
+        self._lines.node(one.place, text, "RUN", f"{rows}, {elapsed:.0f}s", "SyncProgressed", about)
 
     def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
         """Announces a sync, and why it may run."""
@@ -66,19 +112,25 @@ class SyncView:
         note = f"RUN, {reason.partition(':')[0]}"
         text, about = f"START sync {spec.object} {spec.name}", {"sync": spec.name, "reason": reason}
         self._lines.node((index, total), text, "RUN", note, "SyncStarted", about)
+        self._under_way = _UnderWay((index, total), spec, time.monotonic())
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """Starts the progress bar."""
+        if self._under_way is not None:
+            self._under_way.to_send = planned.to_send
         if self._bars is not None and planned.to_send:
             self._bar = self._bars.add_task(visible(spec.name), total=planned.to_send)
 
     def sync_progressed(self, spec: SyncSpec, rows: int) -> None:
         """Moves the progress bar."""
+        if self._under_way is not None:
+            self._under_way.judged += rows
         if self._bars is not None and self._bar is not None:
             self._bars.advance(self._bar, rows)
 
     def sync_finished(self, index: int, total: int, result: SyncResult) -> None:
         """Prints a sync's line, and what went wrong below it."""
+        self._under_way = None
         if self._bars is not None and self._bar is not None:
             self._bars.remove_task(self._bar)
             self._bar = None

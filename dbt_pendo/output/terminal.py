@@ -232,6 +232,13 @@ class Terminal:
         if error.hint:
             self._errors.print(Text(self._secrets.hidden_in(error.hint)))
 
+    def aside(self, text: str) -> None:
+        """Prints on stderr what somebody who waits has to know, even under ``--quiet``; or a line of the log."""
+        if self._json_lines:
+            self._log(text, "warn", "Waiting", {})
+        else:
+            self._errors.print(Text(self._shown(text), "yellow"))
+
     def _log(self, text: str, level: Level, event: str, data: Mapping[str, Any]) -> None:
         info = {
             "category": "",
@@ -260,6 +267,8 @@ class Terminal:
 
     def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
         stream.write(json_for(stream, self._json(document, indent)) + "\n")
+        # Somebody may read along.
+        stream.flush()
 
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")

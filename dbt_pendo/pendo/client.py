@@ -27,15 +27,9 @@ REFUSED = frozenset({401, 403})
 # Seconds. After a 429 the pace is cut as well (pacing.py), so the request itself need not wait much longer.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+# For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
+UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
-
-
-# What an answer without a documented body may say instead of JSON.
-_WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
-# Bytes. Much JSON takes fifty times its size in memory, in each thread.
-LARGEST_ACKNOWLEDGEMENT = 2**20
-# How proxies and gateways call an error, in lower case.
-_ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,42 +73,6 @@ class Answer:
         """Pendo's own words, in one line."""
         text = self.secrets.first_line(self.content[:LOOKED_AT].decode(errors="replace"))
         return f"HTTP {self.status}: {text}".removesuffix(": ")
-
-
-def acknowledges(answer: Answer) -> bool:
-    """Returns whether a 2xx without a documented body is Pendo's: empty, or JSON that reports no error.
-
-    Any other may come from a proxy (reliability.md).
-    """
-    text = answer.content.strip()
-    if not text or text.lower().strip(b'"') in _WORDS:
-        return True
-    if len(text) > LARGEST_ACKNOWLEDGEMENT:
-        return False
-    document = answer.json
-    items = document if isinstance(document, list) else [document]
-    return all(isinstance(item, dict) and not reports_error(item) for item in items) or text == b"null"
-
-
-def reports_error(document: dict[str, Any]) -> bool:
-    """Returns whether an answer reports an error under a usual name, whatever its status."""
-    by_name = {name.lower(): value for name, value in document.items()}
-    return bool(by_name.get("errors") or by_name.get("failed")) or contradicts(document)
-
-
-def contradicts(document: dict[str, Any]) -> bool:
-    """Returns whether an answer says that the request as a whole went wrong, whatever its status and its counts."""
-    by_name = {name.lower(): value for name, value in document.items()}
-    return (
-        any(by_name.get(name) for name in _ERRORS)
-        or any(str(by_name.get(name)).lower() == "false" for name in ("success", "ok"))
-        or any(_is_bad(by_name.get(name)) for name in ("status", "statuscode", "code"))
-    )
-
-
-def _is_bad(status: Any) -> bool:
-    word = str(status).lower()
-    return word.startswith(("err", "fail")) or (word.isdecimal() and int(word) >= 400)
 
 
 class PendoError(DbtPendoError):
@@ -199,6 +157,8 @@ class _Fault:
     wait: float | None = None
     # Whether the answer is too large, and would be again.
     is_large: bool = False
+    # Whether there was not even a connection.
+    is_unreached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +191,10 @@ class PendoClient:
         clock: Monotonic seconds, which ``wait`` moves on.
         watch: Gets each attempt at a request.
         ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
+        tell: Says something to whoever waits for an answer.
+
+    Attributes:
+        is_patient: Whether a host that cannot be reached is tried as long as after any other fault.
 
     Raises:
         ConfigError: If no request can be made to the hosts.
@@ -243,12 +207,15 @@ class PendoClient:
         clock: Callable[[], float] = time.monotonic,
         watch: Watcher | None = None,
         ends_at: Callable[[], float] = network.never,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.settings = settings
+        self.is_patient = False
         self._wait = wait
         self._clock = clock
         self._watch = watch
         self._ends_at = ends_at
+        self._tell = tell
         self._secrets = settings.secrets
         for host, variable in ((settings.api_url, "PENDO_API_URL"), (settings.data_url, "PENDO_DATA_URL")):
             try:
@@ -261,6 +228,8 @@ class PendoClient:
         self._adapter = BoundedAdapter(pool_maxsize=settings.concurrency)
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
+        # The hosts that cannot be reached: since when, and in how many attempts.
+        self._unreached: dict[str, tuple[float, int]] = {}
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
 
     def __enter__(self) -> PendoClient:
@@ -274,6 +243,11 @@ class PendoClient:
         """What this client has sent so far."""
         with self._lock:
             return self._traffic
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for their answers."""
+        return self._pacer.in_flight
 
     def send(self, request: Request) -> Answer:
         """Sends a request until it is answered, its retries are used up, or its time is over.
@@ -301,6 +275,8 @@ class PendoClient:
             now = self._clock()
             # From the first fault on: until then it may have waited for its turn, and that is no retry.
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
+            if outcome.is_unreached and not self.is_patient:
+                give_up_at = min(give_up_at, self._unreached_since(now) + UNREACHED_TIME)
             # After a 429, and no other fault, it is certain that Pendo has not carried the request out.
             may_repeat = not outcome.is_large and (request.idempotent or outcome.status == 429)
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
@@ -326,6 +302,19 @@ class PendoClient:
         if not answer.ok and answer.status not in allowed:
             raise PendoError(f"Pendo does not {what} ({answer.message}).", hint)
         return answer
+
+    def _note_unreached(self, host: str, since: float, attempt: int, fault: str) -> None:
+        """Notes that no connection to a host comes about, and tells of each attempt once, however many threads try."""
+        with self._lock:
+            since, told = self._unreached.get(host, (since, 0))
+            self._unreached[host] = since, max(told, attempt)
+        if attempt > told:
+            self._tell(f"Pendo at {host_of(host)} cannot be reached (attempt {attempt}): {fault}.")
+
+    def _unreached_since(self, now: float) -> float:
+        """Returns since when a host cannot be reached; of two the first, as a command asks one after the other."""
+        with self._lock:
+            return min((since for since, _ in self._unreached.values()), default=now)
 
     def _unavailable(self, request: Request, route: _Route, attempts: int, last: _Fault) -> UnavailableError:
         asks, most = "", self.settings.retry_time
@@ -371,11 +360,15 @@ class PendoClient:
             with network.bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
+            self._unreached.pop(route.host, None)
         except network.FAULTS as error:
             self._pacer.strained(self._clock())
             fault = network.describe_fault(error, self._secrets)
             network.require_no_login(route.host, PendoError, None, fault)
-            return _Fault(fault, is_large=isinstance(network.cause_of(error), network.LargeAnswerError))
+            if is_unreached := network.is_unreached(error):
+                self._note_unreached(route.host, started, attempt, fault)
+            is_large = isinstance(network.cause_of(error), network.LargeAnswerError)
+            return _Fault(fault, is_large=is_large, is_unreached=is_unreached)
         finally:
             self._pacer.release()
             now = self._clock()

@@ -45,14 +45,15 @@ class Pacer:
     Attributes:
         concurrency: Requests in flight at most.
         ceiling: Requests a second at most; None for no ceiling.
+        in_flight: Requests that wait for their answers.
     """
 
     concurrency: int
     ceiling: float | None = None
+    in_flight: int = 0
     _rate: float | None = None
     _growth: float = GROWTH_PER_SECOND
     _places: float = 1.0
-    _in_flight: int = 0
     _next_at: float = 0.0
     _resume_at: float = 0.0
     _cut_at: float = float("-inf")
@@ -74,7 +75,7 @@ class Pacer:
             again.
         """
         with self._lock:
-            if self._in_flight >= int(self._places):
+            if self.in_flight >= int(self._places):
                 return POLL
             wait = max(self._next_at, self._resume_at) - now
             if wait > 0:
@@ -82,13 +83,13 @@ class Pacer:
             if self._rate is not None:
                 # No credit for idle time: a ceiling holds for every second, not on average.
                 self._next_at = now + 1 / self._rate
-            self._in_flight += 1
+            self.in_flight += 1
             return 0.0
 
     def release(self) -> None:
         """Gives a place back when its request is over."""
         with self._lock:
-            self._in_flight -= 1
+            self.in_flight -= 1
 
     def taken(self, now: float, seconds: float) -> None:
         """Notes a request that Pendo answered after some seconds, and speeds up or slows down by how long it took."""

@@ -10,7 +10,8 @@ import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError, Request, reports_error
+from dbt_pendo.pendo.answers import reports_error
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.

@@ -9,7 +9,8 @@ from functools import partial
 
 import orjson
 
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, acknowledges
+from dbt_pendo.pendo.answers import acknowledges
+from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
 from dbt_pendo.pendo.deletion import job_of
 
 # Visitors in one PATCH; of its 10 operations two are enough.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbt_pendo.pendo.client import TRACK_PATH, PendoClient, PendoError, Request, acknowledges
+from dbt_pendo.pendo.answers import acknowledges
+from dbt_pendo.pendo.client import TRACK_PATH, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
 # A body that is no event, so that Pendo stores nothing.

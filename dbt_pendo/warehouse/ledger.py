@@ -339,7 +339,7 @@ class SyncTables(ChangeSet):
         entries = self._session.count(self.ledger)
         if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
             return
-        if self._spec.max_age is None:
+        if self._max_age is None:
             # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
             ((known,),) = self._session.query("pendo_count_known", ledger=self.ledger)
             if entries <= 2 * known:
@@ -361,10 +361,10 @@ class SyncTables(ChangeSet):
 
     def _forgetting(self) -> dict[str, Any]:
         """Returns what a compaction has to know to drop keys that no plan will read again."""
-        if self._spec.max_age is None:
+        if self._max_age is None:
             return {}
         # Not before Pendo would drop the event itself: a `max_age` raised from an hour to a day must send none twice.
-        seconds = max(self._spec.max_age, OLDEST_SECONDS)
+        seconds = max(self._max_age, OLDEST_SECONDS)
         return {
             "recent": self._recent(seconds),
             "key": self._source.keys,

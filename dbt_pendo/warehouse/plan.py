@@ -132,6 +132,8 @@ class ChangeSet:
             name: {**asdict(column), "alias": alias}
             for name, column, alias in zip(spec.columns, source.columns, aliases_of(source.columns), strict=True)
         }
+        # The age in seconds from which events are left out; None if none are, or if the timestamp's type does not tell.
+        self._max_age = spec.max_age if self._moment() else None
 
     @property
     def _entries(self) -> str | None:
@@ -198,26 +200,31 @@ class ChangeSet:
         rows = self._session.query("pendo_invalid_reasons", changes=self.changes)
         return [(str(reason), int(count), key) for reason, count, key in rows]
 
-    def count_events(self, sizes: PropertySizes, options: PlanOptions | None = None) -> EventCounts:
+    def count_events(
+        self, sizes: PropertySizes, options: PlanOptions | None = None, span: Span = EVERYTHING
+    ) -> EventCounts:
         """Counts the events that Pendo would drop or hide.
 
         Args:
             sizes: What the properties take.
             options: The plan whose events to send are counted; None counts those of the change set.
+            span: The rows of it that are sent.
         """
-        name = self._spec.event.name if self._spec.event else None
+        event = self._spec.event
+        sources = {"event": event.name, "visitor": event.visitor_id} if event else {}
         (counts,) = self._session.query(
             "pendo_event_concerns",
             changes=self.changes if options is None else self._plan_alone(options),
             model=self._source.relation,
-            event=self._columns[name.name] if isinstance(name, Column) else None,
+            ids={key: self._columns[one.name] for key, one in sources.items() if isinstance(one, Column)},
             moment=self._moment(),
             sizes={
                 "fixed": sizes.fixed,
                 "columns": [{**asdict(size), **self._columns[size.column]} for size in sizes.columns],
             },
             limits={"oldest": OLDEST_SECONDS, "future": FUTURE_SECONDS, "properties": LARGEST_PROPERTIES},
-            max_age=self._spec.max_age,
+            max_age=self._max_age,
+            span=span,
         )
         return EventCounts(*map(int, counts))
 
@@ -229,7 +236,7 @@ class ChangeSet:
         spec, source = self._spec, self._source
         return self._session.sql(
             "pendo_plan",
-            model=source.relation if spec.max_age is None else self._recent(spec.max_age),
+            model=source.relation if self._max_age is None else self._recent(self._max_age),
             ledger=ledger,
             destination=spec.destination,
             key=source.keys,

@@ -5,13 +5,15 @@
   Arguments:
     changes   the change set: its relation, or a plan in parentheses
     model     the model's relation, rendered
-    event     the column with the event's name in the model: {name}; none if all events have one name
     moment    the column with the event's time: {name, alias, dtype}; none if its type is unsuitable
     sizes     the JSON size of the properties: {fixed, columns: [{alias, dtype, around, value}]}
     limits    what Pendo processes and shows: {oldest, future, properties}, in seconds and bytes
     max_age   seconds after which an event is not sent; none to send all
+    span      the rows that are sent (see pendo_within)
+    ids       the columns with the event's name and its visitor: {event, visitor}, each {name, alias, dtype}; without
+              what is the same for all events
 #}
-{% macro pendo_event_concerns(changes, model, event, moment, sizes, limits, max_age) %}
+{% macro pendo_event_concerns(changes, model, ids, moment, sizes, limits, max_age, span) %}
 select
     sent.late_events,
     sent.future_events,
@@ -22,7 +24,9 @@ from (
     select
         {%- if moment %}
         {%- set at = dbt_pendo.pendo_instant(dbt_pendo.pendo_name(moment.alias), moment.dtype) %}
-        count(case when {{ at }} < {{ dbt_pendo.pendo_instant_ago(limits.oldest) }} then 1 end) as late_events,
+        {#- Some grow older between the plan and this. #}
+        {{ '0' if max_age is not none and max_age <= limits.oldest else
+            'count(case when ' ~ at ~ ' < ' ~ dbt_pendo.pendo_instant_ago(limits.oldest) ~ ' then 1 end)' }} as late_events,
         count(case when {{ at }} > {{ dbt_pendo.pendo_instant_ago(-limits.future) }} then 1 end) as future_events,
         {%- else %}
         0 as late_events,
@@ -32,15 +36,27 @@ from (
             as oversized_events
     from {{ changes }} changes
     where change in ('added', 'changed')
+        and {{ dbt_pendo.pendo_within(span) }}
+        {#- A sync finds the others to be invalid. #}
+        {%- if moment %}
+        and {{ dbt_pendo.pendo_name(moment.alias) }} is not null
+        {%- endif %}
+        {%- for column in ids.values() %}
+        and trim({{ dbt_pendo.pendo_text(dbt_pendo.pendo_name(column.alias), column.dtype) | trim }}) <> ''
+        {%- endfor %}
+        {%- if ids.visitor %}
+        {%- set visitor = dbt_pendo.pendo_text(dbt_pendo.pendo_name(ids.visitor.alias), ids.visitor.dtype) | trim %}
+        and not ({{ dbt_pendo.pendo_is_anonymous(visitor) }})
+        {%- endif %}
 ) sent
 cross join (
     {#- If both are missing, the model need not be read. #}
-    {%- if event or max_age is not none %}
-    {%- set name = dbt_pendo.pendo_name(event.name) if event %}
+    {%- if ids.event or max_age is not none %}
+    {%- set name = dbt_pendo.pendo_name(ids.event.name) if ids.event %}
     {%- set recent = dbt_pendo.pendo_is_recent(moment, max_age) if max_age is not none %}
     select
         {{ 'count(distinct ' ~ ('case when ' ~ recent ~ ' then ' ~ name ~ ' end' if recent else name) ~ ')'
-            if event else '0' }} as event_names,
+            if ids.event else '0' }} as event_names,
         {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as left_out_events
     from {{ model }}
     {%- else %}
@@ -72,8 +88,15 @@ cross join (
 {%- endmacro %}
 
 
-{# Whether an event is recent enough. True for an event without a time: the sync reports it as invalid. #}
+{#
+  Whether an event is recent enough. True for an event without a time, or of one before the year 1, which cannot be read:
+  the sync reports it as invalid.
+#}
 {% macro pendo_is_recent(moment, max_age) -%}
     {%- set name = dbt_pendo.pendo_name(moment.name) -%}
-    {{ name }} is null or {{ dbt_pendo.pendo_instant(name, moment.dtype) }} >= {{ dbt_pendo.pendo_instant_ago(max_age) }}
+    {%- set at = dbt_pendo.pendo_instant(name, moment.dtype) -%}
+    {%- set first = "cast('0001-01-01 00:00:00' as " ~ dbt.type_timestamp() ~ ')' -%}
+    {{ name }} is null
+        or {{ at }} >= {{ dbt_pendo.pendo_instant_ago(max_age) }}
+        or {{ at }} < {{ dbt_pendo.pendo_instant(first, dbt.type_timestamp()) }}
 {%- endmacro %}

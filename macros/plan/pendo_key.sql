@@ -16,3 +16,9 @@
     {{ dbt_pendo.pendo_exact(joined) }}
     {%- endif -%}
 {%- endmacro %}
+
+
+{# Whether a visitor id is one that Pendo gives to an anonymous visitor. #}
+{% macro pendo_is_anonymous(text) -%}
+    substr({{ text }}, 1, 9) = '_PENDO_T_' or {{ text }} = 'VISITOR-UNIQUE-ID'
+{%- endmacro %}

@@ -74,7 +74,7 @@ judged as (
             when keyed.copies > 1
                 then cast(keyed.copies as {{ dbt.type_string() }}) || ' rows have this key'
             {%- if anonymous %}
-            when substr(keyed.record_key, 1, 9) = '_PENDO_T_' or keyed.record_key = 'VISITOR-UNIQUE-ID'
+            when {{ dbt_pendo.pendo_is_anonymous('keyed.record_key') }}
                 then 'an anonymous visitor id'
             {%- endif %}
         end as detail,

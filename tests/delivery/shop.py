@@ -15,7 +15,7 @@ from dbt_pendo.sandbox import Fault, Request, Sandbox
 # What dbt builds. Some rows hold a null, which a Pendo with the switch `null: error` rejects; some events are old,
 # which one with `refuse_late_events` refuses.
 
-EVENTS = {"object": "track_event", "visitor_id": "user_id"}
+EVENTS = {"object": "track_event", "visitor_id": "user_id", "max_age": "none"}
 SYNCS: dict[str, dict[str, Any]] = {
     "users": {
         **{"object": "visitor", "visitor_id": "user_id", "batch_size": 20},

@@ -13,7 +13,7 @@ from dbt_pendo.sandbox import Sandbox
 
 CLICKS = {
     **{"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "visitor", "timestamp": "done_at"},
-    **{"properties": {"id": "id"}, "batch_size": 1000},
+    **{"properties": {"id": "id"}, "batch_size": 1000, "max_age": "none"},
 }
 DAY = 24 * 3600
 LATE = "older than 7 days: Pendo answers 200 and drops"
@@ -69,6 +69,8 @@ def test_late_and_future_events(project, sandbox, monkeypatch, type_):
     assert (len(warnings), counted(warnings, LATE), counted(warnings, FUTURE)) == (2, 2, 2)
     assert {receipt.body["properties"]["id"] for receipt in sandbox.receipts if receipt.late} == set(late)
     assert {receipt.body["properties"]["id"] for receipt in sandbox.receipts if receipt.future} == set(future)
+    project.sql("insert into main.clicks select i, v, '2001-02-03' from (values ('no', null), ('who', ' ')) r(i, v)")
+    project.sql("insert into main.clicks values ('guest', '_PENDO_T_abc', '2001-02-03')")
     # Only what would be sent is counted, and a text is not judged.
     assert project.check().result()["warnings"] == project.plan().result()["warnings"] == []
     assert counted(project.plan("--full-refresh").result()["warnings"], LATE) == 2
@@ -118,30 +120,45 @@ def test_the_size_of_properties(project, sandbox, properties, columns):
 def test_old_events_are_left_out(project, sandbox):
     """What a ledger remembers of them is in tests/warehouse/contract/events.py."""
     ages = {"month": 30 * DAY, "past": 7 * DAY + 60, "edge": 7 * DAY - 60, "now": 0, "next": -DAY, "null": None}
-    limited = {**CLICKS, "max_age": "7 days"}
+    limited = {key: value for key, value in CLICKS.items() if key != "max_age"}
+    note = "2 events older than 7 days are left out (max_age)"
     project.model("clicks", limited, events(ages))
+    project.sql("insert into main.clicks values ('never', 'v1', timestamp '-infinity')")
     for result in (project.check().result(), project.plan().result()):
         assert (result["left_out"], len(result["warnings"]), counted(result["warnings"], FUTURE)) == (2, 1, 1)
-    assert project.plan().planned == planned(added=4)
+    assert project.plan().planned == planned(added=5)
     # One that does not say when it happened is not taken for old.
-    assert project.sync().planned == planned(added=3, invalid=1)
-    assert project.statuses("clicks") == {**dict.fromkeys(["edge", "next", "now"], "delivered"), "null": "invalid"}
+    ended = project.sync()
+    assert (ended.planned, note in ended.result()["message"]) == (planned(added=3, invalid=2), True)
+    invalid = dict.fromkeys(["null", "never"], "invalid")
+    assert project.statuses("clicks") == {**dict.fromkeys(["edge", "next", "now"], "delivered"), **invalid}
     # What was left out comes when it is wanted, and nothing twice; an age makes no event another.
     for mapping, counts in ((limited, {}), (CLICKS, {"added": 2}), (limited, {})):
         project.annotate("clicks", mapping)
-        assert project.sync().planned == planned(unchanged=3, invalid=1, **counts)
+        ended = project.sync()
+        assert ended.planned == planned(unchanged=3, invalid=2, **counts)
+        assert (note in ended.result()["message"]) == (mapping is limited)
     assert sorted(one["properties"]["id"] for one in sandbox.events) == ["edge", "month", "next", "now", "past"]
 
 
 def test_an_age_needs_a_moment(project, sandbox):
-    project.model(
-        "clicks", {**CLICKS, "max_age": "7 days"}, "select 'a' as id, 'v1' as visitor, 1767323045000 as done_at"
-    )
+    clicks = "select 'a' as id, 'v1' as visitor, 1767323045000 as done_at"
+    fault = "`max_age` needs a date or timestamp, but column done_at is bigint"
+    # Pendo itself drops what is older than that.
+    project.model("clicks", {**CLICKS, "max_age": "7 days"}, clicks)
+    (warning,) = told(project, sandbox)
+    assert warning == f"{fault}: events of any age are sent; cast it in the model, or write `max_age: none`"
+    project.annotate("clicks", {**CLICKS, "max_age": "6 days"})
     for command in ("check", "plan", "sync"):
         result = project.run(command, "--json").expect(2).result()
-        told = "clicks: `max_age` needs a date or timestamp, but column done_at is bigint"
-        expect_in(result["message"], told, "Cast the column in the model")
-    assert sent_events(sandbox.requests) == []
+        expect_in(result["message"], f"clicks: {fault}", "Cast the column in the model")
+    assert len(sandbox.events) == 1
+
+
+def test_a_limited_sync_tells_of_the_old_events_that_it_sends(project):
+    project.model("clicks", CLICKS, events({"a": 8 * DAY, "b": 9 * DAY, "c": 10 * DAY}))
+    assert project.sync("--limit", "0").result()["message"] == "3 more rows wait (--limit)"
+    assert counted(project.sync("--limit", "2").result()["message"].split("\n"), LATE) == 2
 
 
 def test_what_people_see(project, sandbox):
@@ -149,7 +166,8 @@ def test_what_people_see(project, sandbox):
     project.model("clicks", mapping, events({"a": 40 * DAY, "b": 9 * DAY, "c": 0}))
     name = "    Pendo accepts the event property `2fa` but cannot show it: its name starts with a digit"
     late = "    1 event older than 7 days: Pendo answers 200 and drops such events; `max_age: 7 days`"
+    old = "    1 event older than 30 days is left out (max_age)"
     for command in ("check", "plan"):
-        expect_in(project.run(command).expect(0).output, name, late, "    1 event left out: older than max_age")
+        expect_in(project.run(command).expect(0).output, name, late, old)
     expect_in(project.run("check", "--offline").expect(0).output, name, "[WARN]")
     project.run("sync").expect(0).says("1 event older than 7 days", "Completed successfully")

@@ -12,7 +12,7 @@ from dbt_pendo.sandbox import Fault, Switches
 
 CLICKS = {
     **{"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "visitor", "timestamp": "done_at"},
-    "properties": {"button": "button"},
+    **{"properties": {"button": "button"}, "max_age": "none"},
 }
 CLICK_ROWS = """
     select * from (values

@@ -46,6 +46,23 @@ def test_a_refusal_is_told_by_every_command_and_asked_for_once(people, sandbox, 
     assert len(sandbox.events) == 12
 
 
+def test_a_host_that_is_not_there_is_told_of_and_only_a_sync_that_has_begun_goes_on(people, monkeypatch, closed_port):
+    url = f"http://127.0.0.1:{closed_port}"
+    for name, value in {"PENDO_API_URL": url, "PENDO_DATA_URL": url, "PENDO_RETRIES": "3"}.items():
+        monkeypatch.setenv(name, value)
+    # The second attempt comes after half a second at most, the fourth after 1.75 seconds at least.
+    monkeypatch.setattr("dbt_pendo.pendo.client.UNREACHED_TIME", 1.5)
+    told = [f"Pendo at {url} cannot be reached (attempt {at}): ConnectionRefusedError" for at in range(1, 5)]
+    people.model("new", None, PEOPLE_ROWS)
+    for command in ("check", "plan", "fields", "verify", "init new --object visitor"):
+        ended = people.run(*command.split(), "--json").expect(1)
+        expect_in(ended.stderr, *told[:2])
+        assert told[3] not in ended.stderr
+        assert "did not take" in str(ended.json)
+    people.model("clicks", CLICKS, CLICK_ROWS)
+    expect_in(people.run("sync", "--quiet", "--select", "clicks").expect(1).stderr, *told)
+
+
 def test_each_api_needs_its_own_key_only(people, sandbox, monkeypatch):
     people.model("clicks", CLICKS, CLICK_ROWS)
     key = sandbox.integration_key

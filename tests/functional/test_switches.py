@@ -20,7 +20,7 @@ ACCOUNT_SYNC = {"object": "account", "account_id": "id", "mode": "upsert", "fiel
 EVENTS = "select 'v' || i as id, timestamp '2026-05-01' + interval (i) minute as at, i as number from range(10) r(i)"
 EVENT_SYNC = {
     **{"object": "track_event", "event": "Done", "event_id": "id", "visitor_id": "id", "timestamp": "at"},
-    **{"properties": {"number": "number"}, "batch_size": 4},
+    **{"properties": {"number": "number"}, "batch_size": 4, "max_age": "none"},
 }
 EXPECTED_EVENTS = [
     {

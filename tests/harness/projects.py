@@ -16,7 +16,10 @@ from harness.dbt import run_dbt
 
 PEOPLE = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
 PEOPLE_ROWS = "select * from (values ('a', 'pro'), ('b', 'free')) rows(id, plan)"
-CLICKS = {"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "id", "timestamp": "at"}
+CLICKS = {
+    **{"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "id", "timestamp": "at"},
+    "max_age": "none",
+}
 CLICK_ROWS = "select 'e' || i as id, timestamp '2026-05-01' as at from range(12) r(i)"
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held")
 

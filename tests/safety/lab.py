@@ -27,7 +27,7 @@ from dbt_pendo.sandbox import Sandbox
 HERE = Path(__file__).resolve().parent
 
 EVENTS = {"object": "track_event", "event_id": "id", "visitor_id": "person", "timestamp": "happened_at"}
-EVENTS["properties"] = {"id": "id"}
+EVENTS |= {"properties": {"id": "id"}, "max_age": "none"}
 A_TIME = "'p0' as person, timestamp '2026-01-01' as happened_at"
 PEOPLE = {"object": "visitor", "visitor_id": "id", "batch_size": 10, "on_removed": "clear"}
 COMPANIES = {"object": "account", "account_id": "id", "batch_size": 10, "mode": "upsert", "fields": {"name": "name"}}

@@ -249,7 +249,7 @@ def test_values_of_another_form(complain):
     for meta, key, wrong, beginning in [
         (VISITOR, "batch_size", NO_BATCH_SIZES, "expected a whole number from 1 to 10,000, found "),
         (VISITOR, "max_removals", NO_GUARDS, "expected a count such as `1000` or a percentage such as `20%`, "),
-        (EVENT, "max_age", NO_AGES, "expected an age such as `7 days`, `36 hours` or `30 minutes`, found "),
+        (EVENT, "max_age", NO_AGES, "expected an age such as `7 days` or `36 hours`, or `none` for any age, found "),
         (VISITOR, "name", NO_NAMES, "expected letters, digits, underscores and hyphens, found "),
     ]:
         for value in wrong:

@@ -7,6 +7,7 @@ from dbt_pendo.mapping.spec import Annotation, Column, Event, Field, Limit, Sync
 
 USER_IDS = {"object": "visitor", "visitor_id": "id"}
 CREATED = {**USER_IDS, "mode": "upsert"}
+WEEK = 604_800
 EVENT = {"object": "track_event", "event": "E", "event_id": "id", "visitor_id": "v", "timestamp": "t"}
 SEGMENT = {"object": "segment", "segment": "Trial, at risk", "visitor_id": "user_id"}
 USERS = {"name": "users", "unique_id": "model.shop.users", "file": "models/users.yml"}
@@ -47,7 +48,7 @@ def test_the_contracts_event_example(parse):
         context=tuple(Field(name, Column(column), nulls="skip") for name, column in context.items()),
         app="web",
     )
-    spec = SyncSpec(**USERS, object="track_event", key="payment_id", event=event, batch_size=100)
+    spec = SyncSpec(**USERS, object="track_event", key="payment_id", event=event, batch_size=100, max_age=WEEK)
     assert only(parse(meta, {"channel": True})) == spec
 
 
@@ -60,7 +61,8 @@ def test_the_smallest_event_and_its_long_forms(parse):
     amount = Field("amount", Column("amount"), type="float", nulls="clear")
     properties = (amount, Field("plan", Column("plan"), nulls="skip"))
     event = Event(Column("event_name"), Value("system"), Column("at"), Value("acme"), properties=properties)
-    assert only(parse(meta)) == SyncSpec(**USERS, object="track_event", key="id", event=event, batch_size=1)
+    spec = SyncSpec(**USERS, object="track_event", key="id", event=event, batch_size=1, max_age=WEEK)
+    assert only(parse(meta)) == spec
 
 
 def test_a_segment_takes_what_is_the_same_for_all_objects(parse):
@@ -102,8 +104,8 @@ def test_constants_types_guards_and_ages(parse):
     limits = {1000: Limit(rows=1000), "20%": Limit(percent=20), "0.5%": Limit(percent=0.5)}
     assert {written: only(parse({**SEGMENT, "max_changes": written})).max_changes for written in limits} == limits
     ages = {
-        **{"7 days": 604_800, "1 day": 86_400, "36 hours": 129_600, "30 minutes": 1_800, "2weeks": 1_209_600},
-        **{"9999 days": 863_913_600, "999 weeks": 604_195_200},
+        **{"7 days": WEEK, "1 day": 86_400, "36 hours": 129_600, "30 minutes": 1_800, "2weeks": 1_209_600},
+        **{"9999 days": 863_913_600, "999 weeks": 604_195_200, "none": None},
     }
     events = {written: only(parse({**EVENT, "max_age": written})) for written in ages}
     assert {written: spec.max_age for written, spec in events.items()} == ages

@@ -75,8 +75,8 @@ def connect(sandbox: Sandbox, fake_time: FakeTime) -> Iterator[Connect]:
         timeout=20.0,
     )
     with contextlib.ExitStack() as opened:
-        yield lambda **changes: opened.enter_context(
-            PendoClient(replace(settings, **changes), wait=fake_time.wait, clock=fake_time.clock)
+        yield lambda tell=print, **changes: opened.enter_context(
+            PendoClient(replace(settings, **changes), wait=fake_time.wait, clock=fake_time.clock, tell=tell)
         )
 
 

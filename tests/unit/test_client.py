@@ -233,6 +233,26 @@ def test_a_host_that_is_not_there_is_named_without_the_librarys_internals(connec
     assert not re.search("HTTPConnectionPool|object at 0x", str(caught.value))
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://pendo.invalid"])
+def test_a_host_that_is_not_there_is_told_of_and_given_up_until_a_sync_has_begun(connect, fake_time, url):
+    told: list[str] = []
+    client = connect(api_url=url, data_url="http://127.0.0.1:1", tell=told.append)
+    with pytest.raises(UnavailableError):
+        verify(client)
+    attempts = client.traffic.requests
+    assert attempts > 3
+    beginnings = [f"Pendo at {url} cannot be reached (attempt {at}): " for at in range(1, attempts + 1)]
+    assert [text[: len(start)] for text, start in zip(told, beginnings, strict=True)] == beginnings
+    # Another one is not waited for as long again.
+    with pytest.raises(UnavailableError):
+        send_event(client)
+    assert 10 <= fake_time.waited <= 30
+    client.is_patient = True
+    with pytest.raises(UnavailableError, match="in 9 attempts;"):
+        verify(client)
+    assert fake_time.waited > 60
+
+
 def test_several_threads_share_one_client_and_all_is_counted(sandbox, client):
     together = threading.Barrier(4)
 

@@ -30,7 +30,7 @@ MODELS = {
     "events": (
         {
             **{"object": "track_event", "event": "Took a seat", "event_id": "id", "visitor_id": "id"},
-            **{"timestamp": "at", "properties": {"id": "id", "seats": "seats"}},
+            **{"timestamp": "at", "properties": {"id": "id", "seats": "seats"}, "max_age": "none"},
         },
         "select id, seats, cast('2026-01-02 03:04:05' as {moment}) as at from {{{{ ref('seats') }}}}",
     ),

@@ -21,7 +21,7 @@ def test_late_future_and_old_events(store: Store) -> None:
     old = [7 * DAY - 1200, 7 * DAY - 6 * HOUR, 10 * HOUR, 2 * HOUR + 60]
     fine = [2 * HOUR - 1200, 0, -4 * 60]
     future = [-25 * 60, -5 * HOUR, -9000 * DAY]
-    names = {10 * HOUR: "Opened", 0: None, -4 * 60: "Viewed"}
+    names = {10 * HOUR: "Opened", 9000 * DAY: None, -4 * 60: "Viewed"}
     # Days are their first instant.
     days = {8 * DAY: 8 * DAY, 10 * HOUR: 6 * DAY, 0: -2 * DAY}
     kinds = [*store.engine.moments, "day", "text"]
@@ -37,7 +37,8 @@ def test_late_future_and_old_events(store: Store) -> None:
     def counted(tables: SyncTables, options: PlanOptions | None = ALONE) -> EventCounts:
         return tables.count_events(NO_PROPERTIES, options)
 
-    everyone = EventCounts(late=3, future=3, names=3)
+    # An event without a name is not sent.
+    everyone = EventCounts(late=2, future=3, names=3)
     recent = {f"e{age}" for age in (*fine, *future)} | {"null"}
     for kind in store.engine.moments:
         assert counted(store.tables(clicks(kind))) == everyone
@@ -66,6 +67,18 @@ def test_late_future_and_old_events(store: Store) -> None:
     store.create("clicks", CLICKS, [])
     empty = store.tables(clicks(name="nothing"), "clicks")
     assert (counted(empty), plan(empty, "r7"), everything(empty)) == (EventCounts(), Planned(), {})
+
+
+def test_what_was_left_out_comes_when_it_is_wanted(store: Store) -> None:
+    store.create("clicks", CLICKS, clicked(("old", ago(8 * DAY)), ("edge", ago(7 * DAY - 1200)), ("null", None)))
+    limited = store.tables(clicks(max_age=7 * DAY))
+    assert limited.count_events(NO_PROPERTIES, ALONE) == EventCounts(names=1, left_out=1)
+    assert deliver(limited, "r1") == Planned(added=2)
+    assert {entry[0] for entry in store.ledger(limited)} == {"edge", "null"}
+    # The age of a text is not known.
+    assert planned(store.tables(clicks("event", max_age=7 * DAY))) == Planned(added=1, unchanged=2)
+    assert deliver(store.tables(clicks()), "r2") == Planned(added=1, unchanged=2)
+    assert planned(limited) == Planned(unchanged=2)
 
 
 def test_properties_are_measured_in_bytes(store: Store) -> None:
