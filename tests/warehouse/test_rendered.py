@@ -18,9 +18,10 @@ from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
 from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.owners import Owner, note_owner, read_owners
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
-from dbt_pendo.warehouse.runs import History, log_run
+from dbt_pendo.warehouse.runs import ADDED_COLUMNS, History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session, TableColumn
 
@@ -251,9 +252,21 @@ def run_log(recorder: Recorder) -> None:
     recorder.run(recorder.sql("pendo_create_runs", runs=recorder.pendos("pendo_runs")))
     counts = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
     row = dict.fromkeys((*counts, "requests", "retries", "bytes", "duration"), 1)
-    texts = dict.fromkeys(("run_id", "sync", "unique_id", "object", "status"), "x")
+    row |= {"deleted": 1, "cleared": 1}
+    texts = dict.fromkeys(("run_id", "sync", "unique_id", "object", "status", "target", "pendo_host"), "x")
+    for name in ADDED_COLUMNS:
+        recorder.run(recorder.sql("pendo_add_run_column", runs=recorder.pendos("pendo_runs"), name=name))
     for message in (None, *AWKWARD):
         log_run(recorder, "pendo", {**row, **texts, "message": message})
+
+
+def owners(recorder: Recorder) -> None:
+    recorder.run(recorder.sql("pendo_create_owners", owners=recorder.pendos("pendo_owners")))
+    for text in AWKWARD:
+        note_owner(recorder, "pendo", text, Owner(text, "0" * 32))
+    note_owner(recorder, "pendo", "people", None)
+    read_owners(recorder, "pendo")
+    recorder.run(recorder.sql("pendo_schemas_with", identifier="people__ledger"))
 
 
 def history(recorder: Recorder) -> None:
@@ -271,6 +284,7 @@ def history(recorder: Recorder) -> None:
         past.model_rows(replace(source, parent=source.columns[0]), text)
         past.recent(["people", text], text, 11)
     past.latest_syncs()
+    recorder.run(recorder.sql("pendo_latest_syncs", runs=recorder.sql("pendo_older_runs", runs="older_runs")))
     past.open_rows("people", ["rejected", "missing"], 5)
 
 
@@ -296,7 +310,9 @@ def model_sql(recorder: Recorder, name: str, ledgers: list[dict[str, str]]) -> s
         "dbt_pendo": {
             **context["dbt_pendo"],
             "pendo_ledgers": lambda one: ledgers,
-            "pendo_is_there": lambda relation: bool(ledgers),
+            "pendo_runs_of": lambda runs: (
+                f"({recorder.sql('pendo_no_runs')})" if not ledgers else recorder.sql("pendo_older_runs", runs=runs)
+            ),
         },
         "config": lambda **_: "",
         "source": lambda source, table: recorder.pendos(table),
@@ -359,7 +375,7 @@ def snapshots(recorder: Recorder) -> None:
 
 
 CASES: list[Callable[[Recorder], None]] = [
-    *(plans, events, event_counts, pages, commits, ledgers, locks, run_log, history, builds, drift, segments),
+    *(plans, events, event_counts, pages, commits, ledgers, locks, run_log, owners, history, builds, drift, segments),
     *(snapshots, models_of_the_package),
 ]
 

@@ -9,6 +9,7 @@ from engine import DAY, Store, deliver, people
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import read_builds, take_builds
+from dbt_pendo.warehouse.owners import Owner, note_owner, read_owners
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import History, log_run
 
@@ -21,13 +22,16 @@ LOGGED = [
 ]
 
 
+ENDS = {"target": "prod", "pendo_host": "https://app.pendo.io"}
+
+
 def test_past_runs(store: Store) -> None:
     history = History(store.session, store.own_schema)
     assert history.runs(5) == []
     store.session.ensure_schema(store.own_schema)
     assert (history.latest_syncs(), history.recent(["people"], "r9-ff", 3)) == ([], {"people": []})
     numbers = {name: at for at, name in enumerate((*COUNTS, "requests", "retries", "bytes"))}
-    texts = {"unique_id": "model.x", "object": "visitor", "duration": 1.5}
+    texts = {"unique_id": "model.x", "object": "visitor", "duration": 1.5, **ENDS, "deleted": 12, "cleared": 13}
     for run_id, sync, status in LOGGED:
         message = None if status == "success" else store.engine.text
         row = {**numbers, **texts, "run_id": run_id, "sync": sync, "status": status, "message": message}
@@ -59,9 +63,81 @@ def test_past_runs(store: Store) -> None:
     (one,) = history.runs(1)
     assert (one.delivered, one.missing, one.rejected, one.requests, one.retries, one.bytes) == (6, 7, 8, 9, 10, 11)
     assert (one.planned, one.object, one.duration) == (Planned(0, 1, 2, 3, 4, 5), "visitor", 1.5)
+    assert (one.target, one.pendo_host, one.deleted, one.cleared) == ("prod", ENDS["pendo_host"], 12, 13)
     assert (one.status, one.message) == ("error", store.engine.text)
     logged = datetime.datetime.fromisoformat(one.logged_at.replace("Z", "+00:00"))
     assert abs(datetime.datetime.now(datetime.timezone.utc) - logged) < datetime.timedelta(minutes=10)
+
+
+def test_a_run_log_of_an_earlier_version_goes_on(store: Store) -> None:
+    session, runs = store.session, store.relation("pendo_runs", store.own_schema)
+    session.ensure_schema(store.own_schema)
+    row = dict.fromkeys((*COUNTS, "requests", "retries", "bytes", "duration"), 1)
+    row |= {"unique_id": "model.x", "object": "visitor", "status": "success", "message": None, "sync": "people"}
+    log_run(session, store.own_schema, {**row, **ENDS, "deleted": 0, "cleared": 0, "run_id": "r1-aa"})
+    kept = (
+        "run_id",
+        "sync",
+        "unique_id",
+        "object",
+        "status",
+        "message",
+        *COUNTS,
+        "requests",
+        "retries",
+        "bytes",
+        "duration",
+    )
+    # As it was made before.
+    session.create(
+        store.own_schema,
+        "older",
+        f"create table {store.relation('older', store.own_schema)} as "
+        f"select {', '.join((*kept, 'logged_at'))} from {runs}",
+    )
+    session.run(f"drop table {runs}")
+    session.create(
+        store.own_schema,
+        "pendo_runs",
+        f"create table {runs} as select * from {store.relation('older', store.own_schema)}",
+    )
+    history = History(session, store.own_schema)
+    assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [("r1-aa", None, 0)]
+    log_run(session, store.own_schema, {**row, **ENDS, "deleted": 2, "cleared": 0, "run_id": "r2-bb"})
+    assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [
+        ("r2-bb", "prod", 2),
+        ("r1-aa", None, 0),
+    ]
+
+
+def test_whose_a_ledger_is(store: Store) -> None:
+    session, schema, text = store.session, store.own_schema, store.engine.text
+    assert read_owners(session, schema) == {}
+    session.ensure_schema(schema)
+    assert read_owners(session, schema) == {}
+    pendo, other = Owner("app.pendo.io:443", "0" * 32), Owner(text, "f" * 32)
+    for sync, owner in (("people", other), (text, pendo), ("people", pendo), ("gone", other), ("gone", None)):
+        note_owner(session, schema, sync, owner)
+    assert read_owners(session, schema) == {"people": pendo, text: pendo}
+
+
+def test_other_schemas_with_a_ledger(store: Store) -> None:
+    store.create("people", {"id": "text", "plan": "text"}, [("a", "1")])
+    tables = store.tables(people())
+    assert tables.ledgers_elsewhere() == []
+    deliver(tables, "r1", {})
+    assert tables.ledgers_elsewhere() == []
+    others = [f"{store.schema}_{name}" for name in ("b_pendo", "b_pendo_sandbox")]
+    try:
+        for schema in others:
+            store.session.ensure_schema(schema)
+            store.session.create(
+                schema, "people__ledger", f"create table {store.relation('people__ledger', schema)} as select 1 as x"
+            )
+        assert [schema.lower() for schema in tables.ledgers_elsewhere()] == [others[0]]
+    finally:
+        for schema in others:
+            store.drop_schema(schema)
 
 
 def test_what_the_ledger_tells_of_rows(store: Store) -> None:
