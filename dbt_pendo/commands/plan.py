@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.commands.diff import RowDiff, diff_rows, require_readable
 from dbt_pendo.commands.sample import SAMPLE, Look, look_at_model, look_at_plan
@@ -138,12 +140,13 @@ def _plan(
     # What is not known of a segment is written anew.
     is_replaced = segment.is_replaced(options.full_refresh, planned) if segment else spec.segment is not None
     estimated = estimate(count_requests(spec, planned, is_replaced), past, context.settings)
-    warnings = [*property_name_warnings(spec), *count_warnings(counts), *estimated.warnings()]
-    warnings += [warning for look in looks for warning in look.warnings()]
+    invalid = (warning for look in looks for warning in look.warnings())
+    warnings = [*property_name_warnings(spec), *invalid, *count_warnings(counts), *estimated.warnings()]
     if earlier := tables.earlier_destination():
         warnings.insert(0, another_destination(earlier, spec))
     rendered = render(spec, rows[:show], prepared.fields)
-    requests = list(preview_requests(context.client, spec, rendered, segment, is_replaced))
+    previewed = preview_requests(context.client, spec, rendered, segment, is_replaced)
+    requests = [replace(one, body=orjson.dumps(mask.hide(one.document)[0])) for one in previewed]
     note = None if options.force else blocked_by(spec, planned)
     # On a first run nothing has changed yet, and all of it is new.
     kind = "changed" if planned.changed else "added"

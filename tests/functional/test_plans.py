@@ -137,7 +137,7 @@ def test_changed_rows_beside_what_pendo_holds(differing, sandbox, monkeypatch):
     assert len(differing.plan("--diff", "1").result()["diff"]) == 1
     differing.run("plan", "--diff", "9").expect(0).says("  seats  5    →  1\n  plan   pro  →  free\n")
     monkeypatch.setenv("DBT_PENDO_MASK", "plan,chairs")
-    shown = differing.plan("--diff", "9").stdout
+    shown = differing.plan("--diff", "9", "--show", "9").stdout
     assert not [value for value in ('"free"', '"5"', "many") if value in shown]
     assert '"differs": true' in shown
     assert writes(sandbox.requests) == []
