@@ -104,9 +104,10 @@ def _invalid_values(prepared: Prepared, rows: Sequence[Row], mask: BodyMask) -> 
     sources = _sources(prepared.spec)
     for one in reasons:
         # A reason begins with the name of the value, which may have a colon in it, and may quote any value.
-        name = max((name for name in sources if one.message.startswith(f"{name}: ")), key=len)
+        name = max((name for name in sources if one.message.startswith(f"{name}: ")), key=len, default="")
         reason = f"{name}: {HIDDEN}" if mask else one.message
-        yield InvalidRows(reason, one.rows, mask.key(one.examples[0]), next(iter(sources[name].columns), None))
+        columns = sources[name].columns if name else ()
+        yield InvalidRows(reason, one.rows, mask.key(one.examples[0]), next(iter(columns), None))
 
 
 def _sources(spec: SyncSpec) -> Mapping[str, Source | ParentChild]:
