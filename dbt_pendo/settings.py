@@ -122,7 +122,7 @@ class Settings:
     mask: tuple[str, ...] = _setting(
         (),
         "DBT_PENDO_MASK",
-        "Columns, with commas between them, whose values are left out of the calls that a run keeps.",
+        "Columns, with commas between them, whose values are left out of plans, and of the calls that a run keeps.",
     )
     keep_runs: int = _setting(20, "DBT_PENDO_KEEP_RUNS", "How many runs keep their calls.")
     owner: str | None = _setting(

@@ -29,6 +29,14 @@ def age(seconds: int) -> str:
     return number(seconds // 60, "minute")
 
 
+def duration(seconds: float) -> str:
+    """Returns about how long something takes: ``less than a minute``, ``about 5 minutes``, ``about 2.5 hours``."""
+    if seconds < 60:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    return f"about {number(minutes, 'minute')}" if minutes < 60 else f"about {seconds / 3600:.1f} hours"
+
+
 def counts(rows: Mapping[str, int], always: str = "") -> str:
     """Returns ``1,200 delivered, 3 missing``: without what is zero, but for the one that is always said."""
     return ", ".join(f"{count:,} {what}" for what, count in rows.items() if count or what == always)

@@ -98,15 +98,16 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
 @command(
     option("--full-refresh", "-f", is_flag=True, help="As if every row were to be sent again."),
     number_option("--show", least=0, default=0, help="Print the first N records' requests."),
+    number_option("--diff", least=0, default=0, help="Show the first N changed rows beside what Pendo holds of them."),
     *SOURCES,
 )
-def plan(cli: CommandLine, full_refresh: bool, show: int) -> int:
+def plan(cli: CommandLine, full_refresh: bool, show: int, diff: int) -> int:
     """Show what a sync would do; send and store nothing."""
-    return _plan(cli, Options(full_refresh), show)
+    return _plan(cli, Options(full_refresh), show, diff)
 
 
-def _plan(cli: CommandLine, options: Options, show: int) -> int:
-    planned = cli.each_sync(lambda context: plan_syncs(context, options, show))
+def _plan(cli: CommandLine, options: Options, show: int = 0, diff: int = 0) -> int:
+    planned = cli.each_sync(lambda context: plan_syncs(context, options, show, diff))
     show_plan(cli.lines, planned)
     return cli.answer(planned)
 
@@ -133,7 +134,7 @@ def sync(
 ) -> int:
     """Bring Pendo to what the warehouse holds; only changes are sent."""
     if dry_run:
-        return _plan(cli, Options(full_refresh, retry_held=retry_held), show=0)
+        return _plan(cli, Options(full_refresh, retry_held=retry_held))
     return _sync(cli, Options(full_refresh, limit, force, retry_held), fail_fast, warn_error)
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from dbt_pendo.commands.context import Context, SyncFinding
+from dbt_pendo.commands.diff import RowDiff, diff_rows, require_readable
+from dbt_pendo.commands.sample import SAMPLE, Look, look_at_model, look_at_plan
 from dbt_pendo.commands.select import Selected
+from dbt_pendo.delivery.estimate import RUNS, Estimate, count_requests, estimate
 from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
 from dbt_pendo.delivery.sync import Options, another_destination, another_ledger, blocked_by
@@ -15,8 +21,11 @@ from dbt_pendo.delivery.writers import preview_requests
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import Request
+from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import render
 from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.runs import History, LoggedSync
+from dbt_pendo.warehouse.session import WarehouseError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +38,17 @@ class Checked(SyncFinding):
     left_out: int = 0
     # The fields that a sync would create: name, group, type.
     new_fields: Sequence[Mapping[str, str]] = ()
+    # Rows that would be invalid.
+    looks: Sequence[Look] = ()
 
     def details(self) -> dict[str, Any]:
         """Returns what was found."""
-        return {"warnings": list(self.warnings), "left_out": self.left_out, "new_fields": list(self.new_fields)}
+        return {
+            "warnings": list(self.warnings),
+            "left_out": self.left_out,
+            "new_fields": list(self.new_fields),
+            "invalid": [entry for look in self.looks for entry in look.to_dicts()],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +60,20 @@ class SyncPlan(Checked):
     note: str | None = None
     # The first requests a sync would send.
     requests: Sequence[Request] = ()
+    estimate: Estimate = field(default_factory=Estimate)
+    # The first changed rows beside what Pendo holds of them.
+    diff: Sequence[RowDiff] = ()
 
     def details(self) -> dict[str, Any]:
-        """Returns the counts, and the requests asked for by ``--show``."""
-        requests = [{"method": one.method, "path": one.path, "body": one.document} for one in self.requests]
-        found = Checked.details(self)
-        return {**found, "planned": asdict(self.planned), "note": self.note, "requests": requests}
+        """Returns the counts, and what was asked for by ``--show`` and ``--diff``."""
+        return {
+            **Checked.details(self),
+            "planned": asdict(self.planned),
+            "note": self.note,
+            "estimate": asdict(self.estimate),
+            "requests": [{"method": one.method, "path": one.path, "body": one.document} for one in self.requests],
+            "diff": list(map(asdict, self.diff)),
+        }
 
 
 def check_syncs(context: Context) -> Iterator[Checked]:
@@ -57,14 +81,15 @@ def check_syncs(context: Context) -> Iterator[Checked]:
 
     def check(model: Model, spec: SyncSpec) -> Checked:
         prepared = context.prepare(model, spec, may_create=False)
-        segment = context.find_segment(prepared)
-        counts = count_events(prepared, context.tables(prepared), Options().to_plan(context.settings))
+        segment, tables = context.find_segment(prepared), context.tables(prepared)
+        counts = count_events(prepared, tables, Options().to_plan(context.settings))
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
-        warnings = [*_mapping_warnings(spec), *age_warnings(prepared), *count_warnings(counts)]
+        look = look_at_model(prepared, tables, body_mask(context.settings.mask, spec, prepared.fields))
+        warnings = [*_mapping_warnings(spec), *look.warnings(), *age_warnings(prepared), *count_warnings(counts)]
         if segment is not None and segment.taking_over:
             warnings.append(segment.blocked or segment.taking_over)
-        return Checked(spec, warnings=warnings, left_out=counts.left_out, new_fields=prepared.new_fields)
+        return Checked(spec, warnings=warnings, left_out=counts.left_out, new_fields=prepared.new_fields, looks=[look])
 
     return context.each_sync(check, _checked)
 
@@ -74,20 +99,26 @@ def check_offline(selected: Selected) -> Iterator[Checked]:
     return (_checked(spec) for _, spec in selected.syncs)
 
 
-def plan_syncs(context: Context, options: Options, show: int) -> Iterator[SyncPlan]:
+def plan_syncs(context: Context, options: Options, show: int, diff: int) -> Iterator[SyncPlan]:
     """Says what a sync would do; sends and stores nothing.
 
     Args:
         context: The syncs.
         options: As for the sync.
         show: How many records to show, in the requests they would be sent in.
+        diff: How many changed rows to show beside what Pendo holds.
     """
+    past: Mapping[str, list[LoggedSync]] = {}
+    # Without the run log there is still an estimate.
+    with contextlib.suppress(WarehouseError):
+        syncs = [spec.name for _, spec in context.selected.syncs]
+        past = History(context.session, context.schema).recent(syncs, but="", limit=RUNS)
 
     def plan(model: Model, spec: SyncSpec) -> SyncPlan:
         verdict = context.selected.verdicts[spec.unique_id]
         if not verdict.may_run:
             return SyncPlan(spec, note=f"skipped: {verdict.reason}", warnings=property_name_warnings(spec))
-        return _plan(context, model, spec, options, show)
+        return _plan(context, model, spec, options, show, diff, past.get(spec.name, []))
 
     def failed(spec: SyncSpec, error: DbtPendoError) -> SyncPlan:
         return SyncPlan(spec, error, warnings=property_name_warnings(spec))
@@ -95,7 +126,12 @@ def plan_syncs(context: Context, options: Options, show: int) -> Iterator[SyncPl
     return context.each_sync(plan, failed)
 
 
-def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show: int) -> SyncPlan:
+def _plan(
+    context: Context, model: Model, spec: SyncSpec, options: Options, show: int, diff: int, past: Sequence[LoggedSync]
+) -> SyncPlan:
+    if diff:
+        context.settings.require_integration_key()
+        require_readable(spec)
     has_key = context.settings.integration_key is not None
     prepared = context.prepare(model, spec, may_create=False, ask_pendo=has_key)
     tables = context.tables(prepared)
@@ -105,16 +141,26 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
     compared = options.to_plan(context.settings)
     planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
     counts = count_events(prepared, tables, compared)
-    warnings = [*property_name_warnings(spec), *age_warnings(prepared), *count_warnings(counts)]
-    if prepared.about_owner:
-        warnings.insert(0, prepared.about_owner)
-    if earlier := tables.earlier_destination():
-        warnings.insert(0, another_destination(earlier, spec))
-    rendered = render(spec, tables.preview(compared, show) if show else [], prepared.fields)
-    is_replaced = segment is not None and segment.is_replaced(options.full_refresh, planned)
-    requests = list(preview_requests(context.client, spec, rendered, segment, is_replaced))
+    rows = tables.preview(compared, max(show, SAMPLE)) if planned.to_send else []
+    mask = body_mask(context.settings.mask, spec, prepared.fields)
+    looks = look_at_plan(prepared, tables, compared, planned, rows, mask)
+    # What is not known of a segment is written anew.
+    is_replaced = segment.is_replaced(options.full_refresh, planned) if segment else spec.segment is not None
+    estimated = estimate(count_requests(spec, planned, is_replaced), past, context.settings)
+    warnings = [
+        *([prepared.about_owner] if prepared.about_owner else []),
+        *([another_destination(earlier, spec)] if (earlier := tables.earlier_destination()) else []),
+        *property_name_warnings(spec),
+        *(warning for look in looks for warning in look.warnings()),
+        *age_warnings(prepared),
+        *count_warnings(counts),
+        *estimated.warnings(),
+    ]
     if segment is not None and segment.taking_over and not segment.blocked:
         warnings.append(segment.taking_over)
+    rendered = render(spec, rows[:show], prepared.fields)
+    previewed = preview_requests(context.client, spec, rendered, segment, is_replaced)
+    requests = [replace(one, body=orjson.dumps(mask.hide(one.document)[0])) for one in previewed]
     note = None
     if not options.force:
         note = (
@@ -122,7 +168,22 @@ def _plan(context: Context, model: Model, spec: SyncSpec, options: Options, show
             or (segment and segment.blocked)
             or blocked_by(spec, planned)
         )
-    return SyncPlan(spec, None, warnings, counts.left_out, prepared.new_fields, planned, note, requests)
+    # On a first run nothing has changed yet, and all of it is new.
+    kind = "changed" if planned.changed else "added"
+    changed = tables.preview(compared, diff, [kind]) if diff else []
+    differing = list(diff_rows(prepared, context.client, changed, mask))
+    return SyncPlan(
+        spec,
+        warnings=warnings,
+        left_out=counts.left_out,
+        new_fields=prepared.new_fields,
+        looks=looks,
+        planned=planned,
+        note=note,
+        requests=requests,
+        estimate=estimated,
+        diff=differing,
+    )
 
 
 def _checked(spec: SyncSpec, error: DbtPendoError | None = None) -> Checked:

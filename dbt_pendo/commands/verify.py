@@ -19,7 +19,7 @@ from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.mapping.spec import Group, Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.records.convert import comparable_text, readable_text
@@ -246,12 +246,15 @@ def _judge(
     return states, drifts
 
 
+def sent_values(spec: SyncSpec, record: Record) -> dict[Group, dict[str, Any]]:
+    """Returns what is sent for a record, by metadata group and key."""
+    bodies = zip(spec.groups, record.bodies, strict=False)
+    return {group: body["values"] for group, body in bodies if isinstance(body, dict)}
+
+
 def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, tuple[str | None, str | None]]:
     """Returns the fields that Pendo has otherwise: what is sent, and what Pendo has."""
-    spec = prepared.spec
-    sent = {
-        group: body["values"] for group, body in zip(spec.groups, record.bodies, strict=False) if isinstance(body, dict)
-    }
+    spec, sent = prepared.spec, sent_values(prepared.spec, record)
     differing = {}
     for mapping, pendo_field, theirs in zip(spec.fields, prepared.fields, orjson.loads(found), strict=True):
         # What is not sent, a null that is to be skipped, is left to Pendo.

@@ -59,7 +59,7 @@ USABLE: frozenset[FieldState] = frozenset({"ok", "created", "to create"})
 _ADVICE: Mapping[FieldState, str] = {
     "missing": "Create them in Pendo (Settings > Data mappings) or with `dbt-pendo fields --create`, or let "
     "`create_fields: true` do it.",
-    "mismatch": "Cast the column in the model, or map it to another field.",
+    "mismatch": "Cast the column in the model, remove or correct `type`, or map another field.",
     "ambiguous": "Map such a field by its key.",
     "duplicate": "Map each field once.",
 }
@@ -316,11 +316,22 @@ def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema
         note = f"Pendo has {len(candidates)} {mapping.group} fields that `{mapping.name}` may mean: {keys}."
         return MatchedField(mapping, dtype, None, "ambiguous", note)
     one = MatchedField(mapping, dtype, candidates[0], "ok")
+    if (declared := candidates[0].type) is not None and not _takes(declared, mapping.type):
+        note = f"`type: {mapping.type}` of `{mapping.name}` does not fit Pendo's field, which is of type {declared}."
+        return replace(one, state="mismatch", note=note)
     if misfit := one.misfit(one.field.type):
         return replace(one, state="mismatch", note=misfit)
     if one.kind == "float" and one.field.type == "integer":
         return replace(one, note=f"Pendo's field {mapping.name} is of whole numbers: a row with decimals is invalid.")
     return one
+
+
+def _takes(declared: FieldType, sent: FieldType | None) -> bool:
+    """Says whether a field of a type of Pendo's takes values that a mapping sends as another type."""
+    # Pendo's field API knows one type of number (pendo-api.md 3), and a time is sent as text.
+    return (
+        sent in (None, declared) or {sent, declared} == {"integer", "float"} or (sent, declared) == ("time", "string")
+    )
 
 
 def _creatable(one: MatchedField) -> MatchedField:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from dbt_pendo.commands.diff import FieldDiff
 from dbt_pendo.commands.plan import Checked, SyncPlan
 from dbt_pendo.delivery.events import left_out_notes
 from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.plan import Planned
-from dbt_pendo.wording import counts, number
+from dbt_pendo.wording import counts, duration, number
 
 # What a sync would do with records that left the model.
 _REMOVED: Mapping[OnRemoved, str] = {
@@ -33,12 +34,19 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
         _show_warnings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.document)
+        for row in one.diff:
+            lines.below(f"{row.key}: {row.note}" if row.note else row.key)
+            if row.fields:
+                lines.rows([_field(each) for each in row.fields])
     if planned:
         lines.line()
     if any(one.error for one in planned):
         lines.line("Nothing was sent. Fix what is wrong above, then plan again.", "error")
     elif planned:
-        lines.line("Nothing was sent. `dbt-pendo sync` does it.")
+        requests = sum(one.estimate.requests for one in planned)
+        takes = duration(sum(one.estimate.seconds for one in planned))
+        about = f", in about {number(requests, 'request')} and {takes}" if requests else ""
+        lines.line(f"Nothing was sent. `dbt-pendo sync` does it{about}.")
 
 
 def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Sequence[str]) -> None:
@@ -63,6 +71,11 @@ def _show_warnings(lines: Terminal, one: Checked) -> None:
         lines.below(f"{new['name']} would be created, a {new['group']} field of type {new['type']} (create_fields)")
     for note in left_out_notes(one.spec, one.left_out):
         lines.below(note)
+
+
+def _field(one: FieldDiff) -> tuple[str, ...]:
+    pendo, sent = ("null" if text is None else text for text in (one.pendo, one.sent))
+    return (one.name, pendo, "→", sent) if one.differs else (one.name, pendo, "=", "")
 
 
 def _counts(planned: Planned) -> str:

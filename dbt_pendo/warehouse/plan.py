@@ -85,6 +85,8 @@ class PlanOptions:
     max_attempts: int | None = None
     # Hours for which a row whose id Pendo does not know is held.
     missing_retry: float = 0.0
+    # Plan with at most so many rows of the model and without the ledger; None for the whole.
+    sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +161,9 @@ class ChangeSet:
         """Drops the change set if it is there."""
         self._session.drop(self._schema, self._identifier)
 
-    def preview(self, options: PlanOptions, rows: int) -> list[Row]:
-        """Returns the first rows of a plan that would be sent, without storing anything."""
-        kinds = SENDABLE if self._spec.sends_removals else ("added", "changed")
+    def preview(self, options: PlanOptions, rows: int, kinds: Sequence[str] = ()) -> list[Row]:
+        """Returns the first rows of a plan that would be sent, or of some kinds of them, without storing anything."""
+        kinds = kinds or (SENDABLE if self._spec.sends_removals else ("added", "changed"))
         return self._read(self._plan_alone(options), EVERYTHING, rows, kinds)
 
     def change_set_run(self) -> str | None:
@@ -195,9 +197,14 @@ class ChangeSet:
         """
         return self._session.rows(self._bodies_sql(span, layouts))
 
-    def invalid_reasons(self) -> list[tuple[str, int, str | None]]:
-        """Returns why rows of the change set are invalid: the reason, how many rows, and one of their keys."""
-        rows = self._session.query("pendo_invalid_reasons", changes=self.changes)
+    def invalid_reasons(self, options: PlanOptions | None = None) -> list[tuple[str, int, str | None]]:
+        """Returns why rows are invalid: the reason, how many rows, and one of their keys.
+
+        Args:
+            options: The plan whose rows are looked at; None looks at those of the change set.
+        """
+        changes = self.changes if options is None else self._plan_alone(options)
+        rows = self._session.query("pendo_invalid_reasons", changes=changes)
         return [(str(reason), int(count), key) for reason, count, key in rows]
 
     def count_events(
@@ -230,13 +237,16 @@ class ChangeSet:
 
     def _plan_alone(self, options: PlanOptions) -> str:
         """Returns a plan that is stored nowhere, as something to select from."""
-        return f"({self._plan_sql(self._entries, options)})"
+        return f"({self._plan_sql(self._entries if options.sample is None else None, options)})"
 
     def _plan_sql(self, ledger: str | None, options: PlanOptions, run_id: str | None = None) -> str:
         spec, source = self._spec, self._source
+        model = source.relation if self._max_age is None else self._recent(self._max_age)
+        if options.sample is not None:
+            model = self._session.sql("pendo_sample", model=model, key=source.keys, row_limit=options.sample)
         return self._session.sql(
             "pendo_plan",
-            model=source.relation if self._max_age is None else self._recent(self._max_age),
+            model=model,
             ledger=ledger,
             destination=spec.destination,
             key=source.keys,
@@ -245,7 +255,7 @@ class ChangeSet:
             anonymous=spec.object in ("visitor", "segment"),
             members=spec.segment is not None,
             deliver_once=spec.object == "track_event",
-            removals=spec.tracks_removals and not source.is_part,
+            removals=spec.tracks_removals and not source.is_part and options.sample is None,
             full_refresh=options.full_refresh,
             run_id=run_id,
             max_attempts=options.max_attempts,

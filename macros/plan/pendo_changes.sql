@@ -75,10 +75,21 @@ order by bucket, change
 {% endmacro %}
 
 
+{# At most so many rows of the model, to select from: any, but the same each time, and the rows of one key together. #}
+{% macro pendo_sample(model, key, row_limit) -%}
+(
+        select *
+        from {{ model }}
+        order by {{ dbt_pendo.pendo_md5("coalesce(" ~ dbt_pendo.pendo_key(key) ~ ", '')") }}
+        limit {{ row_limit }}
+    ) sample_rows
+{%- endmacro %}
+
+
 {# The reasons why rows are invalid, the most frequent first, with one example key. #}
 {% macro pendo_invalid_reasons(changes) %}
 select detail, count(*) as row_count, min(record_key) as example_key
-from {{ changes }}
+from {{ changes }} changes
 where change = 'invalid'
 group by detail
 order by row_count desc, detail

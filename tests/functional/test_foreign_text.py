@@ -51,8 +51,8 @@ def expect_tame(ended: Ended) -> str:
 
 SOUND = ("--exclude", "broken")
 COMMANDS: list[tuple[tuple[str, ...], int, bool]] = [
-    (("check", *SOUND), 0, False),
-    (("plan", "--show", "9", *SOUND), 0, False),
+    (("check", *SOUND), 0, True),
+    (("plan", "--show", "9", "--diff", "9", *SOUND), 0, True),
     (("sync", *SOUND), 1, True),
     (("runs",), 0, False),
     (("show",), 0, True),

@@ -40,8 +40,8 @@ def test_a_refusal_that_is_not_about_the_id_is_told_as_it_is(project, plans):
     plans.add_parent_accounts(["acme", "zeta"])
     project.model(
         "parents",
-        {**PARENTS, "fields": {"seats": {"column": "seats", "type": "string"}}},
-        "select * from (values ('acme', 'many'), ('zeta', 'few')) rows(id, seats)",
+        {**PARENTS, "fields": {"seats": {"column": "seats", "type": "float"}}},
+        "select * from (values ('acme', 1.5), ('zeta', 2.5)) rows(id, seats)",
     )
     ended = project.sync(status=1)
     assert ("seats" in ended.result()["message"], ended.outcome[1]) == (True, 0)

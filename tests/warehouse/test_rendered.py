@@ -171,6 +171,7 @@ def recorder(loaded: Session, dialect: str) -> Recorder:
 
 
 PLAIN = PlanOptions()
+SAMPLED = PlanOptions(full_refresh=True, sample=1000)
 RETRIES = PlanOptions(max_attempts=3, missing_retry=24)
 
 
@@ -178,6 +179,7 @@ def plans(recorder: Recorder) -> None:
     recorder.sync().write_changes("r1", PLAIN)
     recorder.sync().plan(PLAIN)
     recorder.sync().preview(PLAIN, 5)
+    recorder.sync().invalid_reasons(SAMPLED)
     recorder.there = True
     for options in (RETRIES, PlanOptions(full_refresh=True)):
         recorder.sync().write_changes("r1", options)
@@ -190,6 +192,7 @@ def events(recorder: Recorder) -> None:
     for moment in recorder.moments:
         tables = recorder.events(moment, max_age=7 * 24 * 3600)
         tables.write_changes("r1", PLAIN)
+        tables.preview(SAMPLED, 5)
         recorder.answers = [[(10**6,)], [], [(1,)]]
         tables.compact(1)
 

@@ -88,6 +88,12 @@ def test_keys_that_name_nobody_and_one_who_leaves(store: Store) -> None:
     # Nothing is sent for one who leaves.
     assert tables.preview(PlanOptions(), 5) == []
     commit(tables, "r2")
+    # A sample has whatever is in the model, those of one key together, and the same each time.
+    for size in (9, 6):
+        sampled = PlanOptions(full_refresh=True, sample=size)
+        reasons = tables.invalid_reasons(sampled)
+        assert reasons == tables.invalid_reasons(sampled)
+        assert len(tables.preview(sampled, 9)) + sum(count for _, count, _ in reasons) == size
     # The invalid ones are named in the ledger once, not in every run.
     assert len(store.ledger(tables)) == before + 1
     assert planned(tables) == Planned(unchanged=1, invalid=8)

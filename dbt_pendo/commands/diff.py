@@ -1,0 +1,91 @@
+"""Shows rows that would be sent beside what Pendo holds of them (`plan --diff`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dbt_pendo.commands.verify import sent_values, why_unreadable
+from dbt_pendo.delivery.prepare import Prepared
+from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.spec import Group, SyncSpec
+from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.records import PendoRecord, read_record
+from dbt_pendo.records.convert import comparable_text, readable_text
+from dbt_pendo.records.masking import BodyMask
+from dbt_pendo.records.render import render
+from dbt_pendo.secret import HIDDEN
+from dbt_pendo.warehouse.pages import Row
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDiff:
+    """A field of a row: what Pendo holds, what would be sent, and whether these are two values."""
+
+    name: str
+    pendo: str | None
+    sent: str | None
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowDiff:
+    """A row that would be sent, beside what Pendo holds of it."""
+
+    key: str
+    # What else is to be said of it: that it would be invalid, or that Pendo does not know it.
+    note: str | None
+    fields: Sequence[FieldDiff] = ()
+
+
+def require_readable(spec: SyncSpec) -> None:
+    """Makes sure that Pendo lets the records of a sync be read back.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if unreadable := why_unreadable(spec):
+        hint = f"Leave the sync out, with `--exclude {spec.name.partition('.')[0]}`, or plan without --diff."
+        raise ConfigError(f"{spec.file}: {spec.name}: --diff shows nothing of it: {unreadable}.", hint)
+
+
+def diff_rows(prepared: Prepared, client: PendoClient, rows: Sequence[Row], mask: BodyMask) -> Iterator[RowDiff]:
+    """Yields rows beside what Pendo holds of them now, without the values that a mask hides.
+
+    Raises:
+        PendoError: If Pendo does not let a record be read.
+    """
+    spec = prepared.spec
+    rendered = render(spec, rows, prepared.fields)
+    records = {record.position: record for record in rendered.updates}
+    for row in rows:
+        key, record = row[3], records.get(row[:2])
+        if record is None:
+            reason = rendered.unsendable[row[:2]].detail
+            # A reason may quote any value.
+            shown = HIDDEN if mask else reason
+            yield RowDiff(mask.key(key), f"would be invalid: {shown}" if reason else "would not be sent: all is null")
+            continue
+        held = read_record(client, spec.object, key)
+        fields = _fields(prepared, sent_values(spec, record), held)
+        hidden = [
+            replace(one, pendo=_hidden(one.pendo), sent=_hidden(one.sent)) if one.name in mask.names else one
+            for one in fields
+        ]
+        yield RowDiff(mask.key(key), None if held else "Pendo does not know this id", hidden)
+
+
+def _fields(
+    prepared: Prepared, sent: Mapping[Group, Mapping[str, Any]], held: PendoRecord | None
+) -> Iterator[FieldDiff]:
+    for mapping, field in zip(prepared.spec.fields, prepared.fields, strict=True):
+        theirs = held.metadata.get(mapping.group, {}).get(field.key) if held else None
+        # What is not sent, a null that is to be skipped, is left to Pendo.
+        ours = sent.get(mapping.group, {}).get(field.key, theirs)
+        pendo, sent_text = (readable_text(comparable_text(one, field.type), field.type) for one in (theirs, ours))
+        yield FieldDiff(mapping.name, pendo, sent_text, pendo != sent_text)
+
+
+def _hidden(text: str | None) -> str | None:
+    return None if text is None else HIDDEN
