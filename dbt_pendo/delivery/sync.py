@@ -104,6 +104,10 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if counts.planned.invalid:
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
+    texts += [
+        f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo"
+        for one in context.prepared.new_fields
+    ]
     if context.prepared.about_owner:
         texts.append(context.prepared.about_owner)
     if earlier:

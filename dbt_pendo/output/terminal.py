@@ -41,7 +41,6 @@ Place: TypeAlias = tuple[int, int]
 # What happened, for `--log-format json`.
 Data: TypeAlias = Mapping[str, Any] | None
 
-_METADATA = {"metadata": {"dbt_pendo_version": __version__}}
 # Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
 LINE_WIDTH, NARROW_LINE_WIDTH = 72, 44
 WIDE = 120
@@ -72,6 +71,8 @@ class Terminal:
         self._silent = quiet or self.as_json
         self._json_lines = json_lines
         self._timed = True
+        # Of the documents of ``--json``; a command may add to it.
+        self.metadata: dict[str, Any] = {"dbt_pendo_version": __version__}
         console = partial(Console, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
         self._console = console(force_terminal=True if colors else None)
         self._errors = console(stderr=True)
@@ -204,7 +205,7 @@ class Terminal:
             more: What else the document has, by name.
         """
         if self._table_format == "text":
-            self.document({**_METADATA, "results": list(results), **more})
+            self.document({"metadata": self.metadata, "results": list(results), **more})
             return
         # agate takes long to import.
         from dbt_pendo.output.tables import write_table
@@ -219,7 +220,7 @@ class Terminal:
     def failed(self, error: DbtPendoError) -> None:
         """Prints the error that ended a command; on stderr alone if stdout is to be a table."""
         if self._table_format == "text":
-            self.document({**_METADATA, "error": {"message": error.message, "hint": error.hint}})
+            self.document({"metadata": self.metadata, "error": {"message": error.message, "hint": error.hint}})
         self.error(error, "CommandFailed")
 
     def error(self, error: DbtPendoError, event: str) -> None:

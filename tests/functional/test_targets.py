@@ -50,7 +50,8 @@ def test_both_ends_are_named_wherever_a_run_is_told_of(people, sandbox, receiver
         ends = {"target": "dev", "schema": schema}
         ends["pendo"] = {"host": sandbox.url, "region": None, "sandbox": sandboxed == "true"}
         assert people.results()["metadata"].items() >= ends.items()
-        assert people.sync().json["metadata"].items() >= ends.items()
+        for command in ("sync", "plan", "check", "verify"):
+            assert people.run(command, "--json").expect(0).json["metadata"].items() >= ends.items()
         assert {(run["target"], run["pendo_host"]) for run in people.rows(f"{schema}.pendo_runs")} == {
             ("dev", sandbox.url)
         }
@@ -338,7 +339,8 @@ def test_a_field_that_is_created_is_named_before_and_after(people, sandbox):
     for command in ("check", "plan"):
         people.run(command).expect(0).says("tier would be created, a custom field of type string")
         assert people.run(command, "--json").expect(0).result()["new_fields"] == [field]
-    assert people.sync().result()["created_fields"] == [field]
+    result = people.sync().result()
+    assert (result["created_fields"], result["message"]) == ([field], "created the custom field tier (string) in Pendo")
     assert people.sync().result()["created_fields"] == []
 
 
