@@ -39,6 +39,7 @@ CHANGING = (
     (re.compile(r"\d+\.\d+s\b"), "0.00s"),
     (re.compile(r"(?<=^slowest: ).*", re.MULTILINE), "#1 1 ms"),
     (re.compile(r"\b\d+ ms\b"), "1 ms"),
+    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:8090"),
 )
 
 

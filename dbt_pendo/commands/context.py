@@ -181,7 +181,8 @@ class Context:
         """
         self.log_calls_of(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
-        require_moment(spec, source)
+        if spec.event is not None:
+            require_moment(spec, source)
         prepared = Prepared(spec, source, offline_fields(spec))
         if not ask_pendo:
             return prepared
