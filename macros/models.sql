@@ -48,10 +48,7 @@
 {# What to select a ledger's entries from: a ledger of an earlier version lacks columns until its next sync. #}
 {% macro pendo_entries_of(ledger) %}
     {%- set found = adapter.get_columns_in_relation(ledger) | map(attribute='name') | map('lower') | list -%}
-    {%- set lacking = [] -%}
-    {%- for name in ['destination', 'commit_number'] if name not in found -%}
-        {%- do lacking.append(name) -%}
-    {%- endfor -%}
+    {%- set lacking = dbt_pendo.pendo_ledger_columns() | map(attribute=0) | reject('in', found) | list -%}
     {{ return(dbt_pendo.pendo_carried_entries(ledger, lacking, '') if lacking else ledger) }}
 {% endmacro %}
 

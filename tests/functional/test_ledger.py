@@ -50,6 +50,10 @@ def test_the_ledger_says_what_happened_to_each_row(people, sandbox, monkeypatch)
         "bad": ("rejected", "HTTP 400: no such luck"),
         **{key: ("invalid", reason) for key, reason in invalid.items()},
     }
+    columns = "record_key row_hash change status detail attempts run_id logged_at".split()
+    assert list(entries["a"])[:8] == columns
+    changes = {"invalid": None, **dict.fromkeys(("delivered", "missing", "rejected"), "added")}
+    assert {entry["status"]: entry["change"] for entry in entries.values()} == changes
     reasons = ("2 rows have this key (2, e.g. twice)", "an anonymous visitor id (2", "the key is empty (1")
     expect_in(ended.result()["message"], *reasons)
     assert {entry["run_id"] for entry in entries.values()} == {ended.json["metadata"]["run_id"]}

@@ -17,7 +17,7 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
-from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.ledger import ADDED_COLUMNS, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History, log_run
@@ -142,7 +142,7 @@ class Recorder(Session):
 
     def earlier_ledger(self, destination: str) -> str:
         """What the ledger of an earlier version is read as."""
-        lacking = {"lacking": ["destination", "commit_number"], "destination": destination}
+        lacking = {"lacking": list(ADDED_COLUMNS), "destination": destination}
         return self.sql("pendo_carried_entries", ledger=self.pendos("people__ledger"), **lacking)
 
 
