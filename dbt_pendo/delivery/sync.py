@@ -53,7 +53,7 @@ def run_sync(context: SyncContext, options: Options) -> SyncResult:
             status, notes = _run(context, options)
         result = SyncResult(spec.name, spec.unique_id, spec.object, status, notes)
     except DbtPendoError as error:
-        result = failed_result(spec, error)
+        result = failed_result(spec, error, counts.notes())
     return replace(
         result,
         planned=counts.planned,

@@ -10,7 +10,7 @@ from typing import Any
 from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.pages import Row, Span, Wanted, read_span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
 RUNS_TABLE = "pendo_runs"
 
@@ -82,7 +82,7 @@ class LatestSync:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """An entry of a ledger; ``logged_at`` is by the warehouse's clock, in UTC. A row without a key has none."""
+    """An entry of a ledger; ``logged_at`` is by the warehouse's clock, in UTC. The ledger has no row without a key."""
 
     key: str
     status: str
@@ -142,9 +142,17 @@ class History:
             for status, detail, rows, example in found
         ]
 
-    def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[LedgerEntry]:
-        """Returns the rows of a run that ended in one of some statuses."""
-        return self._entries("pendo_failed_rows", sync, run_id=run_id, statuses=list(statuses), row_limit=limit)
+    def failed_rows(self, sync: str, run_id: str, limit: int | None) -> list[LedgerEntry]:
+        """Returns the rows of a run that were not delivered: rejected ones, then missing ones, then invalid ones.
+
+        Of an earlier run than the last it returns only those invalid rows that no run before it has logged.
+        """
+        changes = None
+        if self._session.exists(self._schema, name := table_name(sync, "changes")):
+            relation = self._session.relation(self._schema, name)
+            writers = self._session.query("pendo_change_set_run", changes=relation)
+            changes = relation if any(writer == run_id for (writer,) in writers) else None
+        return self._entries("pendo_failed_rows", sync, run_id=run_id, row_limit=limit, changes=changes)
 
     def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[LedgerEntry]:
         """Returns the rows whose last entry in the ledger has one of some statuses, by status and key."""
@@ -180,7 +188,7 @@ class History:
 
     def _entries(self, macro: str, sync: str, **arguments: Any) -> list[LedgerEntry]:
         found = self._ledger_rows(macro, sync, **arguments)
-        return [LedgerEntry(*(*row, _moment(at), destination or None)) for *row, at, destination in found]
+        return [LedgerEntry(*(*row, _moment(at) if at else "", destination or None)) for *row, at, destination in found]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
         ledger = LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)

@@ -202,7 +202,7 @@ class Store:
 
     def bloat(self, tables: SyncTables, times: int = 3) -> None:
         """Doubles a ledger's entries, so many times."""
-        columns = "record_key, row_hash, change, status, detail, attempts, run_id, logged_at, destination, commit_number"
+        columns = self.session.sql("pendo_ledger_names")
         for _ in range(times):
             self.session.run(f"insert into {tables.ledger} ({columns}) select {columns} from {tables.ledger}")
 
