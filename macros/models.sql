@@ -48,7 +48,10 @@
 {# What to select a ledger's entries from: a ledger of an earlier version lacks columns until its next sync. #}
 {% macro pendo_entries_of(ledger) %}
     {%- set found = adapter.get_columns_in_relation(ledger) | map(attribute='name') | map('lower') | list -%}
-    {%- set lacking = dbt_pendo.pendo_ledger_columns() | map(attribute=0) | reject('in', found) | list -%}
+    {%- set lacking = [] -%}
+    {%- for column in dbt_pendo.pendo_ledger_columns() if column[0] not in found -%}
+        {%- do lacking.append(column[0]) -%}
+    {%- endfor -%}
     {{ return(dbt_pendo.pendo_carried_entries(ledger, lacking, '') if lacking else ledger) }}
 {% endmacro %}
 

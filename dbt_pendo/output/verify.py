@@ -30,10 +30,8 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         if (more := one.drifted - len(one.examples)) > 0:
             lines.below(f"and {number(more, 'more record')}", "warn")
         if one.not_there:
-            kinds = counts({"missing": one.missing, "invalid": one.not_there - one.missing})
-            lines.below(f"{_not_there([one])}: {kinds}", "warn")
-        if one.missing_example is not None:
-            lines.below(f"missing in Pendo, e.g. {one.missing_example}", "warn")
+            kinds = {f"missing (e.g. {one.missing_example})": one.missing, "invalid": one.not_there - one.missing}
+            lines.below(f"{_not_there([one])}: {counts(kinds)}", "warn")
         if one.only_example is not None:
             lines.below(f"only in Pendo, e.g. {one.only_example}")
         if one.repaired is not None:
