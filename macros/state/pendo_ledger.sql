@@ -115,12 +115,12 @@ insert into {{ ledger }} ({{ dbt_pendo.pendo_ledger_names() }})
 
 {# About how many rows a compaction keeps: the latest of each key and destination, and the first delivered one. #}
 {% macro pendo_count_kept(ledger) %}
-select coalesce(sum(case when deliveries > 0 and entries > 1 then 2 else 1 end), 0) as kept
+select coalesce(sum(case when deliveries > 0 and row_count > 1 then 2 else 1 end), 0) as kept
 from (
     select
         {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
         {{ dbt_pendo.pendo_exact('destination') }} as destination,
-        count(*) as entries,
+        count(*) as row_count,
         sum(case when status = 'delivered' then 1 else 0 end) as deliveries
     from {{ ledger }} entries
     group by {{ dbt_pendo.pendo_exact('record_key') }}, {{ dbt_pendo.pendo_exact('destination') }}
