@@ -33,6 +33,7 @@ STEP = re.compile(
 )
 CHANGING = (
     (re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{6}"), "20260101T090000000000Z-abcdef"),
+    (re.compile(r"(?<=show )[0-9a-f]{6}(?= --rows)"), "abcdef"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z"), "2026-01-01T09:00:00.000Z"),
     (re.compile(r"\d{4}-\d\d-\d\d (?=\d\d:\d\d:\d\d)"), "2026-01-01 "),
     (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?"), "09:00:00"),

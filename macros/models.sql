@@ -59,8 +59,8 @@
 {% macro pendo_entries_of(ledger) %}
     {%- set found = adapter.get_columns_in_relation(ledger) | map(attribute='name') | map('lower') | list -%}
     {%- set lacking = [] -%}
-    {%- for name in ['destination', 'commit_number'] if name not in found -%}
-        {%- do lacking.append(name) -%}
+    {%- for column in dbt_pendo.pendo_ledger_columns() if column[0] not in found -%}
+        {%- do lacking.append(column[0]) -%}
     {%- endfor -%}
     {{ return(dbt_pendo.pendo_carried_entries(ledger, lacking, '') if lacking else ledger) }}
 {% endmacro %}

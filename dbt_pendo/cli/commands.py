@@ -44,7 +44,7 @@ from dbt_pendo.output.exposures import show_exposures
 from dbt_pendo.output.fields import show_fields
 from dbt_pendo.output.plan import show_checks, show_plan
 from dbt_pendo.output.reset import show_reset, show_to_reset, show_unlocked
-from dbt_pendo.output.runs import show_calls, show_row, show_run, show_runs
+from dbt_pendo.output.runs import ROWS_SHOWN, show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
@@ -245,11 +245,11 @@ def runs(cli: CommandLine, limit: int) -> None:
     option("--requests", is_flag=True, help="List the run's calls to Pendo."),
     option("--failed", is_flag=True, help="Only calls that Pendo did not do as asked, with their bodies."),
     option("--row", metavar="KEY", help="Only calls that carried this row, with their bodies."),
-    number_option("--rows", least=0, default=20, help="Rejected rows to show. Default: 20."),
+    option("--rows", is_flag=True, help=f"List all rows that were not delivered, not only {ROWS_SHOWN} of each sync."),
     TABLE_OUTPUT,
     selects=False,
 )
-def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: int) -> None:
+def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: bool) -> None:
     """Show one run: its counts, the rows that were not delivered, and its calls.
 
     RUN is a run's id, or how it begins or ends. Default: the last one.
@@ -269,20 +269,20 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
             entries = list(map(asdict, calls))
             cli.lines.answer(entries, rows=entries)
             return
-        details = [log.details(sync, calls or (), rows) for sync in run.syncs]
+        details = [log.details(sync, calls or (), None if rows else ROWS_SHOWN) for sync in run.syncs]
     show_run(cli.lines, run, details, calls)
     reasons = [{"sync": one.sync.sync, **asdict(reason)} for one in details for reason in one.reasons]
-    rejected = [
+    undelivered = [
         {
             "sync": one.sync.sync,
             **{name: getattr(row, name) for name in ("key", "status", "detail", "attempts")},
             "call": call.number if call else None,
         }
         for one in details
-        for row, call in one.rejected
+        for row, call in one.rows
     ]
-    rows_of_syncs = [one.to_row() for one in details]
-    cli.lines.answer([run.to_dict()], rows_of_syncs, reasons=reasons, rejected=rejected)
+    table = undelivered if rows else [one.to_row() for one in details]
+    cli.lines.answer([run.to_dict()], table, reasons=reasons, undelivered=undelivered)
 
 
 @command(click.Argument(["sync"]), click.Argument(["key"]))

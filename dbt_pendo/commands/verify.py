@@ -31,7 +31,7 @@ from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
 ROWS_PER_PAGE = 10_000
-# How Pendo has a row; what cannot be sent is neither equal nor drifted.
+# How Pendo has a row; what cannot be sent is none of the others, wherever it is.
 State: TypeAlias = Literal["equal", "drifted", "missing", "invalid"]
 
 
@@ -50,11 +50,12 @@ class Verified(SyncFinding):
     # Why there is nothing to verify.
     note: str | None = None
     equal: int = 0
-    # Records with a value that can never be sent, so that nothing says what Pendo should have.
+    # Rows that cannot be sent, so that nothing says what Pendo should have.
     invalid: int = 0
     drifted: int = 0
-    # Rows of the model whose record Pendo does not have, and the reverse.
+    # Rows that could be sent and whose record Pendo does not have; invalid ones too; and the reverse.
     missing: int = 0
+    not_there: int = 0
     only_in_pendo: int = 0
     # How many records differ in each field.
     fields: Mapping[str, int] = field(default_factory=dict)
@@ -63,6 +64,11 @@ class Verified(SyncFinding):
     only_example: str | None = None
     # What resending did; None when nothing was resent.
     repaired: SyncResult | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the model."""
+        return self.equal + self.drifted + self.missing + self.invalid
 
     @property
     def to_repair(self) -> int:
@@ -89,7 +95,7 @@ class Verified(SyncFinding):
 
     def details(self) -> dict[str, Any]:
         """Returns what Pendo has, beside what it should have."""
-        names = ("status", "note", "equal", "drifted", "invalid", "missing", "only_in_pendo")
+        names = ("status", "note", "rows", "equal", "drifted", "invalid", "missing", "not_there", "only_in_pendo")
         examples = [
             {
                 "key": drift.key,
@@ -197,30 +203,33 @@ def compare(
             lock.renew()
             pendo.add(page)
         buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
-        has_invalid = any(bucket.planned.invalid for bucket in buckets)
+        not_there = invalid = sum(bucket.planned.invalid for bucket in buckets)
         for span in cut_pages(buckets, ROWS_PER_PAGE):
             lock.renew()
             rows = changes.read_page(span)
-            if has_invalid:
+            if invalid:
                 # The model has them, though nothing says what Pendo should have.
-                for key in changes.read_invalid_keys(span):
-                    pendo.find(key)
+                not_there -= sum(pendo.find(key) is not None for key in changes.read_invalid_keys(span))
             found = {row[3]: values for row in rows if (values := pendo.find(row[3])) is not None}
             states, drifts = _judge(prepared, rows, found)
             counts.update(states.values())
+            not_there += sum(row[3] not in found for row in rows)
             fields.update(name for one in drifts for name in one.fields)
             examples += drifts[: DRIFTS_SHOWN - len(examples)]
             if missing_example is None:
                 missing_example = next((row[3] for row in rows if states[row[:2]] == "missing"), None)
             if drift is not None:
-                drift.add({at: state for at, state in states.items() if state != "equal"})
+                # What Pendo does not have is not to be taken for delivered, whether it can be sent or not.
+                there = {row[:2] for row in rows if row[3] in found}
+                drift.add({at: one if at in there else "missing" for at, one in states.items() if one != "equal"})
         only_in_pendo, only_example = pendo.only_in_pendo()
     return Verified(
         spec,
         equal=counts["equal"],
-        invalid=counts["invalid"],
+        invalid=invalid + counts["invalid"],
         drifted=counts["drifted"],
         missing=counts["missing"],
+        not_there=not_there,
         only_in_pendo=only_in_pendo,
         fields=dict(fields.most_common()),
         examples=examples,
@@ -236,7 +245,7 @@ def _judge(
     rendered = render(prepared.spec, rows, prepared.fields)
     states: dict[Position, State] = {row[:2]: "equal" if row[3] in found else "missing" for row in rows}
     for position, outcome in rendered.unsendable.items():
-        if outcome.status == "invalid" and states[position] == "equal":
+        if outcome.status == "invalid":
             states[position] = "invalid"
     drifts = []
     for record in rendered.updates:

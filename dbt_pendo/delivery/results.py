@@ -202,15 +202,15 @@ class RunResults:
             raise DbtPendoError(f"{path} cannot be written: {error.strerror}.", hint) from None
 
 
-def failed_result(spec: SyncSpec, error: DbtPendoError) -> SyncResult:
-    """Returns the result of a sync that an error ended, with a note for each line of the error."""
+def failed_result(spec: SyncSpec, error: DbtPendoError, more: Iterable[Note] = ()) -> SyncResult:
+    """Returns the result of a sync that an error ended, with a note for each line of the error, and more notes."""
     status: SyncStatus = "error"
     if isinstance(error, InterruptedRunError | LockedError):
         status = "blocked" if isinstance(error, LockedError) else "interrupted"
     notes = [Note("error", line) for line in error.message.split("\n")]
     if error.hint:
         notes.append(Note("hint", error.hint))
-    return SyncResult(spec.name, spec.unique_id, spec.object, status, tuple(notes))
+    return SyncResult(spec.name, spec.unique_id, spec.object, status, (*notes, *more))
 
 
 def outcome_counts(result: SyncResult | LoggedSync) -> dict[str, int]:

@@ -55,7 +55,7 @@ def run_sync(context: SyncContext, options: Options) -> SyncResult:
             status, notes = _run(context, options)
         result = SyncResult(spec.name, spec.unique_id, spec.object, status, notes)
     except DbtPendoError as error:
-        result = failed_result(spec, error)
+        result = failed_result(spec, error, counts.notes())
     return replace(
         result,
         planned=counts.planned,
@@ -92,8 +92,11 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
     everything = counts.planned = sum((bucket.planned for bucket in buckets), Planned())
+    if everything.invalid:
+        for reason, rows, key in tables.invalid_reasons():
+            counts.add_reason("invalid", reason, key, rows)
     if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, everything)):
-        return "blocked", (Note("error", reason),)
+        return "blocked", (Note("error", reason), *counts.notes())
     waiting = 0
     if options.limit is not None:
         buckets = limit_buckets(buckets, options.limit)
@@ -101,17 +104,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         waiting = everything.to_send - taken.to_send
         counts.planned = replace(taken, unchanged=everything.unchanged, held=everything.held)
     context.observer.sync_planned(spec, counts.planned)
-    if counts.planned.invalid:
-        for reason, rows, key in tables.invalid_reasons():
-            counts.add_reason("invalid", reason, key, rows)
-    texts += [
-        f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo"
-        for one in context.prepared.new_fields
-    ]
-    if context.prepared.about_owner:
-        texts.append(context.prepared.about_owner)
-    if earlier:
-        texts.append(another_destination(earlier, spec))
+    texts += _told_before(context, earlier)
     if counts.planned.to_send and spec.event is not None:
         # Counted before anything is sent: afterwards Pendo's answers do not tell.
         span = Span("000", buckets[-1].name, last_seq=buckets[-1].last_seq) if waiting else EVERYTHING
@@ -134,6 +127,19 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if counts.rows["rejected"]:
         return "partial", notes
     return "warn" if counts.rows["missing"] or counts.planned.invalid else "success", notes
+
+
+def _told_before(context: SyncContext, earlier: str | None) -> list[str]:
+    """Returns what to tell of a sync that is about to send: new fields in Pendo, another key, another destination."""
+    texts = [
+        f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo"
+        for one in context.prepared.new_fields
+    ]
+    if context.prepared.about_owner:
+        texts.append(context.prepared.about_owner)
+    if earlier:
+        texts.append(another_destination(earlier, context.spec))
+    return texts
 
 
 def _deliver(

@@ -84,8 +84,8 @@ class SyncDetails:
     sync: LoggedSync
     # Why rows were not delivered.
     reasons: list[Reason]
-    # Rows that Pendo refused, each with the last call that carried it if that was kept.
-    rejected: list[tuple[LedgerEntry, LoggedCall | None]]
+    # Rows that were not delivered, each with the last call that carried it if that was kept.
+    rows: list[tuple[LedgerEntry, LoggedCall | None]]
 
     def to_row(self) -> dict[str, Any]:
         """Returns the sync as a row of a table, with what was planned in columns of their own."""
@@ -138,11 +138,11 @@ class RunLog(History):
                 return folder.name, calls
         return "", []
 
-    def details(self, sync: LoggedSync, calls: Iterable[LoggedCall], limit: int) -> SyncDetails:
-        """Returns what is known of a sync of a run, with at most ``limit`` rows, by the calls of that run."""
+    def details(self, sync: LoggedSync, calls: Iterable[LoggedCall], limit: int | None) -> SyncDetails:
+        """Returns what is known of a sync of a run, with all rows or the first ``limit``, by the calls of that run."""
         failed = sync.missing or sync.rejected or sync.planned.invalid
         reasons = grouped(self.reasons(sync.sync, sync.run_id)) if failed else []
-        rows = self.failed_rows(sync.sync, sync.run_id, ("rejected",), limit) if sync.rejected else []
+        rows = self.failed_rows(sync.sync, sync.run_id, limit) if failed else []
         keys = {row.key for row in rows}
         carried: dict[str, LoggedCall] = {}
         for call in calls if keys else ():

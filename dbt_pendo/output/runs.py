@@ -15,6 +15,7 @@ from dbt_pendo.output.terminal import Level, Terminal
 from dbt_pendo.wording import number, shortened
 
 REASONS_SHOWN = 5
+ROWS_SHOWN = 20
 SLOWEST_SHOWN = 3
 
 
@@ -43,14 +44,17 @@ def show_run(lines: Terminal, run: PastRun, details: Sequence[SyncDetails], call
     lines.line(f"Run {run.run_id}, began {run.began_at} UTC")
     lines.line()
     for index, one in enumerate(details, start=1):
-        sync, rows = one.sync, one.rejected
+        sync, rows = one.sync, one.rows
         tag = tag_of(sync)
         lines.node((index, len(details)), f"{tag} {sync.object} {sync.sync}", tag, summary(sync))
         _show_reasons(lines, one)
         if rows:
-            lines.rows([(row.key or "", _cell(row.detail or ""), _origin(call)) for row, call in rows])
-            if sync.rejected > len(rows):
-                lines.line(f"  … and {sync.rejected - len(rows):,} more; --rows N shows more of them")
+            lines.rows([(row.key or "", row.status, _cell(row.detail or ""), _origin(call)) for row, call in rows])
+        failed = sync.missing + sync.rejected + sync.planned.invalid
+        if (more := failed - len(rows)) > 0 and len(rows) == ROWS_SHOWN:
+            lines.line(f"  … and {more:,} more; --rows lists them")
+        elif more > 0:
+            lines.line(f"  {number(more, 'invalid row')} more: an earlier run has logged why")
     lines.line()
     if calls is None:
         lines.line("This machine has not kept the calls of this run.")

@@ -176,7 +176,8 @@ def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None)
         lines.line(note, "warn")
     if any(result.missing or result.rejected or result.planned.invalid for result in run.results):
         lines.line()
-        lines.line("`dbt-pendo show` has the rows that were not delivered, and the requests that carried them.")
+        name = run.run_id.rpartition("-")[2]
+        lines.line(f"`dbt-pendo show {name} --rows` lists the rows that were not delivered, and their requests.")
 
 
 def tag_of(result: SyncResult | LoggedSync) -> Tag:
@@ -231,7 +232,7 @@ def write_step_summary(run: RunResults) -> None:
         *(f"- **{_escaped(result.sync)}**: {_escaped(note.text)}" for result in run.results for note in result.notes),
         "",
         *([_ends(run.ends)] if run.ends else []),
-        f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id}` has the rows that were not delivered.",
+        f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id} --rows` lists what was not delivered.",
     ]
     with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n\n")

@@ -15,9 +15,11 @@ TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR
 def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
     """Prints what Pendo holds of each sync, beside what it should."""
     for index, one in enumerate(verified, start=1):
-        tag = TAGS[one.status]
+        has_warning = one.status == "success" and one.repaired is None and (one.not_there or one.invalid)
+        tag = "WARN" if has_warning else TAGS[one.status]
         note = "" if one.error or one.note else _verified(one)
-        lines.finding((index, len(verified)), one, "OK verified" if tag == "OK" else tag, tag, note, "SyncVerified")
+        verb = f"{tag} verified" if one.status == "success" else tag
+        lines.finding((index, len(verified)), one, verb, tag, note, "SyncVerified")
         lines.message_below(one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
@@ -27,8 +29,9 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
             lines.below(f"{drift.key}: {shown}", "warn")
         if (more := one.drifted - len(one.examples)) > 0:
             lines.below(f"and {number(more, 'more record')}", "warn")
-        if one.missing_example is not None:
-            lines.below(f"missing in Pendo, e.g. {one.missing_example}", "warn")
+        if one.not_there:
+            kinds = {f"missing (e.g. {one.missing_example})": one.missing, "invalid": one.not_there - one.missing}
+            lines.below(f"{_not_there([one])}: {counts(kinds)}", "warn")
         if one.only_example is not None:
             lines.below(f"only in Pendo, e.g. {one.only_example}")
         if one.repaired is not None:
@@ -43,13 +46,20 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.line("There was nothing to verify.", "warn")
     elif any(one.repaired and one.repaired.status != "success" for one in verified):
         lines.line("Not everything that differs could be resent.", "error")
-    elif all(one.in_order for one in verified):
-        resent = any(one.repaired for one in verified)
-        # That Pendo took a value does not say what it holds now.
-        took = "Pendo took what differed. `dbt-pendo verify` shows what it holds now."
-        lines.line(took if resent else "Pendo holds what the warehouse says.", "success")
-    else:
+    elif not all(one.in_order for one in verified):
         lines.line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
+    elif any(one.repaired for one in verified):
+        # That Pendo took a value does not say what it holds now.
+        lines.line("Pendo took what differed. `dbt-pendo verify` shows what it holds now.", "success")
+    elif any(one.not_there for one in verified):
+        lines.line(f"{_not_there(verified)}. Of the others, Pendo holds what the warehouse says.", "warn")
+    else:
+        lines.line("Pendo holds what the warehouse says.", "success")
+
+
+def _not_there(verified: Sequence[Verified]) -> str:
+    absent, rows = (sum(getattr(one, name) for one in verified) for name in ("not_there", "rows"))
+    return f"{absent:,} of {number(rows, 'row')} {'is' if absent == 1 else 'are'} not there"
 
 
 def _verified(one: Verified) -> str:

@@ -31,7 +31,7 @@ DETAIL_LENGTH = 500
 # what earlier versions left in place of the ledger when they died.
 DRAFT, OLD = re.compile("new_[0-9a-f]{6}"), re.compile("old_[0-9a-f]{6}|compacted")
 # Columns that ledgers of earlier versions lack.
-ADDED_COLUMNS = ("destination", "commit_number")
+ADDED_COLUMNS = ("change", "destination", "commit_number")
 
 
 class LedgerKeptError(WarehouseError):
@@ -341,8 +341,8 @@ class SyncTables(ChangeSet):
             return
         if self._max_age is None:
             # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
-            ((known,),) = self._session.query("pendo_count_known", ledger=self.ledger)
-            if entries <= 2 * known:
+            ((kept,),) = self._session.query("pendo_count_kept", ledger=self.ledger)
+            if entries <= 2 * int(kept):
                 return
 
         def compacted(draft: str) -> bool:

@@ -10,11 +10,11 @@ from typing import Any
 from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.pages import Row, Span, Wanted, read_span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
 RUNS_TABLE = "pendo_runs"
 # Columns that the table lacks where an earlier version has made it.
-ADDED_COLUMNS = ("target", "pendo_host", "deleted", "cleared")
+ADDED_RUN_COLUMNS = ("target", "pendo_host", "deleted", "cleared")
 
 
 def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
@@ -28,7 +28,7 @@ def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
         # Another run may do the same right now; then the table, or its column, is there as well.
         with contextlib.suppress(WarehouseError):
             session.execute("pendo_create_runs", runs=runs)
-        for column in ADDED_COLUMNS if not session.has_columns(schema, RUNS_TABLE, ADDED_COLUMNS) else ():
+        for column in ADDED_RUN_COLUMNS if not session.has_columns(schema, RUNS_TABLE, ADDED_RUN_COLUMNS) else ():
             with contextlib.suppress(WarehouseError):
                 session.execute("pendo_add_run_column", runs=runs, name=column)
         session.run(entry)
@@ -93,7 +93,7 @@ class LatestSync:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """An entry of a ledger; ``logged_at`` is by the warehouse's clock, in UTC. A row without a key has none."""
+    """An entry of a ledger; ``logged_at`` is by the warehouse's clock, in UTC. The ledger has no row without a key."""
 
     key: str
     status: str
@@ -153,9 +153,17 @@ class History:
             for status, detail, rows, example in found
         ]
 
-    def failed_rows(self, sync: str, run_id: str, statuses: Sequence[str], limit: int | None) -> list[LedgerEntry]:
-        """Returns the rows of a run that ended in one of some statuses."""
-        return self._entries("pendo_failed_rows", sync, run_id=run_id, statuses=list(statuses), row_limit=limit)
+    def failed_rows(self, sync: str, run_id: str, limit: int | None) -> list[LedgerEntry]:
+        """Returns the rows of a run that were not delivered: rejected ones, then missing ones, then invalid ones.
+
+        Of an earlier run than the last it returns only those invalid rows that no run before it has logged.
+        """
+        changes = None
+        if self._session.exists(self._schema, name := table_name(sync, "changes")):
+            relation = self._session.relation(self._schema, name)
+            writers = self._session.query("pendo_change_set_run", changes=relation)
+            changes = relation if any(writer == run_id for (writer,) in writers) else None
+        return self._entries("pendo_failed_rows", sync, run_id=run_id, row_limit=limit, changes=changes)
 
     def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[LedgerEntry]:
         """Returns the rows whose last entry in the ledger has one of some statuses, by status and key."""
@@ -180,7 +188,7 @@ class History:
 
     def _logged(self, macro: str, **arguments: Any) -> list[LoggedSync]:
         runs = self._session.relation(self._schema, RUNS_TABLE)
-        if not self._session.has_columns(self._schema, RUNS_TABLE, ADDED_COLUMNS):
+        if not self._session.has_columns(self._schema, RUNS_TABLE, ADDED_RUN_COLUMNS):
             if not self._session.exists(self._schema, RUNS_TABLE):
                 return []
             runs = self._session.sql("pendo_older_runs", runs=runs)
@@ -195,7 +203,7 @@ class History:
 
     def _entries(self, macro: str, sync: str, **arguments: Any) -> list[LedgerEntry]:
         found = self._ledger_rows(macro, sync, **arguments)
-        return [LedgerEntry(*(*row, _moment(at), destination or None)) for *row, at, destination in found]
+        return [LedgerEntry(*(*row, _moment(at) if at else "", destination or None)) for *row, at, destination in found]
 
     def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
         ledger = LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)

@@ -65,12 +65,58 @@ limit {{ row_limit }}
 {%- endmacro %}
 
 
-{# The rows of a run with one of the given statuses. #}
-{% macro pendo_failed_rows(ledger, run_id, statuses, row_limit) %}
+{#
+  The rows of a run that were not delivered.
+
+  Arguments:
+    changes     the run's change set, which has every row that the plan found invalid, and every row whose values an
+                earlier run has found invalid; the ledger has an invalid row once. None if another run has rewritten it
+#}
+{% macro pendo_failed_rows(ledger, run_id, row_limit, changes=none) %}
+{%- set key, of_run = dbt_pendo.pendo_exact('record_key'), 'run_id = ' ~ dbt_pendo.pendo_literal(run_id) %}
 select {{ dbt_pendo.pendo_entry() }}
-from {{ ledger }} entries
-where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
-    and status in ({{ dbt_pendo.pendo_literals(statuses) }})
+from (
+    select record_key, status, detail, attempts, run_id, logged_at, destination
+    from {{ ledger }} entries
+    where {{ of_run }}
+        and status in ('missing', 'rejected'{{ ", 'invalid'" if not changes }})
+    {%- if changes %}
+    union all
+    select
+        planned.record_key,
+        {{ dbt_pendo.pendo_literal('invalid') }} as status,
+        coalesce(planned.detail, logged.detail) as detail,
+        cast(null as {{ dbt.type_int() }}) as attempts,
+        planned.run_id,
+        logged.logged_at,
+        logged.destination
+    from (
+        select {{ key }} as record_key, change, row_hash, detail, run_id
+        from {{ changes }} changes
+        where {{ of_run }}
+            and change in ('added', 'changed', 'invalid')
+    ) planned
+    left join (
+        select
+            {{ key }} as record_key,
+            row_hash,
+            max(detail) as detail,
+            max(logged_at) as logged_at,
+            max(destination) as destination
+        from {{ ledger }} entries
+        where status = 'invalid'
+        group by {{ key }}, row_hash
+    ) logged on planned.record_key = logged.record_key and planned.row_hash = logged.row_hash
+    left join (
+        select distinct {{ key }} as record_key
+        from {{ ledger }} entries
+        where {{ of_run }}
+            and status <> 'invalid'
+    ) judged on planned.record_key = judged.record_key
+    where planned.change = 'invalid'
+        or (logged.record_key is not null and judged.record_key is null)
+    {%- endif %}
+) failed
 order by status desc, record_key
 {%- if row_limit is not none %}
 limit {{ row_limit }}

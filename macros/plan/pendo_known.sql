@@ -25,14 +25,15 @@
 
 
 {#
-  The rows of the ledger that count: for each key and destination, the latest row of each strand. Compaction keeps only
-  these. The latest row has the largest commit number, because a clock may go back.
+  The rows of the ledger that count: for each key and destination, the latest row of each strand. The latest row has the
+  largest commit number, because a clock may go back.
 
   Arguments:
     ledger        the ledger's relation, or a subquery with its columns; none for an empty ledger
     destination   only rows with this destination; none for all
+  with_first    also the first `delivered` row of each key and destination: with these, what compaction keeps
 #}
-{% macro pendo_latest(ledger, destination=none) %}
+{% macro pendo_latest(ledger, destination=none, with_first=false) %}
         select {{ dbt_pendo.pendo_ledger_names() }}, strand
         from (
             select
@@ -41,10 +42,14 @@
                     partition by record_key, strand{{ ', destination' if destination is none }}
                     order by commit_number desc, run_id desc
                 ) as age
+                {%- if with_first %},
+                row_number() over (partition by record_key, destination, status order by commit_number, run_id) as place
+                {%- endif %}
             from (
                 select
                     {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
                     row_hash,
+                    change,
                     status,
                     detail,
                     attempts,
@@ -63,7 +68,7 @@
                 {%- endif %}
             ) stranded
         ) aged
-        where age = 1
+        where age = 1{{ " or (status = 'delivered' and place = 1)" if with_first }}
 {% endmacro %}
 
 

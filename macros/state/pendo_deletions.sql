@@ -35,6 +35,7 @@ order by detail
 select
     record_key,
     {{ dbt_pendo.pendo_literal('not deleted') if is_undone else 'row_hash' }},
+    {{ dbt_pendo.pendo_literal(none) }},
     {{ dbt_pendo.pendo_literal('delivered' if is_undone else 'removed') }},
     {{ dbt_pendo.pendo_literal(detail) }},
     cast(null as {{ dbt.type_int() }}),

@@ -43,6 +43,7 @@ insert into {{ drift }} (bucket, seq, state) values
 select
     changes.record_key,
     {{ "case when drift.state is null then changes.row_hash else 'drifted' end" if drift else 'changes.row_hash' }},
+    {{ dbt_pendo.pendo_literal(none) }},
     'delivered',
     'adopted',
     cast(null as {{ dbt.type_int() }}),

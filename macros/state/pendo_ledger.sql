@@ -1,5 +1,6 @@
 {#
   The ledger: append-only, the history of each key. Its column names are a contract with users who query it.
+  `change` is how the row differed when it was sent; it is null where nothing was sent, and in rows of earlier versions.
   `attempts` counts consecutive attempts at a missing or rejected row while it is unchanged; it is null for others.
   `commit_number` increases with each statement that writes into the ledger: rows are ordered by it, because clocks go back.
 #}
@@ -19,8 +20,8 @@ create table {{ ledger }} (
 {% macro pendo_ledger_columns() %}
     {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
     {{ return([
-        ('record_key', text), ('row_hash', word), ('status', word), ('detail', text), ('attempts', dbt.type_int()),
-        ('run_id', word), ('logged_at', dbt.type_timestamp()), ('destination', text), ('commit_number', dbt.type_bigint())
+        ('record_key', text), ('row_hash', word), ('change', word), ('status', word), ('detail', text),
+        ('attempts', dbt.type_int()), ('run_id', word), ('logged_at', dbt.type_timestamp()), ('destination', text), ('commit_number', dbt.type_bigint())
     ]) }}
 {% endmacro %}
 
@@ -32,7 +33,7 @@ create table {{ ledger }} (
 {% macro pendo_last_commits(ledger) %}
 select destination, coalesce(max(commit_number), 0) as last_commit
 from (
-    select {{ dbt_pendo.pendo_exact('destination') }} as destination, commit_number
+    select {{ dbt_pendo.pendo_exact('destination') }} as destination, commit_number, change
     from {{ ledger }} entries
 ) commits
 group by destination
@@ -58,6 +59,8 @@ order by last_commit desc
         {{ dbt_pendo.pendo_literal(destination) }} as destination
         {%- elif name == 'commit_number' %}
         cast(coalesce(numbered.commit_number, 0) as {{ type }}) as commit_number
+        {%- else %}
+        cast(null as {{ type }}) as {{ name }}
         {%- endif %}
         {{- ',' if not loop.last }}
         {%- endfor %}
@@ -89,7 +92,7 @@ from {{ entries }} entries
 {% endmacro %}
 
 
-{# The start of each statement that commits: record_key, row_hash, status, detail and attempts follow, then its values. #}
+{# The start of each statement that commits: record_key, row_hash, change, status, detail, attempts, then pendo_commit_values. #}
 {% macro pendo_add_entries(ledger) -%}
 insert into {{ ledger }} ({{ dbt_pendo.pendo_ledger_names() }})
 {%- endmacro %}
@@ -110,14 +113,17 @@ insert into {{ ledger }} ({{ dbt_pendo.pendo_ledger_names() }})
 {%- endmacro %}
 
 
-{# How many keys a ledger knows; a key counts once per destination. #}
-{% macro pendo_count_known(ledger) %}
-select count(*) as keys
+{# About how many rows a compaction keeps: the latest of each key and destination, and the first delivered one. #}
+{% macro pendo_count_kept(ledger) %}
+select coalesce(sum(case when deliveries > 0 and row_count > 1 then 2 else 1 end), 0) as kept
 from (
-    select distinct
+    select
         {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
-        {{ dbt_pendo.pendo_exact('destination') }} as destination
+        {{ dbt_pendo.pendo_exact('destination') }} as destination,
+        count(*) as row_count,
+        sum(case when status = 'delivered' then 1 else 0 end) as deliveries
     from {{ ledger }} entries
+    group by {{ dbt_pendo.pendo_exact('record_key') }}, {{ dbt_pendo.pendo_exact('destination') }}
 ) known
 {% endmacro %}
 
@@ -149,6 +155,7 @@ from (
 select
     outcomes.record_key,
     outcomes.row_hash,
+    case when outcomes.status <> 'invalid' then outcomes.change end,
     outcomes.status,
     outcomes.detail,
     case when outcomes.status in ('missing', 'rejected') then outcomes.attempts + 1 end,
@@ -158,6 +165,7 @@ from (
     select distinct
         pending.record_key,
         pending.row_hash,
+        pending.change,
         pending.invalid_hash,
         pending.attempts,
         case
@@ -223,7 +231,7 @@ where outcomes.record_key is not null
 
 
 {#
-  The ledger without the rows that no plan reads any more.
+  The ledger without the rows that no plan reads any more, but with the first delivered row of each key.
 
   Arguments:
     recent        the model's events whose keys must be kept, regardless of age; none to keep all keys
@@ -240,7 +248,7 @@ where outcomes.record_key is not null
 create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
 select {{ dbt_pendo.pendo_ledger_names(of='latest.') }}
 from (
-    {{ dbt_pendo.pendo_latest(ledger) }}
+    {{ dbt_pendo.pendo_latest(ledger, with_first=true) }}
 ) latest
 {%- if recent %}
 left join (

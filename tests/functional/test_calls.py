@@ -54,12 +54,14 @@ def test_the_log_has_each_request_that_pendo_got(people, sandbox):
     assert sorted(key for line in lines if line["status"] == 200 for key in line["keys"]) == sent_ids(
         [request for request in sandbox.requests if request.status == 200], "visitor"
     )
-    # Each rejected row comes with Pendo's words and the request that carried it.
+    # Each row that was not delivered comes with Pendo's words and the request that carried it.
     shown = people.run("show", "--json").expect(0).json
-    assert {(row["key"], row["status"], row["detail"]) for row in shown["rejected"]} == {
+    *refused, missing = shown["undelivered"]
+    assert {(row["key"], row["status"], row["detail"]) for row in refused} == {
         (key, "rejected", f"HTTP 400: {key}: plan is not to our liking") for key in ("u-3", "u-7")
     }
-    for row in shown["rejected"]:
+    assert (missing["key"], missing["status"], lines[missing["call"] - 1]["status"]) == ("u-11", "missing", 200)
+    for row in refused:
         carried = lines[row["call"] - 1]
         assert carried["status"] == 400
         assert row["key"] in carried["answer"]
@@ -93,8 +95,8 @@ def test_masked_ids_can_still_be_asked_for(people, sandbox, monkeypatch):
     text = log_of(people).read_text().replace("pendo-", "")
     assert ("u-" in text, "plan 3" in text) == (False, False)
     assert len(people.run("show", "--row", "u-5", "--json").expect(0).json["results"]) == 1
-    (rejected,) = people.run("show", "--json").expect(0).json["rejected"]
-    assert (rejected["key"], rejected["call"] is None) == ("u-3", False)
+    rejected, missing = people.run("show", "--json").expect(0).json["undelivered"]
+    assert [(row["key"], row["call"] is None) for row in (rejected, missing)] == [("u-3", False), ("u-11", False)]
 
 
 def test_events_and_their_ids(project, sandbox):

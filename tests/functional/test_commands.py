@@ -100,7 +100,7 @@ def test_what_went_right_and_wrong_is_told_with_what_to_do(people, sandbox):
     sandbox.fail(Fault(status=400, body="no", path="/value", times=None))
     shown = people.run("sync", "--full-refresh").expect(1).stdout
     # And where to look the rows up.
-    expect_in(shown, "ERROR syncing visitor people", "Completed with errors", "`dbt-pendo show` has the rows")
+    expect_in(shown, "ERROR syncing visitor people", "Completed with errors", "--rows` lists the rows that were not")
 
 
 def test_colours_when_asked_for_and_only_errors_where_it_is_quiet(people, monkeypatch):

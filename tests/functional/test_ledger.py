@@ -1,11 +1,13 @@
 """The tables dbt-pendo keeps in the warehouse: ledger, change set, run log."""
 
 import datetime
+import re
+from collections import Counter
 
 import pytest
 from harness import PEOPLE, SmallProject, add_fields, custom, expect_in, planned, refuse, sent_ids, writes
 
-from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox import Fault, Sandbox
 
 # Every status at once: `a` is delivered, `stranger` missing, `bad` rejected, and all others are invalid.
 ROWS = """
@@ -50,6 +52,10 @@ def test_the_ledger_says_what_happened_to_each_row(people, sandbox, monkeypatch)
         "bad": ("rejected", "HTTP 400: no such luck"),
         **{key: ("invalid", reason) for key, reason in invalid.items()},
     }
+    columns = ["record_key", "row_hash", "change", "status", "detail", "attempts", "run_id", "logged_at"]
+    assert list(entries["a"])[:8] == columns
+    changes = {"invalid": None, **dict.fromkeys(("delivered", "missing", "rejected"), "added")}
+    assert {entry["status"]: entry["change"] for entry in entries.values()} == changes
     reasons = ("2 rows have this key (2, e.g. twice)", "an anonymous visitor id (2", "the key is empty (1")
     expect_in(ended.result()["message"], *reasons)
     assert {entry["run_id"] for entry in entries.values()} == {ended.json["metadata"]["run_id"]}
@@ -69,6 +75,43 @@ def test_the_ledger_says_what_happened_to_each_row(people, sandbox, monkeypatch)
     assert people.sync().planned == planned(added=2, removed=1, unchanged=1)
     held = {"a": {"plan": 3}, "twice": {"plan": 3}, "far": {"plan": 5}, "bad": {"plan": 4}, "b": {}}
     assert custom(sandbox.visitors) == held
+
+
+def test_show_lists_each_row_that_was_not_delivered(people, sandbox):
+    refuse(sandbox, "bad", "no such luck")
+    people.build("people", f"{ROWS} union all select 'far' || i, 'x' from range(25) r(i)")
+    # The ledger logs an invalid row in the first run only.
+    people.run("sync").expect(1)
+    (hint,) = re.findall("`dbt-pendo (show [0-9a-f]{6} --rows)` lists the rows", people.run("sync").expect(1).stdout)
+    every = people.run(*hint.split(), "--output", "json").expect(0).json
+    assert Counter((row["key"].rstrip("0123456789") if row["key"] else None, row["status"]) for row in every) == {
+        **{
+            ("bad", "rejected"): 1,
+            ("stranger", "missing"): 1,
+            ("far", "invalid"): 26,
+            ("twice", "invalid"): 2,
+            (None, "invalid"): 1,
+        },
+        **{(key, "invalid"): 1 for key in ("  ", "_PENDO_T_", "VISITOR-UNIQUE-ID")},
+    }
+    assert {row["detail"] for row in every if (row["key"] or "").startswith("far")} == {
+        "plan: 'x' is not a whole number"
+    }
+    assert len(people.run("show", "--rows", "--output", "csv").expect(0).stdout.splitlines()) == 1 + len(every)
+    told = people.run("show").expect(0).stdout
+    expect_in(told, "bad", "rejected  HTTP 400: no such luck", "invalid", "  … and 14 more; --rows lists them")
+
+
+def test_a_failed_sync_says_why_rows_are_invalid(people, sandbox, monkeypatch):
+    monkeypatch.setenv("PENDO_RETRIES", "0")
+    sandbox.fail(Fault(status=503, path="/value", times=None))
+    failed = people.run("sync").expect(1).stdout
+    expect_in(
+        failed, "[ERROR, 0 delivered, 7 invalid in", "in 1 attempt; the last: HTTP 503", "2 rows have this key (2, e.g."
+    )
+    expect_in(
+        people.run("show").expect(0).stdout, "2 rows have this key (2, e.g. twice)", "_PENDO_T_1         invalid  an an"
+    )
 
 
 def test_a_key_that_was_doubled_for_a_while_is_sent_when_it_changed(one, sandbox):

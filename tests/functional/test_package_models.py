@@ -10,6 +10,7 @@ from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, enter, proje
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
+from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
 from dbt_pendo.warehouse.session import Session, table_name
 
 LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"
@@ -145,7 +146,7 @@ def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):
         another = f"select * replace ('{status}' as status, 'r-' || random() as run_id) from main_pendo.pendo_runs"
         latest = f"where sync = '{LONG}' order by logged_at desc limit 1"
         watched.sql(f"insert into main_pendo.pendo_runs {another} {latest}")
-    for column in ("destination", "commit_number"):
+    for column in ADDED_COLUMNS:
         watched.sql(f"alter table main_pendo.accounts__facts__ledger drop column {column}")
     watched.dbt("run --select package:dbt_pendo")
     # x1 and x2 have left the model; the ledger does not say so.

@@ -304,7 +304,11 @@ def test_more_invalid_rows_than_allowed_block(people, sandbox):
     people.build("people", bad)
     ended = people.sync(status=1)
     assert ended.outcome == ("blocked", 0, 0, 0)
-    assert ended.messages["people"] == "blocked: 1 invalid, max_invalid allows 0; --force lets them pass"
+    guard, reason = ended.messages["people"].splitlines()
+    assert (guard, reason) == (
+        "blocked: 1 invalid, max_invalid allows 0; --force lets them pass",
+        "1 invalid: the key is null (1)",
+    )
     people.annotate("people", {**PEOPLE, "max_invalid": 1})
     assert people.sync().outcome == ("warn", 2, 0, 0)
     people.build("people", f"{bad} union all select null, 'x'")

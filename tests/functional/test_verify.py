@@ -116,6 +116,8 @@ def test_missing_ones_are_made_anew_where_the_mapping_says_so(synced, pendo):
     result = verify(synced)
     # Nobody is to be created: they are told of, and that is all.
     assert counts(result) == (58, 0, 2, 1)
+    told = synced.run("verify").expect(0).stdout
+    expect_in(told, "WARN verified", "    2 of 60 rows are not there: 2 missing", "2 of 60 rows are not there. Of")
     synced.annotate("people", mapping(mode="upsert"))
     assert counts(verify(synced, status=1)) == (58, 0, 2, 1)
     assert verify(synced, "--repair")["repaired"]["delivered"] == 2
@@ -128,12 +130,14 @@ def test_what_is_not_sent_is_not_compared(project, pendo):
     project.sync()
     write(pendo, "v7", name="theirs")
     assert counts(verify(project)) == (60, 0, 0, 0)
-    # Nor are rows that cannot be in Pendo.
+    # Nor are rows that cannot be sent, wherever they are.
     pendo.add_visitors(["a", "b"])
     rows = "('a', 'x'), ('b', 'y'), ('b', 'z'), (null, 'n'), ('', 'e'), ('_PENDO_T_1', 't')"
     project.model("people", {**PEOPLE, "fields": {"name": "name"}}, f"select * from (values {rows}) rows(id, name)")
     project.sync()
-    assert counts(verify(project))[:3] == (1, 0, 0)
+    result = verify(project)
+    assert (counts(result)[:3], result["rows"], result["invalid"], result["not_there"]) == ((1, 0, 0), 6, 5, 3)
+    assert "3 of 6 rows are not there: 3 invalid" in project.run("verify").expect(0).stdout
 
 
 def test_values_that_only_the_client_can_judge(project, sandbox):

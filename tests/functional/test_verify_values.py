@@ -1,6 +1,6 @@
 """Which values are equal, and which rows cannot be compared, when Pendo is read back."""
 
-from harness import CLICKS, PEOPLE, custom
+from harness import CLICKS, PEOPLE, custom, expect_in
 from test_verify import counts, pendo, synced, verify, write  # noqa: F401 - fixtures
 
 from dbt_pendo.sandbox import Fault
@@ -12,18 +12,20 @@ def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project, pendo):
     pendo.add_visitors({key: {"custom": {"seats": 12, "score": 1.0}} for key in "abc"})
     project.model(
         "people",
-        ODD_MAPPING,
-        "select * from (values ('a', '12', 1.0::double), ('b', 'no number', 2.0), ('c', '5', 'nan'::double)) "
+        {**ODD_MAPPING, "mode": "upsert"},
+        "select * from (values ('a', '12', 1.0::double), ('b', 'x', 2), ('c', '5', 'nan'::double), ('new', 'x', 1)) "
         "r(id, seats, score)",
     )
     result = verify(project)
-    assert (counts(result), result["invalid"]) == ((1, 0, 0, 0), 2)
-    assert "[1 equal, 2 invalid]" in project.run("verify").expect(0).stdout
+    assert (counts(result), result["invalid"]) == ((1, 0, 0, 0), 3)
+    told = project.run("verify").expect(0).stdout
+    expect_in(told, "WARN verified", "[1 equal, 3 invalid]", "    1 of 4 rows is not there: 1 invalid")
     adopted = project.run("reset", "--all", "--from-pendo", "--json").expect(0).result()
     assert (adopted["adopted"], adopted["drifted"], adopted["missing"]) == (1, 0, 0)
+    assert set(project.statuses("people")) == set("abc")
     # So the next sync says what is wrong with them.
-    assert project.sync().planned["invalid"] == 2
-    assert project.statuses("people") == {"a": "delivered", "b": "invalid", "c": "invalid"}
+    assert project.sync().planned["invalid"] == 3
+    assert project.statuses("people") == {"a": "delivered", **dict.fromkeys(("b", "c", "new"), "invalid")}
 
 
 def test_texts_are_told_apart_by_every_character(project, pendo):

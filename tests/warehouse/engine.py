@@ -200,9 +200,9 @@ class Store:
         """Lets everything in a table of ours have been logged then, as by a clock that is wrong."""
         self.rewrite(name, logged_at=self.session.sql("pendo_seconds_ago", seconds=seconds_ago))
 
-    def bloat(self, tables: SyncTables, times: int = 2) -> None:
+    def bloat(self, tables: SyncTables, times: int = 3) -> None:
         """Doubles a ledger's entries, so many times."""
-        columns = "record_key, row_hash, status, detail, attempts, run_id, logged_at, destination, commit_number"
+        columns = self.session.sql("pendo_ledger_names")
         for _ in range(times):
             self.session.run(f"insert into {tables.ledger} ({columns}) select {columns} from {tables.ledger}")
 

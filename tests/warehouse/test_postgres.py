@@ -332,7 +332,7 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme: Acme) -> N
     acme.sync()
     with acme.session() as session:
         entries = session.relation(session.own_schema(None), "events__ledger")
-        for _ in range(2):
+        for _ in range(3):
             session.run(f"insert into {entries} select * from {entries}")
     acme.seed({**acme.seats, "v60": 1})
     acme.build()

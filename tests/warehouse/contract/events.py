@@ -157,6 +157,6 @@ def test_no_key_is_forgotten_early(store: Store, short: None) -> None:
     tables = store.tables(spec)
     assert deliver(tables, "fast") == Planned(added=1)
     tables.compact(1)
-    assert len(store.ledger(tables)) == 2
+    assert {entry[0] for entry in store.ledger(tables)} == {"e1", "e2"}
     store.create("clicks", CLICKS, clicked(("e1", ago(3 * DAY)), ("e2", ago(0))))
     assert planned(tables) == Planned(unchanged=2)

@@ -1,6 +1,7 @@
 """Past runs, what the ledger tells of rows, and what dbt has published."""
 
 import datetime
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -151,13 +152,15 @@ def test_what_the_ledger_tells_of_rows(store: Store) -> None:
     refused = Outcome("rejected", "not 'this'")
     others = {"it's": Outcome("missing", "unknown"), "odd": Outcome("invalid", "odd")}
     deliver(tables, "r1", {"b": refused, "c": refused, **others})
+    invalid = [("odd", "invalid", "odd", None), *[("twice", "invalid", "3 rows have this key", None)] * 3]
 
     def told(found: Any) -> list[tuple[Any, ...]]:
         return [(row.key, row.status, row.detail, row.attempts) for row in found]
 
     failed = [("b", "rejected", "not 'this'", 1), ("c", "rejected", "not 'this'", 1), ("it's", "missing", "unknown", 1)]
-    assert told(history.failed_rows("people", "r1", ("rejected", "missing"), None)) == failed
-    assert told(history.failed_rows("people", "r1", ("rejected",), 1)) == failed[:1]
+    every = Counter([*failed, *invalid, (None, "invalid", "the key is null", None)])
+    assert Counter(told(history.failed_rows("people", "r1", None))) == every
+    assert told(history.failed_rows("people", "r1", 2)) == failed[:2]
     reasons = [(one.status, one.message, one.rows, *one.examples) for one in history.reasons("people", "r1")]
     assert (reasons[0], set(reasons[1:])) == (
         ("rejected", "not 'this'", 2, "b"),
@@ -174,7 +177,11 @@ def test_what_the_ledger_tells_of_rows(store: Store) -> None:
     assert [row.key for row in history.open_rows("people", ["invalid", "missing"], 10)] == ["it's", "odd", "twice"]
 
     # They are open until they are delivered.
-    deliver(tables, "r2", {"c": Outcome("rejected", "still no")})
+    deliver(tables, "r2", {"c": Outcome("rejected", "still no"), "odd": others["odd"]})
+    # What was invalid before is not logged again; the change set has it, of the last run.
+    found = told(history.failed_rows("people", "r2", None))
+    assert Counter(found) == Counter([("c", "rejected", "still no", 2), *(every - Counter(failed)).elements()])
+    assert told(history.failed_rows("people", "r1", None)) == [*failed, *invalid[:2]]
     assert told(history.open_rows("people", ["rejected", "missing"], 10)) == [("c", "rejected", "still no", 2)]
     known = [(one.status, one.run_id, one.attempts) for one in history.entries("people", "c")]
     assert known == [("rejected", "r2", 2), ("rejected", "r1", 1)]
