@@ -58,7 +58,7 @@ def test_a_value_that_cannot_be_sent_costs_its_row_or_its_field(project, plans):
     rows = "('a', 'nan'::double, 2.0::double), ('b', 3, 'inf'), ('c', 4, 5), ('d', 6, 'inf')"
     project.model("people", mapping, f"select *, 'pro' as plan from (values {rows}) rows(id, mrr, score)")
     ended = project.sync()
-    assert (ended.planned, ended.outcome) == (planned(added=3, invalid=1), ("success", 2, 1, 0))
+    assert (ended.planned, ended.outcome) == (planned(added=3, invalid=1), ("warn", 2, 1, 0))
     # Only what was delivered is counted: Pendo does not know `d`.
     assert "\n1 value of score could not be sent (on_invalid: skip), e.g. infinite (b)" in ended.result()["message"]
     full = {"plan": "pro", "mrr": 4.0, "score": 5.0}
@@ -67,7 +67,7 @@ def test_a_value_that_cannot_be_sent_costs_its_row_or_its_field(project, plans):
     # What was invalid is sent now, and null clears a field.
     project.annotate("people", {**mapping, "on_invalid": None})
     ended = project.sync()
-    assert (ended.planned, ended.outcome) == (planned(added=2, changed=2), ("success", 3, 1, 0))
+    assert (ended.planned, ended.outcome) == (planned(added=2, changed=2), ("warn", 3, 1, 0))
     assert "1 value of mrr could not be sent (on_invalid: null), e.g. not a number (NaN)" in ended.result()["message"]
     assert custom(plans.visitors) == {**held, "a": {"plan": "pro", "score": 2.0}}
     assert project.run("verify").expect(0).says("3 equal")
@@ -79,7 +79,7 @@ def test_a_property_that_cannot_be_sent_is_left_out_of_its_event_but_an_id_never
     rows = "('e1', 'a', 'x'), ('e2', 'a', '5'), ('e3', '', '6')"
     project.model("clicks", mapping, f"select *, timestamp '2026-05-01' as at from (values {rows}) rows(id, who, n)")
     ended = project.sync()
-    assert (ended.planned, ended.outcome) == (planned(added=2, invalid=1), ("success", 2, 0, 0))
+    assert (ended.planned, ended.outcome) == (planned(added=2, invalid=1), ("warn", 2, 0, 0))
     assert "1 value of properties.n could not be sent (on_invalid: skip)" in ended.result()["message"]
     assert sorted(str(event["properties"]) for event in sent_events(sandbox.requests)) == ["{'n': 5}", "{}"]
 

@@ -130,7 +130,7 @@ def test_each_ledger_has_its_own_journal(lab: Lab) -> None:
     before = len(lab.sandbox.events)
 
     # Another schema, another ledger: it has delivered nothing yet.
-    lab.run("sync", "--json", "--schema", "another").expect(0)
+    lab.run("sync", "--json", "--schema", "another", "--force").expect(0)
 
     assert len(lab.sandbox.events) - before == EVENTS
     assert journal.exists()

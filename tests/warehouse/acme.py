@@ -62,6 +62,7 @@ class Acme:
             **os.environ,
             **dict.fromkeys(("DBT_PROJECT_DIR", "DBT_PROFILES_DIR"), str(folder)),
             **{"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "PENDO_API_URL": sandbox.url},
+            "PENDO_SANDBOX": "false",
             **{"PENDO_INTEGRATION_KEY": sandbox.integration_key, "PENDO_TRACK_SECRET": sandbox.track_secrets[""]},
         }
 

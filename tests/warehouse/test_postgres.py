@@ -371,10 +371,11 @@ def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) ->
             own = session.own_schema(None)
             assert len(own.encode()) <= 63
             assert own.endswith("_pendo")
+            assert len(session.own_schema(None, for_sandbox=True).encode()) <= 63
             try:
                 assert acme.run("sync", "--select", "visitors")["results"][0]["delivered"] == ROWS
                 assert acme.run("sync", "--select", "visitors")["results"][0]["planned"]["unchanged"] == ROWS
-                assert session.tables(own) == {"visitors__changes", "visitors__ledger", "pendo_runs"}
+                assert session.tables(own) == {"visitors__changes", "visitors__ledger", "pendo_owners", "pendo_runs"}
                 SyncLock(session, own, "visitors").acquire("dead")
                 unlocked = {one["sync"]: one["broken"] for one in acme.run("unlock", "--force")["results"]}
                 assert unlocked["visitors"]
