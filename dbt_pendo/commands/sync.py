@@ -57,7 +57,8 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         specs = [spec for _, spec in syncs]
         faults = send_alerts(context.session, context.ends, context.settings, specs, run, options)
         run = replace(run, notes=[*run.notes, *faults])
-    if context.selected.builds:
+    # What went to a sandbox is still to be synced.
+    if context.selected.builds and not context.settings.pendo.sandbox:
         take_builds(context.session, context.schema, _done(context, results, options), run_id)
     return run
 

@@ -12,11 +12,17 @@ from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.session import open_session
 
 
-def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, elsewhere, sandbox, written):
+def test_each_build_is_taken_once_with_neither_project_nor_manifest(project, elsewhere, sandbox, written, monkeypatch):
     shutil.rmtree(project.target)
     # A profile is all that is left of the project.
     (project.folder / "dbt_project.yml").unlink()
-    # A plan takes nothing.
+    # Neither a plan nor a sandbox takes anything.
+    with monkeypatch.context() as patch:
+        patch.setenv("PENDO_SANDBOX", "true")
+        assert len(run_cli("sync", "--published", "--json", "--select", "sound").expect(0).json["results"]) == 1
+    assert project.taken() == {}
+    sandbox.forget_requests()
+    sandbox.add_visitors({"sound": {"custom": {"plan": "old"}}})
     for command in (["plan"], ["sync", "--dry-run"]):
         assert len(run_cli(*command, "--published", "--json").json["results"]) == 10
     assert (project.taken(), writes(sandbox.requests)) == ({}, [])
