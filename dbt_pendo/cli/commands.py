@@ -50,6 +50,7 @@ from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.project.artifacts import find_model
 from dbt_pendo.project.build import run_dbt_build
+from dbt_pendo.warehouse.adapter import named_target
 from dbt_pendo.wording import number
 
 
@@ -165,6 +166,9 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
     Takes all arguments of `dbt build`. It needs dbt on the PATH; that may be another dbt than the one dbt-pendo uses.
     """
     invocation = cli.invocation
+    if invocation.settings.targets is not None:
+        # Not only after dbt has built.
+        invocation.settings.require_listed(named_target(invocation.connection))
     arguments = click.get_current_context().meta[DBT_ARGUMENTS]
     status, has_built = run_dbt_build(arguments, invocation.target_path, cli.lines.as_json)
     if not has_built and status:

@@ -156,7 +156,7 @@ def test_no_part_of_a_key_is_noted(people, sandbox):
 def test_a_target_that_is_not_listed_may_not_write(people, sandbox, monkeypatch):
     settings(people, targets=["prod"])
     refused = ("The target dev may not write to Pendo", "`targets`", "prod")
-    for command in (["sync"], ["verify", "--repair"], ["fields", "--create"], ["reset", "--all"]):
+    for command in (["sync"], ["build"], ["verify", "--repair"], ["fields", "--create"], ["reset", "--all"]):
         people.run(*command).expect(2).says(*refused)
     assert writes(sandbox.requests) == []
     for command in ("check", "plan", "fields", "runs", "verify"):
