@@ -18,7 +18,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 # Not `on`, which YAML reads as `true`.
 KEYS = ("url", "format", "events", "share")
 _SHARE = re.compile(r"(\d{1,2}(?:\.\d{1,6})?|100) ?%", re.ASCII)
-_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _read_channel(declared: Any, where: str, environ: Mapping[str, str]) -> Chan
     for key in declared:
         _require_known("on" if key is True else key, KEYS, where, "key")
     variable = declared["url"]
-    if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
+    if not isinstance(variable, str) or not VARIABLE.fullmatch(variable):
         raise ConfigError(
             f"{where}.url takes the name of an environment variable.",
             "Anyone who knows the URL can write there: put it into PENDO_ALERT_URL, for example, and that name here.",

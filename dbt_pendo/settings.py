@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dbt_pendo.channels import Channel, read_channels
+from dbt_pendo.channels import VARIABLE, Channel, read_channels
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, find_secret, secrets_of_url, shown_word
 from dbt_pendo.wording import did_you_mean, host_of
@@ -42,7 +42,6 @@ PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 SHORTEST_SECRET = 4
 # A longer value that makes no sense is not repeated: it may be a key that was pasted into the wrong place.
 LONGEST_REPEATED = 8
-_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # The name of a host, perhaps with a scheme and a port: no key looks like it.
 _PLAIN_HOST = re.compile(r"(?:[a-z]+://)?(?:[a-z0-9-]{1,30}\.)+[a-z]{2,10}(?::\d{1,5})?")
 
@@ -66,7 +65,7 @@ def _setting(default: Any, variable: str, help_: str, kind: type | None = None, 
 class PendoHost:
     """The Pendo that a run works with, as results, logs and messages name it."""
 
-    host: str  # the URL of its API
+    host: str  # of its API, as a URL without a path, which may be secret
     region: str | None  # None for a host that PENDO_API_URL names
     sandbox: bool  # whether it is a stand-in, whose bookkeeping is kept apart
 
@@ -145,7 +144,8 @@ class Settings:
     def pendo(self) -> PendoHost:
         """The Pendo that the settings name."""
         region = self.region if self.api_url == REGIONS[self.region][0] else None
-        return PendoHost(self.api_url, region, is_loopback(self.api_url) if self.sandbox is None else self.sandbox)
+        is_here = is_loopback(self.api_url) and is_loopback(self.data_url)
+        return PendoHost(host_of(self.api_url), region, is_here if self.sandbox is None else self.sandbox)
 
     @property
     def secrets(self) -> Secrets:
@@ -264,6 +264,7 @@ def load_settings(
     targets = read_targets(project_vars.get(TARGETS))
     own = (targets or {}).get(target or "", {})
     key_variable = own.get("integration_key", INTEGRATION_KEY)
+    keys = [one["integration_key"] for one in (targets or {}).values() if "integration_key" in one]
 
     values: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
@@ -298,7 +299,8 @@ def load_settings(
         track_secrets=_track_secrets(environ),
         alerts=read_channels(declared, environ) if (declared := project_vars.get(ALERTS)) is not None else (),
         targets=None if targets is None else tuple(targets),
-        other_secrets=tuple(environment_secrets(environ)),
+        # A text may show the key of another target.
+        other_secrets=(*environment_secrets(environ), *filter(None, (find_secret(environ, one) for one in keys))),
     )
 
 
@@ -311,7 +313,7 @@ def read_targets(declared: Any) -> Mapping[str, Mapping[str, Any]] | None:
     where = f"dbt_project.yml: vars.dbt_pendo.{TARGETS}"
     if declared is None:
         return None
-    if isinstance(declared, list):
+    if isinstance(declared, list) and all(isinstance(name, str) for name in declared):
         declared = dict.fromkeys(declared)
     if not isinstance(declared, dict) or not all(isinstance(name, str) and name for name in declared):
         raise ConfigError(f"{where} is neither a list of targets nor a mapping.", "Write it like `targets: [prod]`.")
@@ -321,7 +323,7 @@ def read_targets(declared: Any) -> Mapping[str, Mapping[str, Any]] | None:
             raise ConfigError(f"{where}.{name} is not a mapping of settings.", "Write it like `prod: {region: eu}`.")
         _require_known(own, (*SETTINGS, "integration_key"), f"{TARGETS}.{name}.")
         variable = own.get("integration_key", INTEGRATION_KEY)
-        if not isinstance(variable, str) or not _VARIABLE.fullmatch(variable):
+        if not isinstance(variable, str) or not VARIABLE.fullmatch(variable):
             raise ConfigError(
                 f"{where}.{name}.integration_key takes the name of an environment variable.",
                 f"Put the key into {INTEGRATION_KEY}_{name.upper()}, for example, and that name here.",

@@ -30,11 +30,14 @@ def age(seconds: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns about how long something takes: ``less than a minute``, ``about 5 minutes``, ``about 2.5 hours``."""
+    """Returns about how long something takes: ``less than a minute``, ``about 5 minutes``, ``about 1 hour``."""
     if seconds < 60:
         return "less than a minute"
     minutes = round(seconds / 60)
-    return f"about {number(minutes, 'minute')}" if minutes < 60 else f"about {seconds / 3600:.1f} hours"
+    if minutes < 60:
+        return f"about {number(minutes, 'minute')}"
+    hours = f"{seconds / 3600:.1f}".removesuffix(".0")
+    return f"about {hours} {'hour' if hours == '1' else 'hours'}"
 
 
 def counts(rows: Mapping[str, int], always: str = "") -> str:

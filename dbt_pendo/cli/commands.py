@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from dbt_pendo.commands.exposures import write_exposures
 from dbt_pendo.commands.fields import compare_fields
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
 from dbt_pendo.commands.plan import check_offline, check_syncs, plan_syncs
-from dbt_pendo.commands.reset import reset_syncs, unlock_syncs
+from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs
 from dbt_pendo.commands.row import row_history
 from dbt_pendo.commands.select import Selection
 from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
@@ -213,15 +214,19 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: boo
     if adopt and from_pendo:
         raise ConfigError("--adopt and --from-pendo exclude each other.", "Give one of them.")
     chosen = cli.invocation.selection
-    if not (every or chosen.select or chosen.exclude or chosen.selector):
-        raise ConfigError("Nothing is selected to reset.", "Give --select, or --all for every sync of the project.")
+    if every == bool(chosen.select or chosen.exclude or chosen.selector):
+        what = "--all and a selection exclude each other." if every else "Nothing is selected to reset."
+        raise ConfigError(what, "Give --select, or --all for every sync of the project.")
     with cli.open_context() as (selected, context):
+        done: Iterable[Reset] = []
         if context is not None:
+            # It begins when it is asked for its first.
+            done = reset_syncs(context, adopt, from_pendo)
             show_to_reset(cli.lines, [spec for _, spec in selected.syncs], adopt)
             if not yes and not cli.lines.confirm(f"Reset {number(len(selected.syncs), 'sync')}?"):
                 cli.lines.line("Nothing was reset.", "warn", "NothingToDo")
                 return 1
-        done = [] if context is None else list(reset_syncs(context, adopt, from_pendo))
+        done = list(done)
     show_reset(cli.lines, done, adopt)
     return cli.answer(done)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from dbt_pendo.warehouse.adapter import Connection, named_target, render_jinja
 Answer = TypeVar("Answer")
 
 PATH = click.Path(path_type=Path)
-SELECTION_NAMES = ("select", "exclude", "selector", "state", "defer", "only_built")
+SELECTION_NAMES = ("select", "exclude", "selector", "defer", "only_built")
 SELECTING = ("--select", "-s", "--exclude")
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
@@ -76,6 +77,7 @@ SELECTION = [
     option("--selector", help="A selector of selectors.yml."),
     dbt_option("--state", type=PATH, help="The folder of an earlier manifest: for `state:modified`, and --defer."),
     dbt_option("--defer/--no-defer", default=False, help="Take tables that dbt deferred from where --state has them."),
+    dbt_option("--defer-state", type=PATH, help="The folder of another manifest than --state's, for --defer."),
 ]
 SETTING_FLAGS = _setting_flags(*(name for name in SETTINGS if name not in ("require_tests", "owner", "sandbox")))
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
@@ -191,8 +193,11 @@ class CommandLine:
         cli_vars = _read_vars(flags["dbt_vars"])
         ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
         connection = Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars)
-        has_own = isinstance(ours.get(TARGETS), dict)
-        target = flags["target"] or (named_target(connection) if has_own else None)
+        target = flags["target"]
+        if target is None and isinstance(ours.get(TARGETS), dict):
+            # A command that needs the profile meets the same error where it opens the warehouse.
+            with contextlib.suppress(ConfigError):
+                target = named_target(connection)
         settings = load_settings(flags, ours, target=target)
         # A key of the target's own may be in any variable.
         self.lines.hide(settings.secrets)
@@ -207,6 +212,8 @@ class CommandLine:
             settings=settings,
             selection=Selection(
                 **{name: flags[name] for name in SELECTION_NAMES if name in flags},
+                # dbt, too, takes relative folders from the project's.
+                **{name: project_dir / flags[name] for name in ("state", "defer_state") if flags.get(name)},
                 require_tests=settings.require_tests,
                 needs_evidence=bool(flags.get("only_built") or flags.get("require_tests")),
             ),
@@ -221,7 +228,7 @@ class CommandLine:
         return max((one.error.exit_code for one in found if one.error), default=0)
 
     def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
-        """Opens the warehouse and Pendo for the selected syncs, and prints which all these are if ``announced``."""
+        """Opens the warehouse and Pendo for the selected syncs, and prints them if ``announced``."""
 
         def announce(selected: Selected) -> None:
             if announced:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +24,7 @@ from dbt_pendo.history.calls import CallLog
 from dbt_pendo.history.runs import RunLog
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Model, Object, SyncSpec
-from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.records import read_record
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
@@ -34,7 +34,7 @@ from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
 from dbt_pendo.warehouse.owners import Owner, owner_name, read_owners
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
-from dbt_pendo.wording import number
+from dbt_pendo.wording import listing, number
 
 Found = TypeVar("Found")
 
@@ -43,7 +43,7 @@ RECORDS_LOOKED_UP = 5
 
 
 class ForeignPendoError(ConfigError):
-    """A ledger is of another Pendo: what it has of rows is not true here."""
+    """A ledger is of another Pendo: its rows were delivered there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,8 @@ class Context:
     stop: Stop
     # Whose the ledgers of syncs are, by ``owner_name``.
     owners: Mapping[str, Owner]
+    # What ``require_owner`` has found, by the names of the syncs.
+    judged_owners: dict[str, tuple[Owner | None, str]] = field(default_factory=dict)
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -119,7 +121,7 @@ class Context:
             try:
                 answer = work(model, spec)
             except ForeignPendoError:
-                # Nothing says that the other syncs are meant for this Pendo.
+                # The other syncs may be meant for another Pendo as well.
                 raise
             except DbtPendoError as error:
                 answer = failed(spec, error)
@@ -165,6 +167,7 @@ class Context:
         ask_pendo: bool = True,
         writes: bool = True,
         of_any_pendo: bool = False,
+        force: bool = False,
     ) -> Prepared:
         """Makes sure that a sync may start.
 
@@ -175,6 +178,7 @@ class Context:
             ask_pendo: Whether Pendo is asked at all.
             writes: Whether the key has to be one that may write.
             of_any_pendo: Whether its ledger may be another Pendo's.
+            force: Whether it may begin a second ledger.
 
         Raises:
             DbtPendoError: If it may not.
@@ -184,27 +188,38 @@ class Context:
         if spec.event is not None:
             require_moment(spec, source)
         prepared = Prepared(spec, source, offline_fields(spec))
+        if ask_pendo and spec.event is not None:
+            self.settings.require_track_secret(spec.event.app)
+        elif ask_pendo:
+            self.pendo.require_key(writes)
+        if not of_any_pendo:
+            prepared = self._with_owner(prepared)
         if not ask_pendo:
             return prepared
         if spec.event is not None:
-            self.settings.require_track_secret(spec.event.app)
-            prepared = replace(prepared, fields=())
-        else:
-            self.pendo.require_key(writes)
-            matched = match_fields(self.pendo, spec, source, may_create)
-            fields = tuple(one.field for one in matched)
-            prepared = replace(prepared, fields=fields, new_fields=new_fields(matched))
-        if of_any_pendo:
-            return prepared
-        new_owner, about_owner = self.require_owner(spec)
-        return replace(prepared, new_owner=new_owner, about_owner=about_owner)
+            return replace(prepared, fields=())
+        # A sync that is held back creates nothing.
+        matched = match_fields(self.pendo, spec, source, may_create and (force or not prepared.another_ledger))
+        return replace(prepared, fields=tuple(one.field for one in matched), new_fields=new_fields(matched))
 
-    def owner(self, spec: SyncSpec) -> Owner | None:
-        """Returns the Pendo that a sync delivers to now; None if its key is not set."""
+    def owner(self, spec: SyncSpec) -> Owner:
+        """Returns the Pendo that a sync delivers to now; its fingerprint is empty if its key is not set."""
         url, secret = self.settings.api_url, self.settings.integration_key
         if spec.event is not None:
             url, secret = self.settings.data_url, self.settings.track_secrets.get((spec.event.app or "").upper())
-        return Owner(host_and_port(url), secret.fingerprint(spec.name)) if secret else None
+        return Owner(host_and_port(url), secret.fingerprint(spec.name) if secret else "")
+
+    def require_owners(self) -> None:
+        """Makes sure, before anything is written, that the ledger of each sync that may run is of this Pendo.
+
+        Raises:
+            ForeignPendoError: If one is another Pendo's.
+        """
+        for _, spec in self.selected.syncs:
+            if self.selected.verdicts[spec.unique_id].may_run:
+                # What else Pendo says against a sync fails that one alone.
+                with contextlib.suppress(PendoError):
+                    self.require_owner(spec)
 
     def require_owner(self, spec: SyncSpec) -> tuple[Owner | None, str]:
         """Makes sure that the ledger of a sync is of the Pendo that it delivers to.
@@ -217,8 +232,13 @@ class Context:
         Raises:
             ForeignPendoError: If it is another Pendo's.
         """
+        if spec.name not in self.judged_owners:
+            self.judged_owners[spec.name] = self._judge_owner(spec)
+        return self.judged_owners[spec.name]
+
+    def _judge_owner(self, spec: SyncSpec) -> tuple[Owner | None, str]:
         noted, now = self.owners.get(owner_name(spec)), self.owner(spec)
-        if now is None or noted == now:
+        if noted == now or (noted is None and not now.fingerprint):
             return None, ""
         ledger = LedgerTable(self.session, self.schema, spec.name)
         if noted is None or not self._has_delivered(spec, ledger):
@@ -230,6 +250,8 @@ class Context:
         )
         if noted.host != now.host:
             raise ForeignPendoError(f"{start} the Pendo at {noted.host}, and this one is at {now.host}.", hint)
+        if not now.fingerprint:
+            return None, ""
         delivered = self._delivered(spec)
         if not delivered:
             return now, f"another key for {now.host} than before: nothing tells whether it is the same subscription"
@@ -240,6 +262,24 @@ class Context:
                 hint,
             )
         return now, f"another key for {now.host} than before; it is the same subscription"
+
+    def _with_owner(self, prepared: Prepared) -> Prepared:
+        """Returns a prepared sync with what is to be said and noted about the Pendo of its ledger."""
+        spec = prepared.spec
+        new_owner, about = self.require_owner(spec)
+        noted = self.owners.get(owner_name(spec))
+        prepared = replace(prepared, noted_owner=noted, new_owner=new_owner, about_owner=about)
+        if new_owner is None or self.settings.targets is not None or self.settings.pendo.sandbox:
+            return prepared
+        tables = self.tables(prepared)
+        if tables.has_ledger() or not (others := tables.ledgers_elsewhere()):
+            return prepared
+        return replace(
+            prepared,
+            another_ledger=f"{listing(others)} {'has' if len(others) == 1 else 'have'} a ledger of this sync, and this "
+            f"first run would begin another in {self.schema}: two targets would write to one Pendo. Name those that "
+            "may under `targets`",
+        )
 
     def _has_delivered(self, spec: SyncSpec, ledger: LedgerTable) -> bool:
         """Returns whether a sync has delivered anything: by its ledger, or by what a dead run left."""

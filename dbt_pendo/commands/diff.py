@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dbt_pendo.commands.verify import sent_values, why_unreadable
+from dbt_pendo.commands.verify import sent_values
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import Group, SyncSpec
+from dbt_pendo.mapping.spec import Group
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.convert import comparable_text, readable_text
@@ -37,17 +36,6 @@ class RowDiff:
     # What else is to be said of it: that it would be invalid, or that Pendo does not know it.
     note: str | None
     fields: Sequence[FieldDiff] = ()
-
-
-def require_readable(spec: SyncSpec) -> None:
-    """Makes sure that Pendo lets the records of a sync be read back.
-
-    Raises:
-        ConfigError: If it does not.
-    """
-    if unreadable := why_unreadable(spec):
-        hint = f"Leave the sync out, with `--exclude {spec.name.partition('.')[0]}`, or plan without --diff."
-        raise ConfigError(f"{spec.file}: {spec.name}: --diff shows nothing of it: {unreadable}.", hint)
 
 
 def diff_rows(prepared: Prepared, client: PendoClient, rows: Sequence[Row], mask: BodyMask) -> Iterator[RowDiff]:

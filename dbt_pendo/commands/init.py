@@ -19,7 +19,7 @@ from dbt_pendo.mapping.spec import Column, Field, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.metadata import Schema, read_schema
 from dbt_pendo.project.artifacts import ModelDescription
-from dbt_pendo.settings import INTEGRATION_KEY, Settings
+from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import TableColumn, open_session
@@ -109,7 +109,7 @@ def start_mapping(
         judged = [(_why_unfit(column), _entry(column)) for column in others]
         return Starter(described, guess.value, [origin], head, *_sort_out(judged))
     schema = None
-    asked = f"Pendo was not asked which fields it has: {INTEGRATION_KEY} is not set."
+    asked = f"Pendo was not asked which fields it has: {settings.integration_key_variable} is not set."
     if settings.integration_key is not None:
         with PendoClient(settings, tell=tell) as client:
             schema = read_schema(client, guess.value)

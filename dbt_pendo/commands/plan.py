@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 
 from dbt_pendo.commands.context import Context, SyncFinding
-from dbt_pendo.commands.diff import RowDiff, diff_rows, require_readable
+from dbt_pendo.commands.diff import RowDiff, diff_rows
 from dbt_pendo.commands.sample import SAMPLE, Look, look_at_model, look_at_plan
 from dbt_pendo.commands.select import Selected
+from dbt_pendo.commands.verify import why_unreadable
 from dbt_pendo.delivery.estimate import RUNS, Estimate, count_requests, estimate
 from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.sync import Options, another_destination, another_ledger, blocked_by
+from dbt_pendo.delivery.sync import Options, another_destination, blocked_by, second_ledger
 from dbt_pendo.delivery.writers import preview_requests
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -131,7 +132,6 @@ def _plan(
 ) -> SyncPlan:
     if diff:
         context.settings.require_integration_key()
-        require_readable(spec)
     has_key = context.settings.integration_key is not None
     prepared = context.prepare(model, spec, may_create=False, ask_pendo=has_key)
     tables = context.tables(prepared)
@@ -163,14 +163,13 @@ def _plan(
     requests = [replace(one, body=orjson.dumps(mask.hide(one.document)[0])) for one in previewed]
     note = None
     if not options.force:
-        note = (
-            another_ledger(prepared, tables, context.settings)
-            or (segment and segment.blocked)
-            or blocked_by(spec, planned)
-        )
+        note = second_ledger(prepared) or (segment and segment.blocked) or blocked_by(spec, planned)
     # On a first run nothing has changed yet, and all of it is new.
     kind = "changed" if planned.changed else "added"
-    changed = tables.preview(compared, diff, [kind]) if diff else []
+    unreadable = why_unreadable(spec)
+    if diff and unreadable:
+        warnings.append(f"--diff shows nothing of it: {unreadable}")
+    changed = tables.preview(compared, diff, [kind]) if diff and not unreadable else []
     differing = list(diff_rows(prepared, context.client, changed, mask))
     return SyncPlan(
         spec,

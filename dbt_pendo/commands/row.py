@@ -81,9 +81,11 @@ def row_history(context: Context, sync: str, key: str) -> RowHistory:
     try:
         # Pendo's schema has the keys of fields that are mapped by their display names.
         ask_pendo = context.settings.integration_key is not None
-        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False)
+        prepared = context.prepare(
+            *by_name[sync], may_create=False, ask_pendo=ask_pendo, writes=False, of_any_pendo=True
+        )
     except PendoError:
-        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=False)
+        prepared = context.prepare(*by_name[sync], may_create=False, ask_pendo=False, of_any_pendo=True)
     log = RunLog(context.session, context.ends, context.target_path)
     entries, rows = log.entries(sync, key), log.model_rows(prepared.source, key)
     run_id, calls = log.latest_calls(sync, key)

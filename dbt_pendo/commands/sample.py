@@ -82,7 +82,7 @@ def look_at_plan(
     in_model = planned.added + planned.changed + planned.unchanged + planned.invalid + planned.held
     keys = _invalid_keys(prepared, tables, options, mask) if planned.invalid else []
     values = list(_invalid_values(prepared, rows, mask))
-    return [Look(in_model, False, keys), Look(len(rows), len(rows) >= SAMPLE, values)]
+    return [Look(in_model, False, keys), Look(len(rows), len(rows) < planned.to_send, values)]
 
 
 def _invalid_keys(

@@ -38,6 +38,7 @@ class Selection:
     # The folder of another manifest, and whether tables that dbt did not build are where it has them.
     state: Path | None = None
     defer: bool = False
+    defer_state: Path | None = None
     # The last dbt command built it.
     only_built: bool = False
     # No test of it, or of what it is made of, failed there.
@@ -94,7 +95,7 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
     models = [model for model in manifest.models if model.unique_id in chosen]
     last_run = read_last_run(target_path, manifest)
     if selection.defer:
-        models = _deferred(models, last_run, selection.state)
+        models = _deferred(models, last_run, selection.defer_state or selection.state)
     syncs = _pair(models, [model for model in manifest.models if model.unique_id not in chosen])
     if selection.needs_evidence:
         _require_evidence(last_run, selection)
@@ -249,7 +250,10 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
         if selection.only_built:
             return Verdict(False, f"the last {command} did not build it (--only-built)", asked_for=True)
         if model.deferred_to is None and last_run.deferred:
-            return Verdict(False, f"{command} deferred it; --defer with --state syncs it from where dbt has it")
+            why = "--defer with --state syncs it from where dbt has it"
+            if selection.defer:
+                why = "the manifest of --state does not have it"
+            return Verdict(False, f"{command} deferred it; {why}")
     ran = [test for test in sorted(model.tests) if test in statuses]
     failed = [test for test in ran if statuses[test] not in BUILT | {"skipped"}]
     # A model that dbt built is downstream of no failed test: dbt would have skipped it.

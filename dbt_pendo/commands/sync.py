@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dbt_pendo.alerts.post import send_alerts
-from dbt_pendo.commands.context import Context, ForeignPendoError, new_run_id, now
+from dbt_pendo.commands.context import Context, new_run_id, now
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_result
@@ -34,8 +34,9 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
     """
     started, syncs = time.monotonic(), context.selected.syncs
     context.settings.require_listed(context.session.target)
+    context.require_owners()
     run_id = context.begin()
-    ready = [_prepare(context, model, spec) for model, spec in syncs]
+    ready = [_prepare(context, model, spec, options.force) for model, spec in syncs]
     results: list[SyncResult] = []
     for index, ((_, spec), prepared) in enumerate(zip(syncs, ready, strict=True), start=1):
         verdict = context.selected.verdicts[spec.unique_id]
@@ -68,15 +69,12 @@ def nothing_to_sync(selected: Selected, target_path: Path) -> RunResults:
     return _written(RunResults(new_run_id(), selected.invocation_id, (), 0.0, now()), target_path)
 
 
-def _prepare(context: Context, model: Model, spec: SyncSpec) -> Prepared | SyncResult:
+def _prepare(context: Context, model: Model, spec: SyncSpec, force: bool) -> Prepared | SyncResult:
     verdict = context.selected.verdicts[spec.unique_id]
     if not verdict.may_run:
         return replace(_skipped(spec, visible(f"skipped: {verdict.reason}")), asked_for=verdict.asked_for)
     try:
-        return context.prepare(model, spec, may_create=True)
-    except ForeignPendoError:
-        # Nothing says that the other syncs are meant for this Pendo.
-        raise
+        return context.prepare(model, spec, may_create=True, force=force)
     except DbtPendoError as error:
         return replace(failed_result(spec, error), misconfigured=isinstance(error, ConfigError | KeyRefusedError))
 

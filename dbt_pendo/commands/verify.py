@@ -17,7 +17,7 @@ from dbt_pendo.commands.context import Context, SyncFinding
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Group, Model, SyncSpec
 from dbt_pendo.outcomes import Position
@@ -290,9 +290,7 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
     """
     if repair:
         context.settings.require_listed(context.session.target)
-        # Before the first is repaired.
-        for _, spec in context.selected.syncs:
-            context.require_owner(spec)
+        context.require_owners()
     run_id = context.begin()
 
     def verify(model: Model, spec: SyncSpec) -> Verified:
@@ -309,6 +307,8 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
 
 def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, observer: Observer) -> Verified:
     spec, source, tables = prepared.spec, prepared.source, context.tables(prepared)
+    if repair and prepared.another_ledger:
+        raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` begins its ledger.")
     # Not the sync's own change set: what a dead run left in it is for the next sync to recover.
     changes = ChangeSet(context.session, context.schema, spec, source, tables.lock, "compared")
     drift = DriftTable(context.session, context.schema, spec)

@@ -38,7 +38,7 @@ class Estimate:
 
 
 def count_requests(spec: SyncSpec, planned: Planned, is_replaced: bool) -> int:
-    """Returns about how many requests deliver a plan: each page may end with one that is not full.
+    """Returns about how many requests deliver a plan, if all of them are full.
 
     Args:
         spec: The sync.

@@ -24,7 +24,6 @@ from dbt_pendo.pendo.metadata import (
 from dbt_pendo.pendo.track import verify_secret
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
-from dbt_pendo.settings import INTEGRATION_KEY
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.wording import did_you_mean
 
@@ -89,7 +88,8 @@ class PendoFacts:
         if not self._ask(key, verify_key) and writes:
             raise ConfigError(
                 "The integration key may only read.",
-                f"Create one with write access in Pendo (Settings > Integrations) and put it in {INTEGRATION_KEY}.",
+                "Create one with write access in Pendo (Settings > Integrations) and put it in "
+                f"{self.client.settings.integration_key_variable}.",
             )
 
     def require_track_secret(self, app: str | None) -> None:

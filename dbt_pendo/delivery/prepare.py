@@ -32,10 +32,13 @@ class Prepared:
     fields: tuple[PendoField, ...]
     # The fields that were created for it, or are to be: name, group and type.
     new_fields: Sequence[Mapping[str, str]] = ()
-    # The Pendo to note with the ledger; None if it is noted already, or no key is set.
+    # The Pendo that is noted with the ledger, and the one to note; None if it is noted already, or no key is set.
+    noted_owner: Owner | None = None
     new_owner: Owner | None = None
     # What to tell about that; empty for nothing.
     about_owner: str = ""
+    # Why a first run is held back: another of dbt's targets may deliver the same sync to the same Pendo.
+    another_ledger: str = ""
 
 
 def require_table(model: Model) -> str:

@@ -17,10 +17,9 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT
 from dbt_pendo.settings import Settings
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, Bucket, Planned, PlanOptions, limit_buckets
-from dbt_pendo.wording import listing, number, visible
+from dbt_pendo.wording import number, visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +78,13 @@ def _delivered_by(spec: SyncSpec, counts: Counts) -> dict[str, int]:
 
 def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note, ...]]:
     counts, spec, tables = context.counts, context.spec, context.tables
-    if not options.force and (reason := another_ledger(context.prepared, tables, context.client.settings)):
+    if not options.force and (reason := second_ledger(context.prepared)):
         return "blocked", (Note("error", reason),)
     tables.prepare()
-    if context.prepared.new_owner is not None:
-        tables.note_owner(context.prepared.new_owner)
-    earlier = tables.earlier_destination()
+    new_owner = context.prepared.new_owner
+    if new_owner is not None and tables.owner() != context.prepared.noted_owner:
+        raise DbtPendoError(f"{spec.name}: another run has noted another Pendo with its ledger.", "Run it again.")
+    told = _told_before(context)
     _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
     texts = follow_deletions(context) if spec.on_removed == "delete" else []
@@ -96,7 +96,9 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
     if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, everything)):
-        return "blocked", (Note("error", reason), *counts.notes())
+        return "blocked", (Note("error", reason), *counts.notes(), *told)
+    if new_owner is not None:
+        tables.note_owner(new_owner)
     waiting = 0
     if options.limit is not None:
         buckets = limit_buckets(buckets, options.limit)
@@ -104,7 +106,6 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         waiting = everything.to_send - taken.to_send
         counts.planned = replace(taken, unchanged=everything.unchanged, held=everything.held)
     context.observer.sync_planned(spec, counts.planned)
-    texts += _told_before(context, earlier)
     if counts.planned.to_send and spec.event is not None:
         # Counted before anything is sent: afterwards Pendo's answers do not tell.
         span = Span("000", buckets[-1].name, last_seq=buckets[-1].last_seq) if waiting else EVERYTHING
@@ -123,23 +124,21 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         texts.append(f"{counts.planned.removed:,} left the model: noted in the ledger, kept in Pendo")
     if segment is not None and segment.id is None:
         texts.append("no segment was made: a segment needs a visitor")
-    notes = (*counts.notes(), *(Note("info", visible(text)) for text in texts))
+    notes = (*counts.notes(), *told, *(Note("info", visible(text)) for text in texts))
     if counts.rows["rejected"]:
         return "partial", notes
     return "warn" if counts.rows["missing"] or counts.planned.invalid else "success", notes
 
 
-def _told_before(context: SyncContext, earlier: str | None) -> list[str]:
-    """Returns what to tell of a sync that is about to send: new fields in Pendo, another key, another destination."""
-    texts = [
-        f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo"
-        for one in context.prepared.new_fields
-    ]
-    if context.prepared.about_owner:
-        texts.append(context.prepared.about_owner)
-    if earlier:
+def _told_before(context: SyncContext) -> list[Note]:
+    """Returns what to tell of a sync in any case: new fields in Pendo, another key, another destination."""
+    prepared = context.prepared
+    texts = [f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo" for one in prepared.new_fields]
+    if prepared.about_owner:
+        texts.append(prepared.about_owner)
+    if earlier := context.tables.earlier_destination():
         texts.append(another_destination(earlier, context.spec))
-    return texts
+    return [Note("info", visible(text)) for text in texts]
 
 
 def _deliver(
@@ -191,18 +190,9 @@ def another_destination(earlier: str, spec: SyncSpec) -> str:
     return f"last delivered as {earlier}, now as {now}: only what was delivered as {now} counts as delivered"
 
 
-def another_ledger(prepared: Prepared, tables: SyncTables, settings: Settings) -> str | None:
-    """Returns why a first run is held back: another target of dbt's may deliver the same sync to the same Pendo."""
-    if settings.targets is not None or settings.pendo.sandbox or prepared.new_owner is None or tables.has_ledger():
-        return None
-    others = tables.ledgers_elsewhere()
-    if not others:
-        return None
-    return (
-        f"blocked: {listing(others)} has a ledger of this sync, and this first run would begin another in "
-        f"{tables.schema}: two targets would write to one Pendo. Name those that may under `targets`; or --force "
-        "begins it"
-    )
+def second_ledger(prepared: Prepared) -> str | None:
+    """Returns why a first run is held back; None when it is not."""
+    return f"blocked: {prepared.another_ledger}; or --force begins it" if prepared.another_ledger else None
 
 
 def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:

@@ -172,7 +172,7 @@ class Terminal:
 
     def confirm(self, question: str) -> bool:
         """Returns the answer to a question at a terminal, or yes where nobody can answer."""
-        if self._silent or self._json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if self.as_json or self._json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return True
         self._console.print(f"{question} [y/N] ", end="", markup=False)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -188,7 +188,7 @@ class Terminal:
     def progress(self) -> Iterator[Progress | None]:
         """Gives progress bars to use inside the block; None unless stdout is a terminal."""
         # Not the console's own opinion: --use-colors makes it take a file for a terminal.
-        if self._silent or self._json_lines or not sys.stdout.isatty():
+        if self.as_json or self._json_lines or not sys.stdout.isatty():
             yield None
             return
         about = TextColumn("{task.description}", markup=False)

@@ -44,7 +44,7 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.line("Not everything could be verified.", "error")
     elif all(one.note for one in verified):
         lines.line("There was nothing to verify.", "warn")
-    elif any(one.repaired and one.repaired.status != "success" for one in verified):
+    elif any(one.repaired and not one.in_order for one in verified):
         lines.line("Not everything that differs could be resent.", "error")
     elif not all(one.in_order for one in verified):
         lines.line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")

@@ -360,7 +360,8 @@ class PendoClient:
             with network.bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
-            self._unreached.pop(route.host, None)
+            with self._lock:
+                self._unreached.pop(route.host, None)
         except network.FAULTS as error:
             self._pacer.strained(self._clock())
             fault = network.describe_fault(error, self._secrets)

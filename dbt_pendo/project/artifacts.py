@@ -217,7 +217,9 @@ def _model(unique_id: str, document: Mapping[str, Any]) -> Model:
         package=package,
         version=version,
         owner=as_mapping(group.get("owner")),
-        is_placed_by_target=config.get("schema") is None and config.get("database") is None,
+        is_placed_by_target=all(
+            config.get(name) is None for name in ("schema", "database", "target_schema", "target_database")
+        ),
         is_private=(config.get("access") or node.get("access")) == "private",
         current_rows=read_current_rows(config) if node.get("resource_type") == "snapshot" else None,
     )

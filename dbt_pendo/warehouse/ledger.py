@@ -207,8 +207,13 @@ class SyncTables(ChangeSet):
         found = self._session.schemas_with(self._table.name)
         return [one for one in found if one.lower() != self._schema.lower() and not one.lower().endswith(SANDBOX)]
 
+    def owner(self) -> Owner | None:
+        """Returns whose the ledger is; None if that is not noted."""
+        return read_owners(self._session, self._schema).get(owner_name(self._spec))
+
     def note_owner(self, owner: Owner | None) -> None:
-        """Notes whose the ledger is from now on; None for nobody's."""
+        """Notes whose the ledger is from now on; None, or one without a fingerprint, for nobody's."""
+        owner = owner if owner and owner.fingerprint else None
         note_owner(self._session, self._schema, owner_name(self._spec), owner)
 
     def ensure_schema(self) -> None:
@@ -288,7 +293,7 @@ class SyncTables(ChangeSet):
             self.segment_notes().claim()
         self.drop_changes()
         self._table.drop()
-        if owner_name(self._spec) in read_owners(self._session, self._schema):
+        if self.owner() is not None:
             self.note_owner(None)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:

@@ -164,11 +164,11 @@ class Session:
         return frozenset(relation.identifier.lower() for relation in self._relations(schema))
 
     def schemas_with(self, identifier: str) -> list[str]:
-        """Returns the schemas of the database with a table of ours of that name."""
+        """Returns the schemas of the database with a table of ours of that name, by the ending of ours if need be."""
         try:
             return sorted(str(schema) for (schema,) in self.query("pendo_schemas_with", identifier=identifier))
         except WarehouseError:
-            # BigQuery and Spark have no list of all tables.
+            # BigQuery and Spark have no list of all tables, and may have many schemas.
             with self._connected():
                 found = [schema for schema in self._adapter.list_schemas(self.database) if schema.lower().endswith(OWN)]
             return sorted(schema for schema in found if identifier.lower() in self.tables(schema))

@@ -39,8 +39,20 @@
 
 
 {# The schemas of the target's database with a table of that name; a warehouse may have no such list, and refuse. #}
-{% macro pendo_schemas_with(identifier) %}
+{% macro pendo_schemas_with(identifier) -%}
+    {{ return(adapter.dispatch('pendo_schemas_with', 'dbt_pendo')(identifier)) }}
+{%- endmacro %}
+
+{% macro default__pendo_schemas_with(identifier) %}
 select distinct table_schema
 from {{ information_schema_name(target.database) }}.tables tables
 where lower(table_name) = {{ dbt_pendo.pendo_literal(identifier | lower) }}
+{% endmacro %}
+
+{# DuckDB has one list for all attached databases. #}
+{% macro duckdb__pendo_schemas_with(identifier) %}
+select distinct table_schema
+from information_schema.tables tables
+where lower(table_catalog) = {{ dbt_pendo.pendo_literal(target.database | lower) }}
+    and lower(table_name) = {{ dbt_pendo.pendo_literal(identifier | lower) }}
 {% endmacro %}

@@ -41,7 +41,10 @@
 {# The schema of dbt-pendo's tables, by the same rules as in dbt-pendo. #}
 {% macro pendo_schema() %}
     {%- set settings = var('dbt_pendo', none) or {} -%}
-    {{ return(env_var('DBT_PENDO_SCHEMA', '') or settings.get('schema') or dbt_pendo.pendo_schema_beside(target.schema)) }}
+    {%- set targets = settings.get('targets') -%}
+    {%- set own = (targets.get(target.name) or {}) if targets is mapping else {} -%}
+    {%- set named = env_var('DBT_PENDO_SCHEMA', '') or own.get('schema') or settings.get('schema') -%}
+    {{ return(named or dbt_pendo.pendo_schema_beside(target.schema)) }}
 {% endmacro %}
 
 
