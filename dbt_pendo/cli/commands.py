@@ -25,7 +25,7 @@ from dbt_pendo.cli.options import (
     number_option,
     option,
 )
-from dbt_pendo.commands.context import choose_syncs, now, open_run_log
+from dbt_pendo.commands.context import choose_syncs, now
 from dbt_pendo.commands.exposures import write_exposures
 from dbt_pendo.commands.fields import compare_fields
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
@@ -243,7 +243,7 @@ def unlock(cli: CommandLine, force: bool) -> int:
 @command(number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, selects=False)
 def runs(cli: CommandLine, limit: int) -> None:
     """List the latest runs, from the warehouse."""
-    with open_run_log(cli.invocation) as log:
+    with cli.open_run_log() as log:
         found = log.latest_runs(limit)
     show_runs(cli.lines, found)
     cli.lines.answer([run.to_dict() for run in found], rows=[run.to_row() for run in found])
@@ -263,7 +263,7 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
 
     RUN is a run's id, or how it begins or ends. Default: the last one.
     """
-    with open_run_log(cli.invocation) as log:
+    with cli.open_run_log() as log:
         run = log.find_run(run_id)
         kept = log.calls(run.run_id)
         calls = None if kept is None else list(kept)
@@ -318,7 +318,7 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> None:
     from dbt_pendo.output.report import REPORT_FILE, page, show_report, write_page
 
     invocation, settings = cli.invocation, cli.invocation.settings
-    with open_run_log(invocation) as log:
+    with cli.open_run_log() as log:
         found = review(log, invocation.project_dir.name, settings.mask, runs)
     path = output or invocation.target_path / REPORT_FILE
     write_page(page(found, now(), settings.secrets), path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
+from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context, open_run_log
 from dbt_pendo.commands.select import Selected, Selection
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.history.runs import RunLog
 from dbt_pendo.output.sync import show_found, show_opened
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
@@ -235,10 +236,18 @@ class CommandLine:
                 show_found(self.lines, selected, self.invocation.published)
 
         def tell_ends(context: Context) -> None:
+            self.lines.metadata |= context.ends.to_dict()
             if announced:
                 show_opened(self.lines, context)
 
         return open_context(self.invocation, announce, tell_ends, self.lines.aside)
+
+    @contextlib.contextmanager
+    def open_run_log(self) -> Iterator[RunLog]:
+        """Opens the warehouse for a look at past runs."""
+        with open_run_log(self.invocation) as log:
+            self.lines.metadata |= log.ends.to_dict()
+            yield log
 
     def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
         """Returns what a function says of each selected sync."""

@@ -31,9 +31,9 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings, host_and_port
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
-from dbt_pendo.warehouse.owners import Owner, owner_name, read_owners
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
+from dbt_pendo.warehouse.subscriptions import Subscription, read_subscriptions, subscription_name
 from dbt_pendo.wording import listing, number
 
 Found = TypeVar("Found")
@@ -102,10 +102,10 @@ class Context:
     pendo: PendoFacts
     calls: CallLog
     stop: Stop
-    # Whose the ledgers of syncs are, by ``owner_name``.
-    owners: Mapping[str, Owner]
-    # What ``require_owner`` has found, by the names of the syncs.
-    judged_owners: dict[str, tuple[Owner | None, str]] = field(default_factory=dict)
+    # Whose the ledgers of syncs are, by ``subscription_name``.
+    subscriptions: Mapping[str, Subscription]
+    # What ``require_subscription`` has found, by the names of the syncs.
+    judged_subscriptions: dict[str, tuple[Subscription | None, str]] = field(default_factory=dict)
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -193,7 +193,7 @@ class Context:
         elif ask_pendo:
             self.pendo.require_key(writes)
         if not of_any_pendo:
-            prepared = self._with_owner(prepared)
+            prepared = self._with_subscription(prepared)
         if not ask_pendo:
             return prepared
         if spec.event is not None:
@@ -202,14 +202,14 @@ class Context:
         matched = match_fields(self.pendo, spec, source, may_create and (force or not prepared.another_ledger))
         return replace(prepared, fields=tuple(one.field for one in matched), new_fields=new_fields(matched))
 
-    def owner(self, spec: SyncSpec) -> Owner:
+    def subscription(self, spec: SyncSpec) -> Subscription:
         """Returns the Pendo that a sync delivers to now; its fingerprint is empty if its key is not set."""
         url, secret = self.settings.api_url, self.settings.integration_key
         if spec.event is not None:
             url, secret = self.settings.data_url, self.settings.track_secrets.get((spec.event.app or "").upper())
-        return Owner(host_and_port(url), secret.fingerprint(spec.name) if secret else "")
+        return Subscription(host_and_port(url), secret.fingerprint(spec.name) if secret else "")
 
-    def require_owners(self) -> None:
+    def require_subscriptions(self) -> None:
         """Makes sure, before anything is written, that the ledger of each sync that may run is of this Pendo.
 
         Raises:
@@ -219,25 +219,25 @@ class Context:
             if self.selected.verdicts[spec.unique_id].may_run:
                 # What else Pendo says against a sync fails that one alone.
                 with contextlib.suppress(PendoError):
-                    self.require_owner(spec)
+                    self.require_subscription(spec)
 
-    def require_owner(self, spec: SyncSpec) -> tuple[Owner | None, str]:
+    def require_subscription(self, spec: SyncSpec) -> tuple[Subscription | None, str]:
         """Makes sure that the ledger of a sync is of the Pendo that it delivers to.
 
         Another key of the same host is a new key of the same subscription if Pendo knows a record that was delivered.
 
         Returns:
-            The owner to note with the ledger, if another one is noted, and what to tell about that, if anything.
+            The subscription to note with the ledger, if another one is noted, and what to tell about that, if anything.
 
         Raises:
             ForeignPendoError: If it is another Pendo's.
         """
-        if spec.name not in self.judged_owners:
-            self.judged_owners[spec.name] = self._judge_owner(spec)
-        return self.judged_owners[spec.name]
+        if spec.name not in self.judged_subscriptions:
+            self.judged_subscriptions[spec.name] = self._judge_subscription(spec)
+        return self.judged_subscriptions[spec.name]
 
-    def _judge_owner(self, spec: SyncSpec) -> tuple[Owner | None, str]:
-        noted, now = self.owners.get(owner_name(spec)), self.owner(spec)
+    def _judge_subscription(self, spec: SyncSpec) -> tuple[Subscription | None, str]:
+        noted, now = self.subscriptions.get(subscription_name(spec)), self.subscription(spec)
         if noted == now or (noted is None and not now.fingerprint):
             return None, ""
         ledger = LedgerTable(self.session, self.schema, spec.name)
@@ -263,13 +263,15 @@ class Context:
             )
         return now, f"another key for {now.host} than before; it is the same subscription"
 
-    def _with_owner(self, prepared: Prepared) -> Prepared:
+    def _with_subscription(self, prepared: Prepared) -> Prepared:
         """Returns a prepared sync with what is to be said and noted about the Pendo of its ledger."""
         spec = prepared.spec
-        new_owner, about = self.require_owner(spec)
-        noted = self.owners.get(owner_name(spec))
-        prepared = replace(prepared, noted_owner=noted, new_owner=new_owner, about_owner=about)
-        if new_owner is None or self.settings.targets is not None or self.settings.pendo.sandbox:
+        new_subscription, about = self.require_subscription(spec)
+        noted = self.subscriptions.get(subscription_name(spec))
+        prepared = replace(
+            prepared, noted_subscription=noted, new_subscription=new_subscription, about_subscription=about
+        )
+        if new_subscription is None or self.settings.targets is not None or self.settings.pendo.sandbox:
             return prepared
         tables = self.tables(prepared)
         if tables.has_ledger() or not (others := tables.ledgers_elsewhere()):
@@ -379,9 +381,9 @@ def open_context(
             # dbt publishes beside the real bookkeeping, as it knows no sandbox.
             selected = select_published(session, session.own_schema(settings.schema), invocation.selection)
             on_selected(selected)
-        owners = read_owners(session, schema)
+        subscriptions = read_subscriptions(session, schema)
         context = Context(
-            selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop, owners
+            selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop, subscriptions
         )
         if selected.syncs:
             on_opened(context)

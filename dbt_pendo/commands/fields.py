@@ -69,7 +69,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     pendo = context.pendo
     if create:
         context.settings.require_listed(context.session.target)
-        context.require_owners()
+        context.require_subscriptions()
 
     def compare(model: Model, spec: SyncSpec) -> SyncFields:
         if spec.object not in RECORDS:

@@ -148,7 +148,7 @@ def _plan(
     is_replaced = segment.is_replaced(options.full_refresh, planned) if segment else spec.segment is not None
     estimated = estimate(count_requests(spec, planned, is_replaced), past, context.settings)
     warnings = [
-        *([prepared.about_owner] if prepared.about_owner else []),
+        *([prepared.about_subscription] if prepared.about_subscription else []),
         *([another_destination(earlier, spec)] if (earlier := tables.earlier_destination()) else []),
         *property_name_warnings(spec),
         *(warning for look in looks for warning in look.warnings()),

@@ -34,7 +34,7 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
     """
     started, syncs = time.monotonic(), context.selected.syncs
     context.settings.require_listed(context.session.target)
-    context.require_owners()
+    context.require_subscriptions()
     run_id = context.begin()
     ready = [_prepare(context, model, spec, options.force) for model, spec in syncs]
     results: list[SyncResult] = []

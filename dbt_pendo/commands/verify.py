@@ -290,7 +290,7 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
     """
     if repair:
         context.settings.require_listed(context.session.target)
-        context.require_owners()
+        context.require_subscriptions()
     run_id = context.begin()
 
     def verify(model: Model, spec: SyncSpec) -> Verified:

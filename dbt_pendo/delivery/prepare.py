@@ -16,9 +16,9 @@ from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.project.artifacts import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.owners import Owner
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import Session, TableColumn, UnreadableError
+from dbt_pendo.warehouse.subscriptions import Subscription
 from dbt_pendo.wording import did_you_mean
 
 
@@ -33,10 +33,10 @@ class Prepared:
     # The fields that were created for it, or are to be: name, group and type.
     new_fields: Sequence[Mapping[str, str]] = ()
     # The Pendo that is noted with the ledger, and the one to note; None if it is noted already, or no key is set.
-    noted_owner: Owner | None = None
-    new_owner: Owner | None = None
+    noted_subscription: Subscription | None = None
+    new_subscription: Subscription | None = None
     # What to tell about that; empty for nothing.
-    about_owner: str = ""
+    about_subscription: str = ""
     # Why a first run is held back: another of dbt's targets may deliver the same sync to the same Pendo.
     another_ledger: str = ""
 

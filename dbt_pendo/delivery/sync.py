@@ -81,8 +81,8 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if not options.force and (reason := second_ledger(context.prepared)):
         return "blocked", (Note("error", reason),)
     tables.prepare()
-    new_owner = context.prepared.new_owner
-    if new_owner is not None and tables.owner() != context.prepared.noted_owner:
+    new_subscription = context.prepared.new_subscription
+    if new_subscription is not None and tables.subscription() != context.prepared.noted_subscription:
         raise DbtPendoError(f"{spec.name}: another run has noted another Pendo with its ledger.", "Run it again.")
     told = _told_before(context)
     _recover(context)
@@ -97,8 +97,8 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
             counts.add_reason("invalid", reason, key, rows)
     if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, everything)):
         return "blocked", (Note("error", reason), *counts.notes(), *told)
-    if new_owner is not None:
-        tables.note_owner(new_owner)
+    if new_subscription is not None:
+        tables.note_subscription(new_subscription)
     waiting = 0
     if options.limit is not None:
         buckets = limit_buckets(buckets, options.limit)
@@ -134,8 +134,8 @@ def _told_before(context: SyncContext) -> list[Note]:
     """Returns what to tell of a sync in any case: new fields in Pendo, another key, another destination."""
     prepared = context.prepared
     texts = [f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo" for one in prepared.new_fields]
-    if prepared.about_owner:
-        texts.append(prepared.about_owner)
+    if prepared.about_subscription:
+        texts.append(prepared.about_subscription)
     if earlier := context.tables.earlier_destination():
         texts.append(another_destination(earlier, context.spec))
     return [Note("info", visible(text)) for text in texts]

@@ -48,7 +48,6 @@ def show_found(lines: Terminal, selected: Selected, is_published: bool = False) 
 def show_opened(lines: Terminal, context: Context) -> None:
     """Prints the two ends of a command, as dbt does with its own; and what speaks against the one where rows are."""
     ends = context.ends
-    lines.metadata |= ends.to_dict()
     requests = number(context.settings.concurrency, "request")
     lines.line(
         f"Concurrency: {requests} (target='{ends.target}', schema='{ends.schema}')", event="Opened", data=ends.to_dict()

@@ -16,11 +16,11 @@ from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.owners import Owner, note_owner, owner_name, read_owners
 from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
 from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import SANDBOX, Session, WarehouseError, table_name
+from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions, subscription_name
 
 # An exception costs about 150 bytes of SQL, and its detail, whose bytes may all have to be escaped. The shortest
 # statement limit known is 1 MiB (Snowflake, BigQuery).
@@ -207,14 +207,14 @@ class SyncTables(ChangeSet):
         found = self._session.schemas_with(self._table.name)
         return [one for one in found if one.lower() != self._schema.lower() and not one.lower().endswith(SANDBOX)]
 
-    def owner(self) -> Owner | None:
+    def subscription(self) -> Subscription | None:
         """Returns whose the ledger is; None if that is not noted."""
-        return read_owners(self._session, self._schema).get(owner_name(self._spec))
+        return read_subscriptions(self._session, self._schema).get(subscription_name(self._spec))
 
-    def note_owner(self, owner: Owner | None) -> None:
+    def note_subscription(self, subscription: Subscription | None) -> None:
         """Notes whose the ledger is from now on; None, or one without a fingerprint, for nobody's."""
-        owner = owner if owner and owner.fingerprint else None
-        note_owner(self._session, self._schema, owner_name(self._spec), owner)
+        subscription = subscription if subscription and subscription.fingerprint else None
+        note_subscription(self._session, self._schema, subscription_name(self._spec), subscription)
 
     def ensure_schema(self) -> None:
         """Creates the schema of the bookkeeping on a first run."""
@@ -293,8 +293,8 @@ class SyncTables(ChangeSet):
             self.segment_notes().claim()
         self.drop_changes()
         self._table.drop()
-        if self.owner() is not None:
-            self.note_owner(None)
+        if self.subscription() is not None:
+            self.note_subscription(None)
 
     def adopt(self, run_id: str, drift: str | None = None) -> None:
         """Begins the ledger anew, with the rows of the change set as delivered without sending them.

@@ -100,7 +100,7 @@ def test_a_model_has_several_syncs(project, plans):
     expected = {"a": {"plan": "pro"}, "b": {"plan": "free"}}
     assert custom(plans.visitors) == custom(plans.visitors, "agent") == custom(plans.accounts) == expected
     kept = {f"people__{name}__{suffix}" for name in ("ours", "agents", "orgs") for suffix in ("changes", "ledger")}
-    assert project.tables() == {"pendo_owners", "pendo_runs", *kept}
+    assert project.tables() == {"pendo_subscriptions", "pendo_runs", *kept}
     # Each has its own ledger: a change of one mapping resends that sync alone.
     plans.add_field("visitor", "custom", "source", "string")
     syncs[0] = {**syncs[0], "fields": {"plan": "plan", "source": {"value": "dbt"}}}

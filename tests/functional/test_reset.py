@@ -27,7 +27,7 @@ def test_from_pendo_sends_only_real_differences(people, sandbox):
     people.sync()
     # Nobody whom only Pendo has is taken for one that left the model.
     assert sent_ids(sandbox.requests, "visitor") == ["b", "new"]
-    assert people.tables() == {"pendo_owners", "pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables() == {"pendo_subscriptions", "pendo_runs", "people__ledger", "people__changes"}
 
 
 @pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])
@@ -48,4 +48,4 @@ def test_a_reset_that_comes_to_no_end_forgets_nothing(people, sandbox, way):
     assert people.run("reset", "--all", way, "--json").expect(0).result()["adopted"] == 2
     assert people.statuses("people") == {"a": "delivered", "b": "delivered"}
     assert people.plan().planned == planned(unchanged=2)
-    assert people.tables() == {"pendo_owners", "pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables() == {"pendo_subscriptions", "pendo_runs", "people__ledger", "people__changes"}

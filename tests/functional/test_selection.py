@@ -89,7 +89,7 @@ def test_project_profiles_and_target_path(people, monkeypatch, tmp_path):
 def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, monkeypatch):
     people.settings("vars: {dbt_pendo: {schema: from_project, api_url: 'http://127.0.0.1:1'}}")
     people.sync()
-    assert people.tables("from_project") == {"pendo_owners", "pendo_runs", "people__ledger", "people__changes"}
+    assert people.tables("from_project") == {"pendo_subscriptions", "pendo_runs", "people__ledger", "people__changes"}
     assert people.sync().planned == planned(unchanged=2)
     monkeypatch.setenv("DBT_PENDO_SCHEMA", "from_environment")
     people.sync()

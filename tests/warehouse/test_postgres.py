@@ -375,7 +375,12 @@ def test_long_schemas_of_targets(engine: Engine, tmp_path: Path, schema: str) ->
             try:
                 assert acme.run("sync", "--select", "visitors")["results"][0]["delivered"] == ROWS
                 assert acme.run("sync", "--select", "visitors")["results"][0]["planned"]["unchanged"] == ROWS
-                assert session.tables(own) == {"visitors__changes", "visitors__ledger", "pendo_owners", "pendo_runs"}
+                assert session.tables(own) == {
+                    "visitors__changes",
+                    "visitors__ledger",
+                    "pendo_subscriptions",
+                    "pendo_runs",
+                }
                 SyncLock(session, own, "visitors").acquire("dead")
                 unlocked = {one["sync"]: one["broken"] for one in acme.run("unlock", "--force")["results"]}
                 assert unlocked["visitors"]

@@ -18,12 +18,12 @@ from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS, SyncTables
-from dbt_pendo.warehouse.owners import Owner, note_owner, read_owners
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session, TableColumn
+from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
 
 sqlglot = pytest.importorskip("sqlglot")
 exp = sqlglot.expressions
@@ -263,12 +263,12 @@ def run_log(recorder: Recorder) -> None:
         log_run(recorder, "pendo", {**row, **texts, "message": message})
 
 
-def owners(recorder: Recorder) -> None:
-    recorder.run(recorder.sql("pendo_create_owners", owners=recorder.pendos("pendo_owners")))
+def subscriptions(recorder: Recorder) -> None:
+    recorder.run(recorder.sql("pendo_create_subscriptions", subscriptions=recorder.pendos("pendo_subscriptions")))
     for text in AWKWARD:
-        note_owner(recorder, "pendo", text, Owner(text, "0" * 32))
-    note_owner(recorder, "pendo", "people", None)
-    read_owners(recorder, "pendo")
+        note_subscription(recorder, "pendo", text, Subscription(text, "0" * 32))
+    note_subscription(recorder, "pendo", "people", None)
+    read_subscriptions(recorder, "pendo")
     recorder.run(recorder.sql("pendo_schemas_with", identifier="people__ledger"))
 
 
@@ -379,7 +379,21 @@ def snapshots(recorder: Recorder) -> None:
 
 
 CASES: list[Callable[[Recorder], None]] = [
-    *(plans, events, event_counts, pages, commits, ledgers, locks, run_log, owners, history, builds, drift, segments),
+    *(
+        plans,
+        events,
+        event_counts,
+        pages,
+        commits,
+        ledgers,
+        locks,
+        run_log,
+        subscriptions,
+        history,
+        builds,
+        drift,
+        segments,
+    ),
     *(snapshots, models_of_the_package),
 ]
 

@@ -2,8 +2,8 @@
   Which Pendo the ledger of a sync belongs to: append-only, the latest row of each sync counts. `host` is null once the
   ledger was reset. `fingerprint` is a keyed hash: it tells whether the key is another one, and nothing about the key.
 #}
-{% macro pendo_create_owners(owners) %}
-create table {{ owners }} (
+{% macro pendo_create_subscriptions(subscriptions) %}
+create table {{ subscriptions }} (
     sync {{ dbt_pendo.pendo_text_type() }},
     host {{ dbt_pendo.pendo_text_type() }},
     fingerprint {{ dbt.type_string() }},
@@ -14,20 +14,20 @@ create table {{ owners }} (
 
 
 {# Notes whose the ledger of a sync is from now on; none for nobody's. #}
-{% macro pendo_note_owner(owners, sync, host, fingerprint) %}
-insert into {{ owners }} (sync, host, fingerprint, logged_at, note_number)
+{% macro pendo_note_subscription(subscriptions, sync, host, fingerprint) %}
+insert into {{ subscriptions }} (sync, host, fingerprint, logged_at, note_number)
 select
     {{ dbt_pendo.pendo_literal(sync) }},
     {{ dbt_pendo.pendo_literal(host) }},
     {{ dbt_pendo.pendo_literal(fingerprint) }},
     {{ dbt_pendo.pendo_now() }},
     coalesce(max(note_number), 0) + 1
-from {{ owners }} notes
+from {{ subscriptions }} notes
 {% endmacro %}
 
 
 {# The latest note about each sync: sync, host, fingerprint. #}
-{% macro pendo_read_owners(owners) %}
+{% macro pendo_read_subscriptions(subscriptions) %}
 select sync, host, fingerprint
 from (
     select
@@ -37,7 +37,7 @@ from (
         row_number() over (
             partition by {{ dbt_pendo.pendo_exact('sync') }} order by note_number desc, logged_at desc
         ) as age
-    from {{ owners }} notes
+    from {{ subscriptions }} notes
 ) noted
 where age = 1 and host is not null
 {% endmacro %}

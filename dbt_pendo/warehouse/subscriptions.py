@@ -1,0 +1,51 @@
+"""Which Pendo the ledger of each sync belongs to: one table for all syncs of a schema."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.warehouse.session import Session, WarehouseError
+
+SUBSCRIPTIONS_TABLE = "pendo_subscriptions"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """The Pendo that a ledger's rows were delivered to."""
+
+    host: str  # with its port
+    fingerprint: str  # of the key, which it does not show
+
+
+def subscription_name(spec: SyncSpec) -> str:
+    """Returns the name under which the Pendo of a sync is noted: events go to another host, by another key."""
+    return f"{spec.name} (events)" if spec.event is not None else spec.name
+
+
+def read_subscriptions(session: Session, schema: str) -> dict[str, Subscription]:
+    """Returns the subscriptions that are noted, by their ``subscription_name``."""
+    try:
+        rows = session.query("pendo_read_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
+    except WarehouseError:
+        if session.exists(schema, SUBSCRIPTIONS_TABLE):
+            raise
+        return {}
+    return {str(sync): Subscription(str(host), str(fingerprint)) for sync, host, fingerprint in rows}
+
+
+def note_subscription(session: Session, schema: str, name: str, subscription: Subscription | None) -> None:
+    """Notes whose the ledger of a sync is from now on, under its ``subscription_name``; None for nobody's."""
+    subscriptions = session.relation(schema, SUBSCRIPTIONS_TABLE)
+    host, fingerprint = (subscription.host, subscription.fingerprint) if subscription else (None, None)
+    note = session.sql(
+        "pendo_note_subscription", subscriptions=subscriptions, sync=name, host=host, fingerprint=fingerprint
+    )
+    try:
+        session.run(note)
+    except WarehouseError:
+        # Another run may make the table right now.
+        with contextlib.suppress(WarehouseError):
+            session.execute("pendo_create_subscriptions", subscriptions=subscriptions)
+        session.run(note)
