@@ -260,7 +260,7 @@ def load_settings(
     Raises:
         ConfigError: If a setting is unknown, or its value makes no sense.
     """
-    _require_known(project_vars, (*SETTINGS, ALERTS, TARGETS, *PACKAGE_VARS), "")
+    _require_settings(project_vars, (*SETTINGS, ALERTS, TARGETS, *PACKAGE_VARS), "")
     targets = read_targets(project_vars.get(TARGETS))
     own = (targets or {}).get(target or "", {})
     key_variable = own.get("integration_key", INTEGRATION_KEY)
@@ -321,7 +321,7 @@ def read_targets(declared: Any) -> Mapping[str, Mapping[str, Any]] | None:
     for name, own in targets.items():
         if not isinstance(own, dict):
             raise ConfigError(f"{where}.{name} is not a mapping of settings.", "Write it like `prod: {region: eu}`.")
-        _require_known(own, (*SETTINGS, "integration_key"), f"{TARGETS}.{name}.")
+        _require_settings(own, (*SETTINGS, "integration_key"), f"{TARGETS}.{name}.")
         variable = own.get("integration_key", INTEGRATION_KEY)
         if not isinstance(variable, str) or not VARIABLE.fullmatch(variable):
             raise ConfigError(
@@ -331,7 +331,7 @@ def read_targets(declared: Any) -> Mapping[str, Mapping[str, Any]] | None:
     return targets
 
 
-def _require_known(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+def _require_settings(given: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     for name in map(str, given):
         if name not in known:
             advice = did_you_mean(name, known, "Known settings")

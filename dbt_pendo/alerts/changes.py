@@ -119,7 +119,7 @@ def _sends_all_again(result: SyncResult, runs: Sequence[LoggedSync], options: Op
     return planned.added > 0 and before.unchanged > 0
 
 
-def left_out(sync: SyncResult | LoggedSync) -> dict[Event, int]:
+def unsent(sync: SyncResult | LoggedSync) -> dict[Event, int]:
     """Returns how many rows of a sync were not sent, by the event that tells of many."""
     # A missing row is tried again once a day, and held in between.
     return {"invalid": sync.planned.invalid, "held": sync.planned.held + sync.missing}
@@ -127,7 +127,7 @@ def left_out(sync: SyncResult | LoggedSync) -> dict[Event, int]:
 
 def _above(share: float, sync: SyncResult | LoggedSync) -> list[Event]:
     """Returns the events of rows that are more than a share of all, in percent."""
-    return [event for event, rows in left_out(sync).items() if 100 * rows > share * _rows(sync.planned)]
+    return [event for event, rows in unsent(sync).items() if 100 * rows > share * _rows(sync.planned)]
 
 
 def _is_off(planned: Planned, before: Sequence[Planned]) -> bool:

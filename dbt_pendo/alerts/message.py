@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dbt_pendo import __version__
-from dbt_pendo.alerts.changes import Alert, Change, left_out
+from dbt_pendo.alerts.changes import Alert, Change, unsent
 from dbt_pendo.channels import Event, Format
 from dbt_pendo.delivery.results import said_counts
 from dbt_pendo.wording import counts, number, shortened, visible
@@ -83,8 +83,8 @@ def _line(change: Change) -> str:
         "partial": "Pendo rejected rows",
         "full_resync": f"everything is sent again, {result.planned.to_send:,} rows",
         "row_count": f"{change.rows:,} rows, usually about {change.usual_rows or 0:,}",
-        "invalid": f"{left_out(result)['invalid']:,} of {change.rows:,} rows are invalid",
-        "held": f"{left_out(result)['held']:,} of {change.rows:,} rows are held back or missing",
+        "invalid": f"{unsent(result)['invalid']:,} of {change.rows:,} rows are invalid",
+        "held": f"{unsent(result)['held']:,} of {change.rows:,} rows are held back or missing",
     }
     parts = [said[event] for event in change.events]
     if before is not None and before != result.status:

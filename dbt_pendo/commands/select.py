@@ -20,7 +20,7 @@ from dbt_pendo.project.artifacts import (
     read_current_rows,
     read_last_run,
     read_manifest,
-    read_places,
+    read_relations,
 )
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
@@ -166,7 +166,7 @@ def _deferred(models: Sequence[Model], last_run: LastRun, state: Path | None) ->
     """Returns models, those that dbt did not build with the place where another manifest has them."""
     if state is None:
         raise ConfigError("--defer needs --state.", "Name the folder of the manifest that dbt deferred to.")
-    elsewhere = read_places(state)
+    elsewhere = read_relations(state)
     return [
         model if model.unique_id in last_run.statuses else replace(model, deferred_to=elsewhere.get(model.unique_id))
         for model in models

@@ -84,22 +84,33 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     new_subscription = context.prepared.new_subscription
     if new_subscription is not None and tables.subscription() != context.prepared.noted_subscription:
         raise DbtPendoError(f"{spec.name}: another run has noted another Pendo with its ledger.", "Run it again.")
-    told = _told_before(context)
+    texts = _told_before(context)
     _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
-    texts = follow_deletions(context) if spec.on_removed == "delete" else []
+    if spec.on_removed == "delete":
+        texts += follow_deletions(context)
     # Where the members of a segment are not known, the change set has to hold all of them.
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
-    everything = counts.planned = sum((bucket.planned for bucket in buckets), Planned())
-    if everything.invalid:
+    counts.planned = sum((bucket.planned for bucket in buckets), Planned())
+    if counts.planned.invalid:
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
-    if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, everything)):
-        return "blocked", (Note("error", reason), *counts.notes(), *told)
+    if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, counts.planned)):
+        return "blocked", (Note("error", reason), *counts.notes(), *_infos(texts))
     if new_subscription is not None:
         tables.note_subscription(new_subscription)
-    waiting = 0
+    texts += _send(context, options, segment, buckets)
+    notes = (*counts.notes(), *_infos(texts))
+    if counts.rows["rejected"]:
+        return "partial", notes
+    return "warn" if counts.rows["missing"] or counts.planned.invalid else "success", notes
+
+
+def _send(context: SyncContext, options: Options, segment: Segment | None, buckets: Sequence[Bucket]) -> list[str]:
+    """Delivers a change set that nothing holds back, and returns what to tell of it."""
+    counts, spec, tables, texts = context.counts, context.spec, context.tables, []
+    everything, waiting = counts.planned, 0
     if options.limit is not None:
         buckets = limit_buckets(buckets, options.limit)
         taken = sum((bucket.planned for bucket in buckets), Planned())
@@ -124,13 +135,14 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         texts.append(f"{counts.planned.removed:,} left the model: noted in the ledger, kept in Pendo")
     if segment is not None and segment.id is None:
         texts.append("no segment was made: a segment needs a visitor")
-    notes = (*counts.notes(), *told, *(Note("info", visible(text)) for text in texts))
-    if counts.rows["rejected"]:
-        return "partial", notes
-    return "warn" if counts.rows["missing"] or counts.planned.invalid else "success", notes
+    return texts
 
 
-def _told_before(context: SyncContext) -> list[Note]:
+def _infos(texts: Sequence[str]) -> list[Note]:
+    return [Note("info", visible(text)) for text in texts]
+
+
+def _told_before(context: SyncContext) -> list[str]:
     """Returns what to tell of a sync in any case: new fields in Pendo, another key, another destination."""
     prepared = context.prepared
     texts = [f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo" for one in prepared.new_fields]
@@ -138,7 +150,7 @@ def _told_before(context: SyncContext) -> list[Note]:
         texts.append(prepared.about_subscription)
     if earlier := context.tables.earlier_destination():
         texts.append(another_destination(earlier, context.spec))
-    return [Note("info", visible(text)) for text in texts]
+    return texts
 
 
 def _deliver(

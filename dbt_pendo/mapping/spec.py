@@ -244,7 +244,7 @@ class CurrentRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Relation:
     """The table or view of a model."""
 
     relation_name: str | None
@@ -271,7 +271,7 @@ class Model:
     tests: frozenset[str] = frozenset()  # the ids of its tests, unit tests among them
     tests_above: frozenset[str] = frozenset()  # those of its ancestors alone
     is_placed_by_target: bool = False  # whether it names neither a database nor a schema of its own
-    deferred_to: Place | None = None  # where it is if its own table is not there
+    deferred_to: Relation | None = None  # where it is if its own table is not there
     owner: Mapping[str, Any] = field(default_factory=dict)  # of its group, as dbt's YAML has it
     is_private: bool = False  # whether only its own group may refer to it
     current_rows: CurrentRows | None = None  # None for models and seeds: each of their rows is current

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model, Place
+from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model, Relation
 from dbt_pendo.wording import closest, listing, quoted
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
@@ -90,7 +90,7 @@ def read_manifest(target_path: Path) -> Manifest:
     )
 
 
-def read_places(state: Path) -> dict[str, Place]:
+def read_relations(state: Path) -> dict[str, Relation]:
     """Returns where the models of another manifest are, by their ids.
 
     Raises:
@@ -98,7 +98,7 @@ def read_places(state: Path) -> dict[str, Place]:
     """
     document = _read_document(state)
     models = (_model(unique_id, document) for unique_id, node in document["nodes"].items() if _is_syncable(node))
-    return {one.unique_id: Place(one.relation_name, one.database, one.schema, one.identifier) for one in models}
+    return {one.unique_id: Relation(one.relation_name, one.database, one.schema, one.identifier) for one in models}
 
 
 def find_model(target_path: Path, name: str) -> ModelDescription:
