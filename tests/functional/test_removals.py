@@ -143,7 +143,10 @@ def test_a_failed_deletion_is_no_way_past_the_guard(queued, sandbox):
     queued.annotate("people", {**DELETING, "max_removals": 2})
     sandbox.switches = Switches(deletion_end="failed")
     message = queued.sync(status=1).result()["message"]
-    assert message == "blocked: 3 removed, max_removals allows 2; --force lets them pass"
+    assert message.splitlines() == [
+        "blocked: 3 removed, max_removals allows 2; --force lets them pass",
+        "Pendo's deletion delete-1 of 3 rows ended as failed: they are tried again",
+    ]
     assert len(sandbox.visitors) == 20
     assert gone(queued, "delivered", "Pendo's deletion delete-1 ended as failed")
 
