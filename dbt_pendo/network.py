@@ -26,7 +26,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError, SSLError
 from urllib3.util import Retry
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -380,8 +380,8 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def is_unreached(error: BaseException | None) -> bool:
-    """Returns whether no connection came about: the host, or its proxy, is not found, refuses or does not answer."""
-    while error is not None and not isinstance(error, NewConnectionError | ConnectTimeoutError):
+    """Returns whether no connection came about: the host, or its proxy, is not found, refuses, or cannot be trusted."""
+    while error is not None and not isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError):
         error = error.__cause__ or error.__context__
     return error is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 from dbt_pendo.channels import VARIABLE, Channel, read_channels
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.secret import SECRET_PREFIX, Secret, Secrets, find_secret, secrets_of_url, shown_word
-from dbt_pendo.wording import did_you_mean, host_of
+from dbt_pendo.wording import did_you_mean, host_of, is_loopback
 
 # pendo-api.md 1: one subscription lives in one region; a key fails on another region's hosts.
 REGIONS: Mapping[str, tuple[str, str]] = {
@@ -29,6 +28,8 @@ REGIONS: Mapping[str, tuple[str, str]] = {
 # What else may stand under `vars: dbt_pendo:`: the channels of alerts, and what the dbt package reads.
 ALERTS = "alerts"
 TARGETS = "targets"
+# Of a target: the variables that hold what it does not share with the others.
+SECRETS_OF_TARGETS = ("integration_key", "track_secret")
 PACKAGE_VARS = ("models", "ledger")
 
 INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
@@ -135,6 +136,7 @@ class Settings:
     targets: tuple[str, ...] | None = None
     integration_key: Secret | None = None
     integration_key_variable: str = INTEGRATION_KEY
+    track_secret_variable: str = TRACK_SECRET
     # Track Event shared secrets by app, in upper case; the empty name is the only app's.
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
     # Other secrets of the environment.
@@ -144,8 +146,12 @@ class Settings:
     def pendo(self) -> PendoHost:
         """The Pendo that the settings name."""
         region = self.region if self.api_url == REGIONS[self.region][0] else None
-        is_here = is_loopback(self.api_url) and is_loopback(self.data_url)
-        return PendoHost(host_of(self.api_url), region, is_here if self.sandbox is None else self.sandbox)
+        return PendoHost(host_of(self.api_url), region, self.is_here if self.sandbox is None else self.sandbox)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether Pendo is on this machine."""
+        return is_loopback(self.api_url) and is_loopback(self.data_url)
 
     @property
     def secrets(self) -> Secrets:
@@ -174,7 +180,7 @@ class Settings:
         Raises:
             ConfigError: If the project names targets, and not this one.
         """
-        if self.targets is None or target in self.targets or self.pendo.sandbox:
+        if self.targets is None or target in self.targets or (self.pendo.sandbox and self.is_here):
             return
         raise ConfigError(
             f"The target {target} may not write to Pendo at {self.pendo}: `targets` in dbt_project.yml does "
@@ -191,7 +197,7 @@ class Settings:
         """
         secret = self.track_secrets.get((app or "").upper())
         if secret is None:
-            variable = f"{TRACK_SECRET}_{app.upper()}" if app else TRACK_SECRET
+            variable = "_".join(filter(None, (self.track_secret_variable, (app or "").upper())))
             raise ConfigError(
                 f"No Track Event shared secret is set{f' for the app {app}' if app else ''}.",
                 f"Copy it from Pendo (Subscription Settings > your app > App Details) into {variable}.",
@@ -264,7 +270,7 @@ def load_settings(
     targets = read_targets(project_vars.get(TARGETS))
     own = (targets or {}).get(target or "", {})
     key_variable = own.get("integration_key", INTEGRATION_KEY)
-    keys = [one["integration_key"] for one in (targets or {}).values() if "integration_key" in one]
+    keys = [one[name] for one in (targets or {}).values() for name in SECRETS_OF_TARGETS if name in one]
 
     values: dict[str, Any] = {}
     for name, setting in SETTINGS.items():
@@ -296,7 +302,8 @@ def load_settings(
         **values,
         integration_key=_find_key(environ, key_variable),
         integration_key_variable=key_variable,
-        track_secrets=_track_secrets(environ),
+        track_secret_variable=own.get("track_secret", TRACK_SECRET),
+        track_secrets=_track_secrets(environ, own.get("track_secret", TRACK_SECRET)),
         alerts=read_channels(declared, environ) if (declared := project_vars.get(ALERTS)) is not None else (),
         targets=None if targets is None else tuple(targets),
         # A text may show the key of another target.
@@ -321,13 +328,14 @@ def read_targets(declared: Any) -> Mapping[str, Mapping[str, Any]] | None:
     for name, own in targets.items():
         if not isinstance(own, dict):
             raise ConfigError(f"{where}.{name} is not a mapping of settings.", "Write it like `prod: {region: eu}`.")
-        _require_settings(own, (*SETTINGS, "integration_key"), f"{TARGETS}.{name}.")
-        variable = own.get("integration_key", INTEGRATION_KEY)
-        if not isinstance(variable, str) or not VARIABLE.fullmatch(variable):
-            raise ConfigError(
-                f"{where}.{name}.integration_key takes the name of an environment variable.",
-                f"Put the key into {INTEGRATION_KEY}_{name.upper()}, for example, and that name here.",
-            )
+        _require_settings(own, (*SETTINGS, *SECRETS_OF_TARGETS), f"{TARGETS}.{name}.")
+        for secret in SECRETS_OF_TARGETS:
+            variable = own.get(secret, "X")
+            if not isinstance(variable, str) or not VARIABLE.fullmatch(variable):
+                raise ConfigError(
+                    f"{where}.{name}.{secret} takes the name of an environment variable.",
+                    f"Put the secret into {name.upper()}_{secret.upper()}, for example, and that name here.",
+                )
     return targets
 
 
@@ -395,21 +403,6 @@ def is_open_http(url: str) -> bool:
     return urlsplit(url).scheme != "https" and not is_loopback(url)
 
 
-def host_and_port(url: str) -> str:
-    """Returns the host of a URL with its port, so that two spellings of one host are one."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or {'http': 80}.get(parts.scheme, 443)}"
-
-
-def is_loopback(url: str) -> bool:
-    """Returns whether a URL is of this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:
     """Yields all that is secret in the environment, whether or not it can be used."""
     for variable, text in environ.items():
@@ -421,11 +414,12 @@ def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:
             yield from secrets_of_url(text, variable)
 
 
-def _track_secrets(environ: Mapping[str, str]) -> dict[str, Secret]:
+def _track_secrets(environ: Mapping[str, str], first: str) -> dict[str, Secret]:
+    """Finds the secrets of apps, by the app: in a variable, and in those that begin with it."""
     found = {}
     for name in sorted({variable.removeprefix(SECRET_PREFIX) for variable in environ}):
-        if name == TRACK_SECRET or name.startswith(f"{TRACK_SECRET}_"):
-            app = name.removeprefix(TRACK_SECRET).removeprefix("_").upper()
+        if name == first or name.startswith(f"{first}_"):
+            app = name.removeprefix(first).removeprefix("_").upper()
             if secret := _find_key(environ, name):
                 found[app] = secret
     return found

@@ -6,6 +6,7 @@ Text of others is made safe to show here: no terminal, log or browser obeys anyt
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -96,6 +97,21 @@ def found(value: Any) -> str:
 def shortened(text: str, length: int = 60, mark: str = "…") -> str:
     """Returns the start of a text, enough to recognise it."""
     return text if len(text) <= length else f"{text[: length - len(mark)]}{mark}"
+
+
+def host_and_port(url: str) -> str:
+    """Returns the host of a URL with its port, so that two spellings of one host are one."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or {'http': 80}.get(parts.scheme, 443)}"
+
+
+def is_loopback(url: str) -> bool:
+    """Returns whether a URL is of this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def host_of(url: str, base: str = "") -> str:

@@ -38,7 +38,7 @@ class Change:
     @property
     def rows(self) -> int:
         """How many rows its model has."""
-        return _rows(self.result.planned)
+        return self.result.planned.in_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def unsent(sync: SyncResult | LoggedSync) -> dict[Event, int]:
 
 def _above(share: float, sync: SyncResult | LoggedSync) -> list[Event]:
     """Returns the events of rows that are more than a share of all, in percent."""
-    return [event for event, rows in unsent(sync).items() if 100 * rows > share * _rows(sync.planned)]
+    return [event for event, rows in unsent(sync).items() if 100 * rows > share * sync.planned.in_model]
 
 
 def _is_off(planned: Planned, before: Sequence[Planned]) -> bool:
@@ -138,7 +138,7 @@ def _is_off(planned: Planned, before: Sequence[Planned]) -> bool:
 
 def _side(planned: Planned, before: Sequence[Planned]) -> int:
     """Returns 1 when there are far more rows than usual, -1 when there are far fewer, else 0."""
-    rows, usual = _rows(planned), _usual_rows(before)
+    rows, usual = planned.in_model, _usual_rows(before)
     if usual is None or abs(rows - usual) <= A_FEW_ROWS:
         return 0
     return (rows > usual * FACTOR) - (rows * FACTOR < usual)
@@ -146,10 +146,5 @@ def _side(planned: Planned, before: Sequence[Planned]) -> int:
 
 def _usual_rows(before: Sequence[Planned]) -> int | None:
     """Returns the median row count of a model's latest plans; None when they are too few."""
-    counts = [_rows(planned) for planned in before[:RUNS_COMPARED]]
+    counts = [planned.in_model for planned in before[:RUNS_COMPARED]]
     return None if len(counts) < RUNS_NEEDED else round(statistics.median(counts))
-
-
-def _rows(planned: Planned) -> int:
-    """Returns how many rows a model had, by a plan of it."""
-    return planned.added + planned.changed + planned.unchanged + planned.invalid + planned.held

@@ -28,13 +28,13 @@ from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.pendo.records import read_record
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
-from dbt_pendo.settings import Settings, host_and_port
+from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 from dbt_pendo.warehouse.subscriptions import Subscription, read_subscriptions, subscription_name
-from dbt_pendo.wording import listing, number
+from dbt_pendo.wording import host_and_port, listing, number
 
 Found = TypeVar("Found")
 
@@ -103,7 +103,7 @@ class Context:
     calls: CallLog
     stop: Stop
     # Whose the ledgers of syncs are, by ``subscription_name``.
-    subscriptions: Mapping[str, Subscription]
+    subscriptions: Mapping[str, Subscription | None]
     # What ``require_subscription`` has found, by the names of the syncs.
     judged_subscriptions: dict[str, tuple[Subscription | None, str]] = field(default_factory=dict)
 
@@ -207,7 +207,7 @@ class Context:
         url, secret = self.settings.api_url, self.settings.integration_key
         if spec.event is not None:
             url, secret = self.settings.data_url, self.settings.track_secrets.get((spec.event.app or "").upper())
-        return Subscription(host_and_port(url), secret.fingerprint(spec.name) if secret else "")
+        return Subscription(host_and_port(url), secret.fingerprint(spec.name) if secret else "", self.session.schema)
 
     def require_subscriptions(self) -> None:
         """Makes sure, before anything is written, that the ledger of each sync that may run is of this Pendo.
@@ -241,47 +241,59 @@ class Context:
         if noted == now or (noted is None and not now.fingerprint):
             return None, ""
         ledger = LedgerTable(self.session, self.schema, spec.name)
-        if noted is None or not self._has_delivered(spec, ledger):
+        if not self._has_delivered(spec, ledger):
             return now, ""
         start = f"{spec.name}: its ledger, {ledger.relation}, is of"
         hint = (
             f"Look at the key, PENDO_REGION and PENDO_API_URL. To give it to this Pendo, `dbt-pendo reset --select "
             f"{spec.name.partition('.')[0]}`: the next sync then sends every row."
         )
-        if noted.host != now.host:
+        if noted is not None and noted.host != now.host:
             raise ForeignPendoError(f"{start} the Pendo at {noted.host}, and this one is at {now.host}.", hint)
         if not now.fingerprint:
             return None, ""
+        if noted is not None and noted.fingerprint == now.fingerprint:
+            return now, ""
+        # An earlier version noted nothing.
+        what = f"another key for {now.host} than before" if noted else f"its ledger does not say if it is of {now.host}"
         delivered = self._delivered(spec)
         if not delivered:
-            return now, f"another key for {now.host} than before: nothing tells whether it is the same subscription"
+            return now, f"{what}: nothing tells whether it is the same subscription"
         if not any(read_record(self.client, object_, key) for object_, key in delivered):
             raise ForeignPendoError(
-                f"{start} another subscription at {now.host}: it knows none of {len(delivered)} records that were "
-                f"delivered (such as {delivered[0][1]}), and the key is another one.",
+                f"{start} another subscription than this at {now.host}, which knows none of {len(delivered)} records "
+                f"that were delivered (such as {delivered[0][1]}): {what}.",
                 hint,
             )
-        return now, f"another key for {now.host} than before; it is the same subscription"
+        return now, f"{what}; it is the same subscription"
 
     def _with_subscription(self, prepared: Prepared) -> Prepared:
         """Returns a prepared sync with what is to be said and noted about the Pendo of its ledger."""
-        spec = prepared.spec
-        new_subscription, about = self.require_subscription(spec)
-        noted = self.subscriptions.get(subscription_name(spec))
-        prepared = replace(
-            prepared, noted_subscription=noted, new_subscription=new_subscription, about_subscription=about
-        )
-        if new_subscription is None or self.settings.targets is not None or self.settings.pendo.sandbox:
+        spec, name = prepared.spec, subscription_name(prepared.spec)
+        new, about = self.require_subscription(spec)
+        noted = self.subscriptions.get(name)
+        prepared = replace(prepared, noted_subscription=noted, new_subscription=new, about_subscription=about)
+        if new is None or self.settings.targets is not None or self.settings.pendo.sandbox:
             return prepared
-        tables = self.tables(prepared)
-        if tables.has_ledger() or not (others := tables.ledgers_elsewhere()):
+        found = ""
+        if noted is not None and noted.target_schema.lower() != new.target_schema.lower():
+            found = f"its ledger is of the target schema {noted.target_schema}, and this one is {new.target_schema}"
+        elif name not in self.subscriptions and (others := self._ledgers_elsewhere(prepared, new)):
+            has = "has" if len(others) == 1 else "have"
+            found = (
+                f"{listing(others)} {has} a ledger of this sync, and this first run would begin one in {self.schema}"
+            )
+        if not found:
             return prepared
-        return replace(
-            prepared,
-            another_ledger=f"{listing(others)} {'has' if len(others) == 1 else 'have'} a ledger of this sync, and this "
-            f"first run would begin another in {self.schema}: two targets would write to one Pendo. Name those that "
-            "may under `targets`",
-        )
+        found += ": two targets would write to one Pendo. Name those that may under `targets`"
+        return replace(prepared, another_ledger=found)
+
+    def _ledgers_elsewhere(self, prepared: Prepared, new: Subscription) -> list[str]:
+        """Returns the schemas with a ledger of a sync that has none here, without those of another Pendo."""
+        tables, name = self.tables(prepared), subscription_name(prepared.spec)
+        others = [] if tables.has_ledger() else tables.ledgers_elsewhere()
+        noted = {schema: read_subscriptions(self.session, schema).get(name) for schema in others}
+        return [schema for schema, there in noted.items() if there is None or there.host == new.host]
 
     def _has_delivered(self, spec: SyncSpec, ledger: LedgerTable) -> bool:
         """Returns whether a sync has delivered anything: by its ledger, or by what a dead run left."""

@@ -11,7 +11,7 @@ from dbt_pendo.delivery.results import REASONS_SHOWN
 from dbt_pendo.history.runs import grouped
 from dbt_pendo.mapping.spec import Column, ParentChild, Source, SyncSpec
 from dbt_pendo.records.masking import BodyMask
-from dbt_pendo.records.render import render
+from dbt_pendo.records.render import Rendered, Replaced, render
 from dbt_pendo.secret import HIDDEN
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Row
@@ -48,17 +48,19 @@ class Look:
     # Whether there may be more.
     is_sample: bool
     invalid: Sequence[InvalidRows]
+    # What is to be said of values that would be replaced or left out (`on_invalid`).
+    replaced: Sequence[str] = ()
 
     def warnings(self) -> list[str]:
-        """Returns the warning about invalid rows, if there are any."""
+        """Returns the warnings about invalid rows and values, if there are any."""
         if not self.invalid:
-            return []
+            return list(self.replaced)
         shown = [*map(str, self.invalid[:REASONS_SHOWN])]
         if more := len(self.invalid) - len(shown):
             shown.append(number(more, "more reason"))
         of = f"{self.rows:,} sampled rows" if self.is_sample else number(self.rows, "row")
         count = sum(one.rows for one in self.invalid)
-        return [visible(f"{count:,} of {of} would be invalid: {', '.join(shown)}")]
+        return [visible(f"{count:,} of {of} would be invalid: {', '.join(shown)}"), *self.replaced]
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Returns an entry for each reason."""
@@ -71,18 +73,20 @@ def look_at_model(prepared: Prepared, tables: SyncTables, mask: BodyMask) -> Loo
     rows = tables.preview(options, SAMPLE)
     keys = _invalid_keys(prepared, tables, options, mask)
     looked_at = len(rows) + sum(one.rows for one in keys)
-    invalid = sorted([*keys, *_invalid_values(prepared, rows, mask)], key=lambda one: -one.rows)
-    return Look(looked_at, looked_at >= SAMPLE, invalid)
+    rendered = render(prepared.spec, rows, prepared.fields)
+    invalid = sorted([*keys, *_invalid_values(prepared, rows, rendered, mask)], key=lambda one: -one.rows)
+    return Look(looked_at, looked_at >= SAMPLE, invalid, _replaced_values(rendered, mask))
 
 
 def look_at_plan(
     prepared: Prepared, tables: SyncTables, options: PlanOptions, planned: Planned, rows: Sequence[Row], mask: BodyMask
 ) -> list[Look]:
     """Looks at the keys of all rows of a plan, and at the values of those of its rows that were read."""
-    in_model = planned.added + planned.changed + planned.unchanged + planned.invalid + planned.held
     keys = _invalid_keys(prepared, tables, options, mask) if planned.invalid else []
-    values = list(_invalid_values(prepared, rows, mask))
-    return [Look(in_model, False, keys), Look(len(rows), len(rows) < planned.to_send, values)]
+    rendered = render(prepared.spec, rows, prepared.fields)
+    values = list(_invalid_values(prepared, rows, rendered, mask))
+    replaced = _replaced_values(rendered, mask)
+    return [Look(planned.in_model, False, keys), Look(len(rows), len(rows) < planned.to_send, values, replaced)]
 
 
 def _invalid_keys(
@@ -94,11 +98,25 @@ def _invalid_keys(
     ]
 
 
-def _invalid_values(prepared: Prepared, rows: Sequence[Row], mask: BodyMask) -> Iterator[InvalidRows]:
+def _replaced_values(rendered: Rendered, mask: BodyMask) -> list[str]:
+    """Returns a line for each field of which values would not be sent, though their rows would."""
+    by_name: dict[str, list[Replaced]] = {}
+    for one in rendered.replaced:
+        by_name.setdefault(one.name, []).append(one)
+    lines = []
+    for name, (first, *others) in by_name.items():
+        what = f"{number(len(others) + 1, 'value')} of {name} would not be sent (on_invalid: {first.on_invalid})"
+        lines.append(visible(f"{what}, e.g. {HIDDEN if mask else first.reason} ({mask.key(first.key)})"))
+    return lines
+
+
+def _invalid_values(
+    prepared: Prepared, rows: Sequence[Row], rendered: Rendered, mask: BodyMask
+) -> Iterator[InvalidRows]:
     keys = {row[:2]: row[3] for row in rows}
     reasons = grouped(
         Reason("invalid", outcome.detail or "", 1, (keys[position],))
-        for position, outcome in render(prepared.spec, rows, prepared.fields).unsendable.items()
+        for position, outcome in rendered.unsendable.items()
         if outcome.status == "invalid"
     )
     sources = _sources(prepared.spec)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dbt_pendo.alerts.post import send_alerts
 from dbt_pendo.commands.context import Context, new_run_id, now
-from dbt_pendo.commands.select import Selected
+from dbt_pendo.commands.select import Selected, target_doubts
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Note, Observer, RunResults, SyncResult, failed_result
 from dbt_pendo.delivery.sync import Options
@@ -52,7 +52,16 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         observer.sync_finished(index, len(syncs), results[-1])
     notes = [*filter(None, [context.calls.fault]), *_unknown_mask_columns(context)]
     elapsed = time.monotonic() - started
-    run = RunResults(run_id, context.selected.invocation_id, results, elapsed, now(), context.ends, notes)
+    run = RunResults(
+        run_id,
+        context.selected.invocation_id,
+        results,
+        elapsed,
+        now(),
+        context.ends,
+        notes,
+        target_doubts(context.selected, context.session),
+    )
     run = _written(run, context.target_path)
     if context.settings.alerts:
         specs = [spec for _, spec in syncs]

@@ -308,7 +308,7 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
 def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, observer: Observer) -> Verified:
     spec, source, tables = prepared.spec, prepared.source, context.tables(prepared)
     if repair and prepared.another_ledger:
-        raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` begins its ledger.")
+        raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` passes.")
     # Not the sync's own change set: what a dead run left in it is for the next sync to recover.
     changes = ChangeSet(context.session, context.schema, spec, source, tables.lock, "compared")
     drift = DriftTable(context.session, context.schema, spec)

@@ -12,6 +12,7 @@ from functools import partial
 
 from dbt_pendo.delivery.journal import Journal
 from dbt_pendo.delivery.prepare import SyncContext
+from dbt_pendo.delivery.results import GuardError
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.send import Outcomes, Sender, Settled
 from dbt_pendo.delivery.writers import Writer, cut_batches, make_writers
@@ -161,9 +162,11 @@ class Pages:
         failure: Why the sync has to stop; None while it need not.
     """
 
-    def __init__(self, context: SyncContext, reader: PageReader) -> None:
+    def __init__(self, context: SyncContext, reader: PageReader, most_invalid: int | None) -> None:
         self._context = context
         self._reader = reader
+        # How many more rows may be invalid before the sync stops; None for all.
+        self._most_invalid = most_invalid
         settings = context.client.settings
         self._sender = Sender(context.stop.check, settings.max_error_share)
         self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo")
@@ -198,12 +201,30 @@ class Pages:
     def _send_page(self, number: int, span: Span) -> Page:
         """Reads a page and hands its batches to the threads."""
         page = self._reader.read(span)
+        self._guard(page)
         page.number = number
         self._journal.begin_page(number, span)
         settled = partial(self._settle, page)
         for writers, batch in page.batches:
             page.sent.append((batch, self._pool.submit(self._send_batch, writers, batch, settled)))
         return page
+
+    def _guard(self, page: Page) -> None:
+        """Stops before a page whose values make more rows invalid than ``max_invalid`` allows; no plan knows of them.
+
+        Raises:
+            GuardError: If they do.
+        """
+        if self._most_invalid is None:
+            return
+        invalid = {at: one for at, one in page.exceptions.items() if one.status == "invalid"}
+        self._most_invalid -= len(invalid)
+        if self._most_invalid >= 0:
+            return
+        for position, _, key in page.named():
+            if position in invalid:
+                self._context.counts.add_reason("invalid", invalid[position].detail or "", key, 1)
+        raise GuardError("blocked: more rows are invalid than max_invalid allows; --force lets them pass")
 
     def _send_batch(self, writers: Sequence[Writer], batch: Batch, settled: Settled) -> None:
         """Sends a batch, unless the sync has failed: then nothing is begun any more."""

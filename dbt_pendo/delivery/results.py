@@ -39,6 +39,10 @@ SyncStatus = Literal["success", "warn", "partial", "error", "skipped", "blocked"
 NoteKind = Literal["error", "hint", "rejected", "invalid", "missing", "delivered", "info"]
 
 
+class GuardError(DbtPendoError):
+    """A guard of the mapping holds back what is left of a sync."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """Something the user should know about a sync, on one line."""
@@ -145,6 +149,8 @@ class RunResults:
     ends: Ends | None = None
     # Warnings that concern no single sync.
     notes: Sequence[str] = ()
+    # What speaks against the target being the one that dbt has built for.
+    doubts: Sequence[str] = ()
     # Why ``pendo_results.json`` could not be written; None if it was.
     unwritten: DbtPendoError | None = None
 
@@ -162,7 +168,7 @@ class RunResults:
     @property
     def has_warnings(self) -> bool:
         """Whether rows or syncs were left out without that being a failure."""
-        return any(
+        return bool(self.doubts) or any(
             (result.status == "skipped" and not result.asked_for) or result.missing or result.planned.invalid
             for result in self.results
         )
@@ -201,9 +207,9 @@ class RunResults:
 
 def failed_result(spec: SyncSpec, error: DbtPendoError, more: Iterable[Note] = ()) -> SyncResult:
     """Returns the result of a sync that an error ended, with a note for each line of the error, and more notes."""
-    status: SyncStatus = "error"
-    if isinstance(error, InterruptedRunError | LockedError):
-        status = "blocked" if isinstance(error, LockedError) else "interrupted"
+    status: SyncStatus = "interrupted" if isinstance(error, InterruptedRunError) else "error"
+    if isinstance(error, LockedError | GuardError):
+        status = "blocked"
     notes = [Note("error", line) for line in error.message.split("\n")]
     if error.hint:
         notes.append(Note("hint", error.hint))
@@ -328,7 +334,7 @@ class Counts:
                 example = self._examples[status, reason]
                 shown.append(f"{reason} ({rows:,}, e.g. {example})" if example else f"{reason} ({rows:,})")
             if more := len(reasons) - len(most):
-                shown.append(f"{more} more reasons")
+                shown.append(number(more, "more reason"))
             if most:
                 text = f"{reasons.total():,} {status}: {', '.join(shown)}"
                 notes.append(Note(status, visible(text), reasons.total(), self._examples[status, most[0][0]]))

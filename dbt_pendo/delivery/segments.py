@@ -102,7 +102,7 @@ class Segment:
                 f"--select {model}`: the next sync then replaces its members.",
             )
         # An upload without an answer may have made it.
-        self.is_foreign = filler is None and (noted is None or noted.id != NO_ID_YET)
+        self.is_foreign = filler is None and (noted is None or noted.id != NO_ID_YET or noted.known)
 
     @cached_property
     def taking_over(self) -> str | None:
@@ -175,7 +175,13 @@ class Segment:
         if members:
             if is_new := self.id is None:
                 self._notes.note(NotedSegment(NO_ID_YET, known=False))
-            taken = _wait_for(lambda: self._replace_members(members), context)
+            try:
+                taken = _wait_for(lambda: self._replace_members(members), context)
+            except PendoError as error:
+                if is_new and not isinstance(error, UnavailableError):
+                    # Pendo refused it, and has made nothing.
+                    self._notes.note(NotedSegment(NO_ID_YET, known=True))
+                raise
             if is_new:
                 self.begin()
             left |= set(members).difference(taken)

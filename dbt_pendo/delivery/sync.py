@@ -124,13 +124,15 @@ def _send(context: SyncContext, options: Options, segment: Segment | None, bucke
         texts += [*property_name_warnings(spec), *age_warnings(context.prepared), *count_warnings(events)]
         texts += left_out_notes(spec, events.left_out)
     is_replaced = segment is not None and segment.is_replaced(options.full_refresh, everything, options.limit)
-    _deliver(context, buckets, segment, is_replaced, is_whole=not waiting)
+    most_invalid = None if options.force else _allowed(spec.max_invalid, everything.in_model)
+    left = None if most_invalid is None else most_invalid - everything.invalid
+    _deliver(context, buckets, segment, is_replaced, not waiting, left)
     if counts.planned.to_send:
         tables.compact(counts.planned.to_send + counts.planned.unchanged)
     if segment is not None and segment.is_foreign:
         texts.append(f"took over the segment {spec.segment}, which no run of dbt-pendo had filled before")
     if waiting:
-        texts.append(f"{waiting:,} more rows wait (--limit)")
+        texts.append(f"{number(waiting, 'more row')} {'waits' if waiting == 1 else 'wait'} (--limit)")
     if counts.planned.removed and not spec.sends_removals:
         texts.append(f"{counts.planned.removed:,} left the model: noted in the ledger, kept in Pendo")
     if segment is not None and segment.id is None:
@@ -154,7 +156,12 @@ def _told_before(context: SyncContext) -> list[str]:
 
 
 def _deliver(
-    context: SyncContext, buckets: Sequence[Bucket], segment: Segment | None, is_replaced: bool, is_whole: bool
+    context: SyncContext,
+    buckets: Sequence[Bucket],
+    segment: Segment | None,
+    is_replaced: bool,
+    is_whole: bool,
+    most_invalid: int | None,
 ) -> None:
     """Delivers what the buckets hold.
 
@@ -164,6 +171,7 @@ def _deliver(
         segment: The segment of a ``segment`` sync.
         is_replaced: Whether all members of the segment are replaced.
         is_whole: Whether the buckets hold the whole change set.
+        most_invalid: How many of the rows may be invalid; None for all.
 
     Raises:
         DbtPendoError: If the sync has to stop; what was delivered is committed.
@@ -177,7 +185,7 @@ def _deliver(
             segment.begin()
         if is_replaced:
             reader.decide = segment.replace(context, spans)
-    pages = Pages(context, reader)
+    pages = Pages(context, reader, most_invalid)
     pages.deliver(spans)
     if segment is not None:
         segment.end(context, is_whole and pages.failure is None if is_replaced else segment.known)
@@ -204,7 +212,7 @@ def another_destination(earlier: str, spec: SyncSpec) -> str:
 
 def second_ledger(prepared: Prepared) -> str | None:
     """Returns why a first run is held back; None when it is not."""
-    return f"blocked: {prepared.another_ledger}; or --force begins it" if prepared.another_ledger else None
+    return f"blocked: {prepared.another_ledger}; or --force passes" if prepared.another_ledger else None
 
 
 def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
@@ -219,11 +227,10 @@ def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
     if spec.segment is not None:
         # A member is not changed by being sent again, as it is when all are replaced.
         changes, changed = planned.added, "added"
-    model = planned.added + planned.changed + planned.unchanged + planned.invalid + planned.held
     for rows, of, limit, name, what in (
         (changes, known, spec.max_changes, "max_changes", changed),
         (planned.removed, known, spec.max_removals, "max_removals", "removed"),
-        (planned.invalid, model, spec.max_invalid, "max_invalid", "invalid"),
+        (planned.invalid, planned.in_model, spec.max_invalid, "max_invalid", "invalid"),
     ):
         allowed = _allowed(limit, of)
         if allowed is not None and rows > allowed:

@@ -51,8 +51,11 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
     elif any(one.repaired for one in verified):
         # That Pendo took a value does not say what it holds now.
         lines.line("Pendo took what differed. `dbt-pendo verify` shows what it holds now.", "success")
-    elif any(one.not_there for one in verified):
-        lines.line(f"{_not_there(verified)}. Of the others, Pendo holds what the warehouse says.", "warn")
+    elif any(one.not_there or one.invalid for one in verified):
+        found = [_not_there(verified)] if any(one.not_there for one in verified) else []
+        if invalid := sum(one.invalid for one in verified):
+            found.append(f"{number(invalid, 'row')} cannot be sent")
+        lines.line(f"{'; '.join(found)}. Of the others, Pendo holds what the warehouse says.", "warn")
     else:
         lines.line("Pendo holds what the warehouse says.", "success")
 

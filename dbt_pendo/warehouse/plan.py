@@ -35,6 +35,11 @@ class Planned:
         """Rows that a run has to deliver."""
         return self.added + self.changed + self.removed
 
+    @property
+    def in_model(self) -> int:
+        """Rows that the model has."""
+        return self.added + self.changed + self.unchanged + self.invalid + self.held
+
     def __add__(self, other: Planned) -> Planned:
         return Planned(*map(add, _counts(self), _counts(other)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.warehouse.session import Session, WarehouseError
@@ -17,6 +17,7 @@ class Subscription:
 
     host: str  # with its port
     fingerprint: str  # of the key, which it does not show
+    target_schema: str  # of dbt's target, whose models these are
 
 
 def subscription_name(spec: SyncSpec) -> str:
@@ -24,24 +25,22 @@ def subscription_name(spec: SyncSpec) -> str:
     return f"{spec.name} (events)" if spec.event is not None else spec.name
 
 
-def read_subscriptions(session: Session, schema: str) -> dict[str, Subscription]:
-    """Returns the subscriptions that are noted, by their ``subscription_name``."""
+def read_subscriptions(session: Session, schema: str) -> dict[str, Subscription | None]:
+    """Returns what is noted, by ``subscription_name``: None where a reset has forgotten it."""
     try:
         rows = session.query("pendo_read_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
     except WarehouseError:
         if session.exists(schema, SUBSCRIPTIONS_TABLE):
             raise
         return {}
-    return {str(sync): Subscription(str(host), str(fingerprint)) for sync, host, fingerprint in rows}
+    return {str(sync): Subscription(*map(str, noted)) if noted[0] else None for sync, *noted in rows}
 
 
 def note_subscription(session: Session, schema: str, name: str, subscription: Subscription | None) -> None:
     """Notes whose the ledger of a sync is from now on, under its ``subscription_name``; None for nobody's."""
     subscriptions = session.relation(schema, SUBSCRIPTIONS_TABLE)
-    host, fingerprint = (subscription.host, subscription.fingerprint) if subscription else (None, None)
-    note = session.sql(
-        "pendo_note_subscription", subscriptions=subscriptions, sync=name, host=host, fingerprint=fingerprint
-    )
+    noted = asdict(subscription) if subscription else dict.fromkeys(("host", "fingerprint", "target_schema"))
+    note = session.sql("pendo_note_subscription", subscriptions=subscriptions, sync=name, **noted)
     try:
         session.run(note)
     except WarehouseError:

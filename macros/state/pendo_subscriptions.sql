@@ -7,6 +7,7 @@ create table {{ subscriptions }} (
     sync {{ dbt_pendo.pendo_text_type() }},
     host {{ dbt_pendo.pendo_text_type() }},
     fingerprint {{ dbt.type_string() }},
+    target_schema {{ dbt_pendo.pendo_text_type() }},
     logged_at {{ dbt.type_timestamp() }},
     note_number {{ dbt.type_bigint() }}
 ){{ dbt_pendo.pendo_storage() }}
@@ -14,30 +15,32 @@ create table {{ subscriptions }} (
 
 
 {# Notes whose the ledger of a sync is from now on; none for nobody's. #}
-{% macro pendo_note_subscription(subscriptions, sync, host, fingerprint) %}
-insert into {{ subscriptions }} (sync, host, fingerprint, logged_at, note_number)
+{% macro pendo_note_subscription(subscriptions, sync, host, fingerprint, target_schema) %}
+insert into {{ subscriptions }} (sync, host, fingerprint, target_schema, logged_at, note_number)
 select
     {{ dbt_pendo.pendo_literal(sync) }},
     {{ dbt_pendo.pendo_literal(host) }},
     {{ dbt_pendo.pendo_literal(fingerprint) }},
+    {{ dbt_pendo.pendo_literal(target_schema) }},
     {{ dbt_pendo.pendo_now() }},
     coalesce(max(note_number), 0) + 1
 from {{ subscriptions }} notes
 {% endmacro %}
 
 
-{# The latest note about each sync: sync, host, fingerprint. #}
+{# The latest note about each sync: sync, host, fingerprint, target_schema. #}
 {% macro pendo_read_subscriptions(subscriptions) %}
-select sync, host, fingerprint
+select sync, host, fingerprint, target_schema
 from (
     select
         sync,
         host,
         fingerprint,
+        target_schema,
         row_number() over (
             partition by {{ dbt_pendo.pendo_exact('sync') }} order by note_number desc, logged_at desc
         ) as age
     from {{ subscriptions }} notes
 ) noted
-where age = 1 and host is not null
+where age = 1
 {% endmacro %}

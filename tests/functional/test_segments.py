@@ -107,6 +107,16 @@ def test_one_that_the_api_made_is_taken_over(project, sandbox):
     assert project.sync().result()["delivered"] == 5
 
 
+def test_one_that_somebody_made_after_a_refused_upload_is_not_ours(project, sandbox):
+    project.model("trial", TRIAL, ids(5))
+    sandbox.fail(Fault(status=400, path="/upload", body="no", times=None))
+    project.sync(status=1)
+    sandbox.clear_faults()
+    sandbox.add_segment(NAME, ["theirs"])
+    assert "holds 1 member that no run" in project.sync(status=1).result()["message"]
+    assert members(sandbox) == ["theirs"]
+
+
 @pytest.mark.parametrize(
     ("segments", "told"),
     [

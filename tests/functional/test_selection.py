@@ -92,11 +92,11 @@ def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, mo
     assert people.tables("from_project") == {"pendo_subscriptions", "pendo_runs", "people__ledger", "people__changes"}
     assert people.sync().planned == planned(unchanged=2)
     monkeypatch.setenv("DBT_PENDO_SCHEMA", "from_environment")
-    people.sync()
-    people.sync("--schema", "from_flag")
+    people.sync("--force")
+    people.sync("--schema", "from_flag", "--force")
     assert people.schemas() == {"from_project", "from_environment", "from_flag"}
     monkeypatch.delenv("DBT_PENDO_SCHEMA")
-    people.sync("--vars", "{dbt_pendo: {schema: from_vars}}")
+    people.sync("--vars", "{dbt_pendo: {schema: from_vars}}", "--force")
     assert "from_vars" in people.schemas()
 
 

@@ -245,6 +245,61 @@ def test_a_second_targets_first_run_is_blocked(people, sandbox, monkeypatch):
     assert people.sync("--target", "other").planned == planned(unchanged=2)
 
 
+def test_targets_that_share_one_ledger_are_two_all_the_same(people, sandbox):
+    people.settings("vars: {dbt_pendo: {schema: meta}}")
+    people.sync()
+    people.build("people", PEOPLE_ROWS.replace("free", "dev"))
+    ended = people.sync("--target", "other", status=1)
+    expect_in(ended.messages["people"], "its ledger is of the target schema main, and this one is other", "--force")
+    assert people.sync("--target", "other", "--force").planned == planned(changed=1, unchanged=1)
+    settings(people, schema="meta", targets=["dev", "other"])
+    assert people.sync().planned == planned(unchanged=2)
+
+
+def test_the_ledger_of_another_target_for_another_pendo_holds_nobody_back(people, other_pendo, monkeypatch):
+    people.sync()
+    go_to(monkeypatch, other_pendo)
+    assert people.sync("--target", "other").outcome == ("success", 2, 0, 0)
+    # Nor does a ledger of the same Pendo, once the user has reset this one.
+    go_to(monkeypatch, other_pendo)
+    people.run("reset", "--all", "--target", "dev").expect(0)
+    assert people.sync("--target", "dev").outcome == ("success", 2, 0, 0)
+
+
+def test_the_ledger_of_an_earlier_version_is_looked_up(people, sandbox, other_pendo, monkeypatch):
+    people.model("clicks", CLICKS, EVENTS)
+    people.sync()
+    people.sql("drop table main_pendo.pendo_subscriptions")
+    other_pendo.reset()
+    go_to(monkeypatch, other_pendo)
+    people.run("sync", "--select", "people").expect(2).says("another subscription", "does not say", "none of 2 records")
+    people.run("check").expect(2)
+    # An empty body asks whether the Track secret is good.
+    assert [one for one in writes(other_pendo.requests) if one.body != b"{}"] == []
+    go_to(monkeypatch, sandbox)
+    messages = people.sync().messages
+    expect_in(messages["people"], "does not say", "it is the same subscription")
+    expect_in(messages["clicks"], "does not say", "nothing tells")
+    assert people.sync().messages == {"people": None, "clicks": None}
+
+
+def test_only_a_pendo_on_this_machine_is_open_to_every_target(people, monkeypatch):
+    settings(people, targets=["prod"])
+    monkeypatch.setenv("PENDO_SANDBOX", "true")
+    monkeypatch.setenv("PENDO_API_URL", "https://pendo.invalid")
+    people.run("sync").expect(2).says("The target dev may not write")
+
+
+def test_a_target_may_have_track_secrets_of_its_own(people, sandbox, monkeypatch):
+    people.model("clicks", {**CLICKS, "app": "web"}, EVENTS)
+    settings(people, targets={"dev": {"track_secret": "SECRET_OF_DEV"}, "prod": None})
+    monkeypatch.setenv("PENDO_TRACK_SECRET_WEB", "that-of-another-app")
+    people.run("sync", "--select", "clicks").expect(2).says("SECRET_OF_DEV_WEB")
+    monkeypatch.setenv("SECRET_OF_DEV_WEB", sandbox.track_secrets["web"])
+    assert people.sync("--select", "clicks").outcome == ("success", 3, 0, 0)
+    assert len(sandbox.events) == 3
+
+
 # Point 5: doubts about the target.
 
 
@@ -258,6 +313,7 @@ def test_signs_of_another_target_are_told(people):
     people.run("plan", "--target", "other").says(
         "dbt has built people in small.main, and the target other is small.other."
     )
+    people.run("sync", "--target", "other", "--warn-error").expect(1)
     manifest["nodes"]["model.small.people"]["config"]["schema"] = "main"
     people.write_manifest(manifest)
     assert "dbt has built" not in people.run("plan", "--target", "other").output
@@ -331,6 +387,22 @@ def test_more_invalid_rows_than_allowed_block(people, sandbox):
     people.build("people", f"{bad} union all select null, 'x'")
     people.sync(status=1)
     assert people.sync("--force").planned == planned(unchanged=2, invalid=2)
+
+
+def test_values_that_cannot_be_converted_count_for_the_guard_and_are_foreseen(people, sandbox):
+    sandbox.add_field("visitor", "custom", "seats", "integer")
+    people.build("people", "select * from (values ('a', '1'), ('b', 'many')) rows(id, seats)")
+    mapping = {**PEOPLE, "fields": {"seats": "seats"}, "max_invalid": "1%"}
+    people.annotate("people", mapping)
+    ended = people.sync(status=1)
+    assert ended.outcome == ("blocked", 0, 0, 0)
+    expect_in(ended.messages["people"], "blocked: more rows are invalid than max_invalid allows", "seats: ", "e.g. b")
+    assert sandbox.visitors["a"]["custom"] == {}
+    assert people.sync("--force").outcome == ("warn", 1, 0, 0)
+    people.annotate("people", {**mapping, "on_invalid": "skip"})
+    for found in (people.check().result(), people.plan().result()):
+        assert "1 value of seats would not be sent (on_invalid: skip), e.g. " in found["warnings"][0]
+    assert people.sync().result()["status"] == "success"
 
 
 @pytest.mark.parametrize(("on_removed", "kind"), [("delete", "deleted"), ("clear", "cleared")])

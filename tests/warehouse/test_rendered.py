@@ -266,7 +266,7 @@ def run_log(recorder: Recorder) -> None:
 def subscriptions(recorder: Recorder) -> None:
     recorder.run(recorder.sql("pendo_create_subscriptions", subscriptions=recorder.pendos("pendo_subscriptions")))
     for text in AWKWARD:
-        note_subscription(recorder, "pendo", text, Subscription(text, "0" * 32))
+        note_subscription(recorder, "pendo", text, Subscription(text, "0" * 32, text))
     note_subscription(recorder, "pendo", "people", None)
     read_subscriptions(recorder, "pendo")
     recorder.run(recorder.sql("pendo_schemas_with", identifier="people__ledger"))

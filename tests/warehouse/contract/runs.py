@@ -116,10 +116,10 @@ def test_whose_a_ledger_is(store: Store) -> None:
     assert read_subscriptions(session, schema) == {}
     session.ensure_schema(schema)
     assert read_subscriptions(session, schema) == {}
-    pendo, other = Subscription("app.pendo.io:443", "0" * 32), Subscription(text, "f" * 32)
+    pendo, other = Subscription("app.pendo.io:443", "0" * 32, "main"), Subscription(text, "f" * 32, text)
     for sync, subscription in (("people", other), (text, pendo), ("people", pendo), ("gone", other), ("gone", None)):
         note_subscription(session, schema, sync, subscription)
-    assert read_subscriptions(session, schema) == {"people": pendo, text: pendo}
+    assert read_subscriptions(session, schema) == {"people": pendo, text: pendo, "gone": None}
 
 
 def test_other_schemas_with_a_ledger(store: Store) -> None:
