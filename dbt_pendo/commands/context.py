@@ -33,7 +33,7 @@ from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
 from dbt_pendo.warehouse.runs import History, log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
-from dbt_pendo.warehouse.subscriptions import Subscription, read_subscriptions, subscription_name
+from dbt_pendo.warehouse.subscriptions import Subscription, read_subscriptions, subscription_name, subscription_names
 from dbt_pendo.wording import host_and_port, listing, number
 
 Found = TypeVar("Found")
@@ -241,6 +241,9 @@ class Context:
         if noted == now or (noted is None and not now.fingerprint):
             return None, ""
         ledger = LedgerTable(self.session, self.schema, spec.name)
+        if noted is None and any(name in self.subscriptions for name in subscription_names(spec.name)):
+            # It was delivered as something else, to another host.
+            return now, ""
         if not self._has_delivered(spec, ledger):
             return now, ""
         start = f"{spec.name}: its ledger, {ledger.relation}, is of"

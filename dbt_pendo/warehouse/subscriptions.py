@@ -20,9 +20,14 @@ class Subscription:
     target_schema: str  # of dbt's target, whose models these are
 
 
+def subscription_names(sync: str) -> tuple[str, str]:
+    """Returns the names under which the Pendo of a sync's records, and of its events, is noted."""
+    return sync, f"{sync} (events)"
+
+
 def subscription_name(spec: SyncSpec) -> str:
-    """Returns the name under which the Pendo of a sync is noted: events go to another host, by another key."""
-    return f"{spec.name} (events)" if spec.event is not None else spec.name
+    """Returns the name of the two that counts: events go to another host, by another key."""
+    return subscription_names(spec.name)[spec.event is not None]
 
 
 def read_subscriptions(session: Session, schema: str) -> dict[str, Subscription | None]:
