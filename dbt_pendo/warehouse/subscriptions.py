@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict, dataclass
 
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import ConnectionLostError, Session, WarehouseError
 
 SUBSCRIPTIONS_TABLE = "pendo_subscriptions"
 
@@ -48,8 +47,13 @@ def note_subscription(session: Session, schema: str, name: str, subscription: Su
     note = session.sql("pendo_note_subscription", subscriptions=subscriptions, sync=name, **noted)
     try:
         session.run(note)
+    except ConnectionLostError:
+        raise
     except WarehouseError:
-        # Another run may make the table right now.
-        with contextlib.suppress(WarehouseError):
+        try:
             session.execute("pendo_create_subscriptions", subscriptions=subscriptions)
+        except WarehouseError as error:
+            # Another run may make the table right now.
+            if isinstance(error, ConnectionLostError):
+                raise
         session.run(note)
