@@ -152,7 +152,7 @@ def test_it_shows_what_the_warehouse_has(report, project, page):
     )
     shown = zip(*(page.column("run-list", at) for at in (3, 4, 5, 6, 9)), strict=True)
     assert [list(map(int, row)) for row in shown] == [list(map(int, row)) for row in logged]
-    assert [text[1:] for text in page.column("run-list", 2)] == ["partial", "error", "success"]
+    assert [text[1:] for text in page.column("run-list", 2)] == ["partial", "error", "warn"]
     # Rows as well as errors are drawn, each with its numbers for those who do not see them.
     labels = [each.get_attribute("aria-label") for each in page.all(".chart:first-child .slot")]
     assert [label.split(", ", 1)[1] for label in labels] == [
