@@ -54,7 +54,8 @@ def environment(project: Path, url: str) -> dict[str, str]:
     """Returns what dbt and dbt-pendo need to know, and nothing of the user's own settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_"))}
     folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
-    return own | folders | {"PENDO_API_URL": url, "PENDO_INTEGRATION_KEY": "sink", "PENDO_CONCURRENCY": "4"}
+    pendo = {"PENDO_API_URL": url, "PENDO_SANDBOX": "false", "PENDO_INTEGRATION_KEY": "sink"}
+    return own | folders | pendo | {"PENDO_CONCURRENCY": "4"}
 
 
 def build(project: Path, rows: int) -> None:
