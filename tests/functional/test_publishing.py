@@ -100,13 +100,19 @@ def test_the_package_from_git_parses_without_a_warning_and_publishes_hostile_tex
 
 def test_where_the_schema_is_named_both_find_it(project, elsewhere, monkeypatch):
     # How the project quotes its own names is nothing to dbt-pendo's.
-    project.settings("vars: {dbt_pendo: {schema: of_the_project}}\nquoting: {identifier: false}")
+    own = "targets: {dev: {schema: of_the_target}, other: null}"
+    project.settings(f"vars: {{dbt_pendo: {{schema: of_the_project, {own}}}}}\nquoting: {{identifier: false}}")
+    project.dbt("run --select sound")
+    assert len(project.published("of_the_target")) == 1
+    plan = ("plan", "--published", "--project-dir", str(project.folder))
+    assert "in of_the_target.pendo_builds" in run_cli(*plan).expect(0).stdout
+    path = project.folder / "dbt_project.yml"
+    path.write_text(path.read_text().replace("schema: of_the_target", ""))
     project.dbt("run --select sound")
     assert '"of_the_project"."pendo_builds"' in project.log
     # The environment wins.
     project.dbt("run --select sound", DBT_PENDO_SCHEMA="of_the_environment")
     assert len(project.published("of_the_project")) == len(project.published("of_the_environment")) == 1
-    plan = ("plan", "--published", "--project-dir", str(project.folder))
     assert "in of_the_project.pendo_builds" in run_cli(*plan).expect(0).stdout
     monkeypatch.setenv("DBT_PENDO_SCHEMA", "of_the_environment")
     assert "in of_the_environment.pendo_builds" in run_cli(*plan).expect(0).stdout

@@ -317,6 +317,10 @@ def test_signs_of_another_target_are_told(people):
     manifest["nodes"]["model.small.people"]["config"]["schema"] = "main"
     people.write_manifest(manifest)
     assert "dbt has built" not in people.run("plan", "--target", "other").output
+    # So has a snapshot that names where it is.
+    manifest["nodes"]["model.small.people"]["config"] |= {"schema": None, "target_schema": "main"}
+    people.write_manifest(manifest)
+    assert "dbt has built" not in people.run("plan", "--target", "other").output
 
 
 # Point 6: other manifests.
@@ -329,6 +333,10 @@ def test_state_modified_needs_the_other_manifest(people, tmp_path):
     people.model("others", PEOPLE, PEOPLE_ROWS)
     ended = people.plan("--select", "state:modified", "--state", str(tmp_path / "before"))
     assert list(ended.statuses) == ["others"]
+    # A relative folder counts from the project, for --defer as well.
+    (tmp_path / "before").rename(people.folder / "before")
+    for more in (["--select", "state:modified"], ["--defer"]):
+        people.plan(*more, "--state", "before")
 
 
 def test_a_deferred_model_is_synced_from_where_dbt_found_it(people, tmp_path):

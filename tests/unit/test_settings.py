@@ -64,6 +64,19 @@ def test_flag_then_environment_then_vars_then_default(name, monkeypatch):
     assert getattr(load_settings({}, {}), name) == of_environment
 
 
+def test_only_what_is_here_as_a_whole_is_a_sandbox():
+    here, there = "http://127.0.0.1:8080", "https://data.pendo.io"
+    for flags, environ, is_sandbox in [
+        ({"api_url": here}, {}, True),
+        ({"api_url": "http://localhost:1/secret-path"}, {}, True),
+        ({"api_url": here, "data_url": there}, {}, False),
+        ({"data_url": here}, {}, False),
+        ({"api_url": here}, {"PENDO_SANDBOX": "false"}, False),
+    ]:
+        pendo = load_settings(flags, {}, environ).pendo
+        assert (pendo.sandbox, "secret-path" in str(pendo)) == (is_sandbox, False)
+
+
 def test_a_region_has_its_hosts_and_events_follow_the_api_to_another():
     for flags, urls in [
         ({}, ("https://app.pendo.io", "https://data.pendo.io")),
