@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +24,9 @@ def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
         session.run(entry)
     except WarehouseError:
         session.ensure_schema(schema)
-        # Another run may do the same right now; then the table, or its column, is there as well.
-        with contextlib.suppress(WarehouseError):
-            session.execute("pendo_create_runs", runs=runs)
+        session.make("pendo_create_runs", runs=runs)
         for column in ADDED_RUN_COLUMNS if not session.has_columns(schema, RUNS_TABLE, ADDED_RUN_COLUMNS) else ():
-            with contextlib.suppress(WarehouseError):
-                session.execute("pendo_add_run_column", runs=runs, name=column)
+            session.make("pendo_add_run_column", runs=runs, name=column)
         session.run(entry)
 
 

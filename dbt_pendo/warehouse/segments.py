@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 
 from dbt_pendo.warehouse.pages import Row
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import Session
 
 SEGMENTS_TABLE = "pendo_segments"
 MEMBERS_KNOWN, MEMBERS_IN_DOUBT = "known", "in doubt"
@@ -41,9 +40,7 @@ class SegmentNotes:
         """Notes Pendo's id of the segment, by which it is found even under another name."""
         if (notes := self._notes()) != self._segments:
             change = "pendo_number_segments" if notes else "pendo_create_segments"
-            # Another run may do the same right now; then the table, or its column, is there as well.
-            with contextlib.suppress(WarehouseError):
-                self._session.execute(change, segments=self._segments)
+            self._session.make(change, segments=self._segments)
         self._session.execute(
             "pendo_note_segment",
             segments=self._segments,

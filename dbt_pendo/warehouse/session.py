@@ -83,6 +83,20 @@ class Session:
         """Runs the statement that a macro renders, and commits it."""
         self.run(self.sql(macro, **arguments))
 
+    def make(self, macro: str, **arguments: Any) -> None:
+        """Runs a macro that makes a table of ours, or adds a column, unless another run does the same right now.
+
+        Raises:
+            ConnectionLostError: If the connection was lost, which says nothing about the table.
+        """
+        try:
+            self.execute(macro, **arguments)
+        except ConnectionLostError:
+            raise
+        except WarehouseError:
+            # If it is not there all the same, the next statement that uses it says why.
+            return
+
     def query(self, macro: str, **arguments: Any) -> list[tuple[Any, ...]]:
         """Returns the answer to the query that a macro renders."""
         return self.rows(self.sql(macro, **arguments))

@@ -50,10 +50,5 @@ def note_subscription(session: Session, schema: str, name: str, subscription: Su
     except ConnectionLostError:
         raise
     except WarehouseError:
-        try:
-            session.execute("pendo_create_subscriptions", subscriptions=subscriptions)
-        except WarehouseError as error:
-            # Another run may make the table right now.
-            if isinstance(error, ConnectionLostError):
-                raise
+        session.make("pendo_create_subscriptions", subscriptions=subscriptions)
         session.run(note)
