@@ -17,8 +17,19 @@
     {%- if not dbt_pendo.pendo_is_there(runs) -%}
         {{ return('(' ~ dbt_pendo.pendo_no_runs() ~ ')') }}
     {%- endif -%}
-    {%- set found = adapter.get_columns_in_relation(runs) | map(attribute='name') | map('lower') | list -%}
-    {{ return(runs if 'cleared' in found else dbt_pendo.pendo_older_runs(runs)) }}
+    {%- set lacking = dbt_pendo.pendo_lacking(runs, dbt_pendo.pendo_run_columns()) -%}
+    {{ return(dbt_pendo.pendo_older_runs(runs, lacking) if lacking else runs) }}
+{% endmacro %}
+
+
+{# The names of the columns, of [(name, type)], that a table of an earlier version lacks. #}
+{% macro pendo_lacking(relation, columns) %}
+    {%- set found = adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list -%}
+    {%- set lacking = [] -%}
+    {%- for column in columns if column[0] not in found -%}
+        {%- do lacking.append(column[0]) -%}
+    {%- endfor -%}
+    {{ return(lacking) }}
 {% endmacro %}
 
 
@@ -57,11 +68,7 @@
 
 {# What to select a ledger's entries from: a ledger of an earlier version lacks columns until its next sync. #}
 {% macro pendo_entries_of(ledger) %}
-    {%- set found = adapter.get_columns_in_relation(ledger) | map(attribute='name') | map('lower') | list -%}
-    {%- set lacking = [] -%}
-    {%- for column in dbt_pendo.pendo_ledger_columns() if column[0] not in found -%}
-        {%- do lacking.append(column[0]) -%}
-    {%- endfor -%}
+    {%- set lacking = dbt_pendo.pendo_lacking(ledger, dbt_pendo.pendo_ledger_columns()) -%}
     {{ return(dbt_pendo.pendo_carried_entries(ledger, lacking, '') if lacking else ledger) }}
 {% endmacro %}
 

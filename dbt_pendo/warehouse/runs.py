@@ -187,7 +187,7 @@ class History:
         if not self._session.has_columns(self._schema, RUNS_TABLE, ADDED_RUN_COLUMNS):
             if not self._session.exists(self._schema, RUNS_TABLE):
                 return []
-            runs = self._session.sql("pendo_older_runs", runs=runs)
+            runs = self._session.sql("pendo_older_runs", runs=runs, lacking=ADDED_RUN_COLUMNS)
         found = []
         for row in self._session.query(macro, runs=runs, **arguments):
             *values, duration, target, host, deleted, cleared, logged_at = row

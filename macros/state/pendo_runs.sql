@@ -38,13 +38,7 @@ select
 {% endmacro %}
 
 
-{# The columns of pendo_run_columns that a table of an earlier version lacks. #}
-{% macro pendo_added_run_columns() %}
-    {{ return(['target', 'pendo_host', 'deleted', 'cleared']) }}
-{% endmacro %}
-
-
-{# Adds one of them. #}
+{# Adds one of them to a table of an earlier version. #}
 {% macro pendo_add_run_column(runs, name) %}
     {%- for column in dbt_pendo.pendo_run_columns() if column[0] == name -%}
     {{ dbt_pendo.pendo_add_column(runs, name, column[1]) }}
@@ -52,12 +46,12 @@ select
 {% endmacro %}
 
 
-{# The rows of a table of an earlier version, as a subquery. #}
-{% macro pendo_older_runs(runs) -%}
+{# The rows of a table of an earlier version, as a subquery with the columns that it lacks. #}
+{% macro pendo_older_runs(runs, lacking) -%}
 (
     select
         {%- for name, type in dbt_pendo.pendo_run_columns() %}
-        {{ 'cast(null as ' ~ type ~ ') as ' ~ name if name in dbt_pendo.pendo_added_run_columns() else name }},
+        {{ 'cast(null as ' ~ type ~ ') as ' ~ name if name in lacking else name }},
         {%- endfor %}
         logged_at
     from {{ runs }} older

@@ -272,6 +272,11 @@ def subscriptions(recorder: Recorder) -> None:
     recorder.run(recorder.sql("pendo_schemas_with", identifier="people__ledger"))
 
 
+def older_runs(recorder: Recorder, runs: str) -> str:
+    """What the run log of an earlier version is read as."""
+    return recorder.sql("pendo_older_runs", runs=runs, lacking=ADDED_RUN_COLUMNS)
+
+
 def history(recorder: Recorder) -> None:
     recorder.there = True
     past = History(recorder, "pendo")
@@ -288,7 +293,7 @@ def history(recorder: Recorder) -> None:
         past.model_rows(replace(source, parent=source.columns[0]), text)
         past.recent(["people", text], text, 11)
     past.latest_syncs()
-    recorder.run(recorder.sql("pendo_latest_syncs", runs=recorder.sql("pendo_older_runs", runs="older_runs")))
+    recorder.run(recorder.sql("pendo_latest_syncs", runs=older_runs(recorder, "older_runs")))
     past.open_rows("people", ["rejected", "missing"], 5)
 
 
@@ -315,7 +320,7 @@ def model_sql(recorder: Recorder, name: str, ledgers: list[dict[str, str]]) -> s
             **context["dbt_pendo"],
             "pendo_ledgers": lambda one: ledgers,
             "pendo_runs_of": lambda runs: (
-                f"({recorder.sql('pendo_no_runs')})" if not ledgers else recorder.sql("pendo_older_runs", runs=runs)
+                older_runs(recorder, runs) if ledgers else f"({recorder.sql('pendo_no_runs')})"
             ),
         },
         "config": lambda **_: "",
