@@ -211,6 +211,11 @@ def test_they_are_in_the_schema_that_is_set_and_nothing_is_built_unless_it_is_as
     watched.dbt("run --select package:dbt_pendo")
     assert ("pendo_runs" in watched.tables("elsewhere"), schemas()) == (True, {"elsewhere"})
     assert len(watched.rows("main.pendo_delivery_by_day")) == 1
+    # So it is from the run log of an earlier version.
+    for column in ("target", "pendo_host", "deleted", "cleared"):
+        watched.sql(f"alter table elsewhere.pendo_runs drop column {column}")
+    watched.dbt("run --select package:dbt_pendo")
+    assert len(watched.rows("main.pendo_delivery_by_day")) == 1
     settings.write_text(PROJECT.replace("models: true", "region: eu"))
     watched.dbt("build --select other package:dbt_pendo", DBT_PENDO_SCHEMA="bookkeeping")
     assert [name for name in watched.statuses_of() if "pendo" in name] == []
