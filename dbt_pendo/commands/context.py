@@ -5,45 +5,35 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
-from dbt_pendo.delivery.journal import journal_path
 from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
 from dbt_pendo.delivery.results import Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
+from dbt_pendo.delivery.subscriptions import ForeignPendoError, Subscriptions
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.history.runs import RunLog
-from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Model, Object, SyncSpec
+from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError
-from dbt_pendo.pendo.records import read_record
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.ledger import LedgerTable, SyncTables
-from dbt_pendo.warehouse.runs import History, log_run
+from dbt_pendo.warehouse.ledger import SyncTables
+from dbt_pendo.warehouse.runs import log_run
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
-from dbt_pendo.warehouse.subscriptions import Subscription, read_subscriptions, subscription_name, subscription_names
-from dbt_pendo.wording import host_and_port, listing, number
+from dbt_pendo.wording import number
 
 Found = TypeVar("Found")
-
-# Delivered records to look for in Pendo when the key is another one.
-RECORDS_LOOKED_UP = 5
-
-
-class ForeignPendoError(ConfigError):
-    """A ledger is of another Pendo: its rows were delivered there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +92,8 @@ class Context:
     pendo: PendoFacts
     calls: CallLog
     stop: Stop
-    # Whose the ledgers of syncs are, by ``subscription_name``.
-    subscriptions: Mapping[str, Subscription | None]
-    # What ``require_subscription`` has found, by the names of the syncs.
-    judged_subscriptions: dict[str, tuple[Subscription | None, str]] = field(default_factory=dict)
+    # Whose the ledgers are.
+    subscriptions: Subscriptions
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -193,7 +181,7 @@ class Context:
         elif ask_pendo:
             self.pendo.require_key(writes)
         if not of_any_pendo:
-            prepared = self._with_subscription(prepared)
+            prepared = self.subscriptions.with_subscription(prepared)
         if not ask_pendo:
             return prepared
         if spec.event is not None:
@@ -202,115 +190,19 @@ class Context:
         matched = match_fields(self.pendo, spec, source, may_create and (force or not prepared.another_ledger))
         return replace(prepared, fields=tuple(one.field for one in matched), new_fields=new_fields(matched))
 
-    def subscription(self, spec: SyncSpec) -> Subscription:
-        """Returns the Pendo that a sync delivers to now; its fingerprint is empty if its key is not set."""
-        url, secret = self.settings.api_url, self.settings.integration_key
-        if spec.event is not None:
-            url, secret = self.settings.data_url, self.settings.track_secrets.get((spec.event.app or "").upper())
-        return Subscription(host_and_port(url), secret.fingerprint(spec.name) if secret else "", self.session.schema)
-
-    def require_subscriptions(self) -> None:
-        """Makes sure, before anything is written, that the ledger of each sync that may run is of this Pendo.
+    def require_writable(self) -> None:
+        """Makes sure, before anything is written, that dbt's target may write and that each ledger is of this Pendo.
 
         Raises:
-            ForeignPendoError: If one is another Pendo's.
+            ConfigError: If the project names targets, and not this one.
+            ForeignPendoError: If the ledger of a sync that may run is another Pendo's.
         """
+        self.settings.require_listed(self.session.target)
         for _, spec in self.selected.syncs:
             if self.selected.verdicts[spec.unique_id].may_run:
                 # What else Pendo says against a sync fails that one alone.
                 with contextlib.suppress(PendoError):
-                    self.require_subscription(spec)
-
-    def require_subscription(self, spec: SyncSpec) -> tuple[Subscription | None, str]:
-        """Makes sure that the ledger of a sync is of the Pendo that it delivers to.
-
-        Another key of the same host is a new key of the same subscription if Pendo knows a record that was delivered.
-
-        Returns:
-            The subscription to note with the ledger, if another one is noted, and what to tell about that, if anything.
-
-        Raises:
-            ForeignPendoError: If it is another Pendo's.
-        """
-        if spec.name not in self.judged_subscriptions:
-            self.judged_subscriptions[spec.name] = self._judge_subscription(spec)
-        return self.judged_subscriptions[spec.name]
-
-    def _judge_subscription(self, spec: SyncSpec) -> tuple[Subscription | None, str]:
-        noted, now = self.subscriptions.get(subscription_name(spec)), self.subscription(spec)
-        if noted == now or (noted is None and not now.fingerprint):
-            return None, ""
-        ledger = LedgerTable(self.session, self.schema, spec.name)
-        if noted is None and any(name in self.subscriptions for name in subscription_names(spec.name)):
-            # It was delivered as something else, to another host.
-            return now, ""
-        if not self._has_delivered(spec, ledger):
-            return now, ""
-        start = f"{spec.name}: its ledger, {ledger.relation}, is of"
-        hint = (
-            f"Look at the key, PENDO_REGION and PENDO_API_URL. To give it to this Pendo, `dbt-pendo reset --select "
-            f"{spec.name.partition('.')[0]}`: the next sync then sends every row."
-        )
-        if noted is not None and noted.host != now.host:
-            raise ForeignPendoError(f"{start} the Pendo at {noted.host}, and this one is at {now.host}.", hint)
-        if not now.fingerprint:
-            return None, ""
-        if noted is not None and noted.fingerprint == now.fingerprint:
-            return now, ""
-        # An earlier version noted nothing.
-        what = f"another key for {now.host} than before" if noted else f"its ledger does not say if it is of {now.host}"
-        delivered = self._delivered(spec)
-        if not delivered:
-            return now, f"{what}: nothing tells whether it is the same subscription"
-        if not any(read_record(self.client, object_, key) for object_, key in delivered):
-            raise ForeignPendoError(
-                f"{start} another subscription than this at {now.host}, which knows none of {len(delivered)} records "
-                f"that were delivered (such as {delivered[0][1]}): {what}.",
-                hint,
-            )
-        return now, f"{what}; it is the same subscription"
-
-    def _with_subscription(self, prepared: Prepared) -> Prepared:
-        """Returns a prepared sync with what is to be said and noted about the Pendo of its ledger."""
-        spec, name = prepared.spec, subscription_name(prepared.spec)
-        new, about = self.require_subscription(spec)
-        noted = self.subscriptions.get(name)
-        prepared = replace(prepared, noted_subscription=noted, new_subscription=new, about_subscription=about)
-        if new is None or self.settings.targets is not None or self.settings.pendo.sandbox:
-            return prepared
-        found = ""
-        if noted is not None and noted.target_schema.lower() != new.target_schema.lower():
-            found = f"its ledger is of the target schema {noted.target_schema}, and this one is {new.target_schema}"
-        elif name not in self.subscriptions and (others := self._ledgers_elsewhere(prepared, new)):
-            has = "has" if len(others) == 1 else "have"
-            found = (
-                f"{listing(others)} {has} a ledger of this sync, and this first run would begin one in {self.schema}"
-            )
-        if not found:
-            return prepared
-        found += ": two targets would write to one Pendo. Name those that may under `targets`"
-        return replace(prepared, another_ledger=found)
-
-    def _ledgers_elsewhere(self, prepared: Prepared, new: Subscription) -> list[str]:
-        """Returns the schemas with a ledger of a sync that has none here, without those of another Pendo."""
-        tables, name = self.tables(prepared), subscription_name(prepared.spec)
-        others = [] if tables.has_ledger() else tables.ledgers_elsewhere()
-        noted = {schema: read_subscriptions(self.session, schema).get(name) for schema in others}
-        return [schema for schema, there in noted.items() if there is None or there.host == new.host]
-
-    def _has_delivered(self, spec: SyncSpec, ledger: LedgerTable) -> bool:
-        """Returns whether a sync has delivered anything: by its ledger, or by what a dead run left."""
-        if History(self.session, self.schema).open_rows(spec.name, ["delivered", "removed"], limit=1):
-            return True
-        return journal_path(self.target_path, spec.name, ledger.address).exists()
-
-    def _delivered(self, spec: SyncSpec) -> list[tuple[Object, str]]:
-        """Returns a few records that a sync has delivered and that can be read back, each with its kind."""
-        object_: Object = "visitor" if spec.segment is not None else spec.object
-        if not OBJECTS[object_].is_readable:
-            return []
-        entries = History(self.session, self.schema).open_rows(spec.name, ["delivered"], RECORDS_LOOKED_UP)
-        return [(object_, entry.key) for entry in entries]
+                    self.subscriptions.require(spec)
 
     def find_segment(self, prepared: Prepared, is_taken_over: bool = False) -> Segment | None:
         """Finds the segment that a sync fills; None for other syncs.
@@ -396,7 +288,7 @@ def open_context(
             # dbt publishes beside the real bookkeeping, as it knows no sandbox.
             selected = select_published(session, session.own_schema(settings.schema), invocation.selection)
             on_selected(selected)
-        subscriptions = read_subscriptions(session, schema)
+        subscriptions = Subscriptions(session, schema, client, invocation.target_path)
         context = Context(
             selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop, subscriptions
         )

@@ -68,8 +68,7 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     """
     pendo = context.pendo
     if create:
-        context.settings.require_listed(context.session.target)
-        context.require_subscriptions()
+        context.require_writable()
 
     def compare(model: Model, spec: SyncSpec) -> SyncFields:
         if spec.object not in RECORDS:

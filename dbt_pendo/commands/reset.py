@@ -92,14 +92,14 @@ def _reset(context: Context, run_id: str, prepared: Prepared, adopt: bool, from_
             try:
                 known = compare(prepared, context, tables, run_id, drift)
                 tables.adopt(run_id, drift.relation)
-                tables.note_subscription(context.subscription(spec))
+                tables.note_subscription(context.subscriptions.current(spec))
             finally:
                 with contextlib.suppress(WarehouseError):
                     drift.drop()
             return Reset(spec, adopted=known.equal, known=known)
         buckets = tables.write_changes(run_id, PlanOptions(full_refresh=True))
         tables.adopt(run_id)
-        tables.note_subscription(context.subscription(spec))
+        tables.note_subscription(context.subscriptions.current(spec))
         if segment is not None and segment.id is not None:
             lock.confirm()
             tables.segment_notes().note(NotedSegment(segment.id, known=True))

@@ -33,8 +33,7 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         observer: Watches the run.
     """
     started, syncs = time.monotonic(), context.selected.syncs
-    context.settings.require_listed(context.session.target)
-    context.require_subscriptions()
+    context.require_writable()
     run_id = context.begin()
     ready = [_prepare(context, model, spec, options.force) for model, spec in syncs]
     results: list[SyncResult] = []

@@ -289,8 +289,7 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
         observer: Watches the resending.
     """
     if repair:
-        context.settings.require_listed(context.session.target)
-        context.require_subscriptions()
+        context.require_writable()
     run_id = context.begin()
 
     def verify(model: Model, spec: SyncSpec) -> Verified:

@@ -193,11 +193,6 @@ class SyncTables(ChangeSet):
         """That of the ledger."""
         return self._table.address
 
-    @property
-    def schema(self) -> str:
-        """The schema of our tables."""
-        return self._schema
-
     def has_ledger(self) -> bool:
         """Returns whether the sync has a ledger, perhaps one that a dead run left under another name."""
         return self._entries is not None
