@@ -269,7 +269,7 @@ def load_settings(
     _require_settings(project_vars, (*SETTINGS, ALERTS, TARGETS, *PACKAGE_VARS), "")
     targets = read_targets(project_vars.get(TARGETS))
     own = (targets or {}).get(target or "", {})
-    key_variable = own.get("integration_key", INTEGRATION_KEY)
+    key_variable, track_variable = own.get("integration_key", INTEGRATION_KEY), own.get("track_secret", TRACK_SECRET)
     keys = [one[name] for one in (targets or {}).values() for name in SECRETS_OF_TARGETS if name in one]
 
     values: dict[str, Any] = {}
@@ -302,8 +302,8 @@ def load_settings(
         **values,
         integration_key=_find_key(environ, key_variable),
         integration_key_variable=key_variable,
-        track_secret_variable=own.get("track_secret", TRACK_SECRET),
-        track_secrets=_track_secrets(environ, own.get("track_secret", TRACK_SECRET)),
+        track_secret_variable=track_variable,
+        track_secrets=_track_secrets(environ, track_variable),
         alerts=read_channels(declared, environ) if (declared := project_vars.get(ALERTS)) is not None else (),
         targets=None if targets is None else tuple(targets),
         # A text may show the key of another target.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -254,15 +254,16 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
             if selection.defer:
                 why = "the manifest of --state does not have it"
             return Verdict(False, f"{command} deferred it; {why}")
-    ran = [test for test in sorted(model.tests) if test in statuses]
-    failed = [test for test in ran if statuses[test] not in BUILT | {"skipped"}]
+    failed = _failed(model.tests, statuses)
     # A model that dbt built is downstream of no failed test: dbt would have skipped it.
-    above = [] if status else sorted(model.tests_above & statuses.keys())
-    failed_above = [test for test in above if statuses[test] not in BUILT | {"skipped"}]
-    if selection.require_tests and (failed or failed_above):
-        whose = "its tests" if failed else "the tests of what it is made of"
-        names = listing([_name(test) for test in failed or failed_above])
-        return Verdict(False, f"{len(failed or failed_above)} of {whose} failed: {names} (--no-require-tests syncs it)")
+    for whose, tests in (
+        ("its tests", failed),
+        ("the tests of what it is made of", [] if status else _failed(model.tests_above, statuses)),
+    ):
+        if tests and selection.require_tests:
+            names = listing(map(_name, tests))
+            return Verdict(False, f"{len(tests)} of {whose} failed: {names} (--no-require-tests syncs it)")
+    ran = model.tests & statuses.keys()
     tested = ""
     if failed:
         tested = f", {len(failed)} of {len(ran)} tests failed"
@@ -274,6 +275,11 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
             f", {number(count, 'test')} {kind}" for kind, count in (("passed", passed), ("warned", warned)) if count
         )
     return Verdict(True, f"{'built' if status else 'its table as it is, not built'} by {command}{tested}")
+
+
+def _failed(tests: Collection[str], statuses: Mapping[str, str]) -> list[str]:
+    """Returns the tests that failed, of those that ran."""
+    return sorted(test for test in tests if statuses.get(test, "skipped") not in BUILT | {"skipped"})
 
 
 def _require_evidence(last_run: LastRun, selection: Selection) -> None:

@@ -185,8 +185,8 @@ def tag_of(result: SyncResult | LoggedSync) -> Tag:
         return "SKIP"
     if result.status not in ("success", "warn"):
         return "ERROR"
-    # Earlier versions had one word for both.
-    return "WARN" if result.status == "warn" or result.missing or result.planned.invalid else "OK"
+    # By the rows, for earlier versions had one word for both.
+    return "WARN" if result.missing or result.planned.invalid else "OK"
 
 
 def summary(result: SyncResult | LoggedSync) -> str:

@@ -15,6 +15,8 @@ from dbt_pendo.warehouse.session import Session, TableColumn, aliases_of, table_
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")
+# How the rows of a bucket stand in the change set.
+IN_ORDER = ("added", "changed", "invalid", "removed")
 # Rows of a `DriftTable`; each costs about 30 bytes of SQL.
 DRIFT_PER_STATEMENT = 10_000
 
@@ -64,11 +66,12 @@ class Bucket:
 
     def change_at(self, seq: int) -> str:
         """Returns how a row of the bucket differs from the ledger."""
-        for change in ("added", "changed", "invalid"):
-            seq -= getattr(self.planned, change)
-            if seq <= 0:
-                return change
-        return "removed"
+        end = 0
+        for change in IN_ORDER:
+            end += getattr(self.planned, change)
+            if seq <= end:
+                break
+        return change
 
     def first_rows(self, count: int) -> Bucket:
         """Returns this bucket cut after its first ``count`` rows to send."""
@@ -409,26 +412,28 @@ def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
 def changes_in(buckets: Iterable[Bucket], span: Span) -> dict[str, int]:
     """Returns how many rows of a span have to be sent, by how they differ from the ledger."""
     found = dict.fromkeys(SENDABLE, 0)
-    for bucket in buckets:
-        if span.first <= bucket.name <= span.last:
-            first = span.first_seq if bucket.name == span.first and span.first_seq is not None else 1
-            last = span.last_seq if bucket.name == span.last and span.last_seq is not None else bucket.rows
-            end = 0
-            for change in ("added", "changed", "invalid", "removed"):
-                start, end = end + 1, end + getattr(bucket.planned, change)
-                if change in found:
-                    found[change] += max(min(end, last) - max(start, first) + 1, 0)
+    for bucket, first, last in _cut(buckets, span):
+        end = 0
+        for change in IN_ORDER:
+            start, end = end + 1, end + getattr(bucket.planned, change)
+            if change in found:
+                found[change] += max(min(end, last) - max(start, first) + 1, 0)
     return found
 
 
 def positions_to_write(buckets: Iterable[Bucket], span: Span) -> list[Position]:
     """Returns the added and changed rows of a span in their order: they come first in each bucket."""
     positions: list[Position] = []
+    for bucket, first, last in _cut(buckets, span):
+        last = min(last, bucket.planned.added + bucket.planned.changed)
+        positions += [(bucket.name, seq) for seq in range(first, last + 1)]
+    return positions
+
+
+def _cut(buckets: Iterable[Bucket], span: Span) -> Iterator[tuple[Bucket, int, int]]:
+    """Yields the buckets of a span, each with the seq of the first and of the last of its rows there."""
     for bucket in buckets:
         if span.first <= bucket.name <= span.last:
             first = span.first_seq if bucket.name == span.first and span.first_seq is not None else 1
-            last = bucket.planned.added + bucket.planned.changed
-            if bucket.name == span.last and span.last_seq is not None:
-                last = min(last, span.last_seq)
-            positions += [(bucket.name, seq) for seq in range(first, last + 1)]
-    return positions
+            last = span.last_seq if bucket.name == span.last and span.last_seq is not None else bucket.rows
+            yield bucket, first, last
