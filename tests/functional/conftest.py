@@ -12,22 +12,18 @@ from harness import (
     PEOPLE,
     PEOPLE_ROWS,
     REPOSITORY,
-    SMALL_PROFILE,
     Project,
     SmallProject,
     build_once,
+    build_project,
     enter,
     environment_of,
-    project_yaml,
     quick_dbt,
     run_dbt,
     without_dbt_or_pendo,
-    write_files,
 )
 
 from dbt_pendo.sandbox import Sandbox, load_subscription
-
-SMALL = {"SMALL_DUCKDB_PATH": "small.duckdb"}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -105,12 +101,7 @@ def sample(built_sample: dict[int, Path], tmp_path: Path, sandbox: Sandbox, monk
 
 @pytest.fixture(scope="session")
 def built_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        files = {"profiles.yml": SMALL_PROFILE, "models/template.sql": "select 1 as id"}
-        write_files(folder, {"dbt_project.yml": project_yaml("small"), **files})
-        run_dbt("build", cwd=folder, env=SMALL)
-
-    return build_once(tmp_path_factory, "small", build)
+    return build_project(tmp_path_factory, "small", {"models/template.sql": "select 1 as id"})
 
 
 @pytest.fixture
@@ -176,79 +167,3 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     monkeypatch.setenv("PENDO_ALERT_URL", receiver.url)
     yield receiver
     receiver.close()
-
-
-# A project with something wrong with almost every model.
-
-ODD_MODELS = {
-    "good": "select 'a' as id, 'pro' as plan",
-    "also_good": "select * from {{ ref('good') }}",
-    "broken": "select error('no luck today') as id, 'pro' as plan",
-    "after_broken": "select * from {{ ref('broken') }}",
-    "unsound": "select 'a' as id, cast(null as varchar) as plan",
-    "passing": "{{ config(materialized='ephemeral') }} select 'a' as id, 'pro' as plan",
-    "unbuilt": "select 'a' as id, 'pro' as plan",
-    "a_view": "{{ config(materialized='view', alias='renamed_view', schema='marts') }} select 'a' as id, 'pro' as plan",
-    "versioned_v1": "select 'a' as id, 'v1' as plan",
-    "versioned_v2": "select 'a' as id, 'v2' as plan",
-    "off": "{{ config(enabled=false) }} select 'a' as id, 'pro' as plan",
-}
-ODD_YAML = """\
-models:
-  - name: good
-    config: &pendo
-      tags: [daily]
-      meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
-  - name: also_good
-    meta: {pendo: {object: visitor, visitor_id: id, fields: {plan: plan}}}
-  - {name: broken, config: *pendo}
-  - {name: after_broken, config: *pendo}
-  - name: unsound
-    config: *pendo
-    columns: [{name: plan, data_tests: [not_null]}]
-  - {name: passing, config: *pendo}
-  - {name: unbuilt, config: *pendo}
-  - {name: a_view, config: *pendo}
-  - {name: "off", config: *pendo}
-  - name: versioned
-    latest_version: 2
-    config: *pendo
-    versions: [{v: 1}, {v: 2}]
-seeds:
-  - {name: a_seed, config: *pendo}
-"""
-ODD_SNAPSHOT = """\
-{% snapshot a_snapshot %}
-{{ config(target_schema='main', unique_key='id', strategy='check', check_cols='all',
-          meta={'pendo': {'object': 'visitor', 'visitor_id': 'id', 'fields': {'plan': 'plan'}}}) }}
-select * from {{ ref('good') }}
-{% endsnapshot %}
-"""
-ODD_SELECTORS = """\
-selectors:
-  - name: the_good
-    definition:
-      union:
-        - {method: fqn, value: good}
-        - {method: fqn, value: also_good}
-"""
-
-
-@pytest.fixture(scope="session")
-def built_odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        files = {f"models/{name}.sql": sql for name, sql in ODD_MODELS.items()}
-        files |= {"dbt_project.yml": project_yaml("odd"), "profiles.yml": SMALL_PROFILE, "selectors.yml": ODD_SELECTORS}
-        files |= {"models/_models.yml": ODD_YAML, "snapshots/a_snapshot.sql": ODD_SNAPSHOT}
-        write_files(folder, {**files, "seeds/a_seed.csv": "id,plan\na,seeded\n"})
-        run_dbt("build --exclude unbuilt", cwd=folder, env=SMALL, status=1)
-
-    return build_once(tmp_path_factory, "odd", build)
-
-
-@pytest.fixture
-def odd(built_odd: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A project after a `dbt build` that failed in places, beside a Pendo that knows the visitor `a`."""
-    sandbox.add_field("visitor", "custom", "plan", "string")
-    sandbox.add_visitors(["a"])
-    return enter(built_odd, tmp_path / "odd", monkeypatch, Project)

@@ -3,7 +3,6 @@
 Each message of a mapping is in tests/spec, each of a manifest or of run results in tests/unit/test_artifacts.py.
 """
 
-import json
 import subprocess
 import sys
 from typing import Any
@@ -145,57 +144,7 @@ def test_unless_the_first_failure_ends_the_run(people, sandbox):
     assert custom(sandbox.visitors)["a"] == {"plan": "pro"}
 
 
-def test_null_and_doubled_keys_are_warnings(people, sandbox):
-    people.build("people", "select * from (values ('b', 'y'), ('b', 'z'), (null, 'w')) rows(id, plan)")
-    shown = people.run("sync").expect(0).stdout
-    expect_in(shown, "WARN", "2 rows have this key (2, e.g. b)", "the key is null (1)")
-    assert people.sync("--warn-error", status=1).planned == planned(invalid=3)
-    assert writes(sandbox.requests) == []
-
-
-# What dbt says of its last run.
-
-
-def test_what_dbt_built_is_read_and_what_it_did_not_is_skipped(odd, sandbox):
-    """A view with an alias in a schema of its own, seeds, snapshots, each version of a model, the older `meta`."""
-    ended = odd.sync("--exclude", "passing", "unbuilt", "--no-require-tests")
-    plans = dict.fromkeys(("good", "also_good", "a_view", "a_snapshot"), "pro")
-    plans |= {"unsound": None, "versioned_v1": "v1", "versioned_v2": "v2", "a_seed": "seeded"}
-    skipped = dict.fromkeys(("broken", "after_broken"), "skipped")
-    assert ended.statuses == {**dict.fromkeys(plans, "success"), **skipped}
-    sent = [json.loads(request.body) for request in writes(sandbox.requests)]
-    synced = [sync for sync, status in ended.statuses.items() if status == "success"]
-    assert sent == [[{"visitorId": "a", "values": {"plan": plans[sync]}}] for sync in synced]
-    assert "broken__ledger" not in odd.tables()
-    # Parents before children.
-    order = list(ended.statuses)
-    assert order.index("good") < order.index("also_good")
-    assert order.index("broken") < order.index("after_broken")
-    odd.sync("--select", "broken", "--warn-error", status=1)
-    # Without a table.
-    messages = odd.sync("--select", "passing", "unbuilt", status=2).messages
-    expect_in(messages["passing"], "ephemeral", "models/_models.yml", "materialized: table")
-    assert "dbt build --select unbuilt" in messages["unbuilt"]
-
-
-def test_run_results_that_may_hide_a_failure(people, sandbox):
-    (people.target / "run_results.json").write_text('{"metadata": {')
-    refused(people, sandbox, "run_results.json", "dbt build")
-
-
-# Settings, profiles, projects, warehouses and selections. Each message of a setting is in tests/unit/test_settings.py.
-
-
-def test_settings_that_make_no_sense(people, sandbox, monkeypatch):
-    with monkeypatch.context() as environment:
-        environment.setenv("PENDO_REGION", "mars")
-        refused(people, sandbox, "'mars' is not a Pendo region", "us, us1, eu, jpn, au")
-    path = people.folder / "dbt_project.yml"
-    sound = path.read_text()
-    # A secret is not repeated.
-    for name, value in ((3, "eu"), ("integration_key", "sandbox-integration-key")):
-        path.write_text(f"{sound}vars: {{dbt_pendo: {{{name}: {value}}}}}\n")
-        refused(people, sandbox, f"dbt_project.yml: vars.dbt_pendo.{name}: unknown setting.")
+# Profiles, projects, warehouses and selections. Each message of a setting is in tests/unit/test_settings.py.
 
 
 FLAGS = [

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from harness import SMALL_PROFILE, Ended, Project, build_once, enter, expect_in, project_yaml, write_files, writes
+from harness import Ended, Project, build_project, enter, expect_in, project_yaml, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -24,7 +24,8 @@ models:
 MODELS = {
     "marts/sound": "select 'sound' as id, 'new' as plan",
     "marts/untested": "select 'untested' as id, 'new' as plan",
-    "marts/warned": "select 'warned' as id, 'new' as plan, cast(null as int) as age",
+    "marts/warned": "{{ config(materialized='view', alias='renamed_view', schema='marts') }} "
+    "select 'warned' as id, 'new' as plan, cast(null as int) as age",
     "marts/failed_test": "select 'failed_test' as id, 'new' as plan, cast(null as int) as age",
     # Its test reads `sound` as well, which is not to blame.
     "marts/related": "select 'related' as id, 'new' as plan, 'nobody' as friend",
@@ -75,13 +76,9 @@ class Gated(Project):
 
 @pytest.fixture(scope="session")
 def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
-        files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE, "models/_models.yml": YAML}
-        write_files(folder, {**files, "tests/generic/is_sound.sql": IS_SOUND})
-        Gated(folder, folder / "small.duckdb").dbt("build", status=1)
-
-    return build_once(tmp_path_factory, "gated", build)
+    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {"dbt_project.yml": PROJECT, "models/_models.yml": YAML, "tests/generic/is_sound.sql": IS_SOUND}
+    return build_project(tmp_path_factory, "gated", files, status=1)
 
 
 @pytest.fixture
@@ -102,6 +99,10 @@ def test_what_failed_or_was_skipped_is_not_synced(gated, written):
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
     for sync, status in (("broken", "error"), ("after_broken", "skipped")):
         assert f"the last dbt run left the model in status '{status}'" in ended.messages[sync]
+    # Parents before children.
+    order = list(ended.statuses)
+    assert order.index("broken") < order.index("after_broken")
+    gated.sync("--select", "broken", "--warn-error", status=1)
 
 
 def test_a_failed_test_holds_its_own_model_back(gated, written):

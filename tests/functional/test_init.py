@@ -6,19 +6,16 @@ from typing import Any
 import pytest
 import yaml
 from harness import (
-    SMALL_PROFILE,
     Ended,
     Project,
     add_fields,
-    build_once,
+    build_project,
     custom,
     enter,
     epoch_ms,
     expect_in,
-    project_yaml,
     run_cli,
     run_process,
-    write_files,
     writes,
 )
 
@@ -99,14 +96,9 @@ def pendo_of(printed: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
-        files |= {"dbt_project.yml": project_yaml("shop"), "profiles.yml": SMALL_PROFILE}
-        files |= {"models/models.yml": yaml.safe_dump(YAML, sort_keys=False)}
-        write_files(folder, {**files, "seeds/raw_users.csv": "user_id,plan_name\nu-1,seeded\n"})
-        Shop(folder, folder / "small.duckdb").dbt("build")
-
-    return build_once(tmp_path_factory, "shop", build)
+    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {"models/models.yml": yaml.safe_dump(YAML, sort_keys=False)}
+    return build_project(tmp_path_factory, "shop", {**files, "seeds/raw_users.csv": "user_id,plan_name\nu-1,seeded\n"})
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, SmallProject, custom, planned
+from test_exposures import built_lineage, told  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -45,16 +46,17 @@ def test_a_sync_of_a_selection_leaves_the_rest_alone(family, sandbox):
     assert "people__ledger" not in tables
 
 
-def test_a_selector_in_the_project(odd, monkeypatch):
-    assert odd.sync("--selector", "the_good").statuses.keys() == {"good", "also_good"}
-    assert odd.sync("--select", "resource_type:snapshot").statuses.keys() == {"a_snapshot"}
-    assert odd.check("--offline", "--select", "versioned").statuses.keys() == {"versioned_v1", "versioned_v2"}
-    assert odd.check("--offline", "--select", "version:latest").statuses.keys() == {"versioned_v2"}
+def test_kinds_versions_and_paths(told, monkeypatch):
+    def selected(*args: str) -> set[str]:
+        return set(told.check("--offline", "--select", *args).statuses)
+
+    assert selected("resource_type:snapshot") == {"a_snapshot"}
+    assert selected("versioned") == {"versioned_v1", "versioned_v2"}
+    assert selected("version:latest") == {"versioned_v2"}
     # Paths are those of the project, as in dbt, which goes there before it selects.
     for _ in range(2):
-        ended = odd.check("--offline", "--select", "path:seeds", "models/also_good.sql")
-        assert ended.statuses.keys() == {"a_seed", "also_good"}
-        monkeypatch.chdir(odd.folder)
+        assert selected("path:seeds", "marts/clicks.sql") == {"a_seed", "clicks"}
+        monkeypatch.chdir(told.folder)
 
 
 def test_project_profiles_and_target_path(people, monkeypatch, tmp_path):
