@@ -14,8 +14,9 @@ from sending import EVENTS, VISITORS, Settled, deliver_all, event, most_requests
 
 from dbt_pendo.delivery import send as deliver
 from dbt_pendo.delivery.send import EverythingRefusedError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.records.render import Record
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 FEW = 30
 quickly = settings(
@@ -183,6 +184,30 @@ def test_when_every_event_is_refused_the_sync_stops_after_few_requests(pendo: Sa
         deliver_all(pendo, EVENTS, records, size, proven=False)
 
     assert len(pendo.requests) <= most
+
+
+@pytest.mark.parametrize("size", [1, 20])
+def test_bad_events_at_the_front_do_not_sink_the_others(pendo: Sandbox, size: int) -> None:
+    """Ten rows refused for one reason, before any other had its turn."""
+    set_up(pendo)
+    records = [event(EVENTS, number, at=int(number >= 10)) for number in range(40)]
+    settled = deliver_all(pendo, EVENTS, records, size, proven=False)
+    assert settled.statuses() == ["rejected"] * 10 + ["delivered"] * 30
+    assert len(pendo.events) == 30
+
+
+def test_events_delivered_before_their_batch_failed_are_told_so(pendo: Sandbox) -> None:
+    """A batch is halved for one bad event; its first half is taken, then Pendo is gone."""
+    set_up(pendo)
+    pendo.fail(Fault(status=400, body="the request holds an invalid event", body_contains='"r0"'))
+    pendo.fail(Fault(status=503, body_contains='"r19"', times=None))
+    settled = Settled()
+    with pytest.raises(DbtPendoError, match="did not take"):
+        deliver_all(pendo, EVENTS, [event(EVENTS, number) for number in range(20)], 20, settled=settled)
+    assert settled.statuses() == ["delivered"] * 10
+    assert sorted(one["visitorId"] for one in pendo.events if one["visitorId"] != "rproof") == sorted(
+        f"r{number}" for number in range(10)
+    )
 
 
 @pytest.mark.parametrize("bystander", ["seats", "many"], ids=["a field's name", "a value"])
