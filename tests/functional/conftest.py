@@ -1,8 +1,10 @@
 """dbt projects built once a run, copied for each test; a sandbox for each test; the environment of a user."""
 
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import segments
@@ -15,7 +17,7 @@ from harness import (
     Project,
     SmallProject,
     build_once,
-    build_project,
+    dbt_build,
     enter,
     environment_of,
     quick_dbt,
@@ -99,15 +101,22 @@ def sample(built_sample: dict[int, Path], tmp_path: Path, sandbox: Sandbox, monk
     return sample
 
 
-@pytest.fixture(scope="session")
-def built_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_project(tmp_path_factory, "small", {"models/template.sql": "select 1 as id"})
+@pytest.fixture
+def copy_of(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """Copies a project for one test; the first test of a run that asks for it builds it."""
+
+    def copy_of(kind: type[Project], name: str, build: Callable[[Path], None], **more: Any) -> Project:
+        return enter(build_once(tmp_path_factory, name, build), tmp_path / name, monkeypatch, kind, **more)
+
+    return copy_of
 
 
 @pytest.fixture
-def project(built_small: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
+def project(copy_of: Callable[..., SmallProject], sandbox: Sandbox) -> SmallProject:
     """A project without an annotated model yet, beside an empty sandbox."""
-    return enter(built_small, tmp_path / "small", monkeypatch, SmallProject)
+    return copy_of(SmallProject, "small", dbt_build("small", {"models/template.sql": "select 1 as id"}))
 
 
 @pytest.fixture
@@ -157,6 +166,14 @@ def dbt_cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtCloud]:
         for name, value in cloud.environment.items():
             monkeypatch.setenv(name, value)
         yield cloud
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture

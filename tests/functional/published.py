@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import PEOPLE, REPOSITORY, SMALL_PROFILE, Project, build_once, enter, project_yaml, write_files
+from harness import PEOPLE, REPOSITORY, SMALL_PROFILE, Project, project_yaml, write_files
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -108,27 +109,23 @@ def write_project(folder: Path) -> Published:
     return Published(folder, folder / "small.duckdb")
 
 
-@pytest.fixture(scope="session")
-def built_published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        project = write_project(folder)
-        inherited = {"+materialized": "table", "plain": {"+meta": {"pendo": PEOPLE}}}
-        declared = PROJECT.replace("{+materialized: table}", json.dumps(inherited), 1)
-        (folder / "dbt_project.yml").write_text(declared)
-        project.dbt("deps")
-        project.dbt("build", status=1)
-        shutil.copytree(project.target, folder / "of_the_build")
-        project.dbt("docs generate")
-
-    return build_once(tmp_path_factory, "published", build)
+def build(folder: Path) -> None:
+    project = write_project(folder)
+    inherited = {"+materialized": "table", "plain": {"+meta": {"pendo": PEOPLE}}}
+    project_file = PROJECT.replace("{+materialized: table}", json.dumps(inherited), 1)
+    (folder / "dbt_project.yml").write_text(project_file)
+    project.dbt("deps")
+    project.dbt("build", status=1)
+    shutil.copytree(project.target, folder / "of_the_build")
+    project.dbt("docs generate")
 
 
 @pytest.fixture
-def project(built_published: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Published:
+def project(copy_of: Callable[..., Published], plans: Sandbox) -> Published:
     """The project after a `dbt build` that failed in places and a `dbt docs generate`."""
     names = {*MODELS, "seeded", "snapped", "versioned"}
     plans.add_visitors({name: {"custom": {"plan": "old"}} for name in names})
-    return enter(built_published, tmp_path / "published", monkeypatch, Published, without=["logs"])
+    return copy_of(Published, "published", build, without=["logs"])
 
 
 @pytest.fixture

@@ -1,17 +1,15 @@
 """``dbt-pendo build``: a real dbt in a process of its own, and then what it has built."""
 
-import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from harness import Ended, run_cli, writes
-from harness.warm import PENDO, dbt_program, warm_python
-from test_gates import Gated, built_gated, gated  # noqa: F401 - fixtures
+from harness import run_cli, run_process, start, writes
+from harness.warm import dbt_program
+from test_gates import Gated, gated  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -21,23 +19,15 @@ def asked(gated: Gated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("SMALL_DUCKDB_PATH", gated.database.name)
     folder = tmp_path / "bin"
     folder.mkdir()
-    before = 'printf \'%s\\n\' "$@" > "$ASKED"; printf %s "$DBT_TARGET_PATH" > "$ASKED.path"'
-    dbt_program(folder, before=before)
+    dbt_program(folder, before='printf \'%s\\n\' "$@" > "$ASKED"; printf %s "$DBT_TARGET_PATH" > "$ASKED.path"')
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ASKED", str(tmp_path / "asked"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     return tmp_path / "asked"
 
 
-def build(*args: str) -> Ended:
-    command = [warm_python(), "-c", PENDO, "build", *args]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "Traceback" not in ended.stderr
-    return Ended(args, ended.returncode, ended.stdout, ended.stderr)
-
-
 def test_what_was_built_is_synced_under_one_summary(gated, written, asked):
-    ended = build("--require-tests").expect(1)
+    ended = run_process("build", "--require-tests").expect(1)
     assert asked.read_text().split() == ["build"]
     assert Path(f"{asked}.path").read_text() == str(gated.target)
     assert written() == {"sound", "untested", "warned", "made_of_numbers"}
@@ -48,12 +38,13 @@ def test_what_was_built_is_synced_under_one_summary(gated, written, asked):
 
 def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(gated, written, asked):
     args = ("-s", "sound", "warned", "--threads", "2", "--exclude-resource-type", "unit_test", "--vars", "{a: 'b c'}")
-    ended = build(*args, "--concurrency", "2", "--region=us", "--no-require-tests", "--json", "--warn-error")
+    ended = run_process(
+        "build", *args, "--concurrency", "2", "--region=us", "--no-require-tests", "--json", "--warn-error"
+    )
     assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
     # A test that warns is an error to dbt then; what was built is synced all the same, and the status tells.
     assert (ended.status, written()) == (1, {"sound", "warned"})
-    document = json.loads(ended.stdout)
-    assert {one["sync"] for one in document["results"] if one["status"] == "success"} == {"sound", "warned"}
+    assert {sync for sync, status in ended.statuses.items() if status == "success"} == {"sound", "warned"}
     assert "Running with dbt=" in ended.stderr
 
 
@@ -88,12 +79,9 @@ def test_a_build_that_nothing_can_be_read_of_is_an_error(gated, sandbox, tmp_pat
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_one_that_is_told_to_stop_syncs_nothing(gated, sandbox, asked, number):
-    command = [warm_python(), "-c", PENDO, "build", "--select", "sound"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        while not asked.exists():
-            time.sleep(0.05)
-        process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "nothing was synced" in out
+    build = start("dbt-pendo", "build", "--select", "sound", cwd=gated.folder, env=os.environ)
+    while not asked.exists():
+        time.sleep(0.05)
+    build.send(number)
+    build.wait().expect(1).says("nothing was synced")
     assert writes(sandbox.requests) == []

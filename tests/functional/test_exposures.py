@@ -1,23 +1,12 @@
 """`dbt-pendo exposures`: what it writes, real dbt reads; what others wrote stays."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from harness import (
-    PEOPLE,
-    SMALL_PROFILE,
-    Ended,
-    Project,
-    build_once,
-    custom,
-    enter,
-    expect_in,
-    project_yaml,
-    run_cli,
-    write_files,
-)
+from harness import PEOPLE, SMALL_PROFILE, Ended, Project, expect_in, project_yaml, write_files
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -95,7 +84,7 @@ class Lineage(Project):
     """A project with a sync of each kind, and an exposure that a human wrote."""
 
     def exposures(self, *args: str, status: int = 0) -> Ended:
-        return run_cli("exposures", *args).expect(status)
+        return self.run("exposures", *args).expect(status)
 
     @property
     def file(self) -> Path:
@@ -111,34 +100,30 @@ class Lineage(Project):
         return {exposure["name"]: exposure for exposure in self.manifest()["exposures"].values()}
 
 
-@pytest.fixture(scope="session")
-def built_lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def build(folder: Path) -> None:
-        files = {f"marts/{name}.sql": sql for name, sql in MODELS.items()}
-        files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE}
-        files |= {"packages.yml": "packages: [{local: bought}]"}
-        files |= {"bought/dbt_project.yml": 'name: bought\nversion: "1.0.0"\nconfig-version: 2\n'}
-        files |= {"bought/models/bought_accounts.sql": BOUGHT, "seeds/a_seed.csv": "id,plan\na,seeded\n"}
-        files |= {"snapshots/a_snapshot.sql": SNAPSHOT, "marts/dashboards.yml": HUMANS}
-        files |= {"marts/models.yml": yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True)}
-        write_files(folder, files)
-        (folder / "more_marts").mkdir()
-        project = Lineage(folder, folder / "small.duckdb")
-        project.dbt("deps", "parse", **STRICT)
-        ended = run_cli("exposures", "--owner", OWNER, "--project-dir", str(folder)).expect(0)
-        assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
-        # Since dbt 1.9 a build has something to say of exposures as well: no-op.
-        project.dbt("build --warn-error --no-partial-parse", **STRICT)
-
-    return build_once(tmp_path_factory, "lineage", build)
+def build(folder: Path) -> None:
+    files = {f"marts/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {"dbt_project.yml": PROJECT, "profiles.yml": SMALL_PROFILE}
+    files |= {"packages.yml": "packages: [{local: bought}]"}
+    files |= {"bought/dbt_project.yml": 'name: bought\nversion: "1.0.0"\nconfig-version: 2\n'}
+    files |= {"bought/models/bought_accounts.sql": BOUGHT, "seeds/a_seed.csv": "id,plan\na,seeded\n"}
+    files |= {"snapshots/a_snapshot.sql": SNAPSHOT, "marts/dashboards.yml": HUMANS}
+    files |= {"marts/models.yml": yaml.safe_dump(YAML, sort_keys=False, allow_unicode=True)}
+    write_files(folder, files)
+    (folder / "more_marts").mkdir()
+    project = Lineage(folder, folder / "small.duckdb")
+    project.dbt("deps", "parse", **STRICT)
+    ended = project.exposures("--owner", OWNER, "--project-dir", str(folder))
+    assert (ended.stderr, f"Wrote {FILE}" in ended.stdout) == ("", True)
+    # Since dbt 1.9 a build has something to say of exposures as well: no-op.
+    project.dbt("build --warn-error --no-partial-parse", **STRICT)
 
 
 @pytest.fixture
-def told(built_lineage: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lineage:
+def told(copy_of: Callable[..., Lineage], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lineage:
     """The project after dbt has read our file."""
     # The sandbox is no app that one could open.
     monkeypatch.delenv("PENDO_API_URL")
-    return enter(built_lineage, tmp_path / "shop", monkeypatch, Lineage, without=["logs"])
+    return copy_of(Lineage, "lineage", build, without=["logs"])
 
 
 @pytest.fixture
@@ -165,7 +150,7 @@ def test_dbt_reads_an_exposure_of_each_sync(told, sandbox, monkeypatch):
     sandbox.add_field("visitor", "custom", "plan", "string")
     sandbox.add_visitors(["a"])
     assert told.sync("--only-built", "--select", "+exposure:pendo_versioned_v2").statuses == {"versioned_v2": "success"}
-    assert custom(sandbox.visitors) == {"a": {"plan": "v2"}}
+    assert sandbox.visitors["a"]["custom"] == {"plan": "v2"}
 
 
 def test_what_an_exposure_says(told):

@@ -6,10 +6,10 @@ so is held by test_build.py and test_dbt_cloud.py.
 
 import json
 import re
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from harness import Ended, Project, build_project, enter, expect_in, project_yaml, writes
+from harness import Ended, Project, dbt_build, expect_in, project_yaml, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -74,18 +74,13 @@ class Gated(Project):
         path.write_text(json.dumps(document))
 
 
-@pytest.fixture(scope="session")
-def built_gated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
-    files |= {"dbt_project.yml": PROJECT, "models/_models.yml": YAML, "tests/generic/is_sound.sql": IS_SOUND}
-    return build_project(tmp_path_factory, "gated", files, status=1)
-
-
 @pytest.fixture
-def gated(built_gated: Path, tmp_path: Path, plans: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Gated:
+def gated(copy_of: Callable[..., Gated], plans: Sandbox) -> Gated:
     """The project after a `dbt build` of which a model, three tests and a unit test failed."""
     plans.add_visitors({name: {"custom": {"plan": "old"}} for name in SYNCS})
-    return enter(built_gated, tmp_path / "gated", monkeypatch, Gated, without=["logs"])
+    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {"dbt_project.yml": PROJECT, "models/_models.yml": YAML, "tests/generic/is_sound.sql": IS_SOUND}
+    return copy_of(Gated, "gated", dbt_build("gated", files, status=1), without=["logs"])
 
 
 def skipped(ended: Ended) -> set[str]:
@@ -231,3 +226,19 @@ def test_verify_and_adoption_leave_alone_what_dbt_left_undone(gated, sandbox):
         ended = gated.run("reset", how, "--select", "broken").expect(2)
         assert "its rows are not taken for delivered" in ended.output
     assert gated.run("reset", "--select", "sound").expect(0)
+
+
+@pytest.mark.parametrize(("command", "which"), [("check", "build"), ("plan", "test"), ("sync", "generate")])
+def test_what_dbt_built_for_another_target_is_refused(people, sandbox, command, which):
+    invocation = people.manifest()["metadata"]["invocation_id"]
+    document = {"metadata": {"invocation_id": invocation}, "args": {"which": which, "target": "other"}, "results": []}
+    (people.target / "run_results.json").write_text(json.dumps(document), "utf-8")
+    told = "dbt has built for the target other, and this is the target dev"
+    people.run(command).expect(2).says(told, "--target other")
+    assert writes(sandbox.requests) == []
+    people.run(command, "--target", "other").expect(0)
+    people.run("reset", "--all", "--target", "other")
+    # That of another manifest says nothing about this one.
+    document["metadata"] = {"invocation_id": "another"}
+    (people.target / "run_results.json").write_text(json.dumps(document), "utf-8")
+    people.run(command).expect(0)

@@ -1,23 +1,11 @@
 """`dbt-pendo init`: what it prints is a mapping that dbt, check and sync take as it is."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
-from harness import (
-    Ended,
-    Project,
-    add_fields,
-    build_project,
-    custom,
-    enter,
-    epoch_ms,
-    expect_in,
-    run_cli,
-    run_process,
-    writes,
-)
+from harness import Ended, Project, add_fields, custom, dbt_build, epoch_ms, expect_in, run_process, writes
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -71,7 +59,7 @@ class Shop(Project):
     """A built project most of whose models have no mapping yet."""
 
     def init(self, *args: str, status: int = 0) -> Ended:
-        return run_cli("init", *args).expect(status)
+        return self.run("init", *args).expect(status)
 
     def paste(self, printed: str) -> None:
         """Puts a printed ``config`` into the model's entry, as the comment above it asks a user to."""
@@ -94,15 +82,8 @@ def pendo_of(printed: str) -> dict[str, Any]:
     return entry.get("versions", [entry])[0]["config"]["meta"]["pendo"]
 
 
-@pytest.fixture(scope="session")
-def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
-    files |= {"models/models.yml": yaml.safe_dump(YAML, sort_keys=False)}
-    return build_project(tmp_path_factory, "shop", {**files, "seeds/raw_users.csv": "user_id,plan_name\nu-1,seeded\n"})
-
-
 @pytest.fixture
-def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(copy_of: Callable[..., Shop], sandbox: Sandbox) -> Shop:
     """The project, beside a Pendo that knows some of the fields and all of the ids."""
     add_fields(sandbox, plan_name="string", email="string", flag="time", is_admin="time")
     sandbox.add_field("visitor", "custom", "signedup", "time", display_name="Signed up")
@@ -110,7 +91,10 @@ def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest
     sandbox.add_field("visitor", "agent", "role", "string")
     sandbox.add_visitors(["u-1", "k-1"])
     sandbox.add_accounts(["o-1"])
-    return enter(built_shop, tmp_path / "shop", monkeypatch, Shop)
+    files = {f"models/{name}.sql": sql for name, sql in MODELS.items()}
+    files |= {"models/models.yml": yaml.safe_dump(YAML, sort_keys=False)}
+    files |= {"seeds/raw_users.csv": "user_id,plan_name\nu-1,seeded\n"}
+    return copy_of(Shop, "shop", dbt_build("shop", files))
 
 
 def test_a_mapping_with_a_key(shop, sandbox):
@@ -177,21 +161,14 @@ def test_a_mapping_without_a_key(shop, sandbox, monkeypatch):
 
 
 def test_events(shop, sandbox):
-    ended = shop.init("fct_invoice_payments")
-    expected = """\
-          object: track_event      # guessed: by the model's name
-          event: Invoice payments  # guessed: by the model's name
-          event_id: invoice_id     # guessed: its name ends like an id's; is it unique?
-          visitor_id: user_id      # guessed: by its name
-          account_id: org_id       # guessed: by its name
-          timestamp: paid_at       # guessed: it holds a time
-          properties:
-            day: day        # date
-            amount: amount  # decimal(2,1)
-            # Perhaps personal data; uncomment what Pendo should have:
-            # ip: ip  # varchar(256)
-"""
-    assert ended.stdout.partition("pendo:\n")[2] == expected
+    printed = shop.init("fct_invoice_payments").stdout
+    assert pendo_of(printed) == {
+        **{"object": "track_event", "event": "Invoice payments", "event_id": "invoice_id", "visitor_id": "user_id"},
+        **{"account_id": "org_id", "timestamp": "paid_at", "properties": {"day": "day", "amount": "amount"}},
+    }
+    expect_in(
+        printed, "timestamp: paid_at       # guessed: it holds a time\n", "            # ip: ip  # varchar(256)\n"
+    )
     keys = {"event_id": "event_id", "visitor_id": "user_id", "timestamp": "occurred_at"}
     usage = {"object": "track_event", "event": {"column": "event_name"}, **keys, "properties": {"on": "on"}}
     assert pendo_of(shop.init("usage").stdout) == usage
@@ -201,8 +178,6 @@ def test_events(shop, sandbox):
 
 def test_guesses(shop):
     """Objects, keys, fields to create, what nothing can be guessed for, and the version that is mapped."""
-    trials = {"object": "segment", "segment": "Trials", "visitor_id": "visitor_id"}
-    assert pendo_of(shop.init("trials").stdout) == trials
     parents = pendo_of(shop.init("org_facts", "--object", "parent_account").stdout)
     assert (parents["object"], parents["parent_account_id"]) == ("parent_account", "org_id")
     assert "visitor_id: person_key  # guessed: the model's primary key" in shop.init("keyed").stdout

@@ -5,7 +5,7 @@ import shlex
 import shutil
 
 from harness import PEOPLE, check_document, refuse, run_cli, writes
-from published import FAILED, SOUND, VISITORS, Published, built_published, elsewhere, project  # noqa: F401 - fixtures
+from published import FAILED, SOUND, VISITORS, Published, elsewhere, project  # noqa: F401 - fixtures
 
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.lock import SyncLock

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 from harness import PEOPLE, REPOSITORY, expect_in, run_cli
-from published import FAILED, SOUND, built_published, elsewhere, project, write_project  # noqa: F401 - fixtures
+from published import FAILED, SOUND, elsewhere, project, write_project  # noqa: F401 - fixtures
 
 
 def test_a_build_publishes_its_mapped_models_and_docs_nothing(project):

@@ -2,12 +2,13 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, SmallProject, custom, planned
-from test_exposures import built_lineage, told  # noqa: F401 - fixtures
+from test_exposures import told  # noqa: F401 - fixtures
 
 
 @pytest.fixture
@@ -100,6 +101,23 @@ def test_the_flag_wins_over_the_environment_and_that_over_the_project(people, mo
     monkeypatch.delenv("DBT_PENDO_SCHEMA")
     people.sync("--vars", "{dbt_pendo: {schema: from_vars}}", "--force")
     assert "from_vars" in people.schemas()
+
+
+def test_the_newer_prefix_of_dbts_variables_counts_first(people, monkeypatch):
+    monkeypatch.setenv("DBT_TARGET", "nowhere")
+    people.run("plan").expect(2).says("nowhere")
+    monkeypatch.setenv("DBT_ENGINE_TARGET", "other")
+    people.sync()
+    assert "people__ledger" in people.tables("other_pendo")
+
+
+def test_jinja_in_the_target_path_is_rendered_as_dbt_does(people, monkeypatch):
+    people.settings("target-path: \"{{ env_var('WHERE') }}/{{ target.name }}\"")
+    people.run("sync").expect(2).says("target-path of", "cannot be rendered", "WHERE")
+    monkeypatch.setenv("WHERE", "built")
+    shutil.move(people.target, people.folder / "built" / "dev")
+    people.target = people.folder / "built" / "dev"
+    assert people.sync().planned == planned(added=2)
 
 
 def test_the_warehouse_is_let_go_of(people):

@@ -4,7 +4,7 @@ from harness.commands import Ended, clean_environment, expect_in, run_cli
 from harness.dbt import (
     SMALL_PROFILE,
     build_once,
-    build_project,
+    dbt_build,
     models_yaml,
     project_yaml,
     quick_dbt,

@@ -58,16 +58,14 @@ def project_yaml(name: str, more: str = "models: {+materialized: table}", profil
     return f'name: {name}\nversion: "1.0.0"\nconfig-version: 2\nprofile: {profile}\n{more}\n'
 
 
-def build_project(
-    tmp_path_factory: pytest.TempPathFactory, name: str, files: Mapping[str, str], status: int = 0
-) -> Path:
-    """Returns the folder of a project of such files, after a ``dbt build`` that ended with the status."""
+def dbt_build(name: str, files: Mapping[str, str], status: int = 0) -> Callable[[Path], None]:
+    """Returns what builds a project of such files, for ``build_once``: a ``dbt build`` that ends with the status."""
 
     def build(folder: Path) -> None:
         write_files(folder, {"dbt_project.yml": project_yaml(name), "profiles.yml": SMALL_PROFILE, **files})
         run_dbt("build", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"}, status=status)
 
-    return build_once(tmp_path_factory, name, build)
+    return build
 
 
 def models_yaml(mappings: Mapping[str, Any]) -> str:
