@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,33 @@ class Element:
         return f"'sha256-{base64.b64encode(hashlib.sha256(self.text.encode()).digest()).decode()}'"
 
 
-@dataclass
-class Report:
-    """The file."""
+class Report(HTMLParser):
+    """The file: its text, its tags, and what its scripts hold."""
 
-    text: str
-    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
-    inline: list[Element] = field(default_factory=list)
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inline: list[Element] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self.inline.append(Element(tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem:
+            self.inline[-1].text += data
 
     @property
     def data(self) -> dict[str, Any]:
-        return json.loads(self._script("data").text)
+        return self._script("data")
 
     @property
     def bodies(self) -> list[list[str | None]]:
-        return json.loads(self._script("bodies").text)
+        return self._script("bodies")
 
     def rows(self, **wanted: Any) -> list[dict[str, Any]]:
         """The rows not delivered, by name; those with some values."""
@@ -51,25 +63,10 @@ class Report:
         (found,) = [sync for sync in self.data["syncs"] if sync["name"] == name]
         return found
 
-    def _script(self, id_: str) -> Element:
+    def _script(self, id_: str) -> Any:
         (found,) = [element for element in self.inline if element.attributes.get("id") == id_]
-        return found
+        return json.loads(found.text)
 
 
 def read_report(path: Path) -> Report:
-    report = Report(path.read_text(encoding="utf-8"))
-
-    class Reader(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            report.tags.append((tag, dict(attrs)))
-            if tag in ("script", "style"):
-                report.inline.append(Element(tag, dict(attrs)))
-
-        def handle_data(self, data: str) -> None:
-            if report.tags and report.tags[-1][0] in ("script", "style") and self.cdata_elem:
-                report.inline[-1].text += data
-
-    reader = Reader(convert_charrefs=True)
-    reader.feed(report.text)
-    reader.close()
-    return report
+    return Report(path.read_text(encoding="utf-8"))

@@ -168,28 +168,33 @@ def test_flags_that_make_no_sense_and_a_selection_without_a_sync(people, sandbox
     assert sandbox.requests == []
 
 
-def test_a_broken_project_file_and_none(people, sandbox, monkeypatch, tmp_path):
-    for content in ("name: [", "- a list", "", "name: \x00"):
-        (people.folder / "dbt_project.yml").write_text(content)
-        refused(people, sandbox, "dbt_project.yml")
-    monkeypatch.setenv("DBT_PROJECT_DIR", str(tmp_path / "nowhere"))
-    refused(people, sandbox, "There is no dbt_project.yml in", str(tmp_path / "nowhere"), "--project-dir")
-
-
-def test_profiles_that_cannot_be_used(people, sandbox):
-    profiles = people.folder / "profiles.yml"
-    for content in (
+# By file: what cannot be used of it.
+UNUSABLE = {
+    "dbt_project.yml": ("name: [", "- a list", "", "name: \x00"),
+    "profiles.yml": (
         "small: [",
         "large: {target: dev, outputs: {dev: {type: duckdb, path: x.duckdb}}}",
         "small: {target: gone, outputs: {dev: {type: duckdb, path: x.duckdb}}}",
         "small: {target: dev, outputs: {dev: {path: x.duckdb}}}",
         "small: {target: dev, outputs: {dev: {type: nosuchadapter}}}",
         "small: {target: dev, outputs: {dev: {type: duckdb, path: \"{{ env_var('NOWHERE') }}\"}}}",
-    ):
-        profiles.write_text(content)
-        refused(people, sandbox, "rofile")
-    profiles.unlink()
+    ),
+}
+
+
+def test_a_project_and_profiles_that_cannot_be_used(people, sandbox, monkeypatch):
+    for name, contents in UNUSABLE.items():
+        path = people.folder / name
+        sound = path.read_text()
+        for content in contents:
+            path.write_text(content)
+            refused(people, sandbox, "dbt_project.yml" if name == "dbt_project.yml" else "rofile")
+        path.write_text(sound)
+    path.unlink()
     refused(people, sandbox, "rofile")
+    nowhere = str(people.folder / "nowhere")
+    monkeypatch.setenv("DBT_PROJECT_DIR", nowhere)
+    refused(people, sandbox, "There is no dbt_project.yml in", nowhere, "--project-dir")
 
 
 def test_a_warehouse_that_cannot_be_opened(people, sandbox):

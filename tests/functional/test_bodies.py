@@ -21,6 +21,7 @@ TYPES: tuple[FieldType | None, ...] = (*get_args(FieldType), None)
 # Every character that an encoder may treat in its own way.
 CHARACTERS = [f"<{chr(point)}>" for point in (*range(1, 0x300), 0x2028, 0x2029, 0xFEFF, 0xFFFD, 0x1F600, 0x10FFFF)]
 TEXTS = ["", " ", "null", "Ünïcödé 🚀", 'a "quoted" \\ word', "\\u0041", "'", "</script>", "{{ x }}", *CHARACTERS]
+KEYS = ['say "hi"', "back\\slash", "ünïcödé 🚀", "tab\there", "a:b, c", "</script>"]
 DOUBLES = "nan inf -inf 0 -0.0 1 0.1 1e15 1e16 1e-4 9.9e-5 5e-324 1.8e308 999999999999999.9 123456789012345.6 -1e15"
 DOUBLES += " 0.00012345678901234567"
 ANY_DOUBLE = "if(i % 2 = 0, round((random() - 0.5) * 2e5, 2), (random() - 0.5) * 10 ** (random() * 40 - 20))"
@@ -90,7 +91,9 @@ def session(project: SmallProject) -> Iterator[Session]:
     with connect(project.database) as connection:
         connection.execute("select setseed(0.20261123)")
         connection.execute(
-            f"create table odd_values as select i::varchar as id, {columns} from range(1, {ROWS + 1}) rows(i)", odd
+            f"create table odd_values as select i || $keys[1 + i % len($keys)] as id, {columns} "
+            f"from range(1, {ROWS + 1}) rows(i)",
+            {"keys": KEYS, **odd},
         )
     with open_session(Connection(project.folder, project.folder)) as opened:
         yield opened

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -194,11 +193,9 @@ def test_a_way_in_that_is_wrong(in_cloud, dbt_cloud, make_run, sandbox, monkeypa
     run_cli("sync").expect(2).says("There is no manifest.json")
 
 
-def test_the_token_has_two_names_and_netrc_none(in_cloud, dbt_cloud, make_run, sandbox, monkeypatch, tmp_path):
+def test_netrc_has_no_token_and_another_host_gets_none(in_cloud, dbt_cloud, make_run, sandbox, tmp_path):
     make_run("run")
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password pw\n")
-    monkeypatch.delenv("DBT_CLOUD_API_TOKEN")
-    monkeypatch.setenv("DBT_ENV_SECRET_DBT_CLOUD_API_TOKEN", f" {TOKEN}\n")
     in_cloud.plan(RUN)
     # It follows no redirect to another host.
     with DbtCloud(dbt_cloud.runs) as other:
@@ -220,7 +217,7 @@ STAYING = [
 ]
 
 
-def test_faults_that_pass_and_that_stay(in_cloud, dbt_cloud, make_run, sandbox, monkeypatch):
+def test_faults_that_pass_and_that_stay(in_cloud, dbt_cloud, make_run, sandbox, monkeypatch, closed_port):
     monkeypatch.setattr(cloud, "FIRST_WAIT", 0.01)
     for stays, told in STAYING:
         dbt_cloud.faults = [stays] * 4
@@ -230,10 +227,8 @@ def test_faults_that_pass_and_that_stay(in_cloud, dbt_cloud, make_run, sandbox, 
     for passes in PASSING:
         dbt_cloud.faults = [passes]
         assert len(in_cloud.plan(RUN).json["results"]) == 3
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("DBT_CLOUD_HOST", f"http://127.0.0.1:{taken.getsockname()[1]}")
-        refused(in_cloud, sandbox, 1, "did not answer", "Connection refused")
+    monkeypatch.setenv("DBT_CLOUD_HOST", f"http://127.0.0.1:{closed_port}")
+    refused(in_cloud, sandbox, 1, "did not answer", "Connection refused")
 
 
 ODD: list[tuple[Answer, str]] = [

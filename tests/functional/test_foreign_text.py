@@ -1,4 +1,7 @@
-"""What others wrote, on its way to people: no terminal, log or page obeys it."""
+"""What others wrote, on its way to people: no terminal, log or page obeys it.
+
+Of alerts: tests/unit/test_alert_changes.py.
+"""
 
 import json
 
@@ -122,14 +125,3 @@ def test_the_summary_of_a_step_has_neither_markdown_nor_html_of_others(shop, san
     (note,) = [line for line in lines if "rejected:" in line]
     assert r"\| a \| \`b\` &lt;img src=x&gt; \[link\](https\://evil.example) www\.evil.example !\[i\](x) \# H" in note
     assert sum(line.startswith("#") for line in lines) == 1
-
-
-def test_an_alert_mentions_nobody_and_links_nowhere(people, sandbox, receiver):
-    people.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
-    said = f"<!channel> <https://evil.example|click> `code` {HOSTILE}"
-    sandbox.fail(Fault(status=403, body=said, path="/custom/", times=None))
-    assert run_cli("sync").status != 0
-    (message,) = receiver.messages
-    assert all(line.isprintable() for line in message["text"].split("\n"))
-    assert "&lt;!channel&gt; &lt;https://evil.example|click&gt; 'code' u" + r"\x1b[2J" in message["text"]
-    assert "<" not in message["text"]

@@ -1,22 +1,14 @@
 """What Pendo refuses, and a Pendo that cannot be reached: one clear message, and nothing half-done.
 
-Each answer of a host that is not Pendo is in tests/unit/test_client_refusals.py, `check` of keys in test_check_keys.py.
+Each answer of a host that is not Pendo is in tests/unit/test_client_refusals.py.
 """
 
 import json
-import socket
-from collections.abc import Iterator
 
 import pytest
-from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, expect_in
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, SmallProject, expect_in
 
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port on which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
+from dbt_pendo.sandbox import Fault, Switches
 
 
 @pytest.mark.parametrize("cause", ["wrong key", "read-only key", "host"])
@@ -32,11 +24,11 @@ def test_a_refusal_is_told_by_every_command_and_asked_for_once(people, sandbox, 
             ("refused the integration key", "HTTP 403", "PENDO_REGION") if cause == "wrong key" else ("may only read",)
         )
         parts = (*why, "PENDO_INTEGRATION_KEY", "write access")
-    for command in ("check", "plan", "sync"):
-        ended = people.run(command).expect(1 if cause == "host" else 2).says(*parts)
+    for command in ("check", "plan", "sync", "fields --create"):
+        ended = people.run(*command.split()).expect(1 if cause == "host" else 2).says(*parts)
         assert not [key for key in keys.values() if key in ended.output]
     # A 403 is final: nobody asks again.
-    assert [request.method for request in sandbox.requests] == ["GET"] * (0 if cause == "host" else 3)
+    assert [request.method for request in sandbox.requests] == ["GET"] * (0 if cause == "host" else 4)
     # However many syncs, it is asked for once; those of the other API go on.
     sandbox.forget_requests()
     people.model("more", PEOPLE, PEOPLE_ROWS)
@@ -102,3 +94,91 @@ def test_a_wrong_track_secret_or_data_host_stops_the_sync_at_once(people, sandbo
     # Nothing is lost.
     people.sync()
     assert len(sandbox.events) == 50
+
+
+# `check` of secrets: known, and each for its own app.
+
+WRONG = "the-secret-of-another-place"
+ASKED = [("/data/track", "track", b"{}"), ("/data/track", "track:web", b"{}")]
+
+
+@pytest.fixture
+def apps(project: SmallProject) -> SmallProject:
+    """Syncs of events: one for the nameless app, two for the app web."""
+    for name, app in (("plain", {}), ("web", {"app": "web"}), ("web_too", {"app": "WEB"})):
+        project.model(name, CLICKS | app, CLICK_ROWS)
+    return project
+
+
+def told(project: SmallProject, *args: str, status: int = 0) -> dict[str, str]:
+    """What `check` says of each sync."""
+    results = project.check(*args, status=status).json["results"]
+    assert all((result["status"] == "error") == (result["message"] is not None) for result in results)
+    return {result["sync"]: result["message"] or "sound" for result in results}
+
+
+def test_each_secret_is_verified_once_and_without_an_event(apps, sandbox):
+    strict = {"event_arrays": "reject", "context_required": True}
+    for switches in ({}, {"track_reply": "json"}, {"error_bodies": "empty"}, strict):
+        sandbox.switches = Switches().with_changes(switches)
+        sandbox.forget_requests()
+        assert set(told(apps).values()) == {"sound"}
+        assert [(request.path, request.key, request.body) for request in sandbox.requests] == ASKED
+    # Whoever judges the body has taken the secret.
+    for status in (200, 204, 400, 413, 422):
+        sandbox.clear_faults()
+        sandbox.fail(Fault("status", status=status, path="/data/track", times=None))
+        assert set(told(apps).values()) == {"sound"}
+    assert (sandbox.events, sandbox.receipts, sandbox.visitors) == ([], [], {})
+    # By `check` alone, and only where it may ask.
+    sandbox.clear_faults()
+    sandbox.forget_requests()
+    apps.plan()
+    apps.check("--offline")
+    assert sandbox.requests == []
+    apps.sync()
+    assert b"{}" not in [request.body for request in sandbox.requests]
+    sent = {(receipt.app, receipt.body["visitorId"]) for receipt in sandbox.receipts}
+    assert sent == {(app, f"e{at}") for app in ("", "web") for at in range(12)}
+
+
+def test_one_of_several_secrets_is_wrong(apps, sandbox, monkeypatch):
+    monkeypatch.setenv("PENDO_TRACK_SECRET_WEB", WRONG)
+    messages = told(apps, status=2)
+    wrong = messages["web"]
+    assert messages == {"plain": "sound", "web": wrong, "web_too": wrong}
+    assert len(sandbox.requests) == 2
+    refused = f"Pendo at {sandbox.url} refused the Track Event shared secret (HTTP 403)"
+    names = ("PENDO_TRACK_SECRET_WEB", "PENDO_API_URL", "PENDO_REGION")
+    expect_in(wrong, refused, *names, "App Details", "not the integration key")
+    assert WRONG not in apps.run("check").expect(2).output
+    monkeypatch.setenv("PENDO_TRACK_SECRET", sandbox.integration_key)
+    message = told(apps, status=2)["plain"]
+    assert ("not the integration key" in message, sandbox.integration_key in message) == (True, False)
+    # Nor is that of one app taken in place of another's.
+    monkeypatch.setenv("PENDO_TRACK_SECRET", sandbox.track_secrets[""])
+    monkeypatch.delenv("PENDO_TRACK_SECRET_WEB")
+    sandbox.forget_requests()
+    messages = told(apps, status=2)
+    expect_in(messages["web"], "No Track Event shared secret is set for the app web.", "PENDO_TRACK_SECRET_WEB")
+    assert (messages["plain"], [request.key for request in sandbox.requests]) == ("sound", ["track"])
+    assert sandbox.events == []
+
+
+NONE = [
+    (Fault("status", status=404, body="nothing here", times=None), "takes no track events (HTTP 404"),
+    (Fault("status", status=302, headers={"Location": "https://elsewhere.example/"}, times=None), "redirect"),
+    (Fault("status", status=503, times=None), "did not take POST /data/track in 2 attempts"),
+]
+
+
+def test_a_data_host_that_is_none(apps, sandbox, monkeypatch):
+    monkeypatch.setenv("PENDO_DATA_URL", sandbox.url.replace("127.0.0.1", "localhost"))
+    for fault, part in NONE:
+        sandbox.clear_faults()
+        sandbox.forget_requests()
+        sandbox.fail(fault)
+        for message in told(apps, status=1).values():
+            expect_in(message, part, "PENDO_DATA_URL")
+    # A host that is down is waited for once, not once an app.
+    assert len(sandbox.requests) == 2

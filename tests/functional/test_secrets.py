@@ -52,6 +52,9 @@ def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
 ):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     monkeypatch.setenv("DBT_CLOUD_API_TOKEN", "dbtc_0123456789abcdef")
+    # Of a user who wants to see everything.
+    for name, value in {"DBT_DEBUG": "1", "DBT_LOG_LEVEL": "debug", "DBT_LOG_LEVEL_FILE": "debug"}.items():
+        monkeypatch.setenv(name, value)
     sandbox.add_visitors(["a", "b"])
     project.settings("vars: {dbt_pendo: {alerts: [{url: PENDO_ALERT_URL}]}}")
     keys = [sandbox.integration_key, *sandbox.track_secrets.values(), "dbtc_0123456789abcdef", receiver.url]
@@ -59,7 +62,8 @@ def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
     secrets += [base64.b64encode(f"x:{key}".encode()).decode() for key in keys]
     said = f"not {' and '.join(secrets)}"
     # An answer that ends a sync, and one that ends up in the ledger.
-    sandbox.fail(Fault(status=403, body=said, path="/data/track", times=None))
+    headers = {"X-Key": sandbox.integration_key}
+    sandbox.fail(Fault(status=403, body=said, headers=headers, path="/data/track", times=None))
     refuse(sandbox, "b", said, path="/custom/value")
     project.model("people", PEOPLE, PEOPLE_ROWS)
     project.model("payments", CLICKS, "select 'e' as id, now() as at")
@@ -67,7 +71,7 @@ def test_the_key_of_one_api_that_the_other_quotes_is_shown_nowhere(
     commands += ["show --failed", "row people b", "row people b --json", "report"]
     shown = "".join(run_cli(*command.split()).output for command in commands)
     alerts = json.dumps(receiver.messages)
-    files = {path: path.read_text(errors="replace") for path in project.target.rglob("*") if path.is_file()}
+    files = {path: path.read_text(errors="replace") for path in project.folder.rglob("*") if path.is_file()}
     tables = repr(project.ledger("people") + project.rows("main_pendo.pendo_runs"))
     written = {"shown": shown, "alerts": alerts, "tables": tables, "summary": (tmp_path / "summary.md").read_text()}
     for place, text in {**files, **written}.items():

@@ -208,12 +208,12 @@ def test_a_message_says_what_where_how_many_and_where_to_look():
 
 
 def test_names_and_reasons_are_text_and_nothing_else():
-    hostile = "`<!channel>` <https://evil.example|click> & *bold*\t@everyone"
+    hostile = "`<!channel>` <https://evil.example|click> & *bold*\t@everyone\x1b[2J\u202e"
     name = f"model.shop.{hostile}"
     failed = SyncResult(hostile, name, "visitor", "error", notes=(Note("error", hostile),))
     told = replace(alert(Change(failed, ("failure",), None)), ends=replace(ENDS, target=hostile, schema=hostile))
     text = message_of(told, "slack")["text"]
-    shown = "`'&lt;!channel&gt;' &lt;https://evil.example|click&gt; &amp; *bold* @everyone`"
+    shown = "`'&lt;!channel&gt;' &lt;https://evil.example|click&gt; &amp; *bold* @everyone\\x1b[2J\\u202e`"
     assert text.count(shown) == 4
     rest = text.replace(shown, "")
     assert not [word for word in ("<", "&", "evil", "@everyone", "*bold*") if word in rest]
