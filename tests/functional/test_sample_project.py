@@ -22,18 +22,13 @@ USAGE_PROPERTIES = {"feature": "feature", "duration": "duration_seconds"}
 ANONYMOUS_USERS = {"_PENDO_T_4fQbGkW2m9c", "VISITOR-UNIQUE-ID"}
 
 
-class Sample(Project):
-    def build_day(self, day: int) -> None:
-        self.dbt(f"build --vars 'demo_day: {day}'", SAMPLE_DUCKDB_PATH=str(self.database))
-
-
 @pytest.fixture
-def sample(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sample:
+def sample(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The sample project on its first day, beside a sandbox that holds its subscription."""
     source, folder = REPOSITORY / "sample_project", tmp_path / "sample_project"
     built = ("target", "logs", ".user.yml", "*.duckdb*")
-    sample = enter(source, folder, monkeypatch, Sample, "sample.duckdb", "SAMPLE_DUCKDB_PATH", without=built)
-    sample.build_day(1)
+    sample = enter(source, folder, monkeypatch, Project, "sample.duckdb", "SAMPLE_DUCKDB_PATH", without=built)
+    sample.dbt("build --vars 'demo_day: 1'")
     load_subscription(sandbox, folder / "pendo_subscription.json")
     monkeypatch.delenv("PENDO_MISSING_RETRY")
     return sample
@@ -42,7 +37,7 @@ def sample(tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) ->
 class Expected:
     """What Pendo has to hold of the models as they are, by the rules of the sample project's README."""
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: Project) -> None:
         visitors, accounts, payments, usage = (
             by_id(sample.rows(f"main.pendo_{model}"), key)
             for model, key in (
@@ -111,7 +106,7 @@ def test_both_days(sample, sandbox):
 
     # Pendo equals the model. The one whose plan ended keeps the amount last sent (`nulls: skip`); the one who left
     # the model keeps everything.
-    sample.build_day(2)
+    sample.dbt("build --vars 'demo_day: 2'")
     second = Expected(sample)
     sample.sync()
     changed = {user for user, values in second.visitors.items() if values != first.visitors.get(user)}
