@@ -1,6 +1,5 @@
 """dbt projects built once a run, copied for each test; a sandbox for each test; the environment of a user."""
 
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from endpoint import Endpoint
 from harness import (
     PEOPLE,
     PEOPLE_ROWS,
-    REPOSITORY,
     Project,
     SmallProject,
     build_once,
@@ -21,11 +19,10 @@ from harness import (
     enter,
     environment_of,
     quick_dbt,
-    run_dbt,
     without_dbt_or_pendo,
 )
 
-from dbt_pendo.sandbox import Sandbox, load_subscription
+from dbt_pendo.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -56,49 +53,6 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 def written(sandbox: Sandbox) -> Callable[[], set[str]]:
     """The visitors that a sync has written, of those whose plan was old."""
     return lambda: {name for name, held in sandbox.visitors.items() if held["custom"] == {"plan": "new"}}
-
-
-@pytest.fixture(scope="session")
-def built_sample(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The sample project as dbt builds it on each of its two days."""
-
-    def build(day: int, folder: Path, source: Path) -> None:
-        unwanted = shutil.ignore_patterns("target", "logs", ".user.yml", "*.duckdb*")
-        shutil.copytree(source, folder, ignore=unwanted if day == 1 else None, dirs_exist_ok=True)
-        env = {"SAMPLE_DUCKDB_PATH": str(folder / "sample.duckdb")}
-        run_dbt(f"build --vars 'demo_day: {day}'", cwd=folder, env=env)
-
-    first = build_once(tmp_path_factory, "sample_1", lambda folder: build(1, folder, REPOSITORY / "sample_project"))
-    return {1: first, 2: build_once(tmp_path_factory, "sample_2", lambda folder: build(2, folder, first))}
-
-
-class Sample(Project):
-    """The sample project on its first day, and a way to the second."""
-
-    days: dict[int, Path]
-
-    def move_to_day_2(self) -> None:
-        """What ``dbt build --vars 'demo_day: 2'`` does: other tables, and artifacts of another invocation."""
-        models = sorted(name for name in self.tables("main") if name.startswith("pendo_"))
-        assert len(models) == 4
-        self.sql(
-            f"attach '{self.days[2] / 'sample.duckdb'}' as later (read_only);"
-            + "".join(f"create or replace table main.{model} as from later.main.{model};" for model in models)
-            + "detach later"
-        )
-        for artifact in ("manifest.json", "run_results.json"):
-            shutil.copy(self.days[2] / "target" / artifact, self.target)
-
-
-@pytest.fixture
-def sample(built_sample: dict[int, Path], tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sample:
-    """The sample project on day 1, beside a sandbox that holds its subscription."""
-    folder = tmp_path / "sample_project"
-    sample = enter(built_sample[1], folder, monkeypatch, Sample, "sample.duckdb", "SAMPLE_DUCKDB_PATH")
-    sample.days = built_sample
-    load_subscription(sandbox, folder / "pendo_subscription.json")
-    monkeypatch.delenv("PENDO_MISSING_RETRY")
-    return sample
 
 
 @pytest.fixture

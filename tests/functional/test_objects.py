@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness import CLICKS, PEOPLE, add_fields, bodies, custom, planned, select, sent_events, writes
+from harness import PEOPLE, add_fields, bodies, custom, planned, select, writes
 
 VALUE = "/api/v1/metadata/{}/{}/value"
 
@@ -42,14 +42,6 @@ def test_unknown_ids_are_left_out_by_update_and_created_by_upsert_and_those_who_
     assert project.statuses("people") == {"b": "delivered", new: "delivered", **removed}
 
 
-def test_a_null_is_left_out_where_the_mapping_says_so(project, plans):
-    plans.add_visitors({"a": {"custom": {"plan": "old"}}})
-    project.model("people", {**PEOPLE, "nulls": "skip"}, select("id, plan", ("a", None)))
-    # A record without a value has nothing to say, and Pendo refuses a call without values.
-    assert project.sync().outcome == ("success", 1, 0, 0)
-    assert (bodies(plans.requests), custom(plans.visitors)) == ([], {"a": {"plan": "old"}})
-
-
 def test_a_value_that_cannot_be_sent_costs_its_row_or_its_field(project, plans):
     """Here DuckDB would write the bodies."""
     add_fields(plans, mrr="float", score="float")
@@ -71,17 +63,6 @@ def test_a_value_that_cannot_be_sent_costs_its_row_or_its_field(project, plans):
     assert "1 value of mrr could not be sent (on_invalid: null), e.g. not a number (NaN)" in ended.result()["message"]
     assert custom(plans.visitors) == {**held, "a": {"plan": "pro", "score": 2.0}}
     assert project.run("verify").expect(0).says("3 equal")
-
-
-def test_a_property_that_cannot_be_sent_is_left_out_of_its_event_but_an_id_never(project, sandbox):
-    properties = {"n": {"column": "n", "type": "integer"}}
-    mapping = {**CLICKS, "visitor_id": "who", "on_invalid": "skip", "properties": properties}
-    rows = "('e1', 'a', 'x'), ('e2', 'a', '5'), ('e3', '', '6')"
-    project.model("clicks", mapping, f"select *, timestamp '2026-05-01' as at from (values {rows}) rows(id, who, n)")
-    ended = project.sync()
-    assert (ended.planned, ended.outcome) == (planned(added=2, invalid=1), ("warn", 2, 0, 0))
-    assert "1 value of properties.n could not be sent (on_invalid: skip)" in ended.result()["message"]
-    assert sorted(str(event["properties"]) for event in sent_events(sandbox.requests)) == ["{'n': 5}", "{}"]
 
 
 def test_a_model_has_several_syncs(project, plans):

@@ -1,4 +1,7 @@
-"""The dbt package's sources and models in a project of a user's: real dbt, before the first sync and after some."""
+"""The dbt package's sources and models in a project of a user's, with real dbt.
+
+Before the first sync, on every warehouse: tests/warehouse/whole_path.py.
+"""
 
 import datetime
 import json
@@ -39,7 +42,6 @@ models:
   - {{name: other, config: {{meta: {{owner: nobody}}}}}}
 """
 MODELS = ("users", "accounts", LONG, "members", "other")
-MARTS = {"pendo_delivery_by_day", "pendo_held_rows"}
 
 
 class Watched(Project):
@@ -79,16 +81,6 @@ def watched(built_watched: Path, tmp_path: Path, plans: Sandbox, monkeypatch: py
     plans.add_visitors([f"v{at}" for at in range(10)])
     plans.add_accounts([f"a{at}" for at in range(10)])
     return enter(built_watched, tmp_path / "watched", monkeypatch, Watched, without=["logs"])
-
-
-def test_before_the_first_sync_they_are_empty_and_sound(watched):
-    assert [watched.rows(f"main.{table}") for table in MARTS] == [[], []]
-    statuses = watched.statuses_of()
-    built = {name for name, status in statuses.items() if status == "success"}
-    assert built - {*MODELS, "watched-on-run-end-0"} == MARTS
-    assert set(statuses.values()) == {"success", "pass"}
-    assert statuses["pendo_delivery_by_day_has_each_day_once"] == "pass"
-    assert statuses["not_null_stg_pendo_ledger_record_key"] == "pass"
 
 
 def test_delivery_by_day_and_rows_held_by_reason(watched, sandbox):

@@ -1,7 +1,7 @@
 """Parent accounts, and accounts whose ids are of the form ``Parent::Child`` (pendo-api.md 3 and 8.7)."""
 
 import pytest
-from harness import CLICKS, custom, expect_in, planned, select, sent_events
+from harness import custom, expect_in, planned, select
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
@@ -63,17 +63,3 @@ def test_accounts_of_a_parent(project, plans):
     project.build("orgs", select("org, id, plan", ("zeta", "sales", "pro")))
     assert project.sync().planned == planned(added=1, removed=1)
     assert custom(plans.accounts) == {"acme::sales": {}, "zeta::sales": {"plan": "pro"}, **untouched}
-
-
-def test_events_of_an_account_with_a_parent(project, sandbox):
-    project.model(
-        "clicks",
-        {**CLICKS, "account_id": {"parent": "org", "child": "team"}},
-        "select id, timestamp '2026-11-23 10:00:00' as at, org, team from (values"
-        " ('1', 'acme', 'sales'), ('2', 'acme', null), ('3', null, null), ('4', null, 'sales')) rows(id, org, team)",
-    )
-    assert project.sync().planned == planned(added=3, invalid=1)
-    accounts = {event["visitorId"]: event.get("accountId") for event in sent_events(sandbox.requests)}
-    assert accounts == {"1": "acme::sales", "2": None, "3": None}
-    invalid = {entry["record_key"]: entry["detail"] for entry in project.ledger("clicks") if entry["detail"]}
-    assert invalid == {"4": "account_id.parent: is null, though sales is given"}

@@ -53,22 +53,20 @@ def test_the_columns_of_values_that_cannot_be_sent(project):
     assert columns == {"a": "who", "b": "org", "c": "m"}
 
 
-@pytest.mark.parametrize(
-    ("declared", "type_", "fits"),
-    [
-        *(("integer", "string", False), ("string", "integer", False), ("time", "string", False)),
-        *(("integer", "float", True), ("float", "integer", True), ("string", "time", True), ("", "boolean", True)),
-    ],
-)
-def test_the_type_of_a_mapping_beside_that_of_the_field(people, sandbox, declared, type_, fits):
-    add_fields(sandbox, extra=declared)
+def test_the_type_of_a_mapping_beside_that_of_the_field(people, sandbox):
+    fitting = {"n": ("integer", "float"), "m": ("float", "integer"), "s": ("string", "time"), "any": ("", "boolean")}
+    odd = {"count": ("integer", "string"), "name": ("string", "integer"), "day": ("time", "string")}
+    add_fields(sandbox, **{field: declared for field, (declared, _) in {**fitting, **odd}.items()})
     people.build("people", "select 'a' as id, null::varchar as plan")
-    people.annotate("people", {**PEOPLE, "fields": {"extra": {"column": "plan", "type": type_}}})
-    for command in ("check", "plan", "fields"):
-        ended = people.run(command).expect(0 if fits else 2)
-        if not fits:
-            told = f"`type: {type_}` of `extra` does not fit Pendo's field, which is of type {declared}."
-            ended.says(f"people: {told}", "remove or correct `type`")
+    for types, status in ((fitting, 0), ({**fitting, **odd}, 2)):
+        fields = {field: {"column": "plan", "type": type_} for field, (_, type_) in types.items()}
+        people.annotate("people", {**PEOPLE, "fields": fields})
+        for command in ("check", "plan", "fields"):
+            shown = people.run(command).expect(status).output
+            for field, (declared, type_) in types.items():
+                told = f"people: `type: {type_}` of `{field}` does not fit Pendo's field, which is of type {declared}."
+                assert (told in shown) == (field in odd)
+            assert ("remove or correct `type`" in shown) == bool(status)
     assert writes(sandbox.requests) == []
 
 
@@ -105,25 +103,18 @@ def test_how_many_requests_and_how_long(project, plans):
             assert len(writes(plans.requests)) == expected, (name, rows)
 
 
-@pytest.fixture
-def differing(seated: SmallProject, sandbox: Sandbox) -> SmallProject:
-    """Of three visitors Pendo holds other values than the model now has, and one it has lost."""
+def test_changed_rows_beside_what_pendo_holds(seated, sandbox, monkeypatch):
+    # Of three visitors Pendo holds other values than the model now has, and one it has lost.
     sandbox.add_visitors(["v1", "v2", "v4"])
-    seated.build(
-        "people",
-        "select * from (values ('v1', '1', 'pro'), ('v2', '2', 'pro'), ('v4', '4', 'pro')) r(id, chairs, plan)",
-    )
+    rows_of_three = "('v1', '1', 'pro'), ('v2', '2', 'pro'), ('v4', '4', 'pro')"
+    seated.build("people", f"select * from (values {rows_of_three}) r(id, chairs, plan)")
     seated.sync()
     sandbox.reset()
     add_fields(sandbox, seats="integer", plan="string")
     sandbox.add_visitors({"v1": {"custom": {"seats": 5, "plan": "pro"}}, "v4": {}})
     seated.sql("update main.people set plan = 'free'; update main.people set chairs = 'many' where id = 'v4'")
-    return seated
-
-
-def test_changed_rows_beside_what_pendo_holds(differing, sandbox, monkeypatch):
     sandbox.forget_requests()
-    rows = {one["key"]: one for one in differing.plan("--diff", "9").result()["diff"]}
+    rows = {one["key"]: one for one in seated.plan("--diff", "9").result()["diff"]}
     assert rows["v1"] == {
         "key": "v1",
         "note": None,
@@ -134,16 +125,16 @@ def test_changed_rows_beside_what_pendo_holds(differing, sandbox, monkeypatch):
     }
     assert (rows["v2"]["note"], rows["v2"]["fields"][0]["pendo"]) == ("Pendo does not know this id", None)
     expect_in(rows["v4"]["note"], "would be invalid: seats: ", "many")
-    assert len(differing.plan("--diff", "1").result()["diff"]) == 1
-    differing.run("plan", "--diff", "9").expect(0).says("  seats  5    →  1\n  plan   pro  →  free\n")
+    assert len(seated.plan("--diff", "1").result()["diff"]) == 1
+    seated.run("plan", "--diff", "9").expect(0).says("  seats  5    →  1\n  plan   pro  →  free\n")
     monkeypatch.setenv("DBT_PENDO_MASK", "plan,chairs")
-    shown = differing.plan("--diff", "9", "--show", "9").stdout
+    shown = seated.plan("--diff", "9", "--show", "9").stdout
     assert not [value for value in ('"free"', '"5"', "many") if value in shown]
     assert '"differs": true' in shown
     assert writes(sandbox.requests) == []
     # What cannot be read back, and without the key to read it.
-    differing.model("clicks", CLICKS, CLICK_ROWS)
+    seated.model("clicks", CLICKS, CLICK_ROWS)
     told = "--diff shows nothing of it: Pendo's API does not let events be read back"
-    differing.run("plan", "--diff", "1").expect(0).says(told, "v2")
+    seated.run("plan", "--diff", "1").expect(0).says(told, "v2")
     monkeypatch.delenv("PENDO_INTEGRATION_KEY")
-    differing.run("plan", "--diff", "1", "--select", "people").expect(2).says("PENDO_INTEGRATION_KEY")
+    seated.run("plan", "--diff", "1", "--select", "people").expect(2).says("PENDO_INTEGRATION_KEY")

@@ -1,6 +1,5 @@
 """``dbt-pendo reset``: a ledger forgotten, taken over, or made from what Pendo holds."""
 
-import pytest
 from harness import PEOPLE, PEOPLE_ROWS, planned, sent_ids, writes
 
 
@@ -27,25 +26,4 @@ def test_from_pendo_sends_only_real_differences(people, sandbox):
     people.sync()
     # Nobody whom only Pendo has is taken for one that left the model.
     assert sent_ids(sandbox.requests, "visitor") == ["b", "new"]
-    assert people.tables() == {"pendo_subscriptions", "pendo_runs", "people__ledger", "people__changes"}
-
-
-@pytest.mark.parametrize("way", ["--adopt", "--from-pendo"])
-def test_a_reset_that_comes_to_no_end_forgets_nothing(people, sandbox, way):
-    """The new ledger is made beside the old one, which goes only then."""
-    sandbox.add_visitors(["gone"])
-    people.build("people", f"{PEOPLE_ROWS} union all select 'gone', 'x'")
-    people.sync()
-    people.sql(
-        "drop table main.people; create view main.people as "
-        "select if(plan = 'y', error('no luck today')::varchar, id) as id, plan from (values ('a', 'y')) r(id, plan)"
-    )
-    assert "no luck today" in people.run("reset", "--all", way).expect(1).output
-    assert set(people.statuses("people").values()) == {"delivered"}
-    # And one that does takes who left the model for nobody.
-    people.sql("drop view main.people")
-    people.build("people", PEOPLE_ROWS)
-    assert people.run("reset", "--all", way, "--json").expect(0).result()["adopted"] == 2
-    assert people.statuses("people") == {"a": "delivered", "b": "delivered"}
-    assert people.plan().planned == planned(unchanged=2)
     assert people.tables() == {"pendo_subscriptions", "pendo_runs", "people__ledger", "people__changes"}

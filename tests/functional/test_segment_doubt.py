@@ -109,18 +109,6 @@ def test_limits_on_a_first_run_a_full_refresh_and_a_segment_made_anew(project, s
     assert project.sync().planned == planned(unchanged=10)
 
 
-def test_an_empty_model_after_its_segment_is_gone(trial, sandbox):
-    delete_in_pendo(sandbox, "segment-1")
-    trial.build("trial", ids(0))
-    result = trial.sync().result()
-    assert result["planned"] == planned(removed=10)
-    assert "a segment needs a visitor" in result["message"]
-    assert sandbox.segments == {}
-    trial.build("trial", ids(2))
-    trial.sync()
-    assert members(sandbox, "segment-2") == names(2)
-
-
 def test_max_changes_counts_new_members_only(trial, sandbox):
     """A replacement sends all members again, which changes nothing for them."""
     trial.annotate("trial", {**TRIAL, "max_changes": "20%"})

@@ -55,7 +55,7 @@ def test_a_segment_is_known_by_its_id(trial, sandbox):
     with sandbox.pendo.lock:
         sandbox.pendo.segments.overwrite("segment-1", {"name": "Renamed"}, sandbox.switches)
     trial.build("trial", ids(2, 12))
-    trial.sync()
+    trial.run("sync").expect(0).says("[2 added, 2 removed in ")
     assert (members(sandbox), len(sandbox.segments)) == (names(2, 12), 1)
     # One that was deleted in Pendo is made anew.
     delete_in_pendo(sandbox)
@@ -150,6 +150,15 @@ def test_an_empty_model(project, sandbox, others):
         ended = project.sync()
         assert members(sandbox) == names(count)
         assert count or ended.planned == planned(removed=3)
+    # Nor is one that is gone from Pendo made anew for nobody.
+    delete_in_pendo(sandbox, max(sandbox.segments))
+    project.build("trial", ids(0))
+    result = project.sync().result()
+    assert (result["planned"], sandbox.segments) == (planned(removed=2), {})
+    assert "a segment needs a visitor" in result["message"]
+    project.build("trial", ids(2))
+    project.sync()
+    assert [sorted(segment["visitors"]) for segment in sandbox.segments.values()] == [names(2)]
 
 
 def test_a_full_refresh_or_a_reset_replaces_the_members(trial, sandbox):

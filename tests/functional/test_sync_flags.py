@@ -39,28 +39,6 @@ def test_a_blocked_sync_does_not_stop_the_others(people, sandbox):
     assert people.sync("--fail-fast", status=1).json["results"][1]["status"] == "skipped"
 
 
-def test_the_results_file_is_that_of_the_last_run(people):
-    first = people.sync().json
-    second = people.sync("--select", "template").json
-    assert second["results"] == []
-    assert first["metadata"]["run_id"] != second["metadata"]["run_id"]
-    assert people.results() == second
-    # A run that cannot begin leaves it alone.
-    people.run("sync", "--target", "nowhere").expect(2)
-    assert people.results() == second
-
-
-def test_warn_error(people, sandbox):
-    assert people.sync("--warn-error").status == 0
-    people.build("people", "select * from (values ('a', 'x'), ('stranger', 'x')) rows(id, plan)")
-    people.sync()
-    people.sync("--warn-error", status=1)
-    people.model("clicks", {**CLICKS, "properties": {"1st": "id"}}, CLICK_ROWS)
-    people.check("--select", "clicks")
-    people.check("--select", "clicks", "--warn-error", status=1)
-    assert people.check("--select", "clicks").result()["warnings"]
-
-
 def test_check_tells_of_every_sync(people):
     people.model("one", {**PEOPLE, "fields": {"plan": "nowhere"}}, PEOPLE_ROWS)
     people.model("two", {**PEOPLE, "fields": {"nothing": "plan"}}, PEOPLE_ROWS)

@@ -5,14 +5,23 @@ from test_verify import counts, pendo, synced, verify, write  # noqa: F401 - fix
 
 from dbt_pendo.sandbox import Fault
 
-ODD_MAPPING = {**PEOPLE, "fields": {"seats": "seats", "score": "score"}}
+
+def test_what_is_not_sent_is_not_compared(project, pendo):
+    pendo.add_visitors({"a": {"custom": {"name": "theirs"}}, "b": {}})
+    rows = "('a', null), ('b', 'y'), ('b', 'z'), (null, 'n'), ('', 'e'), ('_PENDO_T_1', 't')"
+    mapping = {**PEOPLE, "fields": {"name": "name"}, "nulls": "skip"}
+    project.model("people", mapping, f"select * from (values {rows}) rows(id, name)")
+    project.sync()
+    result = verify(project)
+    assert (counts(result)[:3], result["rows"], result["invalid"], result["not_there"]) == ((1, 0, 0), 6, 5, 3)
+    assert "3 of 6 rows are not there: 3 invalid" in project.run("verify").expect(0).stdout
 
 
 def test_what_cannot_be_sent_is_neither_equal_nor_adopted(project, pendo):
     pendo.add_visitors({key: {"custom": {"seats": 12, "score": 1.0}} for key in "abc"})
     project.model(
         "people",
-        {**ODD_MAPPING, "mode": "upsert"},
+        {**PEOPLE, "fields": {"seats": "seats", "score": "score"}, "mode": "upsert"},
         "select * from (values ('a', '12', 1.0::double), ('b', 'x', 2), ('c', '5', 'nan'::double), ('new', 'x', 1)) "
         "r(id, seats, score)",
     )

@@ -129,6 +129,10 @@ def test_a_proxy_that_refuses_is_not_pendo(connect, by_proxy, scheme, status, sa
     assert attempts == 2 or "PENDO_REGION" not in caught.value.hint
     assert "hunter2" not in everything_told(caught.value)
     assert len(proxy.requests) == attempts
+    # Nor is one that is not there any more.
+    with pytest.raises(PendoError, match="did not take") as caught:
+        write(connect(api_url=f"{scheme}://pendo.invalid", retries=1))
+    assert "hunter2" not in everything_told(caught.value)
 
 
 def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(connect, by_proxy):
@@ -136,7 +140,8 @@ def test_a_proxy_that_cannot_be_used_is_found_before_anything_is_sent(connect, b
         *("http://user:hunter2%E2%82%AC@proxy.example:3128", "http://user:hunter2€@proxy.example:3128"),
         *("http://us\u0119r:hunter2@proxy.example:3128", "http://user:hunter2@:3128"),
         *("http://user:hunter2@proxy.example:99999", "http://user:hunter2@proxy.example:port"),
-        *("http://user:hunter2@[proxy.example", "ftp://user:hunter2@proxy.example", "http://"),
+        *("http://user:p/hunter2@proxy.example", "http://user:hunter2@[proxy.example"),
+        *("ftp://user:hunter2@proxy.example", "http://"),
     ]:
         by_proxy(proxy)
         with pytest.raises(ConfigError, match="HTTPS_PROXY: what it holds is no proxy's URL") as caught:

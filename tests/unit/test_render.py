@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import datetimes, decimals, integers, scalars, texts
 
-from dbt_pendo.mapping.spec import Column, Event, Field, OnInvalid, SyncSpec, Value
+from dbt_pendo.mapping.spec import Column, Event, Field, OnInvalid, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
@@ -83,6 +83,9 @@ def test_a_value_that_costs_its_field_is_counted_where_its_row_may_be_sent():
     rendered = render(spec, [a_row(1, math.nan, 1), a_row(2, math.nan, math.inf)], plain(spec))
     assert [record.bodies[0]["values"] for record in rendered.updates] == [{"g": 1}]
     assert rendered.replaced == [Replaced(("000", 1), "k1", "f", "skip", "not a number (NaN)")]
+    event = some_events(properties=(named("n", on_invalid="skip"),))
+    (costly,) = render(event, [a_row(1, "Ada", NOW, math.nan)]).replaced
+    assert costly.name == "properties.n"
     # Without it there may be nothing to say.
     alone = a_sync(named("f", on_invalid="skip"))
     assert render(alone, [a_row(1, math.nan)], plain(alone)).unsendable == {("000", 1): DELIVERED}
@@ -130,6 +133,15 @@ def test_nulls_of_an_event_are_left_out_and_its_parts_may_be_columns_or_constant
     second = {**same, "event": "7", "accountId": "Acme", "properties": {"amount": 5}, "context": {"ip": "10.0.0.1"}}
     assert [record.bodies for record in rendered.updates] == [(first,), (second,)]
     assert [outcome.detail for outcome in rendered.unsendable.values()] == ["event: is null", "event: is empty"]
+
+
+def test_an_account_of_a_parent_has_one_id_or_none():
+    spec = some_events(account_id=ParentChild("org", "team"))
+    accounts = [("acme", "sales"), ("acme", None), (None, None), (None, "sales")]
+    rendered = render(spec, [a_row(seq, "Ada", NOW, *account) for seq, account in enumerate(accounts)])
+    assert [record.bodies[0].get("accountId") for record in rendered.updates] == ["acme::sales", None, None]
+    (told,) = rendered.unsendable.values()
+    assert told == Outcome("invalid", "account_id.parent: is null, though sales is given")
 
 
 # The shortcuts for whole columns give what value by value gives.
