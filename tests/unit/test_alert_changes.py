@@ -138,17 +138,6 @@ def alert(*changes: Change) -> Alert:
     return Alert("20260102T030405000000Z-abcdef", ENDS, changes)
 
 
-def test_a_channel_hears_of_what_it_asked_for():
-    planned = Planned(unchanged=10)
-    for asked, told in [
-        (("row_count", "failure"), ("row_count",)),
-        (("recovery", "row_count"), ("recovery", "row_count")),
-        (("partial",), ()),
-    ]:
-        channel = replace(ALL, events=asked)
-        assert events_of(result(planned=planned), [logged("error"), *counts(*[1000] * 5)], channel=channel) == told
-
-
 def test_many_invalid_or_held_rows_are_told_once():
     few, many = Planned(unchanged=990, invalid=5, held=5), Planned(unchanged=950, invalid=30, held=20)
     for before, now, missing, share, told in [
