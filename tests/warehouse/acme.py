@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Engine, Store
-from harness.commands import Ended
-from harness.forked import REPOSITORY, Started, start
+from harness import REPOSITORY, Ended, Started, environment_of, models_yaml, start, write_files
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
@@ -48,28 +47,24 @@ class Acme:
         self.schema = schema
         self.sandbox = sandbox
         engine.write_project(folder, schema)
-        (folder / "seeds").mkdir()
         self.seed({f"v{number}": number % 10 for number in range(ROWS)})
-        declared = []
-        for name, (meta, sql) in MODELS.items():
-            (folder / "models" / f"{name}.sql").write_text(sql.format(**engine.types), encoding="utf-8")
-            declared.append({"name": name, "config": {"meta": {"pendo": meta}}})
-        (folder / "models" / "models.yml").write_text(json.dumps({"models": declared}), encoding="utf-8")
+        files = {f"models/{name}.sql": sql.format(**engine.types) for name, (_, sql) in MODELS.items()}
+        files["models/models.yml"] = models_yaml({name: meta for name, (meta, _) in MODELS.items()})
+        write_files(folder, files)
         for name, type_ in FIELDS.items():
             sandbox.add_field("visitor", "custom", name, type_)
         sandbox.add_visitors([f"v{number}" for number in range(ROWS)])
         self.env = {
             **os.environ,
             **dict.fromkeys(("DBT_PROJECT_DIR", "DBT_PROFILES_DIR"), str(folder)),
-            **{"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "PENDO_API_URL": sandbox.url},
-            "PENDO_SANDBOX": "false",
-            **{"PENDO_INTEGRATION_KEY": sandbox.integration_key, "PENDO_TRACK_SECRET": sandbox.track_secrets[""]},
+            **environment_of(sandbox),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
 
     def seed(self, seats: dict[str, int]) -> None:
         self.seats = seats
         lines = "".join(f"{name},plan {count % 3},{count}\n" for name, count in seats.items())
-        (self.folder / "seeds" / "seats.csv").write_text("id,plan,seats\n" + lines, encoding="utf-8")
+        write_files(self.folder, {"seeds/seats.csv": f"id,plan,seats\n{lines}"})
 
     def install_package(self) -> None:
         """Does what `dbt deps` does, and asks for the package's models."""
