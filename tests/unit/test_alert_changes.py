@@ -116,6 +116,8 @@ def test_only_runs_that_ran_through_are_compared():
     before = [*counts(0, 0, 0, status="error"), *counts(1000, 1000, 1000, 1000, 1000), *counts(0, 0, status="blocked")]
     assert events_of(result("success", Planned(unchanged=1000)), before) == ("recovery",)
     assert events_of(result("success", Planned(unchanged=10)), before) == ("recovery", "row_count")
+    asked = replace(ALL, events=("row_count", "failure"))
+    assert events_of(result("success", Planned(unchanged=10)), before, channel=asked) == ("row_count",)
     assert events_of(result("error", Planned()), before) == ()
     assert events_of(result("blocked", Planned()), before) == ("blocked",)
     # Nor is a part of the rows.
