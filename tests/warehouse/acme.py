@@ -41,6 +41,9 @@ ROWS = 60
 class Acme:
     """A built project in a folder, beside a sandbox that knows its fields and visitors."""
 
+    # Python that each process executes at first.
+    prelude = ""
+
     def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
         self.engine = engine
         self.folder = folder
@@ -78,12 +81,16 @@ class Acme:
     def build(self) -> None:
         self.dbt("build")
 
-    def dbt(self, *args: str, status: int = 0) -> str:
-        return start("dbt", *args, cwd=self.folder, env=self.env, adapter=self.engine.name).wait().expect(status).stdout
+    def dbt(self, *args, status: int = 0) -> str:
+        return self._start("dbt", *args).wait().expect(status).stdout
 
-    def start(self, *args: str, prelude: str = "") -> Started:
+    def start(self, *args, prelude: str = "") -> Started:
         """Starts a command; the prelude is Python that its process executes at first."""
-        return start("dbt-pendo", *args, cwd=self.folder, env=self.env, adapter=self.engine.name, prelude=prelude)
+        return self._start("dbt-pendo", *args, prelude=prelude)
+
+    def _start(self, program, *args, prelude: str = "") -> Started:
+        prelude = f"{self.prelude}\n{prelude}"
+        return start(program, *args, cwd=self.folder, env=self.env, adapter=self.engine.name, prelude=prelude)
 
     def end(self, *args: str, status: int = 0) -> Ended:
         return self.start(*args, "--json").wait().expect(status)
