@@ -135,7 +135,7 @@ test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift
 
 test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagster, and check the one for GitHub.
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
-		tests/recipes/test_workflow_schema.py
+		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them
 
 test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed from Debian if it is missing.
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from harness import build_once, enter, environment_of, quick_dbt, run_dbt, without_dbt_or_pendo, write_files
 
+from dbt_pendo.delivery import pages
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.warehouse import ledger
 
 pytest.register_assert_rewrite("sending", "shop")
 
@@ -54,3 +56,11 @@ def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest
     shop = enter(built_shop, tmp_path / "shop", monkeypatch, Shop)
     shop.sandbox = sandbox
     return shop
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of 11 rows, and statements that name five exceptions."""
+    for name, value in {"BATCHES_PER_PAGE": 1, "SMALLEST_PAGE": 11, "LARGEST_PAGE": 11, "WRITTEN_ROWS": 1}.items():
+        monkeypatch.setattr(pages, name, value)
+    monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 5)

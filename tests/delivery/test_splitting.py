@@ -18,7 +18,6 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
-FEW = 30
 quickly = settings(
     max_examples=int(os.environ.get("SOAK", "25")),
     deadline=None,
@@ -53,9 +52,7 @@ styles = st.fixed_dictionaries(
 
 @quickly
 @given(troubles, sizes, styles)
-def test_each_row_is_judged_rightly_and_reported_once(
-    pendo: Sandbox, wanted: list[str], size: int, style: dict[str, Any]
-) -> None:
+def test_each_row_is_judged_rightly_and_reported_once(pendo, wanted, size, style):
     set_up(pendo, **style)
     pendo.add_visitors([f"r{number}" for number, status in enumerate(wanted) if status != "missing"])
     records = [
@@ -94,9 +91,7 @@ def test_each_row_is_judged_rightly_and_reported_once(
     styles,
     st.booleans(),
 )
-def test_a_row_of_two_groups_is_as_bad_as_its_worse_one(
-    pendo: Sandbox, rows: list[tuple[str, str]], size: int, style: dict[str, Any], turned: bool
-) -> None:
+def test_a_row_of_two_groups_is_as_bad_as_its_worse_one(pendo, rows, size, style, turned):
     set_up(pendo, **style)
     pendo.add_visitors([f"r{number}" for number in range(len(rows))])
     values = {"good": 1, "bad": "many", "none": None}
@@ -114,9 +109,7 @@ def test_a_row_of_two_groups_is_as_bad_as_its_worse_one(
 
 @quickly
 @given(st.lists(st.booleans(), min_size=1, max_size=70), sizes, st.sampled_from(["text", "json", "empty"]))
-def test_atomic_refusals_deliver_each_neighbour_exactly_once(
-    pendo: Sandbox, wanted: list[bool], size: int, bodies: Any
-) -> None:
+def test_atomic_refusals_deliver_each_neighbour_exactly_once(pendo, wanted, size, bodies):
     set_up(pendo, error_bodies=bodies)
     records = [event(EVENTS, number, at=int(good)) for number, good in enumerate(wanted)]
 
@@ -133,9 +126,7 @@ def test_atomic_refusals_deliver_each_neighbour_exactly_once(
 
 @quickly
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=50), st.integers(60, 1500), sizes)
-def test_batches_of_any_size_end_up_below_what_pendo_takes(
-    pendo: Sandbox, lengths: list[int], limit: int, size: int
-) -> None:
+def test_batches_of_any_size_end_up_below_what_pendo_takes(pendo, lengths, limit, size):
     set_up(pendo)
     records = [event(EVENTS, number, name="x" * length) for number, length in enumerate(lengths)]
     pendo.switches = Switches(max_body_bytes=limit)
@@ -160,9 +151,7 @@ def test_batches_of_any_size_end_up_below_what_pendo_takes(
 @pytest.mark.parametrize("size", [1, 7, 500])
 @pytest.mark.parametrize("type_mismatch", ["record error", "refuse call"])
 @pytest.mark.parametrize("error_items", ["named", "unnamed", "object"])
-def test_when_every_row_is_of_the_wrong_type_the_sync_stops_after_few_requests(
-    pendo: Sandbox, size: int, type_mismatch: Any, error_items: Any
-) -> None:
+def test_when_every_row_is_of_the_wrong_type_the_sync_stops_after_few_requests(pendo, size, type_mismatch, error_items):
     set_up(pendo, type_mismatch=type_mismatch, error_items=error_items)
     pendo.add_visitors([f"r{number}" for number in range(500)])
     # Each says something else that is wrong.
@@ -173,17 +162,6 @@ def test_when_every_row_is_of_the_wrong_type_the_sync_stops_after_few_requests(
         deliver_all(pendo, VISITORS, records, size, proven=False)
 
     assert len(pendo.requests) <= deliver.JUDGED_BEFORE_BREAKING
-
-
-@pytest.mark.parametrize(("size", "most"), [(1, deliver.JUDGED_BEFORE_BREAKING), (10, FEW), (500, FEW)])
-def test_when_every_event_is_refused_the_sync_stops_after_few_requests(pendo: Sandbox, size: int, most: int) -> None:
-    set_up(pendo)
-    records = [event(EVENTS, number, at=0) for number in range(500)]
-
-    with pytest.raises(EverythingRefusedError, match="timestamp must be a whole number of milliseconds"):
-        deliver_all(pendo, EVENTS, records, size, proven=False)
-
-    assert len(pendo.requests) <= most
 
 
 @pytest.mark.parametrize("size", [1, 20])
@@ -211,7 +189,7 @@ def test_events_delivered_before_their_batch_failed_are_told_so(pendo: Sandbox) 
 
 
 @pytest.mark.parametrize("bystander", ["seats", "many"], ids=["a field's name", "a value"])
-def test_a_bystander_that_a_text_seems_to_name_is_delivered(pendo: Sandbox, bystander: str) -> None:
+def test_a_bystander_that_a_text_seems_to_name_is_delivered(pendo, bystander):
     set_up(pendo, error_items="unnamed")
     pendo.add_visitors([bystander, "r1", "r2", "r3"])
     innocent = Record(("000", 0), bystander, ({"visitorId": bystander, "values": {"seats": 7}}, None))

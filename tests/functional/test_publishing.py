@@ -119,7 +119,7 @@ def test_where_the_schema_is_named_both_find_it(project, elsewhere, monkeypatch)
 
 
 def test_dbts_run_goes_on_where_the_macro_finds_no_settings(project):
-    """Where the warehouse refuses what is published: tests/warehouse/published_path.py."""
+    """Where the warehouse refuses what is published: tests/warehouse/test_postgres.py."""
     project.dbt("run --select sound --vars 'dbt_pendo: [no, mapping]'")
     told = "dbt_pendo: nothing was published to pendo_builds; if the warehouse refused it, dbt's log says why."
     assert project.log.count(told) == 1

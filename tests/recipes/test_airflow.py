@@ -66,7 +66,7 @@ def assert_no_secret(airflow: Airflow, shop: Shop, log: str) -> None:
         assert not any(secret.encode() in content for content in written)
 
 
-def test_one_task_builds_and_syncs(airflow: Airflow, shop: Shop) -> None:
+def test_one_task_builds_and_syncs(airflow, shop):
     log = airflow.run("dbt_pendo", status=1, SHOP_IS_BROKEN="1")
     assert "Command exited with return code 1" in log
     # What was built is synced all the same.
@@ -76,7 +76,7 @@ def test_one_task_builds_and_syncs(airflow: Airflow, shop: Shop) -> None:
     assert_no_secret(airflow, shop, log)
 
 
-def test_a_sync_comes_after_all_that_cosmos_built(airflow: Airflow, shop: Shop) -> None:
+def test_a_sync_comes_after_all_that_cosmos_built(airflow, shop):
     log = airflow.run("dbt_pendo_cosmos", status=1, SHOP_IS_BROKEN="1")
     assert "no luck today" in log
     assert shop.writes == 0

@@ -116,7 +116,7 @@ def image(shop: Shop, wheel: Path, bare_machine: Mapping[str, str], tmp_path: Pa
     return build(shop.folder, tmp_path / "root", bare_machine)
 
 
-def test_the_entry_point_builds_and_syncs(image: Image, shop: Shop) -> None:
+def test_the_entry_point_builds_and_syncs(image, shop):
     holds = files(image.root)
     assert not [name for name in holds if (image.root / name).read_bytes() == b"not for the image"]
     assert image.user not in ("0", "root")

@@ -39,7 +39,7 @@ def end(run: subprocess.Popen[str]) -> tuple[int, str]:
     return run.returncode, printed
 
 
-def test_one_run_at_a_time_and_only_what_went_wrong_is_mailed(shop: Shop, settings: Path) -> None:
+def test_one_run_at_a_time_and_only_what_went_wrong_is_mailed(shop, settings):
     with start(settings) as first:
         try:
             while not shop.database.exists():

@@ -68,7 +68,7 @@ def materialize(shop: Shop, tmp_path: Path) -> Materialize:
     return run_job
 
 
-def test_the_sync_is_an_asset_after_the_models(materialize: Materialize, shop: Shop) -> None:
+def test_the_sync_is_an_asset_after_the_models(materialize, shop):
     ran = materialize()
     assert (ran.success, set(ran.made)) == (True, {"dim_users", "dim_accounts", "pendo"})
     assert shop.plans == (VISITORS, ACCOUNTS)
@@ -76,7 +76,7 @@ def test_the_sync_is_an_asset_after_the_models(materialize: Materialize, shop: S
     assert ran.synced == {"dim_users": "success", "dim_accounts": "success"}
 
 
-def test_nothing_is_synced_when_a_model_failed(materialize: Materialize, shop: Shop) -> None:
+def test_nothing_is_synced_when_a_model_failed(materialize, shop):
     ran = materialize(SHOP_IS_BROKEN="1")
     assert (ran.success, set(ran.made), shop.writes) == (False, {"dim_users"}, 0)
     # Alone it goes by what dbt did last.
@@ -84,6 +84,6 @@ def test_nothing_is_synced_when_a_model_failed(materialize: Materialize, shop: S
     assert shop.plans == (VISITORS, {})
 
 
-def test_a_sync_that_failed_fails_its_asset(materialize: Materialize) -> None:
+def test_a_sync_that_failed_fails_its_asset(materialize):
     ran = materialize(PENDO_INTEGRATION_KEY="another key")
     assert (ran.failed, set(ran.made)) == (["pendo"], {"dim_users", "dim_accounts"})

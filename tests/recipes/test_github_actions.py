@@ -1,5 +1,6 @@
 """The workflow's steps, one after another, each with the environment that the workflow gives it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def runner(shop: Shop, wheel: Path, bare_machine: Mapping[str, str]) -> Runner:
     return Runner(shop, wheel, bare_machine)
 
 
-def test_a_schedule_builds_and_syncs_on_a_new_machine_each_time(runner: Runner) -> None:
+def test_a_schedule_builds_and_syncs_on_a_new_machine_each_time(runner):
     runner.environment["SHOP_IS_BROKEN"] = "1"
     ran = runner.start("schedule")
     assert ran.failed == "dbt-pendo build: 1", ran.output
@@ -108,10 +109,17 @@ def test_a_schedule_builds_and_syncs_on_a_new_machine_each_time(runner: Runner) 
     assert (runner.shop.plans, runner.shop.writes) == ((VISITORS, ACCOUNTS), 2)
 
 
-def test_a_pull_request_checks_the_mappings_without_a_secret(runner: Runner) -> None:
+def test_a_pull_request_checks_the_mappings_without_a_secret(runner):
     runner.secrets.clear()
     wrong = (runner.shop.folder / "models" / "_models.yml").read_text().replace("visitor_id", "visitor")
     ran = runner.start("pull_request", _models=wrong)
     assert ran.failed == "dbt-pendo check --offline: 2", ran.output
     assert re.search(r"did you mean `visitor_id`\?\n1 problem in meta.pendo", ran.output)
     assert (runner.shop.sandbox.requests, runner.shop.database.exists()) == ([], False)
+
+
+def test_it_is_a_workflow_by_the_schema_that_is_published_for_them():
+    pytest.importorskip("check_jsonschema")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    ended = run([*command, str(RECIPES / "github_actions.yml")], RECIPES, os.environ)
+    assert ended.returncode == 0, ended.stdout

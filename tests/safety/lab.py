@@ -6,21 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import (
-    SMALL_PROFILE,
-    Ended,
-    Project,
-    Started,
-    add_fields,
-    clean_environment,
-    environment_of,
-    models_yaml,
-    project_yaml,
-    run_dbt,
-    start,
-    write_files,
-)
-from harness.projects import connect
+from harness import Ended, Started, add_fields, clean_environment, environment_of, start
+from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml, run_dbt, write_files
+from harness.projects import Project, connect
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -68,12 +56,8 @@ class Lab(Project):
         self.env = {
             **clean_environment(),
             **environment_of(sandbox),
-            "HOME": str(folder),
-            "NO_COLOR": "1",
-            "SMALL_DUCKDB_PATH": str(self.database),
-            "DBT_PROJECT_DIR": str(folder),
-            "DBT_PROFILES_DIR": str(folder),
-            "PENDO_TIMEOUT": "20",
+            **dict.fromkeys(("HOME", "DBT_PROJECT_DIR", "DBT_PROFILES_DIR"), str(folder)),
+            **{"SMALL_DUCKDB_PATH": str(self.database), "NO_COLOR": "1", "PENDO_TIMEOUT": "20"},
         }
 
     def start(self, *args: str, **env: str) -> Started:

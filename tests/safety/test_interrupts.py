@@ -5,12 +5,11 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 from harness import Started, writes
 from lab import Lab, small_pages, wait_until
-from raw_server import RawServer, Step, drip, head
+from raw_server import RawServer, drip, head
 
 from dbt_pendo.sandbox import Fault, Switches
 
@@ -24,10 +23,7 @@ def wait_for_writes(lab: Lab, run: Started, count: int) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("page", [20, 1_000])
-def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
-    lab: Lab, number: signal.Signals, page: int
-) -> None:
-    lab.only("clicks")
+def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(lab, number, page):
     names = lab.click(EVENTS)
     lab.shrink = small_pages(page)
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
@@ -36,9 +32,11 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     run.send(number)
     ended = run.wait().expect(1)
 
-    (result,) = ended.json["results"]
+    # So are the syncs that had not begun.
+    assert ended.statuses == dict.fromkeys(("clicks", "companies", "people", "views"), "interrupted")
     assert ended.json == lab.results()
-    assert result["status"] == "interrupted"
+    assert lab.sandbox.accounts == {}
+    result = ended.result("clicks")
     assert number.name in result["message"]
     taken = lab.sandbox_event_ids()
     assert 15 <= len(taken) < EVENTS
@@ -46,28 +44,16 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(
     assert lab.statuses("clicks") == dict.fromkeys(taken, "delivered")
     assert not any(table.endswith("__lock") for table in lab.tables())
     assert not list((lab.target / "dbt_pendo").glob("*.journal"))
-    ((status, delivered),) = lab.sql("select status, delivered from main_pendo.pendo_runs")
-    assert (status, delivered) == ("interrupted", len(taken))
+    logged = lab.sql("select status, delivered from main_pendo.pendo_runs where sync = 'clicks'")
+    assert logged == [("interrupted", len(taken))]
 
+    lab.only("clicks")
     again = lab.sync()["clicks"]
     assert again["planned"]["added"] == again["delivered"] == EVENTS - len(taken)
     assert Counter(lab.sandbox_event_ids()) == Counter(names)
 
 
-def test_syncs_that_had_not_begun_are_interrupted_too(lab: Lab) -> None:
-    lab.click(EVENTS)
-    lab.sandbox.switches = Switches(latency_ms=(20, 40))
-    run = lab.start("sync", "--json")
-    wait_for_writes(lab, run, 5)
-    run.send(signal.SIGTERM)
-    results = run.wait().expect(1).json["results"]
-    assert {result["sync"]: result["status"] for result in results} == dict.fromkeys(
-        ("clicks", "companies", "people", "views"), "interrupted"
-    )
-    assert lab.sandbox.accounts == {}
-
-
-def test_a_wait_for_pendo_is_cut_short(lab: Lab) -> None:
+def test_a_wait_for_pendo_is_cut_short(lab):
     lab.only("clicks")
     names = lab.click(EVENTS)
     lab.sandbox.fail(Fault(status=429, headers={"Retry-After": "200"}, times=None, path="/data/track"))
@@ -83,7 +69,7 @@ def test_a_wait_for_pendo_is_cut_short(lab: Lab) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("second", SIGNALS)
-def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: str) -> None:
+def test_a_second_signal_ends_at_once(lab, second, when):
     lab.only("clicks")
     names = lab.click(EVENTS)
     # One request hangs for longer than any test may take.
@@ -109,7 +95,7 @@ def test_a_second_signal_ends_at_once(lab: Lab, second: signal.Signals, when: st
     assert sent["k5"] == (2 if when == "after" else 1)
 
 
-def test_a_run_without_a_terminal_tells_how_far_it_is(lab: Lab) -> None:
+def test_a_run_without_a_terminal_tells_how_far_it_is(lab):
     lab.only("clicks")
     lab.shrink = {**small_pages(20), "dbt_pendo.output.sync.PROGRESS_EVERY": 0.05}
     lab.sandbox.switches = Switches(latency_ms=(20, 40))
@@ -130,7 +116,7 @@ def test_a_run_without_a_terminal_tells_how_far_it_is(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("answer", [drip(head(), b" "), drip(b"HTTP/1.1 200 OK\r\nX: ", b"x")], ids=["body", "header"])
-def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab: Lab, answer: Iterator[Step]) -> None:
+def test_an_answer_that_never_ends_does_not_hold_up_the_end(lab, answer):
     lab.only("clicks")
     names = lab.click(EVENTS)
     lab.shrink = {"dbt_pendo.delivery.signals.PATIENCE": 0.5}

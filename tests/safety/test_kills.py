@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +84,6 @@ class History:
     """The runs so far."""
 
     killed: set[int] = field(default_factory=set)
-    stages: Counter[str] = field(default_factory=Counter)
     runs: int = 0
     # Seconds that a whole run takes here and now.
     usual: float = 1.0
@@ -94,7 +93,6 @@ def run_once(lab: Lab, history: History, dice: random.Random, kill: bool) -> boo
     """Runs a sync; returns whether it came to its end."""
     number = history.runs
     history.runs += 1
-    before = len(lab.sandbox.requests)
     started_at = time.monotonic()
     run = lab.start(
         "sync",
@@ -108,7 +106,6 @@ def run_once(lab: Lab, history: History, dice: random.Random, kill: bool) -> boo
     ended = run.wait()
     if ended.status == -signal.SIGKILL:
         history.killed.add(number)
-        history.stages[stage_of(lab, before)] += 1
         return False
     ended.expect(0)
     history.usual = time.monotonic() - started_at
@@ -123,11 +120,6 @@ def wait_for_moment(lab: Lab, run: Started, dice: random.Random, usual: float) -
     wanted = len(lab.sandbox.requests) + dice.choice([1, 2, 5, 10, 20, 40])
     wait_until(run, lambda: len(lab.sandbox.requests) >= wanted)
     time.sleep(dice.uniform(0.0, 0.04))
-
-
-def stage_of(lab: Lab, before: int) -> str:
-    requests = lab.sandbox.requests[before:]
-    return f"{requests[-1].method} {requests[-1].path.removeprefix('/api/v1/')}" if requests else "before any request"
 
 
 def check_duplicates(lab: Lab, history: History) -> None:
@@ -189,7 +181,7 @@ def check_all(lab: Lab, world: World, known: set[str]) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_is_lost_and_next_to_nothing_sent_twice(lab: Lab, seed: int) -> None:
+def test_nothing_is_lost_and_next_to_nothing_sent_twice(lab, seed):
     dice = random.Random(seed)
     known = {f"p{number}" for number in range(60) if number % 6}
     lab.sandbox.add_visitors(known)

@@ -14,39 +14,6 @@ from dbt_pendo.sandbox import Fault
 BODY = {"v1": {"plan": "x"}}
 
 
-@pytest.mark.parametrize(("when", "applied"), [("before", {}), ("after", BODY["v1"])])
-@pytest.mark.parametrize("status", [302, 403, 503])
-def test_status(pendo, sandbox, status, when, applied):
-    sandbox.fail(Fault("status", when, status=status, headers={"Retry-After": "3"}, body="sorry"))
-    answer = pendo.write(BODY)
-    assert (answer.status_code, answer.text, answer.headers["Retry-After"]) == (status, "sorry", "3")
-    assert pendo.custom() == applied
-    assert (sandbox.requests[-1].status, sandbox.requests[-1].fault) == (status, f"status {status} {when}")
-    assert pendo.write(BODY).status_code == 200
-
-
-@pytest.mark.parametrize(("when", "applied"), [("before", {}), ("after", BODY["v1"])])
-@pytest.mark.parametrize(
-    ("action", "error", "status"),
-    [
-        ("close", requests.exceptions.ConnectionError, None),
-        ("reset", requests.exceptions.ConnectionError, None),
-        ("truncate", requests.exceptions.ChunkedEncodingError, 200),
-        ("garbage", requests.exceptions.JSONDecodeError, 200),
-        ("hang", requests.exceptions.ReadTimeout, None),
-    ],
-)
-def test_broken_answers(pendo, sandbox, action, error, status, when, applied):
-    sandbox.fail(Fault(action, when, seconds=60))
-    items = [{"visitorId": "v1", "values": BODY["v1"]}]
-    with pytest.raises(error):
-        pendo.post("/api/v1/metadata/visitor/custom/value", items, timeout=0.3).json()
-    assert pendo.custom() == applied
-    assert sandbox.requests[-1].fault == f"{action} {when}"
-    assert action == "hang" or sandbox.requests[-1].status == status
-    assert pendo.write(BODY).status_code == 200
-
-
 def test_a_hang_ends_and_a_reset_is_no_close(pendo, sandbox):
     sandbox.fail(Fault("hang", "after", seconds=0.05))
     assert pendo.write(BODY).status_code == 200

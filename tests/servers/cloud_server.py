@@ -130,12 +130,8 @@ def _steps(run: Run) -> list[Step]:
 
 def _described(run: Run) -> dict[str, Any]:
     return {
-        "id": run.id,
-        "account_id": ACCOUNT,
-        "job_definition_id": run.job_id,
-        "status": run.status,
-        "status_humanized": STATUSES[run.status],
-        "finished_at": run.finished_at,
+        **{"id": run.id, "account_id": ACCOUNT, "job_definition_id": run.job_id, "finished_at": run.finished_at},
+        **{"status": run.status, "status_humanized": STATUSES[run.status]},
     }
 
 

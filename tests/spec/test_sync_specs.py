@@ -2,8 +2,7 @@
 
 import pytest
 
-from dbt_pendo.mapping.parse import parse_syncs
-from dbt_pendo.mapping.spec import Annotation, Column, Event, Field, Limit, SyncSpec, Value
+from dbt_pendo.mapping.spec import Column, Event, Field, Limit, SyncSpec, Value
 
 USER_IDS = {"object": "visitor", "visitor_id": "id"}
 CREATED = {**USER_IDS, "mode": "upsert"}
@@ -139,16 +138,6 @@ def test_a_name_always_follows_the_model(parse):
     found = [(spec.name, spec.mode, spec.fields) for spec in specs]
     assert found == [("users.eu-2", "upsert", ()), ("users.us", "upsert", ())]
     assert only(parse({**CREATED, "name": "eu-2"})).name == "users.eu-2"
-
-
-def test_a_model_with_a_problem_does_not_spoil_the_others():
-    two = [{**CREATED, "name": "x"}, {**CREATED, "name": "y", "mode": 1}]
-    metas = {"a": CREATED, "b": two, "c": CREATED}
-    specs, problems = parse_syncs([Annotation(f"model.shop.{m}", m, f"{m}.yml", meta) for m, meta in metas.items()])
-    assert [spec.name for spec in specs] == ["a", "c"]
-    assert [str(problem) for problem in problems] == [
-        "b.yml: b.y: meta.pendo.mode: expected `update` or `upsert`, found the number 1"
-    ]
 
 
 def test_an_account_id_of_two_columns(parse, complain):

@@ -61,14 +61,9 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path, version):
         **{"database": "shop", "schema": "marts", "relation_name": '"shop"."marts"."users"', "identifier": "users"},
         **{"materialized": "table", "annotation": annotation, "is_placed_by_target": True},
     )
-    assert read_manifest(write(tmp_path, document)) == Manifest(
-        path=tmp_path / "manifest.json",
-        project="shop",
-        invocation_id="inv-1",
-        adapter_type="duckdb",
-        models=(model,),
-        exposures={},
-    )
+    known = {"project": "shop", "invocation_id": "inv-1", "adapter_type": "duckdb", "exposures": {}}
+    wanted = Manifest(path=tmp_path / "manifest.json", models=(model,), **known)
+    assert read_manifest(write(tmp_path, document)) == wanted
 
 
 def of_schema(schema: str | None) -> dict[str, Any]:

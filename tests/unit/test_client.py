@@ -11,22 +11,9 @@ import orjson
 import pytest
 from calls import BODY, EVENT, FOREVER, VALUES, VERIFY, send_event, verify, write
 
-from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo.client import Request, Traffic, UnavailableError
 from dbt_pendo.pendo.metadata import values_request
 from dbt_pendo.sandbox import Fault, Sandbox
-
-
-def test_a_call_carries_its_query_its_very_bytes_and_the_integration_key(sandbox, client):
-    body = orjson.dumps([{"visitorId": "Zoë 🚀\n\"'\\", "values": {"plan": "\u2028{{ x }}"}}])
-    answer = client.send(Request("POST", f"{VALUES}?create=true", body))
-    verify(client)
-    assert (answer.status, answer.ok, answer.json["updated"]) == (200, True, 1)
-    assert [(r.method, r.path, r.query, r.key, r.body) for r in sandbox.requests] == [
-        ("POST", VALUES, "create=true", "integration", body),
-        ("GET", VERIFY, "", "integration", b""),
-    ]
-    assert sandbox.visitors["Zoë 🚀\n\"'\\"]["custom"] == {"plan": "\u2028{{ x }}"}
 
 
 @pytest.mark.parametrize(("app", "owner"), [(None, "track"), ("web", "track:web"), ("WEB", "track:web")])
@@ -39,20 +26,6 @@ def test_events_carry_the_secret_of_their_app_to_the_data_host(sandbox, connect,
     (request,) = sandbox.requests
     assert (request.method, request.path, request.key) == ("POST", "/data/track", owner)
     assert sandbox.events == [EVENT]
-
-
-def test_without_a_secret_nothing_is_sent(sandbox, connect):
-    client = connect(integration_key=None, track_secrets={})
-    for call, secret in ((write, "Pendo integration key"), (send_event, "Track Event shared secret")):
-        with pytest.raises(ConfigError, match=f"No {secret} is set"):
-            call(client)
-    assert (sandbox.requests, client.traffic) == ([], Traffic())
-
-
-def test_requests_go_through_the_environments_proxy(sandbox, connect, by_proxy):
-    by_proxy(sandbox.url)
-    verify(connect(api_url="http://pendo.invalid"))
-    assert sandbox.requests[0].path == f"http://pendo.invalid{VERIFY}"
 
 
 PASSING = [
@@ -71,21 +44,10 @@ def test_a_fault_that_passes_is_tried_again_with_the_same_request(sandbox, clien
     assert (client.traffic.retries, len(waits) >= 2, sandbox.faults) == (2, True, [])
 
 
-def test_no_answer_in_time_and_a_429_in_the_first_instant_are_tried_again(sandbox, connect, waits):
-    client = connect(timeout=0.3)
-    sandbox.fail(Fault("hang"))
-    assert write(client).ok
-    assert (len(sandbox.requests), len(waits)) == (2, 1)
+def test_a_429_in_the_first_instant_is_tried_again(sandbox, client):
     write(client)
     sandbox.fail(Fault("status", status=429))
     assert write(client).ok
-
-
-@pytest.mark.parametrize(("when", "copies"), [("before", 1), ("after", 2)])
-def test_an_event_whose_answer_was_lost_is_sent_again(sandbox, client, when, copies):
-    sandbox.fail(Fault("close", when))
-    assert send_event(client).ok
-    assert sandbox.events == [EVENT] * copies
 
 
 def test_an_answer_about_the_body_is_the_callers_to_judge(sandbox, client, waits):
@@ -189,21 +151,6 @@ def test_the_ceiling_holds_for_retries_too(sandbox, connect, fake_time):
     assert write(client).ok
 
 
-def test_a_429_slows_all_requests_to_what_pendo_was_seen_to_take(sandbox, client, fake_time):
-    for _ in range(30):
-        write(client)
-        fake_time.wait(0.1)
-    sandbox.fail(Fault("status", status=429))
-    before = fake_time.waited
-    assert write(client).ok
-    assert fake_time.waited - before == pytest.approx(1.0)
-    before = fake_time.waited
-    for _ in range(10):
-        verify(client)
-    # It took ten a second.
-    assert 0.9 <= fake_time.waited - before <= 1.5
-
-
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -227,18 +174,12 @@ def test_a_fault_that_stays_ends_the_sync_after_so_many_retries(sandbox, connect
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://pendo.invalid", "http://[::1]:1"])
-def test_a_host_that_is_not_there_is_named_without_the_librarys_internals(connect, url):
-    with pytest.raises(UnavailableError, match=re.escape(f"Pendo at {url} did not take")) as caught:
-        write(connect(api_url=url, retries=0))
-    assert not re.search("HTTPConnectionPool|object at 0x", str(caught.value))
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://pendo.invalid"])
 def test_a_host_that_is_not_there_is_told_of_and_given_up_until_a_sync_has_begun(connect, fake_time, url):
     told: list[str] = []
     client = connect(api_url=url, data_url="http://127.0.0.1:1", tell=told.append)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=re.escape(f"Pendo at {url} did not take")) as caught:
         verify(client)
+    assert not re.search("HTTPConnectionPool|object at 0x", "\n".join([str(caught.value), *told]))
     attempts = client.traffic.requests
     assert attempts > 3
     beginnings = [f"Pendo at {url} cannot be reached (attempt {at}): " for at in range(1, attempts + 1)]

@@ -1,7 +1,5 @@
 """What a bulk answer says of each record."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,15 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.delivery.send import Sender
-from dbt_pendo.delivery.signals import Stop
-from dbt_pendo.delivery.writers import make_writers
-from dbt_pendo.mapping.spec import Column, Field, SyncSpec
-from dbt_pendo.outcomes import DELIVERED, Outcome, Position
-from dbt_pendo.pendo.client import Answer, PendoClient
-from dbt_pendo.pendo.metadata import Judgement, judge_values, values_request
-from dbt_pendo.records.batches import Batch
-from dbt_pendo.records.render import PendoField, Record, render
+from dbt_pendo.outcomes import Outcome
+from dbt_pendo.pendo.client import Answer
+from dbt_pendo.pendo.metadata import Judgement, judge_values
 
 IDS = ["v1", "v2", "v3"]
 MISSING = Outcome("missing", "Pendo does not know this id")
@@ -30,29 +22,6 @@ def rejected(detail: str) -> Outcome:
 def judged(document: Any, ids: list[str] = IDS, status: int = 200) -> Judgement:
     body = document if isinstance(document, bytes) else orjson.dumps(document)
     return judge_values(Answer(status, body), ids)
-
-
-def delivered(client: PendoClient, spec: SyncSpec, records: list[Record]) -> dict[Position, Outcome]:
-    """The outcome of each record of a batch."""
-    outcomes: dict[Position, Outcome] = {}
-
-    def settled(positions: Sequence[Position], others: Mapping[Position, Outcome]) -> None:
-        outcomes.update({position: others.get(position, DELIVERED) for position in positions})
-
-    writes = [writer.write for writer in make_writers(client, spec, Stop()).updates]
-    Sender(Stop().check, client.settings.max_error_share).send(Batch(records), writes, settled)
-    return outcomes
-
-
-def statuses(outcomes: dict[Position, Outcome]) -> dict[int, str]:
-    return {seq: outcome.status for (_, seq), outcome in sorted(outcomes.items())}
-
-
-def test_an_answer_without_failures_delivers_everything():
-    counts = {"total": 3, "updated": 3, "failed": 0}
-    # Created records are counted in the total alone.
-    for more in ({"missing": [], "errors": []}, {"kind": "visitor"}, {"missing": None, "errors": None}, {"updated": 0}):
-        assert judged({**counts, **more}) == Judgement()
 
 
 def test_a_text_that_names_a_record_makes_it_a_suspect_with_pendos_words():
@@ -174,56 +143,3 @@ def test_no_failure_is_ever_lost(document):
     found = len(verdict.outcomes) + len(verdict.guessed) + len(verdict.unnamed)
     assert bool(found) == bool(told or failed > 0)
     assert found >= min(failed, len(IDS))
-
-
-# The sandbox's own answers, in each of its ways to say it.
-
-SEATS = SyncSpec("s", "model.s", "s.yml", "visitor", "id", fields=(Field("seats", Column("seats")),))
-
-
-def rows_of(**values: Any) -> list[tuple[Any, ...]]:
-    return [("000", seq, "added", key, value) for seq, (key, value) in enumerate(values.items())]
-
-
-@pytest.mark.parametrize("omit_empty_lists", [True, False])
-@pytest.mark.parametrize("error_items", ["named", "object", "unnamed"])
-def test_a_rejected_row_is_told_and_its_neighbours_are_delivered(sandbox, client, error_items, omit_empty_lists):
-    sandbox.switches = replace(sandbox.switches, error_items=error_items, omit_empty_lists=omit_empty_lists)
-    # The sandbox says: field 'seats': expected a whole number, got 'many'. To be quoted is no proof.
-    sandbox.add_visitors(["seats", "many"])
-    rows = rows_of(v1=7, seats=7, v2="many", v9=7, many=7, v3=7)
-    outcomes = delivered(client, SEATS, render(SEATS, rows, [PendoField("seats", None)]).updates)
-    assert statuses(outcomes) == dict(enumerate(["delivered"] * 2 + ["rejected", "missing"] + ["delivered"] * 2))
-    assert "expected a whole number" in (outcomes["000", 2].detail or "")
-    custom = {key: sandbox.visitors[key]["custom"] for key in ("v1", "seats", "v2", "many", "v3")}
-    assert custom == {key: {} if key == "v2" else {"seats": 7} for key in custom}
-
-
-def test_created_records_are_no_failures(sandbox, client):
-    sandbox.switches = replace(sandbox.switches, created_counts_as_updated=False)
-    keys = ["v1", "v9"]
-    body = orjson.dumps([{"visitorId": key, "values": {"plan": "x"}} for key in keys])
-    for create, verdict in ((False, Judgement({"v9": MISSING})), (True, Judgement())):
-        answer = client.send(values_request("visitor", "custom", body, create=create, keys=keys))
-        assert judge_values(answer, keys) == verdict
-        assert ("v9" in sandbox.visitors) == create
-
-
-@pytest.mark.parametrize("bad", ["custom", "agent"])
-def test_a_row_is_rejected_when_one_of_its_groups_is(sandbox, client, bad):
-    sandbox.add_field("visitor", "agent", "floor", "integer")
-    spec = replace(SEATS, fields=(*SEATS.fields, Field("floor", Column("floor"), group="agent")))
-    row = ("000", 1, "added", "v1", "many" if bad == "custom" else 7, "many" if bad == "agent" else 7)
-    fields = [PendoField(name, None) for name in ("seats", "floor")]
-    rendered = render(spec, [row, ("000", 2, "added", "v2", 7, 7)], fields)
-    assert statuses(delivered(client, spec, rendered.updates)) == {1: "rejected", 2: "delivered"}
-
-
-def test_text_that_is_no_unicode_is_invalid_and_its_neighbours_are_delivered(sandbox, client):
-    spec = replace(SEATS, fields=(Field("plan", Column("plan")),))
-    rendered = render(spec, rows_of(v1="a", v2="\ud800", v3="c"), [PendoField("plan", "string")])
-    outcomes = {**rendered.unsendable, **delivered(client, spec, rendered.updates)}
-    assert statuses(outcomes) == {0: "delivered", 1: "invalid", 2: "delivered"}
-    assert [sandbox.visitors[key]["custom"] for key in ("v1", "v2", "v3")] == [{"plan": "a"}, {}, {"plan": "c"}]
-    with pytest.raises(orjson.JSONEncodeError):
-        Batch(render(spec, [("000", 1, "added", "\ud800", "x")], [PendoField("plan", None)]).updates).request(0)

@@ -120,17 +120,6 @@ def test_the_ceiling_holds_for_every_second(ceiling: float, rate: float | None, 
     assert all(gap >= 1 / ceiling - 1e-9 for gap in gaps)
 
 
-@given(retry_after=st.floats(0.1, 60), concurrency=st.integers(1, 8))
-def test_nothing_is_sent_before_the_time_pendo_asked_for(retry_after: float, concurrency: int) -> None:
-    pacer = Pacer(concurrency)
-    assert pacer.reserve(10.0) == 0
-    pacer.release()
-    pacer.throttled(10.5, retry_after)
-    wait = pacer.reserve(10.5)
-    assert wait == pytest.approx(max(retry_after, 1.0))
-    assert pacer.reserve(10.5 + wait) == 0
-
-
 def test_a_fault_halves_what_may_be_in_flight() -> None:
     pacer = Pacer(16)
     # A machine that has been up for long.

@@ -130,12 +130,3 @@ def test_a_limit_takes_the_first_rows_to_send(change_set, limit, rows_per_page):
 def test_counts_of_a_driver_that_yields_other_numbers_become_integers():
     counts = [("000", "added", Decimal(2), Decimal(2)), ("000", "unchanged", Decimal(1), Decimal(9))]
     assert repr(buckets_from_counts(counts)) == repr([Bucket("000", Planned(added=2, unchanged=7))])
-
-
-def test_a_bucket_larger_than_a_page_is_cut_between_its_rows():
-    contents = {"000": {"added": 1}, "001": {"added": 21}, "002": {"added": 1, "unchanged": 9}}
-    parts = [Span("001", "001", first, last) for first, last in ((1, 10), (11, 20), (21, 21))]
-    buckets = ChangeSet(contents).buckets
-    assert list(cut_pages(buckets, 10)) == [Span("000", "000"), *parts, Span("002", "002")]
-    assert limit_buckets(buckets, 3) == [buckets[0], Bucket("001", Planned(added=2), last_seq=2)]
-    assert limit_buckets(buckets, 23) == buckets

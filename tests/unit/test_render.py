@@ -61,23 +61,6 @@ def test_a_row_becomes_its_id_and_the_values_of_its_fields_under_pendos_keys(obj
     )
 
 
-def test_an_invalid_row_carries_the_field_and_the_reason_and_spoils_no_other():
-    for value, field_type, good, reason in [
-        (math.nan, None, 1.5, "f: not a number (NaN)"),
-        (math.inf, "float", 1.5, "f: infinite"),
-        ({"a": 1}, "string", "x", "f: a nested value cannot be sent as text"),
-        (2**63, "integer", 7, "f: 9223372036854775808 does not fit into 64 bits"),
-        (2**63, None, 7, "f: 9223372036854775808 does not fit into 64 bits"),
-        ("x", "boolean", True, "f: 'x' is not a boolean"),
-    ]:
-        spec = a_sync(named("f", type=field_type))
-        for neighbours in ([], [good], [None]):
-            rows = [a_row(1, value), *(a_row(seq, other) for seq, other in enumerate(neighbours, start=2))]
-            rendered = render(spec, rows, plain(spec))
-            assert rendered.unsendable == {("000", 1): Outcome("invalid", reason)}
-            assert [record.bodies[0]["values"]["f"] for record in rendered.updates] == neighbours
-
-
 def test_a_value_that_costs_its_field_is_counted_where_its_row_may_be_sent():
     spec = a_sync(named("f", on_invalid="skip"), named("g"))
     rendered = render(spec, [a_row(1, math.nan, 1), a_row(2, math.nan, math.inf)], plain(spec))
@@ -97,42 +80,6 @@ def test_an_empty_page_renders_to_nothing():
 
 
 # Events. What each null, constant and bad value means stands in `event_row` below.
-
-
-def test_an_event_says_who_did_what_when_and_where_without_its_own_id():
-    spec = some_events(
-        account_id=Column("org_id"),
-        properties=(named("amount", "amount_usd", type="float"), Field("source", Value("warehouse"))),
-        context=(named("ip", "ip_address"), Field("url", Value("https://shop.example"))),
-    )
-    assert spec.columns == ("user_id", "at", "org_id", "amount_usd", "ip_address")
-    rendered = render(spec, [("0ff", 9, "added", "evt-1", "Ada", NOW, "Acme", Decimal("9.50"), "10.0.0.1")])
-    event = {
-        **{"type": "track", "event": "Paid", "visitorId": "Ada", "accountId": "Acme", "timestamp": NOW_MS},
-        "properties": {"amount": 9.5, "source": "warehouse"},
-        "context": {"ip": "10.0.0.1", "url": "https://shop.example"},
-    }
-    assert rendered == Rendered(updates=[Record(("0ff", 9), "evt-1", (event,))])
-    assert b"evt-1" not in track_body(rendered.updates)
-
-
-def test_nulls_of_an_event_are_left_out_and_its_parts_may_be_columns_or_constants():
-    parts = {"name": Column("what"), "visitor_id": Value("system"), "account_id": Column("org_id")}
-    mapped = {"properties": (named("amount"), named("tip")), "context": (named("ip"), named("url"))}
-    spec = some_events(**parts, **mapped)
-    assert spec.columns == ("what", "at", "org_id", "amount", "tip", "ip", "url")
-    rows = [
-        a_row(1, " Paid ", NOW, None, None, 1, None, "/x"),
-        a_row(2, 7, NOW, "Acme", 5, None, "10.0.0.1", None),
-        a_row(3, None, NOW, *[None] * 5),
-        a_row(4, " ", NOW, *[None] * 5),
-    ]
-    rendered = render(spec, rows)
-    same = {"type": "track", "visitorId": "system", "timestamp": NOW_MS}
-    first = {**same, "event": " Paid ", "properties": {"tip": 1}, "context": {"url": "/x"}}
-    second = {**same, "event": "7", "accountId": "Acme", "properties": {"amount": 5}, "context": {"ip": "10.0.0.1"}}
-    assert [record.bodies for record in rendered.updates] == [(first,), (second,)]
-    assert [outcome.detail for outcome in rendered.unsendable.values()] == ["event: is null", "event: is empty"]
 
 
 def test_an_account_of_a_parent_has_one_id_or_none():
@@ -315,15 +262,6 @@ def test_a_page_of_records_renders_as_its_rows_one_by_one(page):
 def test_a_page_of_events_renders_as_its_rows_one_by_one(page):
     spec, rows = page
     assert_rendered(render(spec, rows), rows, [event_row(spec, row) for row in rows])
-
-
-@pytest.mark.parametrize("field_type", CONVERTERS, ids=str)
-@given(st.data())
-def test_a_column_of_one_type_is_converted_as_its_values_are(field_type, data):
-    values = data.draw(st.lists(st.none() | data.draw(st.sampled_from(COLUMNS)), min_size=1, max_size=6))
-    spec, known = a_sync(named("f")), [PendoField("f", field_type)]
-    rows = [a_row(seq, value) for seq, value in enumerate(values, start=1)]
-    assert_rendered(render(spec, rows, known), rows, [metadata_row(spec, known, row) for row in rows])
 
 
 # Batches.

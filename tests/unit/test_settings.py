@@ -267,11 +267,8 @@ def test_the_project_is_the_nearest_folder_upwards_that_has_one(tmp_path, monkey
 def test_the_host_of_dbt_cloud_with_and_without_a_scheme():
     environ = {"DBT_CLOUD_ACCOUNT_ID": "7", "DBT_CLOUD_API_TOKEN": "token"}
     for host, url in [
-        *(
-            ("", "https://cloud.getdbt.com"),
-            (" ", "https://cloud.getdbt.com"),
-            ("emea.dbt.com", "https://emea.dbt.com"),
-        ),
+        *((blank, "https://cloud.getdbt.com") for blank in ("", " ")),
+        ("emea.dbt.com", "https://emea.dbt.com"),
         *((" https://ab123.us1.dbt.com/ ", "https://ab123.us1.dbt.com"), ("localhost:8443", "https://localhost:8443")),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
     ]:

@@ -372,13 +372,6 @@ def test_a_time_is_the_same_instant_in_every_form(moment):
     assert 0 < milliseconds < 100_000_000_000 or to_epoch_ms(milliseconds) == milliseconds
 
 
-@given(st.integers(min_value=-(2**63), max_value=2**63 - 1))
-def test_every_integer_of_64_bits_comes_through(number):
-    forms = [number, str(number), Decimal(number), f" {number}.0 "]
-    assert {CONVERTERS["integer"](form) for form in forms} == {number}
-    assert CONVERTERS["string"](number) == CONVERTERS["string"](Decimal(number)) == str(number)
-
-
 @given(any_text)
 def test_text_is_never_changed(text):
     try:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import Engine, Store
-from harness.commands import Ended
-from harness.forked import REPOSITORY, Started, start
+from harness import REPOSITORY, Ended, Started, environment_of, models_yaml, start, write_files
 
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
@@ -42,34 +41,33 @@ ROWS = 60
 class Acme:
     """A built project in a folder, beside a sandbox that knows its fields and visitors."""
 
+    # Python that each process executes at first.
+    prelude = ""
+
     def __init__(self, engine: Engine, folder: Path, schema: str, sandbox: Sandbox) -> None:
         self.engine = engine
         self.folder = folder
         self.schema = schema
         self.sandbox = sandbox
         engine.write_project(folder, schema)
-        (folder / "seeds").mkdir()
         self.seed({f"v{number}": number % 10 for number in range(ROWS)})
-        declared = []
-        for name, (meta, sql) in MODELS.items():
-            (folder / "models" / f"{name}.sql").write_text(sql.format(**engine.types), encoding="utf-8")
-            declared.append({"name": name, "config": {"meta": {"pendo": meta}}})
-        (folder / "models" / "models.yml").write_text(json.dumps({"models": declared}), encoding="utf-8")
+        files = {f"models/{name}.sql": sql.format(**engine.types) for name, (_, sql) in MODELS.items()}
+        files["models/models.yml"] = models_yaml({name: meta for name, (meta, _) in MODELS.items()})
+        write_files(folder, files)
         for name, type_ in FIELDS.items():
             sandbox.add_field("visitor", "custom", name, type_)
         sandbox.add_visitors([f"v{number}" for number in range(ROWS)])
         self.env = {
             **os.environ,
             **dict.fromkeys(("DBT_PROJECT_DIR", "DBT_PROFILES_DIR"), str(folder)),
-            **{"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "PENDO_API_URL": sandbox.url},
-            "PENDO_SANDBOX": "false",
-            **{"PENDO_INTEGRATION_KEY": sandbox.integration_key, "PENDO_TRACK_SECRET": sandbox.track_secrets[""]},
+            **environment_of(sandbox),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         }
 
     def seed(self, seats: dict[str, int]) -> None:
         self.seats = seats
         lines = "".join(f"{name},plan {count % 3},{count}\n" for name, count in seats.items())
-        (self.folder / "seeds" / "seats.csv").write_text("id,plan,seats\n" + lines, encoding="utf-8")
+        write_files(self.folder, {"seeds/seats.csv": f"id,plan,seats\n{lines}"})
 
     def install_package(self) -> None:
         """Does what `dbt deps` does, and asks for the package's models."""
@@ -83,12 +81,16 @@ class Acme:
     def build(self) -> None:
         self.dbt("build")
 
-    def dbt(self, *args: str, status: int = 0) -> str:
-        return start("dbt", *args, cwd=self.folder, env=self.env, adapter=self.engine.name).wait().expect(status).stdout
+    def dbt(self, *args, status: int = 0) -> str:
+        return self._start("dbt", *args).wait().expect(status).stdout
 
-    def start(self, *args: str, prelude: str = "") -> Started:
+    def start(self, *args, prelude: str = "") -> Started:
         """Starts a command; the prelude is Python that its process executes at first."""
-        return start("dbt-pendo", *args, cwd=self.folder, env=self.env, adapter=self.engine.name, prelude=prelude)
+        return self._start("dbt-pendo", *args, prelude=prelude)
+
+    def _start(self, program, *args, prelude: str = "") -> Started:
+        prelude = f"{self.prelude}\n{prelude}"
+        return start(program, *args, cwd=self.folder, env=self.env, adapter=self.engine.name, prelude=prelude)
 
     def end(self, *args: str, status: int = 0) -> Ended:
         return self.start(*args, "--json").wait().expect(status)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("acme", "contract", "engine", "published_path", "whole_path")
+pytest.register_assert_rewrite("acme", "contract", "engine", "whole_path")
 
 from engine import Engine, Store  # noqa: E402
 from harness.dbt import quick_dbt, without_dbt_or_pendo  # noqa: E402

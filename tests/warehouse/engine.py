@@ -12,15 +12,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.dbt import project_yaml, write_files
+
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, Planned, PlanOptions
-from dbt_pendo.warehouse.session import Session, TableColumn, open_session
+from dbt_pendo.warehouse.session import Session, open_session
 
-PROJECT = 'name: contract\nversion: "1.0.0"\nconfig-version: 2\nprofile: contract\nmodels: {+materialized: table}\n'
 TYPES = {
     "text": "varchar",
     "whole": "bigint",
@@ -35,19 +36,9 @@ PEOPLE = {"id": "text", "plan": "text"}
 CLICKS = {"id": "text", "event": "text", "person": "text", "at": "moment"}
 HOUR, DAY = 3600, 24 * 3600
 AWKWARD = [
-    "it's",
-    '"quoted"',
-    "back\\slash",
-    "trailing\\",
-    "\\'); drop table x; --",
-    "new\nline\r\ntab\t",
-    "{{ jinja }} {% raw %} {# x #}",
-    "%s %(name)s %% :bind ? $1 @at",
-    "${env:HOME} ${x} $x",
-    "emoji 🚀 größe 名前",
-    "/* comment */ -- comment",
-    "null",
-    " leading and trailing ",
+    *("it's", '"quoted"', "back\\slash", "trailing\\", "\\'); drop table x; --", "new\nline\r\ntab\t"),
+    *("{{ jinja }} {% raw %} {# x #}", "%s %(name)s %% :bind ? $1 @at", "${env:HOME} ${x} $x", "emoji 🚀 größe 名前"),
+    *("/* comment */ -- comment", "null", " leading and trailing "),
 ]
 
 
@@ -89,11 +80,10 @@ class Engine:
         return [kind for kind in ("moment", "zoned") if kind in self.types]
 
     def write_project(self, folder: Path, schema: str) -> None:
-        (folder / "models").mkdir(parents=True)
-        (folder / "dbt_project.yml").write_text(PROJECT, encoding="utf-8")
         profiles = {"contract": {"target": "dev", "outputs": {"dev": {**self.output, "schema": schema, "threads": 1}}}}
         # JSON is YAML.
-        (folder / "profiles.yml").write_text(json.dumps(profiles), encoding="utf-8")
+        files = {"dbt_project.yml": project_yaml("contract", profile="contract"), "profiles.yml": json.dumps(profiles)}
+        write_files(folder, files)
 
     @contextmanager
     def store(self, folder: Path) -> Iterator[Store]:
@@ -163,18 +153,12 @@ class Store:
         found = self.session.columns(None, self.schema, table)
         assert found is not None
         by_name = {column.name: column for column in found}
-        source = ModelTable(
-            self.relation(table),
-            self._column(by_name, spec.key),
-            tuple(self._column(by_name, name) for name in spec.columns),
-        )
+        columns = tuple(by_name[name] for name in spec.columns)
+        source = ModelTable(self.relation(table), by_name[spec.key], columns)
         tables = SyncTables(self.session, self.own_schema, spec, source)
         tables.ensure_schema()
         tables.prepare()
         return tables
-
-    def _column(self, by_name: Mapping[str, TableColumn], name: str) -> TableColumn:
-        return by_name[name]
 
     def ledger(self, tables: SyncTables) -> list[tuple[Any, ...]]:
         """The ledger's entries, oldest first: key, status, detail, attempts, run."""

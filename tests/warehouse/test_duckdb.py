@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from engine import TYPES, Engine, Store, people, plan
-from published_path import *  # noqa: F403
+from engine import TYPES, Engine, people, plan
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field
@@ -29,7 +28,7 @@ class TestFoldedKeys(ForEachEngine):
         return replace(engine, output={**engine.output, "settings": {"default_collation": "nocase"}})
 
 
-def test_a_value_that_the_driver_cannot_read_costs_its_own_row(store: Store) -> None:
+def test_a_value_that_the_driver_cannot_read_costs_its_own_row(store):
     """Its client makes no interval of so many years, and fails with the page."""
     store.session.create(
         store.schema,

@@ -55,17 +55,12 @@ def wait_for(port: int, running: subprocess.Popen[bytes]) -> None:
 @pytest.fixture
 def engine(server: int) -> Engine:
     output: dict[str, Any] = {**LOGIN, "type": "snowflake", "port": server, "database": "contract", "warehouse": "w"}
+    numbers = {"whole": "number(38, 0)", "money": "number(18, 2)", "real": "double"}
+    types = {**TYPES, **numbers, "moment": "timestamp_ntz", "zoned": "timestamp_tz"}
     return Engine(
         "snowflake",
         output,
-        {
-            **TYPES,
-            "whole": "number(38, 0)",
-            "money": "number(18, 2)",
-            "real": "double",
-            "moment": "timestamp_ntz",
-            "zoned": "timestamp_tz",
-        },
+        types,
         # fakesnow breaks off after it has created a table with a quote in a column's name, puts session variables in
         # place of ``$x`` inside a text too, and sends a null timestamp as 1970-01-01.
         column_names=[name for name in Engine.column_names if name != "it's"],

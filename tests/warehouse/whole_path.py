@@ -27,7 +27,7 @@ def acme(engine: Engine, tmp_path: Path) -> Iterator[Acme]:
 
 
 class TestPath:
-    def test_check_plan_and_syncs_and_the_models_of_the_package(self, acme: Acme) -> None:
+    def test_check_plan_and_syncs_and_the_models_of_the_package(self, acme):
         acme.install_package()
         # Before the first sync there is nothing for them to read, and their own tests pass.
         acme.build()
@@ -67,7 +67,7 @@ class TestPath:
         held = acme.read("select sync, status, reason, row_count, most_attempts, example_key from {pendo_held_rows}")
         assert held == [("visitors", "missing", "Pendo does not know this id", 2, 1, "v97")]
 
-    def test_a_kill_in_the_midst_loses_nothing(self, acme: Acme) -> None:
+    def test_a_kill_in_the_midst_loses_nothing(self, acme):
         acme.sandbox.switches = Switches(latency_ms=(20, 40))
         run = acme.start("sync", "--json", "--select", "events")
         while len(acme.sandbox.events) < ROWS // 3 and not run.has_ended():

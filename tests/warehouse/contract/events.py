@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from engine import CLICKS, DAY, HOUR, Store, ago, clicked, clicks, deliver, everything, plan, planned
+from engine import CLICKS, DAY, HOUR, ago, clicked, clicks, deliver, everything, plan, planned
 
 from dbt_pendo.mapping.objects import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field
@@ -14,7 +14,7 @@ NO_PROPERTIES = PropertySizes(1, ())
 ALONE = PlanOptions()
 
 
-def test_late_future_and_old_events(store: Store) -> None:
+def test_late_future_and_old_events(store):
     """Each kind of moment is a column of the same events."""
     late = [7 * DAY + 60, 8 * DAY, 9000 * DAY]
     # A slow machine may need minutes to come to its counts.
@@ -69,7 +69,7 @@ def test_late_future_and_old_events(store: Store) -> None:
     assert (counted(empty), plan(empty, "r7"), everything(empty)) == (EventCounts(), Planned(), {})
 
 
-def test_what_was_left_out_comes_when_it_is_wanted(store: Store) -> None:
+def test_what_was_left_out_comes_when_it_is_wanted(store):
     store.create("clicks", CLICKS, clicked(("old", ago(8 * DAY)), ("edge", ago(7 * DAY - 1200)), ("null", None)))
     limited = store.tables(clicks(max_age=7 * DAY))
     assert limited.count_events(NO_PROPERTIES, ALONE) == EventCounts(names=1, left_out=1)
@@ -81,7 +81,7 @@ def test_what_was_left_out_comes_when_it_is_wanted(store: Store) -> None:
     assert planned(limited) == Planned(unchanged=2)
 
 
-def test_properties_are_measured_in_bytes(store: Store) -> None:
+def test_properties_are_measured_in_bytes(store):
     columns = {**CLICKS, "note": "text", "seats": "whole", "won": "flag", "seen": "moment"}
     # `{"note":"…","seats":…,"won":…,"seen":"2026-01-02T03:04:05.999+00:00"}`
     measured = (("note", 10, None), ("seats", 9, None), ("won", 7, None), ("seen", 8, 31))
@@ -111,7 +111,7 @@ def test_properties_are_measured_in_bytes(store: Store) -> None:
     assert tables.count_events(PropertySizes(1, sizes)) == wanted
 
 
-def test_compaction_forgets_old_events(store: Store, short: None) -> None:
+def test_compaction_forgets_old_events(store, short):
     ages = {"gone": 9 * DAY, "old": 8 * DAY, "edge": 5 * DAY, "new": HOUR, "next": -3 * DAY}
     store.create("clicks", CLICKS, clicked(*((key, ago(age)) for key, age in ages.items())))
     everlasting = store.tables(clicks())
@@ -145,7 +145,7 @@ def test_compaction_forgets_old_events(store: Store, short: None) -> None:
     assert planned(store.tables(clicks(max_age=7 * DAY))) == Planned(unchanged=3)
 
 
-def test_no_key_is_forgotten_early(store: Store, short: None) -> None:
+def test_no_key_is_forgotten_early(store, short):
     """The clock of the run that compacts is six days fast: what was three days ago seems to be nine."""
     spec = clicks(max_age=7 * DAY)
     store.create("clicks", CLICKS, clicked(("e1", ago(DAY))))

@@ -22,7 +22,7 @@ class TestExactKeys:
     def kind(self, store: Store) -> str:
         return "folded" if "folded" in store.engine.types else "text"
 
-    def test_case_makes_another_key_and_another_value(self, store: Store) -> None:
+    def test_case_makes_another_key_and_another_value(self, store):
         self.create(store, ("U1", "x"), ("u1", "x"), ("u2", "x"), ("_pendo_t_1", "x"))
         tables = store.tables(people())
         assert deliver(tables, "r1", {"U1": NO}) == Planned(added=4)
@@ -51,7 +51,7 @@ class TestExactKeys:
         tables.adopt("r5", drift.relation)
         assert planned(tables) == Planned(added=1, changed=1, unchanged=1)
 
-    def test_events_members_and_deletions(self, store: Store) -> None:
+    def test_events_members_and_deletions(self, store):
         kinds = {**CLICKS, "id": self.kind(store)}
         store.create("clicks", kinds, clicked(("e1", ago(0)), ("E1", ago(0))))
         tables = store.tables(clicks(max_age=DAY))

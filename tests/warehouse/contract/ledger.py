@@ -36,7 +36,7 @@ def compact(store: Store, tables: SyncTables) -> None:
     assert len(store.ledger(tables)) < before
 
 
-def test_each_row_gets_its_outcome(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_row_gets_its_outcome(store, monkeypatch):
     monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 3)
     store.create("people", PEOPLE, [(f"p{i}", "x") for i in range(15)])
     tables = store.tables(people())
@@ -78,7 +78,7 @@ def test_each_row_gets_its_outcome(store: Store, monkeypatch: pytest.MonkeyPatch
     }
 
 
-def test_removed_rows_and_queued_deletions(store: Store) -> None:
+def test_removed_rows_and_queued_deletions(store):
     store.create("people", PEOPLE, [(key, "x") for key in "abcdefg"])
     tables = store.tables(people(on_removed="delete"))
     assert (tables.prepare(), tables.queued_deletions()) == (None, {})
@@ -113,7 +113,7 @@ def test_removed_rows_and_queued_deletions(store: Store) -> None:
     assert planned(tables) == Planned(changed=1, unchanged=1)
 
 
-def test_a_row_is_logged_with_how_it_differed_and_its_first_delivery_is_kept(store: Store, short: None) -> None:
+def test_a_row_is_logged_with_how_it_differed_and_its_first_delivery_is_kept(store, short):
     for run, rows in enumerate(("ax bx cx", "ay bx", "az bx dx dy", "ax bx")):
         store.create("people", PEOPLE, [tuple(row) for row in rows.split()])
         tables = store.tables(people(on_removed="delete"))
@@ -134,7 +134,7 @@ def test_a_row_is_logged_with_how_it_differed_and_its_first_delivery_is_kept(sto
     assert set(store.session.rows(logged)) == {(key, None, "delivered", "adopted") for key in "ab"}
 
 
-def test_compaction_keeps_what_counts(store: Store, short: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compaction_keeps_what_counts(store, short, monkeypatch):
     store.create("people", PEOPLE, [("a", "x"), ("b", "x"), ("c", "x"), ("d", "1"), ("d", "2")])
     tables = store.tables(people())
 
@@ -220,9 +220,7 @@ def each_by_itself(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("what", "is_one"), [("compaction", True), ("compaction", False), ("adoption", False)])
-def test_a_kill_at_any_statement(
-    store: Store, short: None, monkeypatch: pytest.MonkeyPatch, what: str, is_one: bool
-) -> None:
+def test_a_kill_at_any_statement(store, short, monkeypatch, what, is_one):
     replaced = Replaced(store)
     if not is_one:
         each_by_itself(monkeypatch)
@@ -247,9 +245,7 @@ def test_a_kill_at_any_statement(
 
 
 @pytest.mark.parametrize("compacts", [False, True])
-def test_another_run_before_any_statement(
-    store: Store, short: None, monkeypatch: pytest.MonkeyPatch, compacts: bool
-) -> None:
+def test_another_run_before_any_statement(store, short, monkeypatch, compacts):
     replaced = Replaced(store, ("c", "x"))
     each_by_itself(monkeypatch)
     for when in itertools.count(0, store.engine.step):
@@ -273,7 +269,7 @@ def test_another_run_before_any_statement(
             break
 
 
-def test_who_comes_late_and_who_lost_the_lock_replace_nothing(store: Store, short: None) -> None:
+def test_who_comes_late_and_who_lost_the_lock_replace_nothing(store, short):
     replaced = Replaced(store)
     tables = store.tables(people())
     tables.lock.acquire("first")
@@ -300,7 +296,7 @@ def test_who_comes_late_and_who_lost_the_lock_replace_nothing(store: Store, shor
     replaced.check(Planned(unchanged=2))
 
 
-def test_what_was_delivered_as_one_thing_was_not_delivered_as_another(store: Store, short: None) -> None:
+def test_what_was_delivered_as_one_thing_was_not_delivered_as_another(store, short):
     click = ("x", "Clicked", "a", "2026-01-02 03:04:05")
     columns = {**PEOPLE, **{name: CLICKS[name] for name in ("event", "person", "at")}}
     store.create("people", columns, [("a", *click), ("b", *click)])
@@ -341,7 +337,7 @@ def test_what_was_delivered_as_one_thing_was_not_delivered_as_another(store: Sto
     assert [planned(again) for again in (events(), events("web"))] == [Planned(unchanged=2)] * 2
 
 
-def test_the_latest_commit_counts_though_the_clock_was_fast(store: Store, short: None) -> None:
+def test_the_latest_commit_counts_though_the_clock_was_fast(store, short):
     for run, value in enumerate("xyx"):
         store.create("people", PEOPLE, [("a", value), ("b", value), ("c", "z")])
         tables = store.tables(people())
@@ -359,7 +355,7 @@ def test_the_latest_commit_counts_though_the_clock_was_fast(store: Store, short:
 
 
 @pytest.mark.parametrize("lacking", [ledger.ADDED_COLUMNS, ("change",)])
-def test_a_ledger_of_an_earlier_version_is_carried_on(store: Store, lacking: tuple[str, ...]) -> None:
+def test_a_ledger_of_an_earlier_version_is_carried_on(store, lacking):
     """`a` was delivered twice, `b` was rejected, and `c` is gone."""
     store.create("people", PEOPLE, [("a", "x"), ("b", "x"), ("c", "x")])
     tables = store.tables(people())

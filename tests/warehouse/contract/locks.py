@@ -17,7 +17,7 @@ def locks(store: Store) -> list[SyncLock]:
     return [SyncLock(store.session, store.own_schema, "people") for _ in range(3)]
 
 
-def test_a_lock_is_taken_once_kept_and_broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_is_taken_once_kept_and_broken(store, monkeypatch):
     first, second, _ = locks(store)
     first.acquire("first")
     with pytest.raises(LockedError, match="run first on"):
@@ -56,7 +56,7 @@ def test_a_lock_is_taken_once_kept_and_broken(store: Store, monkeypatch: pytest.
     assert holder.run_id == "third"
 
 
-def test_the_dead_are_succeeded_by_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_dead_are_succeeded_by_one(store, monkeypatch):
     first, second, late = locks(store)
     # No process has this number.
     dead = {"run_id": "dead", "host": lock.this_host(), "pid": 2**22 + 1}
@@ -76,7 +76,7 @@ def test_the_dead_are_succeeded_by_one(store: Store, monkeypatch: pytest.MonkeyP
     late.acquire("late")
 
 
-def test_schemas_and_statements_that_are_refused(store: Store) -> None:
+def test_schemas_and_statements_that_are_refused(store):
     store.session.ensure_schema(store.own_schema)
     store.session.ensure_schema(store.own_schema)
     assert store.session.tables(store.own_schema) == frozenset()

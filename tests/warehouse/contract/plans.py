@@ -4,11 +4,10 @@ import dataclasses
 import itertools
 from collections import Counter
 
-import pytest
 from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan, planned, trial
 
 from dbt_pendo.mapping.spec import Column, Field
-from dbt_pendo.outcomes import Outcome
+from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import (
     EVERYTHING,
@@ -39,7 +38,7 @@ def drifted(store: Store, changes: ChangeSet, run_id: str, **states: str) -> Dri
     return drift
 
 
-def test_what_is_new_changed_gone_and_back(store: Store) -> None:
+def test_what_is_new_changed_gone_and_back(store):
     store.create("people", PEOPLE, [("a", "free"), ("b", None), ("A", "team"), ("d", "x")])
     tables = store.tables(people(on_removed="clear"))
     # A plan alone stores nothing.
@@ -67,7 +66,7 @@ def test_what_is_new_changed_gone_and_back(store: Store) -> None:
     assert planned(other_mapping) == Planned(added=1, changed=4)
 
 
-def test_keys_that_name_nobody_and_one_who_leaves(store: Store) -> None:
+def test_keys_that_name_nobody_and_one_who_leaves(store):
     nobody = [(None, "x"), ("", "x"), ("  ", "x"), ("b", "1"), ("b", "2"), ("b", "2")]
     nobody += [("_PENDO_T_1", "x"), ("VISITOR-UNIQUE-ID", "x")]
     store.create("people", PEOPLE, [("a", "x"), ("z", "x"), *nobody])
@@ -101,7 +100,7 @@ def test_keys_that_name_nobody_and_one_who_leaves(store: Store) -> None:
     assert planned(tables) == Planned(added=1, unchanged=1, invalid=8)
 
 
-def test_rows_that_failed_come_again_and_are_held_in_the_end(store: Store) -> None:
+def test_rows_that_failed_come_again_and_are_held_in_the_end(store):
     store.create("people", PEOPLE, [("a", "free"), ("b", "free"), ("c", "free")])
     tables = store.tables(people())
     for number, wanted in ((1, Planned(added=3)), (2, Planned(added=2, unchanged=1))):
@@ -114,9 +113,25 @@ def test_rows_that_failed_come_again_and_are_held_in_the_end(store: Store) -> No
     # The clock was fast when they failed: nobody is held until then.
     store.log_at("people__ledger", -30 * DAY)
     assert planned(tables, max_attempts=9, missing_retry=1.0) == Planned(added=2, unchanged=1)
+    # Nor is anybody when all are sent, or are mapped otherwise.
+    store.create("people", PEOPLE, [("a", "free"), ("b", "free"), ("c", "free")])
+    assert planned(tables, max_attempts=1) == Planned(held=2, unchanged=1)
+    assert planned(tables, max_attempts=1, full_refresh=True) == Planned(added=2, changed=1)
+    mapped_otherwise = store.tables(people(fields=(Field("other", Column("plan")),)))
+    assert planned(mapped_otherwise, max_attempts=1) == Planned(added=2, changed=1)
 
 
-def test_pages_hold_each_row_once(store: Store) -> None:
+def test_attempts_count_from_the_last_success(store):
+    # As it was when Pendo last took it, a row comes again too: what vain attempts have left there nobody knows.
+    tries = [*[("x", NO)] * 2, ("x", DELIVERED), *[("y", NO)] * 2, ("z", NO), ("x", NO), ("x", DELIVERED), ("x", NO)]
+    for run, (value, outcome) in enumerate(tries):
+        store.create("people", PEOPLE, [("a", value)])
+        tables = store.tables(people())
+        deliver(tables, f"r{run}", {"a": outcome}, full_refresh=run == len(tries) - 1)
+    assert [entry[3] for entry in store.ledger(tables)] == [1, 2, None, 1, 2, 1, 1, None, 1]
+
+
+def test_pages_hold_each_row_once(store):
     # Some keys share a bucket.
     keys = [f"p{number}" for number in range(60)]
     store.create("people", PEOPLE, [(key, key.upper()) for key in keys])
@@ -135,7 +150,7 @@ def test_pages_hold_each_row_once(store: Store) -> None:
             assert positions == positions_to_write(buckets, span)
 
 
-def test_what_drifted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_drifted(store, monkeypatch):
     """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
     monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
     rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
@@ -175,7 +190,7 @@ def test_what_drifted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned(tables) == Planned(unchanged=5, invalid=4)
 
 
-def test_current_rows_of_a_snapshot(store: Store) -> None:
+def test_current_rows_of_a_snapshot(store):
     columns = {"id": "text", "plan": "text", "Valid To": "moment", "is deleted": "text"}
     rows = [
         ("a", "old", "2026-01-05 09:00:00", "False"),

@@ -11,7 +11,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.plan import Planned
-from dbt_pendo.warehouse.runs import History, log_run
+from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_run
 from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
 
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
@@ -21,12 +21,10 @@ LOGGED = [
     *(("r5-ee", "it's", "success"), ("r5-ee", "people", "blocked")),
     *(("r6-bb", "other", "error"), ("r6-bb", "people", "error"), ("r9-ff", "people", "error")),
 ]
-
-
 ENDS = {"target": "prod", "pendo_host": "https://app.pendo.io"}
 
 
-def test_past_runs(store: Store) -> None:
+def test_past_runs(store):
     history = History(store.session, store.own_schema)
     assert history.runs(5) == []
     store.session.ensure_schema(store.own_schema)
@@ -70,48 +68,21 @@ def test_past_runs(store: Store) -> None:
     assert abs(datetime.datetime.now(datetime.timezone.utc) - logged) < datetime.timedelta(minutes=10)
 
 
-def test_a_run_log_of_an_earlier_version_goes_on(store: Store) -> None:
-    session, runs = store.session, store.relation("pendo_runs", store.own_schema)
+def test_a_run_log_of_an_earlier_version_goes_on(store):
+    session = store.session
     session.ensure_schema(store.own_schema)
     row = dict.fromkeys((*COUNTS, "requests", "retries", "bytes", "duration"), 1)
     row |= {"unique_id": "model.x", "object": "visitor", "status": "success", "message": None, "sync": "people"}
     log_run(session, store.own_schema, {**row, **ENDS, "deleted": 0, "cleared": 0, "run_id": "r1-aa"})
-    kept = (
-        "run_id",
-        "sync",
-        "unique_id",
-        "object",
-        "status",
-        "message",
-        *COUNTS,
-        "requests",
-        "retries",
-        "bytes",
-        "duration",
-    )
-    # As it was made before.
-    session.create(
-        store.own_schema,
-        "older",
-        f"create table {store.relation('older', store.own_schema)} as "
-        f"select {', '.join((*kept, 'logged_at'))} from {runs}",
-    )
-    session.run(f"drop table {runs}")
-    session.create(
-        store.own_schema,
-        "pendo_runs",
-        f"create table {runs} as select * from {store.relation('older', store.own_schema)}",
-    )
+    store.rewrite("pendo_runs", without=ADDED_RUN_COLUMNS)
     history = History(session, store.own_schema)
-    assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [("r1-aa", None, 0)]
+    older, newer = ("r1-aa", None, 0), ("r2-bb", "prod", 2)
+    assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [older]
     log_run(session, store.own_schema, {**row, **ENDS, "deleted": 2, "cleared": 0, "run_id": "r2-bb"})
-    assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [
-        ("r2-bb", "prod", 2),
-        ("r1-aa", None, 0),
-    ]
+    assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [newer, older]
 
 
-def test_whose_a_ledger_is(store: Store) -> None:
+def test_whose_a_ledger_is(store):
     session, schema, text = store.session, store.own_schema, store.engine.text
     assert read_subscriptions(session, schema) == {}
     session.ensure_schema(schema)
@@ -122,7 +93,7 @@ def test_whose_a_ledger_is(store: Store) -> None:
     assert read_subscriptions(session, schema) == {"people": pendo, text: pendo, "gone": None}
 
 
-def test_other_schemas_with_a_ledger(store: Store) -> None:
+def test_other_schemas_with_a_ledger(store):
     store.create("people", {"id": "text", "plan": "text"}, [("a", "1")])
     tables = store.tables(people())
     assert tables.ledgers_elsewhere() == []
@@ -143,7 +114,7 @@ def test_other_schemas_with_a_ledger(store: Store) -> None:
             store.drop_schema(schema)
 
 
-def test_what_the_ledger_tells_of_rows(store: Store) -> None:
+def test_what_the_ledger_tells_of_rows(store):
     rows = [("a", "1"), ("b", "2"), ("c", "3"), ("it's", "4"), ("odd", "5"), (None, "6")]
     store.create("people", {"id": "text", "plan": "text"}, [*rows, *(("twice", str(at)) for at in range(3))])
     tables = store.tables(people())
@@ -218,7 +189,7 @@ class Builds:
         take_builds(self.session, self.schema, found, run_id)
 
 
-def test_the_latest_build_counts_until_it_is_taken(store: Store) -> None:
+def test_the_latest_build_counts_until_it_is_taken(store):
     with pytest.raises(ConfigError, match=r"There is no table .*_pendo\.pendo_builds"):
         read_builds(store.session, store.own_schema)
     builds = Builds(store)

@@ -13,7 +13,7 @@ def notes_of(store: Store, segment: str, sync: str = "people") -> SegmentNotes:
     return SegmentNotes(store.session, store.own_schema, sync, segment)
 
 
-def test_a_member_is_a_member_however_often_it_is_listed(store: Store) -> None:
+def test_a_member_is_a_member_however_often_it_is_listed(store):
     rows = [("a", "1"), ("a", "2"), ("b", "1"), (None, "1"), (None, "2"), ("_PENDO_T_1", "x")]
     store.create("people", PEOPLE, rows)
     tables = store.tables(trial())
@@ -23,7 +23,7 @@ def test_a_member_is_a_member_however_often_it_is_listed(store: Store) -> None:
     assert {key: row[2] for key, row in everything(tables).items()} == {"a": "removed", "c": "added"}
 
 
-def test_the_latest_note_of_a_name_counts(store: Store) -> None:
+def test_the_latest_note_of_a_name_counts(store):
     noted = {name: NotedSegment(f"{name} it is", True) for name in ("Trial", store.engine.text)}
     for name, segment in noted.items():
         notes = notes_of(store, name)
@@ -50,7 +50,7 @@ def test_the_latest_note_of_a_name_counts(store: Store) -> None:
     assert trials.latest() == NotedSegment("s1", False)
 
 
-def test_who_filled_a_segment_last_is_known(store: Store) -> None:
+def test_who_filled_a_segment_last_is_known(store):
     ours, theirs, late = (notes_of(store, "Trial", sync) for sync in ("ours", "theirs", "late"))
     assert ours.filler("s1") is None
     ours.note(NotedSegment("s1", True))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from engine import PEOPLE, Store, clicks, commit, deliver, everything, people, plan, planned
+from engine import PEOPLE, clicks, commit, deliver, everything, people, plan, planned
 
 from dbt_pendo.mapping.objects import PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
@@ -42,7 +42,7 @@ def check_written(tables: SyncTables, spec: SyncSpec, fields: Sequence[PendoFiel
     return list(records.values())
 
 
-def test_columns_and_syncs_by_any_name(store: Store) -> None:
+def test_columns_and_syncs_by_any_name(store):
     names = [*store.engine.column_names, *(f"c{number}" for number in range(60))]
     store.create("people", {"id": "text", **dict.fromkeys(names, "text")}, [("a", *names), ("b", *names)])
     spec = of_columns(*names, name="wide")
@@ -58,7 +58,7 @@ def test_columns_and_syncs_by_any_name(store: Store) -> None:
         assert planned(tables) == Planned(unchanged=2)
 
 
-def test_keys_values_and_reasons_travel_unharmed(store: Store) -> None:
+def test_keys_values_and_reasons_travel_unharmed(store):
     texts = [*store.engine.texts, "x" * 20_000]
     store.create("people", PEOPLE, [(text[:200], text) for text in texts])
     tables = store.tables(people())
@@ -88,7 +88,7 @@ DIFFERENT: dict[str, tuple[str, list[str | None]]] = {
 MOVING = [("ab", "c"), ("a", "bc"), ("abc", ""), ("", "abc"), ("abc", None), (None, "abc"), ("1:a", "-")]
 
 
-def test_every_difference_is_a_change(store: Store) -> None:
+def test_every_difference_is_a_change(store):
     """A row has one value in one column, and nulls beside it; or what moves from one column to the next."""
     kinds = {name: kind for name, (kind, _) in DIFFERENT.items() if kind in store.engine.types}
     rows = {
@@ -107,7 +107,7 @@ def test_every_difference_is_a_change(store: Store) -> None:
     assert planned(tables) == Planned(unchanged=len(rows))
 
 
-def test_text_of_a_fixed_width_has_no_blanks_at_its_end(store: Store) -> None:
+def test_text_of_a_fixed_width_has_no_blanks_at_its_end(store):
     """Wherever it is an id or a value: one who is a visitor in one sync is the same in another."""
     text, moment = (store.engine.types[kind] for kind in ("text", "moment"))
     names = ("id", "event", "person", "parent", "child", "note")
@@ -141,7 +141,7 @@ BEYOND = {
 }
 
 
-def test_a_moment_that_python_has_no_word_for_costs_its_own_row(store: Store) -> None:
+def test_a_moment_that_python_has_no_word_for_costs_its_own_row(store):
     kinds = [kind for kind in BEYOND if kind in store.engine.types]
     # The last day that people write, and what Python makes of infinity.
     days = {"now": "2026-01-02", "end": "9999-12-31", "first": "0001-01-01"}
@@ -231,7 +231,7 @@ IN_A_FLOAT = {
 }
 
 
-def test_bodies_are_the_same_bytes_everywhere(store: Store) -> None:
+def test_bodies_are_the_same_bytes_everywhere(store):
     """The wanted ones stand in this file, once for all engines. Each kind is a column, its values stand in turn."""
     kinds = {kind: golden for kind, golden in GOLDEN.items() if kind in store.engine.types}
     values = {kind: list(golden.items()) for kind, (_, golden) in kinds.items()}
