@@ -199,15 +199,15 @@ class SyncLock:
         """Returns who made a table of the lock; None when there is none."""
         lock = self._session.relation(self._schema, identifier)
         try:
-            rows = self._session.query("pendo_read_lock", lock=lock)
+            rows = self._session.table("pendo_read_lock", lock=lock)
         except WarehouseError:
             if identifier.lower() in self._session.tables(self._schema):
                 raise
             return None
         if not rows:
             return None
-        run_id, host, pid, since, silent_for = rows[0]
-        return Holder(run_id, host, int(pid), since, float(silent_for))
+        first = rows[0]
+        return Holder(**{**first, "pid": int(first["pid"]), "silent_for": float(first["silent_for"])})
 
     def _successor(self, holder: Holder) -> str:
         digest = hashlib.md5(holder.run_id.encode(), usedforsecurity=False).hexdigest()[:6]
