@@ -30,6 +30,10 @@ LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
 UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
+# What an answer without a documented body may say instead of JSON.
+_WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
+# Bytes of it. Much JSON takes fifty times its size in memory, in each thread.
+LARGEST_ACKNOWLEDGEMENT = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,16 @@ class Answer:
         """The JSON object in a 2xx, as Pendo wrote it; empty when there is none."""
         document = self.json if self.ok else None
         return document if isinstance(document, dict) else {}
+
+    def acknowledges(self) -> bool:
+        """Returns whether a 2xx of no documented body is Pendo's, not a proxy's: empty, or JSON without an error."""
+        text = self.content.strip()
+        if not text or text.lower().strip(b'"') in _WORDS:
+            return True
+        if len(text) > LARGEST_ACKNOWLEDGEMENT:
+            return False
+        items = document if isinstance(document := self.json, list) else [document]
+        return all(isinstance(item, dict) and not network.reports_error(item) for item in items) or text == b"null"
 
     def told(self, part: Any) -> str:
         """Returns a part of the body's JSON as words for people, without the secrets that Pendo has quoted."""

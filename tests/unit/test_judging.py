@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.delivery.send import Sender
+from dbt_pendo.delivery.send import Batch, Sender
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import Answer, PendoClient
 from dbt_pendo.pendo.metadata import Judgement, judge_values, values_request
-from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import PendoField, Record, render
 
 IDS = ["v1", "v2", "v3"]
