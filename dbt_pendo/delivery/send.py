@@ -22,8 +22,6 @@ from dbt_pendo.wording import without_particulars
 
 # So many rows from all over a batch refused alone for one reason, and none ever taken: the fault is not theirs.
 HOPELESS = 5
-# Rows that have to be judged before their share of rejections says anything.
-JUDGED_BEFORE_BREAKING = 100
 
 
 class Batch:
@@ -112,6 +110,9 @@ class Sender:
         max_error_share: The share of rejected rows that stops the sync.
     """
 
+    # Rows that have to be judged before their share of rejections says anything.
+    judged_before_breaking = 100
+
     def __init__(self, check: Callable[[], None], max_error_share: float) -> None:
         self.check = check
         self._max_error_share = max_error_share
@@ -168,7 +169,7 @@ class Sender:
             judged, rejected = self._judged, self._rejected
         if rows > len(reasons):
             self.some_taken = True
-        if reasons and judged >= JUDGED_BEFORE_BREAKING and rejected > self._max_error_share * judged:
+        if reasons and judged >= self.judged_before_breaking and rejected > self._max_error_share * judged:
             raise EverythingRefusedError(
                 f"Pendo rejected {rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
                 "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",

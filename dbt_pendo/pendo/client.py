@@ -225,6 +225,7 @@ class PendoClient:
     ) -> None:
         self.settings = settings
         self.is_patient = False
+        self.largest_answer = LARGEST_ANSWER
         self._wait = wait
         self._clock = clock
         self._watch = watch
@@ -371,7 +372,7 @@ class PendoClient:
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
+            with network.bounded(self.settings.timeout, self._ends_at, self.largest_answer):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:

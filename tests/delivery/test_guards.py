@@ -6,7 +6,7 @@ import pytest
 from harness import run_cli
 from shop import KINDS, STRANGERS, Kind, Shop, at
 
-from dbt_pendo.delivery import send as deliver
+from dbt_pendo.delivery.send import Sender
 from dbt_pendo.sandbox import Fault, Sandbox
 
 USERS = KINDS["visitor"]
@@ -96,7 +96,7 @@ def test_max_removals_to_the_row(shop: Shop, sandbox: Sandbox) -> None:
 def test_too_large_a_share_of_rejected_rows_stops_a_sync(
     shop: Shop, sandbox: Sandbox, share: str, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "JUDGED_BEFORE_BREAKING", 10)
+    monkeypatch.setattr(Sender, "judged_before_breaking", 10)
     monkeypatch.setenv("PENDO_MAX_ERROR_SHARE", share)
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     be_strict(sandbox)
@@ -123,7 +123,7 @@ def test_a_sync_that_the_breaker_stops_comes_to_its_end_in_time(
     shop: Shop, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each run gets further, for rows that failed often enough are held."""
-    monkeypatch.setattr(deliver, "JUDGED_BEFORE_BREAKING", 10)
+    monkeypatch.setattr(Sender, "judged_before_breaking", 10)
     monkeypatch.setenv("PENDO_MAX_ATTEMPTS", "2")
     be_strict(sandbox)
     shop.sql("update users set seats = null where plan <> 'team'")

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from sending import KINDS, Kind, Settled, deliver_all, held, most_requests, set_up, wanted
 
-from dbt_pendo.delivery import send
-from dbt_pendo.delivery.send import EverythingRefusedError
+from dbt_pendo.delivery.send import EverythingRefusedError, Sender
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.sandbox import Fault, Sandbox
 
@@ -183,7 +182,7 @@ def test_a_wrong_field_stops_the_sync_after_few_requests(
 ) -> None:
     if kind is KINDS["single"]:
         # Nothing is split; it is the share of errors that stops it.
-        monkeypatch.setattr(send, "JUDGED_BEFORE_BREAKING", 3)
+        monkeypatch.setattr(Sender, "judged_before_breaking", 3)
     pendo.fail(kind.at(Fault(status=400, body="unknown field 'seats' in group 'custom'", times=None)))
     settled = Settled()
     with pytest.raises(EverythingRefusedError, match="unknown field 'seats' in group 'custom'"):
