@@ -1,4 +1,4 @@
-"""What every HTTP client needs: limits of a request in time and size, faults in words, proxies, certificates.
+"""What every HTTP client needs: limits of a request in time and size, faults, proxies, certificates, errors in a 2xx.
 
 The timeout of `requests` counts between two bytes, so an answer of a byte a second never ends; and it reads an answer
 of any size. Here a deadline counts for the whole request, and its answer has a largest size.
@@ -47,6 +47,8 @@ LONGEST_STEP = 15.0
 _PART = 16 * 2**10
 _MOST_INTERIM = 100
 _PROXY_EXAMPLE = "http://user:password@proxy.example:3128"
+# How proxies and gateways call an error in JSON, in lower case.
+_ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 
 # What it warns of quotes headers and certificates as they came, with a traceback; it is no line of ours.
@@ -405,3 +407,24 @@ def retry_after(header: str | None) -> float | None:
         return float(Retry().parse_retry_after(header)) if header else None
     except (InvalidHeader, ValueError, OverflowError, OSError):
         return None
+
+
+def reports_error(document: dict[str, Any]) -> bool:
+    """Returns whether an answer reports an error under a usual name, whatever its status."""
+    by_name = {name.lower(): value for name, value in document.items()}
+    return bool(by_name.get("errors") or by_name.get("failed")) or contradicts(document)
+
+
+def contradicts(document: dict[str, Any]) -> bool:
+    """Returns whether an answer says that the request as a whole went wrong, whatever its status and its counts."""
+    by_name = {name.lower(): value for name, value in document.items()}
+    return (
+        any(by_name.get(name) for name in _ERRORS)
+        or any(str(by_name.get(name)).lower() == "false" for name in ("success", "ok"))
+        or any(_is_bad(by_name.get(name)) for name in ("status", "statuscode", "code"))
+    )
+
+
+def _is_bad(status: Any) -> bool:
+    word = str(status).lower()
+    return word.startswith(("err", "fail")) or (word.isdecimal() and int(word) >= 400)

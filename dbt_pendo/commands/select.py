@@ -315,19 +315,19 @@ def _model_names(selected: Sequence[str]) -> set[str]:
 def _published(build: Build) -> tuple[Model, LastRun]:
     """Returns the model of a build, and the dbt command that published it."""
     mapping, columns, tests, snapshot = (
-        _decoded(text, build) for text in (build.mapping, build.column_mappings, build.tests, build.snapshot)
+        _decoded(text, build) for text in (build.mapping, build.column_mappings, build.tests, build.snapshot_config)
     )
     model = Model(
         unique_id=build.unique_id,
         name=build.model,
         relation_name=build.relation_name,
-        database=build.database,
-        schema=build.schema,
+        database=build.database_name,
+        schema=build.schema_name,
         identifier=build.identifier,
         materialized=build.materialized,
         annotation=Annotation(build.unique_id, build.model, build.file, mapping, as_mapping(columns)),
         tests=frozenset(as_mapping(tests)),
-        current_rows=read_current_rows(as_mapping(snapshot)) if build.snapshot else None,
+        current_rows=read_current_rows(as_mapping(snapshot)) if build.snapshot_config else None,
     )
     if build.status is None:
         return model, LastRun(build.command, published_as_is=True)

@@ -14,12 +14,11 @@ from dbt_pendo.delivery.journal import Journal
 from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.results import GuardError
 from dbt_pendo.delivery.segments import Segment
-from dbt_pendo.delivery.send import Outcomes, Sender, Settled
-from dbt_pendo.delivery.writers import Writer, cut_batches, make_writers
+from dbt_pendo.delivery.send import Batch, Outcomes, Sender, Settled, SqlBatch
+from dbt_pendo.delivery.writers import Writer, body_layouts, cut_batches, make_writers
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
-from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import Replaced, render
 from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import Bucket, changes_in, cut_pages, positions_to_write

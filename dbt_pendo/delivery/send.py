@@ -1,30 +1,94 @@
-"""Sends a batch until Pendo has judged every row of it.
+"""Batches of records, and how one is sent until Pendo has judged every row of it.
 
 A batch that Pendo refuses as a whole, or whose answer reports failures without naming the records, is split in halves
 until the row at fault stands alone (pendo-api.md 9, *split retries*); its neighbours are delivered.
 
-Nothing here knows what a request is: ``Sender`` works on judgements alone.
+``Sender`` knows no request: it works on judgements alone.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import orjson
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.metadata import Judgement
-from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import Record
 from dbt_pendo.wording import without_particulars
 
 # So many rows from all over a batch refused alone for one reason, and none ever taken: the fault is not theirs.
 HOPELESS = 5
-# Rows that have to be judged before their share of rejections says anything.
-JUDGED_BEFORE_BREAKING = 100
+
+
+class Batch:
+    """Records that go to Pendo in one request a metadata group."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = records
+        self.positions: Sequence[Position] = [record.position for record in records]
+        self.keys: Sequence[str] = [record.key for record in records]
+        # How many metadata groups the records have bodies for.
+        self.groups = len(records[0].bodies) if records else 0
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def request(self, group: int) -> bytes:
+        """Returns the body of the bulk metadata call for a group: an array, also of one record (pendo-api.md 3).
+
+        Records that have nothing to say to the group are left out.
+        """
+        return orjson.dumps([record.bodies[group] for record in self.records if record.bodies[group] is not None])
+
+    def part(self, group: int) -> Batch:
+        """Returns the batch of those records that have something to say to a group."""
+        return Batch([record for record in self.records if record.bodies[group] is not None])
+
+
+class SqlBatch(Batch):
+    """A batch of rows whose bodies the warehouse has written; they are read only if Pendo does not take them all.
+
+    Args:
+        positions: Where the rows stand in the change set.
+        bodies: Of each row, the text of a body a metadata group; every row has one, if only of nulls.
+        id_key: The key of the id in each body.
+    """
+
+    def __init__(self, positions: Sequence[Position], bodies: Sequence[tuple[str, ...]], id_key: str) -> None:
+        self.positions = positions
+        self.groups = len(bodies[0])
+        self._bodies = bodies
+        self._id_key = id_key
+
+    @cached_property
+    def keys(self) -> Sequence[str]:  # type: ignore[override]
+        """The first value of each body, read without the rest of it."""
+        start = len(f'{{"{self._id_key}":"')
+        written = [bodies[0][start : bodies[0].index('"', start)] for bodies in self._bodies]
+        # A key with a quote or a line break in it is escaped, so this was perhaps not its end.
+        return [
+            orjson.loads(bodies[0])[self._id_key] if "\\" in key else key
+            for key, bodies in zip(written, self._bodies, strict=True)
+        ]
+
+    @cached_property
+    def records(self) -> Sequence[Record]:  # type: ignore[override]
+        """The same rows as records."""
+        fragments = [tuple(map(orjson.Fragment, bodies)) for bodies in self._bodies]
+        return list(map(Record, self.positions, self.keys, fragments))
+
+    def request(self, group: int) -> bytes:
+        """Joins the bodies as they are."""
+        return f"[{','.join([bodies[group] for bodies in self._bodies])}]".encode()
+
+    def part(self, group: int) -> SqlBatch:
+        """Returns the batch itself."""
+        return self
+
 
 Outcomes = dict[Position, Outcome]
 # Gets rows as soon as they are final, so that they can be written down: their positions, and the exceptions, which are
@@ -45,6 +109,9 @@ class Sender:
         check: Is called before each request; raises when the run has to end.
         max_error_share: The share of rejected rows that stops the sync.
     """
+
+    # Rows that have to be judged before their share of rejections says anything.
+    judged_before_breaking = 100
 
     def __init__(self, check: Callable[[], None], max_error_share: float) -> None:
         self.check = check
@@ -102,7 +169,7 @@ class Sender:
             judged, rejected = self._judged, self._rejected
         if rows > len(reasons):
             self.some_taken = True
-        if reasons and judged >= JUDGED_BEFORE_BREAKING and rejected > self._max_error_share * judged:
+        if reasons and judged >= self.judged_before_breaking and rejected > self._max_error_share * judged:
             raise EverythingRefusedError(
                 f"Pendo rejected {rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
                 "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",

@@ -9,21 +9,61 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import orjson
+
 from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.segments import Segment
+from dbt_pendo.delivery.send import Batch
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Group, SyncSpec
+from dbt_pendo.mapping.spec import BodyField, BodyLayout, Column, Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome
 from dbt_pendo.pendo import deletion, segments
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_request
 from dbt_pendo.pendo.track import track_request
-from dbt_pendo.records.batches import Batch, pack, track_body, values_body
-from dbt_pendo.records.render import Rendered, operations_of
+from dbt_pendo.records.render import PendoField, Record, Rendered, operations_of
 
 # Seconds in which all deletions of a sync are followed to their end.
 DELETION_PATIENCE = 30.0
+
+
+def pack(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
+    """Cuts records into batches of at most ``size``, in their order."""
+    for start in range(0, len(records), size):
+        yield records[start : start + size]
+
+
+def values_body(records: Sequence[Record], group: int, id_key: str) -> bytes:
+    """Returns the body of a bulk metadata call with the ids under another key than the one they were rendered with."""
+    bodies = ((record.key, record.bodies[group]) for record in records)
+    return orjson.dumps([{id_key: key, "values": body["values"]} for key, body in bodies if isinstance(body, dict)])
+
+
+def track_body(records: Sequence[Record]) -> bytes:
+    """Returns the body of a track call: one event as a bare object, several as an array (pendo-api.md 9)."""
+    events = [record.bodies[0] for record in records]
+    return orjson.dumps(events[0] if len(events) == 1 else events)
+
+
+def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
+    """Returns the bodies of a sync, one a metadata group; none when only ``render`` can write them."""
+    # The key of a parent account's id is found by trying (see MetadataWriter), so no text can be written before.
+    if spec.object == "parent_account" or any(
+        mapping.nulls == "skip" or not isinstance(mapping.source, Column) for mapping in spec.fields
+    ):
+        return ()
+    return tuple(
+        BodyLayout(
+            OBJECTS[spec.object].id_key,
+            tuple(
+                BodyField(field.key, mapping.source.name, field.type)
+                for mapping, field in zip(spec.fields, fields, strict=True)
+                if mapping.group == group and isinstance(mapping.source, Column)
+            ),
+        )
+        for group in spec.groups
+    )
 
 
 @dataclass

@@ -30,6 +30,10 @@ LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
 UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
+# What an answer without a documented body may say instead of JSON.
+_WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
+# Bytes of it. Much JSON takes fifty times its size in memory, in each thread.
+LARGEST_ACKNOWLEDGEMENT = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,16 @@ class Answer:
         """The JSON object in a 2xx, as Pendo wrote it; empty when there is none."""
         document = self.json if self.ok else None
         return document if isinstance(document, dict) else {}
+
+    def acknowledges(self) -> bool:
+        """Returns whether a 2xx of no documented body is Pendo's, not a proxy's: empty, or JSON without an error."""
+        text = self.content.strip()
+        if not text or text.lower().strip(b'"') in _WORDS:
+            return True
+        if len(text) > LARGEST_ACKNOWLEDGEMENT:
+            return False
+        items = document if isinstance(document := self.json, list) else [document]
+        return all(isinstance(item, dict) and not network.reports_error(item) for item in items) or text == b"null"
 
     def told(self, part: Any) -> str:
         """Returns a part of the body's JSON as words for people, without the secrets that Pendo has quoted."""
@@ -211,6 +225,7 @@ class PendoClient:
     ) -> None:
         self.settings = settings
         self.is_patient = False
+        self.largest_answer = LARGEST_ANSWER
         self._wait = wait
         self._clock = clock
         self._watch = watch
@@ -357,7 +372,7 @@ class PendoClient:
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.timeout, self._ends_at, LARGEST_ANSWER):
+            with network.bounded(self.settings.timeout, self._ends_at, self.largest_answer):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:

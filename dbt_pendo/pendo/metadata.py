@@ -13,8 +13,8 @@ import orjson
 from dbt_pendo.mapping.keys import FIELD_TYPES
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
+from dbt_pendo.network import contradicts, reports_error
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.pendo.answers import contradicts, reports_error
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
 
 # Pendo gives agent fields it has not seen a value of no type yet.

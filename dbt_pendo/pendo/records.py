@@ -10,7 +10,7 @@ import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
-from dbt_pendo.pendo.answers import reports_error
+from dbt_pendo.network import reports_error
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 

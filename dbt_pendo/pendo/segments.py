@@ -9,7 +9,6 @@ from functools import partial
 
 import orjson
 
-from dbt_pendo.pendo.answers import acknowledges
 from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
 from dbt_pendo.pendo.deletion import job_of
 
@@ -94,7 +93,7 @@ def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) 
         body = orjson.dumps({"name": name, "visitors": list(visitors)})
         return Request("POST", f"{_PATH}/upload", body, visitors, idempotent=False)
     body = orjson.dumps({"visitors": list(visitors)})
-    return Request("PUT", f"{_PATH}/{segment_id}", body, visitors, is_clear=acknowledges)
+    return Request("PUT", f"{_PATH}/{segment_id}", body, visitors, is_clear=Answer.acknowledges)
 
 
 def uploaded_id(answer: Answer) -> str | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dbt_pendo.pendo.answers import acknowledges
-from dbt_pendo.pendo.client import TRACK_PATH, PendoClient, PendoError, Request
+from dbt_pendo.pendo.client import TRACK_PATH, Answer, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
 # A body that is no event, so that Pendo stores nothing.
@@ -17,7 +16,7 @@ def track_request(app: str | None, body: bytes, keys: Sequence[str] = ()) -> Req
 
     One source says that the body of the answer is empty, another that it is JSON.
     """
-    return Request("POST", TRACK_PATH, body, keys, app=app, is_clear=acknowledges)
+    return Request("POST", TRACK_PATH, body, keys, app=app, is_clear=Answer.acknowledges)
 
 
 def verify_secret(client: PendoClient, app: str | None) -> bool:

@@ -29,8 +29,8 @@ class Build:
     model: str
     # The file that carries the mapping.
     file: str
-    database: str | None
-    schema: str
+    database_name: str | None
+    schema_name: str
     identifier: str
     # Quoted for the adapter; None when nothing is materialised.
     relation_name: str | None
@@ -41,7 +41,7 @@ class Build:
     column_mappings: str
     # JSON: what the config of a snapshot says of its current rows; None for others, and where an older release of the
     # dbt package published it.
-    snapshot: str | None
+    snapshot_config: str | None
 
 
 def read_builds(session: Session, schema: str) -> list[Build]:
@@ -51,7 +51,7 @@ def read_builds(session: Session, schema: str) -> list[Build]:
         ConfigError: If dbt has never published anything there.
     """
     try:
-        rows = session.query("pendo_read_builds", builds=session.relation(schema, BUILDS_TABLE))
+        rows = session.table("pendo_read_builds", builds=session.relation(schema, BUILDS_TABLE))
     except WarehouseError:
         if session.exists(schema, BUILDS_TABLE):
             raise
@@ -60,7 +60,7 @@ def read_builds(session: Session, schema: str) -> list[Build]:
             'Install the dbt package, write `on-run-end: "{{ dbt_pendo.publish(results) }}"` into dbt_project.yml, and '
             "run dbt; the README shows how.",
         ) from None
-    return [Build(*row) for row in rows]
+    return [Build(**row) for row in rows]
 
 
 def take_builds(session: Session, schema: str, builds: Sequence[Build], run_id: str) -> None:

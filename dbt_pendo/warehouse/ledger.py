@@ -16,7 +16,7 @@ from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.pages import Row, Span
+from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
 from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import SANDBOX, Session, WarehouseError, table_name
@@ -89,7 +89,7 @@ class LedgerTable:
         """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
         old, drafts = self._left()
         there = self.is_there()
-        if there and old and self._version(self.name)[0][0] == 0:
+        if there and old and self._version(self.name)[0]["entries"] == 0:
             # A first run that woke up late made one without an entry while the ledger was set aside.
             self._session.drop(self._schema, self.name)
             there = False
@@ -139,7 +139,7 @@ class LedgerTable:
             with contextlib.suppress(WarehouseError):
                 self._session.drop(self._schema, draft)
 
-    def _put_in_place(self, draft: str, old: str, before: list[Row]) -> None:
+    def _put_in_place(self, draft: str, old: str, before: list[dict[str, Any]]) -> None:
         session, schema = self._session, self._schema
         try:
             with session.transaction():
@@ -155,10 +155,9 @@ class LedgerTable:
                     session.rename(schema, old, self.name)
             raise
 
-    def _version(self, name: str) -> list[Row]:
+    def _version(self, name: str) -> list[dict[str, Any]]:
         """Returns what changes with every entry that is added: how many there are, and when the last one was made."""
-        relation = self._session.relation(self._schema, name)
-        return self._session.rows(f"select count(*) as entries, max(logged_at) as latest from {relation}")
+        return self._session.table("pendo_ledger_version", ledger=self._session.relation(self._schema, name))
 
     def _left(self) -> tuple[list[str], list[str]]:
         """Returns the ledgers that runs have set aside, and the drafts that they have left or are at work on."""
@@ -306,10 +305,10 @@ class SyncTables(ChangeSet):
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
-        rows = self._session.query(
+        rows = self._session.table(
             "pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION, destination=self._spec.destination
         )
-        return {str(detail).removeprefix(QUEUED_DELETION): int(count) for detail, count in rows}
+        return {row["detail"].removeprefix(QUEUED_DELETION): int(row["row_count"]) for row in rows}
 
     def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
         """Notes how a deletion ended.
@@ -341,8 +340,8 @@ class SyncTables(ChangeSet):
             return
         if self._max_age is None:
             # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
-            ((kept,),) = self._session.query("pendo_count_kept", ledger=self.ledger)
-            if entries <= 2 * int(kept):
+            (kept,) = self._session.table("pendo_count_kept", ledger=self.ledger)
+            if entries <= 2 * int(kept["kept"]):
                 return
 
         def compacted(draft: str) -> bool:
@@ -379,9 +378,9 @@ class SyncTables(ChangeSet):
         Raises:
             WarehouseError: If the ledger is not there, or lacks a column.
         """
-        rows = self._session.query("pendo_last_commits", ledger=entries)
-        self._earlier_destination, self._earlier_commit = (rows[0][0], int(rows[0][1])) if rows else (None, 0)
-        self._last_commit = self._earlier_commit
+        last = next(iter(self._session.table("pendo_last_commits", ledger=entries)), {})
+        self._earlier_destination = last.get("destination")
+        self._last_commit = self._earlier_commit = int(last.get("last_commit", 0))
 
     def _commit_values(self, run_id: str, destination: str | None = None) -> dict[str, Any]:
         """Returns what all entries of the next commit have in common; the lock keeps others from counting meanwhile."""

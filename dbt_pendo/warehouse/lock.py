@@ -19,8 +19,7 @@ from typing import Any
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
-# Seconds between signs of life, and the silence after which a lock counts as left by a dead run.
-RENEW_EVERY = 30.0
+# Seconds of silence after which a lock counts as left by a dead run.
 STALE_AFTER = 300.0
 
 
@@ -63,6 +62,9 @@ class SyncLock:
     what the first has put in its place. It creates a further table, named after the dead run: of all that try only one
     can. So a lock is a chain of tables, each but the last left by a dead run, and a release drops them in order.
     """
+
+    # Seconds between signs of life.
+    renew_every = 30.0
 
     def __init__(self, session: Session, schema: str, sync: str) -> None:
         self._session = session
@@ -110,7 +112,7 @@ class SyncLock:
             LockLostError: If it is not ours any more.
         """
         # By the wall clock: the monotonic one stands still while a machine sleeps.
-        if abs(time.time() - self._renewed_at) >= RENEW_EVERY:
+        if abs(time.time() - self._renewed_at) >= self.renew_every:
             self._renew()
 
     def wait_for(self, call: Future[Any]) -> None:
@@ -119,7 +121,7 @@ class SyncLock:
         Raises:
             LockLostError: If the lock is not ours any more; the call may still go on.
         """
-        while wait((call,), timeout=RENEW_EVERY).not_done:
+        while wait((call,), timeout=self.renew_every).not_done:
             self.renew()
         self.renew()
 
@@ -146,7 +148,7 @@ class SyncLock:
         finally:
             over.set()
             # One whose connection hangs is not waited for.
-            signs.join(RENEW_EVERY)
+            signs.join(self.renew_every)
 
     def release(self) -> None:
         """Gives the lock back, if it is still ours."""
@@ -173,7 +175,7 @@ class SyncLock:
         self._renewed_at = time.time()
 
     def _give_signs(self, over: threading.Event) -> None:
-        while not over.wait(RENEW_EVERY):
+        while not over.wait(self.renew_every):
             with contextlib.suppress(DbtPendoError), self._session.beside():
                 self.renew()
 
@@ -199,15 +201,15 @@ class SyncLock:
         """Returns who made a table of the lock; None when there is none."""
         lock = self._session.relation(self._schema, identifier)
         try:
-            rows = self._session.query("pendo_read_lock", lock=lock)
+            rows = self._session.table("pendo_read_lock", lock=lock)
         except WarehouseError:
             if identifier.lower() in self._session.tables(self._schema):
                 raise
             return None
         if not rows:
             return None
-        run_id, host, pid, since, silent_for = rows[0]
-        return Holder(run_id, host, int(pid), since, float(silent_for))
+        first = rows[0]
+        return Holder(**{**first, "pid": int(first["pid"]), "silent_for": float(first["silent_for"])})
 
     def _successor(self, holder: Holder) -> str:
         digest = hashlib.md5(holder.run_id.encode(), usedforsecurity=False).hexdigest()[:6]

@@ -178,8 +178,9 @@ class ChangeSet:
         """Returns the run that wrote the change set; None when there is none, or it is empty."""
         if not self._session.exists(self._schema, self._identifier):
             return None
-        ((run_id,),) = self._session.query("pendo_change_set_run", changes=self.changes)
-        return None if run_id is None else str(run_id)
+        (written,) = self._session.table("pendo_change_set_run", changes=self.changes)
+        run_id: str | None = written["run_id"]
+        return run_id
 
     def read_page(self, span: Span, limit: int | None = None) -> list[Row]:
         """Returns the rows of a page that have to be sent, or the first ``limit`` of them."""
@@ -212,8 +213,8 @@ class ChangeSet:
             options: The plan whose rows are looked at; None looks at those of the change set.
         """
         changes = self.changes if options is None else self._plan_alone(options)
-        rows = self._session.query("pendo_invalid_reasons", changes=changes)
-        return [(str(reason), int(count), key) for reason, count, key in rows]
+        rows = self._session.table("pendo_invalid_reasons", changes=changes)
+        return [(row["detail"], int(row["row_count"]), row["example_key"]) for row in rows]
 
     def count_events(
         self, sizes: PropertySizes, options: PlanOptions | None = None, span: Span = EVERYTHING
@@ -227,7 +228,7 @@ class ChangeSet:
         """
         event = self._spec.event
         sources = {"event": event.name, "visitor": event.visitor_id} if event else {}
-        (counts,) = self._session.query(
+        (counts,) = self._session.table(
             "pendo_event_concerns",
             changes=self.changes if options is None else self._plan_alone(options),
             model=self._source.relation,
@@ -241,7 +242,7 @@ class ChangeSet:
             max_age=self._max_age,
             span=span,
         )
-        return EventCounts(*map(int, counts))
+        return EventCounts(**{name: int(count) for name, count in counts.items()})
 
     def _plan_alone(self, options: PlanOptions) -> str:
         """Returns a plan that is stored nowhere, as something to select from."""

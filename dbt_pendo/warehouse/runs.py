@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dbt_pendo.warehouse.ledger import LedgerTable
@@ -38,6 +38,8 @@ NOT_NOTED = ""
 NO_REASON = "no reason given"
 # Statuses of a sync that came to its end, even if rows were rejected.
 COMPLETE = frozenset({"success", "warn", "partial"})
+# Columns of numbers beside those of what was planned; null where an earlier version has not noted them.
+_COUNTS = ("delivered", "missing", "rejected", "requests", "retries", "bytes", "deleted", "cleared")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +145,11 @@ class History:
 
     def reasons(self, sync: str, run_id: str) -> list[Reason]:
         """Returns why rows of a run were not delivered, the most frequent reason first."""
-        found = self._ledger_rows("pendo_reasons", sync, run_id=run_id, row_limit=REASONS_READ)
+        if (ledger := self._ledger(sync)) is None:
+            return []
+        rows = self._session.table("pendo_reasons", ledger=ledger, run_id=run_id, row_limit=REASONS_READ)
         return [
-            Reason(status, detail or NO_REASON, int(rows), () if example is None else (example,))
-            for status, detail, rows, example in found
+            Reason(row["status"], row["detail"] or NO_REASON, int(row["row_count"]), (row["example"],)) for row in rows
         ]
 
     def failed_rows(self, sync: str, run_id: str, limit: int | None) -> list[LedgerEntry]:
@@ -157,8 +160,8 @@ class History:
         changes = None
         if self._session.exists(self._schema, name := table_name(sync, "changes")):
             relation = self._session.relation(self._schema, name)
-            writers = self._session.query("pendo_change_set_run", changes=relation)
-            changes = relation if any(writer == run_id for (writer,) in writers) else None
+            written = self._session.table("pendo_change_set_run", changes=relation)
+            changes = relation if any(row["run_id"] == run_id for row in written) else None
         return self._entries("pendo_failed_rows", sync, run_id=run_id, row_limit=limit, changes=changes)
 
     def open_rows(self, sync: str, statuses: Sequence[str], limit: int) -> list[LedgerEntry]:
@@ -189,21 +192,20 @@ class History:
                 return []
             runs = self._session.sql("pendo_older_runs", runs=runs, lacking=ADDED_RUN_COLUMNS)
         found = []
-        for row in self._session.query(macro, runs=runs, **arguments):
-            *values, duration, target, host, deleted, cleared, logged_at = row
-            numbers = [int(count or 0) for count in values[6:]]
-            values[6:] = [Planned(*numbers[:6]), *numbers[6:], float(duration or 0), target, host]
-            values += [int(deleted or 0), int(cleared or 0), _moment(logged_at)]
-            found.append(LoggedSync(*values))
+        for row in self._session.table(macro, runs=runs, **arguments):
+            planned = Planned(**{field.name: int(row.pop(field.name) or 0) for field in fields(Planned)})
+            row |= {name: int(row[name] or 0) for name in _COUNTS}
+            row |= {"duration": float(row["duration"] or 0), "logged_at": _moment(row["logged_at"])}
+            found.append(LoggedSync(planned=planned, **row))
         return found
 
     def _entries(self, macro: str, sync: str, **arguments: Any) -> list[LedgerEntry]:
-        found = self._ledger_rows(macro, sync, **arguments)
+        # As the driver's own tuples: of a run that failed these may be all rows of a model.
+        found = self._session.query(macro, ledger=ledger, **arguments) if (ledger := self._ledger(sync)) else []
         return [LedgerEntry(*(*row, _moment(at) if at else "", destination or None)) for *row, at, destination in found]
 
-    def _ledger_rows(self, macro: str, sync: str, **arguments: Any) -> list[Row]:
-        ledger = LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)
-        return [] if ledger is None else self._session.query(macro, ledger=ledger, **arguments)
+    def _ledger(self, sync: str) -> str | None:
+        return LedgerTable(self._session, self._schema, sync).entries(NOT_NOTED)
 
 
 def _moment(value: Any) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.session import Session
 
 SEGMENTS_TABLE = "pendo_segments"
@@ -34,7 +34,7 @@ class SegmentNotes:
     def latest(self) -> NotedSegment | None:
         """Returns the segment that the sync fills; None when no run has noted one."""
         row = self._first("pendo_read_segment", sync=self._sync, segment=self._segment)
-        return NotedSegment(str(row[0]), row[1] == MEMBERS_KNOWN) if row else None
+        return NotedSegment(row["segment_id"], row["members"] == MEMBERS_KNOWN) if row else None
 
     def note(self, segment: NotedSegment) -> None:
         """Notes Pendo's id of the segment, by which it is found even under another name."""
@@ -63,11 +63,11 @@ class SegmentNotes:
 
     def _latest_of_all(self, wanted: str, column: str, value: str) -> str | None:
         row = self._first("pendo_latest_segment_note", wanted=wanted, column=column, value=value)
-        return str(row[0]) if row else None
+        return str(row[wanted]) if row else None
 
-    def _first(self, macro: str, **arguments: str) -> Row | None:
+    def _first(self, macro: str, **arguments: str) -> dict[str, Any] | None:
         notes = self._notes()
-        rows = self._session.query(macro, segments=notes, **arguments) if notes else []
+        rows = self._session.table(macro, segments=notes, **arguments) if notes else []
         return rows[0] if rows else None
 
     def _notes(self) -> str | None:

@@ -32,12 +32,12 @@ def subscription_name(spec: SyncSpec) -> str:
 def read_subscriptions(session: Session, schema: str) -> dict[str, Subscription | None]:
     """Returns what is noted, by ``subscription_name``: None where a reset has forgotten it."""
     try:
-        rows = session.query("pendo_read_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
+        rows = session.table("pendo_read_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
     except WarehouseError:
         if session.exists(schema, SUBSCRIPTIONS_TABLE):
             raise
         return {}
-    return {str(sync): Subscription(*map(str, noted)) if noted[0] else None for sync, *noted in rows}
+    return {row.pop("sync"): Subscription(**row) if row["host"] else None for row in rows}
 
 
 def note_subscription(session: Session, schema: str, name: str, subscription: Subscription | None) -> None:

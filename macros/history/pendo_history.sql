@@ -4,7 +4,7 @@
 {% macro pendo_read_runs(runs, run_limit, run=none) %}
 select
     log.{{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', log.') }},
-    {{ dbt_pendo.pendo_fetched('log.logged_at', 'timestamp') }}
+    {{ dbt_pendo.pendo_fetched('log.logged_at', 'timestamp') }} as logged_at
 from {{ runs }} log
 inner join (
     select distinct run_id
@@ -32,7 +32,7 @@ order by log.run_id desc, log.logged_at
 {% macro pendo_read_recent_runs(runs, syncs, but, row_limit) %}
 select
     recent.{{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', recent.') }},
-    {{ dbt_pendo.pendo_fetched('recent.logged_at', 'timestamp') }}
+    {{ dbt_pendo.pendo_fetched('recent.logged_at', 'timestamp') }} as logged_at
 from (
     select
         log.*,
@@ -157,7 +157,7 @@ limit 2
 {% macro pendo_latest_syncs(runs) %}
 select
     {{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', ') }},
-    {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }}
+    {{ dbt_pendo.pendo_fetched('logged_at', 'timestamp') }} as logged_at
 from (
     select
         log.*,
@@ -168,7 +168,7 @@ from (
     from {{ runs }} log
 ) aged
 where age = 1
-order by sync, run_id desc, logged_at desc
+order by aged.sync, aged.run_id desc, aged.logged_at desc
 {% endmacro %}
 
 

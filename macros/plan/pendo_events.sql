@@ -1,6 +1,6 @@
 {#
-  Counts the events that Pendo would accept but drop or hide: one row of late_events, future_events, oversized_events
-  (among those to send), event_names, left_out_events (in the model). An unknown count is 0.
+  Counts the events that Pendo would accept but drop or hide: one row of late, future, oversized
+  (among those to send), names, left_out (in the model). An unknown count is 0.
 
   Arguments:
     changes   the change set: its relation, or a plan in parentheses
@@ -15,25 +15,25 @@
 #}
 {% macro pendo_event_concerns(changes, model, ids, moment, sizes, limits, max_age, span) %}
 select
-    sent.late_events,
-    sent.future_events,
-    sent.oversized_events,
-    held.event_names,
-    held.left_out_events
+    sent.late,
+    sent.future,
+    sent.oversized,
+    held.names,
+    held.left_out
 from (
     select
         {%- if moment %}
         {%- set at = dbt_pendo.pendo_instant(dbt_pendo.pendo_name(moment.alias), moment.dtype) %}
         {#- Some grow older between the plan and this. #}
         {{ '0' if max_age is not none and max_age <= limits.oldest else
-            'count(case when ' ~ at ~ ' < ' ~ dbt_pendo.pendo_instant_ago(limits.oldest) ~ ' then 1 end)' }} as late_events,
-        count(case when {{ at }} > {{ dbt_pendo.pendo_instant_ago(-limits.future) }} then 1 end) as future_events,
+            'count(case when ' ~ at ~ ' < ' ~ dbt_pendo.pendo_instant_ago(limits.oldest) ~ ' then 1 end)' }} as late,
+        count(case when {{ at }} > {{ dbt_pendo.pendo_instant_ago(-limits.future) }} then 1 end) as future,
         {%- else %}
-        0 as late_events,
-        0 as future_events,
+        0 as late,
+        0 as future,
         {%- endif %}
         count(case when {{ dbt_pendo.pendo_properties_bytes(sizes) }} > {{ limits.properties }} then 1 end)
-            as oversized_events
+            as oversized
     from {{ changes }} changes
     where change in ('added', 'changed')
         and {{ dbt_pendo.pendo_within(span) }}
@@ -56,11 +56,11 @@ cross join (
     {%- set recent = dbt_pendo.pendo_is_recent(moment, max_age) if max_age is not none %}
     select
         {{ 'count(distinct ' ~ ('case when ' ~ recent ~ ' then ' ~ name ~ ' end' if recent else name) ~ ')'
-            if ids.event else '0' }} as event_names,
-        {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as left_out_events
+            if ids.event else '0' }} as names,
+        {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as left_out
     from {{ model }}
     {%- else %}
-    select 0 as event_names, 0 as left_out_events
+    select 0 as names, 0 as left_out
     {%- endif %}
 ) held
 {% endmacro %}

@@ -64,7 +64,7 @@ select
     {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
     latest.{{ column[0] }},
     {%- endfor %}
-    snapshots.mapping
+    snapshots.mapping as snapshot_config
 from (
     select
         published.*,

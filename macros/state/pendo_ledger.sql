@@ -41,6 +41,13 @@ order by last_commit desc
 {% endmacro %}
 
 
+{# What changes with every entry that is added: how many there are, and when the last one was made. #}
+{% macro pendo_ledger_version(ledger) %}
+select count(*) as entries, max(logged_at) as latest
+from {{ ledger }} entries
+{% endmacro %}
+
+
 {#
   The entries of a ledger of an earlier version, with the columns that it lacks, as a subquery. An earlier version
   ordered a ledger by the warehouse's clock, so commit numbers follow that order. A distinct first: so few rows are sorted.

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dbt_pendo.delivery import send
-from dbt_pendo.delivery.send import Sender
+from dbt_pendo.delivery.send import Batch, Sender
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.delivery.writers import make_writers
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.records.batches import Batch
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 from dbt_pendo.secret import Secret

@@ -6,7 +6,7 @@ import pytest
 from harness import run_cli
 from shop import KINDS, STRANGERS, Shop, be_strict, kinds
 
-from dbt_pendo.delivery import send as deliver
+from dbt_pendo.delivery.send import Sender
 
 USERS = KINDS["visitor"]
 
@@ -64,7 +64,7 @@ def test_max_changes_to_the_row(shop):
 
 @pytest.mark.parametrize(("share", "status"), [("0.2", "error"), ("0.5", "partial")])
 def test_too_large_a_share_of_rejected_rows_stops_a_sync(shop, sandbox, share, status, monkeypatch):
-    monkeypatch.setattr(deliver, "JUDGED_BEFORE_BREAKING", 10)
+    monkeypatch.setattr(Sender, "judged_before_breaking", 10)
     monkeypatch.setenv("PENDO_MAX_ERROR_SHARE", share)
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     be_strict(sandbox)
@@ -89,7 +89,7 @@ def test_too_large_a_share_of_rejected_rows_stops_a_sync(shop, sandbox, share, s
 
 def test_a_sync_that_the_breaker_stops_comes_to_its_end_in_time(shop, sandbox, monkeypatch):
     """Each run gets further, for rows that failed often enough are held."""
-    monkeypatch.setattr(deliver, "JUDGED_BEFORE_BREAKING", 10)
+    monkeypatch.setattr(Sender, "judged_before_breaking", 10)
     monkeypatch.setenv("PENDO_MAX_ATTEMPTS", "2")
     be_strict(sandbox)
     shop.sql("update users set seats = null where plan <> 'team'")

@@ -12,8 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sending import EVENTS, VISITORS, Settled, deliver_all, event, most_requests, record, set_up
 
-from dbt_pendo.delivery import send as deliver
-from dbt_pendo.delivery.send import EverythingRefusedError
+from dbt_pendo.delivery.send import HOPELESS, EverythingRefusedError, Sender
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.records.render import Record
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
@@ -140,7 +139,7 @@ def test_batches_of_any_size_end_up_below_what_pendo_takes(pendo, lengths, limit
         settled = deliver_all(pendo, EVENTS, records, size, proven=False)
     except EverythingRefusedError:
         # The first few were all too large.
-        assert all(length > limit for length in sorted(alone)[-deliver.HOPELESS :])
+        assert all(length > limit for length in sorted(alone)[-HOPELESS:])
         return
 
     assert settled.statuses() == ["delivered" if length <= limit else "rejected" for length in alone]
@@ -161,7 +160,7 @@ def test_when_every_row_is_of_the_wrong_type_the_sync_stops_after_few_requests(p
     with pytest.raises(EverythingRefusedError, match="expected a whole number"):
         deliver_all(pendo, VISITORS, records, size, proven=False)
 
-    assert len(pendo.requests) <= deliver.JUDGED_BEFORE_BREAKING
+    assert len(pendo.requests) <= Sender.judged_before_breaking
 
 
 @pytest.mark.parametrize("size", [1, 20])

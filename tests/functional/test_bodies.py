@@ -8,8 +8,9 @@ import pytest
 from harness import SmallProject
 from harness.projects import connect
 
+from dbt_pendo.delivery.send import Batch, SqlBatch
+from dbt_pendo.delivery.writers import body_layouts
 from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
-from dbt_pendo.records.batches import Batch, SqlBatch, body_layouts
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables

@@ -1,17 +1,17 @@
-"""What the prelude of a run does to it: `shrink` sets module constants, so that small data has many pages.
+"""What the prelude of a run does to it: `shrink` sets limits of modules and classes, so that small data has many pages.
 
 `sabotage` lets something happen to the warehouse just before a certain call of a method of `SyncTables`.
 """
 
-import importlib
 import itertools
+import pkgutil
 from typing import Any
 
 
 def shrink(constants: dict[str, Any]) -> None:
     for where, value in constants.items():
-        module, _, name = where.rpartition(".")
-        setattr(importlib.import_module(module), name, value)
+        holder, _, name = where.rpartition(".")
+        setattr(pkgutil.resolve_name(holder), name, value)
 
 
 def sabotage(method: str, call: int, statements: list[str]) -> None:

@@ -43,7 +43,7 @@ def test_unlock_breaks_a_dead_runs_lock_only(lab):
 def test_a_sync_whose_lock_is_broken_stops_at_its_next_sign_of_life(lab):
     lab.only("clicks")
     names = lab.click(40)
-    lab.shrink = {**small_pages(10), "dbt_pendo.warehouse.lock.RENEW_EVERY": 0.0}
+    lab.shrink = {**small_pages(10), "dbt_pendo.warehouse.lock.SyncLock.renew_every": 0.0}
     lab.sabotage("commit", "drop table main_pendo.clicks__lock")
 
     result = lab.sync(status=1)["clicks"]

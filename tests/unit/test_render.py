@@ -11,9 +11,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import datetimes, decimals, integers, scalars, texts
 
+from dbt_pendo.delivery.send import Batch
+from dbt_pendo.delivery.writers import pack, track_body
 from dbt_pendo.mapping.spec import Column, Event, Field, OnInvalid, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import DELIVERED, Outcome
-from dbt_pendo.records.batches import Batch, pack, track_body
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue, to_epoch_ms, to_identifier, to_string, to_visitor_id
 from dbt_pendo.records.render import PendoField, Record, Rendered, Replaced, render
 

@@ -13,7 +13,6 @@ import pytest
 from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
 from dbt_pendo import network
-from dbt_pendo.pendo import client
 from dbt_pendo.pendo.client import Answer, PendoClient, Request, UnavailableError
 
 PATH = "/api/v1/metadata/visitor/custom/value"
@@ -221,11 +220,13 @@ TOO_LARGE = {
 
 
 @pytest.mark.parametrize("answer", TOO_LARGE.values(), ids=TOO_LARGE)
-def test_an_answer_has_a_largest_size(connect, answer, monkeypatch):
-    # In place of 64 MiB, which takes seconds.
-    monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
-    with RawServer(answer) as server, pytest.raises(UnavailableError, match=r"the answer|the last"):
-        send(connect(api_url=server.url, retries=0))
+def test_an_answer_has_a_largest_size(connect, answer):
+    with RawServer(answer) as server:
+        client = connect(api_url=server.url, retries=0)
+        # In place of 64 MiB, which takes seconds.
+        client.largest_answer = 2**20
+        with pytest.raises(UnavailableError, match=r"the answer|the last"):
+            send(client)
     # The rest was not read.
     assert server.sent < 16 * 2**20
 
@@ -234,11 +235,11 @@ def test_an_answer_of_the_largest_size_is_read(connect, monkeypatch):
     monkeypatch.setattr(network, "_PART", 1000)
     body = b" " * (2**21 - 200)
     with RawServer(lambda request: [ok(body)]) as server:
-        monkeypatch.setattr(client, "LARGEST_ANSWER", 2**21)
-        request = Request("GET", "/api/v1/segment")
-        assert connect(api_url=server.url).send(request).content == body
-        monkeypatch.setattr(client, "LARGEST_ANSWER", 2**20)
+        client, request = connect(api_url=server.url), Request("GET", "/api/v1/segment")
+        client.largest_answer = 2**21
+        assert client.send(request).content == body
+        client.largest_answer = 2**20
         with pytest.raises(UnavailableError, match="segment in 1 attempt; the last: the answer is larger than 1 MiB"):
-            connect(api_url=server.url).send(request)
+            client.send(request)
     # It would be as large again.
     assert len(server.requests) == 2

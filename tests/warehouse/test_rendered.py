@@ -12,7 +12,7 @@ import sqlparse
 from acme import REPOSITORY
 from engine import AWKWARD, Engine, clicks, people, trial
 
-from dbt_pendo.mapping.objects import PropertySize, PropertySizes
+from dbt_pendo.mapping.objects import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
@@ -79,7 +79,7 @@ class Recorder(Session):
         super().__init__(session._adapter, session._adapter.config.credentials)
         self.types, self.quote = DIALECTS[dialect].types, DIALECTS[dialect].quote
         self.statements: list[str] = []
-        self.answers: list[list[tuple[Any, ...]]] = []
+        self.answers: list[list[Any]] = []
         self.there = False
 
     def run(self, sql: str) -> None:
@@ -88,6 +88,9 @@ class Recorder(Session):
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         self.statements.append(sql)
         return self.answers.pop(0) if self.answers else []
+
+    def table(self, macro: str, **arguments: Any) -> list[dict[str, Any]]:
+        return self.query(macro, **arguments)
 
     def exists(self, schema: str, identifier: str) -> bool:
         return self.there
@@ -204,7 +207,7 @@ def event_counts(recorder: Recorder) -> None:
     for moment, max_age in ages:
         for options in (None, PLAIN):
             # The plan looks for the ledger; the counts are what is asked for last.
-            recorder.answers = [[(0, 0, 0, 0, 0)]]
+            recorder.answers = [[dict.fromkeys(EventCounts.__slots__, 0)]]
             recorder.events(moment, max_age).count_events(PropertySizes(1, sizes), options)
 
 
@@ -228,7 +231,7 @@ def commits(recorder: Recorder) -> None:
 def ledgers(recorder: Recorder) -> None:
     tables = recorder.sync()
     tables.prepare()
-    recorder.answers = [[(10**6,)], [(1,)], [], [(1,)]]
+    recorder.answers = [[(10**6,)], [{"kept": 1}], [], [(1,)]]
     tables.compact(1)
     tables.queued_deletions()
     for text in AWKWARD:
@@ -237,7 +240,7 @@ def ledgers(recorder: Recorder) -> None:
     copy = {"ledger": recorder.pendos("people__compacted"), "entries": recorder.earlier_ledger("visitor")}
     recorder.run(recorder.sql("pendo_carry_on", **copy))
     recorder.there = True
-    recorder.answers = [[], [("r1",)]]
+    recorder.answers = [[], [{"run_id": "r1"}]]
     tables.invalid_reasons()
     tables.change_set_run()
 
@@ -286,7 +289,7 @@ def history(recorder: Recorder) -> None:
         past.runs(2, text)
         past.reasons("people", text)
         past.failed_rows("people", text, 20)
-        recorder.answers = [[(text,)]]
+        recorder.answers = [[{"run_id": text}]]
         past.failed_rows("people", text, None)
         past.entries("people", text)
         past.model_rows(source, text)

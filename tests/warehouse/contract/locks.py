@@ -17,7 +17,7 @@ def locks(store: Store) -> list[SyncLock]:
     return [SyncLock(store.session, store.own_schema, "people") for _ in range(3)]
 
 
-def test_a_lock_is_taken_once_kept_and_broken(store, monkeypatch):
+def test_a_lock_is_taken_once_kept_and_broken(store):
     first, second, _ = locks(store)
     first.acquire("first")
     with pytest.raises(LockedError, match="run first on"):
@@ -33,11 +33,11 @@ def test_a_lock_is_taken_once_kept_and_broken(store, monkeypatch):
     assert now - datetime.timedelta(minutes=1) < holder.since.replace(tzinfo=None) <= now
 
     # A sign of life keeps it, also during a long statement.
-    monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
+    second.renew_every = 0.0
     second.renew()
     with pytest.raises(LockedError):
         first.acquire("first")
-    monkeypatch.setattr(lock, "RENEW_EVERY", 0.1)
+    second.renew_every = 0.1
     signs = f"select count(*) from {store.relation('people__lock', store.own_schema)}"
     with second.alive():
         wait_until(lambda: store.session.rows(signs)[0][0] > 3)
@@ -56,7 +56,7 @@ def test_a_lock_is_taken_once_kept_and_broken(store, monkeypatch):
     assert holder.run_id == "third"
 
 
-def test_the_dead_are_succeeded_by_one(store, monkeypatch):
+def test_the_dead_are_succeeded_by_one(store):
     first, second, late = locks(store)
     # No process has this number.
     dead = {"run_id": "dead", "host": lock.this_host(), "pid": 2**22 + 1}
@@ -65,7 +65,7 @@ def test_the_dead_are_succeeded_by_one(store, monkeypatch):
     second.acquire("heir")
     with pytest.raises(LockedError, match="run heir"):
         late.acquire("late")
-    monkeypatch.setattr(lock, "RENEW_EVERY", 0.0)
+    first.renew_every = second.renew_every = 0.0
     with pytest.raises(WarehouseError, match="was broken"):
         first.renew()
     # The one that was taken for dead does not give back what is its heir's.

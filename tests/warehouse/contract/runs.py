@@ -203,7 +203,7 @@ def test_the_latest_build_counts_until_it_is_taken(store):
     assert [build.unique_id for build in found] == [f"model.x.{text[:200]}" for text in texts]
     for text, build in zip(texts, found, strict=True):
         assert {build.model, build.file, build.mapping, build.column_mappings, build.relation_name} == {text}
-        assert (build.status, build.partial, build.tests, build.database) == (None,) * 4
+        assert (build.status, build.partial, build.tests, build.database_name) == (None,) * 4
     builds.take("r0", *texts)
 
     builds.publish_models("i1", "a", "b", "c")

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 from engine import PEOPLE, clicks, commit, deliver, everything, people, plan, planned
 
+from dbt_pendo.delivery.writers import body_layouts
 from dbt_pendo.mapping.objects import PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.records.batches import body_layouts
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Row
