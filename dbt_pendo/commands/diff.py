@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from dbt_pendo.commands.verify import sent_values
+from dbt_pendo.commands.verify import held_values, sent_beside
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.mapping.spec import Group
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.convert import comparable_text, readable_text
@@ -56,24 +54,11 @@ def diff_rows(prepared: Prepared, client: PendoClient, rows: Sequence[Row], mask
             yield RowDiff(mask.key(key), f"would be invalid: {shown}" if reason else "would not be sent: all is null")
             continue
         held = read_record(client, spec.object, key)
-        fields = _fields(prepared, sent_values(spec, record), held)
-        hidden = [
-            replace(one, pendo=_hidden(one.pendo), sent=_hidden(one.sent)) if one.name in mask.names else one
-            for one in fields
-        ]
-        yield RowDiff(mask.key(key), None if held else "Pendo does not know this id", hidden)
-
-
-def _fields(
-    prepared: Prepared, sent: Mapping[Group, Mapping[str, Any]], held: PendoRecord | None
-) -> Iterator[FieldDiff]:
-    for mapping, field in zip(prepared.spec.fields, prepared.fields, strict=True):
-        theirs = held.metadata.get(mapping.group, {}).get(field.key) if held else None
-        # What is not sent, a null that is to be skipped, is left to Pendo.
-        ours = sent.get(mapping.group, {}).get(field.key, theirs)
-        pendo, sent_text = (readable_text(comparable_text(one, field.type), field.type) for one in (theirs, ours))
-        yield FieldDiff(mapping.name, pendo, sent_text, pendo != sent_text)
-
-
-def _hidden(text: str | None) -> str | None:
-    return None if text is None else HIDDEN
+        fields = []
+        for name, type_, *values in sent_beside(prepared, record, held_values(prepared, held or PendoRecord(key, {}))):
+            sent, pendo = (readable_text(comparable_text(value, type_), type_) for value in values)
+            differs = sent != pendo
+            if name in mask.names:
+                sent, pendo = (text if text is None else HIDDEN for text in (sent, pendo))
+            fields.append(FieldDiff(name, pendo, sent, differs))
+        yield RowDiff(mask.key(key), None if held else "Pendo does not know this id", fields)

@@ -19,7 +19,7 @@ from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Group, Model, SyncSpec
+from dbt_pendo.mapping.spec import FieldType, Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.records import PendoRecord, read_records
 from dbt_pendo.records.convert import comparable_text, readable_text
@@ -115,7 +115,7 @@ class PendoCopy:
     """What Pendo has of the mapped fields of all records, in a SQLite database: memory takes a byte a record."""
 
     def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
-        self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
+        self._prepared = prepared
         self._database = database
         # It is not read again after a crash.
         database.executescript("pragma journal_mode = off; pragma synchronous = off")
@@ -127,8 +127,7 @@ class PendoCopy:
     def add(self, records: Iterable[PendoRecord]) -> None:
         """Adds records."""
         for record in records:
-            values = [record.metadata.get(group, {}).get(field.key) for group, field in self._fields]
-            row = (len(self._met), _bytes(record.key), orjson.dumps(values))
+            row = (len(self._met), _bytes(record.key), orjson.dumps(held_values(self._prepared, record)))
             self._database.execute("insert or ignore into records values (?, ?, ?)", row)
             self._met.append(False)
         self._database.commit()
@@ -255,19 +254,27 @@ def _judge(
     return states, drifts
 
 
-def sent_values(spec: SyncSpec, record: Record) -> dict[Group, dict[str, Any]]:
-    """Returns what is sent for a record, by metadata group and key."""
-    bodies = zip(spec.groups, record.bodies, strict=False)
-    return {group: body["values"] for group, body in bodies if isinstance(body, dict)}
+def held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
+    """Returns what Pendo has of each mapped field of a record."""
+    fields = zip(prepared.spec.fields, prepared.fields, strict=True)
+    return [record.metadata.get(mapping.group, {}).get(field.key) for mapping, field in fields]
+
+
+def sent_beside(
+    prepared: Prepared, record: Record, held: Sequence[Any]
+) -> Iterator[tuple[str, FieldType | None, Any, Any]]:
+    """Yields the name and the type of each mapped field, the value that is sent, and the one that Pendo has."""
+    bodies = zip(prepared.spec.groups, record.bodies, strict=False)
+    sent = {group: body["values"] for group, body in bodies if isinstance(body, dict)}
+    for mapping, pendo_field, theirs in zip(prepared.spec.fields, prepared.fields, held, strict=True):
+        # What is not sent, a null that is to be skipped, is left to Pendo.
+        yield mapping.name, pendo_field.type, sent.get(mapping.group, {}).get(pendo_field.key, theirs), theirs
 
 
 def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, tuple[str | None, str | None]]:
     """Returns the fields that Pendo has otherwise: what is sent, and what Pendo has."""
-    spec, sent = prepared.spec, sent_values(prepared.spec, record)
     differing = {}
-    for mapping, pendo_field, theirs in zip(spec.fields, prepared.fields, orjson.loads(found), strict=True):
-        # What is not sent, a null that is to be skipped, is left to Pendo.
-        ours, type_ = sent.get(mapping.group, {}).get(pendo_field.key, theirs), pendo_field.type
+    for name, type_, ours, theirs in sent_beside(prepared, record, orjson.loads(found)):
         if type_ in ("string", "integer", "float") and type(ours) is type(theirs) and ours == theirs:
             continue
         their = comparable_text(theirs, type_)
@@ -276,7 +283,7 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
             continue
         our = comparable_text(ours, type_)
         if our != their:
-            differing[mapping.name] = readable_text(our, type_), readable_text(their, type_)
+            differing[name] = readable_text(our, type_), readable_text(their, type_)
     return differing
 
 

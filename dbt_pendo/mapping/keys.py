@@ -41,6 +41,7 @@ EVENT: tuple[Object, ...] = ("track_event",)
 SEGMENT: tuple[Object, ...] = ("segment",)
 
 NAME = Text(r"^[A-Za-z0-9_-]+$", "letters, digits, underscores and hyphens")
+_APP = Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an environment variable's name")
 _FLAG = Choice((True, False))
 _NULLS = Choice(get_args(Nulls))
 _ON_INVALID = Choice(get_args(OnInvalid))
@@ -112,14 +113,7 @@ KEYS: Mapping[str, Key] = {
         "Where the event happened, each entry with the column (or {value: …}) that fills it.",
         {EVENT: Use(Entries(names=("ip", "userAgent", "url", "title")))},
     ),
-    "app": Key(
-        "Which app's Track secret signs the events: `web` for PENDO_TRACK_SECRET_WEB.",
-        {
-            EVENT: Use(
-                Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an environment variable's name")
-            )
-        },
-    ),
+    "app": Key("Which app's Track secret signs the events: `web` for PENDO_TRACK_SECRET_WEB.", {EVENT: Use(_APP)}),
     "nulls": Key(
         "What a null does: `clear` empties the field, `skip` leaves it alone. An event leaves a null out either way.",
         {ALL: Use(_NULLS, default="clear")},

@@ -144,22 +144,21 @@ class Terminal:
         self.node(place, f"{verb} {one.spec.object} {one.spec.name}", tag, note, event, one.to_dict())
         self.message_below(one.error, "error")
 
-    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
+    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] = (), texts: int | None = None) -> None:
         """Prints rows of cells in columns, without the time before each: they need the width.
 
         Args:
             rows: The cells.
             levels: How bad each row is.
-            numbers: So many of the last columns hold numbers.
+            texts: So many columns hold texts, and numbers follow; None where all are texts.
         """
         lines, rows = self.untimed(), [[self._shown(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         for at, row in enumerate(rows):
-            blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-            cells = (
-                blank + cell if column >= len(row) - numbers else cell + blank
-                for column, (cell, blank) in enumerate(zip(row, blanks, strict=True))
-            )
+            cells: list[str] = []
+            for cell, width in zip(row, widths, strict=True):
+                blank = " " * (width - cell_len(cell))
+                cells.append(cell + blank if texts is None or len(cells) < texts else blank + cell)
             lines.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info")
 
     def body(self, title: str, body: Any) -> None:
