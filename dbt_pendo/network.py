@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -404,4 +405,12 @@ def retry_after(header: str | None) -> float | None:
     try:
         return float(Retry().parse_retry_after(header)) if header else None
     except (InvalidHeader, ValueError, OverflowError, OSError):
+        return None
+
+
+def read_json(text: str | bytes) -> Any:
+    """Reads a JSON document; None if it is none."""
+    try:
+        return orjson.loads(text)
+    except (orjson.JSONDecodeError, RecursionError):
         return None

@@ -52,10 +52,7 @@ class Answer:
 
         It is as Pendo wrote it, as a field or a visitor may have a name that is a secret elsewhere.
         """
-        try:
-            return orjson.loads(self.content)
-        except (orjson.JSONDecodeError, RecursionError):
-            return None
+        return network.read_json(self.content)
 
     @property
     def document(self) -> dict[str, Any]:
