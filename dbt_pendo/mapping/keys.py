@@ -36,6 +36,11 @@ class Key:
     uses: Mapping[tuple[Object, ...], Use]
 
 
+def _guard(rows: str, whole: str) -> Key:
+    doc = f"More {rows} rows than this (a count, or a percentage of {whole}) block the sync until --force."
+    return Key(doc, {ALL: Use(Guard())})
+
+
 ALL: tuple[Object, ...] = tuple(OBJECTS)
 EVENT: tuple[Object, ...] = ("track_event",)
 SEGMENT: tuple[Object, ...] = ("segment",)
@@ -146,20 +151,9 @@ KEYS: Mapping[str, Key] = {
             SEGMENT: Use(Count(1_000), default=1_000),
         },
     ),
-    "max_changes": Key(
-        "More added and changed rows than this (a count, or a percentage of the rows already delivered) "
-        "block the sync until --force.",
-        {ALL: Use(Guard())},
-    ),
-    "max_removals": Key(
-        "More removed rows than this (a count, or a percentage of the rows already delivered) block the "
-        "sync until --force.",
-        {ALL: Use(Guard())},
-    ),
-    "max_invalid": Key(
-        "More invalid rows than this (a count, or a percentage of the model's rows) block the sync until --force.",
-        {ALL: Use(Guard())},
-    ),
+    "max_changes": _guard("added and changed", "the rows already delivered"),
+    "max_removals": _guard("removed", "the rows already delivered"),
+    "max_invalid": _guard("invalid", "the model's rows"),
 }
 
 

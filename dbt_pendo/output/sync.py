@@ -14,7 +14,7 @@ from rich.progress import Progress
 from dbt_pendo import __version__
 from dbt_pendo.commands.context import Context
 from dbt_pendo.commands.select import Selected, target_doubts
-from dbt_pendo.delivery.results import Ends, RunResults, SyncResult, outcome_counts, said_counts
+from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts, said_counts
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
 from dbt_pendo.project.artifacts import BUILT, LastRun
@@ -198,8 +198,9 @@ _ADDRESSES = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
 
 def write_step_summary(run: RunResults) -> None:
     """Appends a Markdown table of a run and the notes of its syncs to the summary of GitHub's step, if there is one."""
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path or not run.results:
+    path, ends = os.environ.get("GITHUB_STEP_SUMMARY"), run.ends
+    # Without syncs there are no ends.
+    if not path or ends is None:
         return
     lines = [
         "### dbt-pendo",
@@ -210,15 +211,11 @@ def write_step_summary(run: RunResults) -> None:
         "",
         *(f"- **{_escaped(result.sync)}**: {_escaped(note.text)}" for result in run.results for note in result.notes),
         "",
-        *([_ends(run.ends)] if run.ends else []),
+        f"Target {_escaped(ends.target)}, schema {_escaped(ends.schema)}, Pendo {_escaped(str(ends.pendo))}.\n",
         f"Run `{run.run_id}`, {run.elapsed:.1f} s. `dbt-pendo show {run.run_id} --rows` lists what was not delivered.",
     ]
     with contextlib.suppress(OSError), Path(path).open("a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n\n")
-
-
-def _ends(ends: Ends) -> str:
-    return f"Target {_escaped(ends.target)}, schema {_escaped(ends.schema)}, Pendo {_escaped(str(ends.pendo))}.\n"
 
 
 def _row(result: SyncResult) -> str:
