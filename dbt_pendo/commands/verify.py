@@ -1,4 +1,7 @@
-"""Compares what Pendo has with what a sync would send, and sends again what differs."""
+"""Compares what Pendo has with what a sync would send: of all records, to send again what differs (`verify`).
+
+Of a few rows that would be sent, it shows both sides (`plan --diff`).
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,12 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Model, SyncSpec
 from dbt_pendo.outcomes import Position
-from dbt_pendo.pendo.records import PendoRecord, read_records
+from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.records import PendoRecord, read_record, read_records
 from dbt_pendo.records.convert import comparable_text, readable_text
+from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, render
-from dbt_pendo.secret import private_folder
+from dbt_pendo.secret import HIDDEN, private_folder
 from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import WarehouseError
@@ -127,7 +132,7 @@ class PendoCopy:
     def add(self, records: Iterable[PendoRecord]) -> None:
         """Adds records."""
         for record in records:
-            row = (len(self._met), _bytes(record.key), orjson.dumps(held_values(self._prepared, record)))
+            row = (len(self._met), _bytes(record.key), orjson.dumps(_held_values(self._prepared, record)))
             self._database.execute("insert or ignore into records values (?, ?, ?)", row)
             self._met.append(False)
         self._database.commit()
@@ -254,13 +259,13 @@ def _judge(
     return states, drifts
 
 
-def held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
+def _held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
     """Returns what Pendo has of each mapped field of a record."""
     fields = zip(prepared.spec.fields, prepared.fields, strict=True)
     return [record.metadata.get(mapping.group, {}).get(field.key) for mapping, field in fields]
 
 
-def sent_beside(
+def _sent_beside(
     prepared: Prepared, record: Record, held: Sequence[Any]
 ) -> Iterator[tuple[str, FieldType | None, Any, Any]]:
     """Yields the name and the type of each mapped field, the value that is sent, and the one that Pendo has."""
@@ -274,7 +279,7 @@ def sent_beside(
 def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, tuple[str | None, str | None]]:
     """Returns the fields that Pendo has otherwise: what is sent, and what Pendo has."""
     differing = {}
-    for name, type_, ours, theirs in sent_beside(prepared, record, orjson.loads(found)):
+    for name, type_, ours, theirs in _sent_beside(prepared, record, orjson.loads(found)):
         if type_ in ("string", "integer", "float") and type(ours) is type(theirs) and ours == theirs:
             continue
         their = comparable_text(theirs, type_)
@@ -332,3 +337,53 @@ def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, obs
         with contextlib.suppress(WarehouseError):
             changes.drop_changes()
             drift.drop()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDiff:
+    """A field of a row: what Pendo holds, what would be sent, and whether these are two values."""
+
+    name: str
+    pendo: str | None
+    sent: str | None
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowDiff:
+    """A row that would be sent, beside what Pendo holds of it."""
+
+    key: str
+    # What else is to be said of it: that it would be invalid, or that Pendo does not know it.
+    note: str | None
+    fields: Sequence[FieldDiff] = ()
+
+
+def diff_rows(prepared: Prepared, client: PendoClient, rows: Sequence[Row], mask: BodyMask) -> Iterator[RowDiff]:
+    """Yields rows beside what Pendo holds of them now, without the values that a mask hides.
+
+    Raises:
+        PendoError: If Pendo does not let a record be read.
+    """
+    spec = prepared.spec
+    rendered = render(spec, rows, prepared.fields)
+    records = {record.position: record for record in rendered.updates}
+    for row in rows:
+        key, record = row[3], records.get(row[:2])
+        if record is None:
+            reason = rendered.unsendable[row[:2]].detail
+            # A reason may quote any value.
+            shown = HIDDEN if mask else reason
+            yield RowDiff(mask.key(key), f"would be invalid: {shown}" if reason else "would not be sent: all is null")
+            continue
+        held = read_record(client, spec.object, key)
+        fields = []
+        for name, type_, *values in _sent_beside(
+            prepared, record, _held_values(prepared, held or PendoRecord(key, {}))
+        ):
+            sent, pendo = (readable_text(comparable_text(value, type_), type_) for value in values)
+            differs = sent != pendo
+            if name in mask.names:
+                sent, pendo = (text if text is None else HIDDEN for text in (sent, pendo))
+            fields.append(FieldDiff(name, pendo, sent, differs))
+        yield RowDiff(mask.key(key), None if held else "Pendo does not know this id", fields)
