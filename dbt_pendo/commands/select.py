@@ -264,7 +264,6 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
             names = listing(map(_name, tests))
             return Verdict(False, f"{len(tests)} of {whose} failed: {names} (--no-require-tests syncs it)")
     ran = model.tests & statuses.keys()
-    tested = ""
     if failed:
         tested = f", {len(failed)} of {len(ran)} tests failed"
     else:

@@ -227,17 +227,11 @@ def _event(given: dict[str, Any]) -> Event:
 def _fields(
     entries: Iterable[Entry] | None, nulls: Nulls, on_invalid: OnInvalid, group: Group = "custom"
 ) -> tuple[Field, ...]:
-    return tuple(
-        Field(
-            name=entry.name,
-            source=entry.source,
-            type=FIELD_TYPES[entry.options["type"]] if "type" in entry.options else None,
-            nulls=entry.options.get("nulls", nulls),
-            on_invalid=entry.options.get("on_invalid", on_invalid),
-            group=entry.options.get("group", group),
-        )
-        for entry in entries or ()
-    )
+    fields = []
+    for entry in entries or ():
+        options = {"nulls": nulls, "on_invalid": on_invalid, "group": group, "type": "", **entry.options}
+        fields.append(Field(entry.name, entry.source, **(options | {"type": FIELD_TYPES.get(options["type"])})))
+    return tuple(fields)
 
 
 def _collisions(models: Iterable[_Model]) -> tuple[list[Problem], set[str]]:
