@@ -41,11 +41,23 @@ State: TypeAlias = Literal["equal", "drifted", "missing", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """A record that Pendo has with other values: by field what the warehouse says, and what Pendo has."""
+class FieldDiff:
+    """A field of a row: what Pendo holds, what would be sent, and whether these are two values."""
+
+    name: str
+    pendo: str | None
+    sent: str | None
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowDiff:
+    """A row that would be sent, beside what Pendo holds of it."""
 
     key: str
-    fields: Mapping[str, tuple[str | None, str | None]]
+    # What else is to be said of it: that it would be invalid, or that Pendo does not know it.
+    note: str | None
+    fields: Sequence[FieldDiff] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +76,8 @@ class Verified(SyncFinding):
     only_in_pendo: int = 0
     # How many records differ in each field.
     fields: Mapping[str, int] = field(default_factory=dict)
-    examples: Sequence[Drift] = ()
+    # Records that Pendo has with other values, with the fields that differ.
+    examples: Sequence[RowDiff] = ()
     missing_example: str | None = None
     only_example: str | None = None
     # What resending did; None when nothing was resent.
@@ -102,11 +115,8 @@ class Verified(SyncFinding):
         """Returns what Pendo has, beside what it should have."""
         names = ("status", "note", "rows", "equal", "drifted", "invalid", "missing", "not_there", "only_in_pendo")
         examples = [
-            {
-                "key": drift.key,
-                "fields": {name: {"warehouse": ours, "pendo": theirs} for name, (ours, theirs) in drift.fields.items()},
-            }
-            for drift in self.examples
+            {"key": row.key, "fields": {one.name: {"warehouse": one.sent, "pendo": one.pendo} for one in row.fields}}
+            for row in self.examples
         ]
         return {
             **{name: getattr(self, name) for name in names},
@@ -198,7 +208,7 @@ def compare(
     spec, lock = prepared.spec, changes.lock
     counts: Counter[State] = Counter()
     fields: Counter[str] = Counter()
-    examples: list[Drift] = []
+    examples: list[RowDiff] = []
     missing_example = None
     if drift is not None:
         drift.create()
@@ -218,7 +228,7 @@ def compare(
             states, drifts = _judge(prepared, rows, found)
             counts.update(states.values())
             not_there += sum(row[3] not in found for row in rows)
-            fields.update(name for one in drifts for name in one.fields)
+            fields.update(name for row in drifts for name in dict.fromkeys(one.name for one in row.fields))
             examples += drifts[: DRIFTS_SHOWN - len(examples)]
             if missing_example is None:
                 missing_example = next((row[3] for row in rows if states[row[:2]] == "missing"), None)
@@ -244,7 +254,7 @@ def compare(
 
 def _judge(
     prepared: Prepared, rows: Sequence[Row], found: Mapping[str, bytes]
-) -> tuple[dict[Position, State], list[Drift]]:
+) -> tuple[dict[Position, State], list[RowDiff]]:
     """Returns the state of each row of a page, and what differs."""
     rendered = render(prepared.spec, rows, prepared.fields)
     states: dict[Position, State] = {row[:2]: "equal" if row[3] in found else "missing" for row in rows}
@@ -255,7 +265,7 @@ def _judge(
     for record in rendered.updates:
         if record.key in found and (fields := _differences(prepared, record, found[record.key])):
             states[record.position] = "drifted"
-            drifts.append(Drift(record.key, fields))
+            drifts.append(RowDiff(record.key, None, fields))
     return states, drifts
 
 
@@ -276,9 +286,9 @@ def _sent_beside(
         yield mapping.name, pendo_field.type, sent.get(mapping.group, {}).get(pendo_field.key, theirs), theirs
 
 
-def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, tuple[str | None, str | None]]:
-    """Returns the fields that Pendo has otherwise: what is sent, and what Pendo has."""
-    differing = {}
+def _differences(prepared: Prepared, record: Record, found: bytes) -> list[FieldDiff]:
+    """Returns the fields that Pendo has otherwise."""
+    differing = []
     for name, type_, ours, theirs in _sent_beside(prepared, record, orjson.loads(found)):
         if type_ in ("string", "integer", "float") and type(ours) is type(theirs) and ours == theirs:
             continue
@@ -288,7 +298,7 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
             continue
         our = comparable_text(ours, type_)
         if our != their:
-            differing[name] = readable_text(our, type_), readable_text(their, type_)
+            differing.append(FieldDiff(name, readable_text(their, type_), readable_text(our, type_), differs=True))
     return differing
 
 
@@ -337,26 +347,6 @@ def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, obs
         with contextlib.suppress(WarehouseError):
             changes.drop_changes()
             drift.drop()
-
-
-@dataclass(frozen=True, slots=True)
-class FieldDiff:
-    """A field of a row: what Pendo holds, what would be sent, and whether these are two values."""
-
-    name: str
-    pendo: str | None
-    sent: str | None
-    differs: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RowDiff:
-    """A row that would be sent, beside what Pendo holds of it."""
-
-    key: str
-    # What else is to be said of it: that it would be invalid, or that Pendo does not know it.
-    note: str | None
-    fields: Sequence[FieldDiff] = ()
 
 
 def diff_rows(prepared: Prepared, client: PendoClient, rows: Sequence[Row], mask: BodyMask) -> Iterator[RowDiff]:

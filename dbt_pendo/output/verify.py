@@ -23,8 +23,8 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.message_below(one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
-                f"{name}: {_shown(ours)} in the warehouse, {_shown(theirs)} in Pendo"
-                for name, (ours, theirs) in drift.fields.items()
+                f"{each.name}: {_shown(each.sent)} in the warehouse, {_shown(each.pendo)} in Pendo"
+                for each in drift.fields
             )
             lines.below(f"{drift.key}: {shown}", "warn")
         if (more := one.drifted - len(one.examples)) > 0:
