@@ -199,7 +199,7 @@ def test_a_table_a_sync_and_a_file_have_their_names(tmp_path):
         ({"patch_path": None}, "users", "users", "models/users.sql"),
     ]:
         (found,) = models_of(tmp_path, a_node(**node))
-        assert [found.identifier, found.annotation.model, found.annotation.file] == names
+        assert [found.relation.identifier, found.annotation.model, found.annotation.file] == names
 
 
 def test_parents_come_before_children_also_across_models_without_annotation(tmp_path):
