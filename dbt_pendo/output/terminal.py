@@ -272,7 +272,13 @@ class Terminal:
         return visible_json(text)
 
     def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
-        stream.write(json_for(stream, self._json(document, indent)) + "\n")
+        text = self._json(document, indent)
+        try:
+            text.encode(getattr(stream, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            # JSON has escapes for characters that the stream has no code for.
+            text = _NOT_ASCII.sub(lambda found: json_escape(found[0]), text)
+        stream.write(f"{text}\n")
         # Somebody may read along.
         stream.flush()
 
@@ -337,15 +343,6 @@ def lost_output(is_silent_about_readers: bool = False) -> bool:
         stream.is_reported = True
         sys.stderr.write(f"Not all output could be written: {stream.fault.strerror}. The command went on to its end.\n")
     return not reader_left
-
-
-def json_for(stream: TextIO, text: str) -> str:
-    """Returns a JSON document as a stream can write it: where characters have no code, with JSON's escapes."""
-    try:
-        text.encode(getattr(stream, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return _NOT_ASCII.sub(lambda found: json_escape(found[0]), text)
-    return text
 
 
 def _steady(stream: TextIO | None) -> TextIO:
