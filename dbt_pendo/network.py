@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+import orjson
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -428,3 +429,11 @@ def contradicts(document: dict[str, Any]) -> bool:
 def _is_bad(status: Any) -> bool:
     word = str(status).lower()
     return word.startswith(("err", "fail")) or (word.isdecimal() and int(word) >= 400)
+
+
+def read_json(text: str | bytes) -> Any:
+    """Reads a JSON document; None if it is none."""
+    try:
+        return orjson.loads(text)
+    except (orjson.JSONDecodeError, RecursionError):
+        return None

@@ -25,6 +25,8 @@ REGIONS: Mapping[str, tuple[str, str]] = {
     "au": ("https://app.au.pendo.io", "https://data.au.pendo.io"),
 }
 
+# How the variables of settings begin that say nothing of Pendo itself.
+OURS = "DBT_PENDO"
 # What else may stand under `vars: dbt_pendo:`: the channels of alerts, and what the dbt package reads.
 ALERTS = "alerts"
 TARGETS = "targets"
@@ -57,9 +59,15 @@ class Setting:
     may_be_zero: bool = False
 
 
-def _setting(default: Any, variable: str, help_: str, kind: type | None = None, may_be_zero: bool = False) -> Any:
-    """Declares a setting, of the kind of its default unless another is named."""
-    return field(default=default, metadata={"setting": Setting(variable, kind or type(default), help_, may_be_zero)})
+def _setting(
+    default: Any, help_: str, kind: type | None = None, may_be_zero: bool = False, prefix: str = "PENDO"
+) -> Any:
+    """Declares a setting, of the kind of its default unless another is named; its variable has its name."""
+
+    def named(name: str) -> Setting:
+        return Setting(f"{prefix}_{name.upper()}", kind or type(default), help_, may_be_zero)
+
+    return field(default=default, metadata={"named": named})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,58 +86,39 @@ class PendoHost:
 class Settings:
     """How to reach Pendo, and where the bookkeeping lives."""
 
-    region: str = _setting("us", "PENDO_REGION", "Pendo's region: us, us1, eu, jpn, au.")
+    region: str = _setting("us", "Pendo's region: us, us1, eu, jpn, au.")
     # URLs have no slash at their end.
-    api_url: str = _setting(
-        REGIONS["us"][0], "PENDO_API_URL", "Any other host of Pendo's API: a custom domain, a proxy, the sandbox."
-    )
-    data_url: str = _setting(REGIONS["us"][1], "PENDO_DATA_URL", "Any other host for track events.")
+    api_url: str = _setting(REGIONS["us"][0], "Any other host of Pendo's API: a custom domain, a proxy, the sandbox.")
+    data_url: str = _setting(REGIONS["us"][1], "Any other host for track events.")
     # None for what the host says: a sandbox if it is on this machine.
     sandbox: bool | None = _setting(
-        None,
-        "PENDO_SANDBOX",
-        "Whether Pendo is a stand-in, with bookkeeping of its own. Default: if it is on this machine.",
-        bool,
+        None, "Whether Pendo is a stand-in, with bookkeeping of its own. Default: if it is on this machine.", bool
     )
-    concurrency: int = _setting(4, "PENDO_CONCURRENCY", "Requests in flight at most.")
-    requests_per_second: float | None = _setting(
-        None, "PENDO_REQUESTS_PER_SECOND", "Never more requests a second than this.", float
-    )
-    timeout: float = _setting(60.0, "PENDO_TIMEOUT", "Seconds one request may take.")
-    retries: int = _setting(
-        8, "PENDO_RETRIES", "How often a request is sent again after a fault that may pass.", may_be_zero=True
-    )
-    retry_time: float = _setting(
-        300.0, "PENDO_RETRY_TIME", "Seconds after its first fault in which a request may be sent again."
-    )
+    concurrency: int = _setting(4, "Requests in flight at most.")
+    requests_per_second: float | None = _setting(None, "Never more requests a second than this.", float)
+    timeout: float = _setting(60.0, "Seconds one request may take.")
+    retries: int = _setting(8, "How often a request is sent again after a fault that may pass.", may_be_zero=True)
+    retry_time: float = _setting(300.0, "Seconds after its first fault in which a request may be sent again.")
     # Until its data or mapping changes.
-    max_attempts: int = _setting(5, "PENDO_MAX_ATTEMPTS", "Hold a missing or rejected row after so many attempts.")
+    max_attempts: int = _setting(5, "Hold a missing or rejected row after so many attempts.")
     missing_retry: float = _setting(
-        24.0,
-        "PENDO_MISSING_RETRY",
-        "Hours after which a row whose id Pendo does not know is tried again.",
-        may_be_zero=True,
+        24.0, "Hours after which a row whose id Pendo does not know is tried again.", may_be_zero=True
     )
-    max_error_share: float = _setting(
-        0.5, "PENDO_MAX_ERROR_SHARE", "Stop a sync when a larger share of its rows than this is rejected."
-    )
-    allow_http: bool = _setting(False, "PENDO_ALLOW_HTTP", "Let keys travel over plain http to other machines.")
+    max_error_share: float = _setting(0.5, "Stop a sync when a larger share of its rows than this is rejected.")
+    allow_http: bool = _setting(False, "Let keys travel over plain http to other machines.")
     # None for `<target schema>_pendo`, or `<target schema>_pendo_sandbox`.
-    schema: str | None = _setting(None, "DBT_PENDO_SCHEMA", "Warehouse schema of ledger, change sets and run log.", str)
+    schema: str | None = _setting(None, "Warehouse schema of ledger, change sets and run log.", str, prefix=OURS)
     require_tests: bool = _setting(
-        True, "DBT_PENDO_REQUIRE_TESTS", "Hold back models of which, or above which, a test of severity error failed."
+        True, "Hold back models of which, or above which, a test of severity error failed.", prefix=OURS
     )
     mask: tuple[str, ...] = _setting(
         (),
-        "DBT_PENDO_MASK",
         "Columns, with commas between them, whose values are left out of plans, and of the calls that a run keeps.",
+        prefix=OURS,
     )
-    keep_runs: int = _setting(20, "DBT_PENDO_KEEP_RUNS", "How many runs keep their calls.")
+    keep_runs: int = _setting(20, "How many runs keep their calls.", prefix=OURS)
     owner: str | None = _setting(
-        None,
-        "DBT_PENDO_OWNER",
-        "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.",
-        str,
+        None, "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.", str, prefix=OURS
     )
     alerts: tuple[Channel, ...] = ()
     # dbt's targets that may write to a Pendo that is no sandbox; None where the project names none.
@@ -206,7 +195,7 @@ class Settings:
 
 
 SETTINGS: Mapping[str, Setting] = {
-    one.name: one.metadata["setting"] for one in dataclasses.fields(Settings) if one.metadata
+    one.name: one.metadata["named"](one.name) for one in dataclasses.fields(Settings) if one.metadata
 }
 
 

@@ -98,7 +98,10 @@ def _events(
     # The number of all rows cannot be known from a part of them.
     if options.limit is not None:
         return
-    if _is_off(result.planned, [run.planned for run in compared]):
+    before = [run.planned for run in compared]
+    side = _side(result.planned, before)
+    # What was in the alerts of the run before is not in this one's.
+    if side and side != _side(before[0], before[1:]):
         yield "row_count"
     told = _above(share, compared[0]) if compared else ()
     yield from (event for event in _above(share, result) if event not in told)
@@ -128,12 +131,6 @@ def unsent(sync: SyncResult | LoggedSync) -> dict[Event, int]:
 def _above(share: float, sync: SyncResult | LoggedSync) -> list[Event]:
     """Returns the events of rows that are more than a share of all, in percent."""
     return [event for event, rows in unsent(sync).items() if 100 * rows > share * sync.planned.in_model]
-
-
-def _is_off(planned: Planned, before: Sequence[Planned]) -> bool:
-    """Returns whether a row count is far off, and that of the plan before was not so already."""
-    side = _side(planned, before)
-    return side != 0 and side != _side(before[0], before[1:])
 
 
 def _side(planned: Planned, before: Sequence[Planned]) -> int:

@@ -17,7 +17,7 @@ from dbt_pendo import __version__
 from dbt_pendo.alerts.changes import RUNS_READ, Alert, changes_of
 from dbt_pendo.alerts.message import message_of
 from dbt_pendo.channels import Channel
-from dbt_pendo.delivery.results import Ends, RunResults, SyncResult
+from dbt_pendo.delivery.results import Ends, RunResults
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import SyncSpec
@@ -65,7 +65,9 @@ def send_alerts(
         past = {}
     try:
         masked = {spec.name for spec in specs if body_mask(settings.mask, spec)}
-        results = [_without_quotes(result, masked) for result in run.results]
+        # Of a masked sync without the notes in which Pendo may quote a value, in any form.
+        quoting = {result.sync for result in run.results if result.status == "error"} & masked
+        results = [replace(result, notes=()) if result.sync in quoting else result for result in run.results]
         alerts = [Alert(run.run_id, ends, changes_of(results, past, options, channel)) for channel in settings.alerts]
         return _tell(alerts, settings)
     except Exception as error:
@@ -75,11 +77,6 @@ def send_alerts(
 def unusable(settings: Settings) -> list[str]:
     """Returns why channels cannot get alerts, a line each."""
     return _lines({channel.variable: _fault_of(channel, settings) for channel in settings.alerts})
-
-
-def _without_quotes(result: SyncResult, masked: set[str]) -> SyncResult:
-    """Returns a result without notes in which Pendo may quote a masked value, in any form."""
-    return replace(result, notes=()) if result.sync in masked and result.status == "error" else result
 
 
 def _tell(alerts: Sequence[Alert], settings: Settings) -> list[str]:

@@ -322,8 +322,7 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> None:
         found = review(log, invocation.project_dir.name, settings.mask, runs)
     path = output or invocation.target_path / REPORT_FILE
     write_page(page(found, now(), settings.secrets), path)
-    show_report(cli.lines, found, path)
-    cli.lines.answer([found.to_dict(path)])
+    cli.lines.answer([show_report(cli.lines, found, path)])
 
 
 @command(

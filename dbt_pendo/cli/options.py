@@ -6,15 +6,15 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import yaml
 
-from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context, open_run_log
+from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
 from dbt_pendo.commands.select import Selected, Selection
+from dbt_pendo.delivery.results import Ends
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.runs import RunLog
 from dbt_pendo.output.sync import show_found, show_opened
@@ -22,6 +22,7 @@ from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, TARGETS, default_project_dir, load_settings
 from dbt_pendo.warehouse.adapter import Connection, named_target, render_jinja
+from dbt_pendo.warehouse.session import open_session
 
 Answer = TypeVar("Answer")
 
@@ -228,26 +229,30 @@ class CommandLine:
         self.lines.answer([one.to_dict() for one in found], rows, **more)
         return max((one.error.exit_code for one in found if one.error), default=0)
 
-    def open_context(self, announced: bool = True) -> AbstractContextManager[tuple[Selected, Context | None]]:
+    @contextlib.contextmanager
+    def open_context(self, announced: bool = True) -> Iterator[tuple[Selected, Context | None]]:
         """Opens the warehouse and Pendo for the selected syncs, and prints them if ``announced``."""
 
         def announce(selected: Selected) -> None:
             if announced:
                 show_found(self.lines, selected, self.invocation.published)
 
-        def tell_ends(context: Context) -> None:
-            self.lines.metadata |= context.ends.to_dict()
-            if announced:
-                show_opened(self.lines, context)
-
-        return open_context(self.invocation, announce, tell_ends, self.lines.aside)
+        with open_context(self.invocation, announce, self.lines.aside) as (selected, context):
+            if context is not None:
+                self.lines.metadata |= context.ends.to_dict()
+                if announced:
+                    show_opened(self.lines, context)
+            yield selected, context
 
     @contextlib.contextmanager
     def open_run_log(self) -> Iterator[RunLog]:
         """Opens the warehouse for a look at past runs."""
-        with open_run_log(self.invocation) as log:
-            self.lines.metadata |= log.ends.to_dict()
-            yield log
+        settings = self.invocation.settings
+        with open_session(self.invocation.connection) as session:
+            schema = session.own_schema(settings.schema, settings.pendo.sandbox)
+            ends = Ends(session.target, schema, settings.pendo)
+            self.lines.metadata |= ends.to_dict()
+            yield RunLog(session, ends, self.invocation.target_path)
 
     def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
         """Returns what a function says of each selected sync."""

@@ -21,7 +21,6 @@ from dbt_pendo.delivery.subscriptions import ForeignPendoError, Subscriptions
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
-from dbt_pendo.history.runs import RunLog
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.records.masking import body_mask
@@ -245,17 +244,13 @@ def choose_syncs(invocation: Invocation) -> Selected:
 
 @contextlib.contextmanager
 def open_context(
-    invocation: Invocation,
-    on_selected: Callable[[Selected], None],
-    on_opened: Callable[[Context], None],
-    tell: Callable[[str], None],
+    invocation: Invocation, on_selected: Callable[[Selected], None], tell: Callable[[str], None]
 ) -> Iterator[tuple[Selected, Context | None]]:
     """Chooses the syncs of a command, and opens the warehouse and Pendo for them.
 
     Args:
         invocation: Where to find the syncs: in artifacts, or published in the warehouse.
         on_selected: Called with the syncs, before the warehouse is opened if they are known by then.
-        on_opened: Called when the warehouse is open, if there are syncs.
         tell: Says something at once to whoever waits.
 
     Yields:
@@ -292,8 +287,6 @@ def open_context(
         context = Context(
             selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop, subscriptions
         )
-        if selected.syncs:
-            on_opened(context)
         yield selected, context if selected.syncs else None
 
 
@@ -303,20 +296,6 @@ def _stopping(signal: str, in_flight: int) -> str:
     if in_flight:
         waits = f"waiting for {number(in_flight, 'request')} in flight, {PATIENCE:.0f} seconds at most"
     return f"Interrupted by {signal}: {waits}. Press Ctrl-C again to stop at once."
-
-
-@contextlib.contextmanager
-def open_run_log(invocation: Invocation) -> Iterator[RunLog]:
-    """Opens the warehouse for a look at past runs.
-
-    Raises:
-        ConfigError: If the profile cannot be used.
-        WarehouseError: If the warehouse cannot be reached.
-    """
-    with open_session(invocation.connection) as session:
-        settings = invocation.settings
-        schema = session.own_schema(settings.schema, settings.pendo.sandbox)
-        yield RunLog(session, Ends(session.target, schema, settings.pendo), invocation.target_path)
 
 
 def write_text(file: Path, text: str) -> None:

@@ -10,10 +10,9 @@ from typing import Any
 import orjson
 
 from dbt_pendo.commands.context import Context, SyncFinding
-from dbt_pendo.commands.diff import RowDiff, diff_rows
 from dbt_pendo.commands.sample import SAMPLE, Look, look_at_model, look_at_plan
 from dbt_pendo.commands.select import Selected
-from dbt_pendo.commands.verify import why_unreadable
+from dbt_pendo.commands.verify import RowDiff, diff_rows, why_unreadable
 from dbt_pendo.delivery.estimate import RUNS, Estimate, count_requests, estimate
 from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, property_name_warnings
 from dbt_pendo.delivery.fields import agent_warnings

@@ -11,7 +11,7 @@ from typing import Any
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.parse import parse_syncs
-from dbt_pendo.mapping.spec import Annotation, Model, SyncSpec
+from dbt_pendo.mapping.spec import Annotation, Model, Relation, SyncSpec
 from dbt_pendo.project.artifacts import (
     BUILT,
     LastRun,
@@ -155,7 +155,7 @@ def target_doubts(selected: Selected, session: Session) -> list[str]:
     ours = (session.database, session.schema)
     for model, _ in selected.syncs:
         # dbt puts a model without a schema of its own into the target's.
-        placed = (model.database, model.schema) if model.is_placed_by_target else ours
+        placed = (model.relation.database, model.relation.schema) if model.is_placed_by_target else ours
         if any(there and our and there.lower() != our.lower() for there, our in zip(placed, ours, strict=True)):
             there, our = (".".join(filter(None, place)) for place in (placed, ours))
             return [f"dbt has built {model.name} in {there}, and the target {session.target} is {our}."]
@@ -264,7 +264,6 @@ def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:
             names = listing(map(_name, tests))
             return Verdict(False, f"{len(tests)} of {whose} failed: {names} (--no-require-tests syncs it)")
     ran = model.tests & statuses.keys()
-    tested = ""
     if failed:
         tested = f", {len(failed)} of {len(ran)} tests failed"
     else:
@@ -320,10 +319,7 @@ def _published(build: Build) -> tuple[Model, LastRun]:
     model = Model(
         unique_id=build.unique_id,
         name=build.model,
-        relation_name=build.relation_name,
-        database=build.database_name,
-        schema=build.schema_name,
-        identifier=build.identifier,
+        relation=Relation(build.relation_name, build.database_name, build.schema_name, build.identifier),
         materialized=build.materialized,
         annotation=Annotation(build.unique_id, build.model, build.file, mapping, as_mapping(columns)),
         tests=frozenset(as_mapping(tests)),

@@ -51,16 +51,8 @@ def run_syncs(context: Context, options: Options, fail_fast: bool, observer: Obs
         observer.sync_finished(index, len(syncs), results[-1])
     notes = [*filter(None, [context.calls.fault]), *_unknown_mask_columns(context)]
     elapsed = time.monotonic() - started
-    run = RunResults(
-        run_id,
-        context.selected.invocation_id,
-        results,
-        elapsed,
-        now(),
-        context.ends,
-        notes,
-        target_doubts(context.selected, context.session),
-    )
+    invocation_id, doubts = context.selected.invocation_id, target_doubts(context.selected, context.session)
+    run = RunResults(run_id, invocation_id, results, elapsed, now(), context.ends, notes, doubts)
     run = _written(run, context.target_path)
     if context.settings.alerts:
         specs = [spec for _, spec in syncs]
@@ -93,14 +85,10 @@ def _skipped(spec: SyncSpec, reason: str) -> SyncResult:
 
 def _unknown_mask_columns(context: Context) -> list[str]:
     """Returns a warning for each column of ``mask`` that no sync has: the values of a misspelt column stay visible."""
-    known = set()
-    for _, spec in context.selected.syncs:
-        known |= {name.lower() for name in (*spec.identifier.columns, *spec.columns)}
-    return [
-        f"mask: no sync of this run has a column `{column}`"
-        for column in context.settings.mask
-        if column.lower() not in known
-    ]
+    specs = [spec for _, spec in context.selected.syncs]
+    known = {name.lower() for spec in specs for name in (*spec.identifier.columns, *spec.columns)}
+    unknown = [column for column in context.settings.mask if column.lower() not in known]
+    return [f"mask: no sync of this run has a column `{column}`" for column in unknown]
 
 
 def _done(context: Context, results: Sequence[SyncResult], options: Options) -> list[Build]:

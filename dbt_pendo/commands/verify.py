@@ -1,4 +1,7 @@
-"""Compares what Pendo has with what a sync would send, and sends again what differs."""
+"""Compares what Pendo has with what a sync would send: of all records, to send again what differs (`verify`).
+
+Of a few rows that would be sent, it shows both sides (`plan --diff`).
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,14 @@ from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Group, Model, SyncSpec
+from dbt_pendo.mapping.spec import FieldType, Model, SyncSpec
 from dbt_pendo.outcomes import Position
-from dbt_pendo.pendo.records import PendoRecord, read_records
+from dbt_pendo.pendo.client import PendoClient
+from dbt_pendo.pendo.records import PendoRecord, read_record, read_records
 from dbt_pendo.records.convert import comparable_text, readable_text
+from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, render
-from dbt_pendo.secret import private_folder
+from dbt_pendo.secret import HIDDEN, private_folder
 from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import WarehouseError
@@ -36,11 +41,23 @@ State: TypeAlias = Literal["equal", "drifted", "missing", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
-    """A record that Pendo has with other values: by field what the warehouse says, and what Pendo has."""
+class FieldDiff:
+    """A field of a row: what Pendo holds, what would be sent, and whether these are two values."""
+
+    name: str
+    pendo: str | None
+    sent: str | None
+    differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RowDiff:
+    """A row that would be sent, beside what Pendo holds of it."""
 
     key: str
-    fields: Mapping[str, tuple[str | None, str | None]]
+    # What else is to be said of it: that it would be invalid, or that Pendo does not know it.
+    note: str | None
+    fields: Sequence[FieldDiff] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,8 @@ class Verified(SyncFinding):
     only_in_pendo: int = 0
     # How many records differ in each field.
     fields: Mapping[str, int] = field(default_factory=dict)
-    examples: Sequence[Drift] = ()
+    # Records that Pendo has with other values, with the fields that differ.
+    examples: Sequence[RowDiff] = ()
     missing_example: str | None = None
     only_example: str | None = None
     # What resending did; None when nothing was resent.
@@ -97,11 +115,8 @@ class Verified(SyncFinding):
         """Returns what Pendo has, beside what it should have."""
         names = ("status", "note", "rows", "equal", "drifted", "invalid", "missing", "not_there", "only_in_pendo")
         examples = [
-            {
-                "key": drift.key,
-                "fields": {name: {"warehouse": ours, "pendo": theirs} for name, (ours, theirs) in drift.fields.items()},
-            }
-            for drift in self.examples
+            {"key": row.key, "fields": {one.name: {"warehouse": one.sent, "pendo": one.pendo} for one in row.fields}}
+            for row in self.examples
         ]
         return {
             **{name: getattr(self, name) for name in names},
@@ -115,7 +130,7 @@ class PendoCopy:
     """What Pendo has of the mapped fields of all records, in a SQLite database: memory takes a byte a record."""
 
     def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
-        self._fields = list(zip((one.group for one in prepared.spec.fields), prepared.fields, strict=True))
+        self._prepared = prepared
         self._database = database
         # It is not read again after a crash.
         database.executescript("pragma journal_mode = off; pragma synchronous = off")
@@ -127,8 +142,7 @@ class PendoCopy:
     def add(self, records: Iterable[PendoRecord]) -> None:
         """Adds records."""
         for record in records:
-            values = [record.metadata.get(group, {}).get(field.key) for group, field in self._fields]
-            row = (len(self._met), _bytes(record.key), orjson.dumps(values))
+            row = (len(self._met), _bytes(record.key), orjson.dumps(_held_values(self._prepared, record)))
             self._database.execute("insert or ignore into records values (?, ?, ?)", row)
             self._met.append(False)
         self._database.commit()
@@ -194,7 +208,7 @@ def compare(
     spec, lock = prepared.spec, changes.lock
     counts: Counter[State] = Counter()
     fields: Counter[str] = Counter()
-    examples: list[Drift] = []
+    examples: list[RowDiff] = []
     missing_example = None
     if drift is not None:
         drift.create()
@@ -214,7 +228,7 @@ def compare(
             states, drifts = _judge(prepared, rows, found)
             counts.update(states.values())
             not_there += sum(row[3] not in found for row in rows)
-            fields.update(name for one in drifts for name in one.fields)
+            fields.update(name for row in drifts for name in dict.fromkeys(one.name for one in row.fields))
             examples += drifts[: DRIFTS_SHOWN - len(examples)]
             if missing_example is None:
                 missing_example = next((row[3] for row in rows if states[row[:2]] == "missing"), None)
@@ -240,7 +254,7 @@ def compare(
 
 def _judge(
     prepared: Prepared, rows: Sequence[Row], found: Mapping[str, bytes]
-) -> tuple[dict[Position, State], list[Drift]]:
+) -> tuple[dict[Position, State], list[RowDiff]]:
     """Returns the state of each row of a page, and what differs."""
     rendered = render(prepared.spec, rows, prepared.fields)
     states: dict[Position, State] = {row[:2]: "equal" if row[3] in found else "missing" for row in rows}
@@ -251,23 +265,31 @@ def _judge(
     for record in rendered.updates:
         if record.key in found and (fields := _differences(prepared, record, found[record.key])):
             states[record.position] = "drifted"
-            drifts.append(Drift(record.key, fields))
+            drifts.append(RowDiff(record.key, None, fields))
     return states, drifts
 
 
-def sent_values(spec: SyncSpec, record: Record) -> dict[Group, dict[str, Any]]:
-    """Returns what is sent for a record, by metadata group and key."""
-    bodies = zip(spec.groups, record.bodies, strict=False)
-    return {group: body["values"] for group, body in bodies if isinstance(body, dict)}
+def _held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
+    """Returns what Pendo has of each mapped field of a record."""
+    fields = zip(prepared.spec.fields, prepared.fields, strict=True)
+    return [record.metadata.get(mapping.group, {}).get(field.key) for mapping, field in fields]
 
 
-def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, tuple[str | None, str | None]]:
-    """Returns the fields that Pendo has otherwise: what is sent, and what Pendo has."""
-    spec, sent = prepared.spec, sent_values(prepared.spec, record)
-    differing = {}
-    for mapping, pendo_field, theirs in zip(spec.fields, prepared.fields, orjson.loads(found), strict=True):
+def _sent_beside(
+    prepared: Prepared, record: Record, held: Sequence[Any]
+) -> Iterator[tuple[str, FieldType | None, Any, Any]]:
+    """Yields the name and the type of each mapped field, the value that is sent, and the one that Pendo has."""
+    bodies = zip(prepared.spec.groups, record.bodies, strict=False)
+    sent = {group: body["values"] for group, body in bodies if isinstance(body, dict)}
+    for mapping, pendo_field, theirs in zip(prepared.spec.fields, prepared.fields, held, strict=True):
         # What is not sent, a null that is to be skipped, is left to Pendo.
-        ours, type_ = sent.get(mapping.group, {}).get(pendo_field.key, theirs), pendo_field.type
+        yield mapping.name, pendo_field.type, sent.get(mapping.group, {}).get(pendo_field.key, theirs), theirs
+
+
+def _differences(prepared: Prepared, record: Record, found: bytes) -> list[FieldDiff]:
+    """Returns the fields that Pendo has otherwise."""
+    differing = []
+    for name, type_, ours, theirs in _sent_beside(prepared, record, orjson.loads(found)):
         if type_ in ("string", "integer", "float") and type(ours) is type(theirs) and ours == theirs:
             continue
         their = comparable_text(theirs, type_)
@@ -276,7 +298,7 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> dict[str, 
             continue
         our = comparable_text(ours, type_)
         if our != their:
-            differing[mapping.name] = readable_text(our, type_), readable_text(their, type_)
+            differing.append(FieldDiff(name, readable_text(their, type_), readable_text(our, type_), differs=True))
     return differing
 
 
@@ -325,3 +347,33 @@ def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, obs
         with contextlib.suppress(WarehouseError):
             changes.drop_changes()
             drift.drop()
+
+
+def diff_rows(prepared: Prepared, client: PendoClient, rows: Sequence[Row], mask: BodyMask) -> Iterator[RowDiff]:
+    """Yields rows beside what Pendo holds of them now, without the values that a mask hides.
+
+    Raises:
+        PendoError: If Pendo does not let a record be read.
+    """
+    spec = prepared.spec
+    rendered = render(spec, rows, prepared.fields)
+    records = {record.position: record for record in rendered.updates}
+    for row in rows:
+        key, record = row[3], records.get(row[:2])
+        if record is None:
+            reason = rendered.unsendable[row[:2]].detail
+            # A reason may quote any value.
+            shown = HIDDEN if mask else reason
+            yield RowDiff(mask.key(key), f"would be invalid: {shown}" if reason else "would not be sent: all is null")
+            continue
+        held = read_record(client, spec.object, key)
+        fields = []
+        for name, type_, *values in _sent_beside(
+            prepared, record, _held_values(prepared, held or PendoRecord(key, {}))
+        ):
+            sent, pendo = (readable_text(comparable_text(value, type_), type_) for value in values)
+            differs = sent != pendo
+            if name in mask.names:
+                sent, pendo = (text if text is None else HIDDEN for text in (sent, pendo))
+            fields.append(FieldDiff(name, pendo, sent, differs))
+        yield RowDiff(mask.key(key), None if held else "Pendo does not know this id", fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dbt_pendo.delivery.journal import journal_path
@@ -47,13 +47,13 @@ def require_table(model: Model) -> str:
     Raises:
         ConfigError: If it is to have none.
     """
-    if model.materialized == "ephemeral" or not model.relation_name:
+    if model.materialized == "ephemeral" or not model.relation.name:
         materialized = model.materialized or "not materialised"
         raise ConfigError(
             f"{model.annotation.file}: {model.annotation.model} is {materialized}: there is no table to read.",
             "Give it `materialized: table` or `view`.",
         )
-    return model.relation_name
+    return model.relation.name
 
 
 def find_columns(session: Session, model: Model, last_run: LastRun | None = None) -> Sequence[TableColumn]:
@@ -67,9 +67,9 @@ def find_columns(session: Session, model: Model, last_run: LastRun | None = None
     Raises:
         ConfigError: If there is none, the model was not built, or it may not be read.
     """
-    relation = require_table(model)
+    relation, place = require_table(model), model.relation
     try:
-        columns = session.columns(model.database, model.schema, model.identifier)
+        columns = session.columns(place.database, place.schema, place.identifier)
     except UnreadableError as error:
         role = _role(session)
         raise ConfigError(
@@ -102,7 +102,8 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
     found = {name: column for name in names if (column := _find_column(name, columns)) is not None}
     if missing := [name for name in names if name not in found]:
         # PostgreSQL lists only the columns that a role may read.
-        readable_or_not = session.all_column_names(model.database, model.schema, model.identifier)
+        place = model.relation
+        readable_or_not = session.all_column_names(place.database, place.schema, place.identifier)
         if hidden := [name for name in missing if name in readable_or_not]:
             role = _role(session)
             raise ConfigError(
@@ -124,13 +125,12 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
 
 def _where_dbt_finds(session: Session, model: Model) -> Model:
     """Returns a model in the place where dbt reads it: a deferred one is elsewhere if it has no table of its own."""
-    place = model.deferred_to
-    if place is None or model.materialized == "ephemeral":
+    if model.deferred_to is None or model.materialized == "ephemeral":
         return model
+    own = model.relation
     with contextlib.suppress(UnreadableError):
-        if session.columns(model.database, model.schema, model.identifier):
-            return model
-        return replace(model, **asdict(place))
+        if not session.columns(own.database, own.schema, own.identifier):
+            return replace(model, relation=model.deferred_to)
     return model
 
 

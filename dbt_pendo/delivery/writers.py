@@ -48,22 +48,13 @@ def track_body(records: Sequence[Record]) -> bytes:
 
 def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
     """Returns the bodies of a sync, one a metadata group; none when only ``render`` can write them."""
-    # The key of a parent account's id is found by trying (see MetadataWriter), so no text can be written before.
-    if spec.object == "parent_account" or any(
-        mapping.nulls == "skip" or not isinstance(mapping.source, Column) for mapping in spec.fields
-    ):
-        return ()
-    return tuple(
-        BodyLayout(
-            OBJECTS[spec.object].id_key,
-            tuple(
-                BodyField(field.key, mapping.source.name, field.type)
-                for mapping, field in zip(spec.fields, fields, strict=True)
-                if mapping.group == group and isinstance(mapping.source, Column)
-            ),
-        )
-        for group in spec.groups
-    )
+    by_group: dict[Group, list[BodyField]] = {}
+    for mapping, known in zip(spec.fields, fields, strict=True):
+        # The key of a parent account's id is found by trying (see MetadataWriter), so no text can be written before.
+        if spec.object == "parent_account" or mapping.nulls == "skip" or not isinstance(mapping.source, Column):
+            return ()
+        by_group.setdefault(mapping.group, []).append(BodyField(known.key, mapping.source.name, known.type))
+    return tuple(BodyLayout(OBJECTS[spec.object].id_key, tuple(written)) for written in by_group.values())
 
 
 @dataclass

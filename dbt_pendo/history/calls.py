@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from dbt_pendo.network import read_json
 from dbt_pendo.pendo.client import Call
 from dbt_pendo.records.masking import BodyMask, hide_quoted
 from dbt_pendo.secret import FOLDER, narrow_folder, open_private, private_folder
@@ -221,11 +222,3 @@ def _kept(text: str, document: Any) -> Any:
     if len(text) > LARGEST_BODY:
         return f"{text[:LARGEST_BODY]}…"
     return text if document is None else document
-
-
-def read_json(text: str | bytes) -> Any:
-    """Reads a JSON document; None if it is none."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.history.calls import LoggedCall, read_json
+from dbt_pendo.history.calls import LoggedCall
 from dbt_pendo.history.runs import PastRun, RunLog, grouped
 from dbt_pendo.mapping.describe import mapping_rows, options
 from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
+from dbt_pendo.network import read_json
 from dbt_pendo.project.artifacts import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
 from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LedgerEntry, LoggedSync, Reason
@@ -32,45 +33,8 @@ STATUSES = ("rejected", "missing", "invalid")
 CALL_SHOWN = tuple(one.name for one in fields(LoggedCall) if one.name not in ("keys", "request", "answer"))
 
 
-@dataclass(frozen=True)
-class Review:
-    """All that is known of past runs, as the data in a report's page."""
-
-    # The name of the dbt project.
-    project: str
-    # Of the bookkeeping, and the Pendo that the settings name.
-    target: str
-    schema: str
-    pendo: str
-    # Why mappings are missing; empty when none are.
-    note: str
-    # Each with its syncs, the latest first.
-    runs: list[dict[str, Any]]
-    # Those that are mapped, or were, by object and name, each with its last run.
-    syncs: list[dict[str, Any]]
-    # Rows that were not delivered when a run last tried them, rejected ones first: sync, fields of ``LedgerEntry``, and
-    # the number of the call of that run that carried it, if listed. Without names, which would be most of the file.
-    rows: dict[str, Any]
-    # The calls of the runs that this machine has kept; ``body`` is an index into the bodies, or None.
-    calls: dict[str, Any]
-    # Requests and answers, as texts: a browser's numbers would lose digits.
-    bodies: list[list[str | None]]
-
-    def to_dict(self, path: Path) -> dict[str, Any]:
-        """Returns the entry under ``results`` of a report in a file."""
-        return {
-            "path": str(path),
-            "runs": len(self.runs),
-            "syncs": len(self.syncs),
-            "rows": len(self.rows["items"]),
-            "calls": len(self.calls["items"]),
-            "note": self.note or None,
-            **{name: getattr(self, name) for name in ("target", "schema", "pendo")},
-        }
-
-
-def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) -> Review:
-    """Collects all that is known of past runs.
+def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) -> dict[str, Any]:
+    """Collects all that is known of past runs, as the data in a report's page.
 
     Args:
         log: The warehouse, and the calls kept here.
@@ -103,21 +67,29 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
         reasons[name].append(Reason(row.status, shown.detail or NO_REASON, 1, (shown.key,)))
     syncs = [_sync(name, specs.get(name), latest.get(name), mask, reasons[name]) for name, mask in masks.items()]
     ids = (*(spec.unique_id for spec in specs.values()), *(one.last.unique_id for one in latest.values()))
-    return Review(
-        project=next((one.split(".")[1] for one in ids if "." in one), project),
-        target=log.ends.target,
-        schema=log.ends.schema,
-        pendo=str(log.ends.pendo),
-        note=note,
-        runs=[
+    return {
+        "project": next((one.split(".")[1] for one in ids if "." in one), project),
+        # Of the bookkeeping, and the Pendo that the settings name.
+        "target": log.ends.target,
+        "schema": log.ends.schema,
+        "pendo": str(log.ends.pendo),
+        # Why mappings are missing; empty when none are.
+        "note": note,
+        # Each with its syncs, the latest first.
+        "runs": [
             {**run.to_dict(), "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs]}
             for run in found_runs
         ],
-        syncs=sorted(syncs, key=lambda sync: (sync["object"], sync["name"])),
-        rows={"limit": ROWS_LISTED if len(open_rows) > ROWS_LISTED else None, "items": listed},
-        calls=calls,
-        bodies=bodies,
-    )
+        # Those that are mapped, or were, by object and name, each with its last run.
+        "syncs": sorted(syncs, key=lambda sync: (sync["object"], sync["name"])),
+        # Rows that were not delivered when a run last tried them, rejected ones first: sync, fields of ``LedgerEntry``,
+        # and the number of the call of that run that carried it, if listed. Names would be most of the file.
+        "rows": {"limit": ROWS_LISTED if len(open_rows) > ROWS_LISTED else None, "items": listed},
+        # The calls of the runs that this machine has kept; ``body`` is an index into the bodies, or None.
+        "calls": calls,
+        # Requests and answers, as texts: a browser's numbers would lose digits.
+        "bodies": bodies,
+    }
 
 
 def _sync(

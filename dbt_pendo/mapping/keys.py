@@ -36,11 +36,17 @@ class Key:
     uses: Mapping[tuple[Object, ...], Use]
 
 
+def _guard(rows: str, whole: str) -> Key:
+    doc = f"More {rows} rows than this (a count, or a percentage of {whole}) block the sync until --force."
+    return Key(doc, {ALL: Use(Guard())})
+
+
 ALL: tuple[Object, ...] = tuple(OBJECTS)
 EVENT: tuple[Object, ...] = ("track_event",)
 SEGMENT: tuple[Object, ...] = ("segment",)
 
 NAME = Text(r"^[A-Za-z0-9_-]+$", "letters, digits, underscores and hyphens")
+_APP = Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an environment variable's name")
 _FLAG = Choice((True, False))
 _NULLS = Choice(get_args(Nulls))
 _ON_INVALID = Choice(get_args(OnInvalid))
@@ -112,14 +118,7 @@ KEYS: Mapping[str, Key] = {
         "Where the event happened, each entry with the column (or {value: …}) that fills it.",
         {EVENT: Use(Entries(names=("ip", "userAgent", "url", "title")))},
     ),
-    "app": Key(
-        "Which app's Track secret signs the events: `web` for PENDO_TRACK_SECRET_WEB.",
-        {
-            EVENT: Use(
-                Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an environment variable's name")
-            )
-        },
-    ),
+    "app": Key("Which app's Track secret signs the events: `web` for PENDO_TRACK_SECRET_WEB.", {EVENT: Use(_APP)}),
     "nulls": Key(
         "What a null does: `clear` empties the field, `skip` leaves it alone. An event leaves a null out either way.",
         {ALL: Use(_NULLS, default="clear")},
@@ -152,20 +151,9 @@ KEYS: Mapping[str, Key] = {
             SEGMENT: Use(Count(1_000), default=1_000),
         },
     ),
-    "max_changes": Key(
-        "More added and changed rows than this (a count, or a percentage of the rows already delivered) "
-        "block the sync until --force.",
-        {ALL: Use(Guard())},
-    ),
-    "max_removals": Key(
-        "More removed rows than this (a count, or a percentage of the rows already delivered) block the "
-        "sync until --force.",
-        {ALL: Use(Guard())},
-    ),
-    "max_invalid": Key(
-        "More invalid rows than this (a count, or a percentage of the model's rows) block the sync until --force.",
-        {ALL: Use(Guard())},
-    ),
+    "max_changes": _guard("added and changed", "the rows already delivered"),
+    "max_removals": _guard("removed", "the rows already delivered"),
+    "max_invalid": _guard("invalid", "the model's rows"),
 }
 
 

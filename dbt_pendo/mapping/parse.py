@@ -25,11 +25,6 @@ from dbt_pendo.mapping.spec import (
 )
 from dbt_pendo.wording import article, choices, found, listing, quoted
 
-# Keys whose value is a field of the same name in SyncSpec. Each kind of object takes some of them.
-_SPEC_KEYS = (
-    *("object", "segment", "take_over", "mode", "enabled", "on_removed", "create_fields"),
-    *("batch_size", "max_changes", "max_removals", "max_invalid", "max_age"),
-)
 _EXPECTED = "expected a mapping with `object` and its id"
 _TO_LEAVE_OUT = (
     "Write null to take the model out of a mapping that it inherits, or `enabled: false` inside a mapping to check it "
@@ -201,7 +196,8 @@ def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) ->
 
 
 def _spec(given: dict[str, Any], kind: Object, unique_id: str, place: Place) -> SyncSpec:
-    same = {key: given[key] for key in _SPEC_KEYS if key in given}
+    # Most keys are fields of the same name.
+    same = {name: value for name, value in given.items() if name in SyncSpec.__slots__}
     key = given[OBJECTS[kind].key]
     built = {
         "name": place.sync,
@@ -231,17 +227,11 @@ def _event(given: dict[str, Any]) -> Event:
 def _fields(
     entries: Iterable[Entry] | None, nulls: Nulls, on_invalid: OnInvalid, group: Group = "custom"
 ) -> tuple[Field, ...]:
-    return tuple(
-        Field(
-            name=entry.name,
-            source=entry.source,
-            type=FIELD_TYPES[entry.options["type"]] if "type" in entry.options else None,
-            nulls=entry.options.get("nulls", nulls),
-            on_invalid=entry.options.get("on_invalid", on_invalid),
-            group=entry.options.get("group", group),
-        )
-        for entry in entries or ()
-    )
+    fields = []
+    for entry in entries or ():
+        options = {"nulls": nulls, "on_invalid": on_invalid, "group": group, "type": "", **entry.options}
+        fields.append(Field(entry.name, entry.source, **(options | {"type": FIELD_TYPES.get(options["type"])})))
+    return tuple(fields)
 
 
 def _collisions(models: Iterable[_Model]) -> tuple[list[Problem], set[str]]:

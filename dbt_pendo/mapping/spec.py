@@ -247,10 +247,10 @@ class CurrentRows:
 class Relation:
     """The table or view of a model."""
 
-    relation_name: str | None
+    name: str | None  # in full, quoted for the adapter; None when nothing is materialised
     database: str | None
     schema: str
-    identifier: str
+    identifier: str  # its name in the schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +259,7 @@ class Model:
 
     unique_id: str
     name: str
-    relation_name: str | None  # the table or view, quoted for the adapter; None when nothing is materialised
-    database: str | None
-    schema: str
-    identifier: str  # the name of the table or view
+    relation: Relation
     materialized: str
     annotation: Annotation
     package: str = ""  # the dbt project or package; empty for a published build

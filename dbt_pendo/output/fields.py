@@ -36,7 +36,7 @@ def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence
         left = [each for each in unmapped if each.object == object_]
         lines.line()
         lines.line(f"{number(len(left), f'{object_} field')} of Pendo that no sync here maps")
-        lines.rows([_unmapped_row(each) for each in left])
+        lines.rows([(_pendos_name(each.group, each.field), each.field.type or "-", "unmapped") for each in left])
     lines.line()
     if any(one.error for one in found):
         lines.line("Not every mapped field can be written.", "error")
@@ -52,10 +52,6 @@ def _field_row(one: MatchedField) -> tuple[str, ...]:
         filled_from = orjson.dumps(source.value).decode()
     shown = _pendos_name(one.mapping.group, one.found, known_as=one.mapping.name) if one.found else one.mapping.group
     return one.mapping.name, shortened(filled_from, 32), shown, (one.found and one.found.type) or "-", one.state
-
-
-def _unmapped_row(one: UnmappedField) -> tuple[str, ...]:
-    return _pendos_name(one.group, one.field), one.field.type or "-", "unmapped"
 
 
 def _pendos_name(group: str, field: SchemaField, known_as: str = "") -> str:

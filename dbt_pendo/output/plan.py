@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from dbt_pendo.commands.diff import FieldDiff
 from dbt_pendo.commands.plan import Checked, SyncPlan
+from dbt_pendo.commands.verify import FieldDiff
 from dbt_pendo.delivery.events import left_out_notes
 from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from markupsafe import Markup
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.history.report import Review
 from dbt_pendo.output.terminal import Terminal
 from dbt_pendo.secret import Secrets, replace_private, without
 from dbt_pendo.wording import number, visible, visible_json
@@ -32,7 +32,7 @@ SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
 _AGES = ((60, 120, "minute"), (3600, 48, "hour"), (86400, 14, "day"), (604800, 9, "week"), (2629800, 10**6, "month"))
 
 
-def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
+def page(review: Mapping[str, Any], made_at: datetime.datetime, secrets: Secrets) -> str:
     """Returns the report.
 
     Values are text in it, or data that become text, never markup. Should one slip through all the same, the page's
@@ -40,11 +40,11 @@ def page(review: Review, made_at: datetime.datetime, secrets: Secrets) -> str:
     hashes.
 
     Args:
-        review: What is known of past runs.
+        review: What is known of past runs (``history.report.review``).
         made_at: Now, in UTC.
         secrets: What it may not show, though an earlier version may have kept it in a ledger.
     """
-    data = without(secrets, {"version": __version__, "made_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}", **vars(review)})
+    data = without(secrets, {"version": __version__, "made_at": f"{made_at:%Y-%m-%dT%H:%M:%SZ}", **review})
     bodies = data.pop("bodies")
     style, script = _part("page.css"), "".join(map(_part, SCRIPTS))
     environment = Environment(
@@ -84,17 +84,21 @@ def write_page(text: str, path: Path) -> None:
         ) from None
 
 
-def show_report(lines: Terminal, review: Review, path: Path) -> None:
-    """Says where the report is, and what is in it."""
-    entry = review.to_dict(path)
+def show_report(lines: Terminal, review: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Says where the report is, and what is in it; returns its entry under ``results``."""
+    counts = {name: len(review[name]) for name in ("runs", "syncs")}
+    counts |= {name: len(review[name]["items"]) for name in ("rows", "calls")}
+    ends = {name: review[name] for name in ("target", "schema", "pendo")}
+    entry = {"path": str(path), **counts, "note": review["note"] or None, **ends}
     found = f"{number(entry['runs'], 'run')}, {number(entry['rows'], 'row')} not delivered"
     lines.line(f"Wrote {path}: {found}, {number(entry['calls'], 'call')}.", event="ReportWritten", data=entry)
-    if review.note:
-        lines.line(review.note, "warn")
-    if not review.runs:
+    if review["note"]:
+        lines.line(review["note"], "warn")
+    if not review["runs"]:
         lines.line("No run is logged yet. `dbt-pendo sync` makes the first.", "warn")
-    elif not review.calls["kept"]:
+    elif not review["calls"]["kept"]:
         lines.line("No calls of these runs are kept on this machine, so the report has none.")
+    return entry
 
 
 def _age(text: str, made_at: datetime.datetime) -> str:

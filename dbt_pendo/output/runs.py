@@ -31,9 +31,7 @@ def show_runs(lines: Terminal, runs: Sequence[PastRun]) -> None:
         run_id, *words, duration = run.to_row().values()
         cells = (f"{word:,}" if isinstance(word, int) else word for word in words)
         rows.append((run.name if lines.narrow else run_id, *cells, f"{duration:.1f}s"))
-    levels: list[Level] = ["info", *(_level(run.status) for run in runs)]
-    shown = slice(0, -2 if lines.narrow else None)
-    lines.rows([row[shown] for row in (header, *rows)], levels, numbers=len(header[shown]) - 3)
+    _show_table(lines, (header, *rows), [_level(run.status) for run in runs], texts=3)
     lines.line()
     lines.line("`dbt-pendo show RUN` has one of them; the first or last letters of its id will do.")
 
@@ -71,9 +69,7 @@ def show_calls(lines: Terminal, calls: Sequence[LoggedCall], with_bodies: bool) 
         return
     if not with_bodies:
         header = ("#", "request", "answer", "ms", "try", "rows", "bytes", "time (UTC)", "sync")
-        levels: list[Level] = ["info", *(_call_level(call) for call in calls)]
-        shown = slice(0, -2 if lines.narrow else None)
-        lines.rows([row[shown] for row in (header, *map(_cells, calls))], levels)
+        _show_table(lines, (header, *map(_cells, calls)), list(map(_call_level, calls)))
         return
     for call in calls:
         at, request, answer, milliseconds, attempt, rows, size, time, sync = _cells(call)
@@ -129,6 +125,13 @@ def show_row(lines: Terminal, row: RowHistory) -> None:
         show_calls(lines, [_of_row(row.calls[-1], row.key)], with_bodies=True)
     else:
         lines.line("No run kept on this machine has sent it.")
+
+
+def _show_table(
+    lines: Terminal, table: Sequence[Sequence[str]], levels: Sequence[Level], texts: int | None = None
+) -> None:
+    """Prints rows below a header, without the last two columns where there is no room for them."""
+    lines.rows([row[: -2 if lines.narrow else None] for row in table], ["info", *levels], texts)
 
 
 def _show_reasons(lines: Terminal, details: SyncDetails) -> None:

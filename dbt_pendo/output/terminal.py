@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import csv
 import datetime
 import errno
 import io
@@ -143,22 +144,21 @@ class Terminal:
         self.node(place, f"{verb} {one.spec.object} {one.spec.name}", tag, note, event, one.to_dict())
         self.message_below(one.error, "error")
 
-    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] | None = None, numbers: int = 0) -> None:
+    def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] = (), texts: int | None = None) -> None:
         """Prints rows of cells in columns, without the time before each: they need the width.
 
         Args:
             rows: The cells.
             levels: How bad each row is.
-            numbers: So many of the last columns hold numbers.
+            texts: So many columns hold texts, and numbers follow; None where all are texts.
         """
         lines, rows = self.untimed(), [[self._shown(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
         for at, row in enumerate(rows):
-            blanks = (" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-            cells = (
-                blank + cell if column >= len(row) - numbers else cell + blank
-                for column, (cell, blank) in enumerate(zip(row, blanks, strict=True))
-            )
+            cells: list[str] = []
+            for cell, width in zip(row, widths, strict=True):
+                blank = " " * (width - cell_len(cell))
+                cells.append(cell + blank if texts is None or len(cells) < texts else blank + cell)
             lines.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info")
 
     def body(self, title: str, body: Any) -> None:
@@ -185,15 +185,15 @@ class Terminal:
             sys.stdout.write(text)
 
     @contextlib.contextmanager
-    def progress(self) -> Iterator[Progress | None]:
-        """Gives progress bars to use inside the block; None unless stdout is a terminal."""
+    def progress(self) -> Iterator[Progress]:
+        """Gives progress bars to use inside the block; unless stdout is a terminal, they only count."""
         # Not the console's own opinion: --use-colors makes it take a file for a terminal.
-        if self.as_json or self._json_lines or not sys.stdout.isatty():
-            yield None
-            return
+        disable = self.as_json or self._json_lines or not sys.stdout.isatty()
         about = TextColumn("{task.description}", markup=False)
         columns = (about, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self._console, transient=True) as bars:
+        bars = Progress(*columns, console=self._console, transient=True, disable=disable)
+        # Older releases of rich print a line at the end even of disabled ones.
+        with contextlib.nullcontext() if disable else bars:
             yield bars
 
     def answer(self, results: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> None:
@@ -201,16 +201,21 @@ class Terminal:
 
         Args:
             results: The entries of the command's document.
-            rows: The same as a table.
+            rows: The same as a table, of which not all rows need have the same columns.
             more: What else the document has, by name.
         """
         if self._table_format == "text":
             self.document({"metadata": self.metadata, "results": list(results), **more})
             return
-        # agate takes long to import.
-        from dbt_pendo.output.tables import write_table
-
-        write_table(rows, self._table_format, self._secrets)
+        records = [without(self._secrets, row) for row in rows]
+        columns = list(dict.fromkeys(name for record in records for name in record))
+        table = [[_cell(record.get(name)) for name in columns] for record in records]
+        if self._table_format == "json":
+            self._write_json(sys.stdout, [dict(zip(columns, row, strict=True)) for row in table], indent=True)
+            return
+        # No row spans several lines of a CSV file.
+        lines = ([visible(cell) if isinstance(cell, str) else cell for cell in row] for row in [columns, *table])
+        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
@@ -267,7 +272,13 @@ class Terminal:
         return visible_json(text)
 
     def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
-        stream.write(json_for(stream, self._json(document, indent)) + "\n")
+        text = self._json(document, indent)
+        try:
+            text.encode(getattr(stream, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            # JSON has escapes for characters that the stream has no code for.
+            text = _NOT_ASCII.sub(lambda found: json_escape(found[0]), text)
+        stream.write(f"{text}\n")
         # Somebody may read along.
         stream.flush()
 
@@ -304,6 +315,11 @@ class _Steady(io.RawIOBase):
         return bool(self._raw.isatty())
 
 
+def _cell(value: Any) -> Any:
+    """Returns a value as a cell of a table: what is a list or a mapping becomes JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else value
+
+
 def steady_streams() -> None:
     """Replaces this process's streams by ones that lose what cannot be written, and escape what cannot be encoded."""
     sys.stdout, sys.stderr = _steady(sys.stdout), _steady(sys.stderr)
@@ -327,15 +343,6 @@ def lost_output(is_silent_about_readers: bool = False) -> bool:
         stream.is_reported = True
         sys.stderr.write(f"Not all output could be written: {stream.fault.strerror}. The command went on to its end.\n")
     return not reader_left
-
-
-def json_for(stream: TextIO, text: str) -> str:
-    """Returns a JSON document as a stream can write it: where characters have no code, with JSON's escapes."""
-    try:
-        text.encode(getattr(stream, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return _NOT_ASCII.sub(lambda found: json_escape(found[0]), text)
-    return text
 
 
 def _steady(stream: TextIO | None) -> TextIO:

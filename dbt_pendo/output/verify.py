@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dbt_pendo.commands.verify import Verified
 from dbt_pendo.output.sync import summary
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
+from dbt_pendo.output.terminal import LEVELS, Level, Tag, Terminal
 from dbt_pendo.wording import counts, number
 
 TAGS: Mapping[str, Tag] = {"success": "OK", "skipped": "SKIP", "drifted": "ERROR", "error": "ERROR"}
@@ -23,8 +23,8 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
         lines.message_below(one.note, LEVELS[tag])
         for drift in one.examples:
             shown = ", ".join(
-                f"{name}: {_shown(ours)} in the warehouse, {_shown(theirs)} in Pendo"
-                for name, (ours, theirs) in drift.fields.items()
+                f"{each.name}: {_shown(each.sent)} in the warehouse, {_shown(each.pendo)} in Pendo"
+                for each in drift.fields
             )
             lines.below(f"{drift.key}: {shown}", "warn")
         if (more := one.drifted - len(one.examples)) > 0:
@@ -40,24 +40,22 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
     lines.line()
     if not verified:
         return
-    if any(one.error for one in verified):
-        lines.line("Not everything could be verified.", "error")
-    elif all(one.note for one in verified):
-        lines.line("There was nothing to verify.", "warn")
-    elif any(one.repaired and not one.in_order for one in verified):
-        lines.line("Not everything that differs could be resent.", "error")
-    elif not all(one.in_order for one in verified):
-        lines.line("Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error")
-    elif any(one.repaired for one in verified):
+    has_resent, differing = any(one.repaired for one in verified), [one for one in verified if not one.in_order]
+    lacks = [_not_there(verified)] if any(one.not_there for one in verified) else []
+    if invalid := sum(one.invalid for one in verified):
+        lacks.append(f"{number(invalid, 'row')} cannot be sent")
+    # The first that is true.
+    endings: Sequence[tuple[bool, str, Level]] = (
+        (any(one.error for one in verified), "Not everything could be verified.", "error"),
+        (all(one.note for one in verified), "There was nothing to verify.", "warn"),
+        (any(one.repaired for one in differing), "Not everything that differs could be resent.", "error"),
+        (bool(differing), "Pendo has drifted. `dbt-pendo verify --repair` resends what differs.", "error"),
         # That Pendo took a value does not say what it holds now.
-        lines.line("Pendo took what differed. `dbt-pendo verify` shows what it holds now.", "success")
-    elif any(one.not_there or one.invalid for one in verified):
-        found = [_not_there(verified)] if any(one.not_there for one in verified) else []
-        if invalid := sum(one.invalid for one in verified):
-            found.append(f"{number(invalid, 'row')} cannot be sent")
-        lines.line(f"{'; '.join(found)}. Of the others, Pendo holds what the warehouse says.", "warn")
-    else:
-        lines.line("Pendo holds what the warehouse says.", "success")
+        (has_resent, "Pendo took what differed. `dbt-pendo verify` shows what it holds now.", "success"),
+        (bool(lacks), f"{'; '.join(lacks)}. Of the others, Pendo holds what the warehouse says.", "warn"),
+        (True, "Pendo holds what the warehouse says.", "success"),
+    )
+    lines.line(*next(ending[1:] for ending in endings if ending[0]))
 
 
 def _not_there(verified: Sequence[Verified]) -> str:

@@ -20,11 +20,8 @@ _RETRIED = {
 }
 # By statuses that end the sync, whatever its rows hold: what they mean, where HTTP's word does not say it.
 _REFUSALS = {
+    **dict.fromkeys((405, 411, 414, 421), ""),
     402: "The key's rights or the contract with Pendo do not allow it: look at {key}, which takes {kind}. ",
-    405: "",
-    411: "",
-    414: "",
-    421: "",
     426: "The host wants another protocol, such as https. ",
     451: "It is blocked for legal reasons. ",
     511: "The network wants a log-in: log in with a browser. ",

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 import requests
@@ -56,10 +56,7 @@ class Answer:
 
         It is as Pendo wrote it, as a field or a visitor may have a name that is a secret elsewhere.
         """
-        try:
-            return orjson.loads(self.content)
-        except (orjson.JSONDecodeError, RecursionError):
-            return None
+        return network.read_json(self.content)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -156,10 +153,6 @@ class Call:
     secrets: Secrets
 
 
-# Gets each attempt from the thread that made it, before that thread makes another.
-Watcher: TypeAlias = Callable[[Call], None]
-
-
 @dataclass(frozen=True, slots=True)
 class _Fault:
     """Why an attempt has to be made again."""
@@ -196,41 +189,36 @@ class _Route:
     transport: dict[str, Any]
 
 
+@dataclass(eq=False)
 class PendoClient:
     """Sends requests to Pendo; may be used from several threads at once.
 
-    Args:
+    Attributes:
         settings: Hosts, secrets, timeout.
         wait: Waits some seconds.
         clock: Monotonic seconds, which ``wait`` moves on.
         watch: Gets each attempt at a request.
         ends_at: The end of requests in flight, by ``time.monotonic``; asked again and again.
         tell: Says something to whoever waits for an answer.
-
-    Attributes:
         is_patient: Whether a host that cannot be reached is tried as long as after any other fault.
 
     Raises:
         ConfigError: If no request can be made to the hosts.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        wait: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-        watch: Watcher | None = None,
-        ends_at: Callable[[], float] = network.never,
-        tell: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self.settings = settings
-        self.is_patient = False
-        self.largest_answer = LARGEST_ANSWER
-        self._wait = wait
-        self._clock = clock
-        self._watch = watch
-        self._ends_at = ends_at
-        self._tell = tell
+    settings: Settings
+    wait: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    # Gets each attempt from the thread that made it, before that thread makes another.
+    watch: Callable[[Call], None] | None = None
+    ends_at: Callable[[], float] = network.never
+    tell: Callable[[str], None] = lambda _: None
+    is_patient: bool = False
+    # Bytes.
+    largest_answer: int = LARGEST_ANSWER
+
+    def __post_init__(self) -> None:
+        settings = self.settings
         self._secrets = settings.secrets
         for host, variable in ((settings.api_url, "PENDO_API_URL"), (settings.data_url, "PENDO_DATA_URL")):
             try:
@@ -287,19 +275,22 @@ class PendoClient:
             if wait is None:
                 wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
             attempt += 1
-            now = self._clock()
+            now = self.clock()
             # From the first fault on: until then it may have waited for its turn, and that is no retry.
             give_up_at = now + self.settings.retry_time if give_up_at is None else give_up_at
             if outcome.is_unreached and not self.is_patient:
-                give_up_at = min(give_up_at, self._unreached_since(now) + UNREACHED_TIME)
+                # Of two hosts the first that could not be reached, as a command asks one after the other.
+                with self._lock:
+                    unreached_since = min((since for since, _ in self._unreached.values()), default=now)
+                give_up_at = min(give_up_at, unreached_since + UNREACHED_TIME)
             # After a 429, and no other fault, it is certain that Pendo has not carried the request out.
             may_repeat = not outcome.is_large and (request.idempotent or outcome.status == 429)
             if not may_repeat or attempt > self.settings.retries or now + wait > give_up_at:
-                if time.monotonic() >= self._ends_at():
+                if time.monotonic() >= self.ends_at():
                     # The request was cut short because the run ends; ``wait`` raises what says so.
-                    self._wait(0.0)
+                    self.wait(0.0)
                 raise self._unavailable(request, route, attempt, outcome)
-            self._wait(wait)
+            self.wait(wait)
 
     def ask(self, request: Request, what: str, hint: str = "", allowed: Collection[int] = ()) -> Answer:
         """Sends a request that is about no row.
@@ -324,12 +315,7 @@ class PendoClient:
             since, told = self._unreached.get(host, (since, 0))
             self._unreached[host] = since, max(told, attempt)
         if attempt > told:
-            self._tell(f"Pendo at {host_of(host)} cannot be reached (attempt {attempt}): {fault}.")
-
-    def _unreached_since(self, now: float) -> float:
-        """Returns since when a host cannot be reached; of two the first, as a command asks one after the other."""
-        with self._lock:
-            return min((since for since, _ in self._unreached.values()), default=now)
+            self.tell(f"Pendo at {host_of(host)} cannot be reached (attempt {attempt}): {fault}.")
 
     def _unavailable(self, request: Request, route: _Route, attempts: int, last: _Fault) -> UnavailableError:
         asks, most = "", self.settings.retry_time
@@ -362,23 +348,23 @@ class PendoClient:
 
     def _attempt(self, request: Request, route: _Route, attempt: int) -> Answer | _Fault:
         """Sends a request once, at the pace Pendo takes."""
-        asked = self._clock()
-        while delay := self._pacer.reserve(self._clock()):
-            self._wait(delay)
+        asked = self.clock()
+        while delay := self._pacer.reserve(self.clock()):
+            self.wait(delay)
         with self._lock:
             before, size = self._traffic, len(request.body or b"")
             self._traffic = Traffic(before.requests + 1, before.retries + (attempt > 1), before.bytes + size)
-        at, started = time.time(), self._clock()
+        at, started = time.time(), self.clock()
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.timeout, self._ends_at, self.largest_answer):
+            with network.bounded(self.settings.timeout, self.ends_at, self.largest_answer):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:
                 self._unreached.pop(route.host, None)
         except network.FAULTS as error:
-            self._pacer.strained(self._clock())
+            self._pacer.strained(self.clock())
             fault = network.describe_fault(error, self._secrets)
             network.require_no_login(route.host, PendoError, None, fault)
             if is_unreached := network.is_unreached(error):
@@ -387,10 +373,10 @@ class PendoClient:
             return _Fault(fault, is_large=is_large, is_unreached=is_unreached)
         finally:
             self._pacer.release()
-            now = self._clock()
-            if self._watch is not None:
+            now = self.clock()
+            if self.watch is not None:
                 waited, seconds = started - asked, now - started
-                self._watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
+                self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
         answer = Answer(status, content, self._secrets)
         self._require_usable(request, answer, route, response.headers.get("Location"))
         if answer.status not in RETRIED:

@@ -73,17 +73,17 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
     Raises:
         PendoError: If Pendo does not answer with a record.
     """
-    request = Request("GET", f"/api/v1/{object_}/{quote(key, safe='')}", is_clear=_has_metadata)
+    request = Request(
+        "GET",
+        f"/api/v1/{object_}/{quote(key, safe='')}",
+        is_clear=lambda answer: isinstance(answer.document.get("metadata"), dict),
+    )
     answer = client.ask(request, f"let the {object_} {key} be read", allowed=(404,))
     if not answer.ok:
         return None
     # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
     id_key = OBJECTS[object_].id_key
     return _record({id_key: key, **answer.json}, id_key)
-
-
-def _has_metadata(answer: Answer) -> bool:
-    return isinstance(answer.document.get("metadata"), dict)
 
 
 def _has_results(answer: Answer) -> bool:

@@ -98,7 +98,7 @@ def read_relations(state: Path) -> dict[str, Relation]:
     """
     document = _read_document(state)
     models = (_model(unique_id, document) for unique_id, node in document["nodes"].items() if _is_syncable(node))
-    return {one.unique_id: Relation(one.relation_name, one.database, one.schema, one.identifier) for one in models}
+    return {model.unique_id: model.relation for model in models}
 
 
 def find_model(target_path: Path, name: str) -> ModelDescription:
@@ -208,10 +208,9 @@ def _model(unique_id: str, document: Mapping[str, Any]) -> Model:
     return Model(
         unique_id=unique_id,
         name=name,
-        relation_name=node.get("relation_name"),
-        database=node.get("database"),
-        schema=str(node.get("schema")),
-        identifier=str(node.get("alias") or name),
+        relation=Relation(
+            node.get("relation_name"), node.get("database"), str(node.get("schema")), str(node.get("alias") or name)
+        ),
         materialized=str(config.get("materialized")),
         annotation=_annotation(unique_id, name if version is None else f"{name}_v{version}", node),
         package=package,

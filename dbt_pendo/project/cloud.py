@@ -196,7 +196,7 @@ class DbtCloud:
             except network.FAULTS as error:
                 status, fault = 0, network.describe_fault(error, self._account.secrets)
             else:
-                status, document = response.status_code, _json(response.content)
+                status, document = response.status_code, network.read_json(response.content)
                 if status in absent:
                     return {}
                 if response.ok and isinstance(document, dict):
@@ -255,13 +255,6 @@ def _listed_steps(run: Mapping[str, Any]) -> list[tuple[int, str]]:
             command = re.search(r"`(.+)`", name)
             numbered[index] = command[1] if command else name
     return sorted(numbered.items())
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _write(target_path: Path, run_id: int, artifacts: Mapping[str, Mapping[str, Any]]) -> Path:

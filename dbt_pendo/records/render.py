@@ -174,15 +174,13 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
             rendered.deletions.append(record._replace(bodies=()))
         elif removed and spec.on_removed == "clear" and spec.fields:
             rendered.clearings.append(record)
-        elif removed:
-            # Kept; or there is nothing to clear, and no record to create.
-            rendered.unsendable[record.position] = DELIVERED
-        elif any(record.bodies):
+        elif not removed and any(record.bodies):
             rendered.updates.append(record)
-        elif spec.mode == "upsert":
+        elif not removed and spec.mode == "upsert":
             empty = {OBJECTS[spec.object].id_key: record.key, "values": {}}
             rendered.updates.append(record._replace(bodies=(empty, *record.bodies[1:])))
         else:
+            # Kept; or there is nothing to say or to clear, and no record to create.
             rendered.unsendable[record.position] = DELIVERED
     return rendered
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model
+from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model, Relation
 from dbt_pendo.project.artifacts import BUILDING_COMMANDS, BUILT, LastRun, Manifest, read_last_run, read_manifest
 
 MAPPING = {"object": "visitor", "visitor_id": "user_id"}
@@ -58,7 +58,7 @@ def test_an_annotated_model_is_read_with_all_a_sync_needs(tmp_path, version):
     annotation = Annotation("model.shop.users", "users", "models/users.yml", MAPPING)
     model = Model(
         **{"unique_id": "model.shop.users", "package": "shop", "name": "users", "version": None},
-        **{"database": "shop", "schema": "marts", "relation_name": '"shop"."marts"."users"', "identifier": "users"},
+        relation=Relation('"shop"."marts"."users"', "shop", "marts", "users"),
         **{"materialized": "table", "annotation": annotation, "is_placed_by_target": True},
     )
     known = {"project": "shop", "invocation_id": "inv-1", "adapter_type": "duckdb", "exposures": {}}
@@ -160,7 +160,7 @@ def test_a_null_where_dbt_v2_writes_one_does_no_harm(tmp_path):
     # Nor does what is left out.
     node = {"resource_type": "model", "name": "users", "schema": "marts", "meta": {"pendo": MAPPING}, "path": "u.sql"}
     (model,) = models_of(tmp_path, node, {"resource_type": "model", "name": "bare"})
-    assert (model.identifier, model.relation_name, model.database) == ("users", None, None)
+    assert model.relation == Relation(None, None, "marts", "users")
     assert model.annotation.file == "u.sql"
 
 
@@ -194,7 +194,7 @@ def test_a_table_a_sync_and_a_file_have_their_names(tmp_path):
         ({"patch_path": None}, "users", "users", "models/users.sql"),
     ]:
         (found,) = models_of(tmp_path, a_node(**node))
-        assert [found.identifier, found.annotation.model, found.annotation.file] == names
+        assert [found.relation.identifier, found.annotation.model, found.annotation.file] == names
 
 
 def test_parents_come_before_children_also_across_models_without_annotation(tmp_path):

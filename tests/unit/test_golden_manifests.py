@@ -43,7 +43,7 @@ def test_the_same_syncs_come_from_every_version(target: Path) -> None:
     clicks = next(spec for _, spec in syncs if spec.name == "clicks")
     assert clicks.event is not None
     assert clicks.event.properties == (Field("Größe 🚀", Column("plan")),)
-    assert {model.relation_name for model, _ in syncs} >= {None, '"memory"."main"."people"'}
+    assert {model.relation.name for model, _ in syncs} >= {None, '"memory"."main"."people"'}
     snapshots = {spec.name: model.current_rows for model, spec in syncs if model.current_rows}
     assert snapshots == {"a_snapshot": CurrentRows()}
 
