@@ -6,17 +6,19 @@ import contextlib
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from dbt_pendo import __version__
 from dbt_pendo.commands.context import Context
 from dbt_pendo.commands.select import Selected, target_doubts
 from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts, said_counts
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.output.terminal import LEVELS, Tag, Terminal
+from dbt_pendo.output.terminal import LEVELS, Place, Tag, Terminal
 from dbt_pendo.project.artifacts import BUILT, LastRun
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
@@ -56,15 +58,26 @@ def show_opened(lines: Terminal, context: Context) -> None:
     lines.line()
 
 
-class SyncView:
-    """Prints a run as it goes: an ``Observer``.
+@dataclass(slots=True)
+class _UnderWay:
+    """A sync under way."""
 
-    The sync under way is a task of the bars, which count its rows even where they are disabled.
-    """
+    place: Place
+    spec: SyncSpec
+    began: float
+    # Rows to send; None until they are known.
+    to_send: int | None = None
+    judged: int = 0
+
+
+class SyncView:
+    """Prints a run as it goes, with a progress bar where there are bars: an ``Observer``."""
 
     def __init__(self, lines: Terminal, bars: Progress | None = None) -> None:
         self._lines = lines
-        self._bars = bars or Progress(disable=True)
+        self._bars = bars
+        self._bar: TaskID | None = None
+        self._under_way: _UnderWay | None = None
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[SyncView]:
@@ -84,13 +97,14 @@ class SyncView:
             teller.join()
 
     def _tell_progress(self) -> None:
-        for task in self._bars.tasks if self._bars.disable else ():
-            spec, judged, elapsed = task.fields["spec"], int(task.completed), task.elapsed or 0.0
-            to_send = None if task.total is None else int(task.total)
-            rows = "planning" if to_send is None else f"{judged:,} of {number(to_send, 'row')}"
-            about = {"sync": spec.name, "judged": judged, "to_send": to_send, "elapsed": round(elapsed, 3)}
-            text = f"RUN sync {spec.object} {spec.name}"
-            self._lines.node(task.fields["place"], text, "RUN", f"{rows}, {elapsed:.0f}s", "SyncProgressed", about)
+        one = self._under_way
+        if one is None or self._bars is not None:
+            return
+        rows = "planning" if one.to_send is None else f"{one.judged:,} of {number(one.to_send, 'row')}"
+        elapsed = time.monotonic() - one.began
+        about = {"sync": one.spec.name, "judged": one.judged, "to_send": one.to_send, "elapsed": round(elapsed, 3)}
+        text = f"RUN sync {one.spec.object} {one.spec.name}"
+        self._lines.node(one.place, text, "RUN", f"{rows}, {elapsed:.0f}s", "SyncProgressed", about)
 
     def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
         """Announces a sync, and why it may run."""
@@ -98,22 +112,28 @@ class SyncView:
         note = f"RUN, {reason.partition(':')[0]}"
         text, about = f"START sync {spec.object} {spec.name}", {"sync": spec.name, "reason": reason}
         self._lines.node((index, total), text, "RUN", note, "SyncStarted", about)
-        self._bars.add_task(visible(spec.name), total=None, visible=False, spec=spec, place=(index, total))
+        self._under_way = _UnderWay((index, total), spec, time.monotonic())
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
-        """Shows the progress bar."""
-        for task in self._bars.task_ids:
-            self._bars.update(task, total=planned.to_send, visible=planned.to_send > 0)
+        """Starts the progress bar."""
+        if self._under_way is not None:
+            self._under_way.to_send = planned.to_send
+        if self._bars is not None and planned.to_send:
+            self._bar = self._bars.add_task(visible(spec.name), total=planned.to_send)
 
     def sync_progressed(self, spec: SyncSpec, rows: int) -> None:
         """Moves the progress bar."""
-        for task in self._bars.task_ids:
-            self._bars.advance(task, rows)
+        if self._under_way is not None:
+            self._under_way.judged += rows
+        if self._bars is not None and self._bar is not None:
+            self._bars.advance(self._bar, rows)
 
     def sync_finished(self, index: int, total: int, result: SyncResult) -> None:
         """Prints a sync's line, and what went wrong below it."""
-        for task in self._bars.task_ids:
-            self._bars.remove_task(task)
+        self._under_way = None
+        if self._bars is not None and self._bar is not None:
+            self._bars.remove_task(self._bar)
+            self._bar = None
         tag = tag_of(result)
         verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
         text = f"{verb} {result.object} {result.sync}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import csv
 import datetime
 import errno
 import io
@@ -185,15 +184,15 @@ class Terminal:
             sys.stdout.write(text)
 
     @contextlib.contextmanager
-    def progress(self) -> Iterator[Progress]:
-        """Gives progress bars to use inside the block; unless stdout is a terminal, they only count."""
+    def progress(self) -> Iterator[Progress | None]:
+        """Gives progress bars to use inside the block; None unless stdout is a terminal."""
         # Not the console's own opinion: --use-colors makes it take a file for a terminal.
-        disable = self.as_json or self._json_lines or not sys.stdout.isatty()
+        if self.as_json or self._json_lines or not sys.stdout.isatty():
+            yield None
+            return
         about = TextColumn("{task.description}", markup=False)
         columns = (about, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        bars = Progress(*columns, console=self._console, transient=True, disable=disable)
-        # Older releases of rich print a line at the end even of disabled ones.
-        with contextlib.nullcontext() if disable else bars:
+        with Progress(*columns, console=self._console, transient=True) as bars:
             yield bars
 
     def answer(self, results: Iterable[Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> None:
@@ -201,21 +200,16 @@ class Terminal:
 
         Args:
             results: The entries of the command's document.
-            rows: The same as a table, of which not all rows need have the same columns.
+            rows: The same as a table.
             more: What else the document has, by name.
         """
         if self._table_format == "text":
             self.document({"metadata": self.metadata, "results": list(results), **more})
             return
-        records = [without(self._secrets, row) for row in rows]
-        columns = list(dict.fromkeys(name for record in records for name in record))
-        table = [[_cell(record.get(name)) for name in columns] for record in records]
-        if self._table_format == "json":
-            self._write_json(sys.stdout, [dict(zip(columns, row, strict=True)) for row in table], indent=True)
-            return
-        # No row spans several lines of a CSV file.
-        lines = ([visible(cell) if isinstance(cell, str) else cell for cell in row] for row in [columns, *table])
-        csv.writer(sys.stdout, lineterminator="\n").writerows(lines)
+        # agate takes long to import.
+        from dbt_pendo.output.tables import write_table
+
+        write_table(rows, self._table_format, self._secrets)
 
     def document(self, document: Mapping[str, Any]) -> None:
         """Prints the JSON document of ``--json``."""
@@ -313,11 +307,6 @@ class _Steady(io.RawIOBase):
 
     def isatty(self) -> bool:
         return bool(self._raw.isatty())
-
-
-def _cell(value: Any) -> Any:
-    """Returns a value as a cell of a table: what is a list or a mapping becomes JSON."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | tuple | dict) else value
 
 
 def steady_streams() -> None:
