@@ -36,11 +36,6 @@ class Key:
     uses: Mapping[tuple[Object, ...], Use]
 
 
-def _guard(rows: str, whole: str) -> Key:
-    doc = f"More {rows} rows than this (a count, or a percentage of {whole}) block the sync until --force."
-    return Key(doc, {ALL: Use(Guard())})
-
-
 ALL: tuple[Object, ...] = tuple(OBJECTS)
 EVENT: tuple[Object, ...] = ("track_event",)
 SEGMENT: tuple[Object, ...] = ("segment",)
@@ -151,9 +146,17 @@ KEYS: Mapping[str, Key] = {
             SEGMENT: Use(Count(1_000), default=1_000),
         },
     ),
-    "max_changes": _guard("added and changed", "the rows already delivered"),
-    "max_removals": _guard("removed", "the rows already delivered"),
-    "max_invalid": _guard("invalid", "the model's rows"),
+    **{
+        name: Key(
+            f"More {rows} rows than this (a count, or a percentage of {whole}) block the sync until --force.",
+            {ALL: Use(Guard())},
+        )
+        for name, rows, whole in (
+            ("max_changes", "added and changed", "the rows already delivered"),
+            ("max_removals", "removed", "the rows already delivered"),
+            ("max_invalid", "invalid", "the model's rows"),
+        )
+    },
 }
 
 

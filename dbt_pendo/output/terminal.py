@@ -266,18 +266,21 @@ class Terminal:
         return visible_json(text)
 
     def _write_json(self, stream: TextIO, document: Any, indent: bool = False) -> None:
-        text = self._json(document, indent)
-        try:
-            text.encode(getattr(stream, "encoding", None) or "utf-8")
-        except UnicodeEncodeError:
-            # JSON has escapes for characters that the stream has no code for.
-            text = _NOT_ASCII.sub(lambda found: json_escape(found[0]), text)
-        stream.write(f"{text}\n")
+        stream.write(json_for(stream, self._json(document, indent)) + "\n")
         # Somebody may read along.
         stream.flush()
 
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+
+
+def json_for(stream: TextIO, text: str) -> str:
+    """Returns a JSON document as a stream can write it: where characters have no code, with JSON's escapes."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return _NOT_ASCII.sub(lambda found: json_escape(found[0]), text)
+    return text
 
 
 class _Steady(io.RawIOBase):
