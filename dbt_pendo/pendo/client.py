@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import requests
@@ -215,7 +215,7 @@ class PendoClient:
     tell: Callable[[str], None] = lambda _: None
     is_patient: bool = False
     # Bytes.
-    largest_answer: int = LARGEST_ANSWER
+    largest_answer: ClassVar[int] = LARGEST_ANSWER
 
     def __post_init__(self) -> None:
         settings = self.settings

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from harness import PEOPLE, SmallProject, add_fields, custom, expect_in, planned, sent_ids
 
-from dbt_pendo.pendo import client
 from dbt_pendo.pendo import records as readback
+from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.sandbox import Sandbox, Switches
 
 TYPES = {"name": "string", "seats": "integer", "mrr": "float", "score": "float", "joined": "time", "born": "time"}
@@ -76,7 +76,7 @@ def test_what_was_just_synced_is_equal(project, pendo, kind, monkeypatch):
     assert not {name for name in project.tables() if name.endswith(("__compared", "__drift"))}
     # A page that is too large is asked for in parts.
     monkeypatch.setattr(readback, "RECORDS_PER_PAGE", 1000)
-    monkeypatch.setattr(client, "LARGEST_ANSWER", 4_000)
+    monkeypatch.setattr(PendoClient, "largest_answer", 4_000)
     assert counts(verify(project)) == (60, 0, 0, 0)
     getattr(pendo, f"add_{kind}s")({"v3": {"custom": {"name": "x" * 4_000}}})
     refused = project.run("verify").expect(1).output
