@@ -15,6 +15,8 @@ from typing import Any
 
 import click
 import yaml
+from rich.console import Console
+from rich.table import Table
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -33,7 +35,7 @@ WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 @click.option(
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="A variant of Pendo's behaviour; may be repeated."
 )
-@click.option("--switches", "list_switches", is_flag=True, help="List the switches and stop.")
+@click.option("--switches", "list_switches", is_flag=True, help="List the switches with their values, and stop.")
 @click.option("--app", "apps", multiple=True, help="A further app with a track secret of its own; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address and the keys as one JSON document.")
 def sandbox(
@@ -44,7 +46,7 @@ def sandbox(
     It listens on 127.0.0.1 alone, keeps everything in memory, and shows what it holds under /_sandbox/state.
     """
     if list_switches:
-        click.echo(Switches.__doc__)
+        _show_switches(as_json)
         return
 
     def start(started: Sandbox) -> None:
@@ -116,6 +118,19 @@ def _read_switches(switches: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--switch {switch}: expected NAME=VALUE.")
         values[name.strip()] = yaml.safe_load(value)
     return values
+
+
+def _show_switches(as_json: bool) -> None:
+    """Lists the switches, with the value of each as `--switch` takes it."""
+    if as_json:
+        click.echo(json.dumps(Switches.described()))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name, kept in (("switch", True), ("default", True), ("values", False), ("meaning", False)):
+        table.add_column(name, no_wrap=kept)
+    for one in Switches.described():
+        table.add_row(one["switch"], json.dumps(one["default"]), one["values"], one["meaning"])
+    Console(width=max(140, shutil.get_terminal_size().columns), markup=False, highlight=False).print(table)
 
 
 def _title(text: str) -> None:
