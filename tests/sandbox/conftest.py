@@ -6,7 +6,28 @@ from typing import Any
 import pytest
 import requests
 
-from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox import Sandbox, Switches
+
+# Where no source says what Pendo does, the tests choose, whatever the defaults are; a test of one of these sets it.
+CHOSEN = Switches(
+    aggregation_needs_write=False,
+    undocumented_replies="empty",
+    track_reply="empty",
+    omit_empty_lists=True,
+    unknown_agent_field="refuse call",
+    type_mismatch="record error",
+    error_items="named",
+    null="clear",
+    duplicate_id="last wins",
+    created_counts_as_updated=True,
+    parent_account_id_key="parentAccountId",
+    accept_date_only=False,
+    drop_underscores=False,
+    number_becomes="float",
+    event_arrays="atomic",
+    refuse_future_events=False,
+    events_create_accounts=False,
+)
 
 VERIFY = "/api/v1/token/verify"
 TRACK = "/data/track"
@@ -64,7 +85,7 @@ class Client:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(apps=["web"]) as running:
+    with Sandbox(switches=CHOSEN, apps=["web"]) as running:
         for kind in ("visitor", "account", "parentAccount"):
             running.add_field(kind, "custom", "plan", "string")
             running.add_field(kind, "custom", "seats", "integer")

@@ -35,7 +35,7 @@ def test_an_event_is_kept_as_it_came(pendo, sandbox):
 @pytest.mark.parametrize("body", INVALID)
 def test_an_invalid_event_is_400_and_an_array_is_atomic(pendo, sandbox, body):
     answer = pendo.call("POST", "/data/track", json=body)
-    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "text/plain")
+    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "application/json")
     assert pendo.track([event(), body, event()]).status_code == 400
     assert sandbox.events == []
 
