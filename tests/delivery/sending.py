@@ -105,9 +105,9 @@ class Settled:
 
 
 def set_up(pendo: Sandbox, **switches: Any) -> None:
-    """An empty Pendo that knows the fields."""
+    """An empty Pendo that knows the fields, and takes events all or none of a batch."""
     pendo.reset()
-    pendo.switches = Switches(**switches)
+    pendo.switches = Switches(**{"event_arrays": "atomic", **switches})
     for kind in ("visitor", "account"):
         pendo.add_field(kind, "custom", "seats", "integer")
         pendo.add_field(kind, "agent", "health", "integer")

@@ -35,7 +35,7 @@ def test_parent_accounts_are_created_missed_and_cleared_whatever_their_id_is_cal
 
 
 def test_a_refusal_that_is_not_about_the_id_is_told_as_it_is(project, plans):
-    plans.switches = Switches(type_mismatch="refuse call")
+    plans.switches = Switches(type_mismatch="refuse call", parent_account_id_key="parentAccountId")
     plans.add_field("parentAccount", "custom", "seats", "integer")
     plans.add_parent_accounts(["acme", "zeta"])
     project.model(

@@ -10,7 +10,7 @@ from harness import Ended, Started, add_fields, clean_environment, environment_o
 from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml, run_dbt, write_files
 from harness.projects import Project, connect
 
-from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox import Sandbox, Switches
 
 HERE = Path(__file__).resolve().parent
 
@@ -122,7 +122,7 @@ def wait_until(run: Started, happened: Callable[[], bool]) -> None:
 @contextlib.contextmanager
 def pendo(apps: Sequence[str] = ()) -> Iterator[Sandbox]:
     """A stand-in for Pendo with the fields of the lab's mappings."""
-    with Sandbox(apps=apps) as running:
+    with Sandbox(switches=Switches(event_arrays="atomic"), apps=apps) as running:
         add_fields(running, plan="string", mrr="float")
         running.add_field("account", "custom", "name", "string")
         yield running

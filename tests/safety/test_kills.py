@@ -32,7 +32,7 @@ SHRINK = {
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with pendo(apps=[f"run{number}" for number in range(MOST_RUNS)]) as running:
-        running.switches = Switches(latency_ms=(2, 12))
+        running.switches = Switches(event_arrays="atomic", latency_ms=(2, 12))
         yield running
 
 
