@@ -78,7 +78,6 @@ def set_scene(sandbox: Sandbox) -> None:
     known = {f"v-{number:03}" for number in range(60)} - STRANGERS
     sandbox.add_visitors({user: {"custom": {"seats": 999, "own": "kept"}} for user in sorted(known)})
     sandbox.add_accounts([f"a-{number:03}" for number in range(0, 25, 2)])
-    sandbox.switches = sandbox.switches.with_changes({"event_arrays": "atomic"})
 
 
 def be_strict(sandbox: Sandbox, strict: bool = True) -> None:

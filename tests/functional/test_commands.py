@@ -11,7 +11,6 @@ from harness.warm import warm_python
 
 from dbt_pendo import __version__
 from dbt_pendo.mapping.keys import json_schema
-from dbt_pendo.sandbox import Switches
 
 
 def test_help_tells_of_flags_and_variables():
@@ -41,7 +40,6 @@ def test_json_is_one_document_and_nothing_else(people):
 
 
 def test_show_prints_the_requests_a_sync_sends(people, sandbox, monkeypatch):
-    sandbox.switches = Switches(event_arrays="atomic")
     people.model("clicks", {**CLICKS, "batch_size": 5}, CLICK_ROWS)
     people.annotate("people", {**PEOPLE, "mode": "upsert", "on_removed": "delete", "max_removals": 1})
     document = people.plan("--show", "100").json

@@ -6,9 +6,9 @@ Each answer of a host that is not Pendo is in tests/unit/test_client_refusals.py
 import json
 
 import pytest
-from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, SmallProject, expect_in
+from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, SmallProject, chosen, expect_in
 
-from dbt_pendo.sandbox import Fault, Switches
+from dbt_pendo.sandbox import Fault
 
 
 @pytest.mark.parametrize("is_known", [False, True])
@@ -63,7 +63,6 @@ def test_each_api_needs_its_own_key_only(people, sandbox, monkeypatch):
 
 
 def test_a_wrong_track_secret_or_data_host_stops_the_sync_at_once(people, sandbox, monkeypatch, closed_port):
-    sandbox.switches = Switches(wrong_track_secret_status=403)
     monkeypatch.setenv("PENDO_CONCURRENCY", "1")
     people.model("clicks", CLICKS, CLICK_ROWS.replace("12", "50"))
     parts = ("Track Event shared secret", "HTTP 403", "PENDO_TRACK_SECRET", "App Details", "PENDO_REGION")
@@ -109,7 +108,7 @@ def told(project: SmallProject, *args: str, status: int = 0) -> dict[str, str]:
 def test_each_secret_is_verified_once_and_without_an_event(apps, sandbox):
     strict = {"event_arrays": "reject", "context_required": True}
     for switches in ({}, {"track_reply": "json"}, {"error_bodies": "empty"}, strict):
-        sandbox.switches = Switches().with_changes(switches)
+        sandbox.switches = chosen(**switches)
         sandbox.forget_requests()
         assert set(told(apps).values()) == {"sound"}
         assert [(request.path, request.key, request.body) for request in sandbox.requests] == ASKED
@@ -132,7 +131,6 @@ def test_each_secret_is_verified_once_and_without_an_event(apps, sandbox):
 
 
 def test_one_of_several_secrets_is_wrong(apps, sandbox, monkeypatch):
-    sandbox.switches = Switches(wrong_track_secret_status=403)
     monkeypatch.setenv("PENDO_TRACK_SECRET_WEB", WRONG)
     messages = told(apps, status=2)
     wrong = messages["web"]

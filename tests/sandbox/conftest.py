@@ -5,32 +5,14 @@ from typing import Any
 
 import pytest
 import requests
+from harness.pendo import chosen
 
-from dbt_pendo.sandbox import Sandbox, Switches
-
-# Where no source says what Pendo does, the tests choose, whatever the defaults are; a test of one of these sets it.
-CHOSEN = Switches(
-    aggregation_needs_write=False,
-    undocumented_replies="empty",
-    track_reply="empty",
-    omit_empty_lists=True,
-    unknown_agent_field="refuse call",
-    type_mismatch="record error",
-    error_items="named",
-    null="clear",
-    duplicate_id="last wins",
-    created_counts_as_updated=True,
-    parent_account_id_key="parentAccountId",
-    accept_date_only=False,
-    drop_underscores=False,
-    number_becomes="float",
-    event_arrays="atomic",
-    refuse_future_events=False,
-    events_create_accounts=False,
-)
+from dbt_pendo.sandbox import Sandbox
 
 VERIFY = "/api/v1/token/verify"
 TRACK = "/data/track"
+# Short, for tests that are not about them.
+BODIES = {"undocumented_replies": "empty", "track_reply": "empty", "omit_empty_lists": True}
 
 
 class Client:
@@ -85,7 +67,7 @@ class Client:
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox(switches=CHOSEN, apps=["web"]) as running:
+    with Sandbox(switches=chosen(**BODIES), apps=["web"]) as running:
         for kind in ("visitor", "account", "parentAccount"):
             running.add_field(kind, "custom", "plan", "string")
             running.add_field(kind, "custom", "seats", "integer")
