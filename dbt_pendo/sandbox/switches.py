@@ -56,8 +56,10 @@ class Switches:
     unknown_agent_field: Literal["refuse call", "record error", "create", "discard"] | None = _switch(
         None, "The same for the agent group alone; null follows `unknown_field`"
     )
-    type_mismatch: Literal["record error", "refuse call"] = _switch(
-        "record error", "A value of the wrong type: an `errors` item (the record is not written), or 400"
+    type_mismatch: Literal["record error", "discard", "refuse call"] = _switch(
+        "record error",
+        "A value of the wrong type; no source says: an `errors` item (the record is not written), it is dropped in "
+        "silence, or 400",
     )
     error_items: Literal["named", "unnamed", "object"] = _switch(
         "named",
@@ -102,6 +104,9 @@ class Switches:
         "reject",
         "An array of events: 400, as Pendo's reference has one event a call; all or none (400 if one is invalid); or "
         "the valid ones are kept (200)",
+    )
+    incomplete_events: Literal["refuse", "drop"] = _switch(
+        "refuse", "An event without type, event, visitorId or timestamp; no source says: 400, or 200 and it is dropped"
     )
     context_required: bool = _switch(False, "An event without `context` is invalid")
     refuse_late_events: bool = _switch(False, "An event more than 7 days old is invalid instead of flagged")

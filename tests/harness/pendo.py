@@ -26,6 +26,7 @@ _CHOSEN: dict[str, Any] = {
     "drop_underscores": False,
     "number_becomes": "float",
     "event_arrays": "atomic",
+    "incomplete_events": "refuse",
     "refuse_late_events": False,
     "refuse_future_events": False,
     "events_create_accounts": False,

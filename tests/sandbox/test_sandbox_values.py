@@ -213,3 +213,10 @@ def test_odd_ids_in_paths(pendo, sandbox, record_id):
     assert answer["metadata"]["auto"]["id"] == record_id
     assert pendo.get(one(coded)).status_code == 404
     assert pendo.get(one("%21%21"), headers=base64_ids).status_code == 400
+
+
+def test_a_value_of_the_wrong_type_may_be_dropped_in_silence(pendo):
+    pendo.switch(type_mismatch="discard")
+    answer = pendo.write({"v1": {"plan": "x", "seats": "many"}, "v2": {"seats": 1.5}}).json()
+    assert (answer["updated"], answer["failed"]) == (2, 0)
+    assert (pendo.custom("v1"), pendo.custom("v2")) == ({"plan": "x"}, {})
