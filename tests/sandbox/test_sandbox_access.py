@@ -4,6 +4,8 @@ import socket
 
 import pytest
 
+from dbt_pendo.sandbox import Switches
+
 VERIFY = "/api/v1/token/verify"
 VALUES = "/api/v1/metadata/visitor/custom/value"
 EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1_680_373_680_000}
@@ -31,6 +33,18 @@ def test_an_invalid_key_is_a_401_and_of_verify_a_403(pendo, sandbox):
     assert [pendo.session.get(sandbox.url + path, timeout=20).status_code for path in paths] == [403, 401, 401]
     pendo.switch(wrong_key_status=403)
     assert {pendo.get(path, key="garbage").status_code for path in paths} == {403}
+
+
+def test_what_pendo_documents_is_the_default(pendo, sandbox):
+    sandbox.switches = Switches()
+    # Bodies are JSON, and a bulk answer has both lists (3). Metadata is of visitors and accounts (3).
+    assert pendo.write({"v1": {"plan": "x"}}).json().items() >= {"updated": 1, "missing": [], "errors": []}.items()
+    assert isinstance(pendo.call("PUT", f"{VALUES}/v1/plan", "y").json(), str)
+    assert pendo.get("/api/v1/metadata/schema/parentAccount").status_code == 404
+    assert pendo.write([{"parentAccountId": "p1", "values": {}}], kind="parentAccount").status_code == 404
+    # One event a call (4).
+    assert (pendo.track(EVENT).json(), pendo.track([EVENT]).status_code) == ({"status": "ok"}, 400)
+    assert sandbox.events == [EVENT]
 
 
 WRITES = [
@@ -126,6 +140,7 @@ def test_a_body_may_come_in_chunks(pendo, sandbox):
         # In lower case, with an extension and a trailer.
         (CHUNKED.replace(b"chunked", b"Chunked") + b"2e;a=b\r\n" + WRITE + b"\r\n0\r\nA: b\r\n\r\n", 200),
         *((CHUNKED + chunks, 400) for chunks in (b"x\r\n", b"-1\r\n", b"1\r\n[[\r\n" + END, b"\r\n", b"2e\n")),
+        (CHUNKED + b"2e\r\n" + WRITE + b"xx" + END, 400),
         *((CHUNKED + chunks, 400) for chunks in (b"2e\r\n" + WRITE + b"\r\n0\r\nx", b"ffffffff\r\n[")),
         (b"Transfer-Encoding: gzip, chunked\r\n\r\n" + END, 501),
         (b"Content-Length: many\r\n\r\n", 400),
