@@ -23,7 +23,7 @@ from types import TracebackType
 
 import requests
 
-from dbt_pendo.sandbox import Fault, Sandbox, load_subscription
+from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "output.md"
@@ -55,7 +55,7 @@ class Stage:
         self._project = Path(self._scratch.name) / "sample_project"
         unwanted = shutil.ignore_patterns("target", "logs", "*.duckdb*", ".user.yml")
         shutil.copytree(DOCS.parent / "sample_project", self._project, ignore=unwanted)
-        self._sandbox = Sandbox().start()
+        self._sandbox = Sandbox(switches=Switches(event_arrays="atomic")).start()
         load_subscription(self._sandbox, self._project / "pendo_subscription.json")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "GITHUB_"))},

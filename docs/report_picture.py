@@ -20,7 +20,7 @@ from pathlib import Path
 
 import duckdb
 
-from dbt_pendo.sandbox import Fault, Sandbox, load_subscription
+from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 DAYS = 14
@@ -34,7 +34,7 @@ CHROMIUM = (
 def main(folder: Path) -> None:
     """Makes the fortnight, the report and its picture."""
     dice = random.Random(7)
-    with Sandbox() as sandbox:
+    with Sandbox(switches=Switches(event_arrays="atomic")) as sandbox:
         project = folder / "sample_project"
         shutil.copytree(DOCS.parent / "sample_project", project, ignore=shutil.ignore_patterns("target", "*.duckdb*"))
         load_subscription(sandbox, project / "pendo_subscription.json")

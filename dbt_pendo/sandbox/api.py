@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import responses
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -19,7 +20,7 @@ from .traffic import RateLimit
 KEY_HEADER = "x-pendo-integration-key"
 BASE64_HEADER = "x-pendo-base64-encoded-params"
 
-Access = Literal["read", "write", "aggregate", "track"]
+Access = Literal["verify", "read", "write", "aggregate", "track"]
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,15 @@ class Api:
         """The reply to a call, with its effect applied."""
         try:
             self._rate_limit.check(switches)
+            if call.problem is not None:
+                raise call.problem
             if switches.max_body_bytes is not None and len(call.body) > switches.max_body_bytes:
                 raise RefusedError(413, "request body is too large")
             route, found = _find(call)
             key = call.headers.get(KEY_HEADER, "")
             self._authorize(route.access, key, switches)
+            if found.get("kind") == "parentAccount" and switches.parent_account_id_key == "refused":
+                raise RefusedError(404, "metadata is of visitors and accounts; see the switch parent_account_id_key")
             params = _decoded(found, call)
             with self._pendo.lock:
                 self._pendo.deletions.carry_out(self._pendo.records, switches)
@@ -98,26 +103,24 @@ class Api:
             return refused(refusal, switches)
 
     def _authorize(self, access: Access, key: str, switches: Switches) -> None:
-        """Section 2: a key that opens nothing is a 403 with an empty body, never a 401."""
+        """Refuses a key that does not open a call (section 2); what a track secret opens, ``_track`` judges."""
         if access == "track":
-            if self.keys.app(key) is None:
-                raise RefusedError(switches.wrong_track_secret_status)
             return
         if key not in (self.keys.integration, self.keys.read_only):
-            raise RefusedError(switches.wrong_key_status)
+            status = 403 if access == "verify" else switches.wrong_key_status
+            raise RefusedError(status, "the integration key is invalid")
         writes = access == "write" or (access == "aggregate" and switches.aggregation_needs_write)
         if writes and key != self.keys.integration:
-            raise RefusedError(switches.read_only_write_status)
+            raise RefusedError(switches.read_only_write_status, "the integration key may only read")
 
 
 def refused(refusal: RefusedError, switches: Switches) -> Reply:
     """The reply that tells a refusal."""
-    if not refusal.message or switches.error_bodies == "empty":
-        return Reply(refusal.status, headers=refusal.headers)
-    if switches.error_bodies == "json":
-        body = json_reply({"error": refusal.message}).body
-        return Reply(refusal.status, body, headers=refusal.headers)
-    return text_reply(refusal.message, refusal.status, refusal.headers)
+    said = refusal.message or responses[refusal.status]
+    if switches.error_bodies == "text":
+        return text_reply(said, refusal.status, refusal.headers)
+    body = json_reply({"error": said}).body if switches.error_bodies == "json" else b""
+    return Reply(refusal.status, body, headers=refusal.headers)
 
 
 # The handlers, in the order of the sections of pendo-api.md.
@@ -173,13 +176,21 @@ def _write_value(ask: _Ask) -> Reply:
 
 
 def _track(ask: _Ask) -> Reply:
-    ask.pendo.receive_events(ask.payload_within_limits(), ask.keys.app(ask.key) or "", ask.switches)
+    app, wrong = ask.keys.app(ask.key), ask.switches.wrong_track_secret_status
+    if app is not None:
+        ask.pendo.receive_events(ask.payload_within_limits(), app, ask.switches)
+    elif wrong != 200:
+        raise RefusedError(wrong, "the Track Event shared secret is invalid")
     return json_reply({"status": "ok"}) if ask.switches.track_reply == "json" else Reply(200)
 
 
 def _track_types(ask: _Ask) -> Reply:
     wanted = ask.call.options.get("id")
     return json_reply([t for t in ask.pendo.events.types() if wanted is None or t["id"] == wanted])
+
+
+def _list_none(_: _Ask) -> Reply:
+    return json_reply([])
 
 
 def _list_segments(ask: _Ask) -> Reply:
@@ -272,7 +283,7 @@ class _Route(NamedTuple):
 
 
 def _route(method: str, path: str, access: Access, handler: Callable[[_Ask], Reply]) -> _Route:
-    names = {"kind": "|".join(KINDS), "readable": "visitor|account"}
+    names = {"kind": "|".join(KINDS), "readable": "visitor|account", "listed": "page|feature|report|guide"}
     pattern = re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{names.get(m[1], '[^/]+')})", path)
     return _Route(method, re.compile(pattern), access, handler)
 
@@ -281,7 +292,7 @@ def _route(method: str, path: str, access: Access, handler: Callable[[_Ask], Rep
 _ROUTES = (
     _route("POST", "/data/track", "track", _track),
     _route("POST", "/api/v1/metadata/{kind}/{group}/value", "write", _bulk_write),
-    _route("GET", "/api/v1/token/verify", "read", _verify),
+    _route("GET", "/api/v1/token/verify", "verify", _verify),
     _route("GET", "/api/v1/metadata/schema/{kind}", "read", _get_schema),
     _route("POST", "/api/v1/metadata/schema/{kind}/{group}", "write", _create_fields),
     _route("DELETE", "/api/v1/metadata/schema/{kind}/{group}/{field}", "write", _delete_field),
@@ -290,6 +301,7 @@ _ROUTES = (
     _route("GET", "/api/v1/metadata/{kind}/{group}/value/{id}/{field}", "read", _read_value),
     _route("PUT", "/api/v1/metadata/{kind}/{group}/value/{id}/{field}", "write", _write_value),
     _route("GET", "/api/v1/tracktype", "read", _track_types),
+    _route("GET", "/api/v1/{listed}", "read", _list_none),
     _route("GET", "/api/v1/segment", "read", _list_segments),
     _route("POST", "/api/v1/segment/upload", "write", _upload_segment),
     _route("GET", "/api/v1/segment/{id}", "read", _get_segment),

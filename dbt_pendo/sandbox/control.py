@@ -6,7 +6,7 @@
 | ``/_sandbox/requests`` | the account of requests, and counters | | forgets it |
 | ``/_sandbox/faults`` | the faults waiting | queues a fault, or an array of them | drops them |
 | ``/_sandbox/switches`` | the switches | sets some of them | |
-| ``/_sandbox/seed`` | | adds fields, visitors, accounts, parentAccounts, segments | |
+| ``/_sandbox/seed`` | | adds a subscription, as ``dbt-pendo sandbox --load`` reads it (subscription.py) | |
 | ``/_sandbox/reset`` | | forgets everything but the switches | |
 """
 
@@ -20,6 +20,7 @@ from dbt_pendo.errors import ConfigError
 
 from .exchange import Call, RefusedError, Reply, json_reply, text_reply
 from .faults import Fault
+from .subscription import seed
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -94,24 +95,7 @@ def _post_switches(sandbox: Sandbox, call: Call) -> dict[str, Any]:
 
 
 def _post_seed(sandbox: Sandbox, call: Call) -> dict[str, Any]:
-    seed = dict(call.payload)
-    for field in seed.pop("fields", []):
-        sandbox.add_field(
-            field["kind"],
-            field["group"],
-            field["name"],
-            field["type"],
-            element_type=field.get("elementType", ""),
-            display_name=field.get("displayName", ""),
-        )
-    sandbox.add_visitors(seed.pop("visitors", []))
-    sandbox.add_accounts(seed.pop("accounts", []))
-    sandbox.add_parent_accounts(seed.pop("parentAccounts", []))
-    segments = seed.pop("segments", [])
-    ids = [sandbox.add_segment(segment["name"], segment.get("visitors", [])) for segment in segments]
-    if seed:
-        raise ValueError(f"unknown: {', '.join(seed)}")
-    return {"segmentIds": ids}
+    return {"segmentIds": seed(sandbox, call.payload)}
 
 
 def _post_reset(sandbox: Sandbox, _: Call) -> dict[str, Any]:

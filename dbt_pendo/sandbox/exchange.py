@@ -16,8 +16,7 @@ class RefusedError(Exception):
 
     Args:
         status: The HTTP status, 400 or above.
-        message: The plain text body; empty for an empty body (pendo-api.md section 7: bodies may be empty
-            or plain text, never surely JSON).
+        message: What the body says, in the form that Switches.error_bodies has; empty is HTTP's word for the status.
         headers: Further headers of the answer.
     """
 
@@ -41,6 +40,7 @@ class Call:
         query: The query as sent, without the question mark.
         headers: The headers, their names in lower case.
         body: The body's bytes.
+        problem: Why the body could not be read; None if it was.
     """
 
     method: str
@@ -48,6 +48,7 @@ class Call:
     query: str
     headers: Mapping[str, str]
     body: bytes
+    problem: RefusedError | None = None
 
     @cached_property
     def options(self) -> dict[str, str]:

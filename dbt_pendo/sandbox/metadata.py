@@ -313,6 +313,8 @@ def _converted(
             try:
                 sets[key] = convert(value)
             except ValueError as error:
+                if switches.type_mismatch == "discard":
+                    continue
                 raise _MismatchError(f"field {name!r}: {error}, got {value!r:.60}") from None
         elif switches.null == "error":
             raise _MismatchError(f"field {name!r}: null is not a value")

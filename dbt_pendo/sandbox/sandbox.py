@@ -19,6 +19,7 @@ from .faults import Fault, Faults
 from .metadata import Metadata
 from .server import HOST, Server
 from .state import Pendo
+from .subscription import seed
 from .switches import Switches
 from .track import Event
 from .traffic import Request, Traffic, latency_seconds
@@ -284,39 +285,20 @@ def serve(
             return
 
 
-# A misspelt one would leave Pendo without them, and every row `missing`.
-_KEYS = ("fields", "visitors", "accounts", "parentAccounts", "segments")
 _EXAMPLE = '{"fields": {"visitor": {"custom": {"plan": "string"}}}, "visitors": ["v1"], "accounts": ["a1"]}'
 
 
 def load_subscription(sandbox: Sandbox, path: Path) -> None:
-    """Gives the sandbox the fields, records and segments of a file.
-
-    Args:
-        sandbox: The sandbox.
-        path: A JSON object with ``fields`` (kind, group, name, and a type or ``{type, displayName}``), ``visitors``,
-            ``accounts``, ``parentAccounts`` (ids, or what each holds by group) and ``segments`` (``{name, visitors}``).
+    """Gives the sandbox the fields, records and segments of a JSON file, as ``seed`` describes it.
 
     Raises:
-        ConfigError: If the file cannot be read as that.
+        ConfigError: If the file cannot be read as that; it says where in the file.
     """
     try:
-        subscription: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if unknown := subscription.keys() - set(_KEYS):
-            raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(_KEYS)}")
-        for kind, groups in subscription.get("fields", {}).items():
-            for group, fields in groups.items():
-                for name, field in fields.items():
-                    described = {"type": field} if isinstance(field, str) else field
-                    sandbox.add_field(
-                        kind, group, name, described["type"], display_name=described.get("displayName", "")
-                    )
-        sandbox.add_visitors(subscription.get("visitors", []))
-        sandbox.add_accounts(subscription.get("accounts", []))
-        sandbox.add_parent_accounts(subscription.get("parentAccounts", []))
-        for segment in subscription.get("segments", []):
-            sandbox.add_segment(segment["name"], segment.get("visitors", []))
+        seed(sandbox, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no subscription: {error}.", f"Write it like {_EXAMPLE}.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}", f"A subscription looks like {_EXAMPLE}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is no JSON: {error}.", f"Write it like {_EXAMPLE}.") from None

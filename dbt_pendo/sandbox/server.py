@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import sys
@@ -15,12 +16,15 @@ from typing import Any
 
 from dbt_pendo.errors import ConfigError
 
-from .exchange import Call, Reply
+from .exchange import Call, RefusedError, Reply
 
 Answer = Callable[[Call], Reply]
 
 HOST = "127.0.0.1"
 _NO_BODY = (204, 304)
+# A chunk's first line: its size, and extensions that nobody uses (RFC 9112, 7.1).
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,7})[ \t]*(?:;[^\r\n]*)?\r\n")
+_LONGEST_LINE = 2**16
 
 
 class Server(ThreadingHTTPServer):
@@ -90,26 +94,54 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def _exchange(self) -> None:
-        body = self._read_body()
+        body: bytes | None = b""
+        problem = None
+        try:
+            body = self._read_body()
+        except RefusedError as refusal:
+            problem = refusal
+        if body is None or problem is not None:
+            self.close_connection = True  # what follows on it makes no sense
         if body is not None:
             path, _, query = self.path.partition("?")
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self._send(self.server.answer(Call(self.command, path, query, headers, body)))
+            self._send(self.server.answer(Call(self.command, path, query, headers, body, problem)))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = _exchange  # noqa: N815
 
     def _read_body(self) -> bytes | None:
-        """The whole body; None when there is no making sense of it, and the connection is of no more use."""
-        length = self.headers.get("Content-Length", "0")
-        if "Transfer-Encoding" in self.headers or not length.isdigit():
-            self.close_connection = True
-            self._send(Reply(411 if "Transfer-Encoding" in self.headers else 400))
-            return None
+        """The whole body; None when the client died while sending; RefusedError 400, 411 or 501."""
+        encoding, length = self.headers.get("Transfer-Encoding"), self.headers.get("Content-Length")
+        if encoding is not None:
+            if encoding.strip().lower() != "chunked":
+                raise RefusedError(501, f"transfer encoding {encoding!r} is not known")
+            return self._read_chunks()
+        if length is None and self.command in ("POST", "PUT", "PATCH"):
+            raise RefusedError(411)
+        length = length or "0"
+        if not length.isdecimal():
+            raise RefusedError(400, f"Content-Length {length!r} is no number")
         body = self.rfile.read(int(length))
-        if len(body) < int(length):  # the client died while sending
-            self.close_connection = True
-            return None
-        return body
+        return body if len(body) == int(length) else None
+
+    def _read_chunks(self) -> bytes | None:
+        """A body in chunks (RFC 9112, 7.1), without its trailer; as ``_read_body``."""
+        body = bytearray()
+        while head := _CHUNK.fullmatch(self.rfile.readline(_LONGEST_LINE)):
+            size = int(head[1], 16)
+            if size == 0:
+                while (line := self.rfile.readline(_LONGEST_LINE)).strip():
+                    continue  # the trailer
+                if line == b"\r\n":
+                    return bytes(body)
+                break
+            chunk = self.rfile.read(size + 2)
+            if len(chunk) < size + 2:
+                return None
+            if not chunk.endswith(b"\r\n"):
+                break
+            body += chunk[:-2]
+        raise RefusedError(400, "the chunks of the body are malformed")
 
     def _send(self, reply: Reply) -> None:
         if reply.ending == "reset":

@@ -1,4 +1,4 @@
-"""What nobody outside Pendo knows: each unknown of Pendo's API as a switch, and what the sandbox assumes."""
+"""What nobody outside Pendo knows: each unknown of Pendo's API as a switch; the defaults are what Pendo documents."""
 
 from __future__ import annotations
 
@@ -16,26 +16,37 @@ def _switch(default: Any, meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class Switches:
-    """Variants of Pendo's behaviour; the defaults are the assumptions of pendo-api.md ("Simulator choices").
+    """Variants of Pendo's behaviour; the defaults are what Pendo documents, wherever it does (pendo-api.md 9).
 
     Nothing here is tuned to a client: a client must get its work done whatever the switches say.
     """
 
-    wrong_key_status: int = _switch(403, "Answer to a missing or garbage integration key; Pendo was seen to say 403")
-    read_only_write_status: int = _switch(403, "Answer to a write with a read-only key, with an empty body")
-    aggregation_needs_write: bool = _switch(False, "Sources disagree on whether a read-only key may aggregate")
-    wrong_track_secret_status: int = _switch(403, "Answer of `/data/track` to anything but a track secret")
+    # Keys and bodies (pendo-api.md 2).
+    wrong_key_status: Literal[401, 403] = _switch(
+        401, "Answer to no valid integration key: 401 by Pendo's reference, 403 was seen; `token/verify` has 403"
+    )
+    read_only_write_status: Literal[401, 402, 403] = _switch(
+        403, "Answer to a write with a read-only key; no source says"
+    )
+    aggregation_needs_write: bool = _switch(False, "A read-only key may not aggregate; sources disagree")
+    wrong_track_secret_status: Literal[403, 401, 400, 200] = _switch(
+        403, "Answer of `/data/track` to no valid track secret; with 200 the event is dropped; no source says"
+    )
 
-    error_bodies: Literal["text", "json", "empty"] = _switch(
-        "text", 'Body of a 400, 404, 409 or 413: a sentence, `{"error": sentence}`, or nothing'
+    error_bodies: Literal["json", "text", "empty"] = _switch(
+        "json", 'Body of an error: `{"error": sentence}` by Pendo\'s reference; text and nothing were seen'
     )
-    undocumented_replies: Literal["empty", "json"] = _switch(
-        "empty",
+    undocumented_replies: Literal["json", "empty"] = _switch(
+        "json",
         "Body of a 200 whose body no source shows (fields created or deleted, a single value or a segment changed): "
-        "nothing, or some JSON",
+        "some JSON, as all bodies by Pendo's reference, or nothing",
     )
-    track_reply: Literal["empty", "json"] = _switch("empty", "Body of a 200 of `/data/track`")
-    omit_empty_lists: bool = _switch(True, "Leave `missing` and `errors` out of a bulk answer when they are empty")
+    track_reply: Literal["json", "empty"] = _switch(
+        "json", "Body of a 200 of `/data/track`: some JSON, as all bodies by Pendo's reference, or nothing"
+    )
+    omit_empty_lists: bool = _switch(
+        False, "Leave `missing` and `errors`, which Pendo's reference shows, out of a bulk answer if they are empty"
+    )
 
     unknown_field: Literal["refuse call", "record error", "create", "discard"] = _switch(
         "refuse call",
@@ -45,8 +56,10 @@ class Switches:
     unknown_agent_field: Literal["refuse call", "record error", "create", "discard"] | None = _switch(
         None, "The same for the agent group alone; null follows `unknown_field`"
     )
-    type_mismatch: Literal["record error", "refuse call"] = _switch(
-        "record error", "A value of the wrong type: an `errors` item (the record is not written), or 400"
+    type_mismatch: Literal["record error", "discard", "refuse call"] = _switch(
+        "record error",
+        "A value of the wrong type; no source says: an `errors` item (the record is not written), it is dropped in "
+        "silence, or 400",
     )
     error_items: Literal["named", "unnamed", "object"] = _switch(
         "named",
@@ -64,8 +77,10 @@ class Switches:
     created_counts_as_updated: bool = _switch(
         True, "Records made by `?create=true` are counted in `updated`; if not, they are counted in `total` only"
     )
-    parent_account_id_key: Literal["parentAccountId", "accountId"] = _switch(
-        "parentAccountId", "The key that identifies a parent account in a bulk call"
+    parent_account_id_key: Literal["refused", "parentAccountId", "accountId"] = _switch(
+        "refused",
+        "The key that identifies a parent account in a bulk call; Pendo's reference knows no metadata of parent "
+        "accounts, so that each call is a 404",
     )
     accept_date_only: bool = _switch(False, "A time field takes `2024-01-31`")
     accept_epoch: bool = _switch(False, "A time field takes epoch milliseconds")
@@ -85,10 +100,13 @@ class Switches:
         "refuse call", "Creating a field with an invalid name: 400, or it is left out (200)"
     )
 
-    event_arrays: Literal["atomic", "accept", "reject"] = _switch(
-        "atomic",
-        "An array of events: all or none (400 if one is invalid), the valid ones are kept (200), or arrays are refused "
-        "(400)",
+    event_arrays: Literal["reject", "atomic", "accept"] = _switch(
+        "reject",
+        "An array of events: 400, as Pendo's reference has one event a call; all or none (400 if one is invalid); or "
+        "the valid ones are kept (200)",
+    )
+    incomplete_events: Literal["refuse", "drop"] = _switch(
+        "refuse", "An event without type, event, visitorId or timestamp; no source says: 400, or 200 and it is dropped"
     )
     context_required: bool = _switch(False, "An event without `context` is invalid")
     refuse_late_events: bool = _switch(False, "An event more than 7 days old is invalid instead of flagged")

@@ -74,6 +74,11 @@ class Events:
         Raises:
             RefusedError: 400, nothing was kept.
         """
+        if switches.incomplete_events == "drop":
+            if _is_incomplete(payload):
+                return
+            if isinstance(payload, list):
+                payload = [event for event in payload if not _is_incomplete(event)]
         if not isinstance(payload, list):
             if problem := _problem(payload, switches):
                 raise RefusedError(400, problem)
@@ -160,6 +165,13 @@ def _problem(event: Any, switches: Switches) -> str:
     if switches.refuse_future_events and _is_future(event, time.time()):
         return "timestamp is in the future"
     return ""
+
+
+def _is_incomplete(event: Any) -> bool:
+    """Whether an event lacks one of the fields that it must have (section 4)."""
+    return isinstance(event, dict) and any(
+        event.get(key) in (None, "") for key in ("type", "event", "visitorId", "timestamp")
+    )
 
 
 def _is_late(event: dict[str, Any], now: float) -> bool:

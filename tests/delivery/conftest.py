@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import build_once, enter, environment_of, quick_dbt, run_dbt, without_dbt_or_pendo, write_files
+from harness import build_once, chosen, enter, environment_of, quick_dbt, run_dbt, without_dbt_or_pendo, write_files
 
 from dbt_pendo.delivery import pages
 from dbt_pendo.pendo import client, pacing
@@ -44,7 +44,7 @@ def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A stand-in for Pendo that knows the shop's fields and most of its users."""
-    with Sandbox() as running:
+    with Sandbox(switches=chosen()) as running:
         set_scene(running)
         for name, value in environment_of(running).items():
             monkeypatch.setenv(name, value)

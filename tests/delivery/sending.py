@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from harness import chosen
+
 from dbt_pendo.delivery import send
 from dbt_pendo.delivery.send import Batch, Sender
 from dbt_pendo.delivery.signals import Stop
@@ -14,7 +16,7 @@ from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.records.render import Record
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.secret import Secret
 from dbt_pendo.settings import Settings
 
@@ -107,7 +109,7 @@ class Settled:
 def set_up(pendo: Sandbox, **switches: Any) -> None:
     """An empty Pendo that knows the fields."""
     pendo.reset()
-    pendo.switches = Switches(**switches)
+    pendo.switches = chosen(**switches)
     for kind in ("visitor", "account"):
         pendo.add_field(kind, "custom", "seats", "integer")
         pendo.add_field(kind, "agent", "health", "integer")

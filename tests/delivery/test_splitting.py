@@ -15,7 +15,7 @@ from sending import EVENTS, VISITORS, Settled, deliver_all, event, most_requests
 from dbt_pendo.delivery.send import HOPELESS, EverythingRefusedError, Sender
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.records.render import Record
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 
 quickly = settings(
     max_examples=int(os.environ.get("SOAK", "25")),
@@ -126,9 +126,8 @@ def test_atomic_refusals_deliver_each_neighbour_exactly_once(pendo, wanted, size
 @quickly
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=50), st.integers(60, 1500), sizes)
 def test_batches_of_any_size_end_up_below_what_pendo_takes(pendo, lengths, limit, size):
-    set_up(pendo)
+    set_up(pendo, max_body_bytes=limit)
     records = [event(EVENTS, number, name="x" * length) for number, length in enumerate(lengths)]
-    pendo.switches = Switches(max_body_bytes=limit)
     alone = [
         len(f'{{"type":"track","event":"","visitorId":"r{n}","timestamp":1}}') + length
         for n, length in enumerate(lengths)

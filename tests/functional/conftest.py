@@ -15,6 +15,7 @@ from harness import (
     Project,
     SmallProject,
     build_once,
+    chosen,
     dbt_build,
     enter,
     environment_of,
@@ -43,7 +44,7 @@ def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     """A stand-in for Pendo, and the environment that points at it."""
-    with Sandbox(apps=["web"]) as running:
+    with Sandbox(switches=chosen(), apps=["web"]) as running:
         for name, value in environment_of(running).items():
             monkeypatch.setenv(name, value)
         yield running

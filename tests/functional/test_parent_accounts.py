@@ -1,9 +1,9 @@
 """Parent accounts, and accounts whose ids are of the form ``Parent::Child`` (pendo-api.md 3 and 8.7)."""
 
 import pytest
-from harness import custom, expect_in, planned, select
+from harness import chosen, custom, expect_in, planned, select
 
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 
 PARENTS = {"object": "parent_account", "parent_account_id": "id", "fields": {"plan": "plan"}}
 ROWS = "select * from (values ('acme', 'pro'), ('zeta', 'free')) rows(id, plan)"
@@ -18,7 +18,7 @@ def plans(plans: Sandbox) -> Sandbox:
 
 @pytest.mark.parametrize(("id_key", "batch_size"), [("parentAccountId", 500), ("accountId", 1)])
 def test_parent_accounts_are_created_missed_and_cleared_whatever_their_id_is_called(project, plans, id_key, batch_size):
-    plans.switches = Switches(parent_account_id_key=id_key)
+    plans.switches = chosen(parent_account_id_key=id_key)
     plans.add_parent_accounts(["acme"])
     mapping = {**PARENTS, "on_removed": "clear", "batch_size": batch_size}
     project.model("parents", mapping, ROWS)
@@ -35,7 +35,7 @@ def test_parent_accounts_are_created_missed_and_cleared_whatever_their_id_is_cal
 
 
 def test_a_refusal_that_is_not_about_the_id_is_told_as_it_is(project, plans):
-    plans.switches = Switches(type_mismatch="refuse call")
+    plans.switches = chosen(type_mismatch="refuse call")
     plans.add_field("parentAccount", "custom", "seats", "integer")
     plans.add_parent_accounts(["acme", "zeta"])
     project.model(

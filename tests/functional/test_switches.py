@@ -7,9 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from harness import PEOPLE, canonical, custom, epoch_ms, planned
-
-from dbt_pendo.sandbox import Switches
+from harness import PEOPLE, canonical, chosen, custom, epoch_ms, planned
 
 VISITORS = """
     select * from (values ('v1', 'pro', 3, date '2026-01-02'), ('v2', null, 4, date '2026-01-03'),
@@ -47,7 +45,7 @@ HARMLESS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("switches", HARMLESS, ids=json.dumps)
 def test_everything_arrives(project, sandbox, monkeypatch, switches):
     monkeypatch.setenv("PENDO_RETRIES", "5")
-    sandbox.switches = Switches().with_changes(switches)
+    sandbox.switches = chosen(**switches)
     plan = sandbox.add_field("visitor", "custom", "plan_name", "string")
     for kind, name, type_ in (("visitor", "seats", "integer"), ("visitor", "since", "time"), ("account", "plan", "")):
         sandbox.add_field(kind, "custom", name, type_)

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from endpoint import Endpoint
-from harness import CLICKS, PEOPLE, PEOPLE_ROWS, custom, environment_of, expect_in, planned, writes
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, chosen, custom, environment_of, expect_in, planned, writes
 from harness.warm import PENDO, warm_python
 
 from dbt_pendo.sandbox import Sandbox
@@ -19,7 +19,7 @@ EVENTS = "select 'e' || i as id, now()::timestamp as at from range(3) r(i)"
 @pytest.fixture
 def other_pendo():
     """Another Pendo, which knows the same visitors."""
-    with Sandbox() as running:
+    with Sandbox(switches=chosen()) as running:
         running.add_field("visitor", "custom", "plan", "string")
         running.add_visitors(["a", "b"])
         yield running

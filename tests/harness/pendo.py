@@ -6,9 +6,39 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from dbt_pendo.sandbox import Fault, Request, Sandbox
+from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
 
 UTC = datetime.timezone.utc
+
+# What no source says of Pendo, the tests choose, whatever the sandbox's defaults are.
+_CHOSEN: dict[str, Any] = {
+    "read_only_write_status": 403,
+    "aggregation_needs_write": False,
+    "wrong_track_secret_status": 403,
+    "unknown_agent_field": "refuse call",
+    "type_mismatch": "record error",
+    "error_items": "named",
+    "null": "clear",
+    "duplicate_id": "last wins",
+    "created_counts_as_updated": True,
+    "parent_account_id_key": "parentAccountId",
+    "accept_date_only": False,
+    "drop_underscores": False,
+    "number_becomes": "float",
+    "event_arrays": "atomic",
+    "incomplete_events": "refuse",
+    "refuse_late_events": False,
+    "refuse_future_events": False,
+    "events_create_accounts": False,
+    "segment_names_unique": False,
+    "segment_unknown_visitors": "accept",
+    "read_lag_seconds": 0.0,
+}
+
+
+def chosen(**changes: Any) -> Switches:
+    """A Pendo that is known in all that no source says; a test changes what it is about."""
+    return Switches().with_changes({**_CHOSEN, **changes})
 
 
 def environment_of(sandbox: Sandbox) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 
 pytest.register_assert_rewrite("recipe")
 
+from harness import chosen  # noqa: E402
 from recipe import ACCOUNTS, REPOSITORY, VISITORS, Shop, copy_project, machine  # noqa: E402
 
 from dbt_pendo.sandbox import Sandbox  # noqa: E402
@@ -17,7 +18,7 @@ from dbt_pendo.sandbox import Sandbox  # noqa: E402
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     copy_project(tmp_path / "shop")
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         for kind in ("visitor", "account"):
             sandbox.add_field(kind, "custom", "plan", "string")
         sandbox.add_visitors(list(VISITORS))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import Ended, Started, add_fields, clean_environment, environment_of, start
+from harness import Ended, Started, add_fields, chosen, clean_environment, environment_of, start
 from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml, run_dbt, write_files
 from harness.projects import Project, connect
 
@@ -122,7 +122,7 @@ def wait_until(run: Started, happened: Callable[[], bool]) -> None:
 @contextlib.contextmanager
 def pendo(apps: Sequence[str] = ()) -> Iterator[Sandbox]:
     """A stand-in for Pendo with the fields of the lab's mappings."""
-    with Sandbox(apps=apps) as running:
+    with Sandbox(switches=chosen(), apps=apps) as running:
         add_fields(running, plan="string", mrr="float")
         running.add_field("account", "custom", "name", "string")
         yield running

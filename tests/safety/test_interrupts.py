@@ -7,11 +7,11 @@ import time
 from collections import Counter
 
 import pytest
-from harness import Started, writes
+from harness import Started, chosen, writes
 from lab import Lab, small_pages, wait_until
 from raw_server import RawServer, drip, head
 
-from dbt_pendo.sandbox import Fault, Switches
+from dbt_pendo.sandbox import Fault
 
 EVENTS = 120
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -26,7 +26,7 @@ def wait_for_writes(lab: Lab, run: Started, count: int) -> None:
 def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(lab, number, page):
     names = lab.click(EVENTS)
     lab.shrink = small_pages(page)
-    lab.sandbox.switches = Switches(latency_ms=(20, 40))
+    lab.sandbox.switches = chosen(latency_ms=(20, 40))
     run = lab.start("sync", "--json")
     wait_for_writes(lab, run, 15)
     run.send(number)
@@ -98,7 +98,7 @@ def test_a_second_signal_ends_at_once(lab, second, when):
 def test_a_run_without_a_terminal_tells_how_far_it_is(lab):
     lab.only("clicks")
     lab.shrink = {**small_pages(20), "dbt_pendo.output.sync.PROGRESS_EVERY": 0.05}
-    lab.sandbox.switches = Switches(latency_ms=(20, 40))
+    lab.sandbox.switches = chosen(latency_ms=(20, 40))
 
     def told(*flags: str) -> list[str]:
         lab.click(EVENTS)

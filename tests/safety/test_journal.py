@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from harness import chosen
 from lab import MODELS, Lab, wait_until
 
 from dbt_pendo.delivery.journal import Journal, journal_path, read_remains
-from dbt_pendo.sandbox import Switches
 from dbt_pendo.warehouse.pages import Span
 
 EVENTS = 60
@@ -23,7 +23,7 @@ def fill(lab: Lab) -> set[str]:
 
 def kill_in_the_midst(lab: Lab) -> Path:
     """Kills a run when Pendo has taken some events and nothing of it is committed; returns the journal."""
-    lab.sandbox.switches = Switches(latency_ms=(5, 10))
+    lab.sandbox.switches = chosen(latency_ms=(5, 10))
     run = lab.start("sync", "--json", PENDO_CONCURRENCY="2")
     wait_until(run, lambda: len(lab.sandbox.events) >= ENOUGH)
     run.kill()

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from harness import Started, custom, sent_events
+from harness import Started, chosen, custom, sent_events
 from lab import Lab, pendo, small_pages, wait_until
 
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 
 SEEDS = range(int(os.environ.get("SOAK", "2")))
 KILLS = 14
@@ -32,7 +32,7 @@ SHRINK = {
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with pendo(apps=[f"run{number}" for number in range(MOST_RUNS)]) as running:
-        running.switches = Switches(latency_ms=(2, 12))
+        running.switches = chosen(latency_ms=(2, 12))
         yield running
 
 

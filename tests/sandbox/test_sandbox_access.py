@@ -1,6 +1,10 @@
-"""Keys, paths, limits: what stands before Pendo's rules."""
+"""Keys, paths, limits: what stands before Pendo's rules (pendo-api.md 2)."""
+
+import socket
 
 import pytest
+
+from dbt_pendo.sandbox import Switches
 
 VERIFY = "/api/v1/token/verify"
 VALUES = "/api/v1/metadata/visitor/custom/value"
@@ -12,22 +16,35 @@ def test_verify_tells_write_access(pendo, sandbox):
     assert pendo.get(VERIFY, key=sandbox.read_only_key).json() == {"valid": True, "writeAccess": False}
     headers = {"X-Pendo-Integration-Key": sandbox.integration_key}
     assert pendo.session.get(sandbox.url + VERIFY, headers=headers, timeout=20).status_code == 200
-    assert pendo.session.get(sandbox.url + VERIFY, timeout=20).status_code == 403
     reading = ("/api/v1/aggregation", {"request": {"pipeline": [{"source": {"visitors": None}}]}})
+    pendo.switch(aggregation_needs_write=False)
     assert pendo.post(*reading, key=sandbox.read_only_key).status_code == 200
-    pendo.switch(aggregation_needs_write=True)
+    pendo.switch(aggregation_needs_write=True, read_only_write_status=403)
     assert pendo.post(*reading, key=sandbox.read_only_key).status_code == 403
     assert pendo.post(*reading).status_code == 200
 
 
-def test_a_wrong_key_is_a_403_without_a_body(pendo):
+def test_an_invalid_key_is_a_401_and_of_verify_a_403(pendo, sandbox):
     paths = (VERIFY, "/api/v1/metadata/schema/visitor", "/api/v1/segment")
-    for path in paths:
-        for key in ("", "garbage", "sandbox-track-secret"):
-            answer = pendo.get(path, key=key)
-            assert (answer.status_code, answer.content) == (403, b"")
-    pendo.switch(wrong_key_status=401)
-    assert {pendo.get(path, key="garbage").status_code for path in paths} == {401}
+    for keys in ({"key": "garbage"}, {"key": "sandbox-track-secret"}, {"key": ""}):
+        answers = [pendo.get(path, **keys) for path in paths]
+        assert [answer.status_code for answer in answers] == [403, 401, 401]
+        assert {answer.text for answer in answers} == {'{"error":"the integration key is invalid"}'}
+    assert [pendo.session.get(sandbox.url + path, timeout=20).status_code for path in paths] == [403, 401, 401]
+    pendo.switch(wrong_key_status=403)
+    assert {pendo.get(path, key="garbage").status_code for path in paths} == {403}
+
+
+def test_what_pendo_documents_is_the_default(pendo, sandbox):
+    sandbox.switches = Switches()
+    # Bodies are JSON, and a bulk answer has both lists (3). Metadata is of visitors and accounts (3).
+    assert pendo.write({"v1": {"plan": "x"}}).json().items() >= {"updated": 1, "missing": [], "errors": []}.items()
+    assert isinstance(pendo.call("PUT", f"{VALUES}/v1/plan", "y").json(), str)
+    assert pendo.get("/api/v1/metadata/schema/parentAccount").status_code == 404
+    assert pendo.write([{"parentAccountId": "p1", "values": {}}], kind="parentAccount").status_code == 404
+    # One event a call (4).
+    assert (pendo.track(EVENT).json(), pendo.track([EVENT]).status_code) == ({"status": "ok"}, 400)
+    assert sandbox.events == [EVENT]
 
 
 WRITES = [
@@ -43,31 +60,45 @@ WRITES = [
 @pytest.mark.parametrize("write", WRITES)
 def test_a_read_only_key_cannot_write(pendo, sandbox, write):
     before = sandbox.visitors
-    for status in (403, 401):
+    for status in (401, 402, 403):
         pendo.switch(read_only_write_status=status)
         answer = pendo.call(*write, key=sandbox.read_only_key)
-        assert (answer.status_code, answer.content) == (status, b"")
+        assert (answer.status_code, answer.json()) == (status, {"error": "the integration key may only read"})
     assert (sandbox.visitors, sandbox.segments) == (before, {})
 
 
 def test_track_wants_a_track_secret(pendo, sandbox):
-    for key in ("garbage", "", sandbox.integration_key, sandbox.read_only_key):
-        answer = pendo.track(EVENT, key=key)
-        assert (answer.status_code, answer.content) == (403, b"")
-    assert sandbox.events == []
+    for status in (403, 401, 400, 200):
+        pendo.switch(wrong_track_secret_status=status)
+        for key in ("garbage", "", sandbox.integration_key, sandbox.read_only_key):
+            answer = pendo.track(EVENT, key=key)
+            assert (answer.status_code, answer.content == b"") == (status, status == 200)
+    assert (sandbox.events, sandbox.receipts) == ([], [])
     for app, secret in sandbox.track_secrets.items():
         assert pendo.track(EVENT, key=secret).status_code == 200
         assert sandbox.receipts[-1].app == app
-    pendo.switch(wrong_track_secret_status=401)
-    assert pendo.track(EVENT, key=sandbox.integration_key).status_code == 401
+
+
+def test_errors_are_json_unless_a_switch_says_other(pendo):
+    told = {}
+    for form in ("json", "text", "empty"):
+        pendo.switch(error_bodies=form, requests_per_second=None)
+        answers = [pendo.get("/nothing"), pendo.get(VERIFY, key="x"), pendo.post(VALUES, 5), pendo.track({})]
+        pendo.switch(requests_per_second=0.001, burst=1)
+        pendo.verify()
+        answers.append(pendo.get(VERIFY))
+        assert [answer.status_code for answer in answers] == [404, 403, 400, 400, 429]
+        told[form] = answers
+    assert [answer.content for answer in told["empty"]] == [b""] * 5
+    assert [answer.json() for answer in told["json"]] == [{"error": answer.text} for answer in told["text"]]
+    kinds = {form: {answer.headers.get("Content-Type") for answer in answers} for form, answers in told.items()}
+    assert kinds == {"json": {"application/json"}, "text": {"text/plain; charset=utf-8"}, "empty": {None}}
 
 
 def test_unknown_paths_are_404_and_wrong_methods_405(pendo):
-    for bodies, expected in (("text", "not found"), ("json", '{"error":"not found"}'), ("empty", "")):
-        pendo.switch(error_bodies=bodies)
-        for path in ("/", "/api/v1/nothing", "/api/v1/visitor/", "/api/v1/metadata/schema/page"):
-            answer = pendo.get(path)
-            assert (answer.status_code, answer.text) == (404, expected)
+    for path in ("/", "/api/v1/nothing", "/api/v1/visitor/", "/api/v1/metadata/schema/page"):
+        answer = pendo.get(path)
+        assert (answer.status_code, answer.json()) == (404, {"error": "not found"})
     for method, path, allowed in [
         *(("GET", "/data/track", "POST"), ("PUT", VALUES, "POST"), ("POST", "/api/v1/segment/x", "DELETE, GET, PUT")),
         *(("HEAD", VERIFY, "GET"), ("OPTIONS", VERIFY, "GET")),
@@ -89,8 +120,47 @@ def test_calls_that_are_too_large_are_refused(pendo, sandbox):
         assert [pendo.post(VALUES, [item] * 3).status_code, pendo.track([EVENT] * 3).status_code] == [status] * 2
     assert sandbox.events == []
     assert [pendo.post(VALUES, [item] * 2).status_code, pendo.track([EVENT] * 2).status_code] == [200, 200]
-    # A body in chunks is refused.
-    assert pendo.call("POST", VALUES, data=iter([b"[]"])).status_code == 411
+
+
+WRITE = b'[{"visitorId": "v1", "values": {"plan": "x"}}]'
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+
+
+def test_a_body_may_come_in_chunks(pendo, sandbox):
+    assert pendo.call("POST", VALUES, data=iter([WRITE[:5], WRITE[5:]])).json()["updated"] == 1
+    assert (pendo.custom(), sandbox.requests[0].size, sandbox.requests[0].records) == ({"plan": "x"}, len(WRITE), 1)
+    # The connection is still good.
+    assert pendo.verify() == 200
+
+
+@pytest.mark.parametrize(
+    ("rest", "status"),
+    [
+        # In lower case, with an extension and a trailer.
+        (CHUNKED.replace(b"chunked", b"Chunked") + b"2e;a=b\r\n" + WRITE + b"\r\n0\r\nA: b\r\n\r\n", 200),
+        *((CHUNKED + chunks, 400) for chunks in (b"x\r\n", b"-1\r\n", b"1\r\n[[\r\n" + END, b"\r\n", b"2e\n")),
+        (CHUNKED + b"2e\r\n" + WRITE + b"xx" + END, 400),
+        *((CHUNKED + chunks, 400) for chunks in (b"2e\r\n" + WRITE + b"\r\n0\r\nx", b"ffffffff\r\n[")),
+        (b"Transfer-Encoding: gzip, chunked\r\n\r\n" + END, 501),
+        (b"Content-Length: many\r\n\r\n", 400),
+        (b"\r\n", 411),
+        # Its sender has died.
+        (CHUNKED + b"2e\r\n" + WRITE[:9], None),
+    ],
+)
+def test_a_body_without_a_sound_length_is_refused(sandbox, rest, status):
+    key = sandbox.integration_key.encode()
+    with socket.create_connection(("127.0.0.1", int(sandbox.url.rsplit(":", 1)[1])), timeout=20) as raw:
+        raw.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nx-pendo-integration-key: %s\r\n" % (VALUES.encode(), key) + rest)
+        raw.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: raw.recv(9999), b"")).decode()
+    if status is None:
+        assert (answer, sandbox.requests) == ("", [])
+        return
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert ('{"error":' in answer, sandbox.visitors["v1"]["custom"] == {}) == (status != 200, status != 200)
+    assert [request.status for request in sandbox.requests] == [status]
 
 
 def test_latency_and_the_rate_limit(pendo, sandbox):
@@ -99,6 +169,7 @@ def test_latency_and_the_rate_limit(pendo, sandbox):
     assert sandbox.requests[0].seconds >= 0.055
     pendo.switch(latency_ms=(0, 0), requests_per_second=0.001, burst=3)
     assert [pendo.verify() for _ in range(4)] == [200, 200, 200, 429]
+    pendo.switch(retry_after=None)
     assert "Retry-After" not in pendo.get(VERIFY).headers
     pendo.switch(retry_after=7)
     assert pendo.get(VERIFY).headers["Retry-After"] == "7"

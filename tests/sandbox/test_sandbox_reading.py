@@ -91,7 +91,7 @@ def test_what_is_no_pipeline_is_400(pendo):
         {"filter": 'contains(visitorId, "x")'},
     ]:
         answer = run(pendo, stage)
-        assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "text/plain")
+        assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "application/json")
     for body in ({}, [], {"request": {}}, {"request": {"pipeline": []}}):
         assert pendo.post(AGGREGATION, body).status_code == 400
     for source in ({"source": "events"}, {"options": {"blacklist": "apply"}}):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import requests
@@ -112,13 +113,14 @@ def test_faults_and_switches_over_http(pendo, sandbox):
     assert [pendo.get(VERIFY).status_code for _ in range(3)] == [503, 500, 500]
     own(sandbox, "DELETE", "faults")
     assert pendo.get(VERIFY).status_code == 200
+    expected = replace(sandbox.switches, null="ignore", latency_ms=(0, 1))
     assert own(sandbox, "POST", "switches", {"null": "ignore", "latency_ms": [0, 1]}).json()["null"] == "ignore"
-    assert sandbox.switches == Switches(null="ignore", latency_ms=(0, 1))
+    assert sandbox.switches == expected
     assert own(sandbox, "GET", "switches").json()["latency_ms"] == [0, 1]
     wrong = {
         "faults": [{"action": "explode"}, {"nonsense": 1}, [{"status": 500}, 5]],
         "switches": [{"nul": "ignore"}, {"null": "maybe"}, {"requests_per_second": "fast"}, []],
-        "seed": [{"visitor": ["x"]}, {"fields": [{}]}, 5],
+        "seed": [{"visitor": ["x"]}, 5],
     }
     for path, bodies in wrong.items():
         assert {own(sandbox, "POST", path, body).status_code for body in bodies} == {400}
@@ -127,32 +129,107 @@ def test_faults_and_switches_over_http(pendo, sandbox):
     assert sandbox.faults == []
 
 
-def test_a_subscription_comes_over_http_or_from_a_file(pendo, sandbox, tmp_path):
-    subscription = {
-        **{"visitors": ["s1"], "accounts": {"s2": {"custom": {"plan": "x"}}}, "parentAccounts": ["s3"]},
-        "segments": [{"name": "S", "visitors": ["s1"]}],
-    }
+SUBSCRIPTION = {
+    **{
+        "visitors": ["s1"],
+        "parentAccounts": ["s3"],
+        "accounts": {"s2": {"custom": {"plan": "x"}, "auto__-9": {"n": 1}}},
+    },
+    "segments": [{"name": "S", "visitors": ["s1"]}, {"name": "By hand", "createdByApi": False}],
+}
+NAMED = {"visitor": {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "seats": "integer"}}}
+LISTED = [
+    {"kind": "visitor", "group": "custom", "name": "Plan", "type": "string", "displayName": "The plan"},
+    {"kind": "visitor", "group": "custom", "name": "seats", "type": "integer"},
+]
 
-    def assert_seeded(sandbox):
-        assert (list(sandbox.visitors), list(sandbox.parent_accounts)) == (["s1"], ["s3"])
-        assert sandbox.accounts["s2"]["custom"] == {"plan": "x"}
-        (segment,) = sandbox.segments.values()
-        assert (segment["name"], segment["visitors"], segment["createdByApi"]) == ("S", ["s1"], True)
 
-    sandbox.reset()
-    seed = {**subscription, "fields": [{"kind": "visitor", "group": "custom", "name": "Plan", "type": "string"}]}
-    assert own(sandbox, "POST", "seed", seed).json() == {"segmentIds": list(sandbox.segments)}
-    assert_seeded(sandbox)
-    assert pendo.write({"s1": {"plan": "y"}}).json()["updated"] == 1
+@pytest.fixture
+def loaded(sandbox, tmp_path):
+    """Gives an empty sandbox a subscription, by a file or over HTTP; returns what is wrong with it, or nothing."""
+
+    def load(subscription, by):
+        sandbox.reset()
+        if by == "seed":
+            answer = own(sandbox, "POST", "seed", subscription)
+            assert answer.status_code == 400 or answer.json() == {"segmentIds": list(sandbox.segments)}
+            return answer.text if answer.status_code == 400 else ""
+        file = tmp_path / "subscription.json"
+        file.write_text(json.dumps(subscription), encoding="utf-8")
+        try:
+            load_subscription(sandbox, file)
+        except ConfigError as error:
+            return error.message.partition(f"{file}: ")[2]
+        return ""
+
+    return load
+
+
+both = pytest.mark.parametrize("by", ["load", "seed"])
+
+
+@both
+@pytest.mark.parametrize("fields", [NAMED, LISTED], ids=["named", "listed"])
+def test_a_subscription_comes_from_a_file_or_over_http(pendo, sandbox, loaded, by, fields):
+    assert loaded({**SUBSCRIPTION, "fields": fields}, by) == ""
+    assert (list(sandbox.visitors), list(sandbox.parent_accounts)) == (["s1"], ["s3"])
+    assert (sandbox.accounts["s2"]["custom"], sandbox.accounts["s2"]["auto__-9"]) == ({"plan": "x"}, {"n": 1})
+    segments = [(one["name"], one["visitors"], one["createdByApi"]) for one in sandbox.segments.values()]
+    assert segments == [("S", ["s1"], True), ("By hand", [], False)]
+    schema = pendo.get("/api/v1/metadata/schema/visitor").json()["custom"]
+    found = {key: (field["Type"], field["DisplayName"]) for key, field in schema.items()}
+    assert found == {"plan": ("string", "The plan"), "seats": ("integer", "seats")}
+
+
+FIELD = LISTED[0]
+
+
+@both
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"visitor": ["x"]}, "visitor: did you mean visitors?"),
+        ({"parent_accounts": ["x"]}, "parent_accounts: did you mean parentAccounts?"),
+        ({"segments": [{"name": "S", "visitor": ["x"]}]}, "segments[0].visitor: did you mean visitors?"),
+        ({"segments": [{"name": "S"}, {"name": "T", "createdByAPI": True}]}, "segments[1].createdByAPI: did you mean"),
+        ({"segments": [{"visitors": ["x"]}]}, "segments[0]: name is missing"),
+        ({"segments": [{"name": "S", "createdByApi": "no"}]}, "segments[0].createdByApi: expected true or false"),
+        ({"segments": [{"name": "S", "visitors": "x"}]}, "segments[0].visitors: expected an array, not 'x'"),
+        ({"fields": {"visitors": {"custom": {}}}}, "fields.visitors: did you mean visitor?"),
+        ({"fields": {"visitor": {"costum": {}}}}, "fields.visitor.costum: did you mean custom?"),
+        (
+            {"fields": {"visitor": {"custom": {"plan": "sting"}}}},
+            "fields.visitor.custom.plan: 'sting': did you mean str",
+        ),
+        (
+            {"fields": {"visitor": {"custom": {"plan": {"typ": ""}}}}},
+            "fields.visitor.custom.plan.typ: did you mean type?",
+        ),
+        ({"fields": {"visitor": {"custom": {"plan": {}}}}}, "fields.visitor.custom.plan: type is missing"),
+        ({"fields": {"visitor": {"custom": {"plan": 5}}}}, "fields.visitor.custom.plan: expected a text or an object"),
+        ({"fields": {"visitor": {"custom": {"a plan": "string"}}}}, "fields.visitor.custom.a plan: invalid field name"),
+        ({"fields": {"visitor": 1}}, "fields.visitor: expected an object, not 1"),
+        ({"fields": [{**FIELD, "displayname": "x"}]}, "fields[0].displayname: did you mean displayName?"),
+        ({"fields": [FIELD, {**FIELD, "kind": "page"}]}, "fields[1].kind: 'page': expected account, parentAcc"),
+        ({"fields": [{}]}, "fields[0]: group is missing"),
+        ({"visitors": ["x", 5]}, "visitors[1]: expected a text, not 5"),
+        ({"visitors": {"v.1": {"custm": {}}}}, "visitors.v.1.custm: did you mean custom?"),
+        ({"accounts": {"a1": {"custom": ["x"]}}}, "accounts.a1.custom: expected an object, not ['x']"),
+        ({"accounts": {"a1": {"auto__x": {}}}}, "accounts.a1.auto__x: did you mean auto?"),
+        ({"visitors": None}, "visitors: expected an array or an object, not None"),
+        ([], "the subscription: expected an object, not []"),
+    ],
+)
+def test_a_subscription_that_is_none_is_told_by_its_path(sandbox, loaded, by, wrong, told):
+    assert loaded(wrong, by).startswith(told)
+    assert (sandbox.visitors, sandbox.accounts, sandbox.segments) == ({}, {}, {})
+
+
+def test_a_file_that_is_no_json(sandbox, tmp_path):
     file = tmp_path / "subscription.json"
-    fields = {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "n": "integer"}}
-    file.write_text(json.dumps({**subscription, "fields": {"parentAccount": fields}}), encoding="utf-8")
-    with Sandbox() as fresh:
-        load_subscription(fresh, file)
-        assert_seeded(fresh)
-    for wrong in ({"parent_accounts": ["s3"]}, {"visitors": 5}, {"fields": {"visitor": 1}}, {"segments": [{}]}, []):
-        file.write_text(json.dumps(wrong), encoding="utf-8")
-        with pytest.raises(ConfigError, match="is no subscription"):
+    for content in (b"{", b"\xff", b"", b"[" * 100_000):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"subscription\.json is no JSON"):
             load_subscription(sandbox, file)
 
 
@@ -164,7 +241,7 @@ def test_impossible_switches():
     ]:
         with pytest.raises(ConfigError, match=name):
             Switches(**{name: wrong})
-    assert [name for name in Switches.__dataclass_fields__ if f"{name}:" not in Switches.__doc__] == []
+    assert all(one["values"] and one["meaning"] for one in Switches.described())
 
 
 def test_stopping_ends_all_threads_and_connections():

@@ -105,7 +105,7 @@ def test_busy_for_some_calls_or_seconds(pendo, sandbox):
 
     segment = uploaded(segment_busy_calls=2)
     busy = patch(pendo, segment, ("add", ["a"]))
-    assert (busy.status_code, busy.text) == (409, "Operation in progress")
+    assert (busy.status_code, busy.json()) == (409, {"error": "Operation in progress"})
     assert [pendo.get(f"{ROOT}/{segment}/status").json()["updatePending"] for _ in range(2)] == [True, False]
     assert members(sandbox, segment) == ["v1", "never seen"]
     assert patch(pendo, segment, ("add", ["a"])).status_code == 200

@@ -35,7 +35,7 @@ def test_an_event_is_kept_as_it_came(pendo, sandbox):
 @pytest.mark.parametrize("body", INVALID)
 def test_an_invalid_event_is_400_and_an_array_is_atomic(pendo, sandbox, body):
     answer = pendo.call("POST", "/data/track", json=body)
-    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "text/plain")
+    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "application/json")
     assert pendo.track([event(), body, event()]).status_code == 400
     assert sandbox.events == []
 
@@ -114,3 +114,13 @@ def test_what_pendo_holds_against_properties_is_a_warning(pendo, sandbox):
     pendo.track(event(properties={"p7": 1, "new": 1}))
     flagged = [r.body["properties"] for r in sandbox.receipts if "more than 10000 property keys" in r.warnings]
     assert flagged == [{"p7": 1, "new": 1}]
+
+
+def test_an_event_that_lacks_a_field_may_be_dropped_in_silence(pendo, sandbox):
+    pendo.switch(incomplete_events="drop")
+    for key in ("type", "event", "visitorId", "timestamp"):
+        assert pendo.track(event(**{key: ...})).status_code == 200
+    assert (pendo.track({}).status_code, pendo.track([event(event=""), event()]).status_code) == (200, 200)
+    assert len(sandbox.events) == 1
+    # What is there is judged.
+    assert pendo.track(event(timestamp="soon")).status_code == 400

@@ -55,7 +55,7 @@ def test_accounts_and_parent_accounts(pendo, sandbox):
 def test_unacceptable_bodies_write_nothing(pendo, body):
     data = body if isinstance(body, bytes) else json.dumps(body)
     answer = pendo.call("POST", PATH, headers={"Content-Type": "application/json"}, data=data)
-    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "text/plain")
+    assert (answer.status_code, answer.headers["Content-Type"].split(";")[0]) == (400, "application/json")
     assert "malformed JSON" in answer.text or ("unacceptable" in answer.text and not isinstance(body, bytes))
     assert pendo.custom() == {}
     for group in ("auto", "salesforce"):
@@ -213,3 +213,10 @@ def test_odd_ids_in_paths(pendo, sandbox, record_id):
     assert answer["metadata"]["auto"]["id"] == record_id
     assert pendo.get(one(coded)).status_code == 404
     assert pendo.get(one("%21%21"), headers=base64_ids).status_code == 400
+
+
+def test_a_value_of_the_wrong_type_may_be_dropped_in_silence(pendo):
+    pendo.switch(type_mismatch="discard")
+    answer = pendo.write({"v1": {"plan": "x", "seats": "many"}, "v2": {"seats": 1.5}}).json()
+    assert (answer["updated"], answer["failed"]) == (2, 0)
+    assert (pendo.custom("v1"), pendo.custom("v2")) == ({"plan": "x"}, {})

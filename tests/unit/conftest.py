@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import hypothesis
 import pytest
+from harness import chosen
 
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.sandbox import Sandbox
@@ -23,7 +24,7 @@ Connect: TypeAlias = Callable[..., PendoClient]
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Sandbox(apps=["web"]) as running:
+    with Sandbox(switches=chosen(), apps=["web"]) as running:
         running.add_field("visitor", "custom", "plan", "string")
         running.add_field("visitor", "custom", "seats", "integer")
         running.add_visitors(["v1", "v2", "v3"])

@@ -24,12 +24,12 @@ from acme import ROWS, Acme
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
 from engine import PEOPLE, Engine, Store, deliver, people, plan, wait_until
-from harness import REPOSITORY, write_files
+from harness import REPOSITORY, chosen, write_files
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field, FieldType
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
 from dbt_pendo.warehouse.lock import SyncLock
@@ -273,7 +273,7 @@ def inside(engine: Engine, tmp_path: Path) -> Iterator[Acme]:
         "{{ dbt_pendo.publish(results) }}",
         "insert into {{ target.schema }}.hooks values ('after')",
     ]
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         project = Acme(engine, tmp_path / "inside", f"i{uuid.uuid4().hex[:12]}", sandbox)
         write_files(project.folder, {"packages.yml": json.dumps({"packages": [{"local": str(REPOSITORY)}]})})
         with (project.folder / "dbt_project.yml").open("a", encoding="utf-8") as file:
@@ -387,7 +387,7 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme):
 # With its ending the first has 64 bytes, one more than PostgreSQL keeps.
 @pytest.mark.parametrize("schema", ["s" * 58, "ü" * 31])
 def test_long_schemas_of_targets(engine, tmp_path, schema):
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         acme = Acme(engine, tmp_path / "acme", schema, sandbox)
         acme.install_package()
         acme.build()
@@ -446,11 +446,11 @@ def test_a_connection_that_is_lost_fails_the_sync_under_way_only(acme, admin):
         admin.execute(f"{tables} and tablename like '%changes'")
         return admin.fetchone() is not None
 
-    acme.sandbox.switches = Switches(latency_ms=(1000, 1000))
+    acme.sandbox.switches = chosen(latency_ms=(1000, 1000))
     run = acme.start("sync", "--json")
     wait_until(has_changes)
     admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dbt'")
-    acme.sandbox.switches = Switches()
+    acme.sandbox.switches = chosen()
     ended = run.wait().expect(1)
     assert sorted(ended.statuses.values()) == ["error", "success"]
     (failed,) = (result for result in ended.json["results"] if result["status"] == "error")

@@ -8,6 +8,7 @@ import pytest
 from acme import Acme
 from contract import *  # noqa: F403
 from engine import Engine
+from harness import chosen
 from whole_path import TestPath  # noqa: F401
 
 from dbt_pendo.sandbox import Sandbox
@@ -80,7 +81,7 @@ def engine(gateway, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
 
 @pytest.fixture
 def acme(engine, gateway, tmp_path):
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         # The catalog is that of the session, and another test's runs would be in the run log.
         project = Acme(engine, tmp_path / "acme", f"acme_{uuid.uuid4().hex[:8]}", sandbox)
         project.env |= gateway

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from acme import ROWS, Acme
 from engine import Engine
+from harness import chosen
 
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 
 CONCURRENCY = 4
 
@@ -19,7 +20,7 @@ __all__ = ["TestPath", "acme"]
 
 @pytest.fixture
 def acme(engine: Engine, tmp_path: Path) -> Iterator[Acme]:
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         project = Acme(engine, tmp_path / "acme", f"p{uuid.uuid4().hex[:12]}", sandbox)
         project.build()
         yield project
@@ -68,7 +69,7 @@ class TestPath:
         assert held == [("visitors", "missing", "Pendo does not know this id", 2, 1, "v97")]
 
     def test_a_kill_in_the_midst_loses_nothing(self, acme):
-        acme.sandbox.switches = Switches(latency_ms=(20, 40))
+        acme.sandbox.switches = chosen(latency_ms=(20, 40))
         run = acme.start("sync", "--json", "--select", "events")
         while len(acme.sandbox.events) < ROWS // 3 and not run.has_ended():
             time.sleep(0.002)
