@@ -6,7 +6,7 @@
 | ``/_sandbox/requests`` | the account of requests, and counters | | forgets it |
 | ``/_sandbox/faults`` | the faults waiting | queues a fault, or an array of them | drops them |
 | ``/_sandbox/switches`` | the switches | sets some of them | |
-| ``/_sandbox/seed`` | | adds fields, visitors, accounts, parentAccounts, segments | |
+| ``/_sandbox/seed`` | | adds fields, visitors, accounts, parentAccounts, excluded ones, segments | |
 | ``/_sandbox/reset`` | | forgets everything but the switches | |
 """
 
@@ -107,6 +107,8 @@ def _post_seed(sandbox: Sandbox, call: Call) -> dict[str, Any]:
     sandbox.add_visitors(seed.pop("visitors", []))
     sandbox.add_accounts(seed.pop("accounts", []))
     sandbox.add_parent_accounts(seed.pop("parentAccounts", []))
+    sandbox.exclude_visitors(seed.pop("excludedVisitors", []))
+    sandbox.exclude_accounts(seed.pop("excludedAccounts", []))
     segments = seed.pop("segments", [])
     ids = [sandbox.add_segment(segment["name"], segment.get("visitors", [])) for segment in segments]
     if seed:

@@ -50,8 +50,9 @@ class Sandbox:
         self.switches = switches or Switches()
         self.integration_key = "sandbox-integration-key"
         self.read_only_key = "sandbox-read-only-key"
+        apps = tuple(apps)
         self.track_secrets = {"": "sandbox-track-secret", **{a: f"sandbox-track-secret-{a}" for a in apps}}
-        self.pendo = Pendo()
+        self.pendo = Pendo(apps)
         self._port = port
         self._on_request = on_request
         self._faults = Faults()
@@ -122,6 +123,16 @@ class Sandbox:
         """Makes parent accounts known, as ``add_visitors`` does."""
         self._add("parentAccount", parent_accounts)
 
+    def exclude_visitors(self, visitors: Iterable[str]) -> None:
+        """Puts visitors on the subscription's exclude list, which hides them from aggregations."""
+        with self.pendo.lock:
+            self.pendo.records["visitor"].excluded.update(visitors)
+
+    def exclude_accounts(self, accounts: Iterable[str]) -> None:
+        """Puts accounts on the exclude list."""
+        with self.pendo.lock:
+            self.pendo.records["account"].excluded.update(accounts)
+
     def add_segment(self, name: str, visitors: Iterable[str] = (), *, created_by_api: bool = True) -> str:
         """Adds a segment and returns its id."""
         with self.pendo.lock:
@@ -174,6 +185,11 @@ class Sandbox:
         """The accepted events with app, time of receipt, and what Pendo would hold against them."""
         with self.pendo.lock:
             return list(self.pendo.events.accepted)
+
+    @property
+    def app_ids(self) -> dict[str, int]:
+        """The apps' ids by their names; the default app has none."""
+        return self.pendo.app_ids
 
     @property
     def segments(self) -> dict[str, dict[str, Any]]:
@@ -285,7 +301,7 @@ def serve(
 
 
 # A misspelt one would leave Pendo without them, and every row `missing`.
-_KEYS = ("fields", "visitors", "accounts", "parentAccounts", "segments")
+_KEYS = ("fields", "visitors", "accounts", "parentAccounts", "excludedVisitors", "excludedAccounts", "segments")
 _EXAMPLE = '{"fields": {"visitor": {"custom": {"plan": "string"}}}, "visitors": ["v1"], "accounts": ["a1"]}'
 
 
@@ -314,6 +330,8 @@ def load_subscription(sandbox: Sandbox, path: Path) -> None:
         sandbox.add_visitors(subscription.get("visitors", []))
         sandbox.add_accounts(subscription.get("accounts", []))
         sandbox.add_parent_accounts(subscription.get("parentAccounts", []))
+        sandbox.exclude_visitors(subscription.get("excludedVisitors", []))
+        sandbox.exclude_accounts(subscription.get("excludedAccounts", []))
         for segment in subscription.get("segments", []):
             sandbox.add_segment(segment["name"], segment.get("visitors", []))
     except OSError as error:
