@@ -21,7 +21,7 @@ from dbt_pendo.pendo.metadata import (
     read_schema,
     verify_key,
 )
-from dbt_pendo.pendo.track import verify_secret
+from dbt_pendo.pendo.track import read_event_names, verify_secret
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
 from dbt_pendo.warehouse.plan import ModelTable
@@ -76,6 +76,7 @@ class PendoFacts:
         self._schemas: dict[Object, Schema] = {}
         # Whether a key or secret may write, or why it cannot be used.
         self._keys: dict[Secret, bool | PendoError] = {}
+        self._event_names: frozenset[str] | None = None
 
     def require_key(self, writes: bool = True) -> None:
         """Makes sure that the integration key is good, and may write if it has to.
@@ -112,6 +113,16 @@ class PendoFacts:
         if object_ not in self._schemas:
             self._schemas[object_] = read_schema(self.client, object_)
         return self._schemas[object_]
+
+    def event_names(self) -> frozenset[str]:
+        """Returns the names of the track events that Pendo knows.
+
+        Raises:
+            PendoError: If it does not tell them.
+        """
+        if self._event_names is None:
+            self._event_names = read_event_names(self.client)
+        return self._event_names
 
     def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
         """Creates fields, and forgets the schema that did not have them."""
