@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 
@@ -13,7 +12,6 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
-from dbt_pendo.pendo.client import PendoError
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Span
@@ -75,7 +73,7 @@ def left_out_notes(spec: SyncSpec, count: int) -> list[str]:
 
 
 def new_event_names(prepared: Prepared, tables: SyncTables, pendo: PendoFacts) -> list[str]:
-    """Returns the names of events that Pendo does not know yet; none where it does not tell, or lacks the key to ask.
+    """Returns the names of events that Pendo does not know yet; none if it does not tell them.
 
     Args:
         prepared: The sync.
@@ -83,14 +81,11 @@ def new_event_names(prepared: Prepared, tables: SyncTables, pendo: PendoFacts) -
         pendo: What Pendo says.
     """
     event = prepared.spec.event
-    if event is None or pendo.client.settings.integration_key is None:
+    if event is None or (known := pendo.event_names) is None:
         return []
-    with contextlib.suppress(PendoError):
-        known = pendo.event_names()
-        name = event.name
-        names = tables.event_names(name.name, MOST_NAMES_ASKED) if isinstance(name, Column) else [str(name.value)]
-        return [one for one in names if one not in known]
-    return []
+    name = event.name
+    names = tables.event_names(name.name, MOST_NAMES_ASKED) if isinstance(name, Column) else [str(name.value)]
+    return [one for one in names if one not in known]
 
 
 def new_event_notes(names: Sequence[str]) -> list[str]:

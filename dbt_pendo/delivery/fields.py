@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
@@ -76,7 +76,6 @@ class PendoFacts:
         self._schemas: dict[Object, Schema] = {}
         # Whether a key or secret may write, or why it cannot be used.
         self._keys: dict[Secret, bool | PendoError] = {}
-        self._event_names: frozenset[str] | None = None
 
     def require_key(self, writes: bool = True) -> None:
         """Makes sure that the integration key is good, and may write if it has to.
@@ -114,15 +113,15 @@ class PendoFacts:
             self._schemas[object_] = read_schema(self.client, object_)
         return self._schemas[object_]
 
-    def event_names(self) -> frozenset[str]:
-        """Returns the names of the track events that Pendo knows.
-
-        Raises:
-            PendoError: If it does not tell them.
-        """
-        if self._event_names is None:
-            self._event_names = read_event_names(self.client)
-        return self._event_names
+    @cached_property
+    def event_names(self) -> frozenset[str] | None:
+        """The names of the track events that Pendo knows; None if it does not tell them, or no key is set to ask it."""
+        if self.client.settings.integration_key is None:
+            return None
+        try:
+            return read_event_names(self.client)
+        except PendoError:
+            return None
 
     def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
         """Creates fields, and forgets the schema that did not have them."""
