@@ -194,9 +194,9 @@ def compare(
             lock.renew()
             rows = changes.read_page(span)
             # The model has them, though nothing says what Pendo should have.
-            nameless = changes.read_invalid_keys(span) if has_invalid else []
-            held = pendo.find([*nameless, *(row[3] for row in rows)])
-            there = sum(key in held for key in nameless)
+            invalid_keys = changes.read_invalid_keys(span) if has_invalid else []
+            held = pendo.find([*invalid_keys, *(row[3] for row in rows)])
+            there = sum(key in held for key in invalid_keys)
             if since:
                 rows = [row for row in rows if row[3] in held]
                 invalid += there

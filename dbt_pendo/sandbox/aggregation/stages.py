@@ -70,11 +70,8 @@ def aggregate(
         raise RefusedError(400, f"the sandbox has the sources {', '.join(_SOURCES)}, one a pipeline; not {names}")
     ((name, options),) = sources.items()
     source = _SOURCES[name]
-    rows = _Rows(
-        records[source.kind],
-        source,
-        _chosen(records[source.kind], source, {} if options is None else options, switches),
-    )
+    ids = _chosen(records[source.kind], source, {} if options is None else options, switches)
+    rows = _Rows(records[source.kind], source, ids)
     for stage in stages:
         if not isinstance(stage, dict) or len(stage) != 1:
             raise RefusedError(400, "a stage is an object with one key")
@@ -92,12 +89,8 @@ def aggregate(
             rows.rows = [row for row in rows.rows if rows.value(row, ("visitorId",)) in chosen]
         elif name == "select" and isinstance(argument, dict) and argument:
             columns = {out: parse(str(expression)) for out, expression in argument.items()}
-            rows.replace(
-                [
-                    {out: expression.value(partial(rows.value, row)) for out, expression in columns.items()}
-                    for row in rows.rows
-                ]
-            )
+            lookups = [partial(rows.value, row) for row in rows.rows]
+            rows.replace([{out: one.value(lookup) for out, one in columns.items()} for lookup in lookups])
         else:
             raise RefusedError(400, f"the sandbox does not do the stage {name!r} like that, or not at all")
     return [held for row in rows.rows if (held := rows.held(row)) is not None]
@@ -114,17 +107,14 @@ def _chosen(records: Records, source: _Source, options: Any, switches: Switches)
         known.remove("blacklist")
     if not isinstance(options, dict) or options.keys() - known:
         raise RefusedError(400, f"the options of a source are {', '.join(sorted(known))}")
-    identified, since, blacklist = (
-        options.get("identified", False),
-        options.get("since"),
-        options.get("blacklist", "apply"),
-    )
+    identified, since = options.get("identified", False), options.get("since")
+    blacklist = options.get("blacklist", "apply")
     if type(identified) is not bool or type(since) not in (int, type(None)) or blacklist not in tuple(_EXCLUDED):
         raise RefusedError(400, "identified is true or false, since epoch ms, blacklist apply, ignore or only")
-    is_account = source.kind == "account"
-    apps = _apps(options["appId"]) if "appId" in options else None
-    if apps is None and "appId" not in options and is_account and switches.accounts_without_app_id == "default app":
-        apps = {str(DEFAULT_APP_ID)}
+    is_account, default_app = source.kind == "account", {str(DEFAULT_APP_ID)}
+    apps = default_app if is_account and switches.accounts_without_app_id == "default app" else None
+    if "appId" in options:
+        apps = _apps(options["appId"])
     excluded = _EXCLUDED[blacklist if switches.exclude_list_option == "taken" else "apply"]
     ids = records.ignored_ids() if source.ignored else records.visible_ids()
     if excluded is not None and (records.excluded or excluded):
@@ -135,7 +125,7 @@ def _chosen(records: Records, source: _Source, options: Any, switches: Switches)
         ids = [i for i in ids if "::" in i]
     if apps is not None:
         # What no app has seen, as it came by the API, belongs to the default one.
-        ids = [i for i in ids if (records.apps_of(i) or {str(DEFAULT_APP_ID)}) & apps]
+        ids = [i for i in ids if (records.apps_of(i) or default_app) & apps]
     if since is not None:
         updated = {i: (records.visible(i) or {}).get("auto", {}).get("lastupdated", 0) for i in ids}
         ids = [i for i in ids if updated[i] >= since]
