@@ -92,11 +92,9 @@ def new_event_notes(names: Sequence[str]) -> list[str]:
     """Returns a note on the names of events that Pendo does not know yet (pendo-api.md 4)."""
     if not names:
         return []
-    example = f", e.g. {shortened(names[0])}" if len(names) > 1 else f": {shortened(names[0])}"
-    return [
-        f"Pendo does not know {number(len(names), 'event name')} yet{example}: it does not process events "
-        "from before the first of their name"
-    ]
+    example = f"{'e.g. ' if len(names) > 1 else ''}{shortened(names[0])}"
+    unknown = f"Pendo does not know {number(len(names), 'event name')} yet ({example})"
+    return [f"{unknown}: it does not process events from before the first of a name"]
 
 
 def count_events(
