@@ -34,7 +34,7 @@ from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs
 from dbt_pendo.commands.row import row_history
 from dbt_pendo.commands.select import Selection
 from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
-from dbt_pendo.commands.verify import verify_syncs
+from dbt_pendo.commands.verify import since_when, verify_syncs
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.report import review
@@ -195,10 +195,14 @@ def fields(cli: CommandLine, create: bool) -> int:
     return cli.answer(found, rows=[*rows, *left], unmapped=left)
 
 
-@command(option("--repair", is_flag=True, help="Resend what has drifted."))
-def verify(cli: CommandLine, repair: bool) -> int:
+@command(
+    option("--repair", is_flag=True, help="Resend what has drifted."),
+    option("--since", metavar="TIME", help="Only records that Pendo updated since then: `2d`, `12h`, a date."),
+)
+def verify(cli: CommandLine, repair: bool, since: str | None) -> int:
     """Read Pendo back and compare it with the warehouse."""
-    verified = cli.each_sync(lambda context: verify_syncs(context, repair, SyncView(cli.lines)))
+    moment = None if since is None else since_when(since)
+    verified = cli.each_sync(lambda context: verify_syncs(context, repair, SyncView(cli.lines), moment))
     show_verified(cli.lines, verified)
     return cli.answer(verified) or int(not all(one.in_order for one in verified))
 

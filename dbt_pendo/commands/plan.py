@@ -14,7 +14,13 @@ from dbt_pendo.commands.sample import SAMPLE, Look, look_at_model, look_at_plan
 from dbt_pendo.commands.select import Selected
 from dbt_pendo.commands.verify import RowDiff, diff_rows, why_unreadable
 from dbt_pendo.delivery.estimate import RUNS, Estimate, count_requests, estimate
-from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, property_name_warnings
+from dbt_pendo.delivery.events import (
+    age_warnings,
+    count_events,
+    count_warnings,
+    new_event_names,
+    property_name_warnings,
+)
 from dbt_pendo.delivery.fields import agent_warnings
 from dbt_pendo.delivery.sync import Options, another_destination, blocked_by, second_ledger
 from dbt_pendo.delivery.writers import preview_requests
@@ -38,6 +44,8 @@ class Checked(SyncFinding):
     left_out: int = 0
     # The fields that a sync would create: name, group, type.
     new_fields: Sequence[Mapping[str, str]] = ()
+    # Names of events that Pendo does not know yet.
+    new_event_names: Sequence[str] = ()
     # Rows that would be invalid.
     looks: Sequence[Look] = ()
 
@@ -47,6 +55,7 @@ class Checked(SyncFinding):
             "warnings": list(self.warnings),
             "left_out": self.left_out,
             "new_fields": list(self.new_fields),
+            "new_event_names": list(self.new_event_names),
             "invalid": [entry for look in self.looks for entry in look.to_dicts()],
         }
 
@@ -89,7 +98,14 @@ def check_syncs(context: Context) -> Iterator[Checked]:
         warnings = [*_mapping_warnings(spec), *look.warnings(), *age_warnings(prepared), *count_warnings(counts)]
         if segment is not None and segment.taking_over:
             warnings.append(segment.blocked or segment.taking_over)
-        return Checked(spec, warnings=warnings, left_out=counts.left_out, new_fields=prepared.new_fields, looks=[look])
+        return Checked(
+            spec,
+            warnings=warnings,
+            left_out=counts.left_out,
+            new_fields=prepared.new_fields,
+            new_event_names=new_event_names(prepared, tables, context.pendo),
+            looks=[look],
+        )
 
     return context.each_sync(check, _checked)
 

@@ -6,38 +6,44 @@ Of a few rows that would be sent, it shows both sides (`plan --diff`).
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-import tempfile
+import datetime
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from dbt_pendo.commands.context import Context, SyncFinding
+from dbt_pendo.commands.context import Context, SyncFinding, now
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.pendo.records import PendoRecord, read_record, read_records
+from dbt_pendo.pendo.copy import Held, copied_records
+from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, render
-from dbt_pendo.secret import HIDDEN, private_folder
+from dbt_pendo.secret import HIDDEN
 from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
 ROWS_PER_PAGE = 10_000
-# How Pendo has a row; what cannot be sent is none of the others, wherever it is.
-State: TypeAlias = Literal["equal", "drifted", "missing", "invalid"]
+# How Pendo has a row; what cannot be sent is none of the others, wherever it is. What Pendo hides is not compared.
+State: TypeAlias = Literal["equal", "drifted", "missing", "invalid", "excluded", "do_not_process"]
+ONLY_CHILDREN = (
+    "Pendo returns no account but those with an id `Parent::Child`, as it does where parent accounts are on: "
+    "it may have the others"
+)
+_AGE = re.compile("([1-9][0-9]{0,3})([dh])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +84,28 @@ class Verified(SyncFinding):
     fields: Mapping[str, int] = field(default_factory=dict)
     # Records that Pendo has with other values, with the fields that differ.
     examples: Sequence[RowDiff] = ()
-    missing_example: str | None = None
+    # Rows whose records Pendo has and hides: on its exclude list, or not processed at all (pendo-api.md 6).
+    excluded: int = 0
+    do_not_process: int = 0
+    # The key of one row in each state.
+    first: Mapping[State, str] = field(default_factory=dict)
+    # What could not be seen.
+    warnings: Sequence[str] = ()
+    # Only records that Pendo updated since then were looked at; None for all.
+    since: datetime.datetime | None = None
     only_example: str | None = None
     # What resending did; None when nothing was resent.
     repaired: SyncResult | None = None
 
     @property
     def rows(self) -> int:
-        """Rows of the model."""
-        return self.equal + self.drifted + self.missing + self.invalid
+        """Rows of the model that were looked at."""
+        return self.equal + self.drifted + self.missing + self.invalid + self.hidden
+
+    @property
+    def hidden(self) -> int:
+        """Rows whose records Pendo has, and does not show."""
+        return self.excluded + self.do_not_process
 
     @property
     def to_repair(self) -> int:
@@ -113,74 +132,19 @@ class Verified(SyncFinding):
 
     def details(self) -> dict[str, Any]:
         """Returns what Pendo has, beside what it should have."""
-        names = ("status", "note", "rows", "equal", "drifted", "invalid", "missing", "not_there", "only_in_pendo")
+        names = ("status", "note", "rows", "equal", "drifted", "invalid", "missing", "excluded", "do_not_process")
         examples = [
             {"key": row.key, "fields": {one.name: {"warehouse": one.sent, "pendo": one.pendo} for one in row.fields}}
             for row in self.examples
         ]
         return {
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in (*names, "not_there", "only_in_pendo")},
+            "since": self.since.isoformat() if self.since else None,
+            "warnings": list(self.warnings),
             "fields": dict(self.fields),
             "examples": examples,
             "repaired": self.repaired.to_dict() if self.repaired else None,
         }
-
-
-class PendoCopy:
-    """What Pendo has of the mapped fields of all records, in a SQLite database: memory takes a byte a record."""
-
-    def __init__(self, prepared: Prepared, database: sqlite3.Connection) -> None:
-        self._prepared = prepared
-        self._database = database
-        # It is not read again after a crash.
-        database.executescript("pragma journal_mode = off; pragma synchronous = off")
-        # Keys are bytes, for a driver may hand out text that is none.
-        database.execute("create table records (number integer primary key, key blob unique, fields blob)")
-        # By the number of a record: whether the model has it.
-        self._met = bytearray()
-
-    def add(self, records: Iterable[PendoRecord]) -> None:
-        """Adds records."""
-        for record in records:
-            row = (len(self._met), _bytes(record.key), orjson.dumps(_held_values(self._prepared, record)))
-            self._database.execute("insert or ignore into records values (?, ?, ?)", row)
-            self._met.append(False)
-        self._database.commit()
-
-    def find(self, key: str) -> bytes | None:
-        """Returns the values of a record's mapped fields, as a JSON list; None when Pendo does not have it."""
-        found = self._database.execute("select number, fields from records where key = ?", [_bytes(key)]).fetchone()
-        if found is None:
-            return None
-        self._met[found[0]] = True
-        return cast(bytes, found[1])
-
-    def only_in_pendo(self) -> tuple[int, str | None]:
-        """Returns how many records were never found, and the first of their keys."""
-        records = self._database.execute("select number, key from records order by key")
-        count, first = 0, None
-        for number, key in records:
-            if not self._met[number]:
-                count += 1
-                first = first or key.decode("utf-8", "surrogatepass")
-        return count, first
-
-
-@contextlib.contextmanager
-def pendo_copy(prepared: Prepared, target_path: Path) -> Iterator[PendoCopy]:
-    """Opens an empty copy, in a file for its owner alone that is gone afterwards."""
-    try:
-        with (
-            tempfile.NamedTemporaryFile(prefix="verify.", suffix=".sqlite", dir=private_folder(target_path)) as file,
-            contextlib.closing(sqlite3.connect(file.name)) as database,
-        ):
-            yield PendoCopy(prepared, database)
-    except (OSError, sqlite3.Error) as error:
-        raise DbtPendoError(f"What Pendo has cannot be kept in {target_path}: {error}.") from None
-
-
-def _bytes(key: str) -> bytes:
-    return key.encode("utf-8", "surrogatepass")
 
 
 def why_unreadable(spec: SyncSpec) -> str | None:
@@ -191,7 +155,12 @@ def why_unreadable(spec: SyncSpec) -> str | None:
 
 
 def compare(
-    prepared: Prepared, context: Context, changes: ChangeSet, run_id: str, drift: DriftTable | None = None
+    prepared: Prepared,
+    context: Context,
+    changes: ChangeSet,
+    run_id: str,
+    drift: DriftTable | None = None,
+    since: datetime.datetime | None = None,
 ) -> Verified:
     """Reads Pendo back, renders the whole model as a sync does, and compares.
 
@@ -201,6 +170,7 @@ def compare(
         changes: Takes the change set, with all rows of the model; its lock is kept meanwhile.
         run_id: The run.
         drift: Takes the rows that are not equal, if they are needed.
+        since: Looks only at records that Pendo updated since then; None for all.
 
     Raises:
         DbtPendoError: If Pendo or the warehouse cannot be read.
@@ -209,61 +179,77 @@ def compare(
     counts: Counter[State] = Counter()
     fields: Counter[str] = Counter()
     examples: list[RowDiff] = []
-    missing_example = None
+    first: dict[State, str] = {}
     if drift is not None:
         drift.create()
-    with pendo_copy(prepared, context.target_path) as pendo:
-        for page in read_records(context.client, spec.object):
-            lock.renew()
-            pendo.add(page)
+
+    values = partial(_held_values, prepared)
+    since_ms = None if since is None else int(since.timestamp() * 1000)
+    with copied_records(context.client, spec.object, values, context.target_path, since_ms, lock.renew) as pendo:
         buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
-        not_there = invalid = sum(bucket.planned.invalid for bucket in buckets)
+        has_invalid = any(bucket.planned.invalid for bucket in buckets)
+        # Of records that are not looked at nothing is said.
+        not_there = invalid = 0 if since else sum(bucket.planned.invalid for bucket in buckets)
         for span in cut_pages(buckets, ROWS_PER_PAGE):
             lock.renew()
             rows = changes.read_page(span)
-            if invalid:
-                # The model has them, though nothing says what Pendo should have.
-                not_there -= sum(pendo.find(key) is not None for key in changes.read_invalid_keys(span))
-            found = {row[3]: values for row in rows if (values := pendo.find(row[3])) is not None}
-            states, drifts = _judge(prepared, rows, found)
+            # The model has them, though nothing says what Pendo should have.
+            invalid_keys = changes.read_invalid_keys(span) if has_invalid else []
+            held = pendo.find([*invalid_keys, *(row[3] for row in rows)])
+            there = sum(key in held for key in invalid_keys)
+            if since:
+                rows = [row for row in rows if row[3] in held]
+                invalid += there
+            else:
+                not_there += sum(row[3] not in held for row in rows) - there
+            states, drifts = _judge(prepared, rows, held)
             counts.update(states.values())
-            not_there += sum(row[3] not in found for row in rows)
             fields.update(name for row in drifts for name in dict.fromkeys(one.name for one in row.fields))
             examples += drifts[: DRIFTS_SHOWN - len(examples)]
-            if missing_example is None:
-                missing_example = next((row[3] for row in rows if states[row[:2]] == "missing"), None)
+            for row in rows:
+                first.setdefault(states[row[:2]], row[3])
             if drift is not None:
                 # What Pendo does not have is not to be taken for delivered, whether it can be sent or not.
-                there = {row[:2] for row in rows if row[3] in found}
-                drift.add({at: one if at in there else "missing" for at, one in states.items() if one != "equal"})
-        only_in_pendo, only_example = pendo.only_in_pendo()
+                known = {row[:2] for row in rows if row[3] in held}
+                drift.add({at: one if at in known else "missing" for at, one in states.items() if one != "equal"})
+        only_in_pendo, only_example = pendo.never_found()
+        warnings = list(pendo.warnings)
+        if spec.object == "account" and "::" not in first.get("missing", "::") and pendo.has_children_alone():
+            warnings.append(ONLY_CHILDREN)
     return Verified(
         spec,
         equal=counts["equal"],
         invalid=invalid + counts["invalid"],
         drifted=counts["drifted"],
         missing=counts["missing"],
+        excluded=counts["excluded"],
+        do_not_process=counts["do_not_process"],
         not_there=not_there,
         only_in_pendo=only_in_pendo,
         fields=dict(fields.most_common()),
         examples=examples,
-        missing_example=missing_example,
+        first=first,
         only_example=only_example,
+        warnings=warnings,
+        since=since,
     )
 
 
 def _judge(
-    prepared: Prepared, rows: Sequence[Row], found: Mapping[str, bytes]
+    prepared: Prepared, rows: Sequence[Row], held: Mapping[str, Held]
 ) -> tuple[dict[Position, State], list[RowDiff]]:
     """Returns the state of each row of a page, and what differs."""
     rendered = render(prepared.spec, rows, prepared.fields)
-    states: dict[Position, State] = {row[:2]: "equal" if row[3] in found else "missing" for row in rows}
+    states: dict[Position, State] = {}
+    for row in rows:
+        view, _ = held.get(row[3], (None, b""))
+        states[row[:2]] = "missing" if view is None else "equal" if view == "shown" else view
     for position, outcome in rendered.unsendable.items():
         if outcome.status == "invalid":
             states[position] = "invalid"
     drifts = []
     for record in rendered.updates:
-        if record.key in found and (fields := _differences(prepared, record, found[record.key])):
+        if states[record.position] == "equal" and (fields := _differences(prepared, record, held[record.key][1])):
             states[record.position] = "drifted"
             drifts.append(RowDiff(record.key, None, fields))
     return states, drifts
@@ -302,13 +288,31 @@ def _differences(prepared: Prepared, record: Record, found: bytes) -> list[Field
     return differing
 
 
-def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator[Verified]:
+def since_when(text: str) -> datetime.datetime:
+    """Returns the time that `--since` means: so many days or hours ago, or a date or time, which is UTC without a zone.
+
+    Raises:
+        ConfigError: If it is none of them.
+    """
+    if found := _AGE.fullmatch(text):
+        return now() - datetime.timedelta(hours=int(found[1]) * (24 if found[2] == "d" else 1))
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    except ValueError:
+        raise ConfigError(f"--since {text} is no time.", "Write it as `2d`, `12h` or `2026-01-31`.") from None
+
+
+def verify_syncs(
+    context: Context, repair: bool, observer: Observer, since: datetime.datetime | None = None
+) -> Iterator[Verified]:
     """Compares what Pendo has with what the warehouse says.
 
     Args:
         context: The syncs.
         repair: Resend what drifted.
         observer: Watches the resending.
+        since: Looks only at records that Pendo updated since then; None for all.
     """
     if repair:
         context.require_writable()
@@ -321,12 +325,14 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
             # What its table holds is not what the model says.
             return Verified(spec, note=verdict.reason)
         prepared = context.prepare(model, spec, may_create=repair, writes=repair)
-        return _verify(context, run_id, prepared, repair, observer)
+        return _verify(context, run_id, prepared, repair, observer, since)
 
     return context.each_sync(verify, Verified)
 
 
-def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, observer: Observer) -> Verified:
+def _verify(
+    context: Context, run_id: str, prepared: Prepared, repair: bool, observer: Observer, since: datetime.datetime | None
+) -> Verified:
     spec, source, tables = prepared.spec, prepared.source, context.tables(prepared)
     if repair and prepared.another_ledger:
         raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` passes.")
@@ -336,7 +342,7 @@ def _verify(context: Context, run_id: str, prepared: Prepared, repair: bool, obs
     context.log_calls_of(spec, prepared.fields)
     try:
         with tables.locked(run_id):
-            verified = compare(prepared, context, changes, run_id, drift if repair else None)
+            verified = compare(prepared, context, changes, run_id, drift if repair else None, since)
         if not repair or not verified.to_repair:
             return verified
         part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import orjson
 
-from dbt_pendo.delivery.fields import kind_of
+from dbt_pendo.delivery.fields import PendoFacts, kind_of
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySize, PropertySizes
@@ -15,9 +16,11 @@ from dbt_pendo.records.convert import CONVERTERS, InvalidValue
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
-from dbt_pendo.wording import age, number
+from dbt_pendo.wording import age, number, shortened
 
 MOST_EVENT_NAMES = 5_000
+# Names of one sync that are compared with those that Pendo knows.
+MOST_NAMES_ASKED = 1_000
 TOO_LARGE = "Pendo answers 200 and shows that they are too large"
 # What is wrong with the name of a property that Pendo accepts over HTTP and cannot show (pendo-api.md 4).
 NAME_FAULTS = (
@@ -67,6 +70,31 @@ def left_out_notes(spec: SyncSpec, count: int) -> list[str]:
         return []
     verb = "is" if count == 1 else "are"
     return [f"{number(count, 'event')} older than {age(spec.max_age)} {verb} left out (max_age)"]
+
+
+def new_event_names(prepared: Prepared, tables: SyncTables, pendo: PendoFacts) -> list[str]:
+    """Returns the names of events that Pendo does not know yet; none if it does not tell them.
+
+    Args:
+        prepared: The sync.
+        tables: Its tables, which tell the names of events in a column.
+        pendo: What Pendo says.
+    """
+    event = prepared.spec.event
+    if event is None or (known := pendo.event_names) is None:
+        return []
+    name = event.name
+    names = tables.event_names(name.name, MOST_NAMES_ASKED) if isinstance(name, Column) else [str(name.value)]
+    return [one for one in names if one not in known]
+
+
+def new_event_notes(names: Sequence[str]) -> list[str]:
+    """Returns a note on the names of events that Pendo does not know yet (pendo-api.md 4)."""
+    if not names:
+        return []
+    example = f"{'e.g. ' if len(names) > 1 else ''}{shortened(names[0])}"
+    unknown = f"Pendo does not know {number(len(names), 'event name')} yet ({example})"
+    return [f"{unknown}: it does not process events from before the first of a name"]
 
 
 def count_events(

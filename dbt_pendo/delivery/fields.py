@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
@@ -21,7 +21,7 @@ from dbt_pendo.pendo.metadata import (
     read_schema,
     verify_key,
 )
-from dbt_pendo.pendo.track import verify_secret
+from dbt_pendo.pendo.track import read_event_names, verify_secret
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
 from dbt_pendo.warehouse.plan import ModelTable
@@ -112,6 +112,16 @@ class PendoFacts:
         if object_ not in self._schemas:
             self._schemas[object_] = read_schema(self.client, object_)
         return self._schemas[object_]
+
+    @cached_property
+    def event_names(self) -> frozenset[str] | None:
+        """The names of the track events that Pendo knows; None if it does not tell them, or no key is set to ask it."""
+        if self.client.settings.integration_key is None:
+            return None
+        try:
+            return read_event_names(self.client)
+        except PendoError:
+            return None
 
     def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
         """Creates fields, and forgets the schema that did not have them."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from dbt_pendo.commands.plan import Checked, SyncPlan
 from dbt_pendo.commands.verify import FieldDiff
-from dbt_pendo.delivery.events import left_out_notes
+from dbt_pendo.delivery.events import left_out_notes, new_event_notes
 from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.plan import Planned
@@ -69,7 +69,7 @@ def _show_warnings(lines: Terminal, one: Checked) -> None:
         lines.below(warning, "warn")
     for new in one.new_fields:
         lines.below(f"{new['name']} would be created, a {new['group']} field of type {new['type']} (create_fields)")
-    for note in left_out_notes(one.spec, one.left_out):
+    for note in (*left_out_notes(one.spec, one.left_out), *new_event_notes(one.new_event_names)):
         lines.below(note)
 
 

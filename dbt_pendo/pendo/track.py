@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from dbt_pendo.network import reports_error
 from dbt_pendo.pendo.client import TRACK_PATH, Answer, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
+# Under which keys a track type has its name: what events say, and what people call it.
+_NAMES = ("trackTypeName", "name")
 # A body that is no event, so that Pendo stores nothing.
 _NO_EVENT = b"{}"
 
@@ -36,3 +40,23 @@ def verify_secret(client: PendoClient, app: str | None) -> bool:
             "Look at PENDO_DATA_URL and PENDO_API_URL.",
         )
     return True
+
+
+def read_event_names(client: PendoClient) -> frozenset[str]:
+    """Returns the names of the track events that Pendo knows, in all apps (pendo-api.md 4).
+
+    Raises:
+        ConfigError: If the integration key is not set.
+        PendoError: If Pendo does not tell them.
+    """
+    request = Request("GET", "/api/v1/tracktype?expand=*", is_clear=lambda answer: _listed(answer.json) is not None)
+    types = _listed(client.ask(request, "tell which track events it knows").json) or []
+    names = [name for one in types for name in (map(one.get, _NAMES) if isinstance(one, dict) else [one])]
+    return frozenset(name for name in names if isinstance(name, str))
+
+
+def _listed(document: Any) -> list[Any] | None:
+    """Returns the list that an answer is, or that it has under some key; None when there is none."""
+    if isinstance(document, dict) and not reports_error(document):
+        document = next((value for value in document.values() if isinstance(value, list)), None)
+    return document if isinstance(document, list) else None

@@ -161,9 +161,9 @@ def to_identifier(value: Any) -> str:
 
 
 def to_visitor_id(value: Any) -> str:
-    """Returns a visitor id; Pendo's ids of anonymous visitors are invalid (pendo-api.md 8.10)."""
+    """Returns a visitor id; Pendo's ids of anonymous visitors are invalid (pendo-api.md 8.9)."""
     text = to_identifier(value)
-    if text.startswith("_PENDO_T_") or text == "VISITOR-UNIQUE-ID":
+    if text.startswith(("_PENDO_T_", "PENDO_T")) or text == "VISITOR-UNIQUE-ID":
         raise InvalidValue("an anonymous visitor id")
     return text
 

@@ -185,8 +185,7 @@ def _track(ask: _Ask) -> Reply:
 
 
 def _track_types(ask: _Ask) -> Reply:
-    wanted = ask.call.options.get("id")
-    return json_reply([t for t in ask.pendo.events.types() if wanted is None or t["id"] == wanted])
+    return json_reply(ask.pendo.events.types(ask.call.options))
 
 
 def _list_none(_: _Ask) -> Reply:
@@ -259,7 +258,7 @@ def _get_record(ask: _Ask) -> Reply:
 
 def _aggregate(ask: _Ask) -> Reply:
     started = int(time.time() * 1000)
-    return json_reply({"startTime": started, "results": ask.pendo.aggregate(ask.call.payload)})
+    return json_reply({"startTime": started, "results": ask.pendo.aggregate(ask.call.payload, ask.switches)})
 
 
 def _bulk_delete(ask: _Ask) -> Reply:

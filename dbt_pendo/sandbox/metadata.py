@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -15,6 +15,7 @@ Metadata = dict[str, dict[str, Any]]
 """One record's values: ``{group: {key: value}}``."""
 
 _UNACCEPTABLE = "format is unacceptable due to malformed JSON or missing field mappings"
+_PER_APP = "auto__"
 _ID_KEYS = {"visitor": "visitorId", "account": "accountId"}
 
 
@@ -37,6 +38,7 @@ class Records:
         self.kind = kind
         self.schema = Schema(kind)
         self._records: dict[str, Metadata] = {}
+        self.excluded: set[str] = set()  # the subscription's exclude list
         self._deleted: set[str] = set()
         self._sorted_ids: list[str] | None = None
         self._before: dict[str, tuple[float, Metadata | None]] = {}
@@ -65,16 +67,31 @@ class Records:
         return self.metadata(record_id)
 
     def visible_ids(self) -> list[str]:
-        """The ids a reader sees, in no promised order."""
+        """The ids that a reader sees as processed by Pendo, in no promised order."""
+        deleted = self._deleted
+        ids = [k for k, r in self._records.items() if k not in deleted and not r.get("pendo", {}).get("donotprocess")]
         if not self._before:
-            return list(self._records)
-        return [k for k in {**self._records, **self._before} if self.visible(k) is not None]
+            return ids
+        known = {**dict.fromkeys(ids), **self._before}
+        return [k for k in known if self.visible(k) is not None and (k in self._before or not self.is_ignored(k))]
 
-    def sorted_ids(self) -> list[str]:
-        """All ids, sorted by code point; sorted once, since reading by pages asks over and over."""
+    def ignored_ids(self) -> list[str]:
+        """The ids marked Do Not Process, also of records that are gone."""
+        known = {**self._records, **dict.fromkeys(self._deleted)}
+        return [k for k in known if self.is_ignored(k) and k not in self._before]
+
+    def in_order(self, ids: Iterable[str]) -> list[str]:
+        """Sorts ids by code point; all are sorted once, since reading by pages asks over and over."""
         if self._sorted_ids is None:
             self._sorted_ids = sorted(self._records)
-        return self._sorted_ids if not self._before else sorted({*self._sorted_ids, *self._before})
+        chosen = set(ids)
+        found = [i for i in self._sorted_ids if i in chosen]
+        return found if len(found) == len(chosen) else sorted(chosen)
+
+    def apps_of(self, record_id: str) -> set[str]:
+        """The ids of the apps that have seen a record, where there are several."""
+        groups = self._records.get(record_id, {})
+        return {group.removeprefix(_PER_APP) for group in groups if group.startswith(_PER_APP)}
 
     def snapshot(self) -> dict[str, Metadata]:
         """All records as they are now."""
@@ -109,7 +126,9 @@ class Records:
         if self._records.pop(record_id, None) is not None:
             self._sorted_ids = None
 
-    def visit(self, record_id: str, at: int, account_id: str | None, switches: Switches) -> None:
+    def visit(
+        self, record_id: str, at: int, account_id: str | None, switches: Switches, app_id: int | None = None
+    ) -> None:
         """Notes an event: the first one creates the record (SUP-9781050780955).
 
         Args:
@@ -117,11 +136,14 @@ class Records:
             at: When, in epoch milliseconds.
             account_id: The account it was for, if any.
             switches: Whether readers see it at once.
+            app_id: In which app, where there are several (``metadata.auto__<appId>``, section 6).
         """
         self._keep_before(record_id, switches)
-        automatic = (self._records.get(record_id) or self._create(record_id))["auto"]
-        automatic["firstvisit"] = min(automatic.get("firstvisit", at), at)
-        automatic["lastvisit"] = max(automatic.get("lastvisit", at), at)
+        record = self._records.get(record_id) or self._create(record_id)
+        automatic = record["auto"]
+        for visits in (automatic, *([] if app_id is None else [record.setdefault(f"{_PER_APP}{app_id}", {})])):
+            visits["firstvisit"] = min(visits.get("firstvisit", at), at)
+            visits["lastvisit"] = max(visits.get("lastvisit", at), at)
         if account_id is not None:
             automatic["accountid"] = account_id
             accounts = automatic.setdefault("accountids", [])

@@ -51,8 +51,9 @@ class Sandbox:
         self.switches = switches or Switches()
         self.integration_key = "sandbox-integration-key"
         self.read_only_key = "sandbox-read-only-key"
+        apps = tuple(apps)
         self.track_secrets = {"": "sandbox-track-secret", **{a: f"sandbox-track-secret-{a}" for a in apps}}
-        self.pendo = Pendo()
+        self.pendo = Pendo(apps)
         self._port = port
         self._on_request = on_request
         self._faults = Faults()
@@ -123,6 +124,16 @@ class Sandbox:
         """Makes parent accounts known, as ``add_visitors`` does."""
         self._add("parentAccount", parent_accounts)
 
+    def exclude_visitors(self, visitors: Iterable[str]) -> None:
+        """Puts visitors on the subscription's exclude list, which hides them from aggregations."""
+        with self.pendo.lock:
+            self.pendo.records["visitor"].excluded.update(visitors)
+
+    def exclude_accounts(self, accounts: Iterable[str]) -> None:
+        """Puts accounts on the exclude list."""
+        with self.pendo.lock:
+            self.pendo.records["account"].excluded.update(accounts)
+
     def add_segment(self, name: str, visitors: Iterable[str] = (), *, created_by_api: bool = True) -> str:
         """Adds a segment and returns its id."""
         with self.pendo.lock:
@@ -175,6 +186,11 @@ class Sandbox:
         """The accepted events with app, time of receipt, and what Pendo would hold against them."""
         with self.pendo.lock:
             return list(self.pendo.events.accepted)
+
+    @property
+    def app_ids(self) -> dict[str, int]:
+        """The apps' ids by their names; the default app has none."""
+        return self.pendo.app_ids
 
     @property
     def segments(self) -> dict[str, dict[str, Any]]:

@@ -31,6 +31,8 @@ _SUBSCRIPTION: dict[str, Any] = {
     "visitors": _RECORDS,
     "accounts": _RECORDS,
     "parentAccounts": _RECORDS,
+    "excludedVisitors": [str],
+    "excludedAccounts": [str],
     "segments": [{"name": str, "visitors": [str], "createdByApi": bool}],
 }
 _WORDS = {str: "a text", bool: "true or false", int: "a whole number", list: "an array", dict: "an object"}
@@ -43,7 +45,7 @@ def seed(sandbox: Sandbox, subscription: Any) -> list[str]:
         sandbox: The sandbox.
         subscription: JSON: ``fields`` by kind, group and name (a type, or ``{type, displayName, elementType}``), or an
             array of them; ``visitors``, ``accounts``, ``parentAccounts`` (ids, or what each holds by group);
-            ``segments`` (``{name, visitors, createdByApi}``).
+            ``excludedVisitors`` and ``excludedAccounts`` (ids); ``segments`` (``{name, visitors, createdByApi}``).
 
     Returns:
         The ids of the segments.
@@ -61,6 +63,8 @@ def seed(sandbox: Sandbox, subscription: Any) -> list[str]:
     sandbox.add_visitors(subscription.get("visitors", []))
     sandbox.add_accounts(subscription.get("accounts", []))
     sandbox.add_parent_accounts(subscription.get("parentAccounts", []))
+    sandbox.exclude_visitors(subscription.get("excludedVisitors", []))
+    sandbox.exclude_accounts(subscription.get("excludedAccounts", []))
     return [
         sandbox.add_segment(one["name"], one.get("visitors", []), created_by_api=one.get("createdByApi", True))
         for one in subscription.get("segments", [])

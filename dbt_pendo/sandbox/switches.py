@@ -100,6 +100,20 @@ class Switches:
         "refuse call", "Creating a field with an invalid name: 400, or it is left out (200)"
     )
 
+    exclude_list_option: Literal["taken", "refused", "ignored"] = _switch(
+        "taken",
+        "The option `blacklist` of the sources in an aggregation (6): `ignore` and `only` are done, it is a 400, "
+        "or the list is applied whatever it says",
+    )
+    accounts_without_app_id: Literal["all apps", "default app"] = _switch(
+        "all apps",
+        "Which accounts an aggregation without `appId` returns; one that no app has seen is the default app's",
+    )
+    child_accounts_only: bool = _switch(
+        False,
+        "Parent accounts are on: the source `accounts` returns those with an id `Parent::Child` alone (section 6)",
+    )
+
     event_arrays: Literal["reject", "atomic", "accept"] = _switch(
         "reject",
         "An array of events: 400, as Pendo's reference has one event a call; all or none (400 if one is invalid); or "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import orjson
 from .exchange import RefusedError
 from .switches import Switches
 
+DEFAULT_APP_ID = -323232
+"""The id of the app that a subscription has first."""
 LATE_SECONDS = 7 * 24 * 3600
 """Older events are taken and never processed (SUP-360032294291)."""
 FUTURE_SECONDS = 5 * 60
@@ -61,13 +63,14 @@ class Events:
         self._types_of: Counter[str] = Counter()
         self._property_keys: set[str] = set()
 
-    def receive(self, payload: Any, app: str, visit: Visit, switches: Switches) -> None:
+    def receive(self, payload: Any, app: str, app_id: int, visit: Visit, switches: Switches) -> None:
         """Takes the body of one ``POST /data/track``.
 
         Args:
             payload: One event, or an array of them, as parsed. (No source shows Pendo taking arrays; see
                 section 9 for why they are tried.)
             app: The app whose secret came with it.
+            app_id: Its id.
             visit: Called for each event taken.
             switches: What becomes of arrays, and which events are invalid.
 
@@ -82,7 +85,7 @@ class Events:
         if not isinstance(payload, list):
             if problem := _problem(payload, switches):
                 raise RefusedError(400, problem)
-            self._keep(payload, app, visit)
+            self._keep(payload, app, app_id, visit)
             return
         if switches.event_arrays == "reject":
             raise RefusedError(400, "expected one event, not an array")
@@ -92,13 +95,22 @@ class Events:
             raise RefusedError(400, "the request holds an invalid event")
         for event, is_invalid in zip(payload, invalid, strict=True):
             if not is_invalid:
-                self._keep(event, app, visit)
+                self._keep(event, app, app_id, visit)
 
-    def types(self) -> list[dict[str, Any]]:
-        """The track types seen so far, in order of appearance."""
-        return list(self._types.values())
+    def types(self, options: Mapping[str, str]) -> list[dict[str, Any]]:
+        """``GET /tracktype``: the track types seen so far, in order of appearance.
 
-    def _keep(self, event: dict[str, Any], app: str, visit: Visit) -> None:
+        Args:
+            options: ``id`` of one of them; ``expand=*`` for those of all apps, ``appId`` for those of one. Without it
+                only those of the default app (section 4).
+        """
+        types = self._types.values()
+        if "id" in options:
+            return [one for one in types if one["id"] == options["id"]]
+        app_id = options.get("appId", str(DEFAULT_APP_ID))
+        return [one for one in types if options.get("expand") == "*" or str(one["appId"]) == app_id]
+
+    def _keep(self, event: dict[str, Any], app: str, app_id: int, visit: Visit) -> None:
         now = time.time()
         processed = visit(event["visitorId"], event["timestamp"], event.get("accountId"))
         late = _is_late(event, now)
@@ -108,18 +120,18 @@ class Events:
             if self._types_of[app] == _MAX_TRACK_TYPES:
                 warnings.append(f"more than {_MAX_TRACK_TYPES} track types")
             else:
-                self._define(app, name, now)
+                self._define(app, app_id, name, now)
         future = _is_future(event, now)
         self.accepted.append(Event(event, app, now, late, future, not processed, tuple(warnings)))
 
-    def _define(self, app: str, name: str, now: float) -> None:
+    def _define(self, app: str, app_id: int, name: str, now: float) -> None:
         self._types_of[app] += 1
         self._types[app, name] = {
             "id": f"track-{len(self._types) + 1}",
             "name": name,
             "kind": "TrackType",
             "trackTypeName": name,
-            "app": app,
+            "appId": app_id,
             "createdAt": int(now * 1000),
         }
 

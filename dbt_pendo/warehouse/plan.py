@@ -244,13 +244,22 @@ class ChangeSet:
         )
         return EventCounts(**{name: int(count) for name, count in counts.items()})
 
+    def event_names(self, column: str, limit: int) -> list[str]:
+        """Returns the names of the model's events that a column has, at most so many."""
+        wanted = {"column": self._columns[column], "row_limit": limit}
+        return [row[0] for row in self._session.query("pendo_event_names", model=self._model, **wanted)]
+
+    @property
+    def _model(self) -> str:
+        """The rows of the model that a sync looks at, to select from."""
+        return self._source.relation if self._max_age is None else self._recent(self._max_age)
+
     def _plan_alone(self, options: PlanOptions) -> str:
         """Returns a plan that is stored nowhere, as something to select from."""
         return f"({self._plan_sql(self._entries if options.sample is None else None, options)})"
 
     def _plan_sql(self, ledger: str | None, options: PlanOptions, run_id: str | None = None) -> str:
-        spec, source = self._spec, self._source
-        model = source.relation if self._max_age is None else self._recent(self._max_age)
+        spec, source, model = self._spec, self._source, self._model
         if options.sample is not None:
             model = self._session.sql("pendo_sample", model=model, key=source.keys, row_limit=options.sample)
         return self._session.sql(

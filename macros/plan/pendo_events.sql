@@ -66,6 +66,17 @@ cross join (
 {% endmacro %}
 
 
+{# The names of a model's events, at most so many, from a column {name, dtype}. #}
+{% macro pendo_event_names(model, column, row_limit) %}
+{%- set name = dbt_pendo.pendo_text(dbt_pendo.pendo_name(column.name), column.dtype) | trim %}
+select distinct {{ name }} as event_name
+from {{ model }}
+where trim({{ name }}) <> ''
+order by event_name
+limit {{ row_limit }}
+{% endmacro %}
+
+
 {# The approximate JSON size of an event's properties, in bytes; nulls are left out. #}
 {% macro pendo_properties_bytes(sizes) -%}
     {{ sizes.fixed }}

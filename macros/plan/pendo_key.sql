@@ -20,5 +20,5 @@
 
 {# Whether a visitor id is one that Pendo gives to an anonymous visitor. #}
 {% macro pendo_is_anonymous(text) -%}
-    substr({{ text }}, 1, 9) = '_PENDO_T_' or {{ text }} = 'VISITOR-UNIQUE-ID'
+    substr({{ text }}, 1, 9) = '_PENDO_T_' or substr({{ text }}, 1, 7) = 'PENDO_T' or {{ text }} = 'VISITOR-UNIQUE-ID'
 {%- endmacro %}

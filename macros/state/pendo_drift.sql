@@ -1,4 +1,4 @@
-{# The rows of a change set that Pendo lacks (`missing`) or has with other values (any other state). #}
+{# The rows of a change set that Pendo lacks (`missing`), has with other values, or hides (any other state). #}
 {% macro pendo_create_drift(drift) %}
 create table {{ drift }} (
     bucket {{ dbt.type_string() }},
@@ -17,7 +17,7 @@ insert into {{ drift }} (bucket, seq, state) values
 {% endmacro %}
 
 
-{# The drifted rows of a model, as a relation to plan with. #}
+{# The rows of a model that drifted or that cannot be sent, as a relation to plan with; not those that Pendo hides. #}
 {% macro pendo_drifted_rows(model, key, changes, drift, with_missing) -%}
 (
     select *
@@ -26,9 +26,7 @@ insert into {{ drift }} (bucket, seq, state) values
         select {{ dbt_pendo.pendo_exact('changes.record_key') }}
         from {{ changes }} changes
         inner join {{ drift }} drift on changes.bucket = drift.bucket and changes.seq = drift.seq
-        {%- if not with_missing %}
-        where drift.state <> 'missing'
-        {%- endif %}
+        where drift.state in ('drifted', 'invalid'{{ ", 'missing'" if with_missing }})
     )
 )
 {%- endmacro %}

@@ -6,13 +6,14 @@ What an event says of a row is in tests/unit/test_render.py.
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from harness import PEOPLE, PEOPLE_ROWS, SmallProject, canonical, expect_in, planned, sent_events
 
-from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox import Fault, Sandbox
 
 CLICKS = {
     **{"object": "track_event", "event": "Clicked", "event_id": "id", "visitor_id": "visitor", "timestamp": "done_at"},
@@ -193,3 +194,47 @@ def test_what_people_see(project, sandbox):
         "OK synced track_event clicks", "1 event older than 7 days", old.strip(), "Completed successfully"
     )
     assert project.keys("clicks", "delivered") == {"b", "c"}
+
+
+def test_names_that_pendo_does_not_know_yet(project, sandbox, monkeypatch):
+    rows = "(1, 'Known'), (2, 'Next'), (3, 'Next'), (4, null), (5, ' ')"
+    columns = "i as id, 'v1' as visitor, now() as done_at, cast(name as varchar) as name"
+    project.model(
+        "clicks", {**CLICKS, "event": {"column": "name"}}, f"select {columns} from (values {rows}) r(i, name)"
+    )
+    known = {"type": "track", "event": "Known", "visitorId": "v1", "timestamp": int(time.time() * 1000)}
+    with sandbox.pendo.lock:
+        # In another app than the default one.
+        sandbox.pendo.receive_events(known, "web", sandbox.switches)
+
+    def new_names(*args: str) -> list[str]:
+        # They are no mistake, nor a warning.
+        names: list[str] = project.check(*args).result()["new_event_names"]
+        return names
+
+    note = "    Pendo does not know 1 event name yet (Next): it does not process events from before the first of a name"
+    assert new_names() == ["Next"]
+    project.sql("delete from main.clicks where trim(coalesce(name, '')) = ''")
+    expect_in(project.run("check", "--warn-error").expect(0).output, note, "All mappings are sound")
+    # A Pendo that does not tell, or is not asked.
+    for fault in (Fault(status=403), Fault(status=200, body="{}")):
+        sandbox.fail(replace(fault, path="/tracktype", times=None))
+        assert new_names() == []
+        sandbox.clear_faults()
+    sandbox.forget_requests()
+    assert new_names("--offline") == []
+    with monkeypatch.context() as without:
+        without.delenv("PENDO_INTEGRATION_KEY")
+        assert new_names() == []
+    assert not [request for request in sandbox.requests if "tracktype" in request.path]
+    project.sync()
+    assert new_names() == []
+    project.annotate("clicks", {**CLICKS, "event": "Pressed"})
+    assert new_names() == ["Pressed"]
+    # One statement and one call, whatever the model has.
+    project.annotate("clicks", {**CLICKS, "event": {"column": "name"}})
+    project.sql("insert into main.clicks select i, 'v1', now(), 'E' || i from range(1500) r(i)")
+    sandbox.forget_requests()
+    assert len(new_names()) == 1000
+    assert sum("tracktype" in request.path for request in sandbox.requests) == 1
+    assert "does not know 1,000 event names yet (e.g. E0): " in project.run("check").expect(0).output

@@ -85,16 +85,20 @@ def test_late_and_future_events_are_taken_and_flagged(pendo, sandbox):
 def test_names_beyond_the_limit_of_an_app_are_taken_and_flagged(pendo, sandbox):
     for name, app in (("A", ""), ("B", ""), ("A", ""), ("A", "web")):
         pendo.track(event(event=name), key=sandbox.track_secrets[app])
-    types = pendo.get("/api/v1/tracktype").json()
-    assert [(t["name"], t["app"]) for t in types] == [("A", ""), ("B", ""), ("A", "web")]
-    assert pendo.get(f"/api/v1/tracktype?id={types[1]['id']}").json() == [types[1]]
+    types = pendo.get("/api/v1/tracktype?expand=*").json()
+    default, web = sandbox.app_ids[""], sandbox.app_ids["web"]
+    assert [(t["name"], t["appId"]) for t in types] == [("A", default), ("B", default), ("A", web)]
+    assert pendo.get(f"/api/v1/tracktype?id={types[2]['id']}").json() == [types[2]]
+    # Without a word of apps only those of the default one.
+    assert pendo.get("/api/v1/tracktype").json() == pendo.get(f"/api/v1/tracktype?appId={default}").json() == types[:2]
+    assert pendo.get(f"/api/v1/tracktype?appId={web}").json() == types[2:]
     for start in range(0, 5000, 1000):
         names = [f"E{number}" for number in range(start, start + 1000)]
         assert pendo.track([event(event=name) for name in names]).status_code == 200
     pendo.track(event(event="E0"))
     pendo.track(event(event="E4999"), key=sandbox.track_secrets["web"])
     assert [r.body["event"] for r in sandbox.receipts if r.warnings] == ["E4998", "E4999"]
-    assert len(pendo.get("/api/v1/tracktype").json()) == 5002
+    assert len(pendo.get("/api/v1/tracktype?expand=*").json()) == 5002
 
 
 def test_what_pendo_holds_against_properties_is_a_warning(pendo, sandbox):

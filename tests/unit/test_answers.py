@@ -10,7 +10,7 @@ from calls import send_event
 
 from dbt_pendo.pendo import deletion, metadata, segments, track
 from dbt_pendo.pendo import records as readback
-from dbt_pendo.pendo.client import PendoClient, UnavailableError
+from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.sandbox import Fault, Sandbox
 
 IDS = ["v1", "v2", "v3"]
@@ -103,6 +103,7 @@ READING = [
     lambda client: list(readback.read_records(client, "visitor")),
     lambda client: metadata.read_schema(client, "visitor"),
     metadata.verify_key,
+    track.read_event_names,
 ]
 
 
@@ -124,3 +125,29 @@ def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client):
     for body in ("", "{}", "<html>", '{"error": "done"}'):
         # A job that says nothing of itself is still queued.
         assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body)[0] == "queued"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '[{"trackTypeName": "A", "name": "Ay"}, {"name": "B"}, {"id": 5, "name": null}, "C", 7, null]',
+        '{"total": 2, "results": [{"trackTypeName": "A", "name": "B"}, {"name": "C"}, {"name": "Ay"}]}',
+    ],
+)
+def test_names_of_events_in_whatever_form(sandbox, client, body):
+    assert answered(track.read_event_names, client, sandbox, body) == {"A", "Ay", "B", "C"}
+    assert answered(track.read_event_names, client, sandbox, "[]") == set()
+
+
+@pytest.mark.parametrize(
+    "row", [{"visitorId": "v1"}, {"id": "v1", "metadata": None}, {"metadata": {"auto": {"id": "v1"}}}]
+)
+def test_a_hidden_record_is_known_by_its_id_alone(sandbox, connect, row):
+    def read(view: Any) -> Any:
+        sandbox.fail(Fault(status=200, body=orjson.dumps({"results": [row]}).decode(), path="/aggregation"))
+        return [record.key for page in readback.read_records(connect(retries=0), "visitor", view) for record in page]
+
+    assert [read(view) for view in ("excluded", "do_not_process")] == [["v1"], ["v1"]]
+    # Of the others the values are needed.
+    with pytest.raises(PendoError, match="no visitorId or no metadata"):
+        read("shown")

@@ -296,7 +296,7 @@ def test_events_carry_epoch_milliseconds():
         assert exactly(to_epoch_ms(value)) == exactly(milliseconds)
 
 
-ODD_IDS = ["Ada", "ada ", "\tÄ\u00a0🚀\n", "007", "o'brien\";--", "x" * 5000, "_pendo_t_x", "x_PENDO_T_"]
+ODD_IDS = ["Ada", "ada ", "\tÄ\u00a0🚀\n", "007", "o'brien\";--", "x" * 5000, "_pendo_t_x", "x_PENDO_T_", "PENDO_"]
 
 
 def test_ids_are_sent_exactly_as_they_are():
@@ -308,7 +308,7 @@ def test_ids_are_sent_exactly_as_they_are():
     ]:
         for convert in (to_identifier, to_visitor_id):
             assert exactly(convert(value)) == exactly(sent)
-    for anonymous in ("_PENDO_T_", "_PENDO_T_abc", "VISITOR-UNIQUE-ID"):
+    for anonymous in ("_PENDO_T_", "_PENDO_T_abc", "PENDO_T", "PENDO_T_abc", "VISITOR-UNIQUE-ID"):
         assert to_identifier(anonymous) == anonymous
         with pytest.raises(InvalidValue, match="an anonymous visitor id"):
             to_visitor_id(anonymous)

@@ -196,6 +196,7 @@ def events(recorder: Recorder) -> None:
         tables = recorder.events(moment, max_age=7 * 24 * 3600)
         tables.write_changes("r1", PLAIN)
         tables.preview(SAMPLED, 5)
+        tables.event_names("event", 1000)
         recorder.answers = [[(10**6,)], [], [(1,)]]
         tables.compact(1)
 

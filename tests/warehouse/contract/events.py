@@ -47,6 +47,9 @@ def test_late_future_and_old_events(store):
         assert plan(tables, "r1") == Planned(added=7)
         # One that does not say when it happened is for the sync to judge.
         assert set(everything(tables)) == {row[3] for row in tables.preview(ALONE, 20)} == recent
+    assert store.tables(clicks("moment")).event_names("event", 9) == ["Clicked", "Opened", "Viewed"]
+    assert store.tables(clicks("moment")).event_names("event", 2) == ["Clicked", "Opened"]
+    assert store.tables(clicks("moment", max_age=2 * HOUR)).event_names("event", 9) == ["Clicked", "Viewed"]
     assert counted(store.tables(clicks("day"))) == EventCounts(late=1, future=1, names=3)
     assert counted(store.tables(clicks("text"))) == EventCounts(names=3)
 
