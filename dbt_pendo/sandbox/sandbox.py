@@ -18,7 +18,7 @@ from .exchange import Call, Reply
 from .faults import Fault, Faults
 from .metadata import Metadata
 from .server import HOST, Server
-from .state import Pendo
+from .state import USERS, Pendo
 from .switches import Switches
 from .track import Event
 from .traffic import Request, Traffic, latency_seconds
@@ -109,6 +109,17 @@ class Sandbox:
             field = schema.new_field(name, type_name, self.switches, **more)
             schema.put(group, field)
         return field.key
+
+    def use_field(self, kind: str, group: str, key: str, **names: list[str]) -> None:
+        """Says what uses a field: the names of ``guides``, ``reports`` and ``segments``.
+
+        Raises:
+            ValueError: If something else is said to use it.
+        """
+        if unknown := names.keys() - set(USERS):
+            raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(USERS)}")
+        with self.pendo.lock:
+            self.pendo.uses[kind, group, key] = names
 
     def add_visitors(self, visitors: Seed) -> None:
         """Makes visitors known: ids, or ids with values, which are stored as they are."""
@@ -294,8 +305,9 @@ def load_subscription(sandbox: Sandbox, path: Path) -> None:
 
     Args:
         sandbox: The sandbox.
-        path: A JSON object with ``fields`` (kind, group, name, and a type or ``{type, displayName}``), ``visitors``,
-            ``accounts``, ``parentAccounts`` (ids, or what each holds by group) and ``segments`` (``{name, visitors}``).
+        path: A JSON object with ``fields`` (kind, group, name, and a type or ``{type, displayName, usedBy}``; the last
+            names ``guides``, ``reports`` and ``segments`` that use it), ``visitors``, ``accounts``, ``parentAccounts``
+            (ids, or what each holds by group) and ``segments`` (``{name, visitors}``).
 
     Raises:
         ConfigError: If the file cannot be read as that.
@@ -307,10 +319,11 @@ def load_subscription(sandbox: Sandbox, path: Path) -> None:
         for kind, groups in subscription.get("fields", {}).items():
             for group, fields in groups.items():
                 for name, field in fields.items():
-                    described = {"type": field} if isinstance(field, str) else field
-                    sandbox.add_field(
-                        kind, group, name, described["type"], display_name=described.get("displayName", "")
-                    )
+                    described: dict[str, Any] = {"type": field} if isinstance(field, str) else field
+                    shown = described.get("displayName", "")
+                    key = sandbox.add_field(kind, group, name, described["type"], display_name=shown)
+                    if uses := described.get("usedBy"):
+                        sandbox.use_field(kind, group, key, **uses)
         sandbox.add_visitors(subscription.get("visitors", []))
         sandbox.add_accounts(subscription.get("accounts", []))
         sandbox.add_parent_accounts(subscription.get("parentAccounts", []))
