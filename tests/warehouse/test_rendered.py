@@ -17,9 +17,10 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS, SyncTables
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session, TableColumn

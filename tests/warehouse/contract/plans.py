@@ -8,16 +8,9 @@ from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan
 
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import (
-    EVERYTHING,
-    ChangeSet,
-    DriftTable,
-    Planned,
-    PlanOptions,
-    cut_pages,
-    positions_to_write,
-)
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, Planned, PlanOptions, cut_pages, positions_to_write
 from dbt_pendo.warehouse.runs import History
 
 NO = Outcome("rejected", "no")
@@ -152,7 +145,7 @@ def test_pages_hold_each_row_once(store):
 
 def test_what_drifted(store, monkeypatch):
     """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
-    monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
+    monkeypatch.setattr("dbt_pendo.warehouse.drift.DRIFT_PER_STATEMENT", 2)
     rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
     states = {"other": "drifted", "lost": "invalid", "absent": "missing"}
     store.create("people", PEOPLE, [*rows, (None, "x")])
