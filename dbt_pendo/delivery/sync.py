@@ -14,7 +14,7 @@ from dbt_pendo.delivery.results import CHANGES, Counts, Note, SyncResult, SyncSt
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.writers import follow_deletions
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.mapping.objects import DO_NOT_PROCESS, OBJECTS, ConsentCounts
+from dbt_pendo.mapping.objects import DO_NOT_PROCESS, ConsentCounts
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT
 from dbt_pendo.pendo.records import is_ignored, read_record
@@ -153,7 +153,9 @@ def _send(context: SyncContext, options: Options, segment: Segment | None, bucke
 def _came_back(context: SyncContext) -> list[str]:
     """Returns what to tell of records that were deleted and are in the model again: Pendo may not process them."""
     spec, texts = context.spec, []
-    for status, rows, key in context.tables.came_back(context.run_id) if OBJECTS[spec.object].is_readable else ():
+    # One that was removed is added again.
+    may_be = spec.on_removed == "delete" and context.counts.planned.added
+    for status, rows, key in context.tables.came_back(context.run_id) if may_be else ():
         what = f"{number(rows, 'row')} came back after a deletion in Pendo (e.g. {key})"
         if status == "missing":
             texts.append(f"{what} and {_IS_MISSING}: {_DELETED}")

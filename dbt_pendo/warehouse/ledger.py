@@ -330,13 +330,9 @@ class SyncTables(ChangeSet):
         )
 
     def came_back(self, run_id: str) -> list[tuple[str, int, str]]:
-        """Returns the rows of a run that an earlier one has deleted in Pendo: outcome, number of rows, one key."""
+        """Returns the rows of a run that an earlier one has removed: outcome, number of rows, one key."""
         rows = self._session.table(
-            "pendo_came_back",
-            ledger=self.ledger,
-            destination=self._spec.destination,
-            run_id=run_id,
-            deletes=self._spec.on_removed == "delete",
+            "pendo_came_back", ledger=self.ledger, destination=self._spec.destination, run_id=run_id
         )
         return [(row["status"], int(row["row_count"]), row["example_key"]) for row in rows]
 

@@ -47,14 +47,8 @@ where detail = {{ dbt_pendo.pendo_literal(queued ~ job) }}
 {% endmacro %}
 
 
-{#
-  The rows of a run that an earlier run had deleted: status (delivered, missing), row_count, example_key.
-
-  Arguments:
-    run_id    the run
-    deletes   whether the sync deletes what leaves the model; if not, only a removal with a detail was a deletion
-#}
-{% macro pendo_came_back(ledger, destination, run_id, deletes) %}
+{# The rows of a run that an earlier run has removed: status (delivered, missing), row_count, example_key. #}
+{% macro pendo_came_back(ledger, destination, run_id) %}
 {%- set key = dbt_pendo.pendo_exact('record_key') %}
 {%- set here = dbt_pendo.pendo_exact('destination') ~ ' = ' ~ dbt_pendo.pendo_literal(destination) %}
 select status, count(*) as row_count, min(record_key) as example_key
@@ -69,9 +63,6 @@ where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
         where status = 'removed'
             and run_id <> {{ dbt_pendo.pendo_literal(run_id) }}
             and {{ here }}
-            {%- if not deletes %}
-            and detail is not null
-            {%- endif %}
     )
 group by status
 order by status
