@@ -390,7 +390,7 @@ def snapshots(recorder: Recorder) -> None:
 def consents(recorder: Recorder) -> None:
     """A consent of a boolean of each name."""
     recorder.there = True
-    (flag,) = [type_ for type_ in recorder.types if type_.startswith("bool")]
+    (flag,) = [type_ for type_ in recorder.types if type_.lower().startswith("bool")]
     for name in NAMES:
         mapped = (Field("plan", Column("plan")), Field("donotprocess", Column(name), group="pendo"))
         source = recorder.model(
