@@ -27,7 +27,7 @@ from dbt_pendo.cli.options import (
 )
 from dbt_pendo.commands.context import choose_syncs, now
 from dbt_pendo.commands.exposures import write_exposures
-from dbt_pendo.commands.fields import compare_fields
+from dbt_pendo.commands.fields import compare_fields, delete_found, find_to_delete, find_unused
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
 from dbt_pendo.commands.plan import check_offline, check_syncs, plan_syncs
 from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs
@@ -38,11 +38,11 @@ from dbt_pendo.commands.verify import since_when, verify_syncs
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.history.report import review
-from dbt_pendo.mapping.keys import json_schema
-from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Object
+from dbt_pendo.mapping.keys import GROUPS, json_schema
+from dbt_pendo.mapping.objects import OBJECTS, RECORDS
+from dbt_pendo.mapping.spec import Group, Object
 from dbt_pendo.output.exposures import show_exposures
-from dbt_pendo.output.fields import show_fields
+from dbt_pendo.output.fields import show_deleted, show_fields, show_unused
 from dbt_pendo.output.plan import show_checks, show_plan
 from dbt_pendo.output.reset import show_reset, show_to_reset, show_unlocked
 from dbt_pendo.output.runs import ROWS_SHOWN, show_calls, show_row, show_run, show_runs
@@ -184,15 +184,63 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
     return max(_sync(cli, Options(), fail_fast, warn_error, built=True), int(status != 0))
 
 
-@command(option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."), TABLE_OUTPUT)
-def fields(cli: CommandLine, create: bool) -> int:
+@command(
+    option("--create", is_flag=True, help="Create the mapped fields that Pendo lacks."),
+    option(
+        "--unused", is_flag=True, help="List Pendo's fields that no mapping of the project writes, and what uses them."
+    ),
+    option("--delete", metavar="NAME", help="Delete a field that no mapping writes and nothing in Pendo uses."),
+    option("--group", type=click.Choice(GROUPS), help="With --delete: the group of the field."),
+    option("--object", "object_", type=click.Choice(RECORDS), help="With --delete: whose field it is."),
+    option("--force", is_flag=True, help="With --delete: even if it is in use."),
+    option("--yes", "-y", is_flag=True, help="With --delete: do not ask."),
+    TABLE_OUTPUT,
+)
+def fields(
+    cli: CommandLine,
+    create: bool,
+    unused: bool,
+    delete: str | None,
+    group: Group | None,
+    object_: Object | None,
+    force: bool,
+    yes: bool,
+) -> int:
     """Show Pendo's fields beside the mapped ones."""
+    if create + unused + (delete is not None) > 1:
+        raise ConfigError("--create, --unused and --delete exclude each other.", "Give one of them.")
+    if delete is None and (group or object_ or force or yes):
+        raise ConfigError("--group, --object, --force and --yes go with --delete.", "Name the field with --delete.")
+    if unused or delete is not None:
+        return _unwritten_fields(cli, delete, group, object_, force, yes)
     with cli.open_context() as (_, context):
         found, unmapped = ([], []) if context is None else compare_fields(context, create)
     show_fields(cli.lines, found, unmapped)
     left = [one.to_dict() for one in unmapped]
     rows = [row for one in found for row in one.to_rows()]
     return cli.answer(found, rows=[*rows, *left], unmapped=left)
+
+
+def _unwritten_fields(
+    cli: CommandLine, delete: str | None, group: Group | None, object_: Object | None, force: bool, yes: bool
+) -> int:
+    """Lists the fields that no mapping writes, or deletes one."""
+    entries = []
+    with cli.open_context() as (_, context):
+        if context is not None and delete is None:
+            found = find_unused(context)
+            show_unused(cli.lines, found)
+            entries = [one.to_dict() for one in found]
+        elif context is not None and delete is not None:
+            one = find_to_delete(context, delete, group, object_, force)
+            what = f"the {one.group} field {one.field.key} of {OBJECTS[one.object].plural} in Pendo"
+            if not yes and not cli.lines.confirm(f"Delete {what}, with its values?"):
+                cli.lines.line("Nothing was deleted.", "warn", "NothingToDo")
+                return 1
+            entries = [delete_found(context, one)]
+            show_deleted(cli.lines, one, entries[0])
+    cli.lines.answer(entries, entries)
+    return 0
 
 
 @command(

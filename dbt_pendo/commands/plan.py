@@ -22,7 +22,7 @@ from dbt_pendo.delivery.events import (
     property_name_warnings,
 )
 from dbt_pendo.delivery.fields import agent_warnings
-from dbt_pendo.delivery.sync import Options, another_destination, blocked_by, second_ledger
+from dbt_pendo.delivery.sync import Options, another_destination, blocked_by, consent_warnings, second_ledger
 from dbt_pendo.delivery.writers import preview_requests
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -42,6 +42,8 @@ class Checked(SyncFinding):
     warnings: Sequence[str] = ()
     # Events older than the sync's `max_age`.
     left_out: int = 0
+    # Records that would be marked Do Not Process.
+    do_not_process: int = 0
     # The fields that a sync would create: name, group, type.
     new_fields: Sequence[Mapping[str, str]] = ()
     # Names of events that Pendo does not know yet.
@@ -54,6 +56,7 @@ class Checked(SyncFinding):
         return {
             "warnings": list(self.warnings),
             "left_out": self.left_out,
+            "do_not_process": self.do_not_process,
             "new_fields": list(self.new_fields),
             "new_event_names": list(self.new_event_names),
             "invalid": [entry for look in self.looks for entry in look.to_dicts()],
@@ -94,14 +97,25 @@ def check_syncs(context: Context) -> Iterator[Checked]:
         counts = count_events(prepared, tables, Options().to_plan(context.settings))
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
-        look = look_at_model(prepared, tables, body_mask(context.settings.mask, spec, prepared.fields))
-        warnings = [*_mapping_warnings(spec), *look.warnings(), *age_warnings(prepared), *count_warnings(counts)]
+        mask = body_mask(context.settings.mask, spec, prepared.fields)
+        look, consents = (
+            look_at_model(prepared, tables, mask),
+            tables.count_consents(Options().to_plan(context.settings)),
+        )
+        warnings = [
+            *_mapping_warnings(spec),
+            *consent_warnings(spec, consents, mask),
+            *look.warnings(),
+            *age_warnings(prepared),
+            *count_warnings(counts),
+        ]
         if segment is not None and segment.taking_over:
             warnings.append(segment.blocked or segment.taking_over)
         return Checked(
             spec,
             warnings=warnings,
             left_out=counts.left_out,
+            do_not_process=consents.ignored,
             new_fields=prepared.new_fields,
             new_event_names=new_event_names(prepared, tables, context.pendo),
             looks=[look],
@@ -155,17 +169,18 @@ def _plan(
         options = replace(options, full_refresh=True)
     compared = options.to_plan(context.settings)
     planned = sum((bucket.planned for bucket in tables.plan(compared)), Planned())
-    counts = count_events(prepared, tables, compared)
+    counts, consents = count_events(prepared, tables, compared), tables.count_consents(compared)
     rows = tables.preview(compared, max(show, SAMPLE)) if planned.to_send else []
     mask = body_mask(context.settings.mask, spec, prepared.fields)
     looks = look_at_plan(prepared, tables, compared, planned, rows, mask)
     # What is not known of a segment is written anew.
     is_replaced = segment.is_replaced(options.full_refresh, planned) if segment else spec.segment is not None
-    estimated = estimate(count_requests(spec, planned, is_replaced), past, context.settings)
+    estimated = estimate(count_requests(spec, planned, is_replaced, consents.calls), past, context.settings)
     warnings = [
         *([prepared.about_subscription] if prepared.about_subscription else []),
         *([another_destination(earlier, spec)] if (earlier := tables.earlier_destination()) else []),
         *property_name_warnings(spec),
+        *consent_warnings(spec, consents, mask),
         *(warning for look in looks for warning in look.warnings()),
         *age_warnings(prepared),
         *count_warnings(counts),
@@ -175,10 +190,17 @@ def _plan(
         warnings.append(segment.taking_over)
     rendered = render(spec, rows[:show], prepared.fields)
     previewed = preview_requests(context.client, spec, rendered, segment, is_replaced)
-    requests = [replace(one, body=orjson.dumps(mask.hide(one.document)[0])) for one in previewed]
+    requests = [
+        replace(
+            one,
+            path=one.pattern if mask.ids and one.pattern else one.path,
+            body=orjson.dumps(mask.hide_body(one.document, one.path)[0]),
+        )
+        for one in previewed
+    ]
     note = None
     if not options.force:
-        note = second_ledger(prepared) or (segment and segment.blocked) or blocked_by(spec, planned)
+        note = second_ledger(prepared) or (segment and segment.blocked) or blocked_by(spec, planned, consents)
     # On a first run nothing has changed yet, and all of it is new.
     kind = "changed" if planned.changed else "added"
     unreadable = why_unreadable(spec)
@@ -190,6 +212,7 @@ def _plan(
         spec,
         warnings=warnings,
         left_out=counts.left_out,
+        do_not_process=consents.ignored,
         new_fields=prepared.new_fields,
         looks=looks,
         planned=planned,

@@ -12,8 +12,9 @@ from dbt_pendo.commands.verify import Verified, compare, why_unreadable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.lock import Holder, SyncLock
-from dbt_pendo.warehouse.plan import DriftTable, Planned, PlanOptions
+from dbt_pendo.warehouse.plan import Planned, PlanOptions
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import WarehouseError
 

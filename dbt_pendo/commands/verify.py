@@ -21,7 +21,7 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer, SyncResult
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.objects import OBJECTS
+from dbt_pendo.mapping.objects import DO_NOT_PROCESS, OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Model, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.pendo.client import PendoClient
@@ -31,8 +31,9 @@ from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, render
 from dbt_pendo.secret import HIDDEN
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import Row
-from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions, cut_pages
+from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
@@ -257,8 +258,10 @@ def _judge(
 
 def _held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
     """Returns what Pendo has of each mapped field of a record."""
-    fields = zip(prepared.spec.fields, prepared.fields, strict=True)
-    return [record.metadata.get(mapping.group, {}).get(field.key) for mapping, field in fields]
+    pairs = zip(prepared.spec.fields, prepared.fields, strict=True)
+    held = [(mapping.group, record.metadata.get(mapping.group, {}).get(field.key)) for mapping, field in pairs]
+    # A consent that was never set is as good as false.
+    return [False if value is None and group == "pendo" else value for group, value in held]
 
 
 def _sent_beside(
@@ -347,7 +350,9 @@ def _verify(
             return verified
         part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))
         # Who asks for a repair has seen how many there are.
-        result = context.deliver(run_id, part, Options(full_refresh=True, force=True), observer)
+        # But what cannot be undone takes `max_changes` here, too.
+        force = DO_NOT_PROCESS not in spec.consents
+        result = context.deliver(run_id, part, Options(full_refresh=True, force=force), observer)
         return replace(verified, repaired=context.log(run_id, result))
     finally:
         with contextlib.suppress(WarehouseError):

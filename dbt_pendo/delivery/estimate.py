@@ -37,24 +37,26 @@ class Estimate:
         return [f"{takes} {pace}: a larger `batch_size` or PENDO_CONCURRENCY may shorten that"]
 
 
-def count_requests(spec: SyncSpec, planned: Planned, is_replaced: bool) -> int:
+def count_requests(spec: SyncSpec, planned: Planned, is_replaced: bool, consents: int = 0) -> int:
     """Returns about how many requests deliver a plan, if all of them are full.
 
     Args:
         spec: The sync.
         planned: The rows.
         is_replaced: Whether all members of a segment are replaced.
+        consents: The consents to send, a call each.
     """
     removed = planned.removed if spec.sends_removals else 0
     if is_replaced:
         return int(planned.to_send > 0)
     if spec.segment is not None:
         return _batches(planned.to_send, spec.batch_size)
+    groups = len([group for group in spec.groups if group != "pendo"])
     if spec.on_removed == "delete":
         removals = _batches(removed, LARGEST_DELETION)
     else:
-        removals = _batches(removed, spec.batch_size) * len(spec.groups)
-    return _batches(planned.added + planned.changed, spec.batch_size) * (len(spec.groups) or 1) + removals
+        removals = _batches(removed, spec.batch_size) * groups
+    return _batches(planned.added + planned.changed, spec.batch_size) * (groups or not consents) + removals + consents
 
 
 def estimate(requests: int, past: Iterable[LoggedSync], settings: Settings) -> Estimate:

@@ -9,18 +9,12 @@ from functools import cached_property, partial
 from typing import Literal, TypeAlias, cast, get_args
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.objects import FIELD_NAME, FIELD_NAME_RULE, RECORDS, field_name_spelling
+from dbt_pendo.mapping.keys import GROUPS
+from dbt_pendo.mapping.objects import CONSENTS, FIELD_NAME, FIELD_NAME_RULE, OBJECTS, RECORDS, field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
-from dbt_pendo.pendo.metadata import (
-    CREATABLE_TYPES,
-    FieldsRefusedError,
-    Schema,
-    SchemaField,
-    create_fields,
-    read_schema,
-    verify_key,
-)
+from dbt_pendo.pendo.fields import CREATABLE_TYPES, LARGEST_CREATION, Creation, create_fields
+from dbt_pendo.pendo.metadata import Schema, SchemaField, read_schema, verify_key
 from dbt_pendo.pendo.track import read_event_names, verify_secret
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
@@ -47,8 +41,6 @@ _UNFIT: Mapping[str | None, Collection[FieldType]] = {
     "nested": get_args(FieldType),
 }
 _KINDS_OF_CONSTANTS = {bool: "boolean", int: "integer", float: "float", tuple: "list"}
-# The groups whose fields a sync may write, in the order in which they are shown.
-GROUPS: tuple[Group, ...] = ("custom", "agent")
 
 # ok: a value can be sent. created: by this very command. to create: Pendo lacks it, and the sync may create it.
 # missing: Pendo lacks it. mismatch: the column can never become the field. ambiguous: the name means several fields.
@@ -56,12 +48,19 @@ GROUPS: tuple[Group, ...] = ("custom", "agent")
 FieldState: TypeAlias = Literal["ok", "created", "to create", "missing", "mismatch", "ambiguous", "duplicate"]
 USABLE: frozenset[FieldState] = frozenset({"ok", "created", "to create"})
 _ADVICE: Mapping[FieldState, str] = {
-    "missing": "Create them in Pendo (Settings > Data mappings) or with `dbt-pendo fields --create`, or let "
+    "missing": "Create them in Pendo (Settings > Metadata) or with `dbt-pendo fields --create`, or let "
     "`create_fields: true` do it.",
     "mismatch": "Cast the column in the model, remove or correct `type`, or map another field.",
     "ambiguous": "Map such a field by its key.",
     "duplicate": "Map each field once.",
 }
+
+
+_UNDELETED = "It existed before; Pendo brings its old values back within hours."
+
+
+class FieldsRefusedError(PendoError):
+    """Pendo does not create some fields."""
 
 
 class PendoFacts:
@@ -123,10 +122,16 @@ class PendoFacts:
         except PendoError:
             return None
 
-    def create_fields(self, object_: Object, group: Group, types: dict[str, FieldType]) -> None:
+    def create_fields(
+        self, object_: Object, group: Group, types: Mapping[str, FieldType], fields_per_call: int = LARGEST_CREATION
+    ) -> Creation:
         """Creates fields, and forgets the schema that did not have them."""
+        self.forget(object_)
+        return create_fields(self.client, object_, group, types, fields_per_call)
+
+    def forget(self, object_: Object) -> None:
+        """Forgets the schema of a kind of object, which is about to be another."""
         self._schemas.pop(object_, None)
-        create_fields(self.client, object_, group, types)
 
     def _ask(self, key: Secret, verify: Callable[[PendoClient], bool]) -> bool:
         if key not in self._keys:
@@ -247,9 +252,10 @@ def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_crea
 
 
 def new_fields(matched: Iterable[MatchedField]) -> list[dict[str, str]]:
-    """Returns the fields that were created, or are to be: name, group and type."""
+    """Returns the fields that were created, or are to be: name, group and type; and a note if one existed before."""
     return [
         {"name": one.mapping.name, "group": one.mapping.group, "type": one.new_type}
+        | ({"note": _UNDELETED} if _UNDELETED in one.note else {})
         for one in matched
         if one.state in ("created", "to create")
     ]
@@ -263,25 +269,34 @@ def create_missing(
     Raises:
         FieldsRefusedError: If Pendo refuses to.
     """
-    now = matched
+    now, refused, undeleted = matched, [], set()
     for group in GROUPS:
         types = _new_types(matched, "to create", group)
+        fields_per_call, reasons = LARGEST_CREATION, dict[str, str]()
         while types:
-            refusal = None
-            try:
-                pendo.create_fields(spec.object, group, types)
-            except FieldsRefusedError as error:
-                refusal = error
+            created = pendo.create_fields(spec.object, group, types, fields_per_call)
+            reasons |= created.refused
+            undeleted |= {(group, name) for name in created.undeleted}
             now = tuple(map(_created, matched, match(spec, source, pendo.schema(spec.object))))
-            if refusal is None:
-                break
-            # One that exists by now, made by somebody else or by an attempt whose answer was lost, may have spoiled
-            # the call for all.
+            was_alone = fields_per_call == 1 or len(types) == 1
             lacking = _new_types(now, "missing", group)
-            if lacking.keys() >= types.keys():
-                raise refusal
-            types = {name: type_ for name, type_ in types.items() if name in lacking}
-    return now
+            types = {name: type_ for name, type_ in types.items() if name in lacking and name in created.refused}
+            if was_alone:
+                break
+            # One of them may have spoiled the call for all: each alone, for Pendo's own words about it.
+            fields_per_call = 1
+        plural = OBJECTS[spec.object].plural
+        refused += [f"Pendo does not create the {group} field {name} of {plural}: {reasons[name]}." for name in types]
+    if refused:
+        raise FieldsRefusedError(
+            refused, "Create them in Pendo (Settings > Metadata), or map them to fields that it has."
+        )
+    return tuple(
+        replace(one, note=f"{one.note} {_UNDELETED}".lstrip())
+        if one.state == "created" and (one.mapping.group, one.mapping.name) in undeleted
+        else one
+        for one in now
+    )
 
 
 def allow_creation(matched: Iterable[MatchedField]) -> tuple[MatchedField, ...]:
@@ -316,6 +331,8 @@ def _new_types(matched: Iterable[MatchedField], state: FieldState, group: Group)
 
 
 def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema) -> MatchedField:
+    if mapping.group == "pendo":
+        return _match_consent(mapping, dtype)
     candidates = schema.candidates(mapping.group, mapping.name)
     if not candidates:
         meant = _meant(mapping, schema)
@@ -334,6 +351,16 @@ def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema
     if one.kind == "float" and one.field.type == "integer":
         return replace(one, note=f"Pendo's field {mapping.name} is of whole numbers: a row with decimals is invalid.")
     return one
+
+
+def _match_consent(mapping: Field, dtype: str | None) -> MatchedField:
+    """Returns a field that Pendo documents, whether its schema lists it or not; its column says yes or no."""
+    one = MatchedField(mapping, dtype, SchemaField(mapping.name, mapping.name, "boolean"), "ok")
+    if one.kind == "boolean":
+        return one
+    (column,) = mapping.source.columns
+    note = f"column {column} is {short_dtype(dtype or '')}, and the consent {mapping.name} takes a boolean."
+    return replace(one, state="mismatch", note=note)
 
 
 def _takes(declared: FieldType, sent: FieldType | None) -> bool:
@@ -374,7 +401,8 @@ def _meant(mapping: Field, schema: Schema) -> str:
     elsewhere = [group for group in schema.groups if group != mapping.group and schema.find(group, mapping.name)]
     if elsewhere:
         group = min(elsewhere, key=lambda group: group not in GROUPS)
-        return f" There is one in the group `{group}`{'' if group in GROUPS else ', which no sync can write'}."
+        is_writable = group in GROUPS or (group == "pendo" and mapping.name in CONSENTS)
+        return f" There is one in the group `{group}`{'' if is_writable else ', which no sync can write'}."
     fields = schema.groups.get(mapping.group, {}).values()
     # Of two that are alike the key is the safer one.
     advice = did_you_mean(mapping.name, [spelling for one in fields for spelling in (one.display_name, one.key)])

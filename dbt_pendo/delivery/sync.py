@@ -14,12 +14,20 @@ from dbt_pendo.delivery.results import CHANGES, Counts, Note, SyncResult, SyncSt
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.writers import follow_deletions
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.mapping.objects import DO_NOT_PROCESS, ConsentCounts
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT
+from dbt_pendo.pendo.records import is_ignored, read_record
+from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, Bucket, Planned, PlanOptions, limit_buckets
 from dbt_pendo.wording import number, visible
+
+_IGNORED = f"Do Not Process (`{DO_NOT_PROCESS}`)"
+_LOSES_DATA = "Pendo then throws all their data away, which cannot be undone"
+_IS_MISSING = "Pendo does not take them"
+_DELETED = f"it marks deleted ids Do Not Process; `{DO_NOT_PROCESS}` of `group: pendo` can take that back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,8 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     if counts.planned.invalid:
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
-    if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, counts.planned)):
+    consents = tables.count_consents()
+    if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, counts.planned, consents)):
         return "blocked", (Note("error", reason), *counts.notes(), *_infos(texts))
     if new_subscription is not None:
         tables.note_subscription(new_subscription)
@@ -127,6 +136,7 @@ def _send(context: SyncContext, options: Options, segment: Segment | None, bucke
     most_invalid = None if options.force else _allowed(spec.max_invalid, everything.in_model)
     left = None if most_invalid is None else most_invalid - everything.invalid
     _deliver(context, buckets, segment, is_replaced, not waiting, left)
+    texts += _came_back(context)
     if counts.planned.to_send:
         tables.compact(counts.planned.to_send + counts.planned.unchanged)
     if segment is not None and segment.is_foreign:
@@ -140,6 +150,20 @@ def _send(context: SyncContext, options: Options, segment: Segment | None, bucke
     return texts
 
 
+def _came_back(context: SyncContext) -> list[str]:
+    """Returns what to tell of records that were deleted and are in the model again: Pendo may not process them."""
+    spec, texts = context.spec, []
+    # One that was removed is added again.
+    may_be = spec.on_removed == "delete" and context.counts.planned.added
+    for status, rows, key in context.tables.came_back(context.run_id) if may_be else ():
+        what = f"{number(rows, 'row')} came back after a deletion in Pendo (e.g. {key})"
+        if status == "missing":
+            texts.append(f"{what} and {_IS_MISSING}: {_DELETED}")
+        elif is_ignored(read_record(context.client, spec.object, key)):
+            texts.append(f"{what}, and Pendo throws their data away: {_DELETED}")
+    return texts
+
+
 def _infos(texts: Sequence[str]) -> list[Note]:
     return [Note("info", visible(text)) for text in texts]
 
@@ -147,7 +171,10 @@ def _infos(texts: Sequence[str]) -> list[Note]:
 def _told_before(context: SyncContext) -> list[str]:
     """Returns what to tell of a sync in any case: new fields in Pendo, another key, another destination."""
     prepared = context.prepared
-    texts = [f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo" for one in prepared.new_fields]
+    texts = [
+        f"created the {one['group']} field {one['name']} ({one['type']}) in Pendo. {one.get('note', '')}".rstrip(" .")
+        for one in prepared.new_fields
+    ]
     if prepared.about_subscription:
         texts.append(prepared.about_subscription)
     if earlier := context.tables.earlier_destination():
@@ -215,9 +242,23 @@ def second_ledger(prepared: Prepared) -> str | None:
     return f"blocked: {prepared.another_ledger}; or --force passes" if prepared.another_ledger else None
 
 
-def blocked_by(spec: SyncSpec, planned: Planned) -> str | None:
+def consent_warnings(spec: SyncSpec, consents: ConsentCounts, mask: BodyMask) -> list[str]:
+    """Returns the warning about records of which Pendo would process nothing any more."""
+    if not consents.ignored:
+        return []
+    example = f" (e.g. {mask.key(consents.example)})" if consents.example else ""
+    return [f"{number(consents.ignored, spec.object)} would be marked {_IGNORED}{example}: {_LOSES_DATA}"]
+
+
+def blocked_by(spec: SyncSpec, planned: Planned, consents: ConsentCounts) -> str | None:
     """Returns why a guard holds a plan back; None when none does."""
     known = planned.changed + planned.removed + planned.unchanged
+    # A percentage of nothing allows nothing that cannot be undone.
+    if consents.ignored and _allowed(spec.max_changes, known) is None:
+        return (
+            f"blocked: {number(consents.ignored, spec.object)} would be marked {_IGNORED}: {_LOSES_DATA}; set "
+            "max_changes to a count to allow so many, or `sync --force` does it"
+        )
     if planned.removed and spec.on_removed == "delete" and spec.max_removals is None:
         return (
             f"blocked: {number(planned.removed, spec.object)} would be deleted in "

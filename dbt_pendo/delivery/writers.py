@@ -15,17 +15,22 @@ from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.send import Batch
 from dbt_pendo.delivery.signals import Stop
-from dbt_pendo.mapping.objects import OBJECTS
+from dbt_pendo.mapping.objects import NO_GUIDES, OBJECTS
 from dbt_pendo.mapping.spec import BodyField, BodyLayout, Column, Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome
 from dbt_pendo.pendo import deletion, segments
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
-from dbt_pendo.pendo.metadata import Judgement, judge_values, refused, values_request
+from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Request
+from dbt_pendo.pendo.metadata import UNKNOWN_ID, Judgement, consent_request, judge_values, refused, values_request
+from dbt_pendo.pendo.records import read_record
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.records.render import PendoField, Record, Rendered, operations_of
 
 # Seconds in which all deletions of a sync are followed to their end.
 DELETION_PATIENCE = 30.0
+_NO_EXCLUSION = f"Pendo takes `{NO_GUIDES}` only where its support has enabled the guide exclude list"
+_ASK_SUPPORT = (
+    "Ask Pendo Support for the guide exclude list per visitor and account, or take the field out of the mapping."
+)
 
 
 def pack(records: Sequence[Record], size: int) -> Iterator[Sequence[Record]]:
@@ -49,6 +54,9 @@ def track_body(records: Sequence[Record]) -> bytes:
 def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayout, ...]:
     """Returns the bodies of a sync, one a metadata group; none when only ``render`` can write them."""
     by_group: dict[Group, list[BodyField]] = {}
+    # A consent is sent alone.
+    if spec.consents:
+        return ()
     for mapping, known in zip(spec.fields, fields, strict=True):
         # The key of a parent account's id is found by trying (see MetadataWriter), so no text can be written before.
         if spec.object == "parent_account" or mapping.nulls == "skip" or not isinstance(mapping.source, Column):
@@ -66,6 +74,10 @@ class Writer(ABC):
     @abstractmethod
     def request(self, batch: Batch) -> Request:
         """Returns the request for a batch."""
+
+    def requests(self, batch: Batch) -> Iterator[Request]:
+        """Yields the requests for a batch, to show them."""
+        yield self.request(batch)
 
     def judge(self, answer: Answer, batch: Batch) -> Judgement:
         """Returns what an answer says of the records of a batch."""
@@ -122,6 +134,56 @@ class MetadataWriter(Writer):
         is_rendered = id_key == OBJECTS[self.spec.object].id_key
         body = batch.request(self.at) if is_rendered else values_body(batch.records, self.at, id_key)
         return values_request(self.spec.object, group, body, creates, batch.keys)
+
+
+@dataclass
+class ConsentWriter(Writer):
+    """Sets ``donotprocess`` and ``blacklistguides`` of records, one value a call (pendo-api.md 3, Consent)."""
+
+    spec: SyncSpec
+    stop: Stop
+
+    def request(self, batch: Batch) -> Request:
+        """See ``Writer``; this is the first of them."""
+        return next(self.requests(batch))
+
+    def requests(self, batch: Batch) -> Iterator[Request]:
+        """See ``Writer``."""
+        for record in batch.records:
+            for name, value in self._consents(record).items():
+                yield consent_request(self.spec.object, record.key, name, value)
+
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``; what Pendo says of one record is about no other."""
+        judgement = Judgement()
+        for record in batch.records:
+            for name, value in self._consents(record).items():
+                self.stop.check()
+                outcome = self._set(record.key, name, value)
+                if outcome is not DELIVERED:
+                    judgement.outcomes[record.key] = outcome
+                    break
+        return judgement
+
+    def _consents(self, record: Record) -> dict[str, bool]:
+        # They are the last of the groups.
+        body = record.bodies[-1]
+        return body["values"] if isinstance(body, dict) else {}
+
+    def _set(self, key: str, name: str, value: bool) -> Outcome:
+        try:
+            answer = self.client.send(consent_request(self.spec.object, key, name, value))
+        except UnicodeEncodeError:
+            return Outcome("invalid", "the id is no Unicode, and cannot stand in a URL")
+        except KeyRefusedError as refused:
+            if name != NO_GUIDES:
+                raise
+            raise PendoError(f"{self.spec.name}: {_NO_EXCLUSION} ({refused.answer.message}).", _ASK_SUPPORT) from None
+        if answer.ok:
+            return DELIVERED
+        if name == NO_GUIDES and (answer.status != 404 or read_record(self.client, self.spec.object, key)):
+            return Outcome("rejected", f"{answer.message}: {_NO_EXCLUSION}")
+        return Outcome("missing", UNKNOWN_ID) if answer.status == 404 else Outcome("rejected", answer.message)
 
 
 @dataclass
@@ -240,7 +302,10 @@ def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segme
     id_keys = [kind.id_key, *kind.other_id_keys]
 
     updates, clearings = (
-        [MetadataWriter(client, spec, id_keys, group, clears) for group in range(len(spec.groups) or 1)]
+        [
+            ConsentWriter(client, spec, stop) if group == "pendo" else MetadataWriter(client, spec, id_keys, at, clears)
+            for at, group in enumerate(spec.groups or ("custom",))
+        ]
         for clears in (False, True)
     )
     return Writers(updates, clearings, [DeletionWriter(client, spec, stop)])
@@ -277,7 +342,7 @@ def preview_requests(
     for of_groups, batch in cut_batches(writers, rendered, spec.batch_size):
         for group, writer in enumerate(of_groups):
             if part := batch if len(of_groups) == 1 else batch.part(group):
-                yield writer.request(part)
+                yield from writer.requests(part)
 
 
 def follow_deletions(context: SyncContext) -> list[str]:

@@ -126,7 +126,7 @@ class CallLog:
             "at": at.isoformat(timespec="milliseconds"),
             "sync": self._sync,
             "method": request.method,
-            "path": request.path,
+            "path": request.pattern if self._mask and self._mask.ids and request.pattern else request.path,
             "failed": failed,
             "seconds": round(call.seconds, 4),
             "waited": round(call.waited, 4),
@@ -139,7 +139,7 @@ class CallLog:
                 return
             if self._size <= FULL_LINES:
                 line["keys"] = [*map(self._mask.key, request.keys)] if self._mask else request.keys
-                sample = (self._sync, f"{request.method} {request.path}")
+                sample = (self._sync, f"{request.method} {request.pattern or request.path}")
                 self._sampled[sample] += whole
                 if not whole or self._sampled[sample] <= SAMPLES:
                     line |= self._bodies(call, failed)
@@ -158,7 +158,7 @@ class CallLog:
             text = call.secrets.hidden_in(request.body.decode(errors="replace"))
             document = read_json(text)
             if self._mask:
-                document, values = self._mask.hide(document)
+                document, values = self._mask.hide_body(document, request.path)
                 text = orjson.dumps(document).decode()
             bodies["request"] = _kept(text, document)
         # What is read back is whole records, with values that no mapping names.
@@ -169,7 +169,7 @@ class CallLog:
             if self._mask:
                 text = hide_quoted(text, values)
             document = read_json(text)
-            bodies["answer"] = _kept(text, self._mask.hide(document)[0] if self._mask else document)
+            bodies["answer"] = _kept(text, self._mask.hide_body(document, request.path)[0] if self._mask else document)
         return bodies
 
     @contextlib.contextmanager

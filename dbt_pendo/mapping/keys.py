@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from dbt_pendo.mapping.kinds import NOT_BLANK, Age, Choice, Count, Entries, Guard, Kind, Option, RowValue, Text
-from dbt_pendo.mapping.objects import OBJECTS, OTHERS, RECORDS
+from dbt_pendo.mapping.objects import CONSENTS, OBJECTS, OTHERS, RECORDS
 from dbt_pendo.mapping.spec import FieldType, Group, Mode, Nulls, Object, OnInvalid, OnRemoved
 from dbt_pendo.wording import article
 
@@ -45,14 +45,21 @@ _APP = Text(r"^[A-Za-z0-9_]+$", "letters, digits and underscores, as it ends an 
 _FLAG = Choice((True, False))
 _NULLS = Choice(get_args(Nulls))
 _ON_INVALID = Choice(get_args(OnInvalid))
-_GROUP = Choice(get_args(Group))
+# The groups of a sync; `pendo` is one of single fields.
+GROUPS: tuple[Group, ...] = ("custom", "agent")
+_GROUP = Choice(GROUPS)
 
 _VALUE_OPTIONS = {
     "type": Option("The type to send; left out, Pendo's schema and the column decide.", Choice(tuple(FIELD_TYPES))),
     "nulls": Option("The sync's `nulls`, for this name alone.", _NULLS),
     "on_invalid": Option("The sync's `on_invalid`, for this name alone.", _ON_INVALID),
 }
-_FIELD_OPTIONS = _VALUE_OPTIONS | {"group": Option("The sync's `group`, for this field alone.", _GROUP)}
+_FIELD_OPTIONS = _VALUE_OPTIONS | {
+    "group": Option(
+        "The sync's `group`, for this field alone; `pendo` is that of `donotprocess` and `blacklistguides`.",
+        Choice(get_args(Group)),
+    )
+}
 
 KEYS: Mapping[str, Key] = {
     "object": Key(
@@ -103,7 +110,10 @@ KEYS: Mapping[str, Key] = {
     "group": Key("The metadata group the fields belong to.", {RECORDS: Use(_GROUP, default="custom")}),
     "fields": Key(
         "Pendo's fields by key or display name, each with the column (or {value: …}) that fills it.",
-        {RECORDS: Use(Entries(_FIELD_OPTIONS))},
+        {
+            ("visitor", "account"): Use(Entries(_FIELD_OPTIONS, consents=CONSENTS)),
+            ("parent_account",): Use(Entries(_FIELD_OPTIONS)),
+        },
     ),
     "properties": Key(
         "The event's properties, each with the column (or {value: …}) that fills it.",

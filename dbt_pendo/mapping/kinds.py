@@ -229,6 +229,8 @@ class Entries(Kind):
 
     options: Mapping[str, Option] = field(default_factory=dict)
     names: tuple[str, ...] = ()  # the only names; none for any, as only Pendo knows its fields' display names
+    # The names that may be of the group `pendo`, each with a column of its own.
+    consents: tuple[str, ...] = field(default=(), compare=False)
 
     def read(self, place: Place, value: Any) -> tuple[Entry, ...] | None:
         """Returns the entries without a problem."""
@@ -254,12 +256,35 @@ class Entries(Kind):
             source = _read_long_form(place, value, readers, tuple(self.options))
         else:
             source = _read_column(place, value)
+        if source and options.get("group") == "pendo":
+            self._check_consent(place, name, source, options)
         return Entry(name, source, options, place) if takes_name and source else None
+
+    def _check_consent(self, place: Place, name: Any, source: Source, options: Mapping[str, Any]) -> None:
+        """Notes what cannot be a consent: another field of Pendo's own, or what is not each record's own yes or no."""
+        if name not in self.consents:
+            meant = f"; did you mean {quoted(near)}?" if (near := closest(str(name), self.consents)) else ""
+            names = f"only {listing(map(quoted, self.consents))}" if self.consents else "no field of this object"
+            place.wrong(f"of the group `pendo` {names} can be written{meant}")
+        if isinstance(source, Value):
+            place.at("value").wrong("must come from a column, as every record has its own consent")
+        if options.get("type") not in (None, "boolean"):
+            place.at("type").wrong(f"a consent is a `boolean`, found {quoted(options['type'])}")
+        if options.get("nulls") == "clear":
+            place.at("nulls").wrong("a null leaves a consent as it is: write `skip`, or nothing")
 
     def schema(self) -> dict[str, Any]:
         """Returns an object whose values are columns, or long forms."""
         options = {name: {"description": option.doc, **option.kind.schema()} for name, option in self.options.items()}
         entry = _either_form({"column": _COLUMN_SCHEMA, "value": _CONSTANT_SCHEMA}, options)
+        if "group" in options:
+            of_pendo = {"type": "object", "required": ["group"], "properties": {"group": {"const": "pendo"}}}
+            own = {"type": {"const": "boolean"}, "nulls": {"const": "skip"}}
+            consent = {**entry, "if": of_pendo, "then": {"required": ["column"], "properties": own}}
+            other = {**entry, "not": of_pendo}
+            named = dict.fromkeys(self.consents, consent)
+            base = {"type": "object", "propertyNames": {"pattern": NOT_BLANK}}
+            return {**base, "properties": named, "additionalProperties": other}
         if self.names:
             return {"type": "object", "properties": dict.fromkeys(self.names, entry), "additionalProperties": False}
         return {"type": "object", "propertyNames": {"pattern": NOT_BLANK}, "additionalProperties": entry}

@@ -19,6 +19,10 @@ LARGEST_PROPERTIES = 512
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 FIELD_NAME_RULE = "letters, digits and underscores, starting with a letter or underscore"
 
+# The fields of the group `pendo` that a client may write, one record a call (pendo-api.md 3, Consent).
+DO_NOT_PROCESS, NO_GUIDES = "donotprocess", "blacklistguides"
+CONSENTS = (DO_NOT_PROCESS, NO_GUIDES)
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectKind:
@@ -95,3 +99,18 @@ class EventCounts:
     oversized: int = 0
     names: int = 0
     left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentCounts:
+    """The consents that a sync would send, a call each.
+
+    Attributes:
+        calls: How many there are.
+        ignored: Records of which Pendo would throw all data away (``donotprocess``), as far as the ledger knows.
+        example: The key of one of them.
+    """
+
+    calls: int = 0
+    ignored: int = 0
+    example: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -124,6 +124,7 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
     if target := OBJECTS[kind].section:
         given[target] = (*(given[target] or ()), *by_column)
         _check_twice(given[target], kind, given.get("group"))
+        _check_consents(given[target])
     if kind in RECORDS and not columns:
         _check_empty(meta, meant, place)
     return None if place.problems else _spec(given, kind, unique_id, place)
@@ -195,6 +196,16 @@ def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) ->
             entry.place.wrong(f"fills {quoted(entry.name)} as {earlier.place} does{case}; keep one of them")
 
 
+def _check_consents(entries: Sequence[Entry]) -> None:
+    """Notes a consent whose column fills something else: what is sent of it are changes alone."""
+    for entry in entries:
+        others = [one for one in entries if one is not entry and one.source == entry.source]
+        if entry.options.get("group") == "pendo" and others:
+            entry.place.wrong(
+                f"has the column of {others[0].place}; keep one of them, as a consent takes a column of its own"
+            )
+
+
 def _spec(given: dict[str, Any], kind: Object, unique_id: str, place: Place) -> SyncSpec:
     # Most keys are fields of the same name.
     same = {name: value for name, value in given.items() if name in SyncSpec.__slots__}
@@ -230,6 +241,8 @@ def _fields(
     fields = []
     for entry in entries or ():
         options = {"nulls": nulls, "on_invalid": on_invalid, "group": group, "type": "", **entry.options}
+        if options["group"] == "pendo":
+            options |= {"nulls": "skip", "type": "boolean"}
         fields.append(Field(entry.name, entry.source, **(options | {"type": FIELD_TYPES.get(options["type"])})))
     return tuple(fields)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 Object: TypeAlias = Literal["visitor", "account", "parent_account", "track_event", "segment"]
 Mode: TypeAlias = Literal["update", "upsert"]
-Group: TypeAlias = Literal["custom", "agent"]
+Group: TypeAlias = Literal["custom", "agent", "pendo"]  # `pendo` has the consents alone
 Nulls: TypeAlias = Literal["clear", "skip"]
 OnInvalid: TypeAlias = Literal["row", "null", "skip"]
 OnRemoved: TypeAlias = Literal["keep", "clear", "delete"]
@@ -171,8 +171,22 @@ class SyncSpec:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """The metadata groups that the sync writes to, each in a request of its own."""
-        return tuple(dict.fromkeys(field.group for field in self.fields))
+        """The metadata groups that the sync writes to, each in requests of its own.
+
+        Consents come last: a record has to be there, and its values are written before Pendo is told to ignore it.
+        """
+        groups = dict.fromkeys(field.group for field in self.fields if field.group != "pendo")
+        if not self.consents:
+            return tuple(groups)
+        # No single value creates a record.
+        return (*groups, "pendo") if groups or self.mode == "update" else ("custom", "pendo")
+
+    @property
+    def consents(self) -> dict[str, str]:
+        """The columns of ``donotprocess`` and ``blacklistguides``, by the field, of those that are mapped."""
+        return {
+            one.name: one.source.name for one in self.fields if one.group == "pendo" and isinstance(one.source, Column)
+        }
 
     @property
     def destination(self) -> str:

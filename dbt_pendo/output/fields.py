@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
-from dbt_pendo.commands.fields import SyncFields, UnmappedField
+from dbt_pendo.commands.fields import SyncFields, UnmappedField, UnusedField
 from dbt_pendo.delivery.fields import USABLE, MatchedField, short_dtype
+from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Column
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.pendo.metadata import SchemaField
-from dbt_pendo.wording import number, shortened
+from dbt_pendo.wording import listing, number, shortened
 
 
 def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence[UnmappedField]) -> None:
@@ -42,6 +44,29 @@ def show_fields(lines: Terminal, found: Sequence[SyncFields], unmapped: Sequence
         lines.line("Not every mapped field can be written.", "error")
     elif found:
         lines.line("All mapped fields can be written.", "success")
+
+
+def show_unused(lines: Terminal, unused: Sequence[UnusedField]) -> None:
+    """Prints the fields that no mapping of the project writes, with what uses them."""
+    lines.line(f"{number(len(unused), 'field')} of Pendo that no mapping of this project writes")
+    lines.rows(
+        [(one.object, _pendos_name(one.group, one.field), one.field.type or "-", _used_by(one)) for one in unused]
+    )
+    if any(one.used_by is not None and not one.used_by for one in unused):
+        lines.line()
+        lines.line("`dbt-pendo fields --delete NAME` deletes one.")
+
+
+def show_deleted(lines: Terminal, one: UnusedField, entry: Mapping[str, Any]) -> None:
+    """Prints that a field was deleted."""
+    text = f"Deleted the {one.group} field {one.field.key} of {OBJECTS[one.object].plural} in Pendo."
+    lines.line(text, "success", "FieldDeleted", entry)
+
+
+def _used_by(one: UnusedField) -> str:
+    if one.used_by is None:
+        return "Pendo does not say what uses it"
+    return f"used by {shortened(listing(one.used_by), 80)}" if one.used_by else "unused"
 
 
 def _field_row(one: MatchedField) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -123,8 +123,13 @@ class Request:
     # Returns something true if a 2xx says what was done. One that does not, such as a proxy's page, is a fault that may
     # pass. None where the caller judges every answer.
     is_clear: Callable[[Answer], object] | None = None
+    # Returns something true if an answer says what was done, whatever its status: then it is not a fault that may pass.
+    is_verdict: Callable[[Answer], object] | None = None
     # Whether it may be sent again if Pendo may have carried it out already.
     idempotent: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    # The path with `{id}` in place of a record's id; empty for a path without one.
+    pattern: str = ""
 
     @property
     def document(self) -> Any:
@@ -379,7 +384,7 @@ class PendoClient:
                 self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
         answer = Answer(status, content, self._secrets)
         self._require_usable(request, answer, route, response.headers.get("Location"))
-        if answer.status not in RETRIED:
+        if answer.status not in RETRIED or (request.is_verdict is not None and request.is_verdict(answer)):
             self._pacer.taken(now, now - started)
             return answer
         wait = network.retry_after(response.headers.get("Retry-After"))
@@ -423,14 +428,19 @@ class PendoClient:
     def _prepare(self, request: Request, route: _Route) -> requests.PreparedRequest:
         # All but the body is prepared once for thousands of requests, a third of the time that requests takes for one.
         known = (request.method, url := f"{route.host}{request.path}", route.secret.variable)
-        if known not in self._prepared:
+        prepared = self._prepared.get(known)
+        if prepared is None:
             headers = {
                 "User-Agent": f"dbt-pendo/{__version__}",
                 "Accept": "*/*",
                 "x-pendo-integration-key": route.secret.reveal(),
                 "Content-Type": "application/json",
+                **request.headers,
             }
-            self._prepared[known] = requests.Request(request.method, url, headers).prepare()
-        prepared = self._prepared[known].copy()
+            prepared = requests.Request(request.method, url, headers).prepare()
+            # The path of one record is not met again.
+            if not request.pattern:
+                self._prepared[known] = prepared
+        prepared = prepared.copy()
         prepared.prepare_body(request.body, files=None)
         return prepared

@@ -1,12 +1,14 @@
-"""Pendo's metadata API: the schema of a kind, its fields, and bulk values (pendo-api.md 3)."""
+"""Pendo's metadata API: the schema of a kind, bulk values, and single values (pendo-api.md 3)."""
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -15,26 +17,13 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.network import contradicts, reports_error
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
+from dbt_pendo.pendo.client import Answer, PendoClient, Request
 
 # Pendo gives agent fields it has not seen a value of no type yet.
 TYPES: Mapping[str, FieldType | None] = {**FIELD_TYPES, "array": "list", "": None}
-# Pendo's field API knows one type of number, and no source shows a list being created.
-CREATABLE_TYPES: Mapping[FieldType, str] = {
-    "string": "string",
-    "boolean": "boolean",
-    "integer": "number",
-    "float": "number",
-    "time": "time",
-}
-
-
 _SCHEMA = "/api/v1/metadata/schema"
+UNKNOWN_ID = "Pendo does not know this id"
 _LOOK_AT = "Look at PENDO_API_URL and PENDO_REGION."
-
-
-class FieldsRefusedError(PendoError):
-    """Pendo does not create the fields of a call, not even one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +128,36 @@ def _is_schema(answer: Answer) -> bool:
     return has_groups and not reports_error(answer.document)
 
 
-def create_fields(client: PendoClient, object_: Object, group: Group, types: Mapping[str, FieldType]) -> None:
-    """Creates fields in one group, or brings deleted ones back; only the schema shows their keys.
-
-    Raises:
-        FieldsRefusedError: If Pendo refuses them.
-    """
-    body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
-    kind = OBJECTS[object_]
-    answer = client.send(Request("POST", f"{_SCHEMA}/{kind.metadata_kind}/{group}", orjson.dumps(body)))
-    if not answer.ok:
-        fields = f"{group} fields {', '.join(types)} of {kind.plural}"
-        raise FieldsRefusedError(
-            f"Pendo does not create the {fields} ({answer.message}).",
-            "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
-        )
-
-
 def values_request(object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]) -> Request:
     """Returns the request that writes values of many records to one group; ids Pendo lacks are created or left out."""
     path = f"/api/v1/metadata/{OBJECTS[object_].metadata_kind}/{group}/value{'?create=true' if create else ''}"
     return Request("POST", path, body, keys, is_clear=partial(adds_up, sent=len(keys), create=create))
+
+
+def consent_request(object_: Object, key: str, field: str, value: bool) -> Request:
+    """Returns the request that sets a consent of one record: ``donotprocess`` or ``blacklistguides``."""
+    start = f"/api/v1/metadata/{OBJECTS[object_].metadata_kind}/pendo/value"
+    part, headers = id_in_path(key)
+    return Request(
+        "PUT",
+        f"{start}/{part}/{field}",
+        orjson.dumps(value),
+        [key],
+        is_clear=lambda answer: answer.acknowledges() or isinstance(answer.json, bool),
+        headers=headers,
+        pattern=f"{start}/{{id}}/{field}",
+    )
+
+
+def id_in_path(key: str) -> tuple[str, Mapping[str, str]]:
+    """Returns an id as a part of a path, with the headers that it takes.
+
+    It is URL-encoded; one that would be taken for another path, such as ``..`` or ``a/b``, is in base64 instead.
+    """
+    if not any(letter in key for letter in "/\\") and key.strip(". "):
+        return quote(key, safe=""), {}
+    encoded = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    return f"b64_{encoded}", {"x-pendo-base64-encoded-params": "true"}
 
 
 def adds_up(answer: Answer, sent: int, create: bool) -> bool:
@@ -200,7 +198,7 @@ def judge_values(answer: Answer, ids: Sequence[str]) -> Judgement:
     known = set(ids)
     for missing in _items(document, "missing"):
         if isinstance(missing, str) and missing in known:
-            judgement.outcomes[missing] = Outcome("missing", "Pendo does not know this id")
+            judgement.outcomes[missing] = Outcome("missing", UNKNOWN_ID)
         else:
             judgement.unnamed.append(f"an unknown id is missing: {answer.told(missing)}")
     for error in _items(document, "errors"):
@@ -241,8 +239,8 @@ def _quoted(text: str) -> Iterator[str]:
     if colon:
         yield head
         yield head.rpartition(" ")[2]
-    for quote in "\"'`":
-        yield from text.split(quote)[1::2]
+    for mark in "\"'`":
+        yield from text.split(mark)[1::2]
 
 
 def _items(document: Mapping[str, Any], key: str) -> list[Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
-from urllib.parse import quote
 
 import orjson
 
-from dbt_pendo.mapping.objects import OBJECTS
+from dbt_pendo.mapping.objects import DO_NOT_PROCESS, OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.network import reports_error
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError, Request
+from dbt_pendo.pendo.metadata import id_in_path
 from dbt_pendo.wording import host_of
 
 # Far under Pendo's cap of 5 minutes or 4 GB a call; fewer when so many do not fit in an answer.
@@ -104,10 +104,13 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
     Raises:
         PendoError: If Pendo does not answer with a record.
     """
+    part, headers = id_in_path(key)
     request = Request(
         "GET",
-        f"/api/v1/{object_}/{quote(key, safe='')}",
+        f"/api/v1/{object_}/{part}",
         is_clear=lambda answer: isinstance(answer.document.get("metadata"), dict),
+        headers=headers,
+        pattern=f"/api/v1/{object_}/{{id}}",
     )
     answer = client.ask(request, f"let the {object_} {key} be read", allowed=(404,))
     if not answer.ok:
@@ -115,6 +118,11 @@ def read_record(client: PendoClient, object_: Object, key: str) -> PendoRecord |
     # The id stands in its metadata, and for some also beside it (pendo-api.md 6).
     id_key = OBJECTS[object_].id_key
     return _record({id_key: key, **answer.json}, id_key)
+
+
+def is_ignored(record: PendoRecord | None) -> bool:
+    """Returns whether a record is marked Do Not Process."""
+    return record is not None and record.metadata.get("pendo", {}).get(DO_NOT_PROCESS) is True
 
 
 def _has_results(answer: Answer) -> bool:

@@ -36,6 +36,12 @@ class BodyMask:
         hidden = self._hide(document, values)
         return hidden, frozenset(values)
 
+    def hide_body(self, document: Any, path: str) -> tuple[Any, frozenset[str]]:
+        """Returns the same of a body that may be a single value, which the end of its path names."""
+        if not isinstance(document, dict | list) and path.rpartition("/")[2] in self.names:
+            return HIDDEN, frozenset()
+        return self.hide(document)
+
     def key(self, key: str) -> str:
         """Returns a record's key as it is kept: itself, or where ids are hidden a hash of it."""
         return f"#{hashlib.blake2b(key.encode(errors='replace'), digest_size=8).hexdigest()}" if self.ids else key

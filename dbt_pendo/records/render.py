@@ -170,15 +170,17 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
         if at in page.invalid:
             continue
         removed = page.changes[at] == "removed"
+        # No consent creates a record.
+        creating = record.bodies[:-1] if spec.consents else record.bodies
+        if not removed and spec.mode == "upsert" and not any(creating):
+            empty = {OBJECTS[spec.object].id_key: record.key, "values": {}}
+            record = record._replace(bodies=(empty, *record.bodies[1:]))
         if removed and spec.on_removed == "delete":
             rendered.deletions.append(record._replace(bodies=()))
-        elif removed and spec.on_removed == "clear" and spec.fields:
+        elif removed and spec.on_removed == "clear" and any(record.bodies):
             rendered.clearings.append(record)
         elif not removed and any(record.bodies):
             rendered.updates.append(record)
-        elif not removed and spec.mode == "upsert":
-            empty = {OBJECTS[spec.object].id_key: record.key, "values": {}}
-            rendered.updates.append(record._replace(bodies=(empty, *record.bodies[1:])))
         else:
             # Kept; or there is nothing to say or to clear, and no record to create.
             rendered.unsendable[record.position] = DELIVERED
@@ -211,6 +213,8 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
     """
     id_key = OBJECTS[spec.object].id_key
     mapped = [(mapping, field) for mapping, field in zip(spec.fields, fields, strict=True) if mapping.group == group]
+    if not mapped:
+        return [None] * page.size
     names = [field.key for _, field in mapped]
     columns = [
         page.convert(mapping.name, mapping.source, CONVERTERS[field.type], on_invalid=mapping.on_invalid)
@@ -228,7 +232,8 @@ def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[Pe
             for row in rows
         ]
     if "removed" in page.changes:
-        cleared: dict[str, Any] = dict.fromkeys(names)
+        # Who leaves the model has not taken a consent back.
+        cleared: dict[str, Any] = {} if group == "pendo" else dict.fromkeys(names)
         rows = [cleared if change == "removed" else row for change, row in zip(page.changes, rows, strict=True)]
     return [{id_key: key, "values": row} if row else None for key, row in zip(page.keys, rows, strict=True)]
 

@@ -7,7 +7,7 @@ import binascii
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import responses
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
@@ -135,21 +135,25 @@ def _get_schema(ask: _Ask) -> Reply:
 
 
 def _create_fields(ask: _Ask) -> Reply:
-    if not isinstance(ask.call.payload, list):
-        raise RefusedError(400, "expected an array of fields")
     schema = ask.pendo.records[ask.params["kind"]].schema
-    created = schema.create(ask.params["group"], ask.call.payload, ask.switches)
-    return ask.done({field.key: field.as_json() for field in created})
+    status, body = schema.create(ask.params["group"], ask.call.payload, ask.switches)
+    if ask.switches.field_reply == "empty":
+        return Reply(status)
+    return json_reply(body["results"] if ask.switches.field_reply == "list" else body, status)
 
 
 def _delete_field(ask: _Ask) -> Reply:
     schema = ask.pendo.records[ask.params["kind"]].schema
-    schema.delete(ask.params["group"], ask.params["field"], ask.switches)
-    return ask.done({})
+    return replace(ask.done({}), status=schema.delete(ask.params["group"], ask.params["field"], ask.switches))
 
 
-def _dependencies(_: _Ask) -> Reply:
-    return json_reply([])
+def _dependencies(ask: _Ask) -> Reply:
+    return json_reply(ask.pendo.dependencies_of_all(ask.switches))
+
+
+def _field_dependencies(ask: _Ask) -> Reply:
+    where = ask.params
+    return json_reply(ask.pendo.dependencies_of(where["kind"], where["group"], where["field"], ask.switches))
 
 
 def _bulk_write(ask: _Ask) -> Reply:
@@ -296,7 +300,7 @@ _ROUTES = (
     _route("POST", "/api/v1/metadata/schema/{kind}/{group}", "write", _create_fields),
     _route("DELETE", "/api/v1/metadata/schema/{kind}/{group}/{field}", "write", _delete_field),
     _route("GET", "/api/v1/metadata/dependencies", "read", _dependencies),
-    _route("GET", "/api/v1/metadata/dependencies/{kind}/{group}/{field}", "read", _dependencies),
+    _route("GET", "/api/v1/metadata/dependencies/{kind}/{group}/{field}", "read", _field_dependencies),
     _route("GET", "/api/v1/metadata/{kind}/{group}/value/{id}/{field}", "read", _read_value),
     _route("PUT", "/api/v1/metadata/{kind}/{group}/value/{id}/{field}", "write", _write_value),
     _route("GET", "/api/v1/tracktype", "read", _track_types),
@@ -336,11 +340,13 @@ def _find(call: Call) -> tuple[_Route, dict[str, str]]:
 
 
 def _decoded(params: dict[str, str], call: Call) -> dict[str, str]:
-    """The path parameters as meant: percent-decoded, and ids in base64 when the header says so (W6W, PM)."""
+    """The path parameters as meant: percent-decoded, and ids in base64 after `b64_` when the header says so (D)."""
     decoded = {name: unquote(value) for name, value in params.items()}
     if call.headers.get(BASE64_HEADER, "").lower() == "true":
         for name in decoded.keys() & {"id", "visitor"}:
-            value = decoded[name].replace("-", "+").replace("_", "/")
+            if not decoded[name].startswith("b64_"):
+                continue
+            value = decoded[name].removeprefix("b64_").replace("-", "+").replace("_", "/")
             try:
                 padded = value + "=" * (-len(value) % 4)
                 decoded[name] = base64.b64decode(padded, validate=True).decode()

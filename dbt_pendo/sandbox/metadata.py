@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from .exchange import RefusedError
-from .schema import WRITABLE, Convert, Schema, converter, type_of
+from .schema import WRITABLE, Convert, Schema, converter
 from .switches import Switches
 
 Metadata = dict[str, dict[str, Any]]
@@ -55,6 +55,12 @@ class Records:
             return None
         automatic = {"id": record_id, "idhash": crc32(record_id.encode()), **record["auto"]}
         groups = {group: dict(record.get(group, {})) for group in WRITABLE}
+        for group, values in groups.items():
+            # Undeleting a field brings its values back.
+            for key in self.schema.deleted(group):
+                values.pop(key, None)
+        if record_id in self._deleted:
+            groups["pendo"]["donotprocess"] = True
         return {**record, "auto": automatic, **groups}
 
     def visible(self, record_id: str) -> Metadata | None:
@@ -176,7 +182,8 @@ class Records:
         seen: set[str] = set()
         dropped = 0
         for record_id, values in items:
-            if record_id not in self._records and (not create or self.is_ignored(record_id)):
+            is_lost = record_id in self._deleted and switches.deleted_records == "missing"
+            if record_id not in self._records and (not create or is_lost):
                 missing.append(record_id)
                 continue
             if record_id in seen and switches.duplicate_id == "first wins":
@@ -231,6 +238,10 @@ class Records:
         if group not in WRITABLE:
             raise RefusedError(400, f"group {group!r} cannot be written")
         field = self.schema.find(group, name, switches)
+        if field is not None and field.key == "blacklistguides" and switches.guide_exclusion != "on":
+            if switches.guide_exclusion == "off, 403":
+                raise RefusedError(403, "guide exclude list is not enabled")
+            field = None
         if field is None or record_id not in self._records:
             raise RefusedError(404, f"no {self.kind} {record_id!r} or no field {name!r}")
         column = _Column(field.key, converter(field.type, field.element_type, switches))
@@ -239,6 +250,8 @@ class Records:
         except ValueError as problem:
             raise RefusedError(400, str(problem)) from problem
         self._keep_before(record_id, switches)
+        if field.key == "donotprocess" and value is False:
+            self.remember(record_id)
         self._apply(self._records[record_id], group, sets, clears, _now())
 
     # How.
@@ -282,29 +295,19 @@ class Records:
     def _columns(self, group: str, items: list[tuple[str, dict[str, Any]]], switches: Switches) -> dict[str, _Column]:
         """Looks every name of the call up once, and decides what becomes of the unknown ones."""
         columns: dict[str, _Column] = {}
-        unset: dict[str, None] = {}
-        for _, values in items:
-            for name, value in values.items():
-                if name in columns:
-                    continue
-                field = self.schema.find(group, name, switches)
-                if field is not None:
-                    columns[name] = _Column(field.key, converter(field.type, field.element_type, switches))
-                elif value is None:
-                    unset[name] = None  # a later record may show which type to create
-                else:
-                    columns[name] = self._unknown(group, name, value, switches)
-        for name in unset:
-            if name not in columns:
-                columns[name] = self._unknown(group, name, None, switches)
+        for name in dict.fromkeys(name for _, values in items for name in values):
+            field = self.schema.find(group, name, switches)
+            if field is not None:
+                columns[name] = _Column(field.key, converter(field.type, field.element_type, switches))
+            else:
+                columns[name] = self._unknown(group, name, switches)
         return columns
 
-    def _unknown(self, group: str, name: str, value: Any, switches: Switches) -> _Column:
-        policy = switches.unknown_field
-        if group == "agent" and switches.unknown_agent_field is not None:
-            policy = switches.unknown_agent_field
+    def _unknown(self, group: str, name: str, switches: Switches) -> _Column:
+        """What becomes of a name that matches no field: a custom field is created, without a type (D)."""
+        policy = switches.unknown_agent_field if group == "agent" else "create"
         if policy == "create" and group != "pendo":
-            field = self.schema.new_field(name, type_of(value), switches)
+            field = self.schema.new_field(name, "", switches)
             self.schema.put(group, field)
             return _Column(field.key, converter(field.type, field.element_type, switches))
         if policy == "record error":

@@ -18,7 +18,7 @@ from .exchange import Call, Reply
 from .faults import Fault, Faults
 from .metadata import Metadata
 from .server import HOST, Server
-from .state import Pendo
+from .state import USERS, Pendo
 from .subscription import seed
 from .switches import Switches
 from .track import Event
@@ -111,6 +111,17 @@ class Sandbox:
             field = schema.new_field(name, type_name, self.switches, **more)
             schema.put(group, field)
         return field.key
+
+    def use_field(self, kind: str, group: str, key: str, **names: list[str]) -> None:
+        """Says what uses a field: the names of ``guides``, ``reports`` and ``segments``.
+
+        Raises:
+            ValueError: If something else is said to use it.
+        """
+        if unknown := names.keys() - set(USERS):
+            raise ValueError(f"{', '.join(sorted(unknown))} is none of {', '.join(USERS)}")
+        with self.pendo.lock:
+            self.pendo.uses[kind, group, key] = names
 
     def add_visitors(self, visitors: Seed) -> None:
         """Makes visitors known: ids, or ids with values, which are stored as they are."""

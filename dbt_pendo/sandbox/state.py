@@ -8,12 +8,14 @@ from typing import Any
 
 from .aggregation.stages import aggregate
 from .deletion import Deletions
+from .exchange import RefusedError
 from .metadata import Records
 from .segments import Segments
 from .switches import Switches
 from .track import DEFAULT_APP_ID, Events
 
 KINDS = ("visitor", "account", "parentAccount")
+USERS = ("guides", "reports", "segments")
 
 
 class Pendo:
@@ -31,6 +33,8 @@ class Pendo:
         self.events = Events()
         self.segments = Segments(self.records["visitor"])
         self.deletions = Deletions()
+        # What uses a field: names by guides, reports and segments, by the field's kind, group and key.
+        self.uses: dict[tuple[str, str, str], dict[str, list[str]]] = {}
 
     def receive_events(self, payload: Any, app: str, switches: Switches) -> None:
         """``POST /data/track``; see Events.receive."""
@@ -48,6 +52,29 @@ class Pendo:
 
         self.events.receive(payload, app, app_id, visit, switches)
 
+    def dependencies_of_all(self, switches: Switches) -> Any:
+        """``GET /metadata/dependencies``: what uses each field; RefusedError 404 where only one field can be asked."""
+        if switches.dependencies_reply == "one field":
+            raise RefusedError(404, "not found")
+        if switches.dependencies_reply == "list":
+            names = ("kind", "group", "field")
+            return [{**dict(zip(names, where, strict=True)), **_named(uses)} for where, uses in self.uses.items()]
+        nested: dict[str, Any] = {}
+        for (kind, group, key), uses in self.uses.items():
+            nested.setdefault(kind, {}).setdefault(group, {})[key] = _named(uses)
+        return nested
+
+    def dependencies_of(self, kind: str, group: str, name: str, switches: Switches) -> Any:
+        """The same of one field; RefusedError 404 if there is no such field."""
+        field = self.records[kind].schema.find(group, name, switches)
+        if field is None:
+            raise RefusedError(404, f"no field {name!r} in group {group!r}")
+        return _named(self.uses.get((kind, group, field.key), {}))
+
     def aggregate(self, payload: Any, switches: Switches) -> list[dict[str, Any]]:
         """``POST /api/v1/aggregation``; see aggregation.stages.aggregate."""
         return aggregate(payload, self.records, self.segments.visitors, switches)
+
+
+def _named(uses: dict[str, list[str]]) -> dict[str, list[dict[str, str]]]:
+    return {what: [{"id": name, "name": name} for name in uses.get(what, [])] for what in USERS}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_pendo.errors import ConfigError
 
 from .exchange import RefusedError
-from .state import KINDS
+from .state import KINDS, USERS
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -21,7 +21,7 @@ _REQUIRED = frozenset({"kind", "group", "name", "type"})  # wherever they may st
 _GROUPS = ("agent", "auto", "custom", "hubspot", "pendo", "salesforce", "segmentio")  # pendo-api.md 3
 _PER_APP = re.compile(r"^auto__-?\d+$")  # pendo-api.md 6
 _TYPE = frozenset({"string", "time", "date", "boolean", "integer", "float", "list", ""})
-_FIELD = {"type": _TYPE, "displayName": str, "elementType": _TYPE}
+_FIELD = {"type": _TYPE, "displayName": str, "elementType": _TYPE, "usedBy": {user: [str] for user in USERS}}
 _RECORDS = ([str], {str: {group: {str: object} for group in _GROUPS}})
 _SUBSCRIPTION: dict[str, Any] = {
     "fields": (
@@ -43,9 +43,10 @@ def seed(sandbox: Sandbox, subscription: Any) -> list[str]:
 
     Args:
         sandbox: The sandbox.
-        subscription: JSON: ``fields`` by kind, group and name (a type, or ``{type, displayName, elementType}``), or an
-            array of them; ``visitors``, ``accounts``, ``parentAccounts`` (ids, or what each holds by group);
-            ``excludedVisitors`` and ``excludedAccounts`` (ids); ``segments`` (``{name, visitors, createdByApi}``).
+        subscription: JSON: ``fields`` by kind, group and name (a type, or ``{type, displayName, elementType, usedBy}``;
+            the last names ``guides``, ``reports`` and ``segments`` that use it), or an array of them; ``visitors``,
+            ``accounts``, ``parentAccounts`` (ids, or what each holds by group); ``excludedVisitors`` and
+            ``excludedAccounts`` (ids); ``segments`` (``{name, visitors, createdByApi}``).
 
     Returns:
         The ids of the segments.
@@ -57,7 +58,8 @@ def seed(sandbox: Sandbox, subscription: Any) -> list[str]:
     for path, field in _fields(subscription.get("fields", [])):
         more = {"element_type": field.get("elementType", ""), "display_name": field.get("displayName", "")}
         try:
-            sandbox.add_field(field["kind"], field["group"], field["name"], field["type"], **more)
+            key = sandbox.add_field(field["kind"], field["group"], field["name"], field["type"], **more)
+            sandbox.use_field(field["kind"], field["group"], key, **field.get("usedBy", {}))
         except RefusedError as refusal:
             raise ConfigError(f"{path}: {refusal.message}.") from None
     sandbox.add_visitors(subscription.get("visitors", []))

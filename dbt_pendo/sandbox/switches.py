@@ -48,13 +48,10 @@ class Switches:
         False, "Leave `missing` and `errors`, which Pendo's reference shows, out of a bulk answer if they are empty"
     )
 
-    unknown_field: Literal["refuse call", "record error", "create", "discard"] = _switch(
+    unknown_agent_field: Literal["refuse call", "record error", "create", "discard"] = _switch(
         "refuse call",
-        "A custom or agent field not in the schema: 400 for the whole call; an `errors` item for the record; the field "
-        "is created; its value is dropped silently",
-    )
-    unknown_agent_field: Literal["refuse call", "record error", "create", "discard"] | None = _switch(
-        None, "The same for the agent group alone; null follows `unknown_field`"
+        "An agent field not in the schema: 400 for the whole call; an `errors` item for the record; the field is "
+        "created, as a custom field is; its value is dropped silently",
     )
     type_mismatch: Literal["record error", "discard", "refuse call"] = _switch(
         "record error",
@@ -83,7 +80,6 @@ class Switches:
         "accounts, so that each call is a 404",
     )
     accept_date_only: bool = _switch(False, "A time field takes `2024-01-31`")
-    accept_epoch: bool = _switch(False, "A time field takes epoch milliseconds")
 
     drop_underscores: bool = _switch(
         False, "The stored key of a field also loses its underscores (`SFDC_Profile` was seen as `sfdcprofile`)"
@@ -93,11 +89,24 @@ class Switches:
         "The types a field can be created with; the default is all that is documented",
     )
     number_becomes: Literal["float", "integer"] = _switch("float", "The schema type of a field created as `number`")
-    existing_field: Literal["keep", "refuse call"] = _switch(
-        "keep", "Creating a field that exists: it stays as it is (200), or 400"
+    invalid_field: Literal["refuse call", "create others"] = _switch(
+        "refuse call", "Creating fields of which some are invalid is a 422: none is created, or the others are"
     )
-    invalid_field_name: Literal["refuse call", "skip"] = _switch(
-        "refuse call", "Creating a field with an invalid name: 400, or it is left out (200)"
+    field_reply: Literal["object", "list", "empty"] = _switch(
+        "object", "Body of an answer to the creation of fields: `{results, summary}`, the results alone, or nothing"
+    )
+    dependencies_reply: Literal["nested", "list", "one field"] = _switch(
+        "nested",
+        "What `/metadata/dependencies` says of all fields: `{kind: {group: {field: uses}}}`, a list of objects, or 404 "
+        "(only that of one field answers)",
+    )
+    guide_exclusion: Literal["off", "off, 403", "on"] = _switch(
+        "on", "Whether Pendo Support has enabled `blacklistguides`; writing it is a 404 or a 403 if not"
+    )
+    deleted_records: Literal["missing", "written"] = _switch(
+        "missing",
+        "A write with `?create=true` to an id that was deleted: it stays in `missing`, or the record is made anew and "
+        "its `donotprocess` reads true",
     )
 
     exclude_list_option: Literal["taken", "refused", "ignored"] = _switch(

@@ -329,6 +329,13 @@ class SyncTables(ChangeSet):
             **self._commit_values(run_id),
         )
 
+    def came_back(self, run_id: str) -> list[tuple[str, int, str]]:
+        """Returns the rows of a run that an earlier one has removed: outcome, number of rows, one key."""
+        rows = self._session.table(
+            "pendo_came_back", ledger=self.ledger, destination=self._spec.destination, run_id=run_id
+        )
+        return [(row["status"], int(row["row_count"]), row["example_key"]) for row in rows]
+
     def compact(self, keys: int) -> None:
         """Rewrites the ledger without its dead rows, when they are more than the living.
 

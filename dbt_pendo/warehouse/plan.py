@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import add, attrgetter
 
-from dbt_pendo.mapping.objects import FUTURE_SECONDS, LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySizes
+from dbt_pendo.mapping.objects import (
+    CONSENTS,
+    DO_NOT_PROCESS,
+    FUTURE_SECONDS,
+    LARGEST_PROPERTIES,
+    OLDEST_SECONDS,
+    ConsentCounts,
+    EventCounts,
+    PropertySizes,
+)
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock
@@ -17,8 +26,6 @@ EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")
 # How the rows of a bucket stand in the change set.
 IN_ORDER = ("added", "changed", "invalid", "removed")
-# Rows of a `DriftTable`; each costs about 30 bytes of SQL.
-DRIFT_PER_STATEMENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +261,19 @@ class ChangeSet:
         """The rows of the model that a sync looks at, to select from."""
         return self._source.relation if self._max_age is None else self._recent(self._max_age)
 
+    def count_consents(self, options: PlanOptions | None = None) -> ConsentCounts:
+        """Counts the consents to send: those of a plan, or of the change set; a sync without any has none."""
+        aliases = {name: self._columns[column]["alias"] for name, column in self._spec.consents.items()}
+        if not aliases:
+            return ConsentCounts()
+        (counts,) = self._session.table(
+            "pendo_count_consents",
+            changes=self.changes if options is None else self._plan_alone(options),
+            columns=list(aliases.values()),
+            ignored=aliases.get(DO_NOT_PROCESS),
+        )
+        return ConsentCounts(int(counts["calls"]), int(counts["ignored"]), counts["example_key"])
+
     def _plan_alone(self, options: PlanOptions) -> str:
         """Returns a plan that is stored nowhere, as something to select from."""
         return f"({self._plan_sql(self._entries if options.sample is None else None, options)})"
@@ -278,6 +298,7 @@ class ChangeSet:
             run_id=run_id,
             max_attempts=options.max_attempts,
             missing_retry=round(options.missing_retry * 3600),
+            consents=[self._columns.get(spec.consents.get(name, "")) for name in CONSENTS] if spec.consents else [],
         )
 
     def _recent(self, seconds: int) -> str:
@@ -321,42 +342,6 @@ class ChangeSet:
 
         columns = self._columns.values() if with_columns else ()
         return read_span(read, span, [Wanted(column["alias"], column["dtype"]) for column in columns])
-
-
-class DriftTable:
-    """A scratch table of the rows of a change set that Pendo has otherwise, or lacks; until ``drop``."""
-
-    def __init__(self, session: Session, schema: str, spec: SyncSpec) -> None:
-        self._session = session
-        self._schema = schema
-        self._name = table_name(spec.name, "drift")
-        self.relation = session.relation(schema, self._name)
-
-    def create(self) -> None:
-        """Creates the empty table."""
-        self._session.create(self._schema, self._name, self._session.sql("pendo_create_drift", drift=self.relation))
-
-    def add(self, rows: Mapping[Position, str]) -> None:
-        """Adds rows of the change set, each with its state: ``missing``, or what else is not equal."""
-        positions = list(rows.items())
-        for at in range(0, len(positions), DRIFT_PER_STATEMENT):
-            self._session.execute("pendo_add_drift", drift=self.relation, rows=positions[at : at + DRIFT_PER_STATEMENT])
-
-    def part_of(self, source: ModelTable, changes: str, with_missing: bool) -> ModelTable:
-        """Returns the rows of the model that are in the table, to plan with."""
-        rows = self._session.sql(
-            "pendo_drifted_rows",
-            model=source.relation,
-            key=source.keys,
-            changes=changes,
-            drift=self.relation,
-            with_missing=with_missing,
-        )
-        return replace(source, relation=f"{rows} drifted_rows", is_part=True)
-
-    def drop(self) -> None:
-        """Drops the table if it is there."""
-        self._session.drop(self._schema, self._name)
 
 
 def buckets_from_counts(counts: Iterable[tuple[str, str, int, int]]) -> list[Bucket]:

@@ -101,3 +101,23 @@ order by row_count desc, detail
 select max(run_id) as run_id
 from {{ changes }}
 {% endmacro %}
+
+
+{#
+  What a change set says of consents: how many values are to be sent, and how many of them turn one on that cannot be undone.
+
+  Arguments:
+    columns   the aliases of the columns with a consent
+    ignored   the one of `donotprocess`; none if it is not mapped
+#}
+{% macro pendo_count_consents(changes, columns, ignored) %}
+select
+    {%- for column in columns %}
+    {{ '+ ' if not loop.first }}coalesce(sum(case when {{ dbt_pendo.pendo_name(column) }} is not null then 1 else 0 end), 0)
+    {%- endfor %} as calls,
+    {%- set marked = dbt_pendo.pendo_name(ignored) if ignored else '1 = 0' %}
+    coalesce(sum(case when {{ marked }} then 1 else 0 end), 0) as ignored,
+    min(case when {{ marked }} then record_key end) as example_key
+from {{ changes }} changes
+where change in ('added', 'changed')
+{% endmacro %}

@@ -7,6 +7,28 @@
     {{ dbt_pendo.pendo_md5(adapter.dispatch('pendo_joined', 'dbt_pendo')(fingerprint, texts)) }}
 {%- endmacro %}
 
+{#
+  What a row says of consents, as the end of its hash: a full stop, and a letter for each of them (t, f; - for null). The
+  ledger keeps hashes, so it also knows which consents were delivered.
+
+  Arguments:
+    consents   the column of each of Pendo's consents, in an order that never changes; none where it is not mapped
+#}
+{% macro pendo_consent_letters(consents) -%}
+    '.'
+    {%- for column in consents %}
+    || {% if column is none %}'-'{% else -%}
+    case when {{ dbt_pendo.pendo_name(column.name) }} then 't' when not {{ dbt_pendo.pendo_name(column.name) }} then 'f' else '-' end
+    {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+{# The letter of one consent in a hash, from 0; of a hash without letters it is empty or null. #}
+{% macro pendo_consent_letter(hash, at) -%}
+    substr({{ hash }}, {{ 34 + at }}, 1)
+{%- endmacro %}
+
+
 {# One text from many; different inputs give different texts. #}
 {% macro default__pendo_joined(first, texts) -%}
     '{{ first }}'

@@ -24,10 +24,12 @@
     run_id         the run that plans
     max_attempts   hold a row after this many failures until it changes; none to hold no row
     missing_retry  seconds to hold a row whose id Pendo does not know
+    consents       the column of each of Pendo's consents [{name, alias}], none where it is not mapped; empty without any.
+                   In the result it is null where the consent is as it was delivered last: only changes are sent
 #}
 {% macro pendo_plan(
     model, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh, run_id,
-    max_attempts, missing_retry
+    max_attempts, missing_retry, consents=[]
 ) %}
 {#-
   Every row's hash as the ledger stores it. A row that left the model has no hash; the copies of a duplicate key share
@@ -36,11 +38,16 @@
 {%- set known_row_hash -%}
 case when keyed.present is null then 'removed' when keyed.copies > 1 then 'duplicate' else keyed.row_hash end
 {%- endset -%}
+{%- set consent_aliases = [] -%}
+{%- for column in consents -%}
+    {%- do consent_aliases.append(column.alias if column else none) -%}
+{%- endfor -%}
 with model as (
     select{{ ' distinct' if members }}
         1 as present,
         {{ dbt_pendo.pendo_key(key) }} as record_key,
-        {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }} as row_hash
+        {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }}
+        {%- if consents %} || {{ dbt_pendo.pendo_consent_letters(consents) }}{% endif %} as row_hash
         {%- for column in columns %},
         {{ dbt_pendo.pendo_name(column.name) }} as {{ dbt_pendo.pendo_name(column.alias) }}
         {%- endfor %}
@@ -93,7 +100,17 @@ judged as (
         known.failed_status,
         known.invalid_hash
         {%- for column in columns %},
-        keyed.{{ dbt_pendo.pendo_name(column.alias) }}
+        {%- set name = dbt_pendo.pendo_name(column.alias) %}
+        {%- set at = consent_aliases.index(column.alias) if column.alias in consent_aliases else none %}
+        {%- if at is none or full_refresh %}
+        keyed.{{ name }}
+        {%- else %}
+        case
+            when {{ dbt_pendo.pendo_consent_letter('known.delivered_hash', at) }}
+                = {{ dbt_pendo.pendo_consent_letter('keyed.row_hash', at) }} then null
+            else keyed.{{ name }}
+        end as {{ name }}
+        {%- endif %}
         {%- endfor %}
     from keyed
     {{ 'full outer' if removals else 'left' }} join known on keyed.record_key = known.record_key

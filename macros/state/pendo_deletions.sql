@@ -45,3 +45,25 @@ from (
 ) waiting
 where detail = {{ dbt_pendo.pendo_literal(queued ~ job) }}
 {% endmacro %}
+
+
+{# The rows of a run that an earlier run has removed: status (delivered, missing), row_count, example_key. #}
+{% macro pendo_came_back(ledger, destination, run_id) %}
+{%- set key = dbt_pendo.pendo_exact('record_key') %}
+{%- set here = dbt_pendo.pendo_exact('destination') ~ ' = ' ~ dbt_pendo.pendo_literal(destination) %}
+select status, count(*) as row_count, min(record_key) as example_key
+from {{ ledger }} entries
+where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
+    and {{ here }}
+    and status in ('delivered', 'missing')
+    and change <> 'removed'
+    and {{ key }} in (
+        select {{ key }}
+        from {{ ledger }} earlier
+        where status = 'removed'
+            and run_id <> {{ dbt_pendo.pendo_literal(run_id) }}
+            and {{ here }}
+    )
+group by status
+order by status
+{% endmacro %}

@@ -13,7 +13,8 @@ MAPPING = {"plan": "plan", "Seat_Count": "seats", "mrr": "mrr", "active": "activ
 VARIANTS: list[dict[str, Any]] = [
     {"drop_underscores": True, "undocumented_replies": "json"},
     {"number_becomes": "integer", "error_bodies": "empty"},
-    {"existing_field": "refuse call", "invalid_field_name": "skip"},
+    {"field_reply": "list", "invalid_field": "create others"},
+    {"field_reply": "empty"},
 ]
 
 
@@ -120,7 +121,6 @@ def test_a_field_pendo_left_out_is_no_field(people, sandbox):
 
 def test_an_answer_that_was_lost(people, sandbox):
     """Sent again, the call is about fields that exist by then, which a Pendo may refuse."""
-    sandbox.switches = Switches(existing_field="refuse call")
     people.annotate("people", created(plan="plan", tier="plan"))
     sandbox.fail(Fault("close", when="after", path="/schema/visitor/custom"))
     assert states(fields(people, "--create")) == {"plan": "ok", "tier": "created"}
@@ -128,15 +128,16 @@ def test_an_answer_that_was_lost(people, sandbox):
     assert custom(sandbox.visitors)["a"] == {"plan": "pro", "tier": "pro"}
 
 
-def test_a_field_somebody_else_made_meanwhile(people, sandbox):
-    """It spoils the call for its neighbours, once."""
-    sandbox.switches = Switches(existing_field="refuse call")
+@pytest.mark.parametrize("reply", ["object", "list", "empty"])
+def test_a_field_somebody_else_made_meanwhile(people, sandbox, reply):
+    sandbox.switches = Switches(field_reply=reply)
     sandbox.add_field("visitor", "custom", "tier", "string")
     people.annotate("people", mapped(tier="plan", rank="plan"))
     # The first look at the schema is of before.
     sandbox.fail(Fault("status", status=200, body='{"custom": {}}', path="/metadata/schema/visitor"))
     assert states(fields(people, "--create")) == {"tier": "created", "rank": "created"}
-    assert [[field["name"] for field in call] for call in bodies(sandbox.requests)] == [["tier", "rank"], ["rank"]]
+    assert len(writes(sandbox.requests)) == 1
+    assert people.sync().result()["delivered"] == 2
 
 
 def test_creation_that_pendo_refuses(people, sandbox):
@@ -146,10 +147,69 @@ def test_creation_that_pendo_refuses(people, sandbox):
     ended = fields(people, "--create", status=1)
     # What came before it is there.
     assert states(ended) == {"tier": "ok", "seats": "missing"}
-    assert "does not create the agent fields seats" in ended.result()["message"]
+    refusal = "Pendo does not create the agent field seats of visitors: field 'seats' cannot have type 'number'."
+    assert refusal in ended.result()["message"]
     assert len(writes(sandbox.requests)) == 2
     # Names that Pendo makes one field of.
     people.annotate("people", created(Seat_Count="plan", seatcount="plan"))
     result = people.sync(status=2).result()
     assert "`seatcount` and `Seat_Count` are the same custom field, `seatcount`." in result["message"]
     assert custom(sandbox.visitors) == {"a": {}, "b": {}}
+
+
+def test_many_fields_are_created_24_a_call(people, sandbox):
+    names = [f"f{number}" for number in range(50)]
+    people.annotate("people", created(**dict.fromkeys(names, "plan")))
+    assert people.sync().outcome == ("success", 2, 0, 0)
+    calls = [body for body in bodies(sandbox.requests, "/schema/") if isinstance(body, list)]
+    assert list(map(len, calls)) == [24, 24, 2]
+    assert custom(sandbox.visitors)["a"] == dict.fromkeys(names, "pro")
+
+
+@pytest.mark.parametrize("reply", ["object", "list", "empty"])
+@pytest.mark.parametrize("invalid", ["refuse call", "create others"])
+def test_each_refused_field_is_named_with_its_reason(people, sandbox, reply, invalid):
+    """Of a 422 some or none of the others are made, and its body may say nothing: then each is asked for alone."""
+    sandbox.switches = Switches(
+        creatable_types=("string",), field_reply=reply, invalid_field=invalid, error_bodies="text"
+    )
+    people.build("people", "select 'a' as id, 'pro' as plan, 3 as seats, true as active")
+    people.annotate("people", created(tier="plan", seats="seats", active="active"))
+    result = people.sync(status=1).result()
+    for name, type_ in (("seats", "number"), ("active", "boolean")):
+        why = "HTTP 422" if reply == "empty" else f"field '{name}' cannot have type '{type_}'"
+        assert f"Pendo does not create the custom field {name} of visitors: {why}." in result["message"]
+    assert "custom field tier" not in result["message"]
+    assert people.sync(status=1).result()["status"] == "error"
+    assert states(fields(people))["tier"] == "ok"
+
+
+def test_all_fields_failed(people, sandbox, monkeypatch):
+    """A 500 with a verdict on each field is none that may pass."""
+    monkeypatch.setenv("PENDO_RETRIES", "5")
+    people.annotate("people", created(tier="plan"))
+    verdict = {"schema": {"name": "tier"}, "status": "FAILED", "error": {"message": "the limit is reached"}}
+    body = json.dumps({"fields": [verdict], "summary": {"failed": 1, "total": 1}})
+    sandbox.fail(Fault("status", status=500, body=body, path="/schema/visitor/custom", times=None))
+    result = people.sync(status=1).result()
+    assert "Pendo does not create the custom field tier of visitors: the limit is reached." in result["message"]
+    assert len(writes(sandbox.requests)) == 1
+    # Without one it may.
+    sandbox.clear_faults()
+    sandbox.fail(Fault("status", status=500, body="oops", path="/schema/visitor/custom"))
+    assert people.sync().result()["delivered"] == 2
+
+
+def test_a_field_that_existed_before(people, sandbox):
+    people.annotate("people", created(tier="plan"))
+    people.sync()
+    people.run("fields", "--delete", "tier", "--force", "--json").expect(0)
+    people.annotate("people", created(tier="plan", rank="plan"))
+    ended = fields(people, "--create")
+    again = "It existed before; Pendo brings its old values back within hours."
+    assert notes(ended) == {"tier": again, "rank": None}
+    # A sync says so, too.
+    people.run("fields", "--delete", "tier", "--force", "--json").expect(0)
+    result = people.sync().result()
+    assert "created the custom field tier (string) in Pendo. It existed before" in result["message"]
+    assert result["created_fields"] == [{"name": "tier", "group": "custom", "type": "string", "note": again}]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, expect_in, writes
 
-from dbt_pendo.sandbox import Sandbox
+from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 ROWS = "select 'a' as id, 'pro' as plan, 3 as seats, 1.5::double as mrr, true as active, date '2026-01-02' as since"
 
@@ -184,3 +184,129 @@ def test_a_mapping_by_display_name_writes_to_the_key(named, sandbox):
     named.annotate("people", {"object": "visitor", "visitor_id": "id"}, columns={"since": "Plan Name"})
     named.sync()
     assert custom(sandbox.visitors)["a"]["plan_name"] == "2026-01-02"
+
+
+@pytest.fixture
+def used(people: SmallProject, sandbox: Sandbox) -> SmallProject:
+    """Beside the field that `people` writes others, of which a guide and a segment use one."""
+    add_fields(sandbox, seats="integer", Old_Tier="string")
+    sandbox.add_field("visitor", "agent", "seats", "string")
+    sandbox.add_field("account", "custom", "tier", "string", display_name="Tier of Old")
+    sandbox.add_field("visitor", "salesforce", "owner", "string")
+    sandbox.use_field("visitor", "custom", "seats", guides=["Welcome"], segments=["Trial"])
+    return people
+
+
+def unused(project: SmallProject, *args: str) -> dict[tuple[str, str, str], Any]:
+    """What uses each field that no mapping writes."""
+    found = project.run("fields", "--unused", "--json", *args).expect(0).json["results"]
+    assert {one["state"] for one in found} <= {"unused"}
+    return {(one["object"], one["group"], one["key"]): one["used_by"] for one in found}
+
+
+@pytest.mark.parametrize("reply", ["nested", "list", "one field"])
+def test_fields_that_no_mapping_writes_and_what_uses_them(used, sandbox, reply):
+    sandbox.switches = Switches(dependencies_reply=reply)
+    left = {
+        ("visitor", "custom", "seats"): ["guide Welcome", "segment Trial"],
+        ("visitor", "custom", "old_tier"): [],
+        ("visitor", "agent", "seats"): [],
+        ("account", "custom", "tier"): [],
+    }
+    assert unused(used) == left
+    asked = [one for one in sandbox.requests if "/dependencies" in one.path]
+    assert len(asked) == (5 if reply == "one field" else 1)
+    # A mapping that is not selected, or is disabled, writes a field as well.
+    used.model("more", {**mapped(OLD_TIER="plan"), "enabled": False}, PEOPLE_ROWS)
+    used.model("orgs", {"object": "account", "account_id": "id", "fields": {"Tier of Old": "plan"}}, PEOPLE_ROWS)
+    assert unused(used, "--select", "people") == {where: left[where] for where in list(left)[::2]}
+    shown = used.run("fields", "--unused").expect(0).stdout
+    expect_in(
+        shown, "2 fields of Pendo that no mapping", "custom.seats  integer  used by guide Welcome and segment Trial"
+    )
+    table = used.run("fields", "--unused", "--output", "csv").expect(0).stdout.splitlines()
+    assert (len(table), table[0].split(",")[:3]) == (3, ["object", "group", "key"])
+    # What a wrong mapping writes nobody knows.
+    used.model("odd", {**PEOPLE, "mode": "no"}, PEOPLE_ROWS)
+    used.run("fields", "--unused", "--select", "people").expect(2).says("odd: meta.pendo.mode")
+    assert writes(sandbox.requests) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"status": "ok", "n": [[1]]}',
+        "[]",
+        "{}",
+        "nope",
+        '{"Guides": [{"Name": "G"}]}',
+        '{"result": [{"type": "GUIDE", "name": "G"}]}',
+    ],
+)
+def test_an_answer_of_another_form_about_uses(used, sandbox, body):
+    """Where Pendo does not tell fields apart, it is asked for each; where it says nothing clear, nothing is deleted."""
+    sandbox.fail(Fault("status", status=200, body=body, path="/metadata/dependencies", times=None))
+    found = unused(used).values()
+    names_guide = "G" in body
+    assert all(uses == (None if body == "nope" else ["guide G"] if names_guide else []) for uses in found), found
+    ended = used.run("fields", "--delete", "old_tier", "--json")
+    assert ended.status == (2 if body == "nope" or names_guide else 0)
+    if ended.status:
+        ended.says("Pendo does not say what uses it" if body == "nope" else "in Pendo it is used by guide G")
+    assert ("old_tier" in live(sandbox)) == bool(ended.status)
+
+
+def live(sandbox: Sandbox, kind: str = "visitor", group: str = "custom") -> set[str]:
+    """The fields of a kind that are not deleted."""
+    described = sandbox.pendo.records[kind].schema.as_json()[group]
+    return {key for key, one in described.items() if not one["isDeleted"]}
+
+
+def delete(project: SmallProject, *args: str, status: int = 0) -> Ended:
+    return project.run("fields", "--json", "--delete", *args).expect(status)
+
+
+def test_a_field_is_deleted_if_nothing_uses_it(used, sandbox):
+    (entry,) = delete(used, "Old_Tier").json["results"]
+    assert (entry["key"], entry["group"], entry["object"], entry["state"]) == (
+        "old_tier",
+        "custom",
+        "visitor",
+        "deleted",
+    )
+    assert live(sandbox) == {"plan", "seats"}
+    delete(used, "Old_Tier", status=2).says(
+        "Pendo has no custom or agent field of visitors and accounts named Old_Tier."
+    )
+    # One that a mapping writes, or that something uses, is kept.
+    delete(used, "plan", status=2).says("models/_models.yml: people writes it", "--force deletes it")
+    delete(used, "seats", status=2).says(
+        "seats means several fields: custom.seats of visitors and agent.seats of visitors"
+    )
+    delete(used, "seats", "--group", "custom", status=2).says("in Pendo it is used by guide Welcome and segment Trial")
+    assert live(sandbox) == {"plan", "seats"}
+    delete(used, "seats", "--group", "agent")
+    assert live(sandbox, group="agent") == set()
+    delete(used, "seats", "--force")
+    delete(used, "tier", "--object", "visitor", status=2)
+    delete(used, "Tier of Old", "--object", "account")
+    delete(used, "plan", "--force")
+    assert (live(sandbox), live(sandbox, "account")) == (set(), set())
+    assert len(writes(sandbox.requests)) == 5
+
+
+def test_what_does_not_go_together(used, sandbox):
+    for args in (["--unused", "--create"], ["--delete", "seats", "--unused"], ["--force"], ["--group", "agent"]):
+        used.run("fields", *args).expect(2)
+    used.settings("vars: {dbt_pendo: {targets: [prod]}}")
+    delete(used, "old_tier", status=2)
+    assert writes(sandbox.requests) == []
+
+
+def test_a_deletion_is_proven_by_the_schema(used, sandbox):
+    sandbox.fail(Fault("status", status=200, method="DELETE"))
+    delete(used, "old_tier", status=1).says("Pendo took the request to delete old_tier, and still has the field.")
+    # An answer that was lost: by then it is deleted already (202).
+    sandbox.fail(Fault("close", when="after", method="DELETE"))
+    delete(used, "old_tier")
+    assert live(sandbox) == {"plan", "seats"}

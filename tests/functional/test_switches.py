@@ -34,11 +34,11 @@ HARMLESS: list[dict[str, Any]] = [
         **{"omit_empty_lists": False, "undocumented_replies": "json", "drop_underscores": True},
         **{"type_mismatch": "refuse call"},
     },
-    {"created_counts_as_updated": False, "unknown_field": "create", "null": "ignore"},
-    {"track_reply": "json", "context_required": True, "unknown_field": "record error", "error_items": "unnamed"},
+    {"created_counts_as_updated": False, "unknown_agent_field": "create", "null": "ignore"},
+    {"track_reply": "json", "context_required": True, "unknown_agent_field": "record error", "error_items": "unnamed"},
     {"error_bodies": "empty", "duplicate_id": "first wins", "event_arrays": "accept", "events_create_accounts": True},
-    {"unknown_field": "discard", "error_items": "object", "duplicate_id": "refuse call", "latency_ms": (0, 5)},
-    {"accept_date_only": True, "accept_epoch": True, "retry_after": 0, "requests_per_second": 40.0, "burst": 5},
+    {"unknown_agent_field": "discard", "error_items": "object", "duplicate_id": "refuse call", "latency_ms": (0, 5)},
+    {"accept_date_only": True, "retry_after": 0, "requests_per_second": 40.0, "burst": 5},
 ]
 
 

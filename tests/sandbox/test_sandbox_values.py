@@ -63,40 +63,37 @@ def test_unacceptable_bodies_write_nothing(pendo, body):
         assert [answer.status_code for answer in statuses] == [400, 400]
 
 
-def test_an_unknown_field_refuses_the_call_fails_its_records_or_is_discarded(pendo, sandbox):
+def test_an_undeclared_agent_field_refuses_the_call_fails_its_records_is_discarded_or_created(pendo, sandbox):
+    sandbox.add_field("visitor", "agent", "plan", "string")
+
+    def write(items):
+        return pendo.write(items, group="agent")
+
+    def held(visitor="v1"):
+        return sandbox.visitors[visitor]["agent"]
+
     items = {"v1": {"plan": "x"}, "v2": {"nope": 1, "plan": "y"}}
-    answer = pendo.write(items)
+    pendo.switch(unknown_agent_field="refuse call")
+    answer = write(items)
     assert (answer.status_code, "nope" in answer.text) == (400, True)
-    assert (pendo.custom(), pendo.custom("v2")) == ({}, {})
-    pendo.switch(unknown_field="record error")
-    answer = pendo.write(items).json()
+    assert (held(), held("v2")) == ({}, {})
+    pendo.switch(unknown_agent_field="record error")
+    answer = write(items).json()
     assert (answer["updated"], answer["failed"], len(answer["errors"])) == (1, 1, 1)
-    assert (pendo.custom(), pendo.custom("v2")) == ({"plan": "x"}, {})
-    pendo.switch(unknown_field="discard")
-    assert pendo.write(items).json()["updated"] == 2
-    assert pendo.custom("v2") == {"plan": "y"}
-    # Those of the agent may go another way.
-    pendo.switch(unknown_field="refuse call", unknown_agent_field="create")
-    assert pendo.write({"v1": {"nope": 1}}, group="agent").ok
-    assert sandbox.visitors["v1"]["agent"] == {"nope": 1}
-    assert pendo.write({"v1": {"nope": 1}}, group="custom").status_code == 400
+    assert (held(), held("v2")) == ({"plan": "x"}, {})
+    pendo.switch(unknown_agent_field="discard")
+    assert write(items).json()["updated"] == 2
+    assert held("v2") == {"plan": "y"}
+    pendo.switch(unknown_agent_field="create")
+    assert write({"v1": {"nope": 1}}).ok
+    assert held() == {"plan": "x", "nope": 1}
 
 
-@pytest.mark.parametrize(
-    ("value", "type_name"),
-    [("x", "string"), (1, "integer"), (1.5, "float"), (True, "boolean"), (["a"], "list"), (None, "")],
-)
-def test_an_unknown_field_is_created(pendo, value, type_name):
-    def type_of(field):
-        return pendo.get("/api/v1/metadata/schema/visitor").json()["custom"][field]["Type"]
-
-    pendo.switch(unknown_field="create")
+@pytest.mark.parametrize("value", ["x", 1, 1.5, True, ["a"], None])
+def test_an_undeclared_custom_field_is_created_without_a_type(pendo, value):
     assert pendo.write({"v1": {"Nope": value}}).json()["updated"] == 1
-    assert type_of("nope") == type_name
+    assert pendo.get("/api/v1/metadata/schema/visitor").json()["custom"]["nope"]["Type"] == ""
     assert pendo.custom().get("nope") == value
-    # The first value of a call gives the type.
-    assert pendo.write({"v1": {"new": None}, "v2": {"new": value}}).json()["updated"] == 2
-    assert type_of("new") == type_name
     assert pendo.write({"v1": {"not valid": 1}}).status_code == 400
 
 
@@ -111,6 +108,16 @@ GOOD = [
     ("time", "2006-01-02T15:04:05.123456789+0530", 1_136_194_445_123),
     ("time", "1969-12-31T23:59:59.500Z", -500),
     ("date", "2011-12-03T00:00:05Z", 1_322_870_405_000),
+    *(
+        ("time", f"2011-12-03{mark}00:00:05{fraction}{zone}", 1_322_870_405_000 + extra - hours * 3_600_000)
+        for mark in "T "
+        for fraction, extra in (("", 0), (".250", 250))
+        for zone, hours in (("-0700", -7), ("+02:00", 2), ("Z", 0), ("", 0))
+    ),
+    ("time", "12/03/2011 00:00:05", 1_322_870_405_000),
+    ("time", "12/3/11 1:00 PM", 1_322_917_200_000),
+    ("time", 1_322_870_405, 1_322_870_405_000),
+    ("time", 1_322_870_405_000, 1_322_870_405_000),
 ]
 
 BAD = {
@@ -118,7 +125,7 @@ BAD = {
     "boolean": ["true", 1],
     "integer": [True, 1.5, 1.0, "1", 2**63, 2**70],
     "float": ["1.5", True],
-    "time": ["2011-12-03T00:00:05", "2011-12-03 00:00:05Z", "2011-02-30T00:00:05Z", "2011-12-03", 5, "soon"],
+    "time": ["2011-02-30T00:00:05Z", "2011-02-30 00:00:05", "2011-12-03", "03.12.2011", "soon", 1.5, True, 2**70],
     "list": ["a", [["a"]], [{"a": 1}], [None]],
 }
 
@@ -149,10 +156,9 @@ def test_values_that_do_not_fit(pendo, sandbox, type_name, value):
 
 def test_switches_of_times_lists_and_errors(pendo, sandbox):
     sandbox.add_field("visitor", "custom", "f", "time")
-    for switch, value, stored in (("accept_date_only", "1970-01-02", 86_400_000), ("accept_epoch", 5, 5)):
-        pendo.switch(**{switch: True})
-        assert pendo.write({"v1": {"f": value}}).json()["updated"] == 1
-        assert pendo.custom() == {"f": stored}
+    pendo.switch(accept_date_only=True)
+    assert pendo.write({"v1": {"f": "1970-01-02"}}).json()["updated"] == 1
+    assert pendo.custom() == {"f": 86_400_000}
     assert pendo.write({"v1": {"f": True}}).json()["failed"] == 1
     sandbox.add_field("visitor", "custom", "texts", "list", element_type="string")
     assert pendo.write({"v1": {"texts": ["a"]}, "v2": {"texts": ["a", 1]}}).json()["failed"] == 1
@@ -206,13 +212,34 @@ def test_odd_ids_in_paths(pendo, sandbox, record_id):
     encoded = "".join(f"%{byte:02X}" for byte in record_id.encode())
     assert pendo.call("PUT", one(encoded), "x").status_code == 200
     assert pendo.custom(record_id) == {"plan": "x"}
-    coded = base64.urlsafe_b64encode(record_id.encode()).decode().rstrip("=")
+    coded = "b64_" + base64.urlsafe_b64encode(record_id.encode()).decode().rstrip("=")
     base64_ids = {"x-pendo-base64-encoded-params": "true"}
     assert pendo.get(one(coded), headers=base64_ids).json() == "x"
     answer = pendo.get(f"/api/v1/visitor/{coded}", headers=base64_ids).json()
     assert answer["metadata"]["auto"]["id"] == record_id
     assert pendo.get(one(coded)).status_code == 404
-    assert pendo.get(one("%21%21"), headers=base64_ids).status_code == 400
+    assert pendo.get(one("b64_%21%21"), headers=base64_ids).status_code == 400
+
+
+def test_a_guide_exclude_list_that_pendo_has_not_enabled(pendo, sandbox):
+    path = one("v1", "blacklistguides", "pendo")
+    for state, status in (("off", 404), ("off, 403", 403), ("on", 200)):
+        pendo.switch(guide_exclusion=state)
+        assert pendo.call("PUT", path, True).status_code == status
+    assert sandbox.visitors["v1"]["pendo"] == {"blacklistguides": True}
+
+
+def test_a_record_that_comes_back_after_its_deletion(pendo, sandbox):
+    pendo.post("/api/v1/bulkdelete/visitor", {"visitors": ["v1"]})
+    assert "v1" not in sandbox.visitors
+    pendo.switch(deleted_records="missing")
+    assert pendo.write({"v1": {"plan": "x"}}, create=True).json()["missing"] == ["v1"]
+    pendo.switch(deleted_records="written")
+    assert pendo.write({"v1": {"plan": "x"}}, create=True).json()["updated"] == 1
+    assert sandbox.visitors["v1"]["pendo"] == {"donotprocess": True}
+    assert pendo.get(one("v1", "donotprocess", "pendo")).json() is True
+    assert pendo.call("PUT", one("v1", "donotprocess", "pendo"), False).status_code == 200
+    assert sandbox.visitors["v1"]["pendo"] == {"donotprocess": False}
 
 
 def test_a_value_of_the_wrong_type_may_be_dropped_in_silence(pendo):

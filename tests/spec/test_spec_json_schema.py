@@ -36,11 +36,28 @@ def test_editors_see_every_key_with_its_meaning_and_default():
     assert SCHEMA["$defs"]["visitor"]["properties"]["on_removed"]["enum"] == ["keep", "clear", "delete"]
 
 
-texts = ["x", "", " ", "20%", "custom", "agent", "skip", "keep", "delete", "upsert", "time", "a b", "7 days", "none"]
+texts = [
+    "x",
+    "",
+    " ",
+    "20%",
+    "custom",
+    "agent",
+    "pendo",
+    "boolean",
+    "skip",
+    "keep",
+    "delete",
+    "upsert",
+    "time",
+    "a b",
+    "7 days",
+    "none",
+]
 scalars = st.sampled_from([*texts, 0, 1, 500, 1000, 1001, -1, 0.5, True, False, None])
 entries = st.dictionaries(st.sampled_from(["column", "value", "type", "nulls", "group", "typ"]), scalars, max_size=3)
 named = st.dictionaries(
-    st.sampled_from(["plan", "tier", "a b", "2a", "", "ip", "url", "userAgent"]),
+    st.sampled_from(["plan", "donotprocess", "a b", "2a", "", "ip", "url", "userAgent"]),
     scalars | entries | st.builds(lambda items: {"value": items}, st.lists(scalars, max_size=2)),
     max_size=3,
 )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dbt_pendo.mapping.parse import parse_syncs
-from dbt_pendo.mapping.spec import Annotation, Problem
+from dbt_pendo.mapping.spec import Annotation, Column, Field, Problem
 
 OBJECTS = "`visitor`, `account`, `parent_account`, `track_event` or `segment`"
 VISITOR = {"object": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}
@@ -82,7 +82,7 @@ MISTAKES = [
         "fields.e.value: expected text, a number, true, false, null, or a list of these without nulls, found a mapping",
         'fields.f.nulls: expected `clear` or `skip`, found the text "Skip"; did you mean `skip`?',
         'fields.f.on_invalid: expected `row`, `null` or `skip`, found the text "nul"; did you mean `null`?',
-        'fields.f.group: expected `custom` or `agent`, found the text "pendo"',
+        "fields.f: of the group `pendo` only `donotprocess` and `blacklistguides` can be written",
         "fields.g: expected a column's name, found the number 7; put it in quotes if that is the name",
     ),
     told(
@@ -208,6 +208,39 @@ MISTAKES = [
 @pytest.mark.parametrize(("meta", "columns", "messages"), MISTAKES)
 def test_mistakes_are_told_all_at_once(complain, meta, columns, messages):
     assert complain(meta, columns) == messages
+
+
+def test_consents(complain, parse):
+    sound = {"column": "optout", "group": "pendo"}
+    only = "of the group `pendo` only `donotprocess` and `blacklistguides` can be written"
+    for wrong, message in [
+        ({"donotproces": sound}, f"donotproces: {only}; did you mean `donotprocess`?"),
+        (
+            {"donotprocess": {"value": True, "group": "pendo"}},
+            "donotprocess.value: must come from a column, as every record has its own consent",
+        ),
+        ({"donotprocess": {**sound, "type": "string"}}, "donotprocess.type: a consent is a `boolean`, found `string`"),
+        (
+            {"donotprocess": {**sound, "nulls": "clear"}},
+            "donotprocess.nulls: a null leaves a consent as it is: write `skip`, or nothing",
+        ),
+    ]:
+        for meta in (VISITOR, AN_ACCOUNT):
+            assert complain({**meta, "fields": wrong}) == [f"fields.{message}"]
+    # What is sent of it are changes alone, so its column fills nothing else.
+    twice = {"optout": "optout", "donotprocess": sound, "blacklistguides": {**sound, "column": "OPTOUT"}}
+    told = "has the column of `fields.optout`; keep one of them, as a consent takes a column of its own"
+    assert complain({**VISITOR, "fields": twice}) == [f"fields.donotprocess: {told}"]
+    parents = {"object": "parent_account", "parent_account_id": "id", "fields": {"donotprocess": sound}}
+    assert complain(parents) == ["fields.donotprocess: of the group `pendo` no field of this object can be written"]
+    assert complain({**VISITOR, "group": "pendo"}) == ['group: expected `custom` or `agent`, found the text "pendo"']
+    # A custom field may have the name.
+    (spec,), _ = parse({**VISITOR, "nulls": "clear", "fields": {"donotprocess": sound, "blacklistguides": "guides"}})
+    assert spec.fields == (
+        Field("donotprocess", Column("optout"), type="boolean", nulls="skip", group="pendo"),
+        Field("blacklistguides", Column("guides")),
+    )
+    assert (spec.groups, spec.consents) == (("custom", "pendo"), {"donotprocess": "optout"})
 
 
 def test_keys_and_the_timestamp_are_columns(complain):

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.pendo.client import KeyRefusedError, PendoError
-from dbt_pendo.pendo.metadata import Schema, SchemaField, create_fields, read_schema, verify_key
-from dbt_pendo.sandbox import Fault
+from dbt_pendo.pendo.fields import create_fields
+from dbt_pendo.pendo.metadata import Schema, SchemaField, read_schema, verify_key
+from dbt_pendo.sandbox import Fault, Switches
 
 
 def a_schema(*keys: str, **displayed: str) -> Schema:
@@ -80,9 +81,24 @@ def test_fields_are_created_and_found_again_or_refused(sandbox, client):
     create_fields(client, "visitor", "custom", types)
     schema = read_schema(client, "visitor")
     assert {name: schema.find("custom", name).type for name in types} == types
-    with pytest.raises(PendoError, match="does not create the custom fields 1st of visitors") as caught:
-        create_fields(client, "visitor", "custom", {"1st": "string"})
-    assert "Settings > Data mappings" in caught.value.hint
+    sandbox.switches = Switches(error_bodies="text", field_reply="object")
+    assert create_fields(client, "visitor", "custom", types).refused.keys() == types.keys()
+    created = create_fields(client, "visitor", "custom", {"1st": "string"})
+    assert "invalid field name '1st'" in created.refused["1st"]
+    # Bodies that lack parts, or say the same otherwise; a 2xx without a word is taken for creation.
+    for status, body, refused in [
+        (207, '{"results": [{"schema": {"name": "f"}, "status": "failed"}]}', "HTTP 207"),
+        (207, '[{"name": "F", "status": "FAILED", "message": "why"}, 5, {}]', "why"),
+        (422, '{"fields": [{"schema": "f", "status": "Failed", "error": "why"}]}', "why"),
+        (422, "why", "HTTP 422: why"),
+        (400, '{"summary": {"failed": 1}}', "HTTP 400"),
+        (201, "", None),
+        (207, "{}", None),
+    ]:
+        sandbox.fail(Fault("status", status=status, body=body))
+        said = create_fields(client, "visitor", "custom", {"f": "string"}).refused.get("f")
+        assert (said is None) == (refused is None), body
+        assert (said or "").startswith(refused or ""), body
 
 
 def test_only_a_key_that_is_told_to_be_invalid_or_read_only_is(sandbox, client):

@@ -17,9 +17,10 @@ from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS, SyncTables
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_run
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session, TableColumn
@@ -387,9 +388,27 @@ def snapshots(recorder: Recorder) -> None:
         History(recorder, "pendo").model_rows(current, "a")
 
 
+def consents(recorder: Recorder) -> None:
+    """A consent of a boolean of each name."""
+    recorder.there = True
+    (flag,) = [type_ for type_ in recorder.types if type_.lower().startswith("bool")]
+    for name in NAMES:
+        mapped = (Field("plan", Column("plan")), Field("donotprocess", Column(name), group="pendo"))
+        source = recorder.model(
+            *(TableColumn("id", recorder.types[0]), TableColumn("plan", recorder.types[0]), TableColumn(name, flag))
+        )
+        for either in (mapped, (mapped[0], replace(mapped[1], name="blacklistguides"))):
+            tables = SyncTables(recorder, "pendo", people(fields=either), source)
+            for options in (PLAIN, PlanOptions(full_refresh=True)):
+                tables.write_changes("r1", options)
+            recorder.answers = [[{"calls": 1, "ignored": 1, "example_key": "a"}]]
+            tables.count_consents()
+    tables.came_back("r1")
+
+
 CASES: list[Callable[[Recorder], None]] = [
     *(plans, events, event_counts, pages, commits, ledgers, locks, run_log, subscriptions, history, builds, drift),
-    *(segments, snapshots, models_of_the_package),
+    *(segments, snapshots, consents, models_of_the_package),
 ]
 
 

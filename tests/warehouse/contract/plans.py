@@ -6,18 +6,12 @@ from collections import Counter
 
 from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan, planned, trial
 
+from dbt_pendo.mapping.objects import ConsentCounts
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
+from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.plan import (
-    EVERYTHING,
-    ChangeSet,
-    DriftTable,
-    Planned,
-    PlanOptions,
-    cut_pages,
-    positions_to_write,
-)
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, Planned, PlanOptions, cut_pages, positions_to_write
 from dbt_pendo.warehouse.runs import History
 
 NO = Outcome("rejected", "no")
@@ -64,6 +58,61 @@ def test_what_is_new_changed_gone_and_back(store):
     assert planned(tables) == Planned(added=1, unchanged=4)
     other_mapping = store.tables(people(fields=(Field("plan_name", Column("plan")),)))
     assert planned(other_mapping) == Planned(added=1, changed=4)
+
+
+def test_a_consent_stands_in_the_change_set_where_it_is_new_or_has_changed(store):
+    columns = {**PEOPLE, "optout": "flag", "plain": "flag"}
+    plan_alone, optout = Field("plan", Column("plan")), Field("donotprocess", Column("optout"), group="pendo")
+    plain = Field("blacklistguides", Column("plain"), group="pendo")
+
+    def built(**rows: str) -> None:
+        """Rows by key, each of a plan and two consents, by their letters."""
+        said = {"t": "true", "f": "false", "-": None}
+        store.create("people", columns, [(key, row[0], said[row[1]], said[row[2]]) for key, row in rows.items()])
+
+    def consents(tables: ChangeSet) -> dict[str, tuple[object, ...]]:
+        return {key: row[5:] for key, row in everything(tables).items()}
+
+    built(a="1t-", b="1ff", c="1--")
+    before = store.tables(people(fields=(plan_alone,)))
+    assert (before.count_consents(PlanOptions()), deliver(before, "r1")) == (ConsentCounts(), Planned(added=3))
+    # One that is mapped later is new, whatever else was delivered of the row.
+    tables = store.tables(people(fields=(plan_alone, optout)))
+    assert tables.count_consents(PlanOptions()) == ConsentCounts(2, 1, "a")
+    assert deliver(tables, "r2", {"b": NO}) == Planned(changed=3)
+    assert consents(tables) == {"a": (True,), "b": (False,), "c": (None,)}
+    built(a="2t-", b="1ff", c="1t-")
+    assert plan(tables, "r3") == Planned(changed=3)
+    # What was rejected is not known to be delivered.
+    assert consents(tables) == {"a": (None,), "b": (False,), "c": (True,)}
+    assert tables.count_consents() == ConsentCounts(2, 1, "c")
+    commit(tables, "r3")
+    # The other one beside it; of this one nothing is new.
+    both = store.tables(people(fields=(plan_alone, optout, plain)))
+    built(a="2tt", b="1tf", c="1--", d="1tt")
+    assert plan(both, "r4") == Planned(added=1, changed=3)
+    assert consents(both) == {"a": (None, True), "b": (True, False), "c": (None, None), "d": (True, True)}
+    assert both.count_consents() == ConsentCounts(5, 2, "b")
+    assert plan(both, "r5", full_refresh=True) == Planned(added=1, changed=3)
+    assert consents(both)["a"] == (True, True)
+    commit(both, "r5")
+    assert planned(both) == Planned(unchanged=4)
+    assert both.count_consents(PlanOptions()) == ConsentCounts()
+
+
+def test_rows_that_come_back(store):
+    store.create("people", PEOPLE, [("a", "x"), ("b", "x"), ("c", "x")])
+    tables = store.tables(people(on_removed="delete"))
+    deliver(tables, "r1")
+    assert tables.came_back("r1") == []
+    store.create("people", PEOPLE, [("c", "x")])
+    deliver(tables, "r2")
+    assert tables.came_back("r2") == []
+    store.insert("people", [("a", "x"), ("b", "y"), ("d", "x")])
+    deliver(tables, "r3", {"b": UNKNOWN, "d": UNKNOWN})
+    assert tables.came_back("r3") == [("delivered", 1, "a"), ("missing", 1, "b")]
+    # What was delivered as something else is another matter.
+    assert store.tables(people(object="account")).came_back("r3") == []
 
 
 def test_keys_that_name_nobody_and_one_who_leaves(store):
@@ -152,7 +201,7 @@ def test_pages_hold_each_row_once(store):
 
 def test_what_drifted(store, monkeypatch):
     """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
-    monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
+    monkeypatch.setattr("dbt_pendo.warehouse.drift.DRIFT_PER_STATEMENT", 2)
     rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
     # What Pendo hides is in no repair.
     states = {"other": "drifted", "lost": "invalid", "absent": "missing", "it's": "excluded"}
