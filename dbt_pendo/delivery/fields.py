@@ -56,7 +56,7 @@ GROUPS: tuple[Group, ...] = ("custom", "agent")
 FieldState: TypeAlias = Literal["ok", "created", "to create", "missing", "mismatch", "ambiguous", "duplicate"]
 USABLE: frozenset[FieldState] = frozenset({"ok", "created", "to create"})
 _ADVICE: Mapping[FieldState, str] = {
-    "missing": "Create them in Pendo (Settings > Data mappings) or with `dbt-pendo fields --create`, or let "
+    "missing": "Create them in Pendo (Settings > Metadata) or with `dbt-pendo fields --create`, or let "
     "`create_fields: true` do it.",
     "mismatch": "Cast the column in the model, remove or correct `type`, or map another field.",
     "ambiguous": "Map such a field by its key.",

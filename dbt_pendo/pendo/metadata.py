@@ -152,14 +152,14 @@ def create_fields(client: PendoClient, object_: Object, group: Group, types: Map
         fields = f"{group} fields {', '.join(types)} of {kind.plural}"
         raise FieldsRefusedError(
             f"Pendo does not create the {fields} ({answer.message}).",
-            "Create them in Pendo (Settings > Data mappings), or map them to fields it has.",
+            "Create them in Pendo (Settings > Metadata), or map them to fields it has.",
         )
 
 
 def values_request(object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]) -> Request:
     """Returns the request that writes values of many records to one group; ids Pendo lacks are created or left out."""
     path = f"/api/v1/metadata/{OBJECTS[object_].metadata_kind}/{group}/value{'?create=true' if create else ''}"
-    return Request("POST", path, body, keys, is_clear=partial(adds_up, sent=len(keys), create=create))
+    return Request("POST", path, body, keys, is_clear=partial(adds_up, sent=len(keys), create=create), is_long=True)
 
 
 def adds_up(answer: Answer, sent: int, create: bool) -> bool:

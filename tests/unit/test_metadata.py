@@ -82,7 +82,7 @@ def test_fields_are_created_and_found_again_or_refused(sandbox, client):
     assert {name: schema.find("custom", name).type for name in types} == types
     with pytest.raises(PendoError, match="does not create the custom fields 1st of visitors") as caught:
         create_fields(client, "visitor", "custom", {"1st": "string"})
-    assert "Settings > Data mappings" in caught.value.hint
+    assert "Settings > Metadata" in caught.value.hint
 
 
 def test_only_a_key_that_is_told_to_be_invalid_or_read_only_is(sandbox, client):
