@@ -19,6 +19,7 @@ LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0
 
 _PATH = "/api/v1/bulkdelete"
+_KINDS = frozenset({"visitor", "account"})
 JobState: TypeAlias = Literal["done", "failed", "queued", "unknown"]
 # No source shows the words of a job's state; these are what one would say.
 _STATES: Mapping[JobState, tuple[str, ...]] = {
@@ -70,14 +71,14 @@ def open_deletions(client: PendoClient, object_: Object) -> list[OpenDeletion] |
     entries = _listed(client)
     if entries is None:
         return None
-    (other,) = {"visitor", "account"} - {object_}
     found = []
     for entry in entries:
-        names = {name.lower() for name, value in entry.items() if isinstance(value, list) and value}
-        words = {value.lower() for value in entry.values() if isinstance(value, str)} | names
-        if not any(word.startswith(other) for word in words) or any(word.startswith(object_) for word in words):
-            lists = (value for name, value in entry.items() if not name.lower().startswith(other))
-            ids = {text for value in lists if isinstance(value, list) for item in value for text in _texts(item)}
+        lists = {name.lower(): value for name, value in entry.items() if isinstance(value, list) and value}
+        kinds = {kind for kind in _KINDS if any(name.startswith(kind) for name in lists)}
+        kinds |= _KINDS & {value.lower().rstrip("s") for value in entry.values() if isinstance(value, str)}
+        if not kinds or object_ in kinds:
+            ours = (value for name, value in lists.items() if not name.startswith(tuple(_KINDS - {object_})))
+            ids = {text for value in ours for item in value for text in _texts(item)}
             found.append(OpenDeletion(_job_in(entry) or "", ids))
     return found
 

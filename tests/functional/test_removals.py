@@ -207,7 +207,7 @@ def test_a_record_whose_deletion_failed_is_sent_when_it_is_back(queued, sandbox)
     queued.build("people", people(18))
     assert queued.sync().result()["missing"] == 1
     sandbox.switches = Switches(deletion_seconds=0.0, deletion_end="failed")
-    assert queued.sync("--force").planned == planned(changed=1, removed=2, unchanged=17)
+    assert queued.sync(status=1).planned == planned(changed=1, removed=2, unchanged=17)
     assert queued.statuses("people")["p17"] == "delivered"
     assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}
 
