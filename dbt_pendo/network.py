@@ -43,7 +43,7 @@ LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
 # and takes at most the second number.
 LOOK_EVERY = 0.5
-LONGEST_STEP = 15.0
+LONGEST_STEP = 10.0
 # Bytes. Gzip makes at most a thousand times as much of them.
 _PART = 16 * 2**10
 _MOST_INTERIM = 100

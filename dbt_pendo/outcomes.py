@@ -26,6 +26,8 @@ class Outcome:
 
 # The detail of a removed row whose deletion Pendo had not carried out yet; the id of Pendo's job follows.
 QUEUED_DELETION = "queued in Pendo as deletion "
+# In place of that id, where Pendo said that a deletion waits, and not as which job.
+UNKNOWN_JOB = "unknown"
 
 # The only key of what replaces a value that cannot be read, such as a day before the year 1; its value says why.
 UNREADABLE = "unreadable"

@@ -25,6 +25,8 @@ REGIONS: Mapping[str, tuple[str, str]] = {
     "au": ("https://app.au.pendo.io", "https://data.au.pendo.io"),
 }
 
+# Seconds one request may take, and one on which Pendo may work for minutes.
+TIMEOUT, LONG_TIMEOUT = 60.0, 300.0
 # How the variables of settings begin that say nothing of Pendo itself.
 OURS = "DBT_PENDO"
 # What else may stand under `vars: dbt_pendo:`: the channels of alerts, and what the dbt package reads.
@@ -96,7 +98,10 @@ class Settings:
     )
     concurrency: int = _setting(4, "Requests in flight at most.")
     requests_per_second: float | None = _setting(None, "Never more requests a second than this.", float)
-    timeout: float = _setting(60.0, "Seconds one request may take.")
+    # None for the usual ones (see ``seconds_for``).
+    timeout: float | None = _setting(
+        None, "Seconds one request may take. Default: 60; of bulk calls, segments and reading back 300.", float
+    )
     retries: int = _setting(8, "How often a request is sent again after a fault that may pass.", may_be_zero=True)
     retry_time: float = _setting(300.0, "Seconds after its first fault in which a request may be sent again.")
     # Until its data or mapping changes.
@@ -141,6 +146,10 @@ class Settings:
     def is_here(self) -> bool:
         """Whether Pendo is on this machine."""
         return is_loopback(self.api_url) and is_loopback(self.data_url)
+
+    def seconds_for(self, is_long: bool) -> float:
+        """Returns how many seconds a request may take; Pendo ends a bulk call after five minutes (pendo-api.md 3)."""
+        return self.timeout or (LONG_TIMEOUT if is_long else TIMEOUT)
 
     @property
     def secrets(self) -> Secrets:

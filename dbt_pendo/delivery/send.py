@@ -16,6 +16,7 @@ import orjson
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.outcomes import DELIVERED, Outcome, Position
+from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.metadata import Judgement
 from dbt_pendo.records.render import Record
 from dbt_pendo.wording import without_particulars
@@ -172,7 +173,8 @@ class Sender:
         if reasons and judged >= self.judged_before_breaking and rejected > self._max_error_share * judged:
             raise EverythingRefusedError(
                 f"Pendo rejected {rejected:,} of {judged:,} rows, the last for: {reasons[-1]}.",
-                "Fix the mapping or the data; PENDO_MAX_ERROR_SHARE says how large a share may be rejected.",
+                f"{advice.of_refused_rows(reasons[-1] or '')} PENDO_MAX_ERROR_SHARE says how large a share may be "
+                "rejected.",
             )
 
 
@@ -230,10 +232,9 @@ class _Splitter:
             reasons.add(without_particulars(outcomes[record.position].detail or "", record.key))
         if len(reasons) == 1 and all(outcome.status == "rejected" for outcome in outcomes.values()):
             reason = next(iter(outcomes.values())).detail or ""
-            hint = "Fix the mapping or the field it names; `dbt-pendo check` compares the mapping with Pendo."
-            if reason.startswith("HTTP 404"):
-                hint = "The host does not know such a call: look at PENDO_API_URL and PENDO_DATA_URL."
-            raise EverythingRefusedError(f"Pendo refuses every row for one reason: {reason}.", hint)
+            raise EverythingRefusedError(
+                f"Pendo refuses every row for one reason: {reason}.", advice.of_refused_rows(reason)
+            )
         return outcomes
 
     def _find_failures(self, suspects: Sequence[Record], reasons: Sequence[str]) -> Outcomes:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dbt_pendo.delivery.deletions import follow_deletions, waiting_outcomes
 from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, left_out_notes, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
 from dbt_pendo.delivery.pages import PageReader, Pages
 from dbt_pendo.delivery.prepare import Prepared, SyncContext
 from dbt_pendo.delivery.results import CHANGES, Counts, Note, SyncResult, SyncStatus, failed_result
 from dbt_pendo.delivery.segments import Segment, find_segment
-from dbt_pendo.delivery.writers import follow_deletions
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import DO_NOT_PROCESS, ConsentCounts
 from dbt_pendo.mapping.spec import Limit, SyncSpec
-from dbt_pendo.outcomes import UNSENT
+from dbt_pendo.outcomes import UNSENT, Outcome
 from dbt_pendo.pendo.records import is_ignored, read_record
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.settings import Settings
@@ -95,8 +95,10 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     texts = _told_before(context)
     _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
+    deletions_wait = False
     if spec.on_removed == "delete":
-        texts += follow_deletions(context)
+        ended, deletions_wait = follow_deletions(context)
+        texts += ended
     # Where the members of a segment are not known, the change set has to hold all of them.
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
@@ -109,15 +111,30 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
         return "blocked", (Note("error", reason), *counts.notes(), *_infos(texts))
     if new_subscription is not None:
         tables.note_subscription(new_subscription)
-    texts += _send(context, options, segment, buckets)
+    waiting = waiting_outcomes(context) if deletions_wait else {}
+    texts += _send(context, options, segment, buckets, waiting)
     notes = (*counts.notes(), *_infos(texts))
     if counts.rows["rejected"]:
         return "partial", notes
     return "warn" if counts.rows["missing"] or counts.planned.invalid else "success", notes
 
 
-def _send(context: SyncContext, options: Options, segment: Segment | None, buckets: Sequence[Bucket]) -> list[str]:
-    """Delivers a change set that nothing holds back, and returns what to tell of it."""
+def _send(
+    context: SyncContext,
+    options: Options,
+    segment: Segment | None,
+    buckets: Sequence[Bucket],
+    decided: Mapping[str, Outcome],
+) -> list[str]:
+    """Delivers a change set that nothing holds back, and returns what to tell of it.
+
+    Args:
+        context: The sync.
+        options: How to run it.
+        segment: The segment of a ``segment`` sync.
+        buckets: What the change set holds.
+        decided: The outcome of rows by their keys, of which nothing is sent.
+    """
     counts, spec, tables, texts = context.counts, context.spec, context.tables, []
     everything, waiting = counts.planned, 0
     if options.limit is not None:
@@ -135,7 +152,7 @@ def _send(context: SyncContext, options: Options, segment: Segment | None, bucke
     is_replaced = segment is not None and segment.is_replaced(options.full_refresh, everything, options.limit)
     most_invalid = None if options.force else _allowed(spec.max_invalid, everything.in_model)
     left = None if most_invalid is None else most_invalid - everything.invalid
-    _deliver(context, buckets, segment, is_replaced, not waiting, left)
+    _deliver(context, buckets, segment, is_replaced, not waiting, left, decided)
     texts += _came_back(context)
     if counts.planned.to_send:
         tables.compact(counts.planned.to_send + counts.planned.unchanged)
@@ -189,6 +206,7 @@ def _deliver(
     is_replaced: bool,
     is_whole: bool,
     most_invalid: int | None,
+    decided: Mapping[str, Outcome],
 ) -> None:
     """Delivers what the buckets hold.
 
@@ -199,11 +217,14 @@ def _deliver(
         is_replaced: Whether all members of the segment are replaced.
         is_whole: Whether the buckets hold the whole change set.
         most_invalid: How many of the rows may be invalid; None for all.
+        decided: The outcome of rows by their keys, of which nothing is sent.
 
     Raises:
         DbtPendoError: If the sync has to stop; what was delivered is committed.
     """
     reader = PageReader(context, buckets, segment)
+    if decided:
+        reader.decide = decided.get
     spans = reader.spans()
     # The plan may have taken so long that the lock was taken for dead.
     context.tables.lock.confirm()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import orjson
 
-from dbt_pendo.delivery.prepare import SyncContext
+from dbt_pendo.delivery.deletions import Deletions
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.send import Batch
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.objects import NO_GUIDES, OBJECTS
 from dbt_pendo.mapping.spec import BodyField, BodyLayout, Column, Group, SyncSpec
-from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome
+from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.pendo import deletion, segments
 from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import UNKNOWN_ID, Judgement, consent_request, judge_values, refused, values_request
@@ -25,8 +22,6 @@ from dbt_pendo.pendo.records import read_record
 from dbt_pendo.pendo.track import track_request
 from dbt_pendo.records.render import PendoField, Record, Rendered, operations_of
 
-# Seconds in which all deletions of a sync are followed to their end.
-DELETION_PATIENCE = 30.0
 _NO_EXCLUSION = f"Pendo takes `{NO_GUIDES}` only where its support has enabled the guide exclude list"
 _ASK_SUPPORT = (
     "Ask Pendo Support for the guide exclude list per visitor and account, or take the field out of the mapping."
@@ -234,50 +229,17 @@ class SegmentWriter(Writer):
 
 @dataclass
 class DeletionWriter(Writer):
-    """Queues visitors or accounts for deletion, one request at a time, and follows it as long as a run can."""
+    """Queues visitors or accounts for deletion."""
 
-    spec: SyncSpec
-    stop: Stop
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _last_at: float = float("-inf")
-    _patience: float = field(default_factory=lambda: DELETION_PATIENCE)
+    deletions: Deletions
 
     def request(self, batch: Batch) -> Request:
         """See ``Writer``."""
-        return deletion.deletion_request(self.spec.object, batch.keys)
-
-    def judge(self, answer: Answer, batch: Batch) -> Judgement:
-        """See ``Writer``; Pendo may take days, and has marked the ids by then."""
-        job = deletion.job_of(answer)
-        if job is None:
-            return refused(answer.message)
-        return Judgement(outcomes=dict.fromkeys(batch.keys, self._follow(job)))
+        return deletion.deletion_request(self.deletions.object, batch.keys)
 
     def write(self, batch: Batch) -> Judgement:
         """See ``Writer``."""
-        with self._lock:
-            # More than a call a second is likely refused (pendo-api.md 6).
-            self.stop.wait(max(0.0, self._last_at + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
-            answer = self.client.send(self.request(batch))
-            self._last_at = time.monotonic()
-            return self.judge(answer, batch)
-
-    def _follow(self, job: str) -> Outcome:
-        wait = 0.5
-        # A job that Pendo does not report on is still queued; later runs ask again.
-        with contextlib.suppress(PendoError):
-            while True:
-                state, said = deletion.job_state(self.client, job)
-                if state == "done":
-                    return DELIVERED
-                if state == "failed":
-                    return Outcome("rejected", f"Pendo's deletion {job} ended as {said}")
-                if self._patience <= 0:
-                    break
-                self.stop.wait(min(wait, self._patience))
-                self._patience -= wait
-                wait *= 1.5
-        return Outcome("delivered", f"{QUEUED_DELETION}{job}")
+        return self.deletions.queue(batch.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +270,7 @@ def make_writers(client: PendoClient, spec: SyncSpec, stop: Stop, segment: Segme
         ]
         for clears in (False, True)
     )
-    return Writers(updates, clearings, [DeletionWriter(client, spec, stop)])
+    return Writers(updates, clearings, [DeletionWriter(client, Deletions(client, spec.object, stop))])
 
 
 def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tuple[Sequence[Writer], Batch]]:
@@ -343,35 +305,3 @@ def preview_requests(
         for group, writer in enumerate(of_groups):
             if part := batch if len(of_groups) == 1 else batch.part(group):
                 yield from writer.requests(part)
-
-
-def follow_deletions(context: SyncContext) -> list[str]:
-    """Asks Pendo once for each deletion that earlier runs queued; notes in the ledger which ended, and counts the rest.
-
-    Pendo may take 21 days (pendo-api.md 6), and no run waits so long. The rows of a deletion that failed count as
-    delivered again, so that the next plan finds them removed.
-
-    Returns:
-        How the deletions ended, in words for people.
-
-    Raises:
-        WarehouseError: If the ledger cannot be read or written.
-    """
-    queued = context.tables.queued_deletions()
-    notes = []
-    for job, rows in list(queued.items()):
-        try:
-            state, said = deletion.job_state(context.client, job)
-        except PendoError:
-            # That is no reason to hold the rest of the sync back; the next run asks again.
-            break
-        if state == "queued":
-            continue
-        end = "is not known there any more" if state == "unknown" else f"ended as {said}"
-        failed = state == "failed"
-        context.tables.end_deletion(context.run_id, job, f"Pendo's deletion {job} {end}", is_undone=failed)
-        notes.append(f"Pendo's deletion {job} of {rows:,} rows {end}{': they are tried again' if failed else ''}")
-        del queued[job]
-    for job, rows in queued.items():
-        context.counts.add_reason("delivered", f"{QUEUED_DELETION}{job}", None, rows)
-    return notes

@@ -1,6 +1,9 @@
-"""What to do about a status that no row of a sync is to blame for."""
+"""What Pendo says in an error, and what to do about it, by its status."""
 
 from __future__ import annotations
+
+import re
+from typing import Any
 
 from dbt_pendo.network import proxy_variable
 from dbt_pendo.secret import Secret
@@ -21,11 +24,47 @@ _RETRIED = {
 # By statuses that end the sync, whatever its rows hold: what they mean, where HTTP's word does not say it.
 _REFUSALS = {
     **dict.fromkeys((405, 411, 414, 421), ""),
-    402: "The key's rights or the contract with Pendo do not allow it: look at {key}, which takes {kind}. ",
+    402: "Pendo finds no fault in the request: the contract with Pendo or the key's rights do not allow it. Look at "
+    "{key}, which takes {kind}. ",
     426: "The host wants another protocol, such as https. ",
     451: "It is blocked for legal reasons. ",
     511: "The network wants a log-in: log in with a browser. ",
 }
+_MAPPING = "Fix the mapping, the data, or the field that it names; `dbt-pendo check` compares the mapping with Pendo."
+# By statuses of a request that Pendo refuses for what is in it, or seems to.
+_REFUSED = {
+    404: "The host does not know such a call: look at PENDO_API_URL and PENDO_DATA_URL.",
+    413: "Even a row alone is too large for Pendo, or for a proxy before it: set a smaller batch_size, and map less.",
+}
+# Where an error in JSON has its words, in lower case.
+_WORDS = (
+    *("message", "msg", "error", "errors", "errormessage", "error_description", "fault", "faultstring"),
+    *("detail", "details", "description", "reason", "title"),
+)
+# How deep they are looked for.
+_DEPTH = 8
+
+
+def words_of(error: Any, depth: int = _DEPTH) -> str:
+    """Returns what an error in JSON says: ``{"error": …}``, ``{"message": …}``, ``{"errors": […]}``, one in another.
+
+    Returns:
+        Its words; empty when it has none under a usual name.
+    """
+    if depth == 0 or isinstance(error, str):
+        return error if isinstance(error, str) else ""
+    if isinstance(error, list):
+        return "; ".join(dict.fromkeys(filter(None, (words_of(item, depth - 1) for item in error))))
+    if not isinstance(error, dict):
+        return ""
+    found = (words_of(value, depth - 1) for name, value in error.items() if str(name).lower() in _WORDS)
+    return ": ".join(dict.fromkeys(filter(None, found)))
+
+
+def of_refused_rows(reason: str) -> str:
+    """Returns what to do when Pendo refuses row after row for a reason, which begins with ``HTTP`` and the status."""
+    found = re.match(r"HTTP (\d{3})", reason)
+    return _REFUSED.get(int(found[1]) if found else 0, _MAPPING)
 
 
 def host_variable(settings: Settings, host: str) -> str:

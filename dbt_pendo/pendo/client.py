@@ -21,11 +21,11 @@ from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, Settings
 from dbt_pendo.wording import host_of, number
 
-# Pendo documents 408 for bulk calls; 429 is seen in the field (pendo-api.md 7). A 5xx is never a row's fault.
+# Pendo documents 408 for bulk calls, 429 and 5xx (pendo-api.md 2, 3). A 5xx is never a row's fault.
 RETRIED = frozenset({408, 429, *range(500, 600)})
 REFUSED = frozenset({401, 403})
-# Seconds. After a 429 the pace is cut as well (pacing.py), so the request itself need not wait much longer.
-FIRST_WAIT = 0.5
+# Seconds: Pendo wants "a second or more" after a 5xx (pendo-api.md 2). After a 429 the pace is cut as well (pacing.py).
+FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
 UNREACHED_TIME = 20.0
@@ -52,7 +52,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 7).
+        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 2).
 
         It is as Pendo wrote it, as a field or a visitor may have a name that is a secret elsewhere.
         """
@@ -81,8 +81,10 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """Pendo's own words, in one line."""
-        text = self.secrets.first_line(self.content[:LOOKED_AT].decode(errors="replace"))
+        """Pendo's own words, in one line; of an error in JSON its message alone."""
+        content = self.content[:LOOKED_AT]
+        words = "" if self.ok else advice.words_of(network.read_json(content))
+        text = self.secrets.first_line(words or content.decode(errors="replace"))
         return f"HTTP {self.status}: {text}".removesuffix(": ")
 
 
@@ -102,6 +104,9 @@ class KeyRefusedError(PendoError):
 
 class UnavailableError(PendoError):
     """Pendo did not answer, or not usefully, through all retries."""
+
+    # Seconds after which the request may be tried again.
+    wait = 0.0
 
 
 class LargeError(UnavailableError):
@@ -127,6 +132,8 @@ class Request:
     is_verdict: Callable[[Answer], object] | None = None
     # Whether it may be sent again if Pendo may have carried it out already.
     idempotent: bool = True
+    # Whether Pendo may work on it for minutes: up to five on a bulk call (pendo-api.md 3, 6).
+    is_long: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     # The path with `{id}` in place of a record's id; empty for a path without one.
     pattern: str = ""
@@ -276,9 +283,10 @@ class PendoClient:
                 if request.is_clear is None or not outcome.ok or request.is_clear(outcome):
                     return outcome
                 outcome = _Fault(f"an answer that does not say what was done ({outcome.message})")
-            wait = outcome.wait
-            if wait is None:
-                wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT) * random.uniform(0.5, 1.0)  # noqa: S311
+            if outcome.wait is None:
+                wait = min(FIRST_WAIT * 2**attempt, LONGEST_WAIT / 2) * random.uniform(1.0, 2.0)  # noqa: S311
+            else:
+                wait = max(outcome.wait, FIRST_WAIT)
             attempt += 1
             now = self.clock()
             # From the first fault on: until then it may have waited for its turn, and that is no retry.
@@ -294,7 +302,9 @@ class PendoClient:
                 if time.monotonic() >= self.ends_at():
                     # The request was cut short because the run ends; ``wait`` raises what says so.
                     self.wait(0.0)
-                raise self._unavailable(request, route, attempt, outcome)
+                error = self._unavailable(request, route, attempt, outcome)
+                error.wait = wait
+                raise error
             self.wait(wait)
 
     def ask(self, request: Request, what: str, hint: str = "", allowed: Collection[int] = ()) -> Answer:
@@ -363,7 +373,7 @@ class PendoClient:
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.timeout, self.ends_at, self.largest_answer):
+            with network.bounded(self.settings.seconds_for(request.is_long), self.ends_at, self.largest_answer):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:

@@ -131,7 +131,7 @@ def _is_schema(answer: Answer) -> bool:
 def values_request(object_: Object, group: Group, body: bytes, create: bool, keys: Sequence[str]) -> Request:
     """Returns the request that writes values of many records to one group; ids Pendo lacks are created or left out."""
     path = f"/api/v1/metadata/{OBJECTS[object_].metadata_kind}/{group}/value{'?create=true' if create else ''}"
-    return Request("POST", path, body, keys, is_clear=partial(adds_up, sent=len(keys), create=create))
+    return Request("POST", path, body, keys, is_clear=partial(adds_up, sent=len(keys), create=create), is_long=True)
 
 
 def consent_request(object_: Object, key: str, field: str, value: bool) -> Request:

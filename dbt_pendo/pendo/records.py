@@ -134,7 +134,7 @@ def _has_results(answer: Answer) -> bool:
 def _results(client: PendoClient, object_: Object, stages: list[dict[str, Any]], is_last: bool) -> list[Any] | None:
     """Returns the rows of a pipeline; None if its source does not take its options, and there are others to try."""
     body = {"response": {"mimeType": "application/json"}, "request": {"requestId": "dbt-pendo", "pipeline": stages}}
-    request = Request("POST", "/api/v1/aggregation", orjson.dumps(body), is_clear=_has_results)
+    request = Request("POST", "/api/v1/aggregation", orjson.dumps(body), is_clear=_has_results, is_long=True)
     plural = OBJECTS[object_].plural
     try:
         answer = client.ask(request, f"let {plural} be read", RIGHTS, allowed=() if is_last else _NOT_TAKEN)

@@ -63,13 +63,13 @@ def count_members(client: PendoClient, segment_id: str, wait: Callable[[float], 
     """
     path, give_up_at = f"{_PATH}/{segment_id}/visitors", time.monotonic() + EXPORT_PATIENCE
     try:
-        job = job_of(client.ask(Request("POST", path, b"{}"), "export the members of a segment"))
+        job = job_of(client.ask(Request("POST", path, b"{}", is_long=True), "export the members of a segment"))
         status = Request("GET", f"{path}/{job}/status")
         while not _is_finished(client.ask(status, "say how far an export is")):
             if time.monotonic() > give_up_at:
                 return None
             wait(EXPORT_WAIT)
-        table = client.ask(Request("GET", f"{path}/{job}/results/csv"), "let an export be read")
+        table = client.ask(Request("GET", f"{path}/{job}/results/csv", is_long=True), "let an export be read")
     except PendoError:
         # A key may lack the right; that is no reason to fail.
         return None
@@ -91,9 +91,9 @@ def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) 
     """
     if segment_id is None:
         body = orjson.dumps({"name": name, "visitors": list(visitors)})
-        return Request("POST", f"{_PATH}/upload", body, visitors, idempotent=False)
+        return Request("POST", f"{_PATH}/upload", body, visitors, idempotent=False, is_long=True)
     body = orjson.dumps({"visitors": list(visitors)})
-    return Request("PUT", f"{_PATH}/{segment_id}", body, visitors, is_clear=Answer.acknowledges)
+    return Request("PUT", f"{_PATH}/{segment_id}", body, visitors, is_clear=Answer.acknowledges, is_long=True)
 
 
 def uploaded_id(answer: Answer) -> str | None:
@@ -112,7 +112,8 @@ def patch_request(segment_id: str, operations: Mapping[str, Sequence[str]]) -> R
     patch = [{"op": op, "path": "/visitors", "value": list(ids)} for op, ids in operations.items()]
     keys = [visitor for ids in operations.values() for visitor in ids]
     is_clear = partial(_reports, operations=operations)
-    return Request("PATCH", f"{_PATH}/{segment_id}/visitor", orjson.dumps({"patch": patch}), keys, is_clear=is_clear)
+    path, body = f"{_PATH}/{segment_id}/visitor", orjson.dumps({"patch": patch})
+    return Request("PATCH", path, body, keys, is_clear=is_clear, is_long=True)
 
 
 def is_busy(answer: Answer) -> bool:

@@ -271,11 +271,11 @@ def _bulk_delete(ask: _Ask) -> Reply:
 
 
 def _list_deletions(ask: _Ask) -> Reply:
-    return json_reply(ask.pendo.deletions.listed())
+    return json_reply(ask.pendo.deletions.listed(ask.switches))
 
 
 def _get_deletion(ask: _Ask) -> Reply:
-    return json_reply(ask.pendo.deletions.get(ask.params["id"]))
+    return json_reply(ask.pendo.deletions.get(ask.params["id"], ask.switches))
 
 
 class _Route(NamedTuple):

@@ -155,6 +155,16 @@ class Switches:
     deletion_end: Literal["complete", "failed"] = _switch(
         "complete", "What becomes of them then: the records are gone, or the job fails and they are all there"
     )
+    deletion_calls_per_job: int = _switch(
+        3, "So many calls of one kind are answered with the same job, as long as it has not begun"
+    )
+    deletion_states: tuple[str, str, str] = _switch(
+        ("queued", "complete", "failed"), "The words for a deletion that waits, has been carried out, has failed"
+    )
+    deletion_list: Literal["array", "object", "by id"] = _switch(
+        "array", 'Form of `GET /bulkdelete`: `[{"id": …}]`, `{"bulkDeletes": [{"id": …}]}`, or `{id: {…}}`'
+    )
+    deletion_list_names_ids: bool = _switch(False, "Whether its entries name the ids to be deleted")
     read_lag_seconds: float = _switch(0.0, "For so long after a write, reading back shows what was there before")
 
     max_body_bytes: int | None = _switch(None, "Larger request bodies are a 413; null is no limit")

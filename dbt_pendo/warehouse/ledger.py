@@ -310,6 +310,12 @@ class SyncTables(ChangeSet):
         )
         return {row["detail"].removeprefix(QUEUED_DELETION): int(row["row_count"]) for row in rows}
 
+    def returned(self, run_id: str) -> dict[str, str]:
+        """Returns the keys that a run's change set has anew while their deletion is open, each with Pendo's job."""
+        names = {"ledger": self.ledger, "changes": self.changes, "destination": self._spec.destination}
+        rows = self._session.table("pendo_returned", **names, queued=QUEUED_DELETION, run_id=run_id)
+        return {row["record_key"]: row["detail"].removeprefix(QUEUED_DELETION) for row in rows}
+
     def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
         """Notes how a deletion ended.
 

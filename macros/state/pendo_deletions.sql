@@ -26,6 +26,20 @@ order by detail
 {% endmacro %}
 
 
+{# The keys that a run's change set has anew while their deletion is still open: record_key, detail. #}
+{% macro pendo_returned(ledger, changes, queued, destination, run_id) %}
+select waiting.record_key, waiting.detail
+from (
+    {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
+) waiting
+inner join (
+    select {{ dbt_pendo.pendo_exact('record_key') }} as record_key
+    from {{ changes }} changes
+    where change = 'added' and run_id = {{ dbt_pendo.pendo_literal(run_id) }}
+) anew on waiting.record_key = anew.record_key
+{% endmacro %}
+
+
 {#
   Logs the result of a deletion. Its rows are `removed` for good, or still `delivered`, with a hash that matches no row,
   so that a plan finds them removed, or changed if they are back.

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from sending import KINDS, Kind, Settled, deliver_all, held, most_requests, record, set_up, wanted
 
+from dbt_pendo.delivery.send import EverythingRefusedError
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.sandbox import Fault, Sandbox
 
@@ -97,6 +98,18 @@ def test_the_row_at_fault_stands_alone_with_pendos_own_words(pendo, kind, status
     assert set(settled.statuses()) == {"delivered"}
     assert held(pendo, kind) == wanted(kind, [key])
     assert len(pendo.requests) <= most_requests(kind.calls, 1 if kind.is_event else 2, kind.size)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(400, "mapping"), (422, "mapping"), (404, "PENDO_API_URL"), (413, "smaller batch_size")]
+)
+def test_the_advice_when_every_row_is_refused_fits_the_status(pendo, status, words):
+    kind = KINDS["visitor"]
+    pendo.fail(Fault(status=status, body='{"errors": [{"message": "no"}]}', times=None))
+    with pytest.raises(EverythingRefusedError, match=f"for one reason: HTTP {status}: no") as caught:
+        deliver_all(pendo, kind.spec, kind.records, kind.size, proven=False)
+    assert words in caught.value.hint
+    assert ("mapping" in caught.value.hint) == (status in (400, 422))
 
 
 def test_text_that_is_no_unicode_is_invalid_and_its_neighbours_are_delivered(pendo):

@@ -23,6 +23,7 @@ from harness import (
     without_dbt_or_pendo,
 )
 
+from dbt_pendo.pendo import client
 from dbt_pendo.sandbox import Sandbox
 
 
@@ -38,6 +39,7 @@ def user_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Missing rows come again at once; the sample project shows the default.
     settings = {"PENDO_RETRIES": "1", "PENDO_MISSING_RETRY": "0", "PENDO_TIMEOUT": "20"}
     without_dbt_or_pendo(monkeypatch, tmp_path, **settings)
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.05)
     monkeypatch.chdir(tmp_path)
 
 

@@ -34,8 +34,8 @@ def test_a_host_that_is_not_there_is_told_of_and_only_a_sync_that_has_begun_goes
     url = f"http://127.0.0.1:{closed_port}"
     for name, value in {"PENDO_API_URL": url, "PENDO_DATA_URL": url, "PENDO_RETRIES": "3"}.items():
         monkeypatch.setenv(name, value)
-    # The second attempt comes after half a second at most, the fourth after 1.75 seconds at least.
-    monkeypatch.setattr("dbt_pendo.pendo.client.UNREACHED_TIME", 1.5)
+    # The second attempt comes after 0.1 seconds at most, the fourth after 0.35 seconds at least.
+    monkeypatch.setattr("dbt_pendo.pendo.client.UNREACHED_TIME", 0.3)
     told = [f"Pendo at {url} cannot be reached (attempt {at}): ConnectionRefusedError" for at in range(1, 5)]
     people.model("new", None, PEOPLE_ROWS)
     for command in ("check", "plan", "sync", "fields", "verify", "init new --object visitor"):

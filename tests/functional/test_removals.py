@@ -1,18 +1,21 @@
 """Records that left the model: kept ones are recorded, deletions are guarded, and followed to their end."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from harness import PEOPLE, SmallProject, bodies, expect_in, planned, sent_ids, writes
 
-from dbt_pendo.delivery import writers as deliver
+from dbt_pendo.delivery import deletions as deliver
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 from dbt_pendo.warehouse.session import Session
 
 DELETING = {**PEOPLE, "on_removed": "delete", "max_removals": 5}
 GONE = ("p17", "p18", "p19")
 QUEUED = "queued in Pendo as deletion delete-1"
+# The rows of each sync that wait for one job.
+JOBS = (("people", 4), ("others", 1))
 IN_QUEUE = "3 deletions are queued in Pendo, for up to 21 days (jobs: delete-1)"
 
 
@@ -22,6 +25,7 @@ def people(count: int) -> str:
 
 @pytest.fixture
 def synced(project: SmallProject, plans: Sandbox) -> SmallProject:
+    plans.switches = Switches(deletion_seconds=0.0)
     plans.add_visitors([f"p{i}" for i in range(20)])
     project.model("people", DELETING, people(20))
     project.sync()
@@ -81,7 +85,7 @@ def test_a_deletion_that_fails_in_the_end(synced, sandbox):
 def queued(synced: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
     """A project of whose twenty visitors p17 to p19 are queued for deletion."""
     monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.1)
-    sandbox.switches = Switches(deletion_seconds=None)
+    sandbox.switches = Switches(deletion_seconds=None, deletion_calls_per_job=3)
     synced.build("people", people(17))
     assert IN_QUEUE in synced.sync().result()["message"]
     sandbox.forget_requests()
@@ -105,7 +109,7 @@ def test_later_runs_ask_until_a_deletion_is_done_or_forgotten(queued, sandbox, f
     ended = queued.sync()
     assert (ended.planned, IN_QUEUE in ended.result()["message"]) == (planned(unchanged=17), True)
     assert (asked(sandbox), len(queued.ledger("people"))) == (["/api/v1/bulkdelete/delete-1"], entries)
-    sandbox.switches = Switches()
+    sandbox.switches = Switches(deletion_seconds=0.0)
     if fault:
         sandbox.fail(Fault(status=fault, method="GET", path="/bulkdelete/"))
     ended = queued.sync()
@@ -122,7 +126,7 @@ def test_later_runs_ask_until_a_deletion_is_done_or_forgotten(queued, sandbox, f
 def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
     queued.build("people", f"{people(17)} union all select 'p19', 'back'")
     sandbox.fail(Fault(status=200, body='{"status": "failed"}', method="GET", path="/bulkdelete/delete-1"))
-    sandbox.switches = Switches()
+    sandbox.switches = Switches(deletion_seconds=0.0)
     result = queued.sync().result()
     assert "Pendo's deletion delete-1 of 3 rows ended as failed: they are tried again" in result["message"]
     # Whoever is back in the model by now is no longer to be deleted.
@@ -134,7 +138,7 @@ def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
 
 def test_a_failed_deletion_is_no_way_past_the_guard(queued, sandbox):
     queued.annotate("people", {**DELETING, "max_removals": 2})
-    sandbox.switches = Switches(deletion_end="failed")
+    sandbox.switches = Switches(deletion_seconds=0.0, deletion_end="failed")
     message = queued.sync(status=1).result()["message"]
     assert message.splitlines() == [
         "blocked: 3 removed, max_removals allows 2; --force lets them pass",
@@ -153,6 +157,59 @@ def test_a_sync_goes_on_when_pendo_does_not_tell_of_a_deletion(queued, sandbox):
         assert "3 deletions are queued" in ended.result()["message"]
         assert gone(queued, "removed", QUEUED)
         sandbox.clear_faults()
+
+
+@pytest.mark.parametrize(("end", "status"), [("complete", "removed"), ("failed", "delivered")])
+def test_one_job_may_stand_for_calls_of_several_runs_and_syncs(queued, sandbox, end, status):
+    sandbox.add_visitors(["q1", "q2"])
+    queued.model("others", DELETING, "select 'q' || i as id, 'pro' as plan from range(1, 3) r(i)")
+    queued.sync()
+    queued.build("people", people(16))
+    queued.build("others", "select 'q1' as id, 'pro' as plan")
+    ended = queued.sync()
+    told = {name: f"{rows} deletions are queued in Pendo, for up to 21 days (jobs: delete-1)" for name, rows in JOBS}
+    assert {name: ended.result(name)["message"] for name, _ in JOBS} == told
+    # Nothing is sent of those that wait.
+    sandbox.forget_requests()
+    assert {result["planned"]["removed"] for result in queued.sync("--full-refresh").json["results"]} == {0}
+    assert bodies(sandbox.requests, "/bulkdelete/") == []
+    sandbox.switches = replace(sandbox.switches, deletion_seconds=0.0, deletion_end=end)
+    for name in ("people", "others"):
+        queued.annotate(name, {**DELETING, "max_removals": 0})
+    ended = queued.sync(status=1 if end == "failed" else 0)
+    for name, rows in JOBS:
+        assert f"Pendo's deletion delete-1 of {rows} rows ended as {end}" in ended.result(name)["message"]
+    assert queued.keys("people", status) >= {"p16", *GONE}
+    assert "q2" in queued.keys("others", status)
+    assert {"p16", "q2", *GONE}.isdisjoint(sandbox.visitors) == (end == "complete")
+
+
+def test_a_record_that_comes_back_while_its_deletion_waits_is_not_sent_and_said_so(queued, sandbox):
+    """Pendo deletes it all the same, and processes nothing of it: a write would be lost while it looks delivered."""
+    for rows in (people(18), f"select id, 'team' as plan from ({people(18)})"):
+        queued.build("people", rows)
+        sandbox.forget_requests()
+        ended = queued.sync()
+        assert (ended.result()["status"], ended.result()["missing"]) == ("warn", 1)
+        told = "1 missing: Pendo still has to delete it (deletion delete-1)"
+        expect_in(ended.result()["message"], told, "e.g. p17", IN_QUEUE)
+        assert "p17" not in sent_ids(sandbox.requests, "visitor")
+    assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}
+    # Afterwards it is an id that Pendo does not know.
+    sandbox.switches = Switches(deletion_seconds=0.0)
+    message = queued.sync().result()["message"]
+    expect_in(message, "deletion delete-1 of 3 rows ended as complete", "1 missing: Pendo does not know this id")
+    assert queued.statuses("people")["p17"] == "missing"
+    assert queued.keys("people", "removed") == {"p18", "p19"}
+
+
+def test_a_record_whose_deletion_failed_is_sent_when_it_is_back(queued, sandbox):
+    queued.build("people", people(18))
+    assert queued.sync().result()["missing"] == 1
+    sandbox.switches = Switches(deletion_seconds=0.0, deletion_end="failed")
+    assert queued.sync(status=1).planned == planned(changed=1, removed=2, unchanged=17)
+    assert queued.statuses("people")["p17"] == "delivered"
+    assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}
 
 
 # on_removed: keep.

@@ -1,4 +1,4 @@
-"""Reading back and deleting."""
+"""Reading back."""
 
 import time
 
@@ -6,7 +6,6 @@ import pytest
 
 AGGREGATION = "/api/v1/aggregation"
 DELETION = "/api/v1/bulkdelete/visitor"
-EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
 
 
 def run(pendo, *stages, source="visitors", options=None):
@@ -250,45 +249,3 @@ def test_reading_may_lag_behind(pendo, sandbox):
     assert custom_of(pendo, "v1") == {"plan": "old"}
     assert pendo.get("/api/v1/visitor/v3").status_code == 404
     assert ids(pendo, {"sort": ["visitorId"]}) == ["v1", "v2"]
-
-
-def test_bulk_delete(pendo):
-    jobs = []
-    for kind, record_id in (("visitor", "v1"), ("account", "a1")):
-        jobs.append(pendo.post(f"/api/v1/bulkdelete/{kind}", {f"{kind}s": [record_id, "nobody"]}).json()["id"])
-        assert pendo.get(f"/api/v1/{kind}/{record_id}").status_code == 404
-        assert pendo.get(f"/api/v1/bulkdelete/{jobs[-1]}").json()["status"] == "complete"
-        assert [d["id"] for d in pendo.get("/api/v1/bulkdelete").json()] == jobs
-        # Marked Do Not Process: not even create brings it back.
-        assert pendo.write({record_id: {}}, kind=kind, create=True).json()["missing"] == [record_id]
-    # Bad ones.
-    for body in ({}, [], {"visitors": []}, {"visitors": [1]}, {"accounts": ["a1"]}, {"visitors": ["x"] * 501}):
-        assert pendo.post(DELETION, body).status_code == 400
-    assert pendo.post(DELETION, {"visitors": [str(i) for i in range(500)]}).ok
-    assert pendo.get("/api/v1/bulkdelete/none").status_code == 404
-
-
-def test_deletion_may_take_a_while_or_for_ever_or_fail(pendo, sandbox):
-    def delete(visitor):
-        return pendo.post(DELETION, {"visitors": [visitor]}).json()
-
-    def state(job):
-        return pendo.get(f"/api/v1/bulkdelete/{job['id']}").json()["status"]
-
-    pendo.switch(deletion_seconds=None, deletion_end="failed")
-    fails = delete("v1")
-    assert (fails["status"], pendo.get("/api/v1/visitor/v1").status_code) == ("queued", 200)
-    pendo.track(EVENT)
-    pendo.switch(deletion_seconds=0)
-    assert (state(fails), "v1" in sandbox.visitors) == ("failed", True)
-    # And the mark is off.
-    pendo.track(EVENT)
-    pendo.switch(deletion_seconds=0.1, deletion_end="complete")
-    lasts = delete("v1")
-    assert lasts["status"] == "queued"
-    pendo.until(lambda: pendo.get("/api/v1/visitor/v1").status_code == 404)
-    assert state(lasts) == "complete"
-    # Events of the deleted are taken and dropped.
-    assert pendo.track(EVENT).status_code == 200
-    assert [receipt.ignored for receipt in sandbox.receipts] == [True, False, True]
-    assert ("v1" in sandbox.visitors, pendo.get("/api/v1/tracktype").json()) == (False, [])

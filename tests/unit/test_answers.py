@@ -151,3 +151,60 @@ def test_a_hidden_record_is_known_by_its_id_alone(sandbox, connect, row):
     # Of the others the values are needed.
     with pytest.raises(PendoError, match="no visitorId or no metadata"):
         read("shown")
+
+
+OPEN_VISITORS = [
+    '[{"id": "job-1", "kind": "visitor", "visitors": ["v1", 2]}]',
+    '[{"id": "job-1", "type": "Visitors", "items": [{"visitorId": "v1"}, {"id": 2}]}]',
+    *('{"job-1": {"visitors": ["v1", "2"]}}', '{"jobs": [{"jobId": "job-1", "ids": ["v1", "2"]}]}'),
+    '{"bulkDeletes": {"job-1": {"state": "odd", "visitors": ["v1", "2"]}, "job-2": {"accounts": ["v1"]}}, "total": 2}',
+    '[{"id": "account-1", "type": "VISITOR", "ids": ["v1", "2"]}]',
+    '[{"id": "job-2", "kind": "account", "ids": ["v1"]}, {"id": "job-1", "visitors": ["v1", "2"], "accounts": ["a"]}]',
+]
+NAMING_NOBODY = ['[{"id": "job-1"}]', '{"job-1": {"status": "odd"}}', '["job-1"]', '{"id": "job-1", "kind": "visitor"}']
+
+
+@pytest.mark.parametrize("body", [*OPEN_VISITORS, *NAMING_NOBODY])
+def test_open_deletions_are_read_in_whatever_form_they_come(sandbox, client, body):
+    (found,) = answered(lambda client: deletion.open_deletions(client, "visitor"), client, sandbox, body)
+    assert (found.job, found.ids) == (
+        "account-1" if "account-1" in body else "job-1",
+        {"v1", "2"} if body in OPEN_VISITORS else set(),
+    )
+
+
+def test_what_lists_no_open_deletion_is_not_taken_for_one(sandbox, connect):
+    def listed(client: PendoClient) -> Any:
+        return deletion.open_deletions(client, "visitor")
+
+    client = connect(retries=1)
+    of_accounts = '[{"id": "job-1", "type": "account"}]'
+    for body in ("[]", "{}", "", "null", '{"jobs": [], "total": 0}', of_accounts, "[1.5, null]"):
+        assert answered(listed, client, sandbox, body) == []
+    for status in (400, 402, 403, 404):
+        assert answered(listed, client, sandbox, "", status=status) is None
+    for fault in ({"body": "<html>"}, {"body": '{"error": "no"}'}, {"status": 500, "body": ""}):
+        with pytest.raises(UnavailableError):
+            answered(listed, client, sandbox, **fault)
+
+
+@pytest.mark.parametrize(
+    ("said", "listed", "state"),
+    [
+        *(("Completed", "[]", "done"), ("FAILED", "[]", "failed"), ("In progress", "[]", "queued")),
+        # Pendo's list has those that are not completed.
+        *(("odd", "[]", "done"), ("odd", '[{"id": "job-1"}]', "queued"), ("odd", '[{"id": "job-2"}]', "done")),
+    ],
+)
+def test_a_job_whose_words_say_nothing_is_done_when_it_is_not_open_any_more(sandbox, client, said, listed, state):
+    def ask(client: PendoClient) -> Any:
+        sandbox.fail(Fault(status=200, body=listed, path="/bulkdelete$"))
+        return deletion.job_state(client, "job-1")
+
+    body = orjson.dumps({"state": said}).decode()
+    assert answered(ask, client, sandbox, body, path="/job-1$") == (state, said)
+    sandbox.fail(Fault(status=403, path="/bulkdelete$"))
+    assert answered(lambda client: deletion.job_state(client, "job-1"), client, sandbox, body, path="/job-1$") == (
+        "queued" if state == "done" and said == "odd" else state,
+        said,
+    )

@@ -80,7 +80,8 @@ def test_a_redirect_is_never_followed_and_says_where_to_and_no_more(sandbox, cli
 @pytest.mark.parametrize(
     ("attempts", "status", "words"),
     [
-        *((1, 402, "Look at|look at PENDO_INTEGRATION_KEY"), (1, 407, "HTTPS?_PROXY|proxy setting")),
+        *((1, 402, "no fault in the request: the contract.*rights.*PENDO_INTEGRATION_KEY"), (1, 407, "_PROXY|proxy")),
+        *((1, 401, "PENDO_INTEGRATION_KEY"), (1, 403, "_KEY: .*write access"), (2, 500, "run it again")),
         *((1, 405, "PENDO_API_URL"), (1, 411, "proxy"), (1, 414, "proxy"), (1, 421, "PENDO_API_URL")),
         *((1, 426, "https"), (1, 451, "legal"), (1, 511, "log in with a browser")),
         *((2, 408, "smaller batch_size"), (2, 429, "PENDO_CONCURRENCY"), (2, 502, "gateway"), (2, 504, "in time")),
@@ -91,8 +92,39 @@ def test_what_no_row_is_to_blame_for_ends_the_sync_with_advice_that_fits(sandbox
     with pytest.raises(PendoError, match=f"HTTP {status}") as caught:
         write(connect(retries=1))
     assert re.search(words, caught.value.hint)
-    assert attempts == 2 or "PENDO_REGION" not in caught.value.hint
+    assert attempts == 2 or status in (401, 403) or "PENDO_REGION" not in caught.value.hint
+    assert "mapping" not in str(caught.value)
     assert len(sandbox.requests) == attempts
+
+
+NESTED = {"error": {"error": "deep"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        *(({"error": "no such field"}, "no such field"), ({"message": "no  such\nfield", "code": 3}, "no such field")),
+        *(({"errors": ["a", "b", "a"]}, "a; b"), ({"errors": [{"message": "a"}, {"detail": "b"}]}, "a; b")),
+        *(({"error": {"code": 400, "message": "a"}}, "a"), ({"Error": "a", "message": "a"}, "a"), (NESTED, "deep")),
+        *(({"error": "Bad Request", "message": "plan is unknown"}, "Bad Request: plan is unknown"), (["a", 1], "a")),
+        *(({"error": 5}, '{"error":5}'), ({"error": ""}, '{"error":""}'), ({"code": 1}, '{"code":1}'), ("a", "a")),
+        *(({"error": "key hunter2!"}, "key ***!"), ({"fault": {"faultstring": "a"}}, "a"), ({}, "{}"), (None, "null")),
+    ],
+)
+def test_an_error_in_json_is_shown_as_its_message(sandbox, connect, body, said):
+    client = connect(track_secrets={"": Secret("hunter2", TRACK_SECRET)}, retries=0)
+    for status in (400, 422, 500):
+        sandbox.fail(Fault("status", status=status, body=orjson.dumps(body).decode(), path=VALUES))
+        if status == 500:
+            with pytest.raises(PendoError, match=re.escape(f"the last: HTTP {status}: {said}.")):
+                write(client)
+        else:
+            assert write(client).message == f"HTTP {status}: {said}"
+
+
+def test_an_error_in_json_of_any_depth_is_read():
+    text = b'{"error":' * 900 + b'"deep"' + b"}" * 900
+    assert Answer(400, text).message.startswith('HTTP 400: {"error":{"error":')
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "sandbox": (True, "no", "Yes", None, (True, False, True)),
     "concurrency": (8, "16", 32, 4, (8, 16, 32)),
     "requests_per_second": ("2.5", "10", 20, None, (2.5, 10.0, 20.0)),
-    "timeout": (1.5, "300", "120", 60.0, (1.5, 300.0, 120.0)),
+    "timeout": (1.5, "300", "120", None, (1.5, 300.0, 120.0)),
     "retries": ("1", "2", 3, 8, (1, 2, 3)),
     "retry_time": (10, "20.5", "30", 300.0, (10.0, 20.5, 30.0)),
     "max_attempts": (1, "2", "3", 5, (1, 2, 3)),

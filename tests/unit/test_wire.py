@@ -12,7 +12,8 @@ import orjson
 import pytest
 from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
-from dbt_pendo import network
+from dbt_pendo import network, settings
+from dbt_pendo.pendo import deletion, metadata, records, segments
 from dbt_pendo.pendo.client import Answer, PendoClient, Request, UnavailableError
 
 PATH = "/api/v1/metadata/visitor/custom/value"
@@ -169,6 +170,49 @@ def test_a_request_has_its_time_as_a_whole(connect, answer):
     assert server.connections == [1, 2]
 
 
+@pytest.fixture
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of 60 and 300 seconds."""
+    monkeypatch.setattr(settings, "TIMEOUT", 0.2)
+    monkeypatch.setattr(settings, "LONG_TIMEOUT", 20.0)
+
+
+def test_calls_on_which_pendo_works_for_minutes_have_their_time(connect, short_times):
+    with RawServer(lambda request: [0.5, echo(request)]) as server:
+        client = connect(api_url=server.url, retries=0, timeout=None)
+        assert client.send(Request("POST", PATH, b"x", is_long=True)).ok
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            send(client)
+        # PENDO_TIMEOUT is that of all.
+        with pytest.raises(UnavailableError, match="no answer in time"):
+            connect(api_url=server.url, retries=0, timeout=0.2).send(Request("POST", PATH, b"x", is_long=True))
+        assert send(connect(api_url=server.url, retries=0, timeout=20.0)).ok
+    assert (network.LONGEST_STEP, len(server.requests)) == (10.0, 4)
+
+
+def test_which_calls_pendo_works_on_for_minutes(connect, sandbox, monkeypatch):
+    """Bulk metadata, segments and reading back; not what asks, deletes or tracks."""
+    client, sent = connect(), list[tuple[str, bool]]()
+    client.watch = lambda call: sent.append((call.request.path.split("?")[0], call.request.is_long))
+    segment = sandbox.add_segment("S", ["v1"])
+    client.send(metadata.values_request("visitor", "custom", b'[{"visitorId":"v1","values":{}}]', True, ["v1"]))
+    client.send(segments.replace_request("T", None, ["v1"]))
+    client.send(segments.replace_request("S", segment, ["v1"]))
+    client.send(segments.patch_request(segment, {"add": ["v2"]}))
+    segments.count_members(client, segment, lambda _: None)
+    list(records.read_records(client, "visitor"))
+    metadata.verify_key(client)
+    metadata.read_schema(client, "visitor")
+    client.send(deletion.deletion_request("visitor", ["v1"]))
+    short = {path for path, is_long in sent if not is_long}
+    root = f"/api/v1/segment/{segment}"
+    assert {path for path, is_long in sent if is_long} == {
+        *(PATH, "/api/v1/aggregation", "/api/v1/segment/upload", root, f"{root}/visitor", f"{root}/visitors"),
+        next(path for path, _ in sent if path.endswith("/csv")),
+    }
+    assert {path.split("/")[3] for path in short} == {"token", "metadata", "bulkdelete", "segment"}
+
+
 @pytest.mark.parametrize(
     ("scheme", "backlog", "body"),
     [
@@ -177,11 +221,15 @@ def test_a_request_has_its_time_as_a_whole(connect, answer):
         pytest.param("https", 5, b"x", id="shakes no hands"),
     ],
 )
-def test_a_silent_host_has_its_time(connect, scheme, backlog, body):
+def test_a_silent_host_has_its_time(connect, monkeypatch, scheme, backlog, body):
     with socket.create_server(("127.0.0.1", 0), backlog=backlog) as listener, contextlib.ExitStack() as waiting:
         if not backlog:
             fill_queue(listener, waiting)
-        client = connect(api_url=f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=0.2)
+        if body == b"x":
+            # A connection has less time than the whole.
+            monkeypatch.setattr(network, "LONGEST_STEP", 0.2)
+        seconds = 20.0 if body == b"x" else 0.2
+        client = connect(api_url=f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", retries=0, timeout=seconds)
         started = time.monotonic()
         with pytest.raises(UnavailableError, match="no answer in time"):
             send(client, body)

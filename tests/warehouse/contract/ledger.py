@@ -93,6 +93,8 @@ def test_removed_rows_and_queued_deletions(store):
     }
     # One is back by now, and no longer to be followed.
     store.create("people", PEOPLE, [("d", "y")])
+    assert plan(tables, "r3") == Planned(added=1, removed=1)
+    assert (tables.returned("r3"), tables.returned("r2")) == ({"d": "2"}, {})
     assert deliver(tables, "r3") == Planned(added=1, removed=1)
     assert list(everything(tables)) in (["d", "g"], ["g", "d"])
     assert tables.queued_deletions() == {"it's 100%": 2, "2": 1, "3": 1}
