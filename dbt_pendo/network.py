@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -72,11 +72,16 @@ def never() -> float:
     return math.inf
 
 
+# Takes the body of a 2xx in place of memory: is called when an answer begins, and returns what takes its parts.
+Sink: TypeAlias = Callable[[], Callable[[bytes], object]]
+
+
 class _Bounds:
     """The bounds of the request that a thread is making."""
 
-    def __init__(self, seconds: float, ends_at: Callable[[], float], largest: int) -> None:
+    def __init__(self, seconds: float, ends_at: Callable[[], float], largest: int, sink: Sink | None) -> None:
         self.largest = largest
+        self.sink = sink
         self._deadline = time.monotonic() + seconds
         self._ends_at = ends_at
 
@@ -97,15 +102,18 @@ _bounds: ContextVar[_Bounds] = ContextVar("bounds")
 
 
 @contextlib.contextmanager
-def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int = LARGEST_ANSWER) -> Iterator[None]:
+def bounded(
+    seconds: float, ends_at: Callable[[], float] = never, largest: int = LARGEST_ANSWER, sink: Sink | None = None
+) -> Iterator[None]:
     """Bounds the requests that a thread makes by a ``BoundedAdapter``, redirects among them.
 
     Args:
         seconds: How long they may take in all, from the search for the host to the last byte of the answer.
         ends_at: Returns an earlier end, by ``time.monotonic``; called again and again during waits.
         largest: Bytes of an answer.
+        sink: Takes the body of a 2xx, of any size.
     """
-    token = _bounds.set(_Bounds(seconds, ends_at, largest))
+    token = _bounds.set(_Bounds(seconds, ends_at, largest, sink))
     try:
         yield
     finally:
@@ -148,7 +156,7 @@ class BoundedAdapter(HTTPAdapter):
         if not stream:
             with contextlib.closing(response):
                 # As requests does when the content is first asked for.
-                response._content = _content(response, bounds.largest)
+                response._content = _content(response, bounds)
                 response._content_consumed = True  # type: ignore[attr-defined]
         return response
 
@@ -157,16 +165,20 @@ class BoundedAdapter(HTTPAdapter):
         request.headers["Accept-Encoding"] = "gzip"
 
 
-def _content(response: requests.Response, largest: int) -> bytes:
+def _content(response: requests.Response, bounds: _Bounds) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         raise UnfitAnswerError("the answer is in an encoding that was not asked for")
-    parts, size = [], 0
+    parts: list[bytes] = []
+    size, take = 0, bounds.sink() if bounds.sink is not None and response.ok else None
     for part in response.iter_content(_PART):
+        if take is not None:
+            take(part)
+            continue
         parts.append(part)
         size += len(part)
-        if size > largest:
-            raise _too_large(largest)
+        if size > bounds.largest:
+            raise _too_large(bounds.largest)
     if missing := response.raw.length_remaining:
         # Versions 2 and later of urllib3 check this themselves.
         raise http.client.IncompleteRead(b"", missing)

@@ -184,9 +184,11 @@ def _bytes(key: str) -> bytes:
 
 
 def why_unreadable(spec: SyncSpec) -> str | None:
-    """Returns why a sync's records cannot be read back; None when they can."""
+    """Returns why a sync's records cannot be read back field by field; None when they can."""
     if OBJECTS[spec.object].is_readable:
         return None
+    if spec.segment is not None:
+        return "the members of a segment have no fields"
     return f"Pendo's API does not let {OBJECTS[spec.object].plural} be read back"
 
 
@@ -314,14 +316,18 @@ def verify_syncs(context: Context, repair: bool, observer: Observer) -> Iterator
         context.require_writable()
     run_id = context.begin()
 
+    # That file builds on this one.
+    from dbt_pendo.commands.verify_segments import verify_segment
+
     def verify(model: Model, spec: SyncSpec) -> Verified:
-        if (unreadable := why_unreadable(spec)) is not None:
+        if spec.segment is None and (unreadable := why_unreadable(spec)) is not None:
             return Verified(spec, note=unreadable)
         if not (verdict := context.selected.verdicts[spec.unique_id]).may_run:
             # What its table holds is not what the model says.
             return Verified(spec, note=verdict.reason)
         prepared = context.prepare(model, spec, may_create=repair, writes=repair)
-        return _verify(context, run_id, prepared, repair, observer)
+        verify_one = _verify if spec.segment is None else verify_segment
+        return verify_one(context, run_id, prepared, repair, observer)
 
     return context.each_sync(verify, Verified)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -30,6 +31,7 @@ LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
 UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
+_OF_A_SEGMENT = re.compile("/api/v1/segment/(?!upload$)")
 # What an answer without a documented body may say instead of JSON.
 _WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
 # Bytes of it. Much JSON takes fifty times its size in memory, in each thread.
@@ -125,6 +127,8 @@ class Request:
     is_clear: Callable[[Answer], object] | None = None
     # Whether it may be sent again if Pendo may have carried it out already.
     idempotent: bool = True
+    # Takes the body of a 2xx that is too large for memory.
+    sink: network.Sink | None = None
 
     @property
     def document(self) -> Any:
@@ -231,6 +235,8 @@ class PendoClient:
         self._adapter = BoundedAdapter(pool_maxsize=settings.concurrency)
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
+        # Pendo loads one segment of a subscription at a time (pendo-api.md 5), so the syncs of a run take turns.
+        self.segment_writes = threading.Lock()
         # The hosts that cannot be reached: since when, and in how many attempts.
         self._unreached: dict[str, tuple[float, int]] = {}
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
@@ -257,7 +263,7 @@ class PendoClient:
 
         Raises:
             ConfigError: If the key or secret that it carries is not set, or its proxy cannot be used.
-            KeyRefusedError: On 401 and 403.
+            KeyRefusedError: On 401; and on 403, unless it is about one segment.
             PendoError: On another status that no row is to blame for.
             LargeError: If the answer is too large.
             UnavailableError: If retries did not help.
@@ -337,12 +343,9 @@ class PendoClient:
         variable = f"{advice.host_variable(settings, host)}, which names the host in place of PENDO_REGION"
         if host in REGIONS[settings.region]:
             variable = f"PENDO_REGION, which is {settings.region} (the regions are {', '.join(REGIONS)})"
-        # Of a segment a 403 may say this as well (pendo-api.md 5).
-        by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
             f"Pendo at {host_of(host)} refused the {name} ({answer.message}).",
-            f"Look at {secret.variable}: it takes {takes}; and at {variable}: a key is good in one region only."
-            f"{by_hand}",
+            f"Look at {secret.variable}: it takes {takes}; and at {variable}: a key is good in one region only.",
             answer,
         )
 
@@ -358,7 +361,7 @@ class PendoClient:
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.timeout, self.ends_at, self.largest_answer):
+            with network.bounded(self.settings.timeout, self.ends_at, self.largest_answer, request.sink):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:
@@ -393,7 +396,8 @@ class PendoClient:
 
     def _require_usable(self, request: Request, answer: Answer, route: _Route, location: str | None) -> None:
         """Raises the error of an answer that is not about the body of the request, and ends the sync."""
-        if answer.ok:
+        # Of one segment a 403 says that the API did not make it (pendo-api.md 5), and nothing about the key.
+        if answer.ok or (answer.status == 403 and _OF_A_SEGMENT.match(request.path)):
             return
         host = route.host
         network.require_no_login(host, PendoError, answer.status)

@@ -10,7 +10,7 @@ from calls import send_event
 
 from dbt_pendo.pendo import deletion, metadata, segments, track
 from dbt_pendo.pendo import records as readback
-from dbt_pendo.pendo.client import PendoClient, UnavailableError
+from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.sandbox import Fault, Sandbox
 
 IDS = ["v1", "v2", "v3"]
@@ -112,6 +112,56 @@ READING = [
 def test_neither_an_error_nor_nothing_is_a_success_whatever_its_status(sandbox, connect, call, body):
     with pytest.raises(UnavailableError, match="an answer that does not say what was done"):
         answered(call, connect(retries=1), sandbox, body)
+
+
+JOBS: list[tuple[str, str, int | None]] = [
+    ('{"command": "Pending", "totalTagged": 0}', "running", 0),
+    ('{"Command": "PROGRESS"}', "running", None),
+    ('{"status": "in progress"}', "running", None),
+    ('{"command": "finish", "status": 200, "totalTagged": 5}', "finished", 5),
+    ('{"COMMAND": "Finish", "TotalTagged": "5"}', "finished", 5),
+    ('"finished"', "finished", None),
+    ('{"command": "upload", "status": "Done"}', "finished", None),
+    ('{"command": "Error", "message": "v3 is no id"}', "failed", None),
+    *((body, "unknown", None) for body in ('{"command": "Ended"}', "[]", "", "{}", "<html>", '{"command": {}}', "3")),
+]
+
+
+@pytest.mark.parametrize(("body", "state", "tagged"), JOBS)
+def test_how_far_a_job_is_is_read_in_any_spelling(sandbox, client, body, state, tagged):
+    job = answered(lambda client: segments.load_job(client, "segment-1"), client, sandbox, body)
+    assert (job.state, job.tagged) == (state, tagged)
+    assert state != "failed" or job.said == "v3 is no id"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'visitorId\n"a"\n"b,""c"\nd\n',
+        '\ufeffVisitor ID\r\na\r\n"b,""c"\r\nd\r\n',
+        'd\na\n"b,""c"',
+        'name,visitor_id\nAnn,a\nBob,"b,""c"\n\nDora, d \n',
+    ],
+    ids=["as seen", "as a spreadsheet writes it", "without a header", "of several columns"],
+)
+def test_an_export_of_members_is_read_in_any_form(sandbox, client, table):
+    sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(status=200, body=table, path="/results/csv"))
+    assert segments.read_members(client, "segment-1", client.wait, 1.0) == {"a", 'b,"c', "d"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        *(("/visitors$", 403, "no"), ("/visitors$", 200, "{}"), ("/status$", 404, "no"), ("/csv$", 404, "no")),
+        *(("/status$", 200, '{"status": "failed"}'), ("/csv$", 200, "<html>"), ("/csv$", 200, '{"error": "no"}')),
+    ],
+)
+def test_an_export_that_cannot_be_read_is_an_error(sandbox, client, path, status, body):
+    sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(status=status, body=body, path=path))
+    with pytest.raises(PendoError):
+        segments.read_members(client, "segment-1", client.wait, 1.0)
 
 
 def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client):
