@@ -38,6 +38,8 @@ from dbt_pendo.wording import host_of
 PROXY_LOGIN = 407
 # Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
+# The same of one that is not kept in memory.
+LARGEST_FILE = 4 * 2**30
 # Bytes of a body that are searched for secrets before a message shows some of it.
 LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
@@ -111,7 +113,7 @@ def bounded(
         seconds: How long they may take in all, from the search for the host to the last byte of the answer.
         ends_at: Returns an earlier end, by ``time.monotonic``; called again and again during waits.
         largest: Bytes of an answer.
-        sink: Takes the body of a 2xx, of any size.
+        sink: Takes the body of a 2xx in place of memory.
     """
     token = _bounds.set(_Bounds(seconds, ends_at, largest, sink))
     try:
@@ -170,15 +172,16 @@ def _content(response: requests.Response, bounds: _Bounds) -> bytes:
     if encoding not in _ENCODINGS:
         raise UnfitAnswerError("the answer is in an encoding that was not asked for")
     parts: list[bytes] = []
-    size, take = 0, bounds.sink() if bounds.sink is not None and response.ok else None
+    take: Callable[[bytes], object] = parts.append
+    size, largest = 0, bounds.largest
+    if bounds.sink is not None:
+        # An error goes into memory in any case.
+        largest, take = (largest, bounds.sink()) if response.ok else (LARGEST_ANSWER, take)
     for part in response.iter_content(_PART):
-        if take is not None:
-            take(part)
-            continue
-        parts.append(part)
+        take(part)
         size += len(part)
-        if size > bounds.largest:
-            raise _too_large(bounds.largest)
+        if size > largest:
+            raise _too_large(largest)
     if missing := response.raw.length_remaining:
         # Versions 2 and later of urllib3 check this themselves.
         raise http.client.IncompleteRead(b"", missing)

@@ -181,6 +181,7 @@ class Segment:
             PendoError: If Pendo takes none of them, or the job fails or does not end in time.
         """
         with self._client.segment_writes:
+            before = "" if self.id is None else self._follow().request_id
             taken = self._load_part(members)
             job = self._follow()
         if job.state == "failed":
@@ -190,7 +191,9 @@ class Segment:
                 "One id that Pendo does not take stops all. The next sync adds the members in smaller calls, and names "
                 "the ids that Pendo refuses.",
             )
-        return taken, job.tagged if job.state == "finished" else None
+        # Of an earlier job the number proves nothing.
+        is_ours = job.state == "finished" and (not before or before != job.request_id)
+        return taken, job.tagged if is_ours else None
 
     def patch(self, operations: Mapping[str, Sequence[str]]) -> Request:
         """Returns the request that adds and removes some visitors."""
@@ -215,7 +218,7 @@ class Segment:
         return dict.fromkeys(operations, (answer.status, answer.message))
 
     def _follow(self) -> segments.Job:
-        """Waits for the job that loads the members, if there is one, and returns how it ended.
+        """Waits for the last job that loads the members, if there is one, and returns how it ended.
 
         Raises:
             UnavailableError: If it does not end in time.

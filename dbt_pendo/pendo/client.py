@@ -361,7 +361,8 @@ class PendoClient:
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.timeout, self.ends_at, self.largest_answer, request.sink):
+            largest = self.largest_answer if request.sink is None else network.LARGEST_FILE
+            with network.bounded(self.settings.timeout, self.ends_at, largest, request.sink):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:

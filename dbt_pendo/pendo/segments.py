@@ -81,6 +81,8 @@ class Job:
     said: str
     # The members of a segment once they are loaded; None where Pendo does not say.
     tagged: int | None = None
+    # Pendo's id of it; empty where Pendo names none.
+    request_id: str = ""
 
 
 def load_job(client: PendoClient, segment_id: str) -> Job:
@@ -161,7 +163,8 @@ def _job(answer: Answer) -> Job:
     if state == "failed" or not word:
         word = told.get("message") or told.get("error") or answer.message
     tagged = str(told.get("totaltagged", ""))
-    return Job(state, answer.told(word), int(tagged) if tagged.isdecimal() else None)
+    request_id = str(told.get("requestid") or "")
+    return Job(state, answer.told(word), int(tagged) if tagged.isdecimal() else None, request_id)
 
 
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:

@@ -176,6 +176,20 @@ def test_a_status_that_proves_nothing_makes_the_members_be_read(project, sandbox
         assert any(request.path.endswith("/segment-1/visitors") for request in sandbox.requests)
 
 
+def test_the_end_of_an_earlier_job_proves_nothing(trial, sandbox):
+    trial.annotate("trial", {**TRIAL, "batch_size": 2, "replace": True})
+    bring_into_doubt(trial)
+    trial.build("trial", ids(10, 20))
+    told = '{"command": "Finish", "totalTagged": 10, "requestId": "request-1"}'
+    sandbox.fail(Fault(status=200, body=told, path=STATUS, times=None))
+    # Pendo takes the call, and has done nothing.
+    sandbox.fail(Fault(status=200, method="PUT"))
+    sandbox.forget_requests()
+    assert trial.sync().result()["status"] == "success"
+    assert members(sandbox) == names(10, 20)
+    assert calls(sandbox)[:2] == ["PUT /segment-1", PATCH]
+
+
 def test_members_that_nobody_can_read_are_replaced_only_if_the_mapping_says_so(trial, sandbox):
     bring_into_doubt(trial)
     trial.build("trial", ids(3, 12))

@@ -150,6 +150,15 @@ def test_an_export_of_members_is_read_in_any_form(sandbox, client, table):
     assert segments.read_members(client, "segment-1", client.wait, 1.0) == {"a", 'b,"c', "d"}
 
 
+def test_an_export_of_any_size_is_read(sandbox, client, monkeypatch):
+    monkeypatch.setattr(PendoClient, "largest_answer", 1_000)
+    everybody = {f"visitor-{number}" for number in range(10_000)}
+    sandbox.add_segment("S", sorted(everybody))
+    # One that broke off is read again from its start.
+    sandbox.fail(Fault("truncate", when="after", path="/csv$"))
+    assert segments.read_members(client, "segment-1", client.wait, 1.0) == everybody
+
+
 @pytest.mark.parametrize(
     ("path", "status", "body"),
     [
