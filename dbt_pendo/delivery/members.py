@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from dbt_pendo.delivery.prepare import SyncContext
@@ -18,6 +19,8 @@ from dbt_pendo.wording import number
 
 # Text with it is no Unicode, and some drivers return such text (see Sender).
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+# So often members are compared, while other writes come between.
+MOST_COMPARISONS = 5
 
 T = TypeVar("T")
 
@@ -157,22 +160,31 @@ class Filling:
         Args:
             may_replace: Whether all may be loaded anew instead, if that takes fewer calls or nobody can be read.
         """
-        try:
-            members = self._wait_for(self._segment.read_members)
-        except UnreadableError:
-            if may_replace and any(True for _ in self._keys()):
+        for _ in range(MOST_COMPARISONS):
+            try:
+                members = self._wait_for(self._segment.read_members)
+            except UnreadableError:
+                if may_replace and any(True for _ in self._keys()):
+                    return self._load()
+                raise
+            found = compare_members(self._keys(), members)
+            absent, extra = list(found.absent), list(found.extra)
+            if len(found.cased) <= LARGEST_PATCH:
+                # So few may be accidents where capitals are kept. Elsewhere who is removed is added again.
+                absent += found.cased
+                extra += found.lowered
+            if may_replace and len(absent) + len(extra) > self._spec.batch_size and (found.equal or absent):
                 return self._load()
-            raise
-        found = compare_members(self._keys(), members)
-        absent, extra = list(found.absent), list(found.extra)
-        if len(found.cased) <= LARGEST_PATCH:
-            # So few may be accidents in a subscription that keeps capitals. Elsewhere who is removed is added again.
-            absent += found.cased
-            extra += found.lowered
-        if may_replace and len(absent) + len(extra) > self._spec.batch_size and (found.equal or absent):
-            return self._load()
-        self._tell_merged(found.merged)
-        return self._wait_for(lambda: self._patch(extra, absent))
+            self._segment.was_busy = False
+            left = self._wait_for(partial(self._patch, extra, absent))
+            if not self._segment.was_busy:
+                self._tell_merged(found.merged)
+                return left
+            # Pendo was still loading members when they were read, and did not say so.
+        raise PendoError(
+            f"{self._spec.file}: {self._spec.name}: somebody else keeps writing the segment {self._spec.segment}.",
+            "Run the sync again later.",
+        )
 
     def _patch(self, removed: Sequence[str], added: Sequence[str]) -> Set[str]:
         """Removes and then adds visitors, and returns those who are left: from the first call on that is refused."""

@@ -55,6 +55,7 @@ class Segment:
         id: Pendo's id of the segment; None while there is none.
         known: Whether its members were those that the ledger says when it was found; else they have to be compared.
         is_foreign: Whether it was there, and no run of ours had filled it.
+        was_busy: Whether a write had to wait for another one since this was last set to False.
     """
 
     def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables) -> None:
@@ -72,6 +73,7 @@ class Segment:
         self.id: str | None = None
         self.known = False
         self.is_foreign = False
+        self.was_busy = False
 
     def find(self, is_taken_over: bool) -> None:
         """Looks the segment up, by the id of an earlier run or else by its name."""
@@ -245,6 +247,7 @@ class Segment:
         answered, self._answered = self._answered, False
         give_up_at, seconds = time.monotonic() + self._timeout, segments.FIRST_WAIT
         while segments.is_busy(answer := self._client.send(request)):
+            self.was_busy = True
             if time.monotonic() + seconds > give_up_at:
                 raise BusyError(
                     f"{self._where}: Pendo is still busy with another write of segments after {self._timeout:g} "

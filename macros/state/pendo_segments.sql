@@ -83,6 +83,6 @@ limit 1
 {% macro pendo_removed_twins(model, key, changes) %}
 select distinct twins.record_key
 from (select {{ dbt_pendo.pendo_key(key) }} as record_key from {{ model }}) twins
-inner join {{ changes }} changes on lower(trim(changes.record_key)) = lower(trim(twins.record_key))
-where changes.change = 'removed'
+inner join {{ changes }} gone on lower(trim(gone.record_key)) = lower(trim(twins.record_key))
+where gone.change = 'removed'
 {% endmacro %}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Ended, SmallProject, environment_of, planned, start
+from harness import Ended, SmallProject, bodies, environment_of, planned, start
 from segments import NAME, PATCH, TRIAL, UPLOAD, calls, change_in_pendo, ids, members, names
 
 from dbt_pendo.pendo import segments as api
@@ -79,6 +79,18 @@ def test_a_run_that_is_killed_in_each_state_of_the_job(project, sandbox, state):
     paths = [request.path.partition("/segment-1")[2] for request in sandbox.requests if "segment-1" in request.path]
     assert paths.index("/status") < paths.index("/visitor")
     assert project.sync().planned == planned(unchanged=11)
+
+
+def test_a_job_of_a_dead_run_of_which_pendo_says_nothing(project, sandbox):
+    """Only the 409s tell that Pendo is still loading what the dead run has sent."""
+    sandbox.set(segment_looks=(0, FOR_EVER))
+    project.model("trial", TRIAL, ids(10))
+    project.sync("--segment-timeout", "0.01", status=1)
+    sandbox.set(segment_looks=(0, 3))
+    sandbox.fail(Fault(status=404, path=STATUS, times=None))
+    project.build("trial", ids(3, 14))
+    assert project.sync().result()["status"] == "success"
+    assert members(sandbox) == names(3, 14)
 
 
 def test_an_overwrite_that_is_killed_while_the_segment_is_empty(project, sandbox):
@@ -156,6 +168,8 @@ def test_an_upload_waits_for_another_segment(project, sandbox):
     assert project.sync().result()["status"] == "success"
     statuses = [request.status for request in sandbox.requests if request.path.endswith(UPLOAD)]
     assert statuses[:2] == [200, 409]
+    # Nobody is to blame for a 409.
+    assert {len(body["visitors"]) for body in bodies(sandbox.requests, UPLOAD)} == {5, 10}
     assert (statuses[-1], members(sandbox, "segment-2")) == (200, names(10))
 
 
