@@ -38,8 +38,7 @@ from dbt_pendo.wording import host_of
 PROXY_LOGIN = 407
 # Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
-# The same of one that is not kept in memory.
-LARGEST_FILE = 4 * 2**30
+LARGEST_FILE = 4 * 2**30  # of one that is not kept in memory
 # Bytes of a body that are searched for secrets before a message shows some of it.
 LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
@@ -53,6 +52,8 @@ _PROXY_EXAMPLE = "http://user:password@proxy.example:3128"
 # How proxies and gateways call an error in JSON, in lower case.
 _ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
+# Takes the body of a 2xx in place of memory: is called when an answer begins, and returns what takes its parts.
+Sink: TypeAlias = Callable[[], Callable[[bytes], object]]
 
 # What it warns of quotes headers and certificates as they came, with a traceback; it is no line of ours.
 logging.getLogger("urllib3").propagate = False
@@ -72,10 +73,6 @@ class LargeAnswerError(UnfitAnswerError):
 def never() -> float:
     """Returns the end of a request that nothing ends early."""
     return math.inf
-
-
-# Takes the body of a 2xx in place of memory: is called when an answer begins, and returns what takes its parts.
-Sink: TypeAlias = Callable[[], Callable[[bytes], object]]
 
 
 class _Bounds:
@@ -175,7 +172,6 @@ def _content(response: requests.Response, bounds: _Bounds) -> bytes:
     take: Callable[[bytes], object] = parts.append
     size, largest = 0, bounds.largest
     if bounds.sink is not None:
-        # An error goes into memory in any case.
         largest, take = (largest, bounds.sink()) if response.ok else (LARGEST_ANSWER, take)
     for part in response.iter_content(_PART):
         take(part)

@@ -202,7 +202,7 @@ class Segment:
         return segments.patch_request(self.id or "", operations)
 
     def apply(self, operations: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, str]]:
-        """Adds and removes some visitors; an answer that does not tell operations apart makes each be sent alone.
+        """Adds and removes some visitors; if an answer does not tell operations apart, each is sent alone.
 
         Returns:
             The status and message of each operation.
@@ -215,7 +215,7 @@ class Segment:
         results = segments.results_of(answer, operations) if answer.ok else None
         if results is not None:
             return results
-        if answer.ok and len(operations) > 1:
+        if len(operations) > 1:
             return {op: result for op, ids in operations.items() for result in self.apply({op: ids}).values()}
         return dict.fromkeys(operations, (answer.status, answer.message))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Ended, SmallProject, bodies, environment_of, planned, start
+from harness import Ended, SmallProject, bodies, environment_of, planned, refuse, start
 from segments import NAME, PATCH, TRIAL, UPLOAD, calls, change_in_pendo, ids, members, names
 
 from dbt_pendo.pendo import segments as api
@@ -235,6 +235,15 @@ def test_all_are_replaced_only_where_that_takes_fewer_calls(trial, sandbox):
     trial.sync()
     assert (members(sandbox), set(calls(sandbox))) == (names(10, 30), {PATCH})
     assert min(sandbox.sizes) >= 5
+
+
+def test_one_id_that_makes_pendo_refuse_whole_calls_costs_itself_alone(trial, sandbox):
+    change_in_pendo(sandbox, "stranger", without=["v2"])
+    bring_into_doubt(trial)
+    trial.build("trial", ids(1, 15))
+    refuse(sandbox, "v12")
+    assert trial.sync(status=1).outcome == ("partial", 13, 0, 1)
+    assert (members(sandbox), trial.statuses("trial")["v12"]) == (sorted({*names(1, 15)} - {"v12"}), "rejected")
 
 
 FOLDED = "select unnest(['Ann', 'bob', ' Carl ', 'dora']) as id"
