@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -38,6 +38,7 @@ from dbt_pendo.wording import host_of
 PROXY_LOGIN = 407
 # Bytes of an answer, both as sent and decoded.
 LARGEST_ANSWER = 64 * 2**20
+LARGEST_FILE = 4 * 2**30  # of one that is not kept in memory
 # Bytes of a body that are searched for secrets before a message shows some of it.
 LOOKED_AT = 64 * 2**10
 # Seconds after which a wait for the network checks whether it has to end. A connection or a TLS handshake cannot check,
@@ -51,6 +52,8 @@ _PROXY_EXAMPLE = "http://user:password@proxy.example:3128"
 # How proxies and gateways call an error in JSON, in lower case.
 _ERRORS = ("error", "errormessage", "errorcode", "errortype", "exception", "fault")
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
+# Takes the body of a 2xx in place of memory: is called when an answer begins, and returns what takes its parts.
+Sink: TypeAlias = Callable[[], Callable[[bytes], object]]
 
 # What it warns of quotes headers and certificates as they came, with a traceback; it is no line of ours.
 logging.getLogger("urllib3").propagate = False
@@ -75,8 +78,9 @@ def never() -> float:
 class _Bounds:
     """The bounds of the request that a thread is making."""
 
-    def __init__(self, seconds: float, ends_at: Callable[[], float], largest: int) -> None:
+    def __init__(self, seconds: float, ends_at: Callable[[], float], largest: int, sink: Sink | None) -> None:
         self.largest = largest
+        self.sink = sink
         self._deadline = time.monotonic() + seconds
         self._ends_at = ends_at
 
@@ -97,15 +101,18 @@ _bounds: ContextVar[_Bounds] = ContextVar("bounds")
 
 
 @contextlib.contextmanager
-def bounded(seconds: float, ends_at: Callable[[], float] = never, largest: int = LARGEST_ANSWER) -> Iterator[None]:
+def bounded(
+    seconds: float, ends_at: Callable[[], float] = never, largest: int = LARGEST_ANSWER, sink: Sink | None = None
+) -> Iterator[None]:
     """Bounds the requests that a thread makes by a ``BoundedAdapter``, redirects among them.
 
     Args:
         seconds: How long they may take in all, from the search for the host to the last byte of the answer.
         ends_at: Returns an earlier end, by ``time.monotonic``; called again and again during waits.
         largest: Bytes of an answer.
+        sink: Takes the body of a 2xx in place of memory.
     """
-    token = _bounds.set(_Bounds(seconds, ends_at, largest))
+    token = _bounds.set(_Bounds(seconds, ends_at, largest, sink))
     try:
         yield
     finally:
@@ -148,7 +155,7 @@ class BoundedAdapter(HTTPAdapter):
         if not stream:
             with contextlib.closing(response):
                 # As requests does when the content is first asked for.
-                response._content = _content(response, bounds.largest)
+                response._content = _content(response, bounds)
                 response._content_consumed = True  # type: ignore[attr-defined]
         return response
 
@@ -157,13 +164,17 @@ class BoundedAdapter(HTTPAdapter):
         request.headers["Accept-Encoding"] = "gzip"
 
 
-def _content(response: requests.Response, largest: int) -> bytes:
+def _content(response: requests.Response, bounds: _Bounds) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
         raise UnfitAnswerError("the answer is in an encoding that was not asked for")
-    parts, size = [], 0
+    parts: list[bytes] = []
+    take: Callable[[bytes], object] = parts.append
+    size, largest = 0, bounds.largest
+    if bounds.sink is not None:
+        largest, take = (largest, bounds.sink()) if response.ok else (LARGEST_ANSWER, take)
     for part in response.iter_content(_PART):
-        parts.append(part)
+        take(part)
         size += len(part)
         if size > largest:
             raise _too_large(largest)

@@ -104,6 +104,7 @@ class Settings:
     )
     retries: int = _setting(8, "How often a request is sent again after a fault that may pass.", may_be_zero=True)
     retry_time: float = _setting(300.0, "Seconds after its first fault in which a request may be sent again.")
+    segment_timeout: float = _setting(600.0, "Seconds that Pendo may take to load a segment, or be busy with others.")
     # Until its data or mapping changes.
     max_attempts: int = _setting(5, "Hold a missing or rejected row after so many attempts.")
     missing_retry: float = _setting(

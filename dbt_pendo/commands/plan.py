@@ -173,9 +173,9 @@ def _plan(
     rows = tables.preview(compared, max(show, SAMPLE)) if planned.to_send else []
     mask = body_mask(context.settings.mask, spec, prepared.fields)
     looks = look_at_plan(prepared, tables, compared, planned, rows, mask)
-    # What is not known of a segment is written anew.
-    is_replaced = segment.is_replaced(options.full_refresh, planned) if segment else spec.segment is not None
-    estimated = estimate(count_requests(spec, planned, is_replaced, consents.calls), past, context.settings)
+    is_compared = segment is not None and segment.is_compared(options.full_refresh, planned)
+    is_uploaded = spec.segment is not None and (segment is None or segment.id is None)
+    estimated = estimate(count_requests(spec, planned, is_uploaded, consents.calls), past, context.settings)
     warnings = [
         *([prepared.about_subscription] if prepared.about_subscription else []),
         *([another_destination(earlier, spec)] if (earlier := tables.earlier_destination()) else []),
@@ -189,7 +189,7 @@ def _plan(
     if segment is not None and segment.taking_over and not segment.blocked:
         warnings.append(segment.taking_over)
     rendered = render(spec, rows[:show], prepared.fields)
-    previewed = preview_requests(context.client, spec, rendered, segment, is_replaced)
+    previewed = preview_requests(context.client, spec, rendered, segment, is_compared)
     requests = [
         replace(
             one,

@@ -149,9 +149,11 @@ class Verified(SyncFinding):
 
 
 def why_unreadable(spec: SyncSpec) -> str | None:
-    """Returns why a sync's records cannot be read back; None when they can."""
+    """Returns why a sync's records cannot be read back field by field; None when they can."""
     if OBJECTS[spec.object].is_readable:
         return None
+    if spec.segment is not None:
+        return "the members of a segment have no fields"
     return f"Pendo's API does not let {OBJECTS[spec.object].plural} be read back"
 
 
@@ -321,13 +323,18 @@ def verify_syncs(
         context.require_writable()
     run_id = context.begin()
 
+    # That file builds on this one.
+    from dbt_pendo.commands.verify_segments import verify_segment
+
     def verify(model: Model, spec: SyncSpec) -> Verified:
-        if (unreadable := why_unreadable(spec)) is not None:
+        if spec.segment is None and (unreadable := why_unreadable(spec)) is not None:
             return Verified(spec, note=unreadable)
         if not (verdict := context.selected.verdicts[spec.unique_id]).may_run:
             # What its table holds is not what the model says.
             return Verified(spec, note=verdict.reason)
         prepared = context.prepare(model, spec, may_create=repair, writes=repair)
+        if spec.segment is not None:
+            return verify_segment(context, run_id, prepared, repair, observer)
         return _verify(context, run_id, prepared, repair, observer, since)
 
     return context.each_sync(verify, Verified)

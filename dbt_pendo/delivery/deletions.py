@@ -13,7 +13,8 @@ from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, Outcome
 from dbt_pendo.pendo import deletion
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, UnavailableError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.pendo.metadata import Judgement
 
 # Seconds in which all deletions of a sync are followed to their end.

@@ -37,17 +37,17 @@ class Estimate:
         return [f"{takes} {pace}: a larger `batch_size` or PENDO_CONCURRENCY may shorten that"]
 
 
-def count_requests(spec: SyncSpec, planned: Planned, is_replaced: bool, consents: int = 0) -> int:
+def count_requests(spec: SyncSpec, planned: Planned, is_uploaded: bool, consents: int = 0) -> int:
     """Returns about how many requests deliver a plan, if all of them are full.
 
     Args:
         spec: The sync.
         planned: The rows.
-        is_replaced: Whether all members of a segment are replaced.
+        is_uploaded: Whether a segment is made of all rows.
         consents: The consents to send, a call each.
     """
     removed = planned.removed if spec.sends_removals else 0
-    if is_replaced:
+    if is_uploaded:
         return int(planned.to_send > 0)
     if spec.segment is not None:
         return _batches(planned.to_send, spec.batch_size)

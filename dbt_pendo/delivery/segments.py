@@ -1,41 +1,32 @@
-"""One Pendo segment that has to hold exactly a model's visitors.
-
-All members are replaced in one request, or the changes are patched page by page.
-"""
+"""One Pendo segment that has to hold exactly a model's visitors: whose it is, how it is read and written."""
 
 from __future__ import annotations
 
 import contextlib
-import re
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TypeVar
 
 from dbt_pendo.delivery.prepare import SyncContext
 from dbt_pendo.delivery.send import HOPELESS
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.pendo import segments
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request, UnavailableError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import Planned
 from dbt_pendo.warehouse.segments import NO_ID_YET, NotedSegment
 from dbt_pendo.wording import number
 
-# Seconds to wait for another write of the segment to end, at first and at most.
-FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
-# Nobody: a segment is overwritten by at least one visitor (pendo-api.md 5, where Segment's integration names it so).
-NOBODY = "empty-visitor"
-# Text with it is no Unicode, and some drivers return such text (see Sender).
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
-T = TypeVar("T")
+class UnreadableError(PendoError):
+    """The members of a segment cannot be read."""
+
+
+class BusyError(UnavailableError):
+    """Pendo is busy with other writes of segments for too long."""
 
 
 def find_segment(
@@ -59,12 +50,13 @@ def find_segment(
 
 
 class Segment:
-    """The segment of one sync; one write at a time, for Pendo refuses a second one.
+    """The segment of one sync; the syncs of a run write one at a time.
 
     Attributes:
         id: Pendo's id of the segment; None while there is none.
-        known: Whether its members were those that the ledger says when it was found; else they have to be replaced.
+        known: Whether its members were those that the ledger says when it was found; else they have to be compared.
         is_foreign: Whether it was there, and no run of ours had filled it.
+        was_busy: Whether a write had to wait for another one since this was last set to False.
     """
 
     def __init__(self, client: PendoClient, spec: SyncSpec, stop: Stop, tables: SyncTables) -> None:
@@ -75,13 +67,14 @@ class Segment:
         self._where = f"{spec.file}: {spec.name}"
         self._stop = stop
         self._notes = tables.segment_notes()
-        self._writing = threading.Lock()
+        self._timeout = client.settings.segment_timeout
         self._is_begun = False
         # Whether Pendo has answered every write.
         self._answered = True
         self.id: str | None = None
         self.known = False
         self.is_foreign = False
+        self.was_busy = False
 
     def find(self, is_taken_over: bool) -> None:
         """Looks the segment up, by the id of an earlier run or else by its name."""
@@ -123,8 +116,8 @@ class Segment:
             return None
         return f"blocked: {self.taking_over}. Allow that with `take_over: true` in the mapping, or with --force"
 
-    def is_replaced(self, full_refresh: bool, planned: Planned, limit: int | None = None) -> bool:
-        """Returns whether all members are written in one request, and not the changes alone.
+    def is_compared(self, full_refresh: bool, planned: Planned, limit: int | None = None) -> bool:
+        """Returns whether the whole model is compared with Pendo's members, and not sent as the ledger says alone.
 
         Args:
             full_refresh: Whether the user asked for that.
@@ -141,101 +134,152 @@ class Segment:
         if self.id is not None:
             self._notes.note(NotedSegment(self.id, known=False))
 
+    def begin_upload(self) -> None:
+        """Notes that a segment of an id that is not known yet may come to be, and be ours."""
+        self._notes.note(NotedSegment(NO_ID_YET, known=False))
+
+    def end_upload(self, error: PendoError | None = None) -> None:
+        """Notes what became of an upload, and why it failed, if it did."""
+        if self.id is not None:
+            self.begin()
+        elif not isinstance(error, UnavailableError):
+            # Pendo refused it, and has made nothing.
+            self._notes.note(NotedSegment(NO_ID_YET, known=True))
+
     def end(self, context: SyncContext, is_known: bool) -> None:
         """Notes that the ledger has the members again, if it does and Pendo has answered every write."""
         if self.id is not None and self._is_begun and is_known and self._answered:
-            # Without the note the next run replaces all members, in one request; so it does where another run has the
-            # lock.
+            # Without the note the next run compares all members; so it does where another run has the lock.
             with contextlib.suppress(DbtPendoError):
                 context.tables.lock.confirm()
                 self._notes.note(NotedSegment(self.id, known=True))
 
-    def replace(self, context: SyncContext, spans: Sequence[Span]) -> Callable[[str], Outcome | None]:
-        """Makes the segment hold the visitors of a change set and nobody else, in one request.
-
-        Returns:
-            The outcome of a row by its key; None where it is left to the pages.
+    def read_members(self) -> set[str]:
+        """Returns Pendo's members, after a job of an earlier run that loads them has ended.
 
         Raises:
-            DbtPendoError: If Pendo takes none of them.
+            PendoError: If they cannot be read, or the job does not end in time.
         """
-        members: list[str] = []
-        # Those who are left to the pages.
-        left: set[str] = set()
-        removed: str | None = None
-        for span in spans:
-            for _, _, change, key, *_ in context.tables.read_page(span):
-                if change == "removed":
-                    removed = key
-                elif HALF_CHARACTER.search(key):
-                    left.add(key)
-                else:
-                    members.append(key)
-            context.tables.lock.renew()
-        if members:
-            if is_new := self.id is None:
-                self._notes.note(NotedSegment(NO_ID_YET, known=False))
-            try:
-                taken = _wait_for(lambda: self._replace_members(members), context)
-            except PendoError as error:
-                if is_new and not isinstance(error, UnavailableError):
-                    # Pendo refused it, and has made nothing.
-                    self._notes.note(NotedSegment(NO_ID_YET, known=True))
-                raise
-            if is_new:
-                self.begin()
-            left |= set(members).difference(taken)
-            context.observer.sync_progressed(context.spec, len(taken))
-        elif self.id is not None:
-            _wait_for(lambda: self._clear(removed), context)
-        return lambda key: None if key in left else DELIVERED
+        self._follow()
+        try:
+            return segments.read_members(self._client, self.id or "", self._stop.wait, self._timeout)
+        except PendoError as error:
+            raise UnreadableError(
+                f"{self._where}: the members of Pendo's segment {self._name} ({self.id}) cannot be read, so nothing "
+                f"says which to add and to remove. {error.message}",
+                "Give the integration key the right to export segments. Or write `replace: true` in the mapping: Pendo "
+                "then empties the segment while it loads all members anew.",
+            ) from None
+
+    def load(self, members: Sequence[str]) -> tuple[Sequence[str], int | None]:
+        """Makes the segment hold some visitors and nobody else, and follows Pendo's job to its end.
+
+        Pendo empties the segment meanwhile (pendo-api.md 5).
+
+        Returns:
+            Those whom Pendo took into the job: all, unless they are too many for one request or it refuses one of them.
+            And how many members Pendo says that there are now; None if it does not say.
+
+        Raises:
+            PendoError: If Pendo takes none of them, or the job fails or does not end in time.
+        """
+        with self._client.segment_writes:
+            before = "" if self.id is None else self._follow().request_id
+            taken = self._load_part(members)
+            job = self._follow()
+        if job.state == "failed":
+            raise PendoError(
+                f"{self._where}: Pendo has not loaded the members of the segment {self._name} ({self.id}), which is "
+                f"empty now: {job.said}.",
+                "One id that Pendo does not take stops all. The next sync adds the members in smaller calls, and names "
+                "the ids that Pendo refuses.",
+            )
+        # Of an earlier job the number proves nothing.
+        is_ours = job.state == "finished" and (not before or before != job.request_id)
+        return taken, job.tagged if is_ours else None
 
     def patch(self, operations: Mapping[str, Sequence[str]]) -> Request:
         """Returns the request that adds and removes some visitors."""
         return segments.patch_request(self.id or "", operations)
 
-    def send(self, request: Request) -> Answer:
-        """Sends a write of the segment, as long as it takes while another one is running.
+    def apply(self, operations: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, str]]:
+        """Adds and removes some visitors; if an answer does not tell operations apart, each is sent alone.
+
+        Returns:
+            The status and message of each operation.
 
         Raises:
-            PendoError: If the segment is gone, or stays busy.
+            PendoError: If the segment is gone, was not made by the API, or Pendo stays busy.
         """
-        with self._writing:
-            # Before the write counts as unanswered: one that is not begun leaves no doubt.
-            self._stop.check()
-            answered, self._answered = self._answered, False
-            give_up_at, seconds = time.monotonic() + self._client.settings.retry_time, FIRST_WAIT
-            while segments.is_busy(answer := self._client.send(request)):
-                if time.monotonic() + seconds > give_up_at:
-                    raise UnavailableError(
-                        f"{self._where}: Pendo is still busy with another write of the segment {self._name}.",
-                        "Run the sync again later; what was delivered is kept.",
-                    )
-                self._stop.wait(seconds)
-                seconds = min(1.5 * seconds, LONGEST_WAIT)
-            self._answered = answered
-        if answer.status == 404:
+        with self._client.segment_writes:
+            answer = self._send(self.patch(operations))
+        results = segments.results_of(answer, operations) if answer.ok else None
+        if results is not None:
+            return results
+        if len(operations) > 1:
+            return {op: result for op, ids in operations.items() for result in self.apply({op: ids}).values()}
+        return dict.fromkeys(operations, (answer.status, answer.message))
+
+    def _follow(self) -> segments.Job:
+        """Waits for the last job that loads the members, if there is one, and returns how it ended.
+
+        Raises:
+            UnavailableError: If it does not end in time.
+        """
+        job = segments.wait_for_job(
+            lambda: segments.load_job(self._client, self.id or ""), self._stop.wait, self._timeout
+        )
+        if job.state == "running":
+            raise UnavailableError(
+                f"{self._where}: Pendo has not loaded the members of the segment {self._name} ({self.id}) within "
+                f"{self._timeout:g} seconds (PENDO_SEGMENT_TIMEOUT); it says {job.said}.",
+                "Run the sync again later: it asks Pendo about the members before it writes.",
+            )
+        return job
+
+    def _send(self, request: Request) -> Answer:
+        """Sends a write of the segment, again as long as another one is running.
+
+        Raises:
+            PendoError: If the segment is gone, was not made by the API, or Pendo stays busy.
+        """
+        # Before the write counts as unanswered: one that is not begun leaves no doubt.
+        self._stop.check()
+        answered, self._answered = self._answered, False
+        give_up_at, seconds = time.monotonic() + self._timeout, segments.FIRST_WAIT
+        while segments.is_busy(answer := self._client.send(request)):
+            self.was_busy = True
+            if time.monotonic() + seconds > give_up_at:
+                raise BusyError(
+                    f"{self._where}: Pendo is still busy with another write of segments after {self._timeout:g} "
+                    f"seconds (PENDO_SEGMENT_TIMEOUT), and does not take {self._name}.",
+                    "Run the sync again later; what was delivered is kept.",
+                )
+            self._stop.wait(seconds)
+            seconds = min(1.5 * seconds, segments.LONGEST_WAIT)
+        self._answered = answered
+        if answer.status == 403 and self.id is not None:
+            raise PendoError(
+                f"{self._where}: Pendo's segment {self._name} ({self.id}) was not made by the API, and only those that "
+                f"were can be written ({answer.message}).",
+                "Rename it in Pendo, or choose another name under `segment`.",
+            )
+        if answer.status == 404 and self.id is not None:
             raise PendoError(
                 f"{self._where}: the segment {self._name} is gone from Pendo ({answer.message}).",
                 "The next sync makes it anew.",
             )
         return answer
 
-    def _replace_members(self, members: Sequence[str]) -> Sequence[str]:
-        """Makes the segment hold some visitors and nobody else.
-
-        Returns:
-            Those of them that Pendo took: all, unless they are too many for one request or it refuses one of them.
-
-        Raises:
-            PendoError: If Pendo does not take any of them.
-        """
+    def _load_part(self, members: Sequence[str]) -> Sequence[str]:
+        """Sends as many of some visitors as Pendo takes in one request, and returns them."""
         parts = [members]
         refused = 0
         while True:
             part = parts.pop()
-            answer = self._overwrite(part)
-            if answer.ok:
+            request = segments.replace_request(self._name, self.id, part)
+            answer = self._upload(request) if self.id is None else self._send(request)
+            if answer is None or answer.ok:
                 return part
             if len(part) > 1:
                 half = -(-len(part) // 2)
@@ -245,46 +289,34 @@ class Segment:
             if not parts or refused == HOPELESS:
                 raise PendoError(f"{self._where}: Pendo does not take the segment {self._name} ({answer.message}).")
 
-    def _clear(self, visitor: str | None) -> None:
-        """Takes all members out of the segment.
+    def _upload(self, request: Request) -> Answer | None:
+        """Uploads the segment, and again only when Pendo's list shows that a call without an answer has made none.
 
-        Args:
-            visitor: Any visitor that Pendo has taken as a member before; None when there is none.
-
-        Raises:
-            PendoError: If Pendo does not.
+        Returns:
+            The answer; None if there was none, and the list shows that Pendo has made the segment.
         """
-        (last,) = self._replace_members([visitor or NOBODY])
-        answer = self.send(self.patch({"remove": [last]}))
-        results = segments.results_of(answer, ["remove"])
-        if results is None or not segments.is_done(results["remove"][0]):
-            raise PendoError(
-                f"{self._where}: Pendo does not take {last} out of the segment {self._name} ({answer.message})."
-            )
-
-    def _overwrite(self, members: Sequence[str]) -> Answer:
-        request = segments.replace_request(self._name, self.id, members)
-        return self._upload(request) if self.id is None else self.send(request)
-
-    def _upload(self, request: Request) -> Answer:
-        """Uploads the segment, and again only when Pendo's list shows that a call without an answer has made none."""
         retries = 0
         while True:
-            self._stop.check()
             answer = None
+            # An earlier call has made nothing, as the list shows.
+            self._answered = True
             try:
-                answer = self._client.send(request)
+                answer = self._send(request)
+            except BusyError:
+                raise
             except UnavailableError:
                 if retries == self._client.settings.retries:
                     raise
             if answer is not None and ((made := segments.uploaded_id(answer)) or not answer.ok):
                 self.id = made
                 return answer
-            self._stop.wait(min(FIRST_WAIT * 2**retries, LONGEST_WAIT))
+            self._stop.wait(min(segments.FIRST_WAIT * 2**retries, segments.LONGEST_WAIT))
             retries += 1
             self.id = self._id_by_name()
             if self.id is not None:
-                return self._overwrite(request.keys)
+                # What it holds now, Pendo's job tells.
+                self._answered = True
+                return None
             if answer is not None:
                 raise PendoError(
                     f"{self._where}: Pendo took the segment {self._name}, and does not list it ({answer.message}).",
@@ -307,11 +339,3 @@ class Segment:
                 "Rename it in Pendo, or choose another name under `segment`.",
             )
         return ours[0] if ours else None
-
-
-def _wait_for(call: Callable[[], T], context: SyncContext) -> T:
-    """Calls Pendo for as long as it takes, and keeps the lock meanwhile."""
-    with ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo") as pool:
-        answer = pool.submit(call)
-        context.tables.lock.wait_for(answer)
-        return answer.result()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from dbt_pendo.delivery.deletions import follow_deletions, waiting_outcomes
 from dbt_pendo.delivery.events import age_warnings, count_events, count_warnings, left_out_notes, property_name_warnings
 from dbt_pendo.delivery.journal import read_remains
+from dbt_pendo.delivery.members import Filling
 from dbt_pendo.delivery.pages import PageReader, Pages
 from dbt_pendo.delivery.prepare import Prepared, SyncContext
 from dbt_pendo.delivery.results import CHANGES, Counts, Note, SyncResult, SyncStatus, failed_result
@@ -149,10 +150,10 @@ def _send(
         events = count_events(context.prepared, tables, span=span)
         texts += [*property_name_warnings(spec), *age_warnings(context.prepared), *count_warnings(events)]
         texts += left_out_notes(spec, events.left_out)
-    is_replaced = segment is not None and segment.is_replaced(options.full_refresh, everything, options.limit)
+    is_compared = segment is not None and segment.is_compared(options.full_refresh, everything, options.limit)
     most_invalid = None if options.force else _allowed(spec.max_invalid, everything.in_model)
     left = None if most_invalid is None else most_invalid - everything.invalid
-    _deliver(context, buckets, segment, is_replaced, not waiting, left, decided)
+    texts += _deliver(context, buckets, segment, is_compared, not waiting, left, decided)
     texts += _came_back(context)
     if counts.planned.to_send:
         tables.compact(counts.planned.to_send + counts.planned.unchanged)
@@ -203,21 +204,24 @@ def _deliver(
     context: SyncContext,
     buckets: Sequence[Bucket],
     segment: Segment | None,
-    is_replaced: bool,
+    is_compared: bool,
     is_whole: bool,
     most_invalid: int | None,
     decided: Mapping[str, Outcome],
-) -> None:
+) -> list[str]:
     """Delivers what the buckets hold.
 
     Args:
         context: The sync.
         buckets: What is to be delivered.
         segment: The segment of a ``segment`` sync.
-        is_replaced: Whether all members of the segment are replaced.
+        is_compared: Whether the members of the segment are compared with Pendo's.
         is_whole: Whether the buckets hold the whole change set.
         most_invalid: How many of the rows may be invalid; None for all.
         decided: The outcome of rows by their keys, of which nothing is sent.
+
+    Returns:
+        What to tell of it.
 
     Raises:
         DbtPendoError: If the sync has to stop; what was delivered is committed.
@@ -228,17 +232,16 @@ def _deliver(
     spans = reader.spans()
     # The plan may have taken so long that the lock was taken for dead.
     context.tables.lock.confirm()
-    if segment is not None:
-        if is_replaced or context.counts.planned.to_send:
-            segment.begin()
-        if is_replaced:
-            reader.decide = segment.replace(context, spans)
+    filling = Filling(context, segment, spans) if segment is not None else None
+    if filling is not None:
+        reader.decide = filling.begin(is_compared)
     pages = Pages(context, reader, most_invalid)
     pages.deliver(spans)
-    if segment is not None:
-        segment.end(context, is_whole and pages.failure is None if is_replaced else segment.known)
+    if filling is not None:
+        filling.end(is_whole, pages.failure is not None)
     if pages.failure is not None:
         raise pages.failure
+    return filling.notes if filling is not None else []
 
 
 def _recover(context: SyncContext) -> None:

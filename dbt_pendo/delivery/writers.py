@@ -16,7 +16,8 @@ from dbt_pendo.mapping.objects import NO_GUIDES, OBJECTS
 from dbt_pendo.mapping.spec import BodyField, BodyLayout, Column, Group, SyncSpec
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.pendo import deletion, segments
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoClient, PendoError, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import UNKNOWN_ID, Judgement, consent_request, judge_values, refused, values_request
 from dbt_pendo.pendo.records import read_record
 from dbt_pendo.pendo.track import track_request
@@ -202,29 +203,15 @@ class SegmentWriter(Writer):
         """See ``Writer``."""
         return self.segment.patch(operations_of(batch.records))
 
-    def judge(self, answer: Answer, batch: Batch) -> Judgement:
-        """See ``Writer``; an answer that does not tell operations apart makes each be sent alone."""
-        if not answer.ok:
-            return refused(answer.message)
+    def write(self, batch: Batch) -> Judgement:
+        """See ``Writer``; an operation has one result, which holds for each of its rows."""
         operations = operations_of(batch.records)
-        results = segments.results_of(answer, operations)
-        if results is None:
-            results = {op: self._result_alone(op, ids) for op, ids in operations.items()}
+        results = self.segment.apply(operations)
         wrong = [message for status, message in results.values() if not segments.is_done(status)]
         if not wrong:
             return Judgement()
-        # An operation has one result, which holds for each of its rows.
         taken = {key: DELIVERED for op, ids in operations.items() if segments.is_done(results[op][0]) for key in ids}
         return Judgement(outcomes=taken, unnamed=wrong, refused_whole=True)
-
-    def write(self, batch: Batch) -> Judgement:
-        """See ``Writer``."""
-        return self.judge(self.segment.send(self.request(batch)), batch)
-
-    def _result_alone(self, op: str, ids: list[str]) -> tuple[int, str]:
-        answer = self.segment.send(self.segment.patch({op: ids}))
-        results = segments.results_of(answer, [op])
-        return (answer.status, answer.message) if results is None else results[op]
 
 
 @dataclass
@@ -285,7 +272,7 @@ def cut_batches(writers: Writers, rendered: Rendered, size: int) -> Iterator[tup
 
 
 def preview_requests(
-    client: PendoClient, spec: SyncSpec, rendered: Rendered, segment: Segment | None, is_replaced: bool
+    client: PendoClient, spec: SyncSpec, rendered: Rendered, segment: Segment | None, is_compared: bool
 ) -> Iterator[Request]:
     """Yields the requests for some rows, in the order in which a sync would send them; sends nothing.
 
@@ -294,11 +281,12 @@ def preview_requests(
         spec: The sync.
         rendered: The rows.
         segment: The segment of a ``segment`` sync; None while Pendo was not asked.
-        is_replaced: Whether the segment's members are replaced.
+        is_compared: Whether a sync compares the segment's members with Pendo's: then nobody knows before what it sends.
     """
-    if spec.segment is not None and (segment is None or is_replaced):
-        if added := operations_of(rendered.updates).get("add"):
-            yield segments.replace_request(spec.segment, segment.id if segment else None, added)
+    if spec.segment is not None and (segment is None or is_compared):
+        added = operations_of(rendered.updates).get("add")
+        if added and (segment is None or segment.id is None):
+            yield segments.replace_request(spec.segment, None, added)
         return
     writers = make_writers(client, spec, Stop(), segment)
     for of_groups, batch in cut_batches(writers, rendered, spec.batch_size):

@@ -107,6 +107,7 @@ def options(spec: SyncSpec) -> dict[str, str]:
         "file": spec.file,
         "segment": spec.segment,
         "take_over": spec.take_over and "true",
+        "replace": spec.replace and "true",
         "app": spec.event and spec.event.app,
         "mode": spec.fields and spec.mode,
         "on_removed": None if spec.event else spec.on_removed,

@@ -103,6 +103,10 @@ KEYS: Mapping[str, Key] = {
         "Whether the segment may hold members that no run of dbt-pendo has put there; a sync replaces them.",
         {SEGMENT: Use(_FLAG, default=False)},
     ),
+    "replace": Key(
+        "Whether all members may be replaced in one call where that takes fewer calls; the segment is empty meanwhile.",
+        {SEGMENT: Use(_FLAG, default=False)},
+    ),
     "mode": Key(
         "What becomes of ids that Pendo does not know: `update` skips them, `upsert` creates them.",
         {RECORDS: Use(Choice(get_args(Mode)), default="update")},

@@ -158,6 +158,7 @@ class SyncSpec:
     event: Event | None = None  # of a `track_event` only
     segment: str | None = None  # the name in Pendo, of a `segment` only
     take_over: bool = False  # whether the segment may be one whose members no run has put there
+    replace: bool = False  # whether Pendo may empty the segment while it loads all members anew
     mode: Mode = "update"  # whether ids that Pendo does not know are skipped or created
     enabled: bool = True  # a disabled sync is checked but never run
     on_removed: OnRemoved = "keep"

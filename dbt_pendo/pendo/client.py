@@ -1,8 +1,9 @@
-"""The one place a request leaves from: authentication, retries, errors, and what an answer says."""
+"""The one place a request leaves from: authentication, retries and errors."""
 
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,8 +15,9 @@ import requests
 
 from dbt_pendo import __version__, network
 from dbt_pendo.errors import ConfigError, DbtPendoError
-from dbt_pendo.network import LARGEST_ANSWER, LOOKED_AT, BoundedAdapter
+from dbt_pendo.network import LARGEST_ANSWER, BoundedAdapter
 from dbt_pendo.pendo import advice
+from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.pacing import Pacer
 from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, Settings
@@ -30,62 +32,7 @@ LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
 UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
-# What an answer without a documented body may say instead of JSON.
-_WORDS = frozenset({b"ok", b"success", b"accepted", b"true"})
-# Bytes of it. Much JSON takes fifty times its size in memory, in each thread.
-LARGEST_ACKNOWLEDGEMENT = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Pendo's answer to one request: a 2xx, or a 4xx that concerns the body of the request."""
-
-    status: int
-    content: bytes
-    # What Pendo may have echoed, to be hidden.
-    secrets: Secrets = field(default_factory=Secrets)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is 2xx; failures may still stand inside the body."""
-        return 200 <= self.status < 300
-
-    @property
-    def json(self) -> Any:
-        """The body as JSON, or None when it is none: errors may be empty or plain text (pendo-api.md 2).
-
-        It is as Pendo wrote it, as a field or a visitor may have a name that is a secret elsewhere.
-        """
-        return network.read_json(self.content)
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The JSON object in a 2xx, as Pendo wrote it; empty when there is none."""
-        document = self.json if self.ok else None
-        return document if isinstance(document, dict) else {}
-
-    def acknowledges(self) -> bool:
-        """Returns whether a 2xx of no documented body is Pendo's, not a proxy's: empty, or JSON without an error."""
-        text = self.content.strip()
-        if not text or text.lower().strip(b'"') in _WORDS:
-            return True
-        if len(text) > LARGEST_ACKNOWLEDGEMENT:
-            return False
-        items = document if isinstance(document := self.json, list) else [document]
-        return all(isinstance(item, dict) and not network.reports_error(item) for item in items) or text == b"null"
-
-    def told(self, part: Any) -> str:
-        """Returns a part of the body's JSON as words for people, without the secrets that Pendo has quoted."""
-        text = part if isinstance(part, str) else orjson.dumps(part).decode()
-        return self.secrets.hidden_in(text)
-
-    @property
-    def message(self) -> str:
-        """Pendo's own words, in one line; of an error in JSON its message alone."""
-        content = self.content[:LOOKED_AT]
-        words = "" if self.ok else advice.words_of(network.read_json(content))
-        text = self.secrets.first_line(words or content.decode(errors="replace"))
-        return f"HTTP {self.status}: {text}".removesuffix(": ")
+_OF_A_SEGMENT = re.compile("/api/v1/segment/(?!upload$)")
 
 
 class PendoError(DbtPendoError):
@@ -137,6 +84,8 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     # The path with `{id}` in place of a record's id; empty for a path without one.
     pattern: str = ""
+    # Takes the body of a 2xx that is too large for memory.
+    sink: network.Sink | None = None
 
     @property
     def document(self) -> Any:
@@ -243,6 +192,8 @@ class PendoClient:
         self._adapter = BoundedAdapter(pool_maxsize=settings.concurrency)
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
+        # Pendo loads one segment of a subscription at a time (pendo-api.md 5), so the syncs of a run take turns.
+        self.segment_writes = threading.Lock()
         # The hosts that cannot be reached: since when, and in how many attempts.
         self._unreached: dict[str, tuple[float, int]] = {}
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
@@ -269,7 +220,7 @@ class PendoClient:
 
         Raises:
             ConfigError: If the key or secret that it carries is not set, or its proxy cannot be used.
-            KeyRefusedError: On 401 and 403.
+            KeyRefusedError: On 401; and on 403, unless it is about one segment.
             PendoError: On another status that no row is to blame for.
             LargeError: If the answer is too large.
             UnavailableError: If retries did not help.
@@ -352,12 +303,9 @@ class PendoClient:
         variable = f"{advice.host_variable(settings, host)}, which names the host in place of PENDO_REGION"
         if host in REGIONS[settings.region]:
             variable = f"PENDO_REGION, which is {settings.region} (the regions are {', '.join(REGIONS)})"
-        # Of a segment a 403 may say this as well (pendo-api.md 5).
-        by_hand = " Pendo says so too of a segment that was not made by the API." if "/segment/" in path else ""
         return KeyRefusedError(
             f"Pendo at {host_of(host)} refused the {name} ({answer.message}).",
-            f"Look at {secret.variable}: it takes {takes}; and at {variable}: a key is good in one region only."
-            f"{by_hand}",
+            f"Look at {secret.variable}: it takes {takes}; and at {variable}: a key is good in one region only.",
             answer,
         )
 
@@ -373,7 +321,9 @@ class PendoClient:
         status, content, fault = None, b"", ""
         try:
             prepared = self._prepare(request, route)
-            with network.bounded(self.settings.seconds_for(request.is_long), self.ends_at, self.largest_answer):
+            largest = self.largest_answer if request.sink is None else network.LARGEST_FILE
+            seconds = self.settings.seconds_for(request.is_long)
+            with network.bounded(seconds, self.ends_at, largest, request.sink):
                 response = self._adapter.send(prepared, **route.transport)
             status, content = response.status_code, response.content
             with self._lock:
@@ -408,7 +358,8 @@ class PendoClient:
 
     def _require_usable(self, request: Request, answer: Answer, route: _Route, location: str | None) -> None:
         """Raises the error of an answer that is not about the body of the request, and ends the sync."""
-        if answer.ok:
+        # Of one segment a 403 says that the API did not make it (pendo-api.md 5), and nothing about the key.
+        if answer.ok or (answer.status == 403 and _OF_A_SEGMENT.match(request.path)):
             return
         host = route.host
         network.require_no_login(host, PendoError, answer.status)

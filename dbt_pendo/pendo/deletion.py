@@ -13,7 +13,8 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.network import contradicts
 from dbt_pendo.outcomes import UNKNOWN_JOB
-from dbt_pendo.pendo.client import Answer, LargeError, PendoClient, PendoError, Request, UnavailableError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import LargeError, PendoClient, PendoError, Request, UnavailableError
 
 LARGEST_DELETION = 500
 SECONDS_BETWEEN_DELETIONS = 1.0

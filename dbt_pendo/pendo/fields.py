@@ -12,7 +12,8 @@ import orjson
 
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
-from dbt_pendo.pendo.client import Answer, PendoClient, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, Request
 
 # Pendo's field API knows one type of number, and no source shows a list being created.
 CREATABLE_TYPES: Mapping[FieldType, str] = {

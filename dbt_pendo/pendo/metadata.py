@@ -17,7 +17,8 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.network import contradicts, reports_error
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.pendo.client import Answer, PendoClient, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, Request
 
 # Pendo gives agent fields it has not seen a value of no type yet.
 TYPES: Mapping[str, FieldType | None] = {**FIELD_TYPES, "array": "list", "": None}

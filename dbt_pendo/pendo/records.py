@@ -10,7 +10,8 @@ import orjson
 from dbt_pendo.mapping.objects import DO_NOT_PROCESS, OBJECTS
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.network import reports_error
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, LargeError, PendoClient, PendoError, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import KeyRefusedError, LargeError, PendoClient, PendoError, Request
 from dbt_pendo.pendo.metadata import id_in_path
 from dbt_pendo.wording import host_of
 

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
-from dbt_pendo.pendo.client import Answer, PendoClient, PendoError, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, PendoError, Request
 from dbt_pendo.pendo.deletion import job_of
 
 # Visitors in one PATCH; of its 10 operations two are enough.
 LARGEST_PATCH = 1_000
 # What a patch may do.
 OPERATIONS = frozenset({"add", "remove"})
-# Seconds for an export of all members, and between two questions after it.
-EXPORT_PATIENCE, EXPORT_WAIT = 30.0, 1.0
+# Seconds between two questions after a job, at first and at most.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
+# Seconds for an export that only counts members.
+COUNT_PATIENCE = 30.0
 _PATH = "/api/v1/segment"
-_FINISHED = ("finish", "complete", "done", "success")
+
+JobState: TypeAlias = Literal["running", "finished", "failed", "unknown"]
+# How the words for the state of a job begin, in lower case: those of a load (pendo-api.md 5), and what one would say of
+# an export, of which no source shows them.
+_WORDS: Mapping[JobState, tuple[str, ...]] = {
+    "running": ("pend", "progress", "in progress", "in_progress", "in-progress", "queue", "run", "process", "start"),
+    "finished": ("finish", "complete", "done", "success", "succeed", "ready"),
+    "failed": ("error", "fail", "cancel", "abort", "reject", "expire"),
+}
+# How the column of the ids may be called in an export, without what is no letter.
+_ID_COLUMNS = ("visitorid", "visitorids", "visitor", "visitors", "id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +74,116 @@ def segment_exists(client: PendoClient, segment_id: str) -> bool:
     return client.ask(request, f"say whether the segment {segment_id} exists", allowed=(404,)).ok
 
 
-def count_members(client: PendoClient, segment_id: str, wait: Callable[[float], None]) -> int | None:
-    """Returns how many visitors a segment holds, by an export of them; None when Pendo does not say in time.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How far a job of Pendo's is, in Pendo's own words."""
+
+    state: JobState
+    said: str
+    # The members of a segment once they are loaded; None where Pendo does not say.
+    tagged: int | None = None
+    # Pendo's id of it; empty where Pendo names none.
+    request_id: str = ""
+
+
+def load_job(client: PendoClient, segment_id: str) -> Job:
+    """Returns how far the last upload or overwrite of a segment is (pendo-api.md 5: kept for 4 hours).
+
+    Raises:
+        PendoError: If Pendo does not answer.
+    """
+    return _job(client.send(Request("GET", f"{_PATH}/{segment_id}/status")))
+
+
+def wait_for_job(look: Callable[[], Job], wait: Callable[[float], None], patience: float) -> Job:
+    """Looks at a job until it has ended, or the seconds of patience are over, and returns what was seen last.
+
+    A job that says nothing one can understand is not waited for.
+    """
+    give_up_at, seconds = time.monotonic() + patience, FIRST_WAIT
+    while (job := look()).state == "running" and time.monotonic() + seconds <= give_up_at:
+        wait(seconds)
+        seconds = min(1.5 * seconds, LONGEST_WAIT)
+    return job
+
+
+def read_members(client: PendoClient, segment_id: str, wait: Callable[[float], None], patience: float) -> set[str]:
+    """Reads the members of a segment by an export of them; the answer is kept in a file, not in memory.
 
     Pendo's aggregation would leave out those whom Pendo has never seen (pendo-api.md 5).
+
+    Raises:
+        PendoError: If Pendo does not export them, or not within the seconds of patience.
     """
-    path, give_up_at = f"{_PATH}/{segment_id}/visitors", time.monotonic() + EXPORT_PATIENCE
+    path = f"{_PATH}/{segment_id}/visitors"
+    begun = client.ask(Request("POST", path, b"{}", is_long=True), "export the members of a segment")
+    number = begun.json if isinstance(begun.json, str) and begun.json else job_of(begun)
+    if number is None:
+        raise PendoError(f"Pendo does not name the export of the members of a segment ({begun.message}).")
+    status = Request("GET", f"{path}/{number}/status")
+    job = wait_for_job(lambda: _job(client.ask(status, "say how far an export is")), wait, patience)
+    if job.state != "finished":
+        raise PendoError(f"Pendo does not finish the export of the members of a segment: it says {job.said}.")
+    with tempfile.TemporaryFile() as file:
+
+        def restart() -> Callable[[bytes], object]:
+            file.seek(0)
+            file.truncate()
+            return file.write
+
+        client.ask(Request("GET", f"{path}/{number}/results/csv", sink=restart, is_long=True), "let an export be read")
+        file.seek(0)
+        with io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
+            try:
+                return _ids(csv.reader(text))
+            except csv.Error as error:
+                raise PendoError(f"Pendo's export of the members of a segment cannot be read: {error}.") from None
+
+
+def count_members(client: PendoClient, segment_id: str, wait: Callable[[float], None]) -> int | None:
+    """Returns how many visitors a segment holds; None when Pendo does not say in time."""
     try:
-        job = job_of(client.ask(Request("POST", path, b"{}", is_long=True), "export the members of a segment"))
-        status = Request("GET", f"{path}/{job}/status")
-        while not _is_finished(client.ask(status, "say how far an export is")):
-            if time.monotonic() > give_up_at:
-                return None
-            wait(EXPORT_WAIT)
-        table = client.ask(Request("GET", f"{path}/{job}/results/csv", is_long=True), "let an export be read")
+        return len(read_members(client, segment_id, wait, COUNT_PATIENCE))
     except PendoError:
         # A key may lack the right; that is no reason to fail.
         return None
-    lines = [line for line in table.content.splitlines() if line]
-    return len(lines) - (lines[:1] == [b"visitorId"])
 
 
-def _is_finished(answer: Answer) -> bool:
-    """Returns whether an export is done; no source shows the words of its state, a text or a part of a document."""
-    said = [answer.json, *map(answer.document.get, ("status", "command", "state"))]
-    return any(isinstance(word, str) and word.lower().startswith(_FINISHED) for word in said)
+def _job(answer: Answer) -> Job:
+    """Reads the state of a job: a text, or a part of a document, in any letter case."""
+    told: dict[str, Any] = {name.lower(): value for name, value in answer.document.items()}
+    words = [answer.json if answer.ok else None, *map(told.get, ("command", "status", "state"))]
+    states: list[tuple[JobState, str]] = [
+        (state, word)
+        for word in words
+        if isinstance(word, str)
+        for state, beginnings in _WORDS.items()
+        if word.strip().lower().startswith(beginnings)
+    ]
+    state, word = states[0] if states else ("unknown", "")
+    if state == "failed" or not word:
+        word = told.get("message") or told.get("error") or answer.message
+    tagged = str(told.get("totaltagged", ""))
+    request_id = str(told.get("requestid") or "")
+    return Job(state, answer.told(word), int(tagged) if tagged.isdecimal() else None, request_id)
+
+
+def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
+    """Returns the ids of an export, whose first row may be a header.
+
+    Raises:
+        csv.Error: If it is no table, but a page or a document.
+    """
+    rows = iter(rows)
+    first: Sequence[str] = next(rows, ())
+    if first and first[0].lstrip().startswith(("<", "{")):
+        raise csv.Error("it is no table")
+    names = [re.sub("[^a-z]", "", name.lower()) for name in first]
+    at = next((names.index(name) for name in _ID_COLUMNS if name in names), None)
+    found = {row[at or 0].strip() for row in rows if len(row) > (at or 0)}
+    if at is None and first:
+        found.add(first[0].strip())
+    return found - {""}
 
 
 def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) -> Request:
@@ -109,7 +212,9 @@ def patch_request(segment_id: str, operations: Mapping[str, Sequence[str]]) -> R
         segment_id: The segment.
         operations: ``{"add": [id, …], "remove": [id, …]}``, at most ``LARGEST_PATCH`` visitors.
     """
-    patch = [{"op": op, "path": "/visitors", "value": list(ids)} for op, ids in operations.items()]
+    # Who is removed and added again under another spelling of the id stays a member.
+    in_order = sorted(operations.items(), key=lambda item: item[0] != "remove")
+    patch = [{"op": op, "path": "/visitors", "value": list(ids)} for op, ids in in_order]
     keys = [visitor for ids in operations.values() for visitor in ids]
     is_clear = partial(_reports, operations=operations)
     path, body = f"{_PATH}/{segment_id}/visitor", orjson.dumps({"patch": patch})

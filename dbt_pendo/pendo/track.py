@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from dbt_pendo.network import reports_error
-from dbt_pendo.pendo.client import TRACK_PATH, Answer, PendoClient, PendoError, Request
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import TRACK_PATH, PendoClient, PendoError, Request
 from dbt_pendo.wording import host_of
 
 # Under which keys a track type has its name: what events say, and what people call it.

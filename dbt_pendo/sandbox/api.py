@@ -98,6 +98,7 @@ class Api:
             params = _decoded(found, call)
             with self._pendo.lock:
                 self._pendo.deletions.carry_out(self._pendo.records, switches)
+                self._pendo.segments.carry_out(switches)
                 return route.handler(_Ask(self._pendo, switches, call, params, self.keys, key))
         except RefusedError as refusal:
             return refused(refusal, switches)
@@ -206,7 +207,7 @@ def _get_segment(ask: _Ask) -> Reply:
 
 
 def _segment_status(ask: _Ask) -> Reply:
-    return json_reply(ask.pendo.segments.status(ask.params["id"]))
+    return json_reply(ask.pendo.segments.status(ask.params["id"], ask.switches))
 
 
 def _upload_segment(ask: _Ask) -> Reply:

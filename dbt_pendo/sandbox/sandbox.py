@@ -207,6 +207,7 @@ class Sandbox:
     def segments(self) -> dict[str, dict[str, Any]]:
         """All segments by id, each with its ``visitors``."""
         with self.pendo.lock:
+            self.pendo.segments.carry_out(self.switches)
             return self.pendo.segments.snapshot()
 
     @property

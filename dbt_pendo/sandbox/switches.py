@@ -136,10 +136,34 @@ class Switches:
     refuse_future_events: bool = _switch(False, "An event whose time is yet to come is invalid instead of flagged")
     events_create_accounts: bool = _switch(False, "An event's accountId creates the account record")
 
-    segment_busy_seconds: float = _switch(0.0, "For so long after a write on a segment, further writes get a 409")
-    segment_busy_calls: int = _switch(
-        0, "After a write on a segment so many writes get a 409; looking at its status counts"
+    segment_seconds: tuple[float, float] = _switch(
+        (0.1, 0.1),
+        "The members of an uploaded or overwritten segment wait for so many seconds (`Pending`: the old ones serve), "
+        "and are then loaded for so many (`Progress`: the segment is empty); one segment at a time",
     )
+    segment_looks: tuple[int, int] = _switch(
+        (0, 0), "Each of the two also lasts for so many looks at the segment's status; a write that gets a 409 counts"
+    )
+    segment_status_seconds: float = _switch(14_400.0, "For so long after its end the status of a job is kept; then 404")
+    segment_command_case: Literal["capital", "lower", "upper"] = _switch(
+        "capital", "Letters of `Pending`, `Progress`, `Finish` and `Error` in a segment's status"
+    )
+    segment_second_job: Literal["queue", "refuse"] = _switch(
+        "queue", "An upload or overwrite while another segment is loaded: waits for its turn, or is a 409"
+    )
+    segment_ids: Literal["as they are", "lower case"] = _switch(
+        "as they are", "Ids of members, which are trimmed in any case; some subscriptions make them lower case"
+    )
+    segment_invalid_ids: tuple[str, ...] = _switch(
+        (), "Ids that fail validation: one of them ends a job as `Error`, and is a 400 for an operation of a PATCH"
+    )
+    multistatus_order: Literal["as sent", "reversed", "shuffled"] = _switch(
+        "as sent", "The order of the entries that answer the operations of a PATCH"
+    )
+    segment_busy_seconds: float = _switch(
+        0.0, "For so long after a PATCH or a single visitor further writes of the segment get a 409"
+    )
+    segment_busy_calls: int = _switch(0, "After a PATCH or a single visitor so many writes of the segment get a 409")
     segment_busy_reply: Literal["call", "operation"] = _switch(
         "call", "The 409 is the call's status, or each operation's status in a PATCH's multistatus"
     )
@@ -149,7 +173,7 @@ class Switches:
         "A visitor Pendo has never seen becomes a member, or is refused: 400 for the upload or overwrite, for the "
         "operation in a PATCH",
     )
-    max_segment_visitors: int | None = _switch(None, "The most visitors of an upload or overwrite; more is a 413")
+    max_segment_visitors: int = _switch(10_000_000, "The most visitors of an upload or overwrite; more is a 400")
 
     deletion_seconds: float | None = _switch(0.0, "Bulk deletions are carried out after so many seconds; null is never")
     deletion_end: Literal["complete", "failed"] = _switch(

@@ -317,14 +317,7 @@ class SyncTables(ChangeSet):
         return {row["record_key"]: row["detail"].removeprefix(QUEUED_DELETION) for row in rows}
 
     def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
-        """Notes how a deletion ended.
-
-        Args:
-            run_id: The run.
-            job: Pendo's id of the deletion.
-            detail: How it ended, in words.
-            is_undone: Whether its rows are still in Pendo, and have to be removed again.
-        """
+        """Notes how Pendo's deletion ``job`` ended; if undone, its rows are in Pendo and have to be removed again."""
         self._session.execute(
             "pendo_end_deletion",
             ledger=self.ledger,

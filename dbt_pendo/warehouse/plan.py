@@ -202,6 +202,12 @@ class ChangeSet:
         rows = self._read(self.changes, span, kinds=("invalid",), with_columns=False)
         return [row[3] for row in rows if row[3] is not None]
 
+    def removed_twins(self) -> list[str]:
+        """Returns the keys of the model that are those of removed rows but for spaces around them and capitals."""
+        model, key = self._source.relation, self._source.keys
+        rows = self._session.query("pendo_removed_twins", model=model, key=key, changes=self.changes)
+        return [row[0] for row in rows]
+
     def writes_bodies(self, layouts: Sequence[BodyLayout]) -> bool:
         """Returns whether the warehouse can write such bodies at all."""
         return bool(self._bodies_sql(EVERYTHING, layouts))

@@ -74,3 +74,15 @@ where {{ dbt_pendo.pendo_exact(column) }} = {{ dbt_pendo.pendo_literal(value) }}
 order by {{ dbt_pendo.pendo_latest_note_first() }}
 limit 1
 {% endmacro %}
+
+
+{#
+  The visitors of a model whose ids differ from those of visitors who left it only by spaces around them and by capitals:
+  a subscription may make one member of both.
+#}
+{% macro pendo_removed_twins(model, key, changes) %}
+select distinct twins.record_key
+from (select {{ dbt_pendo.pendo_key(key) }} as record_key from {{ model }}) twins
+inner join {{ changes }} gone on lower(trim(gone.record_key)) = lower(trim(twins.record_key))
+where gone.change = 'removed'
+{% endmacro %}

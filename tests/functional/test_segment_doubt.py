@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 from harness import SmallProject, bodies, planned, start, writes
-from segments import TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
+from segments import PATCH, TRIAL, UPLOAD, calls, delete_in_pendo, ids, members, names
 
-from dbt_pendo.delivery import segments as engine_segment
 from dbt_pendo.pendo import client
+from dbt_pendo.pendo import segments as api
 from dbt_pendo.sandbox import Fault, Sandbox
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_segment, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(api, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(client, "FIRST_WAIT", 0.02)
 
 
@@ -55,7 +55,7 @@ def test_a_run_that_died_in_mid_call(trial, sandbox):
     sandbox.forget_requests()
     assert trial.sync().result()["status"] == "success"
     # Whatever happened, one call puts it right.
-    assert (members(sandbox), calls(sandbox)) == (names(7, 15), ["PUT /segment-1"])
+    assert (members(sandbox), calls(sandbox)) == (names(7, 15), [PATCH])
     assert trial.sync().planned == planned(unchanged=8)
 
 

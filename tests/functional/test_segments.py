@@ -5,20 +5,21 @@ from typing import Any
 
 import pytest
 from harness import SmallProject, bodies, planned, writes
-from segments import NAME, TRIAL, calls, delete_in_pendo, ids, members, names
+from segments import NAME, PATCH, TRIAL, calls, change_in_pendo, delete_in_pendo, ids, members, names
 
-from dbt_pendo.delivery import segments as engine_segment
+from dbt_pendo.pendo import segments as api
 from dbt_pendo.sandbox import Fault, Sandbox, Switches
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_segment, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(api, "FIRST_WAIT", 0.02)
 
 
 VARIANTS: list[dict[str, Any]] = [
-    {"segment_busy_calls": 2},
-    {"segment_busy_seconds": 0.2, "segment_busy_reply": "operation"},
+    {"segment_busy_calls": 2, "multistatus_order": "reversed", "segment_command_case": "lower"},
+    {"segment_busy_seconds": 0.2, "segment_busy_reply": "operation", "segment_looks": (2, 1)},
+    {"multistatus_order": "shuffled", "segment_command_case": "upper", "segment_status_seconds": 0.0},
     {"max_segment_visitors": 70, "segment_names_unique": True, "undocumented_replies": "json", "error_bodies": "empty"},
 ]
 
@@ -161,15 +162,14 @@ def test_an_empty_model(project, sandbox, others):
     assert [sorted(segment["visitors"]) for segment in sandbox.segments.values()] == [names(2)]
 
 
-def test_a_full_refresh_or_a_reset_replaces_the_members(trial, sandbox):
+def test_a_full_refresh_or_a_reset_patches_what_differs(trial, sandbox):
     for numbers, command in (((10,), ("sync", "--full-refresh")), ((5, 12), ("reset", "--all"))):
-        with sandbox.pendo.lock:
-            sandbox.pendo.segments.put_visitor("segment-1", "stranger", sandbox.switches)
+        change_in_pendo(sandbox, "stranger", without=["v7"])
         trial.build("trial", ids(*numbers))
         sandbox.forget_requests()
         trial.run(*command).expect(0)
-        trial.sync()
-        assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(*numbers))
+        assert trial.sync().result()["status"] == "success"
+        assert (calls(sandbox), members(sandbox)) == ([PATCH], names(*numbers))
     assert len(sandbox.segments) == 1
 
 
@@ -250,8 +250,8 @@ def test_the_entry_of_a_single_operation(trial, sandbox):
 def test_a_segment_that_stays_busy(trial, sandbox, monkeypatch):
     trial.build("trial", ids(5, 20))
     sandbox.fail(Fault(status=409, body="Operation in progress", method="PATCH", times=None))
-    result = trial.sync("--retry-time", "0.3", status=1).result()
-    assert "still busy with another write of the segment" in result["message"]
+    result = trial.sync("--segment-timeout", "0.3", status=1).result()
+    assert "still busy with another write of segments after 0.3 seconds (PENDO_SEGMENT_TIMEOUT)" in result["message"]
     sandbox.clear_faults()
     trial.sync()
     assert members(sandbox) == names(5, 20)
@@ -301,7 +301,7 @@ def test_two_projects_with_one_schema_fill_no_segment_together(project, sandbox)
     project.write_manifest(theirs)
     project.run("reset", "--all").expect(0)
     assert project.sync().planned == planned(added=6)
-    assert (calls(sandbox), members(sandbox)) == (["PUT /segment-1"], names(3, 9))
+    assert (calls(sandbox), members(sandbox)) == ([PATCH], names(3, 9))
     assert project.sync().planned == planned(unchanged=6)
 
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+EVENT = {"type": "track", "event": "E", "visitorId": "v1", "timestamp": 1}
 AGGREGATION = "/api/v1/aggregation"
 DELETION = "/api/v1/bulkdelete/visitor"
 

@@ -121,7 +121,7 @@ MISTAKES = [
         "an unknown key like no other",
         {**SEGMENT, "colour": "red"},
         "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, "
-        "`take_over`, `nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `max_changes`, "
+        "`take_over`, `replace`, `nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `max_changes`, "
         "`max_removals` and `max_invalid`",
     ),
     told(

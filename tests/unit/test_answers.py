@@ -115,6 +115,65 @@ def test_neither_an_error_nor_nothing_is_a_success_whatever_its_status(sandbox, 
         answered(call, connect(retries=1), sandbox, body)
 
 
+JOBS: list[tuple[str, str, int | None]] = [
+    ('{"command": "Pending", "totalTagged": 0}', "running", 0),
+    ('{"Command": "PROGRESS"}', "running", None),
+    ('{"status": "in progress"}', "running", None),
+    ('{"command": "finish", "status": 200, "totalTagged": 5}', "finished", 5),
+    ('{"COMMAND": "Finish", "TotalTagged": "5"}', "finished", 5),
+    ('"finished"', "finished", None),
+    ('{"command": "upload", "status": "Done"}', "finished", None),
+    ('{"command": "Error", "message": "v3 is no id"}', "failed", None),
+    *((body, "unknown", None) for body in ('{"command": "Ended"}', "[]", "", "{}", "<html>", '{"command": {}}', "3")),
+]
+
+
+@pytest.mark.parametrize(("body", "state", "tagged"), JOBS)
+def test_how_far_a_job_is_is_read_in_any_spelling(sandbox, client, body, state, tagged):
+    job = answered(lambda client: segments.load_job(client, "segment-1"), client, sandbox, body)
+    assert (job.state, job.tagged) == (state, tagged)
+    assert state != "failed" or job.said == "v3 is no id"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'visitorId\n"a"\n"b,""c"\nd\n',
+        '\ufeffVisitor ID\r\na\r\n"b,""c"\r\nd\r\n',
+        'd\na\n"b,""c"',
+        'name,visitor_id\nAnn,a\nBob,"b,""c"\n\nDora, d \n',
+    ],
+    ids=["as seen", "as a spreadsheet writes it", "without a header", "of several columns"],
+)
+def test_an_export_of_members_is_read_in_any_form(sandbox, client, table):
+    sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(status=200, body=table, path="/results/csv"))
+    assert segments.read_members(client, "segment-1", client.wait, 1.0) == {"a", 'b,"c', "d"}
+
+
+def test_an_export_of_any_size_is_read(sandbox, client, monkeypatch):
+    monkeypatch.setattr(PendoClient, "largest_answer", 1_000)
+    everybody = {f"visitor-{number}" for number in range(10_000)}
+    sandbox.add_segment("S", sorted(everybody))
+    # One that broke off is read again from its start.
+    sandbox.fail(Fault("truncate", when="after", path="/csv$"))
+    assert segments.read_members(client, "segment-1", client.wait, 1.0) == everybody
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        *(("/visitors$", 403, "no"), ("/visitors$", 200, "{}"), ("/status$", 404, "no"), ("/csv$", 404, "no")),
+        *(("/status$", 200, '{"status": "failed"}'), ("/csv$", 200, "<html>"), ("/csv$", 200, '{"error": "no"}')),
+    ],
+)
+def test_an_export_that_cannot_be_read_is_an_error(sandbox, client, path, status, body):
+    sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(status=status, body=body, path=path))
+    with pytest.raises(PendoError):
+        segments.read_members(client, "segment-1", client.wait, 1.0)
+
+
 def test_a_deletion_is_followed_by_the_id_of_its_job(sandbox, client):
     request = deletion.deletion_request("visitor", ["v1"])
     for body, job in [

@@ -12,7 +12,8 @@ from raw_server import RawServer, ok
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.pendo import advice
-from dbt_pendo.pendo.client import Answer, KeyRefusedError, PendoError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import KeyRefusedError, PendoError
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.outcomes import Outcome
-from dbt_pendo.pendo.client import Answer
+from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.metadata import Judgement, judge_values
 
 IDS = ["v1", "v2", "v3"]

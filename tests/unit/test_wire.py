@@ -14,7 +14,8 @@ from raw_server import RawRequest, RawServer, Step, drip, flood, head, ok
 
 from dbt_pendo import network, settings
 from dbt_pendo.pendo import deletion, metadata, records, segments
-from dbt_pendo.pendo.client import Answer, PendoClient, Request, UnavailableError
+from dbt_pendo.pendo.answers import Answer
+from dbt_pendo.pendo.client import PendoClient, Request, UnavailableError
 
 PATH = "/api/v1/metadata/visitor/custom/value"
 

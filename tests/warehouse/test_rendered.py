@@ -377,6 +377,7 @@ def segments(recorder: Recorder) -> None:
         unnumbered = recorder.sql("pendo_unnumbered_segments", segments=table)
         recorder.run(recorder.sql("pendo_read_segment", segments=unnumbered, sync=name, segment=name))
         tables.write_changes("r1", PLAIN)
+        tables.removed_twins()
         recorder.there = False
 
 

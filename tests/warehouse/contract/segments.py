@@ -23,6 +23,15 @@ def test_a_member_is_a_member_however_often_it_is_listed(store):
     assert {key: row[2] for key, row in everything(tables).items()} == {"a": "removed", "c": "added"}
 
 
+def test_who_may_be_one_member_with_somebody_who_left(store):
+    store.create("people", PEOPLE, [("ann", "1"), (" Bob", "1"), ("carl", "1"), ("Carl", "1")])
+    tables = store.tables(trial())
+    deliver(tables, "r1")
+    store.create("people", PEOPLE, [("ANN", "1"), ("Bob ", "1"), ("carl", "1"), ("dora", "1")])
+    plan(tables, "r2")
+    assert sorted(tables.removed_twins()) == ["ANN", "Bob ", "carl"]
+
+
 def test_the_latest_note_of_a_name_counts(store):
     noted = {name: NotedSegment(f"{name} it is", True) for name in ("Trial", store.engine.text)}
     for name, segment in noted.items():
