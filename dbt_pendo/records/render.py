@@ -177,7 +177,7 @@ def _render_metadata(page: _Page, spec: SyncSpec, fields: Sequence[PendoField]) 
             record = record._replace(bodies=(empty, *record.bodies[1:]))
         if removed and spec.on_removed == "delete":
             rendered.deletions.append(record._replace(bodies=()))
-        elif removed and spec.on_removed == "clear" and any(record.bodies):
+        elif removed and spec.on_removed == "clear" and spec.fields and any(record.bodies):
             rendered.clearings.append(record)
         elif not removed and any(record.bodies):
             rendered.updates.append(record)
