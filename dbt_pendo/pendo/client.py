@@ -151,6 +151,8 @@ class Call:
     fault: str
     # What either body may hold, to be hidden.
     secrets: Secrets
+    # The names of the answer's headers.
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +358,7 @@ class PendoClient:
             self._traffic = Traffic(before.requests + 1, before.retries + (attempt > 1), before.bytes + size)
         at, started = time.time(), self.clock()
         status, content, fault = None, b"", ""
+        headers: tuple[str, ...] = ()
         try:
             prepared = self._prepare(request, route)
             with network.bounded(self.settings.timeout, self.ends_at, self.largest_answer):
@@ -363,6 +366,7 @@ class PendoClient:
             status, content = response.status_code, response.content
             with self._lock:
                 self._unreached.pop(route.host, None)
+            headers = tuple(response.headers)
         except network.FAULTS as error:
             self._pacer.strained(self.clock())
             fault = network.describe_fault(error, self._secrets)
@@ -376,7 +380,7 @@ class PendoClient:
             now = self.clock()
             if self.watch is not None:
                 waited, seconds = started - asked, now - started
-                self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
+                self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets, headers))
         answer = Answer(status, content, self._secrets)
         self._require_usable(request, answer, route, response.headers.get("Location"))
         if answer.status not in RETRIED:
