@@ -96,7 +96,7 @@ def _mismatch(probe: Probe) -> Any:
     written = probe.write("number", PREFIX)
     if written.reply.fate != "taken":
         return written.reply.fate or written.reply.other
-    return "stored" if written.after == PREFIX else "silent"
+    return "stored" if written.after == PREFIX else "discard"
 
 
 def _empty_number(probe: Probe) -> Any:
@@ -231,8 +231,9 @@ def _context(probe: Probe) -> Any:
     return not reply.ok if reply.ok or reply.status in REFUSED else reply.other
 
 
-def _missing_event_field(probe: Probe) -> Any:
-    return probe.track({name: value for name, value in probe.event[0].items() if name != "event"}).status
+def _incomplete(probe: Probe) -> Any:
+    reply = probe.track({name: value for name, value in probe.event[0].items() if name != "event"})
+    return "drop" if reply.ok else "refuse" if reply.status in REFUSED else reply.other
 
 
 def _event_arrays(probe: Probe) -> Any:
@@ -282,7 +283,7 @@ QUESTIONS = (
     Question("refuse_late_events", _late_events),
     Question("track_reply", _track_reply),
     Question("context_required", _context),
-    Question("missing_event_field", _missing_event_field),
+    Question("incomplete_events", _incomplete),
     Question("event_arrays", _event_arrays),
     Question("limit_headers", lambda probe: sorted(filter(_LIMIT_HEADER.fullmatch, probe.headers))),
 )
