@@ -49,5 +49,5 @@ def show_probed(lines: Terminal, probed: Probed, path: Path) -> None:
         lines.line(text, "error", "ProbeInterrupted", probed.to_dict())
         return
     settled = number(len(rows) - len(probed.reasons), "answer")
-    said = f"Wrote {settled} to {path}. `dbt-pendo sandbox --like {path}` behaves like this Pendo."
+    said = f"Wrote {settled} to {path}. `dbt-pendo sandbox --like FILE` behaves like this Pendo."
     lines.line(said, "success", "ProbeEnded", probed.to_dict())

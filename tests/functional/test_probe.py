@@ -51,21 +51,23 @@ def test_in_a_project_settings_and_targets_count_and_its_calls_are_kept(project,
     assert len(calls.splitlines()) == len(sandbox.requests)
     assert sandbox.integration_key not in calls
     sandbox.forget_requests()
-    project.settings("targets: [prod]")
-    run_cli("probe", "--yes").expect(2).says("The target dev may not write to Pendo")
+    targets = "--vars={{dbt_pendo: {{targets: [{}]}}}}"
+    run_cli("probe", "--yes", targets.format("prod")).expect(2).says("The target dev may not write to Pendo")
     monkeypatch.setenv(INTEGRATION_KEY, sandbox.read_only_key)
-    project.settings("targets: [dev]")
-    run_cli("probe", "--yes").expect(2).says("PENDO_INTEGRATION_KEY may not write", "Create one with write access")
+    run_cli("probe", "--yes", targets.format("dev")).expect(2).says(
+        "PENDO_INTEGRATION_KEY may not write", "Create one with write access"
+    )
     monkeypatch.delenv(INTEGRATION_KEY)
     run_cli("probe", "--yes").expect(2).says("No Pendo integration key is set")
     assert writes(sandbox.requests) == []
 
 
 def test_what_could_not_be_removed_is_an_error(sandbox):
-    sandbox.fail(Fault(status=403, path="/bulkdelete/account", times=None))
+    sandbox.fail(Fault(status=403, path="/bulkdelete/account", times=None, body=f"not with {sandbox.read_only_key}"))
     ended = run_cli("probe", "--yes").expect(1)
     (left,) = sandbox.accounts
-    expect_in(ended.stderr, f"The account {left} is left in Pendo", "POST /api/v1/bulkdelete/account")
+    expect_in(ended.stderr, f"The account {left} is left in Pendo", "POST /api/v1/bulkdelete/account", "not with ***")
+    assert sandbox.read_only_key not in ended.output
     assert sandbox.visitors == {}
 
 
