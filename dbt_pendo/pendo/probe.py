@@ -72,7 +72,7 @@ class Names:
 
     @property
     def fields(self) -> Mapping[Field, str]:
-        """Its custom fields by their type, which is their last letter but for the number's."""
+        """Its custom fields, by the type with which they are created."""
         return {"number": self.field("a"), "time": self.field("b")}
 
 
@@ -147,6 +147,8 @@ class Probe:
         self.errors: list[Any] = []
         self._last: Call | None = None
         self._is_ready: bool | None = None
+        # Why Pendo has no fields, if it has answered.
+        self._no_fields = ""
         self._numbers = itertools.count(1)
         self.client = self.client_of(self.settings)
 
@@ -184,8 +186,8 @@ class Probe:
         reply = Reply(self._last.status, self._last.answer)
         if reply.status in RETRIED:
             raise UnsettledError(f"Pendo answered HTTP {reply.status}")
-        errors = reply.document.get("errors")
-        self.errors += errors if isinstance(errors, list) and "/value" in path else []
+        errors = reply.document.get("errors") if "/value" in path else None
+        self.errors += errors if isinstance(errors, list) else [errors] if errors else []
         return reply
 
     def _see(self, call: Call) -> None:
@@ -209,12 +211,15 @@ class Probe:
     @functools.cached_property
     def keys(self) -> Mapping[Field, str]:
         """The keys of the two fields, which are created now."""
+        if self._no_fields:
+            raise UnsettledError(self._no_fields)
         self.made["fields"] = None
         body = [{"name": name, "displayname": name, "type": type_} for type_, name in self.names.fields.items()]
         reply = self.call("POST", f"{METADATA}/schema/visitor/custom", body)
         found = self.until(lambda: self.found("custom", *self.names.fields.values()), lambda f: all(f) or not reply.ok)
         if not all(found):
-            raise UnsettledError(f"Pendo did not create the fields (HTTP {reply.status})")
+            self._no_fields = f"Pendo did not create the fields (HTTP {reply.status})"
+            raise UnsettledError(self._no_fields)
         return {type_: key for type_, key in zip(self.names.fields, found, strict=True) if key}
 
     def found(self, group: Group, *names: str) -> list[str | None]:
@@ -224,7 +229,8 @@ class Probe:
 
     def type_of(self, type_: Field) -> str | None:
         """Returns the type that Pendo gave a field."""
-        return self._schema().groups["custom"][self.keys[type_]].type
+        found = self._schema().find("custom", self.keys[type_])
+        return found.type if found else None
 
     def _schema(self) -> Schema:
         try:
@@ -310,7 +316,7 @@ class Probe:
     # Events.
 
     def track(self, body: Any, secret: Secret | None = None) -> Reply:
-        """Sends an event of the visitor, which removes it with the visitor; ``secret`` is one in place of the app's."""
+        """Sends an event of the visitor, with whom it is removed; ``secret`` takes the place of the app's."""
         settings = self.settings
         if not secret and not settings.track_secrets:
             raise UnsettledError(f"{settings.track_secret_variable} is not set")

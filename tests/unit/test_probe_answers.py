@@ -119,7 +119,7 @@ def test_all_questions_are_settled_of_any_pendo_and_the_sandbox_is_then_like_it(
 
 def test_the_document_holds_answers_alone(ask, sandbox):
     seen: list[Call] = []
-    document = ask(watch=seen.append).to_dict()
+    document = ask(Switches(**BASE, refuse_late_events=False), watch=seen.append).to_dict()
     assert set(document) == {"metadata", "answers", "reasons"}
     assert set(document["metadata"]) == {"dbt_pendo_version", "generated_at", "region"}
     tag = re.search(r"dbt-pendo-probe-(\w{8})", " ".join(call.request.path for call in seen))
@@ -127,6 +127,9 @@ def test_the_document_holds_answers_alone(ask, sandbox):
     text = str(document)
     for part in (tag[1], "dbt-pendo-probe", "127.0.0.1", "sandbox-", sandbox.integration_key, "v1"):
         assert part not in text
+    # Its events are too old to be processed, so that they define no name.
+    assert len(sandbox.receipts) > 2
+    assert all(event.late for event in sandbox.receipts)
     # Nothing of Pendo's is read but the probe's own.
     for call in seen:
         assert b'"v1"' not in call.answer
@@ -195,6 +198,20 @@ def test_an_answer_that_is_none_of_the_known_ones_is_its_status_alone(ask, sandb
     sandbox.fail(Fault(status=451, path="/parentAccount/", times=None))
     probed = ask()
     assert (probed.answers["null"], probed.answers["parent_account_id_key"]) == ("other 409", "other 451")
+
+
+def test_a_lost_answer_is_asked_for_once_as_a_repeat_would_say_something_else(ask, sandbox):
+    sandbox.fail(Fault("close", when="after", path=VALUE))
+    switches = Switches(**BASE, created_counts_as_updated=False, null="ignore")
+    answers = ask(switches, retries=3).answers
+    assert (answers["created_counts_as_updated"], answers["null"]) == (UNKNOWN, "ignore")
+
+
+def test_what_is_not_seen_again_is_not_taken_for_an_answer(ask, sandbox):
+    taken = '{"total": 1, "updated": 1, "failed": 0}'
+    sandbox.fail(Fault("garbage", body=taken, path=VALUE, body_contains=":null,"))
+    probed = ask()
+    assert (probed.answers["null"], probed.reasons.keys()) == (UNKNOWN, {"null"})
 
 
 @pytest.mark.parametrize("refused", [SCHEMA, DELETION])
