@@ -37,6 +37,7 @@ SECRETS_OF_TARGETS = ("integration_key", "track_secret")
 PACKAGE_VARS = ("models", "ledger")
 
 INTEGRATION_KEY = "PENDO_INTEGRATION_KEY"
+READ_ONLY_KEY = "PENDO_READ_ONLY_KEY"
 TRACK_SECRET = "PENDO_TRACK_SECRET"  # noqa: S105 - the variable's name, not a secret
 DBT_CLOUD_TOKEN = "DBT_CLOUD_API_TOKEN"  # noqa: S105 - the variable's name, not a secret
 DBT_CLOUD_ACCOUNT = "DBT_CLOUD_ACCOUNT_ID"
@@ -134,6 +135,8 @@ class Settings:
     track_secret_variable: str = TRACK_SECRET
     # Track Event shared secrets by app, in upper case; the empty name is the only app's.
     track_secrets: Mapping[str, Secret] = field(default_factory=dict)
+    # An integration key without write access, for `probe`.
+    read_only_key: Secret | None = None
     # Other secrets of the environment.
     other_secrets: tuple[Secret, ...] = ()
 
@@ -305,6 +308,7 @@ def load_settings(
         track_secrets=_track_secrets(environ, track_variable),
         alerts=read_channels(declared, environ) if (declared := project_vars.get(ALERTS)) is not None else (),
         targets=None if targets is None else tuple(targets),
+        read_only_key=_find_key(environ, READ_ONLY_KEY),
         # A text may show the key of another target.
         other_secrets=(*environment_secrets(environ), *filter(None, (find_secret(environ, one) for one in keys))),
     )
@@ -406,7 +410,7 @@ def environment_secrets(environ: Mapping[str, str]) -> Iterator[Secret]:
     """Yields all that is secret in the environment, whether or not it can be used."""
     for variable, text in environ.items():
         text, name = text.strip(), variable.removeprefix(SECRET_PREFIX)
-        is_key = name.startswith((INTEGRATION_KEY, TRACK_SECRET)) or name == DBT_CLOUD_TOKEN
+        is_key = name.startswith((INTEGRATION_KEY, TRACK_SECRET)) or name in (READ_ONLY_KEY, DBT_CLOUD_TOKEN)
         if is_key or (variable.startswith(SECRET_PREFIX) and len(text) >= SHORTEST_SECRET):
             yield Secret(text, variable)
         elif variable.upper() in PROXIES or variable in URLS:

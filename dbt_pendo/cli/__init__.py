@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "Write past runs, rows that were not delivered and calls to Pendo as one HTML file.",
     "unlock": "Break the lock a dead run left.",
     "exposures": "Write dbt exposures of all syncs, so that dbt's lineage shows Pendo.",
+    "probe": "Ask your own Pendo what no document says, on records of the probe's own.",
     "schema": "Print the JSON Schema of `meta.pendo`, for editors.",
     "sandbox": "Run a local stand-in for Pendo, to try mappings on.",
     "demo": "Build the sample project and sync it to a local stand-in for Pendo, twice.",

@@ -25,11 +25,12 @@ from dbt_pendo.cli.options import (
     number_option,
     option,
 )
-from dbt_pendo.commands.context import choose_syncs, now
+from dbt_pendo.commands.context import choose_syncs, now, write_text
 from dbt_pendo.commands.exposures import write_exposures
 from dbt_pendo.commands.fields import compare_fields, delete_found, find_to_delete, find_unused
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
 from dbt_pendo.commands.plan import check_offline, check_syncs, plan_syncs
+from dbt_pendo.commands.probe import PROBE_FILE, probe_pendo
 from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs
 from dbt_pendo.commands.row import row_history
 from dbt_pendo.commands.select import Selection
@@ -44,11 +45,13 @@ from dbt_pendo.mapping.spec import Group, Object
 from dbt_pendo.output.exposures import show_exposures
 from dbt_pendo.output.fields import show_deleted, show_fields, show_unused
 from dbt_pendo.output.plan import show_checks, show_plan
+from dbt_pendo.output.probe import show_probe, show_probed
 from dbt_pendo.output.reset import show_reset, show_to_reset, show_unlocked
 from dbt_pendo.output.runs import ROWS_SHOWN, show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
+from dbt_pendo.pendo.probe import Names
 from dbt_pendo.project.artifacts import find_model
 from dbt_pendo.project.build import run_dbt_build
 from dbt_pendo.warehouse.adapter import named_target
@@ -397,6 +400,35 @@ def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
     status = ("outdated" if check else "written") if lineage.outdated else "unchanged"
     cli.lines.answer([one.to_dict() for one in lineage.exposures], file=lineage.place, status=status)
     return int(check and lineage.outdated)
+
+
+@command(
+    option("--yes", "-y", is_flag=True, help="Do not ask; needed where nobody can answer."),
+    file_option("--output", help=f"The file to write. Default: {PROBE_FILE} in the folder of the project, or here."),
+    selects=False,
+    needs_project=False,
+)
+def probe(cli: CommandLine, yes: bool, output: Path | None) -> int:
+    """Ask your own Pendo what no document says, on records of the probe's own.
+
+    It creates a visitor, an account and fields of its own, and removes them at its end. Needs no dbt project.
+    """
+    invocation, names = cli.invocation, Names()
+    settings = invocation.settings
+    settings.require_integration_key()
+    if settings.targets is not None:
+        settings.require_listed(named_target(invocation.connection))
+    show_probe(cli.lines, settings, names)
+    if not yes and not cli.lines.confirm(f"Probe {settings.pendo}?", unattended=False):
+        raise ConfigError("Nothing was sent: a probe writes to Pendo, and has to be told so.", "Give --yes.")
+    probed = probe_pendo(invocation, names, cli.lines.aside)
+    path = output or invocation.project_dir / PROBE_FILE
+    document = probed.to_dict()
+    if probed.interrupted is None:
+        write_text(path, json.dumps(document, indent=2) + "\n")
+    show_probed(cli.lines, probed, path)
+    cli.lines.document(document)
+    return int(bool(probed.left) or probed.interrupted is not None)
 
 
 @click.command()

@@ -161,8 +161,9 @@ class BuildCommand(DbtCommand):
 class CommandLine:
     """One call of a command: its flags, where it prints, and the way to its syncs."""
 
-    def __init__(self, flags: Mapping[str, Any], secrets: Secrets) -> None:
+    def __init__(self, flags: Mapping[str, Any], secrets: Secrets, needs_project: bool = True) -> None:
         self._flags = flags
+        self._needs_project = needs_project
         table_format = flags.get("table_format", "text")
         if table_format != "text" and flags["as_json"]:
             raise click.UsageError("--output and --json exclude each other.")
@@ -186,7 +187,8 @@ class CommandLine:
         project_dir = Path(flags["project_dir"] or default_project_dir()).absolute()
         # Commands that select no models need no manifest; nor do those that take them from what was published.
         works_without_project = flags.get("published", "select" not in flags)
-        if works_without_project and flags["profile"] and not (project_dir / "dbt_project.yml").exists():
+        may_be_missing = (works_without_project and flags["profile"]) or not self._needs_project
+        if may_be_missing and not (project_dir / "dbt_project.yml").exists():
             project = {}
         else:
             project = _read_project(
@@ -263,6 +265,7 @@ class CommandLine:
 def command(
     *parameters: click.Parameter,
     selects: bool = True,
+    needs_project: bool = True,
     settings: Sequence[click.Option] = SETTING_FLAGS,
     cls: type[click.Command] = DbtCommand,
     **attributes: Any,
@@ -275,6 +278,7 @@ def command(
     Args:
         parameters: Those of the command, beside those that all commands have.
         selects: Whether the command has dbt's selection flags.
+        needs_project: Whether it needs a dbt project, or a profile in place of one.
         settings: Flags of settings.
         cls: How the arguments are read.
         attributes: Others of ``click.Command``.
@@ -285,7 +289,7 @@ def command(
 
         def run(**flags: Any) -> int:
             arguments = {name: flags.pop(name) for name in own}
-            cli = CommandLine(flags, click.get_current_context().obj)
+            cli = CommandLine(flags, click.get_current_context().obj, needs_project)
             try:
                 return function(cli, **arguments) or 0
             except DbtPendoError as error:

@@ -35,11 +35,22 @@ WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 @click.option(
     "--switch", "switches", metavar="NAME=VALUE", multiple=True, help="A variant of Pendo's behaviour; may be repeated."
 )
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    help="Behave like the Pendo of whose answers `dbt-pendo probe` wrote this file; --switch goes before it.",
+)
 @click.option("--switches", "list_switches", is_flag=True, help="List the switches with their values, and stop.")
 @click.option("--app", "apps", multiple=True, help="A further app with a track secret of its own; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the address and the keys as one JSON document.")
 def sandbox(
-    port: int, load: Path | None, switches: tuple[str, ...], list_switches: bool, apps: tuple[str, ...], as_json: bool
+    port: int,
+    load: Path | None,
+    switches: tuple[str, ...],
+    like: Path | None,
+    list_switches: bool,
+    apps: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run a local stand-in for Pendo, to try mappings on.
 
@@ -67,7 +78,8 @@ def sandbox(
             said = f"{request.method} {request.path} {request.records or ''} -> {status}"
             click.echo(visible(said.replace("  ", " ")))
 
-    serve(port, Switches().with_changes(_read_switches(switches)), show, apps=apps, on_start=start)
+    chosen = (Switches() if like is None else _read_probe(like)).with_changes(_read_switches(switches))
+    serve(port, chosen, show, apps=apps, on_start=start)
 
 
 @click.command()
@@ -120,6 +132,31 @@ def _read_switches(switches: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"--switch {switch}: expected NAME=VALUE.")
         values[name.strip()] = yaml.safe_load(value)
     return values
+
+
+def _read_probe(path: Path) -> Switches:
+    """Returns switches set to the answers of a probe, and tells those that stay at their defaults.
+
+    Raises:
+        ConfigError: If the file is none of a probe's.
+    """
+    try:
+        answers = json.loads(path.read_text(encoding="utf-8"))["answers"].items()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ConfigError(f"{path} has no answers of a probe.", "Write it with `dbt-pendo probe`.") from None
+    switches, left = Switches(), []
+    known = {one["switch"] for one in Switches.described()}
+    for name, value in answers:
+        try:
+            switches = switches.with_changes({name: value})
+        except ConfigError:
+            left.append(f"{name} ({value})" if name in known else f"{name} (no switch)")
+    click.echo(
+        visible(f"{path}: {len(answers) - len(left)} switches are set; left: {', '.join(left) or 'none'}."), err=True
+    )
+    return switches
 
 
 def _show_switches(as_json: bool) -> None:

@@ -169,10 +169,10 @@ class Terminal:
             text = self._shown(body) if isinstance(body, str) else self._json(body, indent=True)
             self._console.print(Text(text))
 
-    def confirm(self, question: str) -> bool:
-        """Returns the answer to a question at a terminal, or yes where nobody can answer."""
+    def confirm(self, question: str, unattended: bool = True) -> bool:
+        """Returns the answer to a question at a terminal, or ``unattended`` where nobody can answer."""
         if self.as_json or self._json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return True
+            return unattended
         self._console.print(f"{question} [y/N] ", end="", markup=False)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 

@@ -112,6 +112,8 @@ class Call:
     fault: str
     # What either body may hold, to be hidden.
     secrets: Secrets
+    # The names of the answer's headers.
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,7 @@ class PendoClient:
             self._traffic = Traffic(before.requests + 1, before.retries + (attempt > 1), before.bytes + size)
         at, started = time.time(), self.clock()
         status, content, fault = None, b"", ""
+        headers: tuple[str, ...] = ()
         try:
             prepared = self._prepare(request, route)
             largest = self.largest_answer if request.sink is None else network.LARGEST_FILE
@@ -328,6 +331,7 @@ class PendoClient:
             status, content = response.status_code, response.content
             with self._lock:
                 self._unreached.pop(route.host, None)
+            headers = tuple(response.headers)
         except network.FAULTS as error:
             self._pacer.strained(self.clock())
             fault = network.describe_fault(error, self._secrets)
@@ -341,7 +345,7 @@ class PendoClient:
             now = self.clock()
             if self.watch is not None:
                 waited, seconds = started - asked, now - started
-                self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets))
+                self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets, headers))
         answer = Answer(status, content, self._secrets)
         self._require_usable(request, answer, route, response.headers.get("Location"))
         if answer.status not in RETRIED or (request.is_verdict is not None and request.is_verdict(answer)):
