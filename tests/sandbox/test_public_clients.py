@@ -40,13 +40,12 @@ def fits(answer: Any, fields: Any) -> bool:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['client'].split()[0]} {case['does']}")
 def test_a_public_client_gets_what_it_reads(pendo, sandbox, case):
     sandbox.reset()
-    sandbox.switches = Switches()
+    sandbox.switches = Switches().with_changes(case.get("switches", {}))
     for kind in ("visitor", "account"):
         for name, type_name in (("plan", "string"), ("note", ""), ("since", "time")):
             sandbox.add_field(kind, "custom", name, type_name)
     sandbox.add_visitors(["v3", "v1", "_PENDO_T_x", "v2"])
     sandbox.add_accounts(["a2", "a1"])
-    pendo.switch(**case.get("switches", {}))
     kept: dict[str, str] = {}
     for request in case["requests"]:
         body = filled(request.get("body"), kept)
