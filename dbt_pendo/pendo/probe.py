@@ -23,6 +23,7 @@ from dbt_pendo.pendo.client import (
     FIRST_WAIT,
     RETRIED,
     TRACK_PATH,
+    Answer,
     Call,
     PendoClient,
     PendoError,
@@ -358,7 +359,8 @@ def remove(settings: Settings, names: Names, made: tuple[str, ...], watch: Calla
             found = schema.find(group, name) if schema else None
             path = f"{METADATA}/schema/visitor/{group}/{found.key if found else name}"
             try:
-                client.ask(Request("DELETE", path), f"delete the {group} field {name}", allowed=(404,))
+                request = Request("DELETE", path, is_clear=Answer.acknowledges)
+                client.ask(request, f"delete the {group} field {name}", allowed=(404,))
             except PendoError as error:
                 yield f"The {group} field {name} is left in Pendo; delete it there, in Settings > Metadata. {error}"
         objects: tuple[Object, ...] = ("visitor", "account")
@@ -372,12 +374,12 @@ def remove(settings: Settings, names: Names, made: tuple[str, ...], watch: Calla
 
 def _delete_record(client: PendoClient, object_: Object, key: str) -> str:
     """Deletes a record, and returns why not; empty if its deletion waits, which repeats a call that was answered."""
-    problem = ""
+    request, problem = deletion_request(object_, [key]), ""
     for attempt in range(1 + min(client.settings.retries, 2)):
         if attempt:
             client.wait(FIRST_WAIT)
         try:
-            answer = client.send(replace(deletion_request(object_, [key]), idempotent=False))
+            answer = client.send(replace(request, is_clear=Answer.acknowledges, idempotent=False))
         except UnavailableError as error:
             problem = str(error)
         except PendoError as error:

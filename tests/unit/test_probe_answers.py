@@ -227,6 +227,15 @@ def test_what_cannot_be_removed_is_named_with_what_to_do(ask, sandbox, refused):
     assert all(name in one and hint in one for name, one in zip(left, told, strict=True))
 
 
+@pytest.mark.parametrize(("body", "is_removed"), [("", True), ('{"queued": true}', True), ("<html>", False)])
+def test_any_answer_of_pendo_to_a_deletion_will_do_and_none_of_a_proxy(ask, sandbox, body, is_removed):
+    for path, method in ((DELETION, "POST"), (SCHEMA, "DELETE")):
+        sandbox.fail(
+            Fault("garbage" if body else "status", "after", 200, path=path, method=method, body=body, times=None)
+        )
+    assert bool(ask(told=[]).left) is not is_removed
+
+
 def test_a_deletion_whose_answer_was_lost_is_repeated_and_waits_already(ask, sandbox):
     sandbox.fail(Fault("close", when="after", path=DELETION))
     sandbox.fail(Fault(status=400, path=DELETION))
