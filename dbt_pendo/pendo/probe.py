@@ -19,11 +19,11 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Group, Object
 from dbt_pendo.network import read_json
+from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import (
     FIRST_WAIT,
     RETRIED,
     TRACK_PATH,
-    Answer,
     Call,
     PendoClient,
     PendoError,

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from harness import SmallProject, custom, expect_in, planned
+from harness import SmallProject, chosen, custom, expect_in, planned
 
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 
 CONSENT = {"column": "optout", "group": "pendo"}
 MAPPING = {
@@ -149,7 +149,7 @@ def test_odd_ids_in_paths(project, sandbox, kind):
 
 @pytest.mark.parametrize("switches", [{"undocumented_replies": "json"}, {"error_bodies": "empty"}])
 def test_a_call_that_fails_is_about_its_own_row(consenting, sandbox, switches):
-    sandbox.switches = Switches().with_changes(switches)
+    sandbox.switches = chosen(**switches)
     consenting.build("people", rows(a=True, b=True, c=True, nobody=True))
     sandbox.fail(Fault("status", status=422, body="no", path="/value/b/", times=None))
     result = consenting.sync(status=1).result()
@@ -184,7 +184,7 @@ def test_a_consent_alone_and_of_records_that_pendo_lacks(project, sandbox):
 
 @pytest.mark.parametrize("state", ["off", "off, 403"])
 def test_guides_that_pendo_support_has_not_enabled(consenting, sandbox, state):
-    sandbox.switches = Switches(guide_exclusion=state)
+    sandbox.switches = chosen(guide_exclusion=state)
     consenting.annotate("people", {**MAPPING, "fields": {"blacklistguides": CONSENT}})
     result = consenting.sync(status=1).result()
     assert result["status"] == ("partial" if state == "off" else "error")
@@ -219,7 +219,7 @@ def test_ids_and_consents_that_are_personal_are_not_kept(consenting, sandbox, mo
 
 @pytest.mark.parametrize("deleted", ["missing", "written"])
 def test_a_record_that_comes_back_after_its_deletion(consenting, sandbox, deleted):
-    sandbox.switches = Switches(deleted_records=deleted)
+    sandbox.switches = chosen(deleted_records=deleted)
     mapping = {**MAPPING, "fields": {"plan": "plan"}, "mode": "upsert", "on_removed": "delete", "max_removals": 5}
     consenting.annotate("people", mapping)
     consenting.sync()

@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from harness import PEOPLE_ROWS, bodies, custom, writes
+from harness import PEOPLE_ROWS, bodies, chosen, custom, writes
 from test_fields import ROWS, fields, mapped, notes, states
 
-from dbt_pendo.sandbox import Fault, Switches
+from dbt_pendo.sandbox import Fault
 
 MAPPING = {"plan": "plan", "Seat_Count": "seats", "mrr": "mrr", "active": "active", "since": "since"}
 VARIANTS: list[dict[str, Any]] = [
@@ -24,7 +24,7 @@ def created(**fields: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("switches", VARIANTS, ids=json.dumps)
 def test_missing_fields_are_created_with_the_type_of_the_column(project, sandbox, switches):
-    sandbox.switches = Switches().with_changes(switches)
+    sandbox.switches = chosen(**switches)
     sandbox.add_visitors(["a"])
     sandbox.add_field("visitor", "custom", "plan", "string")
     seen = {"seen": {"column": "since", "group": "agent"}, "source": {"value": "dbt"}, "n": {"value": 3}}
@@ -130,7 +130,7 @@ def test_an_answer_that_was_lost(people, sandbox):
 
 @pytest.mark.parametrize("reply", ["object", "list", "empty"])
 def test_a_field_somebody_else_made_meanwhile(people, sandbox, reply):
-    sandbox.switches = Switches(field_reply=reply)
+    sandbox.switches = chosen(field_reply=reply)
     sandbox.add_field("visitor", "custom", "tier", "string")
     people.annotate("people", mapped(tier="plan", rank="plan"))
     # The first look at the schema is of before.
@@ -141,7 +141,7 @@ def test_a_field_somebody_else_made_meanwhile(people, sandbox, reply):
 
 
 def test_creation_that_pendo_refuses(people, sandbox):
-    sandbox.switches = Switches(creatable_types=("string",), drop_underscores=True)
+    sandbox.switches = chosen(creatable_types=("string",), drop_underscores=True)
     people.build("people", "select 'a' as id, 'pro' as plan, 3 as seats")
     people.annotate("people", mapped(tier="plan", seats={"column": "seats", "group": "agent"}))
     ended = fields(people, "--create", status=1)
@@ -170,7 +170,7 @@ def test_many_fields_are_created_24_a_call(people, sandbox):
 @pytest.mark.parametrize("invalid", ["refuse call", "create others"])
 def test_each_refused_field_is_named_with_its_reason(people, sandbox, reply, invalid):
     """Of a 422 some or none of the others are made, and its body may say nothing: then each is asked for alone."""
-    sandbox.switches = Switches(
+    sandbox.switches = chosen(
         creatable_types=("string",), field_reply=reply, invalid_field=invalid, error_bodies="text"
     )
     people.build("people", "select 'a' as id, 'pro' as plan, 3 as seats, true as active")

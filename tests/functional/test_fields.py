@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, custom, expect_in, writes
+from harness import CLICKS, PEOPLE, PEOPLE_ROWS, Ended, SmallProject, add_fields, chosen, custom, expect_in, writes
 
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 
 ROWS = "select 'a' as id, 'pro' as plan, 3 as seats, 1.5::double as mrr, true as active, date '2026-01-02' as since"
 
@@ -206,7 +206,7 @@ def unused(project: SmallProject, *args: str) -> dict[tuple[str, str, str], Any]
 
 @pytest.mark.parametrize("reply", ["nested", "list", "one field"])
 def test_fields_that_no_mapping_writes_and_what_uses_them(used, sandbox, reply):
-    sandbox.switches = Switches(dependencies_reply=reply)
+    sandbox.switches = chosen(dependencies_reply=reply)
     left = {
         ("visitor", "custom", "seats"): ["guide Welcome", "segment Trial"],
         ("visitor", "custom", "old_tier"): [],

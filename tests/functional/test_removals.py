@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, bodies, expect_in, planned, sent_ids, writes
+from harness import PEOPLE, SmallProject, bodies, chosen, expect_in, planned, sent_ids, writes
 
 from dbt_pendo.delivery import deletions as deliver
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.warehouse.session import Session
 
 DELETING = {**PEOPLE, "on_removed": "delete", "max_removals": 5}
@@ -25,7 +25,7 @@ def people(count: int) -> str:
 
 @pytest.fixture
 def synced(project: SmallProject, plans: Sandbox) -> SmallProject:
-    plans.switches = Switches(deletion_seconds=0.0)
+    plans.switches = chosen(deletion_seconds=0.0)
     plans.add_visitors([f"p{i}" for i in range(20)])
     project.model("people", DELETING, people(20))
     project.sync()
@@ -57,7 +57,7 @@ def test_at_most_500_ids_a_call(synced, sandbox):
 
 
 def test_a_deletion_that_takes_its_time(synced, sandbox, monkeypatch):
-    sandbox.switches = Switches(deletion_seconds=1.0)
+    sandbox.switches = chosen(deletion_seconds=1.0)
     synced.build("people", people(17))
     ended = synced.sync()
     assert (ended.outcome, ended.result()["message"]) == (("success", 3, 0, 0), None)
@@ -85,7 +85,7 @@ def test_a_deletion_that_fails_in_the_end(synced, sandbox):
 def queued(synced: SmallProject, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
     """A project of whose twenty visitors p17 to p19 are queued for deletion."""
     monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.1)
-    sandbox.switches = Switches(deletion_seconds=None, deletion_calls_per_job=3)
+    sandbox.switches = chosen(deletion_seconds=None, deletion_calls_per_job=3)
     synced.build("people", people(17))
     assert IN_QUEUE in synced.sync().result()["message"]
     sandbox.forget_requests()
@@ -109,7 +109,7 @@ def test_later_runs_ask_until_a_deletion_is_done_or_forgotten(queued, sandbox, f
     ended = queued.sync()
     assert (ended.planned, IN_QUEUE in ended.result()["message"]) == (planned(unchanged=17), True)
     assert (asked(sandbox), len(queued.ledger("people"))) == (["/api/v1/bulkdelete/delete-1"], entries)
-    sandbox.switches = Switches(deletion_seconds=0.0)
+    sandbox.switches = chosen(deletion_seconds=0.0)
     if fault:
         sandbox.fail(Fault(status=fault, method="GET", path="/bulkdelete/"))
     ended = queued.sync()
@@ -126,7 +126,7 @@ def test_later_runs_ask_until_a_deletion_is_done_or_forgotten(queued, sandbox, f
 def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
     queued.build("people", f"{people(17)} union all select 'p19', 'back'")
     sandbox.fail(Fault(status=200, body='{"status": "failed"}', method="GET", path="/bulkdelete/delete-1"))
-    sandbox.switches = Switches(deletion_seconds=0.0)
+    sandbox.switches = chosen(deletion_seconds=0.0)
     result = queued.sync().result()
     assert "Pendo's deletion delete-1 of 3 rows ended as failed: they are tried again" in result["message"]
     # Whoever is back in the model by now is no longer to be deleted.
@@ -138,7 +138,7 @@ def test_a_deletion_that_fails_days_later_is_tried_again(queued, sandbox):
 
 def test_a_failed_deletion_is_no_way_past_the_guard(queued, sandbox):
     queued.annotate("people", {**DELETING, "max_removals": 2})
-    sandbox.switches = Switches(deletion_seconds=0.0, deletion_end="failed")
+    sandbox.switches = chosen(deletion_seconds=0.0, deletion_end="failed")
     message = queued.sync(status=1).result()["message"]
     assert message.splitlines() == [
         "blocked: 3 removed, max_removals allows 2; --force lets them pass",
@@ -196,7 +196,7 @@ def test_a_record_that_comes_back_while_its_deletion_waits_is_not_sent_and_said_
         assert "p17" not in sent_ids(sandbox.requests, "visitor")
     assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}
     # Afterwards it is an id that Pendo does not know.
-    sandbox.switches = Switches(deletion_seconds=0.0)
+    sandbox.switches = chosen(deletion_seconds=0.0)
     message = queued.sync().result()["message"]
     expect_in(message, "deletion delete-1 of 3 rows ended as complete", "1 missing: Pendo does not know this id")
     assert queued.statuses("people")["p17"] == "missing"
@@ -206,7 +206,7 @@ def test_a_record_that_comes_back_while_its_deletion_waits_is_not_sent_and_said_
 def test_a_record_whose_deletion_failed_is_sent_when_it_is_back(queued, sandbox):
     queued.build("people", people(18))
     assert queued.sync().result()["missing"] == 1
-    sandbox.switches = Switches(deletion_seconds=0.0, deletion_end="failed")
+    sandbox.switches = chosen(deletion_seconds=0.0, deletion_end="failed")
     assert queued.sync(status=1).planned == planned(changed=1, removed=2, unchanged=17)
     assert queued.statuses("people")["p17"] == "delivered"
     assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from harness import SmallProject, bodies, planned, writes
+from harness import SmallProject, bodies, chosen, planned, writes
 from segments import NAME, PATCH, TRIAL, calls, change_in_pendo, delete_in_pendo, ids, members, names
 
 from dbt_pendo.pendo import segments as api
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ VARIANTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("switches", VARIANTS, ids=str)
 def test_a_segment_is_made_and_kept_exact(project, sandbox, switches):
-    sandbox.switches = Switches(**switches)
+    sandbox.switches = chosen(**switches)
     project.model("trial", TRIAL, ids(150))
     ended = project.sync()
     assert (ended.outcome, ended.planned) == (("success", 150, 0, 0), planned(added=150))

@@ -3,17 +3,17 @@
 import time
 
 import pytest
-from harness import custom, expect_in, planned, sent_ids
+from harness import chosen, custom, expect_in, planned, sent_ids
 from test_verify import counts, mapping, pendo, synced, verify, write  # noqa: F401 - fixtures
 
 from dbt_pendo.pendo import records as readback
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 
 
 @pytest.fixture
 def hiding(synced, pendo) -> Sandbox:
     """A Pendo that has one record otherwise, lacks one, and hides four: excluded, not processed, and deleted."""
-    pendo.switches = Switches(exclude_list_option="taken", deletion_seconds=0)
+    pendo.switches = chosen(exclude_list_option="taken", deletion_seconds=0)
     write(pendo, "v1", seats=99)
     with pendo.pendo.lock:
         visitors = pendo.pendo.records["visitor"]
@@ -67,7 +67,7 @@ def test_what_pendo_hides_is_not_adopted_as_the_warehouse_has_it(synced, hiding)
     ],
 )
 def test_an_exclude_list_that_cannot_be_seen(synced, hiding, switch, words):
-    hiding.switches = Switches(exclude_list_option=switch, error_bodies="json")
+    hiding.switches = chosen(exclude_list_option=switch, error_bodies="json")
     result = verify(synced, status=1)
     assert (counts(result), hidden(result)) == ((54, 1, 3, 0), (0, 2, 3))
     (warning,) = result["warnings"]
@@ -92,10 +92,10 @@ def test_accounts_of_all_apps(project, pendo):
         for number, app in enumerate(("web", "", "web")):
             event = {"type": "track", "event": "E", "visitorId": "v", "accountId": f"a{number}"}
             pendo.pendo.receive_events({**event, "timestamp": int(time.time() * 1000)}, app, pendo.switches)
-    pendo.switches = Switches(accounts_without_app_id="default app")
+    pendo.switches = chosen(accounts_without_app_id="default app")
     assert counts(verify(project)) == (9, 0, 0, 0)
     # Or of those that Pendo tells of at once.
-    pendo.switches = Switches(accounts_without_app_id="all apps")
+    pendo.switches = chosen(accounts_without_app_id="all apps")
     pendo.fail(Fault(status=400, body="no", path="/aggregation", body_contains="appId", times=None))
     assert counts(verify(project)) == (9, 0, 0, 0)
 
@@ -107,7 +107,7 @@ def test_accounts_that_pendo_does_not_tell_of_where_parent_accounts_are_on(proje
     with pendo.pendo.lock:
         pendo.pendo.records["account"].remove("q", pendo.switches)
     for only_children, missing in ((False, 1), (True, 2)):
-        pendo.switches = Switches(child_accounts_only=only_children)
+        pendo.switches = chosen(child_accounts_only=only_children)
         result = verify(project, status=1)
         told = ["parent accounts are on" in warning for warning in result["warnings"]]
         assert (result["missing"], told) == (missing, [True] * only_children)
