@@ -252,10 +252,23 @@ def _judge(
             states[position] = "invalid"
     drifts = []
     for record in rendered.updates:
-        if states[record.position] == "equal" and (fields := _differences(prepared, record, held[record.key][1])):
+        fields = []
+        if states[record.position] == "equal":
+            fields = _differences(prepared, record, held[record.key][1])
+        elif states[record.position] == "do_not_process" and (wanted := _consent(prepared, record)) is not None:
+            # The model says itself whether Pendo is to process it.
+            states[record.position] = "equal"
+            fields = [] if wanted else [FieldDiff(DO_NOT_PROCESS, "true", "false", differs=True)]
+        if fields:
             states[record.position] = "drifted"
             drifts.append(RowDiff(record.key, None, fields))
     return states, drifts
+
+
+def _consent(prepared: Prepared, record: Record) -> bool | None:
+    """Returns what is sent as ``donotprocess`` of a record; None for nothing."""
+    body = record.bodies[-1] if prepared.spec.consents else None
+    return body["values"].get(DO_NOT_PROCESS) if isinstance(body, dict) else None
 
 
 def _held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
