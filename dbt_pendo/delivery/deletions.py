@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dbt_pendo.delivery.prepare import SyncContext
-from dbt_pendo.delivery.signals import Stop
+from dbt_pendo.delivery.signals import InterruptedRunError, Stop
 from dbt_pendo.mapping.spec import Object
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, Outcome
 from dbt_pendo.pendo import deletion
@@ -125,7 +125,7 @@ class Deletions:
         for at in range(size := min(SAMPLE, len(keys))):
             key = keys[at * len(keys) // size]
             requested = self._request([key])
-            if requested.refusal is None or not deletion.says_waiting(requested.refusal):
+            if requested.refusal is None or not self._waits(requested.refusal):
                 outcomes |= requested.outcomes | self._alone(key, requested.refusal)
                 return False
         return True
@@ -134,7 +134,11 @@ class Deletions:
         """Returns the outcome of a record that Pendo refused alone; none of one that it took."""
         if refusal is None:
             return {}
-        return {key: self._waiting() if deletion.says_waiting(refusal) else Outcome("rejected", refusal.message)}
+        return {key: self._waiting() if self._waits(refusal) else Outcome("rejected", refusal.message)}
+
+    def _waits(self, refusal: Answer) -> bool:
+        """Returns whether a record waits that Pendo refused alone; where no deletion is open, none does."""
+        return self._open != [] and deletion.says_waiting(refusal)
 
     def _waiting(self) -> Outcome:
         """Returns the outcome of records that wait; of several open jobs the last may be theirs."""
@@ -143,8 +147,8 @@ class Deletions:
     def _follow(self, job: str) -> Outcome:
         """Waits for the end of a job; one without an id is not known."""
         job, wait = job or UNKNOWN_JOB, 0.5
-        # A job that Pendo does not report on is still queued; later runs ask again.
-        with contextlib.suppress(PendoError):
+        # A job that Pendo does not report on is still queued, also when the run has to end; later runs ask again.
+        with contextlib.suppress(PendoError, InterruptedRunError):
             while True:
                 state, said = deletion.job_state(self.client, job)
                 if state == "done":

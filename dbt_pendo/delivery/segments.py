@@ -71,6 +71,8 @@ class Segment:
         self._is_begun = False
         # Whether Pendo has answered every write.
         self._answered = True
+        # Whether a change of members was sent in part.
+        self._is_in_part = False
         self.id: str | None = None
         self.known = False
         self.is_foreign = False
@@ -148,7 +150,7 @@ class Segment:
 
     def end(self, context: SyncContext, is_known: bool) -> None:
         """Notes that the ledger has the members again, if it does and Pendo has answered every write."""
-        if self.id is not None and self._is_begun and is_known and self._answered:
+        if self.id is not None and self._is_begun and is_known and self._answered and not self._is_in_part:
             # Without the note the next run compares all members; so it does where another run has the lock.
             with contextlib.suppress(DbtPendoError):
                 context.tables.lock.confirm()
@@ -217,7 +219,12 @@ class Segment:
         if results is not None:
             return results
         if len(operations) > 1:
-            return {op: result for op, ids in operations.items() for result in self.apply({op: ids}).values()}
+            try:
+                return {op: result for op, ids in operations.items() for result in self.apply({op: ids}).values()}
+            except BaseException:
+                # What was done of it is in no ledger.
+                self._is_in_part = True
+                raise
         return dict.fromkeys(operations, (answer.status, answer.message))
 
     def _follow(self) -> segments.Job:

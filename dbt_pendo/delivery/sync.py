@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import DO_NOT_PROCESS, ConsentCounts
 from dbt_pendo.mapping.spec import Limit, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
+from dbt_pendo.pendo.client import PendoError
 from dbt_pendo.pendo.records import is_ignored, read_record
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.settings import Settings
@@ -177,8 +179,11 @@ def _came_back(context: SyncContext) -> list[str]:
         what = f"{number(rows, 'row')} came back after a deletion in Pendo (e.g. {key})"
         if status == "missing":
             texts.append(f"{what} and {_IS_MISSING}: {_DELETED}")
-        elif is_ignored(read_record(context.client, spec.object, key)):
-            texts.append(f"{what}, and Pendo throws their data away: {_DELETED}")
+            continue
+        # What cannot be read cannot be said, and the rows are delivered.
+        with contextlib.suppress(PendoError):
+            if is_ignored(read_record(context.client, spec.object, key)):
+                texts.append(f"{what}, and Pendo throws their data away: {_DELETED}")
     return texts
 
 

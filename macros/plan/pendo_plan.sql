@@ -106,7 +106,9 @@ judged as (
         keyed.{{ name }}
         {%- else %}
         case
-            when {{ dbt_pendo.pendo_consent_letter('known.delivered_hash', at) }}
+            {#- A failed attempt may have sent another one since. #}
+            when (known.failed_number is null or known.failed_number < known.settled_number)
+                and {{ dbt_pendo.pendo_consent_letter('known.delivered_hash', at) }}
                 = {{ dbt_pendo.pendo_consent_letter('keyed.row_hash', at) }} then null
             else keyed.{{ name }}
         end as {{ name }}
