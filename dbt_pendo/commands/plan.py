@@ -98,10 +98,8 @@ def check_syncs(context: Context) -> Iterator[Checked]:
         if spec.event is not None:
             context.pendo.require_track_secret(spec.event.app)
         mask = body_mask(context.settings.mask, spec, prepared.fields)
-        look, consents = (
-            look_at_model(prepared, tables, mask),
-            tables.count_consents(Options().to_plan(context.settings)),
-        )
+        look = look_at_model(prepared, tables, mask)
+        consents = tables.count_consents(Options().to_plan(context.settings))
         warnings = [
             *_mapping_warnings(spec),
             *consent_warnings(spec, consents, mask),

@@ -29,7 +29,7 @@ from dbt_pendo.pendo.copy import Held, copied_records
 from dbt_pendo.pendo.records import PendoRecord, read_record
 from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.masking import BodyMask
-from dbt_pendo.records.render import Record, render
+from dbt_pendo.records.render import Record, consents_of, render
 from dbt_pendo.secret import HIDDEN
 from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import Row
@@ -242,7 +242,8 @@ def _judge(
     prepared: Prepared, rows: Sequence[Row], held: Mapping[str, Held]
 ) -> tuple[dict[Position, State], list[RowDiff]]:
     """Returns the state of each row of a page, and what differs."""
-    rendered = render(prepared.spec, rows, prepared.fields)
+    spec = prepared.spec
+    rendered = render(spec, rows, prepared.fields)
     states: dict[Position, State] = {}
     for row in rows:
         view, _ = held.get(row[3], (None, b""))
@@ -252,23 +253,18 @@ def _judge(
             states[position] = "invalid"
     drifts = []
     for record in rendered.updates:
+        state, consent = states[record.position], consents_of(spec, record).get(DO_NOT_PROCESS)
         fields = []
-        if states[record.position] == "equal":
+        if state == "equal":
             fields = _differences(prepared, record, held[record.key][1])
-        elif states[record.position] == "do_not_process" and (wanted := _consent(prepared, record)) is not None:
+        elif state == "do_not_process" and consent is not None:
             # The model says itself whether Pendo is to process it.
             states[record.position] = "equal"
-            fields = [] if wanted else [FieldDiff(DO_NOT_PROCESS, "true", "false", differs=True)]
+            fields = [] if consent else [FieldDiff(DO_NOT_PROCESS, "true", "false", differs=True)]
         if fields:
             states[record.position] = "drifted"
             drifts.append(RowDiff(record.key, None, fields))
     return states, drifts
-
-
-def _consent(prepared: Prepared, record: Record) -> bool | None:
-    """Returns what is sent as ``donotprocess`` of a record; None for nothing."""
-    body = record.bodies[-1] if prepared.spec.consents else None
-    return body["values"].get(DO_NOT_PROCESS) if isinstance(body, dict) else None
 
 
 def _held_values(prepared: Prepared, record: PendoRecord) -> list[Any]:
@@ -346,6 +342,8 @@ def verify_syncs(
             # What its table holds is not what the model says.
             return Verified(spec, note=verdict.reason)
         prepared = context.prepare(model, spec, may_create=repair, writes=repair)
+        if repair and prepared.another_ledger:
+            raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` passes.")
         if spec.segment is not None:
             return verify_segment(context, run_id, prepared, repair, observer)
         return _verify(context, run_id, prepared, repair, observer, since)
@@ -357,8 +355,6 @@ def _verify(
     context: Context, run_id: str, prepared: Prepared, repair: bool, observer: Observer, since: datetime.datetime | None
 ) -> Verified:
     spec, source, tables = prepared.spec, prepared.source, context.tables(prepared)
-    if repair and prepared.another_ledger:
-        raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` passes.")
     # Not the sync's own change set: what a dead run left in it is for the next sync to recover.
     changes = ChangeSet(context.session, context.schema, spec, source, tables.lock, "compared")
     drift = DriftTable(context.session, context.schema, spec)
@@ -369,8 +365,7 @@ def _verify(
         if not repair or not verified.to_repair:
             return verified
         part = replace(prepared, source=drift.part_of(source, changes.changes, with_missing=spec.mode == "upsert"))
-        # Who asks for a repair has seen how many there are.
-        # But what cannot be undone takes `max_changes` here, too.
+        # Who asks for a repair has seen how many there are; but what cannot be undone takes `max_changes` here, too.
         force = DO_NOT_PROCESS not in spec.consents
         result = context.deliver(run_id, part, Options(full_refresh=True, force=force), observer)
         return replace(verified, repaired=context.log(run_id, result))

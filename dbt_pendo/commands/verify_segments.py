@@ -13,7 +13,7 @@ from dbt_pendo.delivery.members import compare_members
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.warehouse.plan import ChangeSet, Planned, PlanOptions, cut_pages
 from dbt_pendo.warehouse.session import WarehouseError
 
@@ -62,8 +62,6 @@ def verify_segment(
         DbtPendoError: If Pendo or the warehouse cannot be read, or the segment may not be written.
     """
     spec, tables = prepared.spec, context.tables(prepared)
-    if repair and prepared.another_ledger:
-        raise ConfigError(f"{spec.name}: {prepared.another_ledger}.", "`dbt-pendo sync --force` passes.")
     segment = context.find_segment(prepared)
     if segment is None or segment.id is None:
         members: set[str] = set()

@@ -21,7 +21,7 @@ from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError, Req
 from dbt_pendo.pendo.metadata import UNKNOWN_ID, Judgement, consent_request, judge_values, refused, values_request
 from dbt_pendo.pendo.records import read_record
 from dbt_pendo.pendo.track import track_request
-from dbt_pendo.records.render import PendoField, Record, Rendered, operations_of
+from dbt_pendo.records.render import PendoField, Record, Rendered, consents_of, operations_of
 
 _NO_EXCLUSION = f"Pendo takes `{NO_GUIDES}` only where its support has enabled the guide exclude list"
 _ASK_SUPPORT = (
@@ -146,25 +146,20 @@ class ConsentWriter(Writer):
     def requests(self, batch: Batch) -> Iterator[Request]:
         """See ``Writer``."""
         for record in batch.records:
-            for name, value in self._consents(record).items():
+            for name, value in consents_of(self.spec, record).items():
                 yield consent_request(self.spec.object, record.key, name, value)
 
     def write(self, batch: Batch) -> Judgement:
         """See ``Writer``; what Pendo says of one record is about no other."""
         judgement = Judgement()
         for record in batch.records:
-            for name, value in self._consents(record).items():
+            for name, value in consents_of(self.spec, record).items():
                 self.stop.check()
                 outcome = self._set(record.key, name, value)
                 if outcome is not DELIVERED:
                     judgement.outcomes[record.key] = outcome
                     break
         return judgement
-
-    def _consents(self, record: Record) -> dict[str, bool]:
-        # They are the last of the groups.
-        body = record.bodies[-1]
-        return body["values"] if isinstance(body, dict) else {}
 
     def _set(self, key: str, name: str, value: bool) -> Outcome:
         try:

@@ -14,6 +14,7 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import FieldType, Group, Object
 from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import PendoClient, Request
+from dbt_pendo.pendo.metadata import SCHEMA
 
 # Pendo's field API knows one type of number, and no source shows a list being created.
 CREATABLE_TYPES: Mapping[FieldType, str] = {
@@ -24,7 +25,6 @@ CREATABLE_TYPES: Mapping[FieldType, str] = {
     "time": "time",
 }
 LARGEST_CREATION = 24
-_SCHEMA = "/api/v1/metadata/schema"
 _DEPENDENCIES = "/api/v1/metadata/dependencies"
 # What uses a field, in Pendo's words, singular or plural.
 _USERS = re.compile("guide|report|segment", re.IGNORECASE)
@@ -61,7 +61,7 @@ def create_fields(
     body = [{"name": name, "displayname": name, "type": CREATABLE_TYPES[type_]} for name, type_ in types.items()]
     for at in range(0, len(body), fields_per_call):
         part = body[at : at + fields_per_call]
-        path = f"{_SCHEMA}/{OBJECTS[object_].metadata_kind}/{group}"
+        path = f"{SCHEMA}/{OBJECTS[object_].metadata_kind}/{group}"
         # A 500 with a verdict on each field means that all failed: it would be the same again.
         answer = client.send(Request("POST", path, orjson.dumps(part), is_verdict=_items))
         items = dict(_items(answer))
@@ -80,7 +80,7 @@ def delete_field(client: PendoClient, object_: Object, group: Group, key: str) -
     Raises:
         PendoError: If Pendo refuses.
     """
-    path = f"{_SCHEMA}/{OBJECTS[object_].metadata_kind}/{group}/{quote(key, safe='')}"
+    path = f"{SCHEMA}/{OBJECTS[object_].metadata_kind}/{group}/{quote(key, safe='')}"
     client.ask(Request("DELETE", path, is_clear=Answer.acknowledges), f"delete the field {key}", allowed=(404,))
 
 

@@ -22,7 +22,7 @@ from dbt_pendo.pendo.client import PendoClient, Request
 
 # Pendo gives agent fields it has not seen a value of no type yet.
 TYPES: Mapping[str, FieldType | None] = {**FIELD_TYPES, "array": "list", "": None}
-_SCHEMA = "/api/v1/metadata/schema"
+SCHEMA = "/api/v1/metadata/schema"
 UNKNOWN_ID = "Pendo does not know this id"
 _LOOK_AT = "Look at PENDO_API_URL and PENDO_REGION."
 
@@ -112,7 +112,7 @@ def read_schema(client: PendoClient, object_: Object) -> Schema:
         PendoError: If the answer is no schema.
     """
     kind = OBJECTS[object_]
-    request = Request("GET", f"{_SCHEMA}/{kind.metadata_kind}", is_clear=_is_schema)
+    request = Request("GET", f"{SCHEMA}/{kind.metadata_kind}", is_clear=_is_schema)
     answer = client.ask(request, f"say which fields {kind.plural} have", _LOOK_AT)
     return Schema(
         {

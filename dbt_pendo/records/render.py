@@ -206,6 +206,13 @@ def operations_of(records: Iterable[Record]) -> dict[str, list[str]]:
     return operations
 
 
+def consents_of(spec: SyncSpec, record: Record) -> dict[str, bool]:
+    """Returns the consents that are sent for a record, by field."""
+    # They are the last of the groups.
+    body = record.bodies[-1] if spec.consents else None
+    return body["values"] if isinstance(body, dict) else {}
+
+
 def _group_bodies(page: _Page, spec: SyncSpec, group: Group, fields: Sequence[PendoField]) -> Sequence[Body | None]:
     """Returns what each row says to one metadata group.
 
