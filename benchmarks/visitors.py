@@ -98,19 +98,19 @@ def select() -> str:
 
 def change_thousandth(database: Path) -> None:
     """Changes one value in every thousandth row, all over the table."""
-    _execute(database, "update visitors set plan = 'changed' where substr(user_id, 6)::bigint % 1000 = 7")
+    execute(database, "update visitors set plan = 'changed' where substr(user_id, 6)::bigint % 1000 = 7")
 
 
 def seconds_delivering(database: Path) -> float:
     """Returns how long it took from the change set to the last commit, by the ledger's own clock."""
-    first, last, pages = _execute(
+    first, last, pages = execute(
         database, "select min(logged_at), max(logged_at), count(distinct logged_at) from main_pendo.visitors__ledger"
     )[0]
     # The clock starts when the first page is committed: that one page is added.
     return (last - first).total_seconds() * pages / max(pages - 1, 1)
 
 
-def _execute(database: Path, sql: str) -> list[tuple[Any, ...]]:
+def execute(database: Path, sql: str) -> list[tuple[Any, ...]]:
     import duckdb
 
     with duckdb.connect(str(database)) as connection:

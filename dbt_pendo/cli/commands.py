@@ -16,6 +16,7 @@ from dbt_pendo.cli.options import (
     REQUIRE_TESTS,
     SOURCES,
     TABLE_OUTPUT,
+    THREADS,
     WARN_ERROR,
     BuildCommand,
     CommandLine,
@@ -124,6 +125,7 @@ def _plan(cli: CommandLine, options: Options, show: int = 0, diff: int = 0) -> i
     option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow."),
     dbt_option("--fail-fast", "-x", is_flag=True, help="Stop after the first failed sync."),
     option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`."),
+    THREADS,
     WARN_ERROR,
     *SOURCES,
 )
@@ -159,6 +161,7 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
 
 @command(
     dbt_option("--fail-fast", "-x", is_flag=True, help="Stop after the first failure."),
+    THREADS,
     WARN_ERROR,
     *REQUIRE_TESTS,
     cls=BuildCommand,

@@ -116,6 +116,7 @@ TABLE_OUTPUT = option(
     default="text",
     help="`csv` or `json` prints nothing but the table, for other programs.",
 )
+THREADS = number_option("--threads", help="So many syncs at a time. Default: the profile's `threads`.")
 WARN_ERROR = dbt_option("--warn-error", is_flag=True, help="Warnings exit 1.")
 
 
@@ -196,7 +197,9 @@ class CommandLine:
             )
         cli_vars = _read_vars(flags["dbt_vars"])
         ours = {**_section(project.get("vars"), "vars"), **_section(cli_vars, "--vars")}
-        connection = Connection(project_dir, flags["profiles_dir"], flags["profile"], flags["target"], cli_vars)
+        connection = Connection(
+            project_dir, flags["profiles_dir"], flags["profile"], flags["target"], flags.get("threads"), cli_vars
+        )
         target = flags["target"]
         if target is None and isinstance(ours.get(TARGETS), dict):
             # A command that needs the profile meets the same error where it opens the warehouse.

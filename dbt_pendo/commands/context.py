@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import datetime
 import secrets
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +25,12 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError
-from dbt_pendo.records.masking import body_mask
+from dbt_pendo.records.masking import BodyMask, body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import SyncTables
-from dbt_pendo.warehouse.runs import log_run
+from dbt_pendo.warehouse.runs import log_runs
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 from dbt_pendo.wording import number
 
@@ -92,6 +95,12 @@ class Context:
     stop: Stop
     # Whose the ledgers are.
     subscriptions: Subscriptions
+    # The names of the schema's tables when the command began.
+    listed: frozenset[str]
+    # Sends the requests of all syncs.
+    senders: Executor
+    # Held by a sync that asks Pendo what others may ask as well: each question is asked once, and logged with its sync.
+    asking: threading.Lock = field(default_factory=threading.Lock)
 
     def each_sync(
         self, work: Callable[[Model, SyncSpec], Found], failed: Callable[[SyncSpec, DbtPendoError], Found]
@@ -125,25 +134,35 @@ class Context:
         return run_id
 
     def deliver(self, run_id: str, prepared: Prepared, options: Options, observer: Observer) -> SyncResult:
-        """Runs a sync."""
-        self.client.is_patient = True
-        self.log_calls_of(prepared.spec, prepared.fields)
-        tables = self.tables(prepared)
-        sync = SyncContext(run_id, prepared, tables, self.client, self.target_path, self.stop, observer)
-        return run_sync(sync, options)
+        """Runs a sync; its result shows no secret."""
+        spec = prepared.spec
+        client = self.client.part(partial(self.calls.write_of, spec.name, self._mask(spec, prepared.fields)))
+        sync = SyncContext(
+            run_id,
+            prepared,
+            self.tables(prepared),
+            client,
+            self.target_path,
+            self.stop,
+            observer,
+            self.senders,
+            self.listed,
+        )
+        return run_sync(sync, options).without(self.settings.secrets)
 
-    def log(self, run_id: str, result: SyncResult) -> SyncResult:
-        """Adds a result to the run log, without secrets, and returns it so."""
-        result = result.without(self.settings.secrets)
-        # The run log is a convenience; a schema that cannot be written has failed the sync already.
+    def log(self, run_id: str, results: Sequence[SyncResult]) -> None:
+        """Adds results to the run log."""
+        rows = [{**result.to_row(run_id), **self.ends.to_row()} for result in results]
+        # The run log is a convenience; a schema that cannot be written has failed the syncs already.
         with contextlib.suppress(WarehouseError):
-            log_run(self.session, self.schema, {**result.to_row(run_id), **self.ends.to_row()})
-        return result
+            log_runs(self.session, self.schema, rows, self.listed)
 
     def log_calls_of(self, spec: SyncSpec, fields: tuple[PendoField, ...] = ()) -> None:
         """Tells the call log which sync the next calls are for; fields, once known, may have to be masked."""
-        mask = body_mask(self.settings.mask, spec, fields) if self.settings.mask else None
-        self.calls.about(spec.name, mask)
+        self.calls.about(spec.name, self._mask(spec, fields))
+
+    def _mask(self, spec: SyncSpec, fields: tuple[PendoField, ...]) -> BodyMask | None:
+        return body_mask(self.settings.mask, spec, fields) if self.settings.mask else None
 
     def prepare(
         self,
@@ -155,7 +174,7 @@ class Context:
         of_any_pendo: bool = False,
         force: bool = False,
     ) -> Prepared:
-        """Makes sure that a sync may start.
+        """Makes sure that a sync may start; several may be asked about at once.
 
         Args:
             model: The model.
@@ -169,7 +188,6 @@ class Context:
         Raises:
             DbtPendoError: If it may not.
         """
-        self.log_calls_of(spec)
         source = find_source(self.session, model, spec, self.selected.last_run)
         if spec.event is not None:
             require_moment(spec, source)
@@ -177,15 +195,19 @@ class Context:
         if ask_pendo and spec.event is not None:
             self.settings.require_track_secret(spec.event.app)
         elif ask_pendo:
-            self.pendo.require_key(writes)
+            with self.asking:
+                self.log_calls_of(spec)
+                self.pendo.require_key(writes)
         if not of_any_pendo:
             prepared = self.subscriptions.with_subscription(prepared)
         if not ask_pendo:
             return prepared
         if spec.event is not None:
             return replace(prepared, fields=())
-        # A sync that is held back creates nothing.
-        matched = match_fields(self.pendo, spec, source, may_create and (force or not prepared.another_ledger))
+        with self.asking:
+            self.log_calls_of(spec)
+            # A sync that is held back creates nothing.
+            matched = match_fields(self.pendo, spec, source, may_create and (force or not prepared.another_ledger))
         return replace(prepared, fields=tuple(one.field for one in matched), new_fields=new_fields(matched))
 
     def require_writable(self) -> None:
@@ -282,11 +304,30 @@ def open_context(
             # dbt publishes beside the real bookkeeping, as it knows no sandbox.
             selected = select_published(session, session.own_schema(settings.schema), invocation.selection)
             on_selected(selected)
-        subscriptions = Subscriptions(session, schema, client, invocation.target_path)
-        context = Context(
-            selected, settings, invocation.target_path, session, schema, client, pendo, calls, stop, subscriptions
-        )
-        yield selected, context if selected.syncs else None
+        if not selected.syncs:
+            yield selected, None
+            return
+        listed = session.tables(schema)
+        subscriptions = Subscriptions(session, schema, client, invocation.target_path, listed)
+        # Its threads begin with the first request.
+        with ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo") as senders:
+            yield (
+                selected,
+                Context(
+                    selected,
+                    settings,
+                    invocation.target_path,
+                    session,
+                    schema,
+                    client,
+                    pendo,
+                    calls,
+                    stop,
+                    subscriptions,
+                    listed,
+                    senders,
+                ),
+            )
 
 
 def _stopping(signal: str, in_flight: int) -> str:

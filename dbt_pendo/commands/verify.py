@@ -368,7 +368,8 @@ def _verify(
         # Who asks for a repair has seen how many there are; but what cannot be undone takes `max_changes` here, too.
         force = DO_NOT_PROCESS not in spec.consents
         result = context.deliver(run_id, part, Options(full_refresh=True, force=force), observer)
-        return replace(verified, repaired=context.log(run_id, result))
+        context.log(run_id, [result])
+        return replace(verified, repaired=result)
     finally:
         with contextlib.suppress(WarehouseError):
             changes.drop_changes()

@@ -103,4 +103,5 @@ def verify_segment(
         return verified
     part = replace(prepared, spec=replace(spec, replace=False))
     result = context.deliver(run_id, part, Options(full_refresh=True, force=True), observer)
-    return replace(verified, repaired=context.log(run_id, result))
+    context.log(run_id, [result])
+    return replace(verified, repaired=result)

@@ -6,7 +6,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,6 +31,8 @@ WRITTEN_ROWS = 4
 # Nor may its rows take more memory than this, by the width of the first few.
 PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
+# So many fit, even if they are wide.
+FEW_ROWS = 2_000
 
 
 @dataclass(slots=True)
@@ -99,7 +101,9 @@ class PageReader:
         rows = min(max(self._spec.batch_size * BATCHES_PER_PAGE, SMALLEST_PAGE), LARGEST_PAGE)
         if self._is_written:
             rows *= WRITTEN_ROWS
-        return list(cut_pages(self._buckets.values(), min(rows, max(PAGE_BYTES // self._row_width(), 1))))
+        if sum(bucket.rows for bucket in self._buckets.values()) > FEW_ROWS:
+            rows = min(rows, max(PAGE_BYTES // self._row_width(), 1))
+        return list(cut_pages(self._buckets.values(), rows))
 
     def read(self, span: Span) -> Page:
         """Reads a page; rows that are decided are in no batch."""
@@ -168,7 +172,8 @@ class Pages:
         self._most_invalid = most_invalid
         settings = context.client.settings
         self._sender = Sender(context.stop.check, settings.max_error_share)
-        self._pool = ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo")
+        # For writers that take turns.
+        self._turns = ThreadPoolExecutor(1, thread_name_prefix="dbt-pendo-turns")
         self._journal = Journal(context.journal_path, context.run_id, context.spec.destination)
         self._settling = threading.Lock()
         self.failure: DbtPendoError | None = None
@@ -176,8 +181,9 @@ class Pages:
     def deliver(self, spans: Sequence[Span]) -> None:
         """Reads, sends and commits pages; what stops it is the ``failure``, and what was delivered is committed."""
         committed = False
+        under_way: Page | None = None
+        page: Page | None = None
         try:
-            under_way: Page | None = None
             for number, span in enumerate(spans):
                 try:
                     page = self._send_page(number, span)
@@ -194,7 +200,12 @@ class Pages:
                 self._finish_page(under_way)
             committed = True
         finally:
-            self._pool.shutdown(cancel_futures=True)
+            # None are left unless an error has cut this short.
+            futures = [future for one in (under_way, page) if one is not None for _, future in one.sent]
+            for future in futures:
+                future.cancel()
+            wait(futures)
+            self._turns.shutdown()
             self._journal.close(keep=not committed)
 
     def _send_page(self, number: int, span: Span) -> Page:
@@ -205,7 +216,8 @@ class Pages:
         self._journal.begin_page(number, span)
         settled = partial(self._settle, page)
         for writers, batch in page.batches:
-            page.sent.append((batch, self._pool.submit(self._send_batch, writers, batch, settled)))
+            senders = self._turns if writers[0].takes_turns else self._context.senders
+            page.sent.append((batch, senders.submit(self._send_batch, writers, batch, settled)))
         return page
 
     def _guard(self, page: Page) -> None:

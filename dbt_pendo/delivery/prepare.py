@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -201,6 +202,10 @@ class SyncContext:
     target_path: Path
     stop: Stop
     observer: Observer
+    # Sends the requests of all syncs of the run.
+    senders: Executor
+    # The names of the schema's tables when the run began.
+    listed: Collection[str] = ()
     counts: Counts = field(default_factory=Counts)
 
     @property
@@ -226,21 +231,25 @@ class Subscriptions:
         schema: The schema of our tables.
         client: The Pendo that syncs deliver to.
         target_path: dbt's target folder, for what a dead run left.
+        tables: The names of the schema's tables when the command began.
     """
 
-    def __init__(self, session: Session, schema: str, client: PendoClient, target_path: Path) -> None:
+    def __init__(
+        self, session: Session, schema: str, client: PendoClient, target_path: Path, tables: Collection[str]
+    ) -> None:
         self._session = session
         self._schema = schema
         self._client = client
         self._settings = client.settings
         self._history = History(session, schema)
         self._target_path = target_path
+        self._tables = tables
         self._judged: dict[str, tuple[Subscription | None, str]] = {}
 
     @cached_property
     def _noted(self) -> Mapping[str, Subscription | None]:
         """What is noted with the ledgers, by ``subscription_name``; read when it is first asked for."""
-        return read_subscriptions(self._session, self._schema)
+        return read_subscriptions(self._session, self._schema, self._tables)
 
     def current(self, spec: SyncSpec) -> Subscription:
         """Returns the Pendo that a sync delivers to now; its fingerprint is empty if its key is not set."""
@@ -323,13 +332,14 @@ class Subscriptions:
         """Returns the schemas with a ledger of a sync that has none here, without those of another Pendo."""
         name = subscription_name(prepared.spec)
         tables = SyncTables(self._session, self._schema, prepared.spec, prepared.source)
-        others = [] if tables.has_ledger() else tables.ledgers_elsewhere()
+        is_begun = LedgerTable(self._session, self._schema, prepared.spec.name).has_begun(self._tables)
+        others = [] if is_begun else tables.ledgers_elsewhere()
         noted = {schema: read_subscriptions(self._session, schema).get(name) for schema in others}
         return [schema for schema, there in noted.items() if there is None or there.host == new.host]
 
     def _has_delivered(self, spec: SyncSpec, ledger: LedgerTable) -> bool:
         """Returns whether a sync has delivered anything: by its ledger, or by what a dead run left."""
-        if self._history.open_rows(spec.name, ["delivered", "removed"], limit=1):
+        if ledger.has_begun(self._tables) and self._history.open_rows(spec.name, ["delivered", "removed"], limit=1):
             return True
         return journal_path(self._target_path, spec.name, ledger.address).exists()
 

@@ -58,7 +58,7 @@ class Options:
 def run_sync(context: SyncContext, options: Options) -> SyncResult:
     """Delivers what there is to deliver; failures end up in the result."""
     counts, spec = context.counts, context.spec
-    started, traffic = time.monotonic(), context.client.traffic
+    started = time.monotonic()
     try:
         context.stop.check()
         with context.tables.locked(context.run_id):
@@ -73,7 +73,7 @@ def run_sync(context: SyncContext, options: Options) -> SyncResult:
         delivered_by=_delivered_by(spec, counts),
         missing=counts.rows["missing"],
         rejected=counts.rows["rejected"],
-        traffic=context.client.traffic - traffic,
+        traffic=context.client.traffic,
         duration=time.monotonic() - started,
         created_fields=context.prepared.new_fields,
     )
@@ -91,25 +91,26 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     counts, spec, tables = context.counts, context.spec, context.tables
     if not options.force and (reason := second_ledger(context.prepared)):
         return "blocked", (Note("error", reason),)
-    tables.prepare()
-    new_subscription = context.prepared.new_subscription
-    if new_subscription is not None and tables.subscription() != context.prepared.noted_subscription:
+    ledger = tables.prepare_by(context.listed)
+    new_subscription, noted = context.prepared.new_subscription, context.prepared.noted_subscription
+    # Of a ledger that was not there nobody has noted anything meanwhile.
+    if new_subscription is not None and ledger != "made" and tables.subscription() != noted:
         raise DbtPendoError(f"{spec.name}: another run has noted another Pendo with its ledger.", "Run it again.")
-    texts = _told_before(context)
     _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
+    ended: list[str] = []
     deletions_wait = False
     if spec.on_removed == "delete":
         ended, deletions_wait = follow_deletions(context)
-        texts += ended
     # Where the members of a segment are not known, the change set has to hold all of them.
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
     counts.planned = sum((bucket.planned for bucket in buckets), Planned())
+    texts = [*_told_before(context), *ended]
     if counts.planned.invalid:
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
-    consents = tables.count_consents()
+    consents = tables.count_consents() if counts.planned.to_send else ConsentCounts()
     if not options.force and (reason := (segment and segment.blocked) or blocked_by(spec, counts.planned, consents)):
         return "blocked", (Note("error", reason), *counts.notes(), *_infos(texts))
     if new_subscription is not None:
@@ -158,7 +159,8 @@ def _send(
     texts += _deliver(context, buckets, segment, is_compared, not waiting, left, decided)
     texts += _came_back(context)
     if counts.planned.to_send:
-        tables.compact(counts.planned.to_send + counts.planned.unchanged)
+        added = counts.planned.to_send + counts.planned.invalid
+        tables.compact(counts.planned.to_send + counts.planned.unchanged, added)
     if segment is not None and segment.is_foreign:
         texts.append(f"took over the segment {spec.segment}, which no run of dbt-pendo had filled before")
     if waiting:
@@ -235,8 +237,8 @@ def _deliver(
     if decided:
         reader.decide = decided.get
     spans = reader.spans()
-    # The plan may have taken so long that the lock was taken for dead.
-    context.tables.lock.confirm()
+    # What was asked since the plan may have taken so long that the lock was taken for dead.
+    context.tables.lock.renew()
     filling = Filling(context, segment, spans) if segment is not None else None
     if filling is not None:
         reader.decide = filling.begin(is_compared)

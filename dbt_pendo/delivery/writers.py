@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import orjson
 
@@ -64,6 +65,9 @@ def body_layouts(spec: SyncSpec, fields: Sequence[PendoField]) -> tuple[BodyLayo
 @dataclass
 class Writer(ABC):
     """Writes batches of one kind to Pendo; may be used from several threads at once."""
+
+    # Whether its requests wait for each other, or for Pendo, for longer than a thread that others need should.
+    takes_turns: ClassVar[bool] = False
 
     client: PendoClient
 
@@ -192,6 +196,8 @@ class TrackWriter(Writer):
 class SegmentWriter(Writer):
     """Adds and removes members of a segment."""
 
+    takes_turns = True
+
     segment: Segment
 
     def request(self, batch: Batch) -> Request:
@@ -212,6 +218,8 @@ class SegmentWriter(Writer):
 @dataclass
 class DeletionWriter(Writer):
     """Queues visitors or accounts for deletion."""
+
+    takes_turns = True
 
     deletions: Deletions
 

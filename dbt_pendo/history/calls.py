@@ -109,11 +109,15 @@ class CallLog:
                 shutil.rmtree(old, ignore_errors=True)
 
     def about(self, sync: str, mask: BodyMask | None) -> None:
-        """Says which sync the next calls are made for, and what of their bodies to hide: None for nothing."""
+        """Says which sync the next calls of ``write`` are made for, and what to hide of them: None for nothing."""
         self._sync, self._mask = sync, mask
 
     def write(self, call: Call) -> None:
         """Writes a call down."""
+        self.write_of(self._sync, self._mask, call)
+
+    def write_of(self, sync: str, mask: BodyMask | None, call: Call) -> None:
+        """Writes down a call that was made for a sync."""
         if self._file is None:
             return
         request = call.request
@@ -124,9 +128,9 @@ class CallLog:
         line: dict[str, Any] = {
             **{name: getattr(call, name) for name in ("status", "fault", "attempt")},
             "at": at.isoformat(timespec="milliseconds"),
-            "sync": self._sync,
+            "sync": sync,
             "method": request.method,
-            "path": request.pattern if self._mask and self._mask.ids and request.pattern else request.path,
+            "path": request.pattern if mask and mask.ids and request.pattern else request.path,
             "failed": failed,
             "seconds": round(call.seconds, 4),
             "waited": round(call.waited, 4),
@@ -138,11 +142,11 @@ class CallLog:
             if file is None or (self._size > ALL_LINES and not failed):
                 return
             if self._size <= FULL_LINES:
-                line["keys"] = [*map(self._mask.key, request.keys)] if self._mask else request.keys
-                sample = (self._sync, f"{request.method} {request.pattern or request.path}")
+                line["keys"] = [*map(mask.key, request.keys)] if mask else request.keys
+                sample = (sync, f"{request.method} {request.pattern or request.path}")
                 self._sampled[sample] += whole
                 if not whole or self._sampled[sample] <= SAMPLES:
-                    line |= self._bodies(call, failed)
+                    line |= self._bodies(call, failed, mask)
             with self._readable_fault():
                 text = orjson.dumps(line) + b"\n"
                 while text:
@@ -150,15 +154,15 @@ class CallLog:
                     self._size += written
                     text = text[written:]
 
-    def _bodies(self, call: Call, failed: bool) -> dict[str, Any]:
+    def _bodies(self, call: Call, failed: bool, mask: BodyMask | None) -> dict[str, Any]:
         bodies: dict[str, Any] = {}
         values: frozenset[str] = frozenset()
         request = call.request
         if request.body:
             text = call.secrets.hidden_in(request.body.decode(errors="replace"))
             document = read_json(text)
-            if self._mask:
-                document, values = self._mask.hide_body(document, request.path)
+            if mask:
+                document, values = mask.hide_body(document, request.path)
                 text = orjson.dumps(document).decode()
             bodies["request"] = _kept(text, document)
         # What is read back is whole records, with values that no mapping names.
@@ -166,10 +170,10 @@ class CallLog:
             # To look for secrets in more than is kept of it would take minutes.
             answer = call.answer[: 2 * LARGEST_BODY].decode(errors="replace")
             text = call.secrets.hidden_in(answer)
-            if self._mask:
+            if mask:
                 text = hide_quoted(text, values)
             document = read_json(text)
-            bodies["answer"] = _kept(text, self._mask.hide_body(document, request.path)[0] if self._mask else document)
+            bodies["answer"] = _kept(text, mask.hide_body(document, request.path)[0] if mask else document)
         return bodies
 
     @contextlib.contextmanager

@@ -68,20 +68,23 @@ class _UnderWay:
     # Rows to send; None until they are known.
     to_send: int | None = None
     judged: int = 0
+    bar: TaskID | None = None
 
 
 class SyncView:
-    """Prints a run as it goes, with a progress bar where there are bars: an ``Observer``."""
+    """Prints a run as it goes, with a progress bar a sync where there are bars: an ``Observer`` for several threads."""
 
     def __init__(self, lines: Terminal, bars: Progress | None = None) -> None:
         self._lines = lines
         self._bars = bars
-        self._bar: TaskID | None = None
-        self._under_way: _UnderWay | None = None
+        # By the names of the syncs.
+        self._under_way: dict[str, _UnderWay] = {}
+        # The lines of one sync stand together.
+        self._printing = threading.Lock()
 
     @contextlib.contextmanager
     def telling(self) -> Iterator[SyncView]:
-        """Says from time to time, inside the block, how far the sync under way is; a bar does so all the time."""
+        """Says from time to time, inside the block, how far each sync under way is; a bar does so all the time."""
         over = threading.Event()
 
         def tell() -> None:
@@ -97,48 +100,51 @@ class SyncView:
             teller.join()
 
     def _tell_progress(self) -> None:
-        one = self._under_way
-        if one is None or self._bars is not None:
-            return
-        rows = "planning" if one.to_send is None else f"{one.judged:,} of {number(one.to_send, 'row')}"
-        elapsed = time.monotonic() - one.began
-        about = {"sync": one.spec.name, "judged": one.judged, "to_send": one.to_send, "elapsed": round(elapsed, 3)}
-        text = f"RUN sync {one.spec.object} {one.spec.name}"
-        self._lines.node(one.place, text, "RUN", f"{rows}, {elapsed:.0f}s", "SyncProgressed", about)
+        with self._printing:
+            for one in self._under_way.values() if self._bars is None else ():
+                rows = "planning" if one.to_send is None else f"{one.judged:,} of {number(one.to_send, 'row')}"
+                elapsed = time.monotonic() - one.began
+                name, done = one.spec.name, {"judged": one.judged, "to_send": one.to_send}
+                about = {"sync": name, **done, "elapsed": round(elapsed, 3)}
+                text = f"RUN sync {one.spec.object} {name}"
+                self._lines.node(one.place, text, "RUN", f"{rows}, {elapsed:.0f}s", "SyncProgressed", about)
 
     def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
         """Announces a sync, and why it may run."""
         # What follows a colon holds for all syncs, and stands above them.
         note = f"RUN, {reason.partition(':')[0]}"
         text, about = f"START sync {spec.object} {spec.name}", {"sync": spec.name, "reason": reason}
-        self._lines.node((index, total), text, "RUN", note, "SyncStarted", about)
-        self._under_way = _UnderWay((index, total), spec, time.monotonic())
+        with self._printing:
+            self._lines.node((index, total), text, "RUN", note, "SyncStarted", about)
+            self._under_way[spec.name] = _UnderWay((index, total), spec, time.monotonic())
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
         """Starts the progress bar."""
-        if self._under_way is not None:
-            self._under_way.to_send = planned.to_send
+        if (one := self._under_way.get(spec.name)) is None:
+            return
+        one.to_send = planned.to_send
         if self._bars is not None and planned.to_send:
-            self._bar = self._bars.add_task(visible(spec.name), total=planned.to_send)
+            one.bar = self._bars.add_task(visible(spec.name), total=planned.to_send)
 
     def sync_progressed(self, spec: SyncSpec, rows: int) -> None:
         """Moves the progress bar."""
-        if self._under_way is not None:
-            self._under_way.judged += rows
-        if self._bars is not None and self._bar is not None:
-            self._bars.advance(self._bar, rows)
+        if (one := self._under_way.get(spec.name)) is None:
+            return
+        one.judged += rows
+        if self._bars is not None and one.bar is not None:
+            self._bars.advance(one.bar, rows)
 
     def sync_finished(self, index: int, total: int, result: SyncResult) -> None:
         """Prints a sync's line, and what went wrong below it."""
-        self._under_way = None
-        if self._bars is not None and self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bar = None
         tag = tag_of(result)
         verb = {"OK": "OK synced", "WARN": "WARN synced", "SKIP": "SKIP", "ERROR": "ERROR syncing"}[tag]
         text = f"{verb} {result.object} {result.sync}"
-        self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
-        self._lines.message_below(result.message, LEVELS[tag])
+        with self._printing:
+            one = self._under_way.pop(result.sync, None)
+            if self._bars is not None and one is not None and one.bar is not None:
+                self._bars.remove_task(one.bar)
+            self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
+            self._lines.message_below(result.message, LEVELS[tag])
 
 
 def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None) -> None:

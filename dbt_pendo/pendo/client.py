@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import threading
@@ -199,6 +200,13 @@ class PendoClient:
         # The hosts that cannot be reached: since when, and in how many attempts.
         self._unreached: dict[str, tuple[float, int]] = {}
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
+
+    def part(self, watch: Callable[[Call], None]) -> PendoClient:
+        """Returns a client of one sync: it shares pace and connections, and counts and logs its own requests."""
+        part = copy.copy(self)
+        part.watch, part.is_patient = watch, True
+        part._traffic = Traffic()
+        return part
 
     def __enter__(self) -> PendoClient:
         return self

@@ -33,6 +33,8 @@ class Connection:
     profiles_dir: Path | None = None
     profile: str | None = None
     target: str | None = None
+    # As many syncs at once; None for what the profile says.
+    threads: int | None = None
     # For profiles that use them.
     vars: Mapping[str, Any] | None = None
 
@@ -141,7 +143,7 @@ def _load_profile(connection: Connection) -> tuple[argparse.Namespace, Any]:
         profile=connection.profile,
         target=connection.target,
         vars=dict(connection.vars or {}),
-        threads=1,
+        threads=connection.threads,
         which="dbt-pendo",
     )
     _drop_dbt_events()

@@ -6,10 +6,11 @@ import contextlib
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from operator import itemgetter
+from typing import Any, Literal, TypeAlias
 
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OLDEST_SECONDS
@@ -17,9 +18,9 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import ChangeSet, ModelTable
+from dbt_pendo.warehouse.plan import Bucket, ChangeSet, ModelTable, PlanOptions
 from dbt_pendo.warehouse.segments import SegmentNotes
-from dbt_pendo.warehouse.session import SANDBOX, Session, WarehouseError, table_name
+from dbt_pendo.warehouse.session import SANDBOX, ConnectionLostError, Session, WarehouseError, table_name
 from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions, subscription_name
 
 # An exception costs about 150 bytes of SQL, and its detail, whose bytes may all have to be escaped. The shortest
@@ -32,6 +33,9 @@ DETAIL_LENGTH = 500
 DRAFT, OLD = re.compile("new_[0-9a-f]{6}"), re.compile("old_[0-9a-f]{6}|compacted")
 # Columns that ledgers of earlier versions lack.
 ADDED_COLUMNS = ("change", "destination", "commit_number")
+
+# What a run found, or did: the ledger was there, had to be mended after another run, or is new and empty.
+Ensured: TypeAlias = Literal["whole", "mended", "made"]
 
 
 class LedgerKeptError(WarehouseError):
@@ -74,9 +78,8 @@ class LedgerTable:
         session, schema = self._session, self._schema
         if session.has_columns(schema, self.name, ADDED_COLUMNS):
             return self.relation
-        # Listed anew: dbt remembers a table of ours by the name we gave it, which on Snowflake is in another case.
-        is_there = self.name.lower() in session.tables(schema)
-        name = self.name if is_there else next(iter(self._left()[0]), None)
+        tables = session.tables(schema)
+        name = self.name if session.folded(self.name) in tables else next(iter(self._left(tables)[0]), None)
         if name is None:
             return None
         ledger = session.relation(schema, name)
@@ -85,26 +88,39 @@ class LedgerTable:
             return session.sql("pendo_carried_entries", ledger=ledger, lacking=lacking, destination=destination)
         return ledger
 
-    def ensure(self) -> None:
+    def is_whole(self, tables: Collection[str]) -> bool:
+        """Returns whether the ledger is one of some tables, and nothing that a dead run has left of it."""
+        return self._session.folded(self.name) in tables and not any(self._left(tables))
+
+    def has_begun(self, tables: Collection[str]) -> bool:
+        """Returns whether some tables hold the ledger, perhaps set aside by a dead run."""
+        return self._session.folded(self.name) in tables or bool(self._left(tables)[0])
+
+    def ensure(self) -> Ensured:
         """Makes the ledger on a first run, and undoes a replacement that a dead run has begun."""
-        old, drafts = self._left()
-        there = self.is_there()
+        tables = self._session.tables(self._schema)
+        if self.is_whole(tables):
+            return "whole"
+        old, drafts = self._left(tables)
+        there = self._session.folded(self.name) in tables
         if there and old and self._version(self.name)[0]["entries"] == 0:
             # A first run that woke up late made one without an entry while the ledger was set aside.
             self._session.drop(self._schema, self.name)
             there = False
-        if not there and old:
+        is_renamed = not there and bool(old)
+        if is_renamed:
             self._session.rename(self._schema, old.pop(0), self.name)
         elif not there:
             # Never in place of one that is there after all: it is what keeps rows from being sent twice.
             self._session.execute("pendo_create_ledger", ledger=self.relation)
         for name in (*old, *drafts):
             self._session.drop(self._schema, name)
+        return "mended" if there or is_renamed else "made"
 
     def drop(self) -> None:
         """Drops the ledger and what a dead run left of it."""
         # The ledger last: what is set aside would come back in its place.
-        old, drafts = self._left()
+        old, drafts = self._left(self._session.tables(self._schema))
         for name in (*old, *drafts, self.name):
             self._session.drop(self._schema, name)
 
@@ -151,7 +167,8 @@ class LedgerTable:
         except WarehouseError:
             # Where no transaction has done so.
             with contextlib.suppress(WarehouseError):
-                if old in self._left()[0] and not self.is_there():
+                tables = session.tables(schema)
+                if session.folded(old) in tables and session.folded(self.name) not in tables:
                     session.rename(schema, old, self.name)
             raise
 
@@ -159,11 +176,11 @@ class LedgerTable:
         """Returns what changes with every entry that is added: how many there are, and when the last one was made."""
         return self._session.table("pendo_ledger_version", ledger=self._session.relation(self._schema, name))
 
-    def _left(self) -> tuple[list[str], list[str]]:
+    def _left(self, tables: Collection[str]) -> tuple[list[str], list[str]]:
         """Returns the ledgers that runs have set aside, and the drafts that they have left or are at work on."""
         stem = table_name(self._sync, "")
-        names = sorted(self._session.tables(self._schema))
-        endings = [name.removeprefix(stem.lower()) for name in names if name.startswith(stem.lower())]
+        folded = self._session.folded(stem)
+        endings = [name.removeprefix(folded) for name in sorted(tables) if name.startswith(folded)]
         old, drafts = ([stem + ending for ending in endings if kind.fullmatch(ending)] for kind in (OLD, DRAFT))
         return old, drafts
 
@@ -181,6 +198,8 @@ class SyncTables(ChangeSet):
         self._last_commit: int | None = None
         self._earlier_commit = 0
         self._earlier_destination: str | None = None
+        # How many entries the ledger had when the change set was written.
+        self._entries_planned: int | None = None
 
     @cached_property
     def _entries(self) -> str | None:
@@ -191,10 +210,6 @@ class SyncTables(ChangeSet):
     def address(self) -> str:
         """That of the ledger."""
         return self._table.address
-
-    def has_ledger(self) -> bool:
-        """Returns whether the sync has a ledger, perhaps one that a dead run left under another name."""
-        return self._entries is not None
 
     def ledgers_elsewhere(self) -> list[str]:
         """Returns the other schemas of the database with a ledger of a sync of this name; a sandbox's do not count."""
@@ -225,9 +240,12 @@ class SyncTables(ChangeSet):
             with contextlib.suppress(DbtPendoError):
                 self.lock.release()
 
-    def prepare(self) -> None:
+    def prepare(self) -> Ensured:
         """Creates the ledger on a first run, undoes what a dead run left half done, and adds columns that lack."""
-        self._table.ensure()
+        ensured = self._table.ensure()
+        if ensured == "made":
+            self._last_commit = 0
+            return ensured
         try:
             self._read_commits(self.ledger)
         except WarehouseError:
@@ -236,6 +254,27 @@ class SyncTables(ChangeSet):
                 raise
             self._carry_on(entries)
             self._read_commits(self.ledger)
+            return "mended"
+        return ensured
+
+    def prepare_by(self, tables: Collection[str]) -> Ensured:
+        """Prepares the ledger, unless the tables that a run found at its start hold it whole.
+
+        By now they may be others: a change set that cannot be written then is the reason to ``prepare``.
+        """
+        return "whole" if self._table.is_whole(tables) else self.prepare()
+
+    def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
+        """Compares the model with the ledger, and writes the change set."""
+        try:
+            return super().write_changes(run_id, options)
+        except ConnectionLostError:
+            raise
+        except WarehouseError:
+            self.lock.confirm()
+            if self.prepare() == "whole":
+                raise
+        return super().write_changes(run_id, options)
 
     def earlier_destination(self) -> str | None:
         """Returns what the ledger's last rows were delivered as, if the sync delivers to something else now."""
@@ -335,14 +374,18 @@ class SyncTables(ChangeSet):
         )
         return [(row["status"], int(row["row_count"]), row["example_key"]) for row in rows]
 
-    def compact(self, keys: int) -> None:
+    def compact(self, keys: int, added: int | None = None) -> None:
         """Rewrites the ledger without its dead rows, when they are more than the living.
 
         Args:
             keys: About how many keys the sync knows; a ledger shorter than twice that is left alone.
+            added: At most how many entries were added since the change set was written; None if that is not known.
         """
+        most = 2 * keys + EXCEPTIONS_PER_STATEMENT
+        if added is not None and self._entries_planned is not None and self._entries_planned + added <= most:
+            return
         entries = self._session.count(self.ledger)
-        if entries <= 2 * keys + EXCEPTIONS_PER_STATEMENT:
+        if entries <= most:
             return
         if self._max_age is None:
             # Those who left the model are known as well: no copy is made to learn that next to nothing is dead.
@@ -388,8 +431,17 @@ class SyncTables(ChangeSet):
         self._earlier_destination = last.get("destination")
         self._last_commit = self._earlier_commit = int(last.get("last_commit", 0))
 
+    def _learn_ledger(self, destinations: Sequence[tuple[str, int, int]]) -> None:
+        self._entries_planned = sum(entries for _, entries, _ in destinations)
+        if self._last_commit is None:
+            last = max(destinations, key=itemgetter(2), default=(None, 0, 0))
+            self._earlier_destination, _, self._last_commit = last
+            self._earlier_commit = self._last_commit
+
     def _commit_values(self, run_id: str, destination: str | None = None) -> dict[str, Any]:
         """Returns what all entries of the next commit have in common; the lock keeps others from counting meanwhile."""
+        if self._last_commit is None:
+            self._read_commits(self.ledger)
         self._last_commit = (self._last_commit or 0) + 1
         destination = destination or self._spec.destination
         return {"run_id": run_id, "destination": destination, "commit_number": self._last_commit}

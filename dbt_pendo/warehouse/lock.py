@@ -21,6 +21,10 @@ from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
 # Seconds of silence after which a lock counts as left by a dead run.
 STALE_AFTER = 300.0
+# Seconds after a sign of life within which nobody can have taken us for dead: our own table tells whose the lock is.
+SAFE_FOR = STALE_AFTER / 2
+# Seconds for which a look at the lock is enough to give it back.
+LOOK_LASTS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ class SyncLock:
         self._sync = sync
         self._identifier = table_name(sync, "lock")
         self._run_id = ""
+        # The table that this run has made: the last of the chain, and the only one unless it was taken from the dead.
+        self._own = self._identifier
         self._renewed_at = 0.0
+        self._seen_at = float("-inf")
 
     def acquire(self, run_id: str) -> None:
         """Takes the lock, also from a run that is dead.
@@ -102,8 +109,24 @@ class SyncLock:
         if dead and [holder.run_id for _, holder in self._chain()] != [*dead, run_id]:
             self._session.drop(self._schema, identifier)
             raise WarehouseError(f"The lock of {self._sync} changed hands while it was taken.", "Run it again.")
-        self._run_id = run_id
+        self._run_id, self._own = run_id, identifier
         self._renewed_at = time.time()
+
+    @property
+    def relation(self) -> str | None:
+        """The table by which a statement can see whose the lock is; None if it was never taken."""
+        return self._session.relation(self._schema, self._own) if self._run_id else None
+
+    def seen(self, run_id: str | None) -> None:
+        """Notes the run that a statement has seen in ``relation``.
+
+        Raises:
+            LockLostError: If it is not this one.
+        """
+        if self._is_safe and run_id == self._run_id:
+            self._seen_at = time.monotonic()
+        else:
+            self.confirm()
 
     def renew(self) -> None:
         """Gives a sign of life, when it is time for one.
@@ -152,7 +175,10 @@ class SyncLock:
 
     def release(self) -> None:
         """Gives the lock back, if it is still ours."""
-        chain = self._chain()
+        if self._is_safe and self._own == self._identifier and time.monotonic() - self._seen_at < LOOK_LASTS:
+            self._session.drop(self._schema, self._own)
+            return
+        chain = self._look()
         if self._is_ours(chain):
             self._drop(chain)
 
@@ -165,8 +191,20 @@ class SyncLock:
         """Removes the lock, no matter who holds it."""
         self._drop(self._chain())
 
+    @property
+    def _is_safe(self) -> bool:
+        """Whether nobody can have taken this run for dead."""
+        return bool(self._run_id) and abs(time.time() - self._renewed_at) < SAFE_FOR
+
+    def _look(self) -> list[tuple[str, Holder]]:
+        """Returns the chain; of a lock that nobody can have taken over, and that was not taken over, its only table."""
+        if not self._is_safe or self._own != self._identifier:
+            return self._chain()
+        holder = self._read(self._own)
+        return [(self._own, holder)] if holder else []
+
     def _renew(self) -> None:
-        chain = self._chain()
+        chain = self._look()
         if not self._is_ours(chain):
             whose = f"It is held by {chain[-1][1]}." if chain else "Another run may be at work."
             message = f"The lock of {self._sync} was broken while this run held it."
@@ -176,7 +214,7 @@ class SyncLock:
 
     def _give_signs(self, over: threading.Event) -> None:
         while not over.wait(self.renew_every):
-            with contextlib.suppress(DbtPendoError), self._session.beside():
+            with contextlib.suppress(DbtPendoError), self._session.connected("dbt_pendo_lock"):
                 self.renew()
 
     def _drop(self, chain: Sequence[tuple[str, Holder]]) -> None:
@@ -192,7 +230,7 @@ class SyncLock:
         chain: list[tuple[str, Holder]] = []
         identifier = self._identifier
         tables = self._session.tables(self._schema)
-        while identifier.lower() in tables and (holder := self._read(identifier)) is not None:
+        while self._session.folded(identifier) in tables and (holder := self._read(identifier)) is not None:
             chain.append((identifier, holder))
             identifier = self._successor(holder)
         return chain
@@ -203,7 +241,7 @@ class SyncLock:
         try:
             rows = self._session.table("pendo_read_lock", lock=lock)
         except WarehouseError:
-            if identifier.lower() in self._session.tables(self._schema):
+            if self._session.exists(self._schema, identifier):
                 raise
             return None
         if not rows:

@@ -20,7 +20,14 @@ from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Row, Span, Wanted, read_span
-from dbt_pendo.warehouse.session import Session, TableColumn, aliases_of, table_name
+from dbt_pendo.warehouse.session import (
+    ConnectionLostError,
+    Session,
+    TableColumn,
+    WarehouseError,
+    aliases_of,
+    table_name,
+)
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")
@@ -164,13 +171,13 @@ class ChangeSet:
     def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and writes the change set."""
         plan = self._plan_sql(self.ledger, options, run_id)
-        self.lock.confirm()
+        self.lock.renew()
         with self.lock.alive():
             create = self._session.sql("pendo_create_changes", relation=self.changes, plan=plan)
             self._session.create(self._schema, self._identifier, create)
             if index := self._session.sql("pendo_index_changes", changes=self.changes):
                 self._session.run(index)
-        return self._count(self.changes)
+        return self._count_written()
 
     def drop_changes(self) -> None:
         """Drops the change set if it is there."""
@@ -317,6 +324,33 @@ class ChangeSet:
             return None
         column = self._columns[self._spec.event.timestamp.name]
         return column if TableColumn(column["name"], column["dtype"]).is_moment else None
+
+    def _count_written(self) -> list[Bucket]:
+        """Counts the change set, and looks at the lock and the ledger in the same statement."""
+        try:
+            rows = self._session.query(
+                "pendo_count_written", changes=self.changes, lock=self.lock.relation, ledger=self.ledger
+            )
+        except ConnectionLostError:
+            raise
+        except WarehouseError:
+            # There is no table of a lock that was broken.
+            self.lock.confirm()
+            raise
+        counts = []
+        destinations = []
+        for name, what, number, last in rows:
+            if what == "lock":
+                self.lock.seen(name)
+            elif what == "ledger":
+                destinations.append((name, int(number), int(last)))
+            else:
+                counts.append((name, what, number, last))
+        self._learn_ledger(destinations)
+        return buckets_from_counts(counts)
+
+    def _learn_ledger(self, destinations: Sequence[tuple[str, int, int]]) -> None:
+        """Takes what the ledger has of each destination: the number of its entries, and its last commit."""
 
     def _count(self, changes: str) -> list[Bucket]:
         return buckets_from_counts(self._session.query("pendo_count_changes", changes=changes))

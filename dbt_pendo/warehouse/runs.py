@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,18 +16,36 @@ RUNS_TABLE = "pendo_runs"
 ADDED_RUN_COLUMNS = ("target", "pendo_host", "deleted", "cleared")
 
 
-def log_run(session: Session, schema: str, row: Mapping[str, Any]) -> None:
-    """Appends a row: a value for each column of the macro ``pendo_run_columns``. Creates the table if needed."""
+# Of a run, so many rows go into one statement: a row may hold several long messages.
+ROWS_LOGGED_AT_ONCE = 50
+
+
+def log_runs(
+    session: Session, schema: str, rows: Sequence[Mapping[str, Any]], tables: Collection[str] | None = None
+) -> None:
+    """Appends rows: a value for each column of the macro ``pendo_run_columns``. Creates the table if needed.
+
+    Args:
+        session: The warehouse.
+        schema: The schema of our tables.
+        rows: The rows.
+        tables: The names of its tables not long ago; None if they are not known.
+    """
     runs = session.relation(schema, RUNS_TABLE)
-    entry = session.sql("pendo_log_run", runs=runs, result=dict(row))
-    try:
-        session.run(entry)
-    except WarehouseError:
+    if tables is not None and session.folded(RUNS_TABLE) not in tables:
         session.ensure_schema(schema)
         session.make("pendo_create_runs", runs=runs)
-        for column in ADDED_RUN_COLUMNS if not session.has_columns(schema, RUNS_TABLE, ADDED_RUN_COLUMNS) else ():
-            session.make("pendo_add_run_column", runs=runs, name=column)
-        session.run(entry)
+    for start in range(0, len(rows), ROWS_LOGGED_AT_ONCE):
+        part = [dict(row) for row in rows[start : start + ROWS_LOGGED_AT_ONCE]]
+        entry = session.sql("pendo_log_runs", runs=runs, results=part)
+        try:
+            session.run(entry)
+        except WarehouseError:
+            session.ensure_schema(schema)
+            session.make("pendo_create_runs", runs=runs)
+            for column in ADDED_RUN_COLUMNS if not session.has_columns(schema, RUNS_TABLE, ADDED_RUN_COLUMNS) else ():
+                session.make("pendo_add_run_column", runs=runs, name=column)
+            session.run(entry)
 
 
 # Pendo's messages may name the row, and then there are as many as rejected rows.

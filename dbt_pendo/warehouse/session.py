@@ -50,6 +50,12 @@ class Session:
         self._adapter = adapter
         # Of each thread, for each has a connection of its own.
         self._state = _ConnectionState()
+        # Threads that ask for the same list of relations at the same time would each fetch it.
+        self._listing = threading.Lock()
+        # Schemas that are known to be there.
+        self._schemas: set[str] = set()
+        # As many syncs at once.
+        self.threads: int = max(int(adapter.config.threads), 1)
         # The machine, account or file that holds the database; only good to tell two apart.
         self.server: str = str(credentials.unique_field)
         self.target: str = str(adapter.config.target_name)
@@ -139,10 +145,16 @@ class Session:
             self._commit()
 
     @contextlib.contextmanager
-    def beside(self) -> Iterator[None]:
-        """Gives another thread a connection of its own, for statements while one of ours is under way."""
-        with _refusals(), self._adapter.connection_named("dbt_pendo_beside"):
-            self._connect()
+    def connected(self, name: str) -> Iterator[None]:
+        """Gives another thread than the one that opened the session a connection of its own.
+
+        Raises:
+            WarehouseError: If the warehouse cannot be reached.
+        """
+        with contextlib.ExitStack() as stack:
+            with _refusals():
+                stack.enter_context(self._adapter.connection_named(name))
+                self._connect()
             yield
 
     def own_schema(self, named: str | None, for_sandbox: bool = False) -> str:
@@ -171,10 +183,7 @@ class Session:
 
     def exists(self, schema: str, identifier: str) -> bool:
         """Returns whether a table of ours exists now: a run elsewhere may have created or dropped it."""
-        # A query is cheaper than dbt's listing of the whole schema.
-        return self.has_columns(schema, identifier, ("1",)) or any(
-            self._is_name(relation.identifier, identifier) for relation in self._relations(schema)
-        )
+        return self.folded(identifier) in self.tables(schema)
 
     def has_columns(self, schema: str, identifier: str, names: Sequence[str]) -> bool:
         """Returns whether there is a table of ours with these columns."""
@@ -184,8 +193,12 @@ class Session:
         return False
 
     def tables(self, schema: str) -> frozenset[str]:
-        """Returns the names of all tables in a schema of ours, in lower case, as they are by now."""
-        return frozenset(relation.identifier.lower() for relation in self._relations(schema))
+        """Returns the names of all tables in a schema of ours as they are by now, each ``folded``."""
+        return frozenset(self.folded(relation.identifier) for relation in self._relations(schema))
+
+    def folded(self, name: str) -> str:
+        """Returns a name as one that the warehouse tells from others: most take no notice of case."""
+        return name if self._adapter.type() == "postgres" else name.lower()
 
     def schemas_with(self, identifier: str) -> list[str]:
         """Returns the schemas of the database with a table of ours of that name, by the ending of ours if need be."""
@@ -195,7 +208,7 @@ class Session:
             # BigQuery and Spark have no list of all tables, and may have many schemas.
             with self._connected():
                 found = [schema for schema in self._adapter.list_schemas(self.database) if schema.lower().endswith(OWN)]
-            return sorted(schema for schema in found if identifier.lower() in self.tables(schema))
+            return sorted(schema for schema in found if self.exists(schema, identifier))
 
     def columns(self, database: str | None, schema: str, identifier: str) -> list[TableColumn] | None:
         """Returns the columns of a table or view in their order, or None when it does not exist.
@@ -205,7 +218,8 @@ class Session:
         """
         name = {"database": database or self.database, "schema": schema, "identifier": identifier}
         with self._connected():
-            listed = self._adapter.get_relation(**name)
+            with self._listing:
+                listed = self._adapter.get_relation(**name)
             if listed is not None and (columns := self._columns_of(listed)):
                 return columns
         # Not all that can be read is in the lists that dbt looks into: PostgreSQL's have no materialized views.
@@ -233,23 +247,25 @@ class Session:
 
     def ensure_schema(self, schema: str) -> None:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
+        if schema in self._schemas:
+            return
         with self._connected():
-            if self._has_schema(schema):
-                return
-            try:
-                self._adapter.create_schema(self._relation(schema, None))
-                self._commit()
-            except Exception:
-                # Another run may have done so this very moment.
-                if not self._has_schema(schema):
-                    raise
+            if not self._has_schema(schema):
+                try:
+                    self._adapter.create_schema(self._relation(schema, None))
+                    self._commit()
+                except Exception:
+                    # Another run may have done so this very moment.
+                    if not self._has_schema(schema):
+                        raise
+        self._schemas.add(schema)
 
     def create(self, schema: str, identifier: str, sql: str) -> None:
-        """Runs the statement that creates a table of ours, in place of one of that name."""
-        self.drop(schema, identifier)
-        self.run(sql)
-        # Not added by the name we gave it, for the warehouse may know it by another: Snowflake answers in upper case.
-        self._adapter.cache.clear()
+        """Runs the statement that creates a table of ours, in place of one of that name; it begins `create table`."""
+        statement = self.sql("pendo_replace_table", relation=self._relation(schema, identifier), create=sql)
+        if not statement:
+            self.drop(schema, identifier)
+        self.run(statement or sql)
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""
@@ -276,12 +292,16 @@ class Session:
     def _relations(self, schema: str) -> list[Any]:
         """Returns what is in a schema by now."""
         with self._connected():
-            self._adapter.cache.clear()
-            found = self._adapter.list_relations(self.database, schema)
+            with self._listing:
+                self._adapter.cache.clear()
+                found = self._adapter.list_relations(self.database, schema)
             # Some adapters begin a transaction to list; what is read in it later would be as old as that.
             self._commit()
             # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
-            return [relation for relation in found if self._is_name(relation.schema, schema)]
+            there = [relation for relation in found if self._is_name(relation.schema, schema)]
+            if there:
+                self._schemas.add(schema)
+            return there
 
     def _has_schema(self, schema: str) -> bool:
         if not self._adapter.check_schema_exists(self.database, schema):
@@ -292,8 +312,7 @@ class Session:
         )
 
     def _is_name(self, found: str, name: str) -> bool:
-        """Returns whether a name is that of ours, as the warehouse tells names apart: most take no notice of case."""
-        return found == name or (self._adapter.type() != "postgres" and found.lower() == name.lower())
+        return self.folded(found) == self.folded(name)
 
     def _begin(self) -> None:
         # dbt refuses to begin twice, and some adapters leave one open (Spark's rename does).

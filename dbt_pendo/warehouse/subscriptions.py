@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
 from dbt_pendo.mapping.spec import SyncSpec
@@ -29,15 +30,27 @@ def subscription_name(spec: SyncSpec) -> str:
     return subscription_names(spec.name)[spec.event is not None]
 
 
-def read_subscriptions(session: Session, schema: str) -> dict[str, Subscription | None]:
-    """Returns what is noted, by ``subscription_name``: None where a reset has forgotten it."""
-    try:
-        rows = session.table("pendo_read_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
-    except WarehouseError:
-        if session.exists(schema, SUBSCRIPTIONS_TABLE):
-            raise
+def read_subscriptions(
+    session: Session, schema: str, tables: Collection[str] | None = None
+) -> dict[str, Subscription | None]:
+    """Returns what is noted, by ``subscription_name``: None where a reset has forgotten it.
+
+    Args:
+        session: The warehouse.
+        schema: The schema of our tables.
+        tables: The names of its tables; None lists them anew.
+    """
+    if session.folded(SUBSCRIPTIONS_TABLE) not in (session.tables(schema) if tables is None else tables):
         return {}
+    rows = session.table("pendo_read_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
     return {row.pop("sync"): Subscription(**row) if row["host"] else None for row in rows}
+
+
+def ensure_subscriptions(session: Session, schema: str, tables: Collection[str]) -> None:
+    """Creates the schema of our tables and the table of the notes, unless it is one of ``tables``."""
+    session.ensure_schema(schema)
+    if session.folded(SUBSCRIPTIONS_TABLE) not in tables:
+        session.make("pendo_create_subscriptions", subscriptions=session.relation(schema, SUBSCRIPTIONS_TABLE))
 
 
 def note_subscription(session: Session, schema: str, name: str, subscription: Subscription | None) -> None:

@@ -71,7 +71,32 @@ analyze {{ changes }}
 select bucket, change, count(*) as row_count, max(seq) as last_seq
 from {{ changes }} changes
 group by bucket, change
-order by bucket, change
+{% endmacro %}
+
+
+{#
+  The counts of a written change set, and in the same statement what a sync has to know before its first row: the run that
+  holds the lock (`lock`), and of each destination of the ledger the number of entries and the last commit (`ledger`).
+#}
+{% macro pendo_count_written(changes, lock, ledger) %}
+select bucket, change, row_count, last_seq
+from (
+    {{ dbt_pendo.pendo_count_changes(changes) }}
+) counted
+{%- if lock %}
+union all
+select max(run_id), 'lock', count(*), 0
+from {{ lock }} holders
+{%- endif %}
+{%- if ledger %}
+union all
+select destination, 'ledger', count(*), coalesce(max(commit_number), 0)
+from (
+    select {{ dbt_pendo.pendo_exact('destination') }} as destination, commit_number
+    from {{ ledger }} entries
+) commits
+group by destination
+{%- endif %}
 {% endmacro %}
 
 

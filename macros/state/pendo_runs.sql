@@ -9,10 +9,11 @@ create table {{ runs }} (
 {% endmacro %}
 
 
-{# Writes one row: `result` maps each column of pendo_run_columns to its value. #}
-{% macro pendo_log_run(runs, result) %}
+{# Writes rows: each of `results` maps each column of pendo_run_columns to its value. #}
+{% macro pendo_log_runs(runs, results) %}
 insert into {{ runs }} ({{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', ') }}, logged_at)
-select
+{% for result in results -%}
+{{ 'union all\n' if not loop.first }}select
     {%- for column in dbt_pendo.pendo_run_columns() %}
     {%- set value = result[column[0]] %}
     {%- if column[1] == dbt_pendo.pendo_text_type() %}
@@ -22,7 +23,8 @@ select
     {%- endif %}
     {%- endfor %}
     {{ dbt_pendo.pendo_now() }}
-{% endmacro %}
+{% endfor %}
+{%- endmacro %}
 
 
 {% macro pendo_run_columns() %}
