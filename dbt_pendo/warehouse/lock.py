@@ -21,8 +21,6 @@ from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
 
 # Seconds of silence after which a lock counts as left by a dead run.
 STALE_AFTER = 300.0
-# Seconds after a sign of life within which nobody can have taken us for dead: our own table tells whose the lock is.
-SAFE_FOR = STALE_AFTER / 2
 # Seconds for which a look at the lock is enough to give it back.
 LOOK_LASTS = 2.0
 
@@ -69,6 +67,8 @@ class SyncLock:
 
     # Seconds between signs of life.
     renew_every = 30.0
+    # Seconds after one within which nobody can take us for dead: our own table then tells whose the lock is.
+    safe_for = STALE_AFTER / 2
 
     def __init__(self, session: Session, schema: str, sync: str) -> None:
         self._session = session
@@ -129,13 +129,13 @@ class SyncLock:
             self.confirm()
 
     def renew(self) -> None:
-        """Gives a sign of life, when it is time for one.
+        """Gives a sign of life, when it is time for one; does nothing if the lock was never taken.
 
         Raises:
             LockLostError: If it is not ours any more.
         """
         # By the wall clock: the monotonic one stands still while a machine sleeps.
-        if abs(time.time() - self._renewed_at) >= self.renew_every:
+        if self._run_id and abs(time.time() - self._renewed_at) >= self.renew_every:
             self._renew()
 
     def wait_for(self, call: Future[Any]) -> None:
@@ -194,7 +194,7 @@ class SyncLock:
     @property
     def _is_safe(self) -> bool:
         """Whether nobody can have taken this run for dead."""
-        return bool(self._run_id) and abs(time.time() - self._renewed_at) < SAFE_FOR
+        return bool(self._run_id) and abs(time.time() - self._renewed_at) < self.safe_for
 
     def _look(self) -> list[tuple[str, Holder]]:
         """Returns the chain; of a lock that nobody can have taken over, and that was not taken over, its only table."""

@@ -21,7 +21,7 @@ from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS, SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
-from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_run
+from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_runs
 from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session, TableColumn
 from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
@@ -100,7 +100,7 @@ class Recorder(Session):
         return self.there
 
     def tables(self, schema: str) -> frozenset[str]:
-        return frozenset({"people__lock"})
+        return frozenset({"people__lock"} | ({"people__ledger", "people__changes"} if self.there else set()))
 
     def ensure_schema(self, schema: str) -> None:
         pass
@@ -180,7 +180,9 @@ RETRIES = PlanOptions(max_attempts=3, missing_retry=24)
 
 
 def plans(recorder: Recorder) -> None:
-    recorder.sync().write_changes("r1", PLAIN)
+    tables = recorder.sync()
+    tables.lock.acquire("r1")
+    tables.write_changes("r1", PLAIN)
     recorder.sync().plan(PLAIN)
     recorder.sync().preview(PLAIN, 5)
     recorder.sync().invalid_reasons(SAMPLED)
@@ -266,7 +268,7 @@ def run_log(recorder: Recorder) -> None:
     for name in ADDED_RUN_COLUMNS:
         recorder.run(recorder.sql("pendo_add_run_column", runs=recorder.pendos("pendo_runs"), name=name))
     for message in (None, *AWKWARD):
-        log_run(recorder, "pendo", {**row, **texts, "message": message})
+        log_runs(recorder, "pendo", [{**row, **texts, "message": message}] * 2)
 
 
 def subscriptions(recorder: Recorder) -> None:

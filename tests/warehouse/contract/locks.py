@@ -58,14 +58,15 @@ def test_a_lock_is_taken_once_kept_and_broken(store):
 
 def test_the_dead_are_succeeded_by_one(store):
     first, second, late = locks(store)
+    first.acquire("dead")
     # No process has this number.
-    dead = {"run_id": "dead", "host": lock.this_host(), "pid": 2**22 + 1}
-    relation = store.relation("people__lock", store.own_schema)
-    store.session.run(store.session.sql("pendo_create_lock", lock=relation, **dead))
+    store.rewrite("people__lock", pid=str(2**22 + 1))
     second.acquire("heir")
     with pytest.raises(LockedError, match="run heir"):
         late.acquire("late")
     first.renew_every = second.renew_every = 0.0
+    # It was silent for long, or it could not have been taken for dead.
+    first.safe_for = 0.0
     with pytest.raises(WarehouseError, match="was broken"):
         first.renew()
     # The one that was taken for dead does not give back what is its heir's.

@@ -11,7 +11,7 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import read_builds, take_builds
 from dbt_pendo.warehouse.plan import Planned
-from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_run
+from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_runs
 from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
 
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
@@ -34,7 +34,7 @@ def test_past_runs(store):
     for run_id, sync, status in LOGGED:
         message = None if status == "success" else store.engine.text
         row = {**numbers, **texts, "run_id": run_id, "sync": sync, "status": status, "message": message}
-        log_run(store.session, store.own_schema, row)
+        log_runs(store.session, store.own_schema, [row])
     columns = f"select run_id, sync, status, message from {store.relation('pendo_runs', store.own_schema)}"
     assert sorted(store.session.rows(columns)) == sorted(
         (*logged, None if logged[2] == "success" else store.engine.text) for logged in LOGGED
@@ -73,12 +73,12 @@ def test_a_run_log_of_an_earlier_version_goes_on(store):
     session.ensure_schema(store.own_schema)
     row = dict.fromkeys((*COUNTS, "requests", "retries", "bytes", "duration"), 1)
     row |= {"unique_id": "model.x", "object": "visitor", "status": "success", "message": None, "sync": "people"}
-    log_run(session, store.own_schema, {**row, **ENDS, "deleted": 0, "cleared": 0, "run_id": "r1-aa"})
+    log_runs(session, store.own_schema, [{**row, **ENDS, "deleted": 0, "cleared": 0, "run_id": "r1-aa"}])
     store.rewrite("pendo_runs", without=ADDED_RUN_COLUMNS)
     history = History(session, store.own_schema)
     older, newer = ("r1-aa", None, 0), ("r2-bb", "prod", 2)
     assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [older]
-    log_run(session, store.own_schema, {**row, **ENDS, "deleted": 2, "cleared": 0, "run_id": "r2-bb"})
+    log_runs(session, store.own_schema, [{**row, **ENDS, "deleted": 2, "cleared": 0, "run_id": "r2-bb"}])
     assert [(run.run_id, run.target, run.deleted) for run in history.runs(5)] == [newer, older]
 
 
