@@ -289,7 +289,7 @@ def test_who_comes_late_and_who_lost_the_lock_replace_nothing(store, short):
     assert store.ledger(tables) == entries
     assert store.session.tables(store.own_schema) == {*replaced.LEFT, "people__lock"}
     assert tables.change_set_run() == "r1"
-    # A change set is written before that is noticed; the run that lost the lock sends none of it, the other commits none.
+    # A change set is written before that is noticed: who lost the lock sends none of it, and nobody else commits it.
     with pytest.raises(LockLostError, match="It is held by run second"):
         tables.write_changes("first", PlanOptions())
     second.release()
