@@ -1,11 +1,14 @@
 """Records that left the model: kept ones are recorded, deletions are guarded, and followed to their end."""
 
 import itertools
+import os
+import signal
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, bodies, chosen, expect_in, planned, sent_ids, writes
+from harness import PEOPLE, SmallProject, bodies, chosen, expect_in, planned, sent_ids, start, writes
 
 from dbt_pendo.delivery import deletions as deliver
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -98,8 +101,27 @@ def gone(project: SmallProject, status: str, detail: str) -> bool:
     return {latest[key] for key in GONE} == {(status, detail)}
 
 
-def asked(sandbox: Sandbox) -> list[str]:
-    return [request.path for request in sandbox.requests if "/bulkdelete/" in request.path]
+def asked(sandbox: Sandbox, method: str = "") -> list[str]:
+    return [request.path for request in sandbox.requests if "/bulkdelete/" in request.path and method in request.method]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_has_to_end_while_it_follows_a_deletion_keeps_it_as_queued(synced, sandbox, number):
+    sandbox.switches = chosen(deletion_seconds=None)
+    synced.build("people", people(17))
+    run = start("dbt-pendo", "sync", cwd=synced.folder, env=os.environ)
+    while not asked(sandbox, "GET") and not run.has_ended():
+        time.sleep(0.005)
+    run.send(number)
+    run.wait()
+    assert gone(synced, "removed", QUEUED)
+    # The next run goes on with the same job, and deletes nobody twice.
+    sandbox.switches = chosen(deletion_seconds=0.0)
+    ended = synced.sync()
+    told = "Pendo's deletion delete-1 of 3 rows ended as complete"
+    assert (ended.planned, ended.result()["message"]) == (planned(unchanged=17), told)
+    assert len(asked(sandbox, "POST")) == 1
+    assert len(sandbox.visitors) == 17
 
 
 @pytest.mark.parametrize(("fault", "end"), [(None, "ended as complete"), (404, "is not known there any more")])

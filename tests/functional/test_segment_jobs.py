@@ -337,6 +337,12 @@ def test_what_cannot_be_verified(trial, sandbox):
     sandbox.add_segment("Theirs", ["stranger"])
     assert verify(trial, status=1)["only_in_pendo"] == 1
     assert "that no run of dbt-pendo has put there" in verify(trial, "--repair", status=1)["message"]
+    # Nor by another target, which would begin a second ledger of the sync.
+    taking = {**TRIAL, "segment": "Theirs", "take_over": True}
+    trial.annotate("trial", taking)
+    ended = trial.run("verify", "--repair", "--json", "--target", "other").expect(2)
+    ended.says("main_pendo has a ledger of this sync", "`dbt-pendo sync --force` passes")
+    assert members(sandbox, "segment-2") == ["stranger"]
     # One that is not there yet lacks all.
     trial.annotate("trial", {**TRIAL, "segment": "New"})
     assert verify(trial, status=1)["missing"] == 10
