@@ -234,6 +234,24 @@ def test_a_record_whose_deletion_failed_is_sent_when_it_is_back(queued, sandbox)
     assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}
 
 
+def test_a_deletion_whose_job_is_not_known_ends_after_21_days(synced, sandbox, monkeypatch):
+    """Pendo takes the call without an answer, and does not list its deletions."""
+    monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.0)
+    sandbox.switches = chosen(deletion_seconds=None)
+    sandbox.fail(Fault("close", when="after", method="POST", path="/bulkdelete/"))
+    sandbox.fail(Fault(status=403, method="GET", path="/bulkdelete$", times=None))
+    synced.build("people", people(17))
+    assert IN_QUEUE.replace("delete-1", "unknown") in synced.sync().result()["message"]
+    sandbox.switches = chosen(deletion_seconds=0.0, deleted_records="written")
+    synced.annotate("people", {**DELETING, "mode": "upsert"})
+    synced.build("people", people(18))
+    for days, outcome in ((20, ("warn", 0, 1, 0)), (2, ("success", 1, 0, 0))):
+        synced.sql(f"update main_pendo.people__ledger set logged_at = logged_at - interval {days} day")
+        ended = synced.sync()
+        assert (ended.outcome, IN_QUEUE[2:20] in ended.result()["message"]) == (outcome, days == 20)
+    assert (len(sandbox.visitors), synced.statuses("people")["p17"]) == (18, "delivered")
+
+
 # on_removed: keep.
 
 
