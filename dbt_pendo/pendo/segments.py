@@ -70,7 +70,8 @@ def segment_exists(client: PendoClient, segment_id: str) -> bool:
     Raises:
         PendoError: If Pendo does not say.
     """
-    request = Request("GET", f"{_PATH}/{segment_id}", is_clear=lambda answer: answer.document.get("id"))
+    path = f"{_PATH}/{segment_id}"
+    request = Request("GET", path, is_clear=lambda answer: answer.document.get("id"), is_of_segment=True)
     return client.ask(request, f"say whether the segment {segment_id} exists", allowed=(404,)).ok
 
 
@@ -92,7 +93,7 @@ def load_job(client: PendoClient, segment_id: str) -> Job:
     Raises:
         PendoError: If Pendo does not answer.
     """
-    return _job(client.send(Request("GET", f"{_PATH}/{segment_id}/status")))
+    return _job(client.send(Request("GET", f"{_PATH}/{segment_id}/status", is_of_segment=True)))
 
 
 def wait_for_job(look: Callable[[], Job], wait: Callable[[float], None], patience: float) -> Job:
@@ -116,11 +117,12 @@ def read_members(client: PendoClient, segment_id: str, wait: Callable[[float], N
         PendoError: If Pendo does not export them, or not within the seconds of patience.
     """
     path = f"{_PATH}/{segment_id}/visitors"
-    begun = client.ask(Request("POST", path, b"{}", is_long=True), "export the members of a segment")
+    begin = Request("POST", path, b"{}", is_long=True, is_of_segment=True)
+    begun = client.ask(begin, "export the members of a segment")
     number = begun.json if isinstance(begun.json, str) and begun.json else job_of(begun)
     if number is None:
         raise PendoError(f"Pendo does not name the export of the members of a segment ({begun.message}).")
-    status = Request("GET", f"{path}/{number}/status")
+    status = Request("GET", f"{path}/{number}/status", is_of_segment=True)
     job = wait_for_job(lambda: _job(client.ask(status, "say how far an export is")), wait, patience)
     if job.state != "finished":
         raise PendoError(f"Pendo does not finish the export of the members of a segment: it says {job.said}.")
@@ -131,7 +133,8 @@ def read_members(client: PendoClient, segment_id: str, wait: Callable[[float], N
             file.truncate()
             return file.write
 
-        client.ask(Request("GET", f"{path}/{number}/results/csv", sink=restart, is_long=True), "let an export be read")
+        table = Request("GET", f"{path}/{number}/results/csv", sink=restart, is_long=True, is_of_segment=True)
+        client.ask(table, "let an export be read")
         file.seek(0)
         with io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
             try:
@@ -195,8 +198,8 @@ def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) 
     if segment_id is None:
         body = orjson.dumps({"name": name, "visitors": list(visitors)})
         return Request("POST", f"{_PATH}/upload", body, visitors, idempotent=False, is_long=True)
-    body = orjson.dumps({"visitors": list(visitors)})
-    return Request("PUT", f"{_PATH}/{segment_id}", body, visitors, is_clear=Answer.acknowledges, is_long=True)
+    path, body = f"{_PATH}/{segment_id}", orjson.dumps({"visitors": list(visitors)})
+    return Request("PUT", path, body, visitors, is_clear=Answer.acknowledges, is_long=True, is_of_segment=True)
 
 
 def uploaded_id(answer: Answer) -> str | None:
@@ -218,7 +221,7 @@ def patch_request(segment_id: str, operations: Mapping[str, Sequence[str]]) -> R
     keys = [visitor for ids in operations.values() for visitor in ids]
     is_clear = partial(_reports, operations=operations)
     path, body = f"{_PATH}/{segment_id}/visitor", orjson.dumps({"patch": patch})
-    return Request("PATCH", path, body, keys, is_clear=is_clear, is_long=True)
+    return Request("PATCH", path, body, keys, is_clear=is_clear, is_long=True, is_of_segment=True)
 
 
 def is_busy(answer: Answer) -> bool:
