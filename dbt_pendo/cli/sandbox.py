@@ -130,7 +130,10 @@ def _read_switches(switches: tuple[str, ...]) -> dict[str, Any]:
         name, separator, value = switch.partition("=")
         if not separator:
             raise ConfigError(f"--switch {switch}: expected NAME=VALUE.")
-        values[name.strip()] = yaml.safe_load(value)
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--switch {switch}: the value is no YAML.", "Quote a text: NAME='\"…\"'.") from None
     return values
 
 

@@ -25,7 +25,7 @@ from dbt_pendo.mapping.spec import Column, Group, Model, Object, SyncSpec
 from dbt_pendo.pendo.fields import Uses, delete_field, read_all_uses, read_uses
 from dbt_pendo.pendo.metadata import Schema, SchemaField
 from dbt_pendo.project.artifacts import read_manifest
-from dbt_pendo.wording import did_you_mean, listing
+from dbt_pendo.wording import did_you_mean, listing, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,8 @@ def find_to_delete(
     if not found:
         known = [key for kind in kinds for one in groups for key in schemas[kind].groups.get(one, {})]
         where = f"{listing(groups, 'or')} field of {listing(OBJECTS[kind].plural for kind in kinds)}"
-        raise ConfigError(f"Pendo has no {where} named {name}.", did_you_mean(name, known))
+        hint = did_you_mean(name, known) or "`dbt-pendo fields` lists its fields, with their keys and display names."
+        raise ConfigError(f"Pendo has no {where} named {quoted(name)}.", hint)
     if len(found) > 1:
         named = listing(f"{one.group}.{one.field.key} of {OBJECTS[one.object].plural}" for one in found)
         raise ConfigError(f"{name} means several fields: {named}.", "Give its key, --object, --group, or all of them.")

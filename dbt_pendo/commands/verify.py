@@ -312,9 +312,12 @@ def since_when(text: str) -> datetime.datetime:
         return now() - datetime.timedelta(hours=int(found[1]) * (24 if found[2] == "d" else 1))
     try:
         moment = datetime.datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
     except ValueError:
-        raise ConfigError(f"--since {text} is no time.", "Write it as `2d`, `12h` or `2026-01-31`.") from None
+        raise ConfigError(f"--since {text!r} is no time.", "Write it as `2d`, `12h` or `2026-01-31`.") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    if moment > now():
+        raise ConfigError(f"--since {text} is still to come.", "Give a time from which on Pendo has updated records.")
+    return moment
 
 
 def verify_syncs(

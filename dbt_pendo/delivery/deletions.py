@@ -109,7 +109,8 @@ class Deletions:
             keys: The records.
             is_new: Whether a job may have come to the list, whose id is wanted even if it names no record.
         """
-        if is_new or not self._open or any(one.ids for one in self._open):
+        # Of a record alone it has to be known whether any deletion is still open.
+        if is_new or len(keys) == 1 or not self._open or any(one.ids for one in self._open):
             self._open = deletion.open_deletions(self.client, self.object)
         jobs = {key: one.job for one in self._open or () for key in one.ids}
         found = {key: jobs[key] for key in keys if key in jobs}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -23,10 +22,6 @@ from dbt_pendo.wording import number
 
 class UnreadableError(PendoError):
     """The members of a segment cannot be read."""
-
-
-class BusyError(UnavailableError):
-    """Pendo is busy with other writes of segments for too long."""
 
 
 def find_segment(
@@ -165,6 +160,9 @@ class Segment:
         self._follow()
         try:
             return segments.read_members(self._client, self.id or "", self._stop.wait, self._timeout)
+        except segments.BusyError:
+            # They can be read later, and need not be replaced.
+            raise
         except PendoError as error:
             raise UnreadableError(
                 f"{self._where}: the members of Pendo's segment {self._name} ({self.id}) cannot be read, so nothing "
@@ -250,20 +248,16 @@ class Segment:
         Raises:
             PendoError: If the segment is gone, was not made by the API, or Pendo stays busy.
         """
+
+        def send() -> Answer:
+            answer = self._client.send(request)
+            self.was_busy |= segments.is_busy(answer)
+            return answer
+
         # Before the write counts as unanswered: one that is not begun leaves no doubt.
         self._stop.check()
         answered, self._answered = self._answered, False
-        give_up_at, seconds = time.monotonic() + self._timeout, segments.FIRST_WAIT
-        while segments.is_busy(answer := self._client.send(request)):
-            self.was_busy = True
-            if time.monotonic() + seconds > give_up_at:
-                raise BusyError(
-                    f"{self._where}: Pendo is still busy with another write of segments after {self._timeout:g} "
-                    f"seconds (PENDO_SEGMENT_TIMEOUT), and does not take {self._name}.",
-                    "Run the sync again later; what was delivered is kept.",
-                )
-            self._stop.wait(seconds)
-            seconds = min(1.5 * seconds, segments.LONGEST_WAIT)
+        answer = segments.send_in_turn(send, self._stop.wait, self._timeout)
         self._answered = answered
         if answer.status == 403 and self.id is not None:
             raise PendoError(
@@ -309,7 +303,7 @@ class Segment:
             self._answered = True
             try:
                 answer = self._send(request)
-            except BusyError:
+            except segments.BusyError:
                 raise
             except UnavailableError:
                 if retries == self._client.settings.retries:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,7 +32,6 @@ LONGEST_WAIT = 60.0
 # For a host to which no connection comes about, while no sync has begun: somebody waits for an answer.
 UNREACHED_TIME = 20.0
 TRACK_PATH = "/data/track"
-_OF_A_SEGMENT = re.compile("/api/v1/segment/(?!upload$)")
 
 
 class PendoError(DbtPendoError):
@@ -82,6 +80,8 @@ class Request:
     idempotent: bool = True
     # Whether Pendo may work on it for minutes: up to five on a bulk call (pendo-api.md 3, 6).
     is_long: bool = False
+    # Whether it is about one segment: a 403 says that the API did not make it (pendo-api.md 5), and nothing of the key.
+    is_of_segment: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     # The path with `{id}` in place of a record's id; empty for a path without one.
     pattern: str = ""
@@ -370,8 +370,7 @@ class PendoClient:
 
     def _require_usable(self, request: Request, answer: Answer, route: _Route, location: str | None) -> None:
         """Raises the error of an answer that is not about the body of the request, and ends the sync."""
-        # Of one segment a 403 says that the API did not make it (pendo-api.md 5), and nothing about the key.
-        if answer.ok or (answer.status == 403 and _OF_A_SEGMENT.match(request.path)):
+        if answer.ok or (answer.status == 403 and request.is_of_segment):
             return
         host = route.host
         network.require_no_login(host, PendoError, answer.status)

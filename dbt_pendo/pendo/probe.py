@@ -362,7 +362,8 @@ def remove(settings: Settings, names: Names, made: tuple[str, ...], watch: Calla
                 request = Request("DELETE", path, is_clear=Answer.acknowledges)
                 client.ask(request, f"delete the {group} field {name}", allowed=(404,))
             except PendoError as error:
-                yield f"The {group} field {name} is left in Pendo; delete it there, in Settings > Metadata. {error}"
+                where = f"The {group} field {name} is left in Pendo; delete it there, in Settings > Metadata."
+                yield f"{where} {error.message}"
         objects: tuple[Object, ...] = ("visitor", "account")
         for object_ in objects:
             if object_ in made and (problem := _delete_record(client, object_, names.record)):
@@ -381,9 +382,9 @@ def _delete_record(client: PendoClient, object_: Object, key: str) -> str:
         try:
             answer = client.send(replace(request, is_clear=Answer.acknowledges, idempotent=False))
         except UnavailableError as error:
-            problem = str(error)
+            problem = error.message
         except PendoError as error:
-            return str(error)
+            return error.message
         else:
             # After a call whose answer was lost a 400 says that the deletion waits already (pendo-api.md 7).
             return "" if answer.ok or (problem and answer.status == 400) else answer.message

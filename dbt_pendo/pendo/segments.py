@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import orjson
 
 from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import PendoClient, PendoError, Request
+from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
 from dbt_pendo.pendo.deletion import job_of
 
 # Visitors in one PATCH; of its 10 operations two are enough.
@@ -28,6 +28,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 COUNT_PATIENCE = 30.0
 _PATH = "/api/v1/segment"
 
+T = TypeVar("T")
 JobState: TypeAlias = Literal["running", "finished", "failed", "unknown"]
 # How the words for the state of a job begin, in lower case: those of a load (pendo-api.md 5), and what one would say of
 # an export, of which no source shows them.
@@ -38,6 +39,10 @@ _WORDS: Mapping[JobState, tuple[str, ...]] = {
 }
 # How the column of the ids may be called in an export, without what is no letter.
 _ID_COLUMNS = ("visitorid", "visitorids", "visitor", "visitors", "id")
+
+
+class BusyError(UnavailableError):
+    """Pendo is busy with other writes of segments for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,8 @@ def segment_exists(client: PendoClient, segment_id: str) -> bool:
     Raises:
         PendoError: If Pendo does not say.
     """
-    request = Request("GET", f"{_PATH}/{segment_id}", is_clear=lambda answer: answer.document.get("id"))
+    path = f"{_PATH}/{segment_id}"
+    request = Request("GET", path, is_clear=lambda answer: answer.document.get("id"), is_of_segment=True)
     return client.ask(request, f"say whether the segment {segment_id} exists", allowed=(404,)).ok
 
 
@@ -92,7 +98,7 @@ def load_job(client: PendoClient, segment_id: str) -> Job:
     Raises:
         PendoError: If Pendo does not answer.
     """
-    return _job(client.send(Request("GET", f"{_PATH}/{segment_id}/status")))
+    return _job(client.send(Request("GET", f"{_PATH}/{segment_id}/status", is_of_segment=True)))
 
 
 def wait_for_job(look: Callable[[], Job], wait: Callable[[float], None], patience: float) -> Job:
@@ -100,11 +106,31 @@ def wait_for_job(look: Callable[[], Job], wait: Callable[[float], None], patienc
 
     A job that says nothing one can understand is not waited for.
     """
+    return _last(look, lambda job: job.state == "running", wait, patience)
+
+
+def send_in_turn(send: Callable[[], Answer], wait: Callable[[float], None], patience: float) -> Answer:
+    """Sends a request about a segment, again as long as Pendo is busy with another one.
+
+    Raises:
+        BusyError: If that lasts longer than the seconds of patience.
+    """
+    answer = _last(send, is_busy, wait, patience)
+    if is_busy(answer):
+        raise BusyError(
+            f"Pendo is still busy with another write of segments after {patience:g} seconds (PENDO_SEGMENT_TIMEOUT).",
+            "Run the sync again later; what was delivered is kept.",
+        )
+    return answer
+
+
+def _last(ask: Callable[[], T], is_open: Callable[[T], bool], wait: Callable[[float], None], patience: float) -> T:
+    """Asks again after ever longer pauses, while it is open and the patience lasts, and returns the last answer."""
     give_up_at, seconds = time.monotonic() + patience, FIRST_WAIT
-    while (job := look()).state == "running" and time.monotonic() + seconds <= give_up_at:
+    while is_open(answer := ask()) and time.monotonic() + seconds <= give_up_at:
         wait(seconds)
         seconds = min(1.5 * seconds, LONGEST_WAIT)
-    return job
+    return answer
 
 
 def read_members(client: PendoClient, segment_id: str, wait: Callable[[float], None], patience: float) -> set[str]:
@@ -113,15 +139,21 @@ def read_members(client: PendoClient, segment_id: str, wait: Callable[[float], N
     Pendo's aggregation would leave out those whom Pendo has never seen (pendo-api.md 5).
 
     Raises:
-        PendoError: If Pendo does not export them, or not within the seconds of patience.
+        BusyError: If Pendo stays busy with a write of segments for longer than the seconds of patience.
+        PendoError: If Pendo does not export them, or does not finish that in so many seconds.
     """
     path = f"{_PATH}/{segment_id}/visitors"
-    begun = client.ask(Request("POST", path, b"{}", is_long=True), "export the members of a segment")
+
+    def ask(what: str, request: Request) -> Answer:
+        return send_in_turn(lambda: client.ask(request, what, allowed=(409,)), wait, patience)
+
+    begin = Request("POST", path, b"{}", is_long=True, is_of_segment=True)
+    begun = ask("export the members of a segment", begin)
     number = begun.json if isinstance(begun.json, str) and begun.json else job_of(begun)
     if number is None:
         raise PendoError(f"Pendo does not name the export of the members of a segment ({begun.message}).")
-    status = Request("GET", f"{path}/{number}/status")
-    job = wait_for_job(lambda: _job(client.ask(status, "say how far an export is")), wait, patience)
+    status = Request("GET", f"{path}/{number}/status", is_of_segment=True)
+    job = wait_for_job(lambda: _job(ask("say how far an export is", status)), wait, patience)
     if job.state != "finished":
         raise PendoError(f"Pendo does not finish the export of the members of a segment: it says {job.said}.")
     with tempfile.TemporaryFile() as file:
@@ -131,7 +163,8 @@ def read_members(client: PendoClient, segment_id: str, wait: Callable[[float], N
             file.truncate()
             return file.write
 
-        client.ask(Request("GET", f"{path}/{number}/results/csv", sink=restart, is_long=True), "let an export be read")
+        table = Request("GET", f"{path}/{number}/results/csv", sink=restart, is_long=True, is_of_segment=True)
+        ask("let an export be read", table)
         file.seek(0)
         with io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
             try:
@@ -195,8 +228,8 @@ def replace_request(name: str, segment_id: str | None, visitors: Sequence[str]) 
     if segment_id is None:
         body = orjson.dumps({"name": name, "visitors": list(visitors)})
         return Request("POST", f"{_PATH}/upload", body, visitors, idempotent=False, is_long=True)
-    body = orjson.dumps({"visitors": list(visitors)})
-    return Request("PUT", f"{_PATH}/{segment_id}", body, visitors, is_clear=Answer.acknowledges, is_long=True)
+    path, body = f"{_PATH}/{segment_id}", orjson.dumps({"visitors": list(visitors)})
+    return Request("PUT", path, body, visitors, is_clear=Answer.acknowledges, is_long=True, is_of_segment=True)
 
 
 def uploaded_id(answer: Answer) -> str | None:
@@ -218,7 +251,7 @@ def patch_request(segment_id: str, operations: Mapping[str, Sequence[str]]) -> R
     keys = [visitor for ids in operations.values() for visitor in ids]
     is_clear = partial(_reports, operations=operations)
     path, body = f"{_PATH}/{segment_id}/visitor", orjson.dumps({"patch": patch})
-    return Request("PATCH", path, body, keys, is_clear=is_clear, is_long=True)
+    return Request("PATCH", path, body, keys, is_clear=is_clear, is_long=True, is_of_segment=True)
 
 
 def is_busy(answer: Answer) -> bool:

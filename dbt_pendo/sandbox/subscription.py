@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbt_pendo.errors import ConfigError
 
 from .exchange import RefusedError
+from .schema import WRITABLE
 from .state import KINDS, USERS
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def seed(sandbox: Sandbox, subscription: Any) -> list[str]:
         The ids of the segments.
 
     Raises:
-        ConfigError: A key is unknown or missing, or a value is of the wrong type; it says at which path.
+        ConfigError: A key or a field is unknown or missing, or a value is of the wrong type; it says at which path.
     """
     _require(subscription, _SUBSCRIPTION, "")
     for path, field in _fields(subscription.get("fields", [])):
@@ -62,6 +64,8 @@ def seed(sandbox: Sandbox, subscription: Any) -> list[str]:
             sandbox.use_field(field["kind"], field["group"], key, **field.get("usedBy", {}))
         except RefusedError as refusal:
             raise ConfigError(f"{path}: {refusal.message}.") from None
+    for kind in KINDS:
+        _require_declared(sandbox, kind, subscription.get(f"{kind}s", []))
     sandbox.add_visitors(subscription.get("visitors", []))
     sandbox.add_accounts(subscription.get("accounts", []))
     sandbox.add_parent_accounts(subscription.get("parentAccounts", []))
@@ -85,22 +89,33 @@ def _fields(fields: Any) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"fields.{kind}.{group}.{name}", {"kind": kind, "group": group, "name": name, **described}
 
 
+def _require_declared(sandbox: Sandbox, kind: str, records: Any) -> None:
+    """Requires that the schema has the fields of records, in the groups that a client may write."""
+    schema = sandbox.pendo.records[kind].schema.as_json()
+    for key, groups in records.items() if isinstance(records, dict) else ():
+        for group in WRITABLE:
+            for name in groups.get(group, {}):
+                if name not in schema[group]:
+                    path = f"{kind}s.{key}.{group}.{name}"
+                    raise _unknown(name, schema[group], path, f"no such field under fields.{kind}.{group}")
+
+
 def _require(value: Any, shape: Any, path: str) -> None:
     """Requires that JSON has a shape; ConfigError tells the path of what does not fit."""
     shapes = shape if isinstance(shape, tuple) else (shape,)
     shape = next((one for one in shapes if one is object or _json_type(one) is type(value)), None)
     if shape is None:
         expected = " or ".join(_WORDS[_json_type(one)] for one in shapes)
-        raise ConfigError(f"{path or 'the subscription'}: expected {expected}, not {value!r:.60}")
+        raise ConfigError(f"{path or 'the subscription'}: expected {expected}, not {json.dumps(value)[:60]}")
     if isinstance(shape, list):
         for at, item in enumerate(value):
             _require(item, shape[0], f"{path}[{at}]")
     elif isinstance(shape, frozenset):
         if value not in shape:
-            raise _unknown(value, shape, f"{path}: {value!r}")
+            raise _unknown(value, shape, f"{path}: {json.dumps(value)}")
     elif isinstance(shape, dict):
         for key, item in value.items():
-            where = f"{path}.{key}".lstrip(".")
+            where = f"{path}.{key}" if path else key
             known = shape.get(_PER_APP.sub("auto", key), shape.get(str))
             if known is None:
                 raise _unknown(key, shape, where)
@@ -113,8 +128,7 @@ def _json_type(shape: Any) -> type:
     return shape if isinstance(shape, type) else str if isinstance(shape, frozenset) else type(shape)
 
 
-def _unknown(text: str, known: Collection[str], where: str) -> ConfigError:
+def _unknown(text: str, known: Collection[str], where: str, other: str = "") -> ConfigError:
     near = get_close_matches(text, known, n=1)
-    return ConfigError(
-        f"{where}: did you mean {near[0]}?" if near else f"{where}: expected {', '.join(sorted(filter(None, known)))}"
-    )
+    other = other or f"expected {', '.join(sorted(filter(None, known)))}"
+    return ConfigError(f"{where}: did you mean {near[0]}?" if near else f"{where}: {other}")

@@ -250,8 +250,9 @@ def _fits(value: Any, hint: Any) -> bool:
     if get_origin(hint) is Literal:
         return value in arguments
     if get_origin(hint) is tuple:
-        same_length = arguments[-1] is Ellipsis or len(arguments) == len(value)
-        return isinstance(value, tuple) and same_length and all(_fits(v, arguments[0]) for v in value)
+        if not isinstance(value, tuple) or (arguments[-1] is not Ellipsis and len(arguments) != len(value)):
+            return False
+        return all(_fits(v, arguments[0]) for v in value)
     if arguments:
         return any(_fits(value, argument) for argument in arguments)
     if hint is float:
@@ -264,7 +265,8 @@ def _spelled(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return ", ".join(repr(choice) for choice in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"a list of {get_args(hint)[0].__name__}"
+        count = "" if Ellipsis in get_args(hint) else f"{len(get_args(hint))} "
+        return f"a list of {count}{get_args(hint)[0].__name__}"
     return " or ".join(_spelled(a) for a in get_args(hint)) or {type(None): "null"}.get(hint, hint.__name__)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, Outcome, Position
+from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, Outcome, Position
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import Bucket, ChangeSet, ModelTable, PlanOptions
@@ -28,6 +28,8 @@ from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, r
 EXCEPTIONS_PER_STATEMENT = 1_000
 DETAIL_BYTES_PER_STATEMENT = 400_000
 DETAIL_LENGTH = 500
+# How the ledger tells of a deletion that is queued.
+_QUEUED = {"queued": QUEUED_DELETION, "unknown": UNKNOWN_JOB}
 # A draft, and the ledger it replaces, have names of their own: no other run touches them by accident. `compacted` is
 # what earlier versions left in place of the ledger when they died.
 DRAFT, OLD = re.compile("new_[0-9a-f]{6}"), re.compile("old_[0-9a-f]{6}|compacted")
@@ -344,15 +346,14 @@ class SyncTables(ChangeSet):
 
     def queued_deletions(self) -> dict[str, int]:
         """Returns the rows of each of Pendo's deletions that is not known to have ended, by the id of its job."""
-        rows = self._session.table(
-            "pendo_queued_deletions", ledger=self.ledger, queued=QUEUED_DELETION, destination=self._spec.destination
-        )
+        names = {"ledger": self.ledger, "destination": self._spec.destination}
+        rows = self._session.table("pendo_queued_deletions", **names, **_QUEUED)
         return {row["detail"].removeprefix(QUEUED_DELETION): int(row["row_count"]) for row in rows}
 
     def returned(self, run_id: str) -> dict[str, str]:
         """Returns the keys that a run's change set has anew while their deletion is open, each with Pendo's job."""
         names = {"ledger": self.ledger, "changes": self.changes, "destination": self._spec.destination}
-        rows = self._session.table("pendo_returned", **names, queued=QUEUED_DELETION, run_id=run_id)
+        rows = self._session.table("pendo_returned", **names, **_QUEUED, run_id=run_id)
         return {row["record_key"]: row["detail"].removeprefix(QUEUED_DELETION) for row in rows}
 
     def end_deletion(self, run_id: str, job: str, detail: str, is_undone: bool) -> None:
@@ -360,10 +361,10 @@ class SyncTables(ChangeSet):
         self._session.execute(
             "pendo_end_deletion",
             ledger=self.ledger,
-            queued=QUEUED_DELETION,
             job=job,
             detail=_shortened(detail),
             is_undone=is_undone,
+            **_QUEUED,
             **self._commit_values(run_id),
         )
 

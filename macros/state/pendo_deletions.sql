@@ -1,8 +1,10 @@
 {#
   The latest entries of keys that were queued for deletion and whose deletion is still open: record_key, row_hash,
   detail. One scan finds the few keys that were ever queued; only their history is read.
+
+  Nobody can ask Pendo for the end of a job that is not known. Pendo completes each within 21 days (pendo-api.md 7).
 #}
-{% macro pendo_queued(ledger, queued, destination) %}
+{% macro pendo_queued(ledger, queued, unknown, destination) %}
     {%- set key = dbt_pendo.pendo_exact('record_key') -%}
     {%- set marked = 'status = ' ~ dbt_pendo.pendo_literal('removed')
         ~ ' and substr(detail, 1, ' ~ queued | length ~ ') = ' ~ dbt_pendo.pendo_literal(queued) -%}
@@ -12,14 +14,18 @@
             ~ ' where ' ~ marked ~ '))', destination) }}
     ) latest
     where {{ marked }}
+        and (
+            {{ dbt_pendo.pendo_exact('detail') }} <> {{ dbt_pendo.pendo_literal(queued ~ unknown) }}
+            or logged_at > {{ dbt_pendo.pendo_seconds_ago(21 * 24 * 60 * 60) }}
+        )
 {% endmacro %}
 
 
 {# How many rows wait for each deletion: detail, row_count. #}
-{% macro pendo_queued_deletions(ledger, queued, destination) %}
+{% macro pendo_queued_deletions(ledger, queued, unknown, destination) %}
 select detail, count(*) as row_count
 from (
-    {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
+    {{- dbt_pendo.pendo_queued(ledger, queued, unknown, destination) }}
 ) waiting
 group by detail
 order by detail
@@ -27,10 +33,10 @@ order by detail
 
 
 {# The keys that a run's change set has anew while their deletion is still open: record_key, detail. #}
-{% macro pendo_returned(ledger, changes, queued, destination, run_id) %}
+{% macro pendo_returned(ledger, changes, queued, unknown, destination, run_id) %}
 select waiting.record_key, waiting.detail
 from (
-    {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
+    {{- dbt_pendo.pendo_queued(ledger, queued, unknown, destination) }}
 ) waiting
 inner join (
     select {{ dbt_pendo.pendo_exact('record_key') }} as record_key
@@ -44,7 +50,9 @@ inner join (
   Logs the result of a deletion. Its rows are `removed` for good, or still `delivered`, with a hash that matches no row,
   so that a plan finds them removed, or changed if they are back.
 #}
-{% macro pendo_end_deletion(ledger, queued, destination, job, run_id, detail, is_undone, commit_number) %}
+{% macro pendo_end_deletion(
+    ledger, queued, unknown, destination, job, run_id, detail, is_undone, commit_number
+) %}
 {{ dbt_pendo.pendo_add_entries(ledger) }}
 select
     record_key,
@@ -55,7 +63,7 @@ select
     cast(null as {{ dbt.type_int() }}),
     {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from (
-    {{- dbt_pendo.pendo_queued(ledger, queued, destination) }}
+    {{- dbt_pendo.pendo_queued(ledger, queued, unknown, destination) }}
 ) waiting
 where detail = {{ dbt_pendo.pendo_literal(queued ~ job) }}
 {% endmacro %}

@@ -174,6 +174,28 @@ def test_what_a_400_says_of_one_id(pendo, said, waits):
     assert set(settled.statuses()) == {"delivered"}
 
 
+@pytest.mark.parametrize("said", ["", "Bad Request", "the visitor is already queued"])
+@pytest.mark.parametrize("count", [1, 8])
+def test_a_400_of_one_id_where_no_deletion_is_open(pendo, said, count):
+    """Nobody waits, as Pendo carries out at once what it takes: a visitor that stays there is not deleted."""
+    switch(pendo, deletion_seconds=0.0)
+    pendo.fail(Fault(status=400, body=said, path=PATH, body_contains='"r0000"', times=None))
+    settled = delete(pendo, LEAVING[:count])
+    assert settled.statuses() == ["rejected", *["delivered"] * (count - 1)]
+    assert pendo.visitors.keys() == {*STAYING, "r0000", *LEAVING[count:]}
+
+
+def test_a_400_of_one_id_where_no_deletion_is_open_any_more(pendo):
+    """A lost answer has shown an open deletion; all have ended by the time of the refusal."""
+    switch(pendo, deletion_seconds=0.0)
+    pendo.fail(Fault("close", when="after", path=PATH))
+    pendo.fail(Fault(status=200, body='[{"id": "delete-1"}]', method="GET", path="/bulkdelete$"))
+    pendo.fail(Fault(status=400, path=PATH, body_contains='"r0007"', times=None))
+    settled = delete(pendo, LEAVING[:8], size=4)
+    assert settled.statuses() == [*["delivered"] * 7, "rejected"]
+    assert pendo.visitors.keys() == {*STAYING, "r0007", *LEAVING[8:]}
+
+
 def test_a_deletion_is_not_repeated_for_ever(pendo):
     switch(pendo)
     pendo.fail(Fault(status=502, path=PATH, times=None))

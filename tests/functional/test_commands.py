@@ -88,6 +88,8 @@ def test_the_sandbox_lists_its_switches_and_refuses_what_it_does_not_understand(
         "--switch nosuch=1": "nosuch",
         "--switch null": "NAME=VALUE",
         "--switch null=sometimes": "sometimes",
+        "--switch segment_looks=3": "a list of 2 int",
+        "--switch segment_looks=[3": "no YAML",
         "--load nowhere.json": "nowhere.json",
     }.items():
         assert part in run_cli("sandbox", "--port", "0", *args.split()).expect(2).stderr

@@ -163,6 +163,25 @@ def test_a_call_that_fails_is_about_its_own_row(consenting, sandbox, switches):
     assert ("b/donotprocess", b"true") in puts(sandbox)
 
 
+def test_a_consent_that_a_failed_attempt_has_changed_is_taken_back(consenting, sandbox):
+    quiet = {"column": "quiet", "group": "pendo"}
+    consenting.annotate("people", {**MAPPING, "fields": {"donotprocess": CONSENT, "blacklistguides": quiet}})
+    said = {value: f"select *, optout as quiet from ({rows(a=value)})" for value in (False, True)}
+    consenting.build("people", said[False])
+    consenting.sync()
+    # Pendo takes the one, and refuses the other.
+    consenting.build("people", said[True])
+    sandbox.fail(Fault("status", status=422, path="/blacklistguides"))
+    assert consenting.sync(status=1).result()["rejected"] == 1
+    assert consents(sandbox)["a"] == {"donotprocess": True, "blacklistguides": False}
+    # What the model says now was delivered last, and is not what Pendo has.
+    consenting.build("people", said[False])
+    assert consenting.sync().outcome == ("success", 1, 0, 0)
+    assert consents(sandbox)["a"] == {"donotprocess": False, "blacklistguides": False}
+    sandbox.forget_requests()
+    assert (consenting.sync().planned, puts(sandbox)) == (planned(unchanged=1), [])
+
+
 def test_a_consent_alone_and_of_records_that_pendo_lacks(project, sandbox):
     sandbox.add_visitors(["a"])
     alone = {"object": "visitor", "visitor_id": "id", "max_changes": 9, "fields": {"donotprocess": CONSENT}}
@@ -235,3 +254,19 @@ def test_a_record_that_comes_back_after_its_deletion(consenting, sandbox, delete
     if deleted == "missing":
         # It is said as long as it is so.
         assert came_back in consenting.sync().result()["message"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 500])
+def test_a_record_that_came_back_and_cannot_be_read_fails_no_sync(consenting, sandbox, status):
+    sandbox.switches = chosen(deleted_records="written")
+    mapping = {**MAPPING, "fields": {"plan": "plan"}, "mode": "upsert", "on_removed": "delete", "max_removals": 5}
+    consenting.annotate("people", mapping)
+    consenting.sync()
+    consenting.build("people", rows(a=None, b=None))
+    consenting.sync()
+    consenting.build("people", rows(a=None, b=None, c=None))
+    sandbox.fail(Fault("status", status=status, method="GET", path="/api/v1/visitor/c", times=None))
+    ended = consenting.sync()
+    assert (ended.outcome, ended.result()["message"]) == (("success", 1, 0, 0), None)
+    assert consenting.statuses("people")["c"] == "delivered"
+    assert custom(sandbox.visitors)["c"] == {"plan": "pro"}

@@ -276,8 +276,9 @@ def test_a_field_is_deleted_if_nothing_uses_it(used, sandbox):
     )
     assert live(sandbox) == {"plan", "seats"}
     delete(used, "Old_Tier", status=2).says(
-        "Pendo has no custom or agent field of visitors and accounts named Old_Tier."
+        "Pendo has no custom or agent field of visitors and accounts named `Old_Tier`."
     )
+    delete(used, "unlike_any", status=2).says("named `unlike_any`.", "`dbt-pendo fields` lists")
     # One that a mapping writes, or that something uses, is kept.
     delete(used, "plan", status=2).says("models/_models.yml: people writes it", "--force deletes it")
     delete(used, "seats", status=2).says(

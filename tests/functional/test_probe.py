@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 from harness import expect_in, run_cli, start, writes
+from harness.warm import at_terminal
 
 from dbt_pendo.sandbox import Fault, Switches
 from dbt_pendo.settings import INTEGRATION_KEY, READ_ONLY_KEY
@@ -25,6 +26,18 @@ def test_a_probe_says_what_it_will_do_and_does_nothing_unless_told_so(sandbox):
     ended = run_cli("probe").expect(2)
     ended.says("dbt-pendo-probe-", "dbt_pendo_probe_", "_b", sandbox.url, "Nothing was sent", "Give --yes")
     assert (sandbox.requests, FILE.exists()) == ([], False)
+
+
+def test_at_a_terminal_it_asks_and_goes_on_only_after_a_yes(sandbox):
+    for answer in ("n", "", "no", "yess"):
+        ended = at_terminal("probe", answer=answer).expect(2).says("The probe creates there", "Nothing was sent")
+        assert ended.stdout.count(f"Probe {sandbox.url}? [y/N] ") == 1
+        assert (sandbox.requests, FILE.exists()) == ([], False)
+    ended = at_terminal("probe", answer="y").expect(0).says("Wrote 28 answers to")
+    asked = ended.stdout.index(f"Probe {sandbox.url}? [y/N] ")
+    assert ended.stdout.index("The probe creates there") < asked < ended.stdout.index("Wrote 28 answers to")
+    assert json.loads(FILE.read_text())["answers"]["null"] == sandbox.switches.null
+    assert (sandbox.visitors, sandbox.accounts) == ({}, {})
 
 
 def test_it_needs_no_project_and_writes_answers_alone(sandbox, tmp_path):
@@ -68,6 +81,8 @@ def test_what_could_not_be_removed_is_an_error(sandbox):
     (left,) = sandbox.accounts
     expect_in(ended.stderr, f"The account {left} is left in Pendo", "POST /api/v1/bulkdelete/account", "not with ***")
     assert sandbox.read_only_key not in ended.output
+    # What to do about a refused key is no part of it, and was shown with an escaped newline.
+    assert "\\n" not in ended.stderr
     assert sandbox.visitors == {}
 
 

@@ -1,11 +1,14 @@
 """Records that left the model: kept ones are recorded, deletions are guarded, and followed to their end."""
 
 import itertools
+import os
+import signal
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness import PEOPLE, SmallProject, bodies, chosen, expect_in, planned, sent_ids, writes
+from harness import PEOPLE, SmallProject, bodies, chosen, expect_in, planned, sent_ids, start, writes
 
 from dbt_pendo.delivery import deletions as deliver
 from dbt_pendo.sandbox import Fault, Sandbox
@@ -98,8 +101,27 @@ def gone(project: SmallProject, status: str, detail: str) -> bool:
     return {latest[key] for key in GONE} == {(status, detail)}
 
 
-def asked(sandbox: Sandbox) -> list[str]:
-    return [request.path for request in sandbox.requests if "/bulkdelete/" in request.path]
+def asked(sandbox: Sandbox, method: str = "") -> list[str]:
+    return [request.path for request in sandbox.requests if "/bulkdelete/" in request.path and method in request.method]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_has_to_end_while_it_follows_a_deletion_keeps_it_as_queued(synced, sandbox, number):
+    sandbox.switches = chosen(deletion_seconds=None)
+    synced.build("people", people(17))
+    run = start("dbt-pendo", "sync", cwd=synced.folder, env=os.environ)
+    while not asked(sandbox, "GET") and not run.has_ended():
+        time.sleep(0.005)
+    run.send(number)
+    run.wait()
+    assert gone(synced, "removed", QUEUED)
+    # The next run goes on with the same job, and deletes nobody twice.
+    sandbox.switches = chosen(deletion_seconds=0.0)
+    ended = synced.sync()
+    told = "Pendo's deletion delete-1 of 3 rows ended as complete"
+    assert (ended.planned, ended.result()["message"]) == (planned(unchanged=17), told)
+    assert len(asked(sandbox, "POST")) == 1
+    assert len(sandbox.visitors) == 17
 
 
 @pytest.mark.parametrize(("fault", "end"), [(None, "ended as complete"), (404, "is not known there any more")])
@@ -210,6 +232,24 @@ def test_a_record_whose_deletion_failed_is_sent_when_it_is_back(queued, sandbox)
     assert queued.sync(status=1).planned == planned(changed=1, removed=2, unchanged=17)
     assert queued.statuses("people")["p17"] == "delivered"
     assert sandbox.visitors["p17"]["custom"] == {"plan": "pro"}
+
+
+def test_a_deletion_whose_job_is_not_known_ends_after_21_days(synced, sandbox, monkeypatch):
+    """Pendo takes the call without an answer, and does not list its deletions."""
+    monkeypatch.setattr(deliver, "DELETION_PATIENCE", 0.0)
+    sandbox.switches = chosen(deletion_seconds=None)
+    sandbox.fail(Fault("close", when="after", method="POST", path="/bulkdelete/"))
+    sandbox.fail(Fault(status=403, method="GET", path="/bulkdelete$", times=None))
+    synced.build("people", people(17))
+    assert IN_QUEUE.replace("delete-1", "unknown") in synced.sync().result()["message"]
+    sandbox.switches = chosen(deletion_seconds=0.0, deleted_records="written")
+    synced.annotate("people", {**DELETING, "mode": "upsert"})
+    synced.build("people", people(18))
+    for days, outcome in ((20, ("warn", 0, 1, 0)), (2, ("success", 1, 0, 0))):
+        synced.sql(f"update main_pendo.people__ledger set logged_at = logged_at - interval {days} day")
+        ended = synced.sync()
+        assert (ended.outcome, IN_QUEUE[2:20] in ended.result()["message"]) == (outcome, days == 20)
+    assert (len(sandbox.visitors), synced.statuses("people")["p17"]) == (18, "delivered")
 
 
 # on_removed: keep.

@@ -69,6 +69,21 @@ def test_a_run_that_was_asked_to_end_leaves_no_doubt(trial, sandbox):
     assert (calls(sandbox), members(sandbox)) == (["PATCH /segment-1/visitor"] * 3, names(10, 20))
 
 
+def test_members_of_whom_a_part_was_sent_are_in_doubt(trial, sandbox):
+    """Pendo answers a patch as a whole, so that each operation is sent alone; the second finds no segment."""
+    trial.build("trial", ids(5, 15))
+    untold = '{"multistatus": [{"status": 200}, {"status": 200}]}'
+    sandbox.fail(Fault(status=200, body=untold, when="after", method="PATCH"))
+    sandbox.fail(Fault(status=404, method="PATCH", body_contains='"add"'))
+    assert "is gone" in trial.sync(status=1).result()["message"]
+    # Pendo did it, and the ledger does not know.
+    assert members(sandbox) == names(5, 15)
+    trial.build("trial", ids(10))
+    assert trial.sync().result()["status"] == "success"
+    assert members(sandbox) == names(10)
+    assert trial.sync().planned == planned(unchanged=10)
+
+
 def test_an_upload_of_a_dead_run_is_no_segment_of_others(project, sandbox):
     project.model("trial", TRIAL, ids(10))
     sandbox.fail(Fault("hang", when="after", method="POST", path=UPLOAD, seconds=30))

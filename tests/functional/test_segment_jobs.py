@@ -219,6 +219,23 @@ def test_members_that_nobody_can_read_are_replaced_only_if_the_mapping_says_so(t
     assert (members(sandbox), calls(sandbox)) == (names(3, 12), ["PUT /segment-1"])
 
 
+@pytest.mark.parametrize("path", [EXPORT, "/segment-1/visitors/.*/status$", "/csv$"])
+def test_an_export_that_has_to_wait_for_another_write(trial, sandbox, path):
+    trial.annotate("trial", {**TRIAL, "replace": True})
+    bring_into_doubt(trial)
+    trial.build("trial", ids(3, 12))
+    sandbox.fail(Fault(status=409, body="Operation in progress", path=path, times=None))
+    told = messages(trial.sync("--segment-timeout", "0.1", status=1))
+    assert "still busy with another write of segments after 0.1 seconds (PENDO_SEGMENT_TIMEOUT)" in told
+    assert (members(sandbox), calls(sandbox)) == (names(10), [])
+    assert "still busy" in verify(trial, "--segment-timeout", "0.1", status=1)["message"]
+    # A write that ends is waited for.
+    sandbox.clear_faults()
+    sandbox.fail(Fault(status=409, path=path, times=3))
+    assert trial.sync().result()["status"] == "success"
+    assert (members(sandbox), calls(sandbox)) == (names(3, 12), [PATCH])
+
+
 def test_all_are_replaced_only_where_that_takes_fewer_calls(trial, sandbox):
     trial.annotate("trial", {**TRIAL, "batch_size": 5, "replace": True})
     for numbers, expected in (((2, 10), PATCH), ((20,), "PUT /segment-1")):
@@ -337,6 +354,11 @@ def test_what_cannot_be_verified(trial, sandbox):
     sandbox.add_segment("Theirs", ["stranger"])
     assert verify(trial, status=1)["only_in_pendo"] == 1
     assert "that no run of dbt-pendo has put there" in verify(trial, "--repair", status=1)["message"]
+    # Nor by another target, which would begin a second ledger of the sync.
+    trial.annotate("trial", {**TRIAL, "segment": "Theirs", "take_over": True})
+    ended = trial.run("verify", "--repair", "--json", "--target", "other").expect(2)
+    ended.says("main_pendo has a ledger of this sync", "`dbt-pendo sync --force` passes")
+    assert members(sandbox, "segment-2") == ["stranger"]
     # One that is not there yet lacks all.
     trial.annotate("trial", {**TRIAL, "segment": "New"})
     assert verify(trial, status=1)["missing"] == 10

@@ -1,15 +1,11 @@
 """The two ends of a sync: which of dbt's targets it reads, which Pendo it writes, and that no other can be meant."""
 
-import contextlib
 import json
-import os
-import pty
-import subprocess
 
 import pytest
 from endpoint import Endpoint
 from harness import CLICKS, PEOPLE, PEOPLE_ROWS, chosen, custom, environment_of, expect_in, planned, writes
-from harness.warm import PENDO, warm_python
+from harness.warm import at_terminal
 
 from dbt_pendo.sandbox import Sandbox
 
@@ -416,22 +412,11 @@ def test_reset_wants_to_know_of_which_and_asks_at_a_terminal(people, sandbox):
     people.run("reset").expect(2).says("Nothing is selected", "--all")
     people.run("reset", "--all", "--select", "people").expect(2).says("exclude each other")
     assert people.tables() >= {"people__ledger", "clicks__ledger"}
-    twice = b"The next sync sends every event of clicks again: Pendo would have it twice."
+    twice = "The next sync sends every event of clicks again: Pendo would have it twice."
     for answer, status in (("n", 1), ("y", 0), ("--yes", 0)):
-        ours, theirs = pty.openpty()
         more = [answer] if answer == "--yes" else []
-        command = [warm_python(), "-c", PENDO, "reset", "--all", *more]
-        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as asked:
-            os.close(theirs)
-            if not more:
-                os.write(ours, f"{answer}\n".encode())
-            seen = b""
-            with contextlib.suppress(OSError):  # at its end
-                while part := os.read(ours, 4096):
-                    seen += part
-        os.close(ours)
-        assert asked.returncode == status, seen
+        seen = at_terminal("reset", "--all", *more, answer=answer).expect(status).stdout
         # It is said before.
-        assert seen.index(twice) < seen.index(b"OK reset" if more else b"Reset 2 syncs? [y/N]"), seen
+        assert seen.index(twice) < seen.index("OK reset" if more else "Reset 2 syncs? [y/N]"), seen
         assert ("people__ledger" in people.tables()) == (status == 1)
         people.sync()

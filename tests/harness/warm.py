@@ -1,13 +1,18 @@
 """Programs for whoever starts commands by name or by path: in front of a fork of a Python that has dbt imported."""
 
+import contextlib
+import os
+import pty
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
 from harness import forker
+from harness.commands import Ended
 from harness.forked import DBT, PENDO, forkers_folder
 
-__all__ = ["DBT", "PENDO", "dbt_program", "warm_python"]
+__all__ = ["DBT", "PENDO", "at_terminal", "dbt_program", "warm_python"]
 
 
 @cache
@@ -20,6 +25,21 @@ def warm_python() -> str:
 def dbt_program(folder: Path, before: str = "") -> None:
     """Writes ``dbt`` as users have it, a program for the PATH, into a folder; ``before`` is what it does at first."""
     _program(folder / "dbt", f"{before}\nexec {warm_python()} -c '{DBT}' \"$@\"")
+
+
+def at_terminal(*args: str, answer: str) -> Ended:
+    """Runs dbt-pendo at a terminal, and answers what it asks there."""
+    ours, theirs = pty.openpty()
+    seen = b""
+    with subprocess.Popen([warm_python(), "-c", PENDO, *args], stdin=theirs, stdout=theirs, stderr=theirs) as run:
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # at its end
+            while part := os.read(ours, 4096):
+                seen += part
+                if seen.endswith(b"[y/N] "):
+                    os.write(ours, f"{answer}\n".encode())
+    os.close(ours)
+    return Ended(args, run.returncode, seen.decode(), "")
 
 
 def _program(path: Path, script: str) -> str:

@@ -137,10 +137,14 @@ SUBSCRIPTION = {
     },
     "segments": [{"name": "S", "visitors": ["s1"]}, {"name": "By hand", "createdByApi": False}],
 }
-NAMED = {"visitor": {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "seats": "integer"}}}
+NAMED = {
+    "visitor": {"custom": {"Plan": {"type": "string", "displayName": "The plan"}, "seats": "integer"}},
+    "account": {"custom": {"plan": "string"}},
+}
 LISTED = [
     {"kind": "visitor", "group": "custom", "name": "Plan", "type": "string", "displayName": "The plan"},
     {"kind": "visitor", "group": "custom", "name": "seats", "type": "integer"},
+    {"kind": "account", "group": "custom", "name": "plan", "type": "string"},
 ]
 
 
@@ -194,12 +198,12 @@ FIELD = LISTED[0]
         ({"segments": [{"name": "S"}, {"name": "T", "createdByAPI": True}]}, "segments[1].createdByAPI: did you mean"),
         ({"segments": [{"visitors": ["x"]}]}, "segments[0]: name is missing"),
         ({"segments": [{"name": "S", "createdByApi": "no"}]}, "segments[0].createdByApi: expected true or false"),
-        ({"segments": [{"name": "S", "visitors": "x"}]}, "segments[0].visitors: expected an array, not 'x'"),
+        ({"segments": [{"name": "S", "visitors": "x"}]}, 'segments[0].visitors: expected an array, not "x"'),
         ({"fields": {"visitors": {"custom": {}}}}, "fields.visitors: did you mean visitor?"),
         ({"fields": {"visitor": {"costum": {}}}}, "fields.visitor.costum: did you mean custom?"),
         (
             {"fields": {"visitor": {"custom": {"plan": "sting"}}}},
-            "fields.visitor.custom.plan: 'sting': did you mean str",
+            'fields.visitor.custom.plan: "sting": did you mean str',
         ),
         (
             {"fields": {"visitor": {"custom": {"plan": {"typ": ""}}}}},
@@ -210,13 +214,19 @@ FIELD = LISTED[0]
         ({"fields": {"visitor": {"custom": {"a plan": "string"}}}}, "fields.visitor.custom.a plan: invalid field name"),
         ({"fields": {"visitor": 1}}, "fields.visitor: expected an object, not 1"),
         ({"fields": [{**FIELD, "displayname": "x"}]}, "fields[0].displayname: did you mean displayName?"),
-        ({"fields": [FIELD, {**FIELD, "kind": "page"}]}, "fields[1].kind: 'page': expected account, parentAcc"),
+        ({"fields": [FIELD, {**FIELD, "kind": "page"}]}, 'fields[1].kind: "page": expected account, parentAcc'),
         ({"fields": [{}]}, "fields[0]: group is missing"),
         ({"visitors": ["x", 5]}, "visitors[1]: expected a text, not 5"),
         ({"visitors": {"v.1": {"custm": {}}}}, "visitors.v.1.custm: did you mean custom?"),
-        ({"accounts": {"a1": {"custom": ["x"]}}}, "accounts.a1.custom: expected an object, not ['x']"),
+        ({"accounts": {"a1": {"custom": ["x"]}}}, 'accounts.a1.custom: expected an object, not ["x"]'),
         ({"accounts": {"a1": {"auto__x": {}}}}, "accounts.a1.auto__x: did you mean auto?"),
-        ({"visitors": None}, "visitors: expected an array or an object, not None"),
+        ({"visitors": None}, "visitors: expected an array or an object, not null"),
+        ({"fields": NAMED, "visitors": {"a": {"custom": {"Plan": 1}}}}, "visitors.a.custom.Plan: did you mean plan?"),
+        ({"accounts": {"a": {"pendo": {"donotproces": True}}}}, "accounts.a.pendo.donotproces: did you mean donotp"),
+        (
+            {"fields": NAMED, "parentAccounts": {"a": {"custom": {"plan": "x"}}}},
+            "parentAccounts.a.custom.plan: no such field under fields.parentAccount.custom",
+        ),
         ([], "the subscription: expected an object, not []"),
     ],
 )
@@ -237,7 +247,7 @@ def test_impossible_switches():
     for name, wrong in [
         *(("null", "maybe"), ("latency_ms", (1,)), ("latency_ms", ("a", "b")), ("keep_bodies", 1)),
         *(("max_body_bytes", 1.5), ("creatable_types", "string"), ("too_many_records_status", 500)),
-        ("deletion_seconds", "soon"),
+        *(("deletion_seconds", "soon"), ("latency_ms", 5)),
     ]:
         with pytest.raises(ConfigError, match=name):
             Switches(**{name: wrong})

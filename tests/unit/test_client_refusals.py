@@ -11,12 +11,16 @@ from calls import FOREVER, VALUES, everything_told, send_event, write
 from raw_server import RawServer, ok
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.pendo import advice
+from dbt_pendo.pendo import advice, segments
 from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.client import KeyRefusedError, PendoError
+from dbt_pendo.pendo.client import KeyRefusedError, PendoClient, PendoError
 from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import INTEGRATION_KEY, REGIONS, TRACK_SECRET, Settings
+
+
+def read(client: PendoClient) -> set[str]:
+    return segments.read_members(client, "segment-1", client.wait, 1.0)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -36,6 +40,33 @@ def test_a_refused_key_stops_at_once_and_names_its_variable(sandbox, connect, wa
         assert re.search(f"Look at {prefix}{hint}.*PENDO_REGION", caught.value.hint)
         assert caught.value.exit_code == 2
     assert (len(sandbox.requests), waits) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("/segment-1$", lambda client: segments.segment_exists(client, "segment-1")),
+        *((f"/segment-1/{path}", read) for path in ("visitors$", "visitors/.*/status$", "visitors/.*/csv$")),
+    ],
+)
+def test_a_403_of_one_segment_is_not_the_keys_fault(sandbox, client, path, call):
+    sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(status=403, path=path))
+    with pytest.raises(PendoError, match="HTTP 403") as caught:
+        call(client)
+    assert not isinstance(caught.value, KeyRefusedError)
+
+
+def test_a_403_of_a_write_of_a_segment(sandbox, client):
+    segment = sandbox.add_segment("S", ["v1"])
+    sandbox.fail(Fault(status=403, path="/segment", times=None))
+    assert segments.load_job(client, segment).state == "unknown"
+    assert client.send(segments.replace_request("S", segment, ["v1"])).status == 403
+    assert client.send(segments.patch_request(segment, {"add": ["v2"]})).status == 403
+    # What is about no segment that is there is about the key.
+    for call in (segments.list_segments, lambda client: client.send(segments.replace_request("T", None, ["v1"]))):
+        with pytest.raises(KeyRefusedError):
+            call(client)
 
 
 @pytest.mark.parametrize("region", REGIONS)

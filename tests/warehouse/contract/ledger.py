@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from engine import CLICKS, DAY, PEOPLE, Store, clicks, commit, deliver, everything, people, plan, planned
 
-from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNSENT, Outcome
+from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, UNSENT, Outcome
 from dbt_pendo.warehouse import ledger
 from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import LockLostError, SyncLock
@@ -114,6 +114,22 @@ def test_removed_rows_and_queued_deletions(store):
     assert (plan(tables, "r5"), list(everything(tables))) == (Planned(removed=1, unchanged=1), ["c"])
     store.insert("people", [("c", "x")])
     assert planned(tables) == Planned(changed=1, unchanged=1)
+
+
+def test_a_deletion_whose_job_is_not_known_ends_after_21_days(store):
+    store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+    tables = store.tables(people(on_removed="delete"))
+    tables.prepare()
+    deliver(tables, "r1")
+    store.create("people", PEOPLE, [])
+    jobs = {"a": UNKNOWN_JOB, "b": "job"}
+    deliver(tables, "r2", {key: Outcome("delivered", f"{QUEUED_DELETION}{job}") for key, job in jobs.items()})
+    store.create("people", PEOPLE, [("a", "x"), ("b", "x")])
+    for days, still in ((20, {"a": UNKNOWN_JOB, "b": "job"}), (22, {"b": "job"})):
+        store.log_at("people__ledger", days * DAY)
+        assert plan(tables, f"after {days} days") == Planned(added=2)
+        assert tables.returned(f"after {days} days") == still
+        assert tables.queued_deletions() == dict.fromkeys(still.values(), 1)
 
 
 def test_a_row_is_logged_with_how_it_differed_and_its_first_delivery_is_kept(store, short):
