@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -40,7 +39,6 @@ class Deletions:
     object: Object
     stop: Stop
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _last_at: float = float("-inf")
     _patience: float = field(default_factory=lambda: DELETION_PATIENCE)
     # What Pendo's list of open deletions said last; None before it was asked, or where it says nothing.
     _open: list[deletion.OpenDeletion] | None = None
@@ -96,11 +94,8 @@ class Deletions:
 
     def _send(self, keys: Sequence[str]) -> Answer:
         # More than a call a second is likely refused (pendo-api.md 7).
-        self.stop.wait(max(0.0, self._last_at + deletion.SECONDS_BETWEEN_DELETIONS - time.monotonic()))
-        try:
+        with self.client.deletion_turns.turn(deletion.SECONDS_BETWEEN_DELETIONS, self.stop.wait):
             return self.client.send(deletion.deletion_request(self.object, keys))
-        finally:
-            self._last_at = time.monotonic()
 
     def _named(self, keys: Sequence[str], is_new: bool) -> dict[str, Outcome]:
         """Returns the records that Pendo's list of open deletions names; the list need not name any.

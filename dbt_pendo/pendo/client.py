@@ -18,7 +18,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.network import LARGEST_ANSWER, BoundedAdapter
 from dbt_pendo.pendo import advice
 from dbt_pendo.pendo.answers import Answer
-from dbt_pendo.pendo.pacing import Pacer
+from dbt_pendo.pendo.pacing import Pacer, Turns
 from dbt_pendo.secret import Secret, Secrets
 from dbt_pendo.settings import REGIONS, Settings
 from dbt_pendo.wording import host_of, number
@@ -197,6 +197,8 @@ class PendoClient:
         self._traffic = Traffic()
         # Pendo loads one segment of a subscription at a time (pendo-api.md 5), so the syncs of a run take turns.
         self.segment_writes = threading.Lock()
+        # So do their deletions.
+        self.deletion_turns = Turns()
         # The hosts that cannot be reached: since when, and in how many attempts.
         self._unreached: dict[str, tuple[float, int]] = {}
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)

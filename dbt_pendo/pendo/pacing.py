@@ -6,8 +6,11 @@ does: up while all is calm, down at once at a sign of strain. Pure bookkeeping: 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 # How much of the rate that Pendo was seen to take is used after a 429, and how it grows back from there: about twenty
@@ -146,3 +149,21 @@ class Pacer:
 
     def _allowed(self, rate: float) -> float:
         return rate if self.ceiling is None else min(rate, self.ceiling)
+
+
+@dataclass(slots=True)
+class Turns:
+    """Lets one thread at a time do what Pendo takes no faster than so many seconds after the last time."""
+
+    _last_at: float = float("-inf")
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def turn(self, seconds: float, wait: Callable[[float], None]) -> Iterator[None]:
+        """Waits until the last turn has ended some seconds ago, and takes the next for as long as the block lasts."""
+        with self._lock:
+            wait(max(0.0, self._last_at + seconds - time.monotonic()))
+            try:
+                yield
+            finally:
+                self._last_at = time.monotonic()
