@@ -131,7 +131,6 @@ class Switches:
     incomplete_events: Literal["refuse", "drop"] = _switch(
         "refuse", "An event without type, event, visitorId or timestamp; no source says: 400, or 200 and it is dropped"
     )
-    context_required: bool = _switch(False, "An event without `context` is invalid")
     refuse_late_events: bool = _switch(False, "An event more than 7 days old is invalid instead of flagged")
     refuse_future_events: bool = _switch(False, "An event whose time is yet to come is invalid instead of flagged")
     events_create_accounts: bool = _switch(False, "An event's accountId creates the account record")

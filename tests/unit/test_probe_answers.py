@@ -145,7 +145,7 @@ def test_names_of_headers_about_limits_are_kept(ask, sandbox):
 
 def test_without_a_secret_and_a_second_key_their_questions_are_left_open(ask, sandbox):
     probed = ask(track_secrets={}, read_only_key=None)
-    events = {"refuse_late_events", "track_reply", "context_required", "incomplete_events", "event_arrays"}
+    events = {"refuse_late_events", "track_reply", "incomplete_events", "event_arrays"}
     assert set(probed.reasons) == {*events, "read_only_write_status", "aggregation_needs_write"}
     assert {probed.answers[name] for name in probed.reasons} == {UNKNOWN}
     assert set(probed.reasons.values()) == {"PENDO_TRACK_SECRET is not set", "PENDO_READ_ONLY_KEY is not set"}
