@@ -74,6 +74,9 @@ class Switches:
     created_counts_as_updated: bool = _switch(
         True, "Records made by `?create=true` are counted in `updated`; if not, they are counted in `total` only"
     )
+    bulk_write_seconds: float = _switch(
+        300.0, "A bulk write that takes longer (see `latency_ms`) is answered with 408 then; it is done all the same"
+    )
     parent_account_id_key: Literal["refused", "parentAccountId", "accountId"] = _switch(
         "refused",
         "The key that identifies a parent account in a bulk call; Pendo's reference knows no metadata of parent "

@@ -23,7 +23,7 @@ PASSING = {
     "truncated": Fault("truncate"),
     "no JSON": Fault("garbage"),
 }
-LATER = ("502", "reset", "close", "truncated", "no JSON")
+LATER = ("408", "502", "reset", "close", "truncated", "no JSON")
 PASSING |= {f"{name} after": replace(PASSING[name], when="after") for name in LATER}
 
 kinds = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
