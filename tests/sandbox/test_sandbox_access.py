@@ -36,7 +36,7 @@ def test_an_invalid_key_is_a_401_and_of_verify_a_403(pendo, sandbox):
 
 
 def test_what_pendo_documents_is_the_default(pendo, sandbox):
-    sandbox.switches = Switches()
+    sandbox.switches = Switches(event_arrays="reject")
     # Bodies are JSON, and a bulk answer has both lists (3). Metadata is of visitors and accounts (3).
     assert pendo.write({"v1": {"plan": "x"}}).json().items() >= {"updated": 1, "missing": [], "errors": []}.items()
     assert isinstance(pendo.call("PUT", f"{VALUES}/v1/plan", "y").json(), str)
