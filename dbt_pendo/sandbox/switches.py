@@ -175,7 +175,9 @@ class Switches:
         "A visitor Pendo has never seen becomes a member, or is refused: 400 for the upload or overwrite, for the "
         "operation in a PATCH",
     )
-    max_segment_visitors: int = _switch(10_000_000, "The most visitors of an upload or overwrite; more is a 400")
+    max_segment_visitors: int = _switch(
+        10_000_000, "The most visitors of a segment; a call that brings it more is a 400"
+    )
 
     deletion_seconds: float | None = _switch(0.0, "Bulk deletions are carried out after so many seconds; null is never")
     deletion_end: Literal["complete", "failed"] = _switch(
