@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from harness.pendo import chosen
 
 from dbt_pendo.sandbox import Switches
 
@@ -36,7 +37,7 @@ def test_an_invalid_key_is_a_401_and_of_verify_a_403(pendo, sandbox):
 
 
 def test_what_pendo_documents_is_the_default(pendo, sandbox):
-    sandbox.switches = Switches(event_arrays="reject", max_records_per_call=None, max_body_bytes=None)
+    sandbox.switches = chosen(event_arrays="reject", parent_account_id_key=Switches().parent_account_id_key)
     # Bodies are JSON, and a bulk answer has both lists (3). Metadata is of visitors and accounts (3).
     assert pendo.write({"v1": {"plan": "x"}}).json().items() >= {"updated": 1, "missing": [], "errors": []}.items()
     assert isinstance(pendo.call("PUT", f"{VALUES}/v1/plan", "y").json(), str)
