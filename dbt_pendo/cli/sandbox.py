@@ -90,9 +90,9 @@ def sandbox(
 )
 def demo(keep: Path | None) -> None:
     """Build the sample project and sync it to a local stand-in for Pendo, twice."""
-    # One of its syncs has a batch_size of events, which Pendo does not document.
-    takes_batches = Switches(event_arrays="atomic")
-    with tempfile.TemporaryDirectory(prefix="dbt-pendo-demo-") as scratch, Sandbox(switches=takes_batches) as pendo:
+    # Where Pendo documents nothing. One of its syncs has a batch_size of events, and rows have nulls.
+    chosen = Switches(event_arrays="atomic", null="clear", refuse_late_events=False, events_create_accounts=False)
+    with tempfile.TemporaryDirectory(prefix="dbt-pendo-demo-") as scratch, Sandbox(switches=chosen) as pendo:
         # Absolute, for the commands run inside it.
         project = _copy_sample_project((keep or Path(scratch) / "sample_project").absolute())
         load_subscription(pendo, project / "pendo_subscription.json")

@@ -224,11 +224,6 @@ def _track_reply(probe: Probe) -> Any:
     return reply.form if reply.ok else reply.other
 
 
-def _context(probe: Probe) -> Any:
-    reply = probe.track({name: value for name, value in probe.event[0].items() if name != "context"})
-    return not reply.ok if reply.ok or reply.status in REFUSED else reply.other
-
-
 def _incomplete(probe: Probe) -> Any:
     reply = probe.track({name: value for name, value in probe.event[0].items() if name != "event"})
     return "drop" if reply.ok else "refuse" if reply.status in REFUSED else reply.other
@@ -280,7 +275,6 @@ QUESTIONS = (
     Question("wrong_track_secret_status", _wrong_secret),
     Question("refuse_late_events", _late_events),
     Question("track_reply", _track_reply),
-    Question("context_required", _context),
     Question("incomplete_events", _incomplete),
     Question("event_arrays", _event_arrays),
     Question("limit_headers", lambda probe: sorted(filter(_LIMIT_HEADER.fullmatch, probe.headers))),

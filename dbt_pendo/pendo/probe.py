@@ -329,8 +329,7 @@ class Probe:
     def sample(self, age: datetime.timedelta) -> dict[str, Any]:
         """Returns an event of the visitor."""
         milliseconds = int((datetime.datetime.now(datetime.timezone.utc) - age).timestamp() * 1000)
-        event = {"type": "track", "event": EVENT, "visitorId": self.names.record}
-        return {**event, "timestamp": milliseconds, "context": {}}
+        return {"type": "track", "event": EVENT, "visitorId": self.names.record, "timestamp": milliseconds}
 
     @functools.cached_property
     def event(self) -> tuple[dict[str, Any], bool]:

@@ -260,7 +260,7 @@ def _render_events(page: _Page, event: Event) -> Rendered:
         body: dict[str, Any] = {"type": "track", "event": name, "visitorId": visitor, "timestamp": time}
         if account is not None:
             body["accountId"] = account
-        # Both are "required but may be {}" in Pendo's older documentation (pendo-api.md 4).
+        # Pendo's reference requires neither, an older page both; empty ones are taken by either (pendo-api.md 4).
         body["properties"] = row_properties
         body["context"] = context
         rendered.updates.append(Record(page.positions[at], page.keys[at], (body,)))

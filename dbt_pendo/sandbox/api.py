@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http.client import responses
+from math import inf
 from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote
 
@@ -113,6 +114,12 @@ class Api:
         writes = access == "write" or (access == "aggregate" and switches.aggregation_needs_write)
         if writes and key != self.keys.integration:
             raise RefusedError(switches.read_only_write_status, "the integration key may only read")
+
+
+def seconds_left(call: Call, switches: Switches) -> float:
+    """How long Pendo lets a call take: bulk writes five minutes (section 3), others for ever."""
+    is_bulk_write = call.method == "POST" and call.path.startswith("/api/v1/metadata/") and call.path.endswith("/value")
+    return switches.bulk_write_seconds if is_bulk_write else inf
 
 
 def refused(refusal: RefusedError, switches: Switches) -> Reply:

@@ -12,9 +12,9 @@ from typing import Any
 
 from dbt_pendo.errors import ConfigError
 
-from .api import Api, Keys
+from .api import Api, Keys, refused, seconds_left
 from .control import PREFIX, control
-from .exchange import Call, Reply
+from .exchange import Call, RefusedError, Reply
 from .faults import Fault, Faults
 from .metadata import Metadata
 from .server import HOST, Server
@@ -254,11 +254,15 @@ class Sandbox:
         switches = self.switches
         # Counted as done before it is sent: else one client, one request after the other, would count as two.
         with self._traffic.in_flight():
-            if pause := latency_seconds(switches):
-                self._stopping.wait(pause)
+            pause, longest = latency_seconds(switches), seconds_left(call, switches)
+            if pause:
+                self._stopping.wait(min(pause, longest))
             fault = self._faults.take(call.method, call.path, call.body)
             applied = fault is None or fault.when == "after"
             reply = self._api.answer(call, switches) if applied else None
+            if reply is not None and pause > longest:
+                # Pendo still works on it, as far as a client knows.
+                reply = refused(RefusedError(408, "the call took too long"), switches)
             if fault is not None:
                 reply = fault.spoil(reply)
             assert reply is not None  # noqa: S101  # an answer, a fault, or both

@@ -239,6 +239,7 @@ class Segments:
         """``PUT /segment/{id}/visitor/{visitorId}``; RefusedError as for ``overwrite``."""
         segment = self._writable(segment_id)
         self._refuse_visitors([visitor_id], switches)
+        self._refuse_more(segment, [visitor_id], switches)
         self._begin(segment)
         segment.visitors[_member(visitor_id, switches)] = None
         self._written(segment, switches)
@@ -263,8 +264,8 @@ class Segments:
             that is refused, has a 400 there.
 
         Raises:
-            RefusedError: 404; 400 for a bad body; 413 for too much in it; 403 for a segment not created through the
-                API; 409 while another write runs (D).
+            RefusedError: 404; 400 for a bad body or too many members; 413 for too much in it; 403 for a segment not
+                created through the API; 409 while another write runs (D).
         """
         segment = self._writable(segment_id)
         operations = payload.get("patch") if isinstance(payload, dict) else None
@@ -275,6 +276,9 @@ class Segments:
         values = [o.get("value") if isinstance(o, dict) else None for o in operations]
         if sum(len(value) for value in values if isinstance(value, list)) > _MAX_PATCH_VISITORS:
             raise RefusedError(413, f"more than {_MAX_PATCH_VISITORS} visitors")
+        lists = zip(operations, values, strict=True)
+        added = [v for o, value in lists if isinstance(value, list) and o.get("op") == "add" for v in value]
+        self._refuse_more(segment, added, switches)
         try:
             self._begin(segment)
         except RefusedError as busy:
@@ -338,6 +342,12 @@ class Segments:
             raise RefusedError(400, "too many visitors")
         self._refuse_unknown(visitors, switches)
         return visitors
+
+    def _refuse_more(self, segment: _Segment, added: Iterable[Any], switches: Switches) -> None:
+        """Refuses what brings a segment more members than there may be."""
+        new = {_member(v, switches) for v in added if isinstance(v, str)} - segment.visitors.keys()
+        if new and len(segment.visitors) + len(new) > switches.max_segment_visitors:
+            raise RefusedError(400, "too many visitors")
 
     def _refuse_visitors(self, visitors: Iterable[str], switches: Switches) -> None:
         if bad := next((v for v in visitors if v in switches.segment_invalid_ids), None):

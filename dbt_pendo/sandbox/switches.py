@@ -74,6 +74,9 @@ class Switches:
     created_counts_as_updated: bool = _switch(
         True, "Records made by `?create=true` are counted in `updated`; if not, they are counted in `total` only"
     )
+    bulk_write_seconds: float = _switch(
+        300.0, "A bulk write that takes longer (see `latency_ms`) is answered with 408 then; it is done all the same"
+    )
     parent_account_id_key: Literal["refused", "parentAccountId", "accountId"] = _switch(
         "refused",
         "The key that identifies a parent account in a bulk call; Pendo's reference knows no metadata of parent "
@@ -131,7 +134,6 @@ class Switches:
     incomplete_events: Literal["refuse", "drop"] = _switch(
         "refuse", "An event without type, event, visitorId or timestamp; no source says: 400, or 200 and it is dropped"
     )
-    context_required: bool = _switch(False, "An event without `context` is invalid")
     refuse_late_events: bool = _switch(False, "An event more than 7 days old is invalid instead of flagged")
     refuse_future_events: bool = _switch(False, "An event whose time is yet to come is invalid instead of flagged")
     events_create_accounts: bool = _switch(False, "An event's accountId creates the account record")
@@ -173,7 +175,9 @@ class Switches:
         "A visitor Pendo has never seen becomes a member, or is refused: 400 for the upload or overwrite, for the "
         "operation in a PATCH",
     )
-    max_segment_visitors: int = _switch(10_000_000, "The most visitors of an upload or overwrite; more is a 400")
+    max_segment_visitors: int = _switch(
+        10_000_000, "The most visitors of a segment; a call that brings it more is a 400"
+    )
 
     deletion_seconds: float | None = _switch(0.0, "Bulk deletions are carried out after so many seconds; null is never")
     deletion_end: Literal["complete", "failed"] = _switch(

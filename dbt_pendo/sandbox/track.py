@@ -170,8 +170,6 @@ def _problem(event: Any, switches: Switches) -> str:
     for key in ("properties", "context"):
         if key in event and not isinstance(event[key], dict):
             return f"{key} must be an object"
-    if switches.context_required and "context" not in event:
-        return "context is required"
     if switches.refuse_late_events and _is_late(event, time.time()):
         return "timestamp is more than 7 days ago"
     if switches.refuse_future_events and _is_future(event, time.time()):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness.pendo import bodies
+from harness.pendo import bodies, chosen
 from sending import SECRETS, VISITORS, Settled
 
 from dbt_pendo.delivery import deletions
@@ -18,7 +18,7 @@ from dbt_pendo.outcomes import QUEUED_DELETION
 from dbt_pendo.pendo import deletion
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.records.render import Record
-from dbt_pendo.sandbox import Fault, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Sandbox
 from dbt_pendo.settings import Settings
 
 PATH = "/api/v1/bulkdelete/visitor"
@@ -44,7 +44,7 @@ lists = pytest.mark.parametrize("shown", LISTS.values(), ids=LISTS)
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         yield sandbox
 
 
@@ -58,7 +58,7 @@ def pendo(running: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 def switch(pendo: Sandbox, **changes: Any) -> None:
-    pendo.switches = Switches(
+    pendo.switches = chosen(
         **{"deletion_seconds": None, "deletion_calls_per_job": 1, "error_bodies": "text", **changes}
     )
 

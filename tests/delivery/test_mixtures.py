@@ -5,6 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from harness.pendo import chosen
 from shop import KINDS, Kind, at, be_strict, kinds
 
 from dbt_pendo.sandbox import Fault
@@ -34,6 +35,20 @@ def test_a_fault_that_passes_and_a_key_refused_in_mid_run(shop, sandbox, kind):
     sandbox.fail(at(kind, Fault("reset", when="after"), marked=True))
     assert shop.sync(kind).result["retries"] == 1
     assert not sandbox.faults
+    shop.check_delivered(kind)
+
+
+@pytest.mark.parametrize("kind", [KINDS["visitor"], KINDS["account"]], ids=["visitor", "account"])
+def test_a_bulk_write_that_takes_pendo_too_long_is_neither_lost_nor_rejected(shop, sandbox, kind):
+    sandbox.switches = chosen(latency_ms=(30.0, 30.0), bulk_write_seconds=0.02)
+
+    run = shop.sync(kind, status="error")
+
+    assert "HTTP 408: the call took too long" in run.result["message"]
+    assert {request.status for request in run.writes} == {408}
+    assert (run.verdicts, shop.statuses(kind)) == ({}, {})
+    sandbox.switches = chosen()
+    assert not shop.sync(kind).rejected
     shop.check_delivered(kind)
 
 

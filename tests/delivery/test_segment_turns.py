@@ -5,14 +5,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from harness.pendo import environment_of
+from harness.pendo import chosen, environment_of
 
 from dbt_pendo.delivery.segments import Segment
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo import segments as api
 from dbt_pendo.pendo.client import PendoClient
-from dbt_pendo.sandbox import Sandbox, Switches
+from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.settings import load_settings
 
 # What is noted of a segment plays no part in writing it.
@@ -22,7 +22,7 @@ NO_TABLES = cast(Any, SimpleNamespace(segment_notes=lambda: None))
 def test_two_segments_are_never_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "FIRST_WAIT", 0.02)
     # Pendo would refuse a second job, and a wait for that would be too long.
-    switches = Switches(segment_seconds=(0.0, 0.0), segment_looks=(2, 2), segment_second_job="refuse")
+    switches = chosen(segment_seconds=(0.0, 0.0), segment_looks=(2, 2), segment_second_job="refuse")
     with Sandbox(switches=switches) as sandbox:
         settings = load_settings({"segment_timeout": 20}, {}, environment_of(sandbox))
         with PendoClient(settings) as client:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from harness.pendo import chosen
 from sending import KINDS, Kind, Settled, deliver_all, held, most_requests, record, set_up, wanted
 
 from dbt_pendo.delivery.send import EverythingRefusedError
@@ -23,7 +24,7 @@ PASSING = {
     "truncated": Fault("truncate"),
     "no JSON": Fault("garbage"),
 }
-LATER = ("502", "reset", "close", "truncated", "no JSON")
+LATER = ("408", "502", "reset", "close", "truncated", "no JSON")
 PASSING |= {f"{name} after": replace(PASSING[name], when="after") for name in LATER}
 
 kinds = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, kind in KINDS.items()])
@@ -31,7 +32,7 @@ kinds = pytest.mark.parametrize("kind", [pytest.param(kind, id=name) for name, k
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
+    with Sandbox(switches=chosen()) as sandbox:
         yield sandbox
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from harness.pendo import chosen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sending import EVENTS, VISITORS, Settled, deliver_all, event, most_requests, record, set_up
@@ -26,7 +27,7 @@ quickly = settings(
 
 @pytest.fixture(scope="module")
 def pendo() -> Iterator[Sandbox]:
-    with Sandbox() as running:
+    with Sandbox(switches=chosen()) as running:
         yield running
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
-from harness import PEOPLE, PEOPLE_ROWS, SmallProject, canonical, expect_in, planned, sent_events
+from harness import PEOPLE, PEOPLE_ROWS, SmallProject, bodies, canonical, chosen, expect_in, planned, sent_events
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
@@ -79,6 +79,15 @@ def test_an_event_is_sent_once(project, sandbox):
     assert project.sync("--full-refresh").planned == planned(changed=3)
     assert canonical(sandbox.events) == sorted([*sent, *sent])
     assert project.sync().planned == planned(unchanged=3)
+
+
+def test_one_event_a_call_unless_the_mapping_says_otherwise(project, sandbox):
+    sandbox.switches = chosen(event_arrays="reject")
+    one_by_one = {key: value for key, value in CLICKS.items() if key != "batch_size"}
+    project.model("clicks", one_by_one, events({"e1": DAY, "e2": 60}))
+    assert project.sync().outcome == ("success", 2, 0, 0)
+    assert canonical(sandbox.events) == canonical(bodies(sandbox.requests, "/data/track"))
+    assert len(sandbox.events) == 2
 
 
 def test_a_sync_that_changes_its_object_delivers_all(people, sandbox):

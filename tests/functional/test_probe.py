@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import requests
-from harness import expect_in, run_cli, start, writes
+from harness import chosen, expect_in, run_cli, start, writes
 from harness.warm import at_terminal
 
-from dbt_pendo.sandbox import Fault, Switches
+from dbt_pendo.sandbox import Fault
 from dbt_pendo.settings import INTEGRATION_KEY, READ_ONLY_KEY
 
 FILE = Path("pendo_probe.json")
@@ -33,16 +33,16 @@ def test_at_a_terminal_it_asks_and_goes_on_only_after_a_yes(sandbox):
         ended = at_terminal("probe", answer=answer).expect(2).says("The probe creates there", "Nothing was sent")
         assert ended.stdout.count(f"Probe {sandbox.url}? [y/N] ") == 1
         assert (sandbox.requests, FILE.exists()) == ([], False)
-    ended = at_terminal("probe", answer="y").expect(0).says("Wrote 28 answers to")
+    ended = at_terminal("probe", answer="y").expect(0).says("Wrote 27 answers to")
     asked = ended.stdout.index(f"Probe {sandbox.url}? [y/N] ")
-    assert ended.stdout.index("The probe creates there") < asked < ended.stdout.index("Wrote 28 answers to")
+    assert ended.stdout.index("The probe creates there") < asked < ended.stdout.index("Wrote 27 answers to")
     assert json.loads(FILE.read_text())["answers"]["null"] == sandbox.switches.null
     assert (sandbox.visitors, sandbox.accounts) == ({}, {})
 
 
 def test_it_needs_no_project_and_writes_answers_alone(sandbox, tmp_path):
-    sandbox.switches = Switches(null="ignore", number_becomes="integer", event_arrays="accept")
-    ended = run_cli("probe", "--yes").expect(0).says("Wrote 28 answers to", "number_becomes")
+    sandbox.switches = chosen(null="ignore", number_becomes="integer", event_arrays="accept")
+    ended = run_cli("probe", "--yes").expect(0).says("Wrote 27 answers to", "number_becomes")
     assert ended.stdout.index("The probe creates") < ended.stdout.index("Wrote")
     answers = json.loads(FILE.read_text())["answers"]
     assert (answers["null"], answers["number_becomes"], answers["event_arrays"]) == ("ignore", "integer", "accept")
@@ -88,7 +88,7 @@ def test_what_could_not_be_removed_is_an_error(sandbox):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_probe_and_removes_what_it_has_made(sandbox, tmp_path, monkeypatch, number):
-    sandbox.switches = Switches(latency_ms=(20, 20))
+    sandbox.switches = chosen(latency_ms=(20, 20))
     run = start("dbt-pendo", "probe", "--yes", cwd=tmp_path, env=os.environ)
     while not sandbox.visitors and not run.has_ended():
         time.sleep(0.005)
@@ -103,7 +103,7 @@ def test_a_signal_ends_the_probe_and_removes_what_it_has_made(sandbox, tmp_path,
 
 def test_a_sandbox_like_a_pendo_takes_its_answers_and_tells_of_the_others(sandbox, tmp_path):
     switches = {"null": "error", "event_arrays": "accept", "error_items": "object"}
-    sandbox.switches = Switches(**switches)
+    sandbox.switches = chosen(**switches)
     run_cli("probe", "--yes").expect(0)
     document = json.loads(FILE.read_text())
     document["answers"] |= {"duplicate_id": "other 418", "drop_underscores": "unknown"}

@@ -170,9 +170,22 @@ def test_an_upload_that_is_refused_whatever_it_holds_ends_soon(project, sandbox)
     assert len(writes(sandbox.requests)) < 25
 
 
+@pytest.mark.parametrize("error_bodies", ["json", "empty"])
+def test_a_segment_of_the_most_members_takes_no_more(trial, sandbox, error_bodies):
+    """Those beyond are refused alone, and come once there is room."""
+    sandbox.switches = sandbox.switches.with_changes({"max_segment_visitors": 12, "error_bodies": error_bodies})
+    trial.build("trial", ids(14))
+    assert trial.sync(status=1).outcome == ("partial", 2, 0, 2)
+    found = members(sandbox)
+    assert (len(found), set(found) > set(names(10))) == (12, True)
+    trial.build("trial", ids(2, 14))
+    trial.sync("--retry-held")
+    assert members(sandbox) == names(2, 14)
+
+
 def test_too_many_for_one_call_are_sent_once_each(project, sandbox):
     """Half of them with the upload, the rest in patches; nobody twice."""
-    sandbox.switches = sandbox.switches.with_changes({"max_segment_visitors": 2_000})
+    sandbox.switches = sandbox.switches.with_changes({"max_body_bytes": 15_000})
     project.model("trial", TRIAL, ids(3000))
     assert project.sync().result()["delivered"] == 3000
     assert calls(sandbox) == ["POST /upload"] * 2 + ["PATCH /segment-1/visitor"] * 2

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Ended, SmallProject, bodies, environment_of, planned, refuse, start
+from harness import Ended, SmallProject, bodies, chosen, environment_of, planned, refuse, start
 from segments import NAME, PATCH, TRIAL, UPLOAD, calls, change_in_pendo, ids, members, names
 
 from dbt_pendo.pendo import segments as api
-from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
+from dbt_pendo.sandbox import Fault, Request, Sandbox
 
 FOR_EVER = 10**9
 AT_ONCE = {"segment_seconds": (0.0, 0.0), "segment_looks": (0, 0)}
@@ -23,7 +23,7 @@ class Watched(Sandbox):
     """A sandbox that notes how many members the segment holds after each request."""
 
     def __init__(self) -> None:
-        super().__init__(switches=Switches(**AT_ONCE), on_request=self._look)
+        super().__init__(switches=chosen(**AT_ONCE), on_request=self._look)
         self.sizes: list[int] = []
 
     def _look(self, _: Request) -> None:

@@ -20,7 +20,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"segment_busy_calls": 2, "multistatus_order": "reversed", "segment_command_case": "lower"},
     {"segment_busy_seconds": 0.2, "segment_busy_reply": "operation", "segment_looks": (2, 1)},
     {"multistatus_order": "shuffled", "segment_command_case": "upper", "segment_status_seconds": 0.0},
-    {"max_segment_visitors": 70, "segment_names_unique": True, "undocumented_replies": "json", "error_bodies": "empty"},
+    {"max_body_bytes": 1000, "segment_names_unique": True, "undocumented_replies": "json", "error_bodies": "empty"},
 ]
 
 

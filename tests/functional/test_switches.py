@@ -35,7 +35,7 @@ HARMLESS: list[dict[str, Any]] = [
         **{"type_mismatch": "refuse call"},
     },
     {"created_counts_as_updated": False, "unknown_agent_field": "create", "null": "ignore"},
-    {"track_reply": "json", "context_required": True, "unknown_agent_field": "record error", "error_items": "unnamed"},
+    {"track_reply": "json", "unknown_agent_field": "record error", "error_items": "unnamed"},
     {"error_bodies": "empty", "duplicate_id": "first wins", "event_arrays": "accept", "events_create_accounts": True},
     {"unknown_agent_field": "discard", "error_items": "object", "duplicate_id": "refuse call", "latency_ms": (0, 5)},
     {"accept_date_only": True, "retry_after": 0, "requests_per_second": 40.0, "burst": 5},

@@ -11,7 +11,7 @@ from dbt_pendo.sandbox import Fault, Request, Sandbox, Switches
 UTC = datetime.timezone.utc
 
 # What no source says of Pendo, the tests choose, whatever the sandbox's defaults are.
-_CHOSEN: dict[str, Any] = {
+CHOSEN: dict[str, Any] = {
     "read_only_write_status": 403,
     "aggregation_needs_write": False,
     "wrong_track_secret_status": 403,
@@ -25,6 +25,7 @@ _CHOSEN: dict[str, Any] = {
     "accept_date_only": False,
     "drop_underscores": False,
     "number_becomes": "float",
+    "invalid_field": "refuse call",
     "event_arrays": "atomic",
     "incomplete_events": "refuse",
     "refuse_late_events": False,
@@ -37,17 +38,36 @@ _CHOSEN: dict[str, Any] = {
     "dependencies_reply": "nested",
     "guide_exclusion": "on",
     "deleted_records": "missing",
-    "deletion_list": "array",
-    "deletion_list_names_ids": False,
+    "segment_seconds": (0.1, 0.1),
+    "segment_looks": (0, 0),
+    "segment_ids": "as they are",
+    "segment_invalid_ids": (),
+    "multistatus_order": "as sent",
+    "segment_busy_seconds": 0.0,
+    "segment_busy_calls": 0,
+    "segment_busy_reply": "call",
     "segment_names_unique": False,
     "segment_unknown_visitors": "accept",
+    "deletion_seconds": 0.0,
+    "deletion_end": "complete",
+    "deletion_calls_per_job": 3,
+    "deletion_states": ("queued", "complete", "failed"),
+    "deletion_list": "array",
+    "deletion_list_names_ids": False,
     "read_lag_seconds": 0.0,
+    "max_body_bytes": None,
+    "max_records_per_call": None,
+    "too_many_records_status": 413,
+    "requests_per_second": None,
+    "burst": None,
+    "retry_after": None,
+    "latency_ms": (0.0, 0.0),
 }
 
 
 def chosen(**changes: Any) -> Switches:
     """A Pendo that is known in all that no source says; a test changes what it is about."""
-    return Switches().with_changes({**_CHOSEN, **changes})
+    return Switches().with_changes({**CHOSEN, **changes})
 
 
 def environment_of(sandbox: Sandbox) -> dict[str, str]:

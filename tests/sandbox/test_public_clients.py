@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from dbt_pendo.sandbox import Switches
+from harness.pendo import chosen
 
 CASES = yaml.safe_load(Path(__file__).with_name("public_clients.yml").read_text(encoding="utf-8"))
 TYPES = {"text": str, "whole": int, "flag": bool}
@@ -40,7 +39,7 @@ def fits(answer: Any, fields: Any) -> bool:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['client'].split()[0]} {case['does']}")
 def test_a_public_client_gets_what_it_reads(pendo, sandbox, case):
     sandbox.reset()
-    sandbox.switches = Switches().with_changes(case.get("switches", {}))
+    sandbox.switches = chosen(**case.get("switches", {}))
     for kind in ("visitor", "account"):
         for name, type_name in (("plan", "string"), ("note", ""), ("since", "time")):
             sandbox.add_field(kind, "custom", name, type_name)

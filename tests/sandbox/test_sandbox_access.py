@@ -3,6 +3,7 @@
 import socket
 
 import pytest
+from harness.pendo import chosen
 
 from dbt_pendo.sandbox import Switches
 
@@ -36,7 +37,7 @@ def test_an_invalid_key_is_a_401_and_of_verify_a_403(pendo, sandbox):
 
 
 def test_what_pendo_documents_is_the_default(pendo, sandbox):
-    sandbox.switches = Switches()
+    sandbox.switches = chosen(event_arrays="reject", parent_account_id_key=Switches().parent_account_id_key)
     # Bodies are JSON, and a bulk answer has both lists (3). Metadata is of visitors and accounts (3).
     assert pendo.write({"v1": {"plan": "x"}}).json().items() >= {"updated": 1, "missing": [], "errors": []}.items()
     assert isinstance(pendo.call("PUT", f"{VALUES}/v1/plan", "y").json(), str)
@@ -45,6 +46,11 @@ def test_what_pendo_documents_is_the_default(pendo, sandbox):
     # One event a call (4).
     assert (pendo.track(EVENT).json(), pendo.track([EVENT]).status_code) == ({"status": "ok"}, 400)
     assert sandbox.events == [EVENT]
+    # A bulk write takes any number of records in five minutes (3), a segment ten million members (5), and the status of
+    # its load is kept for four hours (5).
+    assert pendo.write({f"n{number}": {} for number in range(20_000)}, create=True).json()["updated"] == 20_000
+    limits = sandbox.switches.bulk_write_seconds, sandbox.switches.segment_status_seconds
+    assert (limits, sandbox.switches.max_segment_visitors) == ((5 * 60, 4 * 60 * 60), 10_000_000)
 
 
 WRITES = [

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import pytest
 import requests
+from harness.pendo import CHOSEN, chosen
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription, serve
@@ -63,7 +64,7 @@ def test_concurrent_writes_are_all_there_and_their_peak_is_known(pendo, sandbox)
         assert len(sandbox.visitors) == 2 + 4 * 10 * 10
         sandbox.forget_requests()
         assert sandbox.peak_concurrency == 0
-        sandbox.switches = Switches(latency_ms=(60_000, 60_000))
+        sandbox.switches = chosen(latency_ms=(60_000, 60_000))
         waits = pool.map(wait, range(3))
         pendo.until(lambda: sandbox.peak_concurrency == 3)
         sandbox.stop()
@@ -252,6 +253,13 @@ def test_impossible_switches():
         with pytest.raises(ConfigError, match=name):
             Switches(**{name: wrong})
     assert all(one["values"] and one["meaning"] for one in Switches.described())
+
+
+def test_tests_choose_each_switch_whose_default_no_source_gives():
+    bodies = {"error_bodies", "undocumented_replies", "track_reply", "omit_empty_lists"}
+    segments = {"segment_status_seconds", "segment_command_case", "segment_second_job", "max_segment_visitors"}
+    documented = {"wrong_key_status", "bulk_write_seconds", "creatable_types", *bodies, *segments}
+    assert {one["switch"] for one in Switches.described()} - documented - {"keep_bodies"} == CHOSEN.keys()
 
 
 def test_stopping_ends_all_threads_and_connections():

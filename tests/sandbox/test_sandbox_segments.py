@@ -52,7 +52,8 @@ def test_members_one_by_one_and_their_export(pendo, sandbox, segment):
     assert text == 'visitorId\n"never seen"\n"a/b"\n"c,d"\n"e""f"\n'
 
 
-def test_unknown_segments_are_404(pendo):
+def test_unknown_segments_and_exports_are_404(pendo, segment):
+    assert pendo.get(f"{ROOT}/{segment}/visitors/job-9/results/csv").status_code == 404
     add = {"patch": [{"op": "add", "path": "/visitors", "value": ["v"]}]}
     for method, path, body in [
         *(("GET", "", None), ("GET", "/status", None), ("GET", "/visitors/job-9/status", None)),
@@ -77,7 +78,10 @@ def test_overwrite_upload_and_delete(pendo, sandbox, segment):
     pendo.switch(segment_names_unique=True, max_segment_visitors=2)
     assert upload(pendo).status_code == 400
     assert upload(pendo, "T", ["a", "b", "c"]).status_code == 400
-    assert upload(pendo, "T", ["a", "b"]).ok
+    other = upload(pendo, "T", ["a", "b"]).json()["segmentId"]
+    assert pendo.call("PUT", f"{ROOT}/{other}/visitor/c").status_code == 400
+    assert [patch(pendo, other, ("add", [more, "a"])).status_code for more in (" b", "c")] == [200, 400]
+    assert members(sandbox, other) == ["a", "b"]
 
 
 def test_a_patch_has_limits_and_a_status_for_each_operation(pendo, sandbox, segment):

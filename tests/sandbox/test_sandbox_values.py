@@ -22,6 +22,16 @@ def test_a_bulk_write_reports_missing_ids_inside_a_200(pendo, sandbox):
     assert (answer["missing"], answer["errors"]) == ([], [])
 
 
+def test_a_bulk_write_of_more_than_five_minutes_is_a_408(pendo, sandbox):
+    pendo.switch(bulk_write_seconds=0.02, latency_ms=(60_000.0, 60_000.0))
+    answer = pendo.write({"v1": {"plan": "pro"}})
+    assert (answer.status_code, answer.json()) == (408, {"error": "the call took too long"})
+    # Pendo may have gone on with it.
+    assert pendo.custom() == {"plan": "pro"}
+    pendo.switch(latency_ms=(30.0, 30.0))
+    assert [pendo.call("PUT", f"{PATH}/v1/plan", "x").status_code, pendo.verify()] == [200, 200]
+
+
 def test_create_makes_missing_records(pendo, sandbox):
     answer = pendo.write({"v1": {"plan": "a"}, "new": {"plan": "b"}}, create=True).json()
     assert answer == {"total": 2, "updated": 2, "failed": 0, "kind": "visitor"}

@@ -10,6 +10,7 @@ from email.utils import format_datetime
 import orjson
 import pytest
 from calls import BODY, EVENT, FOREVER, VALUES, VERIFY, send_event, verify, write
+from harness.pendo import chosen
 
 from dbt_pendo.pendo.client import Request, Traffic, UnavailableError
 from dbt_pendo.pendo.metadata import values_request
@@ -18,7 +19,7 @@ from dbt_pendo.sandbox import Fault, Sandbox
 
 @pytest.mark.parametrize(("app", "owner"), [(None, "track"), ("web", "track:web"), ("WEB", "track:web")])
 def test_events_carry_the_secret_of_their_app_to_the_data_host(sandbox, connect, app, owner):
-    with Sandbox(apps=["web"]) as other:
+    with Sandbox(switches=chosen(), apps=["web"]) as other:
         client = connect(api_url=f"{other.url}/proxy")
         assert verify(client).status == 404
         assert [request.path for request in other.requests] == [f"/proxy{VERIFY}"]

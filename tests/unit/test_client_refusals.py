@@ -8,6 +8,7 @@ from dataclasses import replace
 import orjson
 import pytest
 from calls import FOREVER, VALUES, everything_told, send_event, write
+from harness.pendo import chosen
 from raw_server import RawServer, ok
 
 from dbt_pendo.errors import ConfigError
@@ -83,7 +84,7 @@ def test_a_refused_key_may_be_one_of_another_region(connect, region):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_never_followed_and_says_where_to_and_no_more(sandbox, client, waits, status):
     nowhere, look_at = "to no host it names", "look at PENDO_API_URL"
-    with Sandbox() as elsewhere:
+    with Sandbox(switches=chosen()) as elsewhere:
         for location, where, hint in [
             (f"{elsewhere.url}{VALUES}", f"to {elsewhere.url} (HTTP {status})", "set PENDO_API_URL to it"),
             ("https://user:hunter2@proxy.example:8443/log?token=hunter2", "to https://proxy.example:8443 (", look_at),

@@ -2,13 +2,14 @@
 
 import orjson
 import pytest
+from harness.pendo import chosen
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbt_pendo.pendo.client import KeyRefusedError, PendoError
 from dbt_pendo.pendo.fields import create_fields
 from dbt_pendo.pendo.metadata import Schema, SchemaField, read_schema, verify_key
-from dbt_pendo.sandbox import Fault, Switches
+from dbt_pendo.sandbox import Fault
 
 
 def a_schema(*keys: str, **displayed: str) -> Schema:
@@ -81,7 +82,7 @@ def test_fields_are_created_and_found_again_or_refused(sandbox, client):
     create_fields(client, "visitor", "custom", types)
     schema = read_schema(client, "visitor")
     assert {name: schema.find("custom", name).type for name in types} == types
-    sandbox.switches = Switches(error_bodies="text", field_reply="object")
+    sandbox.switches = chosen(error_bodies="text", field_reply="object")
     assert create_fields(client, "visitor", "custom", types).refused.keys() == types.keys()
     created = create_fields(client, "visitor", "custom", {"1st": "string"})
     assert "invalid field name '1st'" in created.refused["1st"]

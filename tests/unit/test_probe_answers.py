@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
+from harness.pendo import chosen
 
 from dbt_pendo.commands.probe import QUESTIONS, UNKNOWN, Probed, ask_pendo
 from dbt_pendo.delivery.signals import Stop
@@ -77,7 +78,7 @@ def ask(sandbox: Sandbox) -> Ask:
         **changes: Any,
     ) -> Probed:
         held = (sandbox.visitors, sandbox.accounts, sandbox.segments, fields(sandbox))
-        sandbox.switches = switches or Switches(**BASE)
+        sandbox.switches = switches or chosen(**BASE)
         told = [] if told is None else told
         settings = dataclasses.replace(plain, **changes)
         try:
@@ -91,7 +92,7 @@ def ask(sandbox: Sandbox) -> Ask:
 @pytest.mark.parametrize("name", ASKED)
 def test_each_variant_of_each_switch_is_found(ask, name):
     for value in ASKED[name]:
-        probed = ask(Switches(**{**BASE, name: value}))
+        probed = ask(chosen(**{**BASE, name: value}))
         assert (probed.answers[name], probed.answers.keys()) == (value, set(NAMES))
 
 
@@ -107,19 +108,19 @@ def test_all_questions_are_settled_of_any_pendo_and_the_sandbox_is_then_like_it(
     dice = random.Random(seed)
     others = [name for name, hint in HINTS.items() if get_origin(hint) is Literal or hint is bool]
     values = {name: variants(name) for name in (*ASKED, *others) if name not in KEPT} | MORE
-    switches = Switches(**BASE | {name: dice.choice(choices) for name, choices in values.items()})
+    switches = chosen(**BASE | {name: dice.choice(choices) for name, choices in values.items()})
     first = ask(switches)
     assert first.reasons == {}
     assert {name: first.answers[name] for name in ASKED} == settled(switches)
     # The document alone makes a sandbox that answers the same.
     known = {name: answer for name, answer in first.to_dict()["answers"].items() if answer in ASKED.get(name, ())}
     sandbox.reset()
-    assert ask(Switches().with_changes(known)).answers == first.answers
+    assert ask(chosen(**known)).answers == first.answers
 
 
 def test_the_document_holds_answers_alone(ask, sandbox):
     seen: list[Call] = []
-    document = ask(Switches(**BASE, refuse_late_events=False), watch=seen.append).to_dict()
+    document = ask(chosen(**BASE, refuse_late_events=False), watch=seen.append).to_dict()
     assert set(document) == {"metadata", "answers", "reasons"}
     assert set(document["metadata"]) == {"dbt_pendo_version", "generated_at", "region"}
     tag = re.search(r"dbt-pendo-probe-(\w{8})", " ".join(call.request.path for call in seen))
@@ -139,13 +140,13 @@ def test_the_document_holds_answers_alone(ask, sandbox):
 def test_names_of_headers_about_limits_are_kept(ask, sandbox):
     headers = {"Retry-After": "0", "X-RateLimit-Remaining": "12", "X-Request-Id": "7"}
     sandbox.fail(Fault(status=429, headers=headers, body_contains='"never"'))
-    probed = ask(Switches(**BASE, event_arrays="atomic"), retries=3)
+    probed = ask(chosen(**BASE, event_arrays="atomic"), retries=3)
     assert (probed.answers["limit_headers"], probed.reasons) == (["retry-after", "x-ratelimit-remaining"], {})
 
 
 def test_without_a_secret_and_a_second_key_their_questions_are_left_open(ask, sandbox):
     probed = ask(track_secrets={}, read_only_key=None)
-    events = {"refuse_late_events", "track_reply", "context_required", "incomplete_events", "event_arrays"}
+    events = {"refuse_late_events", "track_reply", "incomplete_events", "event_arrays"}
     assert set(probed.reasons) == {*events, "read_only_write_status", "aggregation_needs_write"}
     assert {probed.answers[name] for name in probed.reasons} == {UNKNOWN}
     assert set(probed.reasons.values()) == {"PENDO_TRACK_SECRET is not set", "PENDO_READ_ONLY_KEY is not set"}
@@ -202,7 +203,7 @@ def test_an_answer_that_is_none_of_the_known_ones_is_its_status_alone(ask, sandb
 
 def test_a_lost_answer_is_asked_for_once_as_a_repeat_would_say_something_else(ask, sandbox):
     sandbox.fail(Fault("close", when="after", path=VALUE))
-    switches = Switches(**BASE, created_counts_as_updated=False, null="ignore")
+    switches = chosen(**BASE, created_counts_as_updated=False, null="ignore")
     answers = ask(switches, retries=3).answers
     assert (answers["created_counts_as_updated"], answers["null"]) == (UNKNOWN, "ignore")
 

@@ -32,6 +32,14 @@ def key_of(request: RawRequest) -> str:
     return str(request.headers["x-pendo-integration-key"])
 
 
+def test_a_request_has_its_key_and_says_that_it_is_json(connect):
+    with RawServer(lambda request: [echo(request)]) as server:
+        send(client := connect(api_url=server.url))
+    (request,) = server.requests
+    key = client.settings.require_integration_key().reveal()
+    assert (key_of(request), request.headers["content-type"]) == (key, "application/json")
+
+
 INTERIM = head(status="103 Early Hints")
 
 
