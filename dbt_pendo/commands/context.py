@@ -29,9 +29,9 @@ from dbt_pendo.records.masking import BodyMask, body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.runs import log_runs
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
+from dbt_pendo.warehouse.tables import SyncTables
 from dbt_pendo.wording import number
 
 Found = TypeVar("Found")

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from dbt_pendo.delivery.fields import kind_of
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.mapping.spec import Object
-from dbt_pendo.warehouse.session import TableColumn
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.wording import quoted
 
 Guessed = TypeVar("Guessed")

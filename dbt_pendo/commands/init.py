@@ -21,8 +21,9 @@ from dbt_pendo.pendo.metadata import Schema, read_schema
 from dbt_pendo.project.artifacts import ModelDescription
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.plan import ModelTable
-from dbt_pendo.warehouse.session import TableColumn, open_session
+from dbt_pendo.warehouse.session import open_session
 from dbt_pendo.wording import visible
 
 # Why a column is not mapped, in the order in which the reasons are written.

@@ -13,9 +13,9 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.warehouse.tables import SyncTables
 from dbt_pendo.wording import age, number, shortened
 
 MOST_EVENT_NAMES = 5_000

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import Position
+from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.plan import ModelTable
-from dbt_pendo.warehouse.session import Session, table_name
+from dbt_pendo.warehouse.session import Session
 
 # Each row costs about 30 bytes of SQL.
 DRIFT_PER_STATEMENT = 10_000

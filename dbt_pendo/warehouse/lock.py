@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.warehouse.session import Session, WarehouseError, table_name
+from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.session import Session, WarehouseError
 
 # Seconds of silence after which a lock counts as left by a dead run.
 STALE_AFTER = 300.0

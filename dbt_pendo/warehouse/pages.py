@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from dbt_pendo.outcomes import unreadable
-from dbt_pendo.warehouse.session import ConnectionLostError, TableColumn, WarehouseError
+from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.session import ConnectionLostError, WarehouseError
 
 # So many parts of a page are tried again, in search of the rows at fault.
 MOST_TRIES = 200

@@ -19,15 +19,9 @@ from dbt_pendo.mapping.objects import (
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock
+from dbt_pendo.warehouse.names import TableColumn, aliases_of, table_name
 from dbt_pendo.warehouse.pages import Row, Span, Wanted, read_span
-from dbt_pendo.warehouse.session import (
-    ConnectionLostError,
-    Session,
-    TableColumn,
-    WarehouseError,
-    aliases_of,
-    table_name,
-)
+from dbt_pendo.warehouse.session import ConnectionLostError, Session, WarehouseError
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")

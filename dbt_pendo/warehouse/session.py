@@ -6,29 +6,17 @@ Macros make the SQL, this module runs it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.warehouse.adapter import Connection, load_adapter, read_every_type, readable_errors
+from dbt_pendo.warehouse.names import TableColumn
 
 # How the schemas of our tables end: rows that went to a sandbox are no rows that Pendo has.
 OWN, SANDBOX = "_pendo", "_pendo_sandbox"
-# PostgreSQL cuts identifiers after 63 bytes; `__changes` must survive.
-LONGEST_NAME = 50
-# Names of the change set's own columns and of those the plan works with, which a mapped column makes way for.
-OWN_COLUMNS = frozenset(
-    [
-        *("bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"),
-        *("present", "copies", "delivered_hash", "settled_number", "failed_number", "failed_at", "failed_status"),
-        "next_change",
-    ]
-)
 
 
 class WarehouseError(DbtPendoError):
@@ -427,42 +415,3 @@ def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
     _, cursor = connections.add_select_query(sql)
     # A driver may have lists (Redshift, Trino) or rows of its own; a tuple is left as it is.
     return list(map(tuple, cursor.fetchall()))
-
-
-@dataclass(frozen=True, slots=True)
-class TableColumn:
-    """A column as the warehouse knows it: its exact name, and its type in the warehouse's words."""
-
-    name: str
-    dtype: str
-
-    @property
-    def is_moment(self) -> bool:
-        """Whether it holds dates or timestamps."""
-        return re.match(r"(date|datetime|timestamp\w*)\b", self.dtype.strip().lower()) is not None
-
-
-def table_name(sync: str, suffix: str) -> str:
-    """Returns the name of a sync's table: ``pendo_visitors__ledger``, ``users__custom__ledger``.
-
-    A name too long for the warehouse is cut and told apart by its hash.
-    """
-    name = sync.replace(".", "__")
-    if len(name.encode()) > LONGEST_NAME:
-        digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
-        name = f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}_{digest}"
-    return f"{name}__{suffix}"
-
-
-def aliases_of(columns: Sequence[TableColumn]) -> tuple[str, ...]:
-    """Returns the columns' names in the change set: their own, unless one of ours has that name."""
-    taken = {column.name.lower() for column in columns} | OWN_COLUMNS
-    aliases = []
-    for column in columns:
-        alias = column.name
-        if alias.lower() in OWN_COLUMNS:
-            while alias.lower() in taken:
-                alias += "_"
-            taken.add(alias.lower())
-        aliases.append(alias)
-    return tuple(aliases)

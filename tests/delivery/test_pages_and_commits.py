@@ -9,8 +9,8 @@ from shop import KINDS, STRANGERS, be_strict
 
 from dbt_pendo.delivery import pages as page_delivery
 from dbt_pendo.sandbox import Fault
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.session import WarehouseError
+from dbt_pendo.warehouse.tables import SyncTables
 
 USERS = KINDS["visitor"]
 

@@ -13,9 +13,9 @@ from dbt_pendo.delivery.writers import body_layouts
 from dbt_pendo.mapping.spec import Column, Field, FieldType, SyncSpec
 from dbt_pendo.records.render import PendoField, render
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
 from dbt_pendo.warehouse.session import Session, open_session
+from dbt_pendo.warehouse.tables import SyncTables
 
 ROWS = 2_000
 TYPES: tuple[FieldType | None, ...] = (*get_args(FieldType), None)

@@ -14,7 +14,8 @@ from harness import REPOSITORY, SMALL_PROFILE, Project, build_once, enter, proje
 from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
-from dbt_pendo.warehouse.session import Session, table_name
+from dbt_pendo.warehouse.names import table_name
+from dbt_pendo.warehouse.session import Session
 
 LONG = "people_whose_model_has_a_name_that_no_warehouse_takes_as_it_is"
 PROJECT = project_yaml(

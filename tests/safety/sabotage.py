@@ -18,7 +18,7 @@ def sabotage(method: str, call: int, statements: list[str]) -> None:
     """Runs statements before a call of a method; the statement `close` closes the connection."""
     from dbt.adapters.factory import FACTORY
 
-    from dbt_pendo.warehouse.ledger import SyncTables
+    from dbt_pendo.warehouse.tables import SyncTables
 
     calls = itertools.count(1)
     original = getattr(SyncTables, method)

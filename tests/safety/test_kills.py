@@ -25,7 +25,7 @@ MOST_RUNS = 4 * KILLS
 SHRINK = {
     **small_pages(15),
     "dbt_pendo.delivery.pages.BATCHES_PER_PAGE": 2,
-    "dbt_pendo.warehouse.ledger.EXCEPTIONS_PER_STATEMENT": 3,
+    "dbt_pendo.warehouse.tables.EXCEPTIONS_PER_STATEMENT": 3,
 }
 
 

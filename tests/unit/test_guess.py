@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbt_pendo.commands import guesses as guess
 from dbt_pendo.commands.init import _scalar
-from dbt_pendo.warehouse.session import TableColumn
+from dbt_pendo.warehouse.names import TableColumn
 
 
 def columns(text: str) -> list[TableColumn]:

@@ -17,10 +17,10 @@ from harness.dbt import project_yaml, write_files
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.pages import Row
 from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, Planned, PlanOptions
 from dbt_pendo.warehouse.session import Session, open_session
+from dbt_pendo.warehouse.tables import SyncTables
 
 TYPES = {
     "text": "varchar",
@@ -54,6 +54,7 @@ class Engine:
         sync_names: Names that its tables may have, and so a sync of one.
         texts: What breaks statements, templates and drivers, as far as the engine takes it.
         has_null_moments: Whether its driver can answer that a timestamp is null.
+        statements: How many a sync takes at most: a first one, one without changes, one with a few.
         step: A run dies, or another comes between, before every so many-th statement.
     """
 
@@ -67,6 +68,7 @@ class Engine:
     sync_names: Sequence[str] = ("People", "select", "people.facts", "p" * 70, "größe")
     texts: Sequence[str] = tuple(AWKWARD)
     has_null_moments: bool = True
+    statements: tuple[int, int, int] = (13, 6, 9)
     step: int = 1
 
     @property

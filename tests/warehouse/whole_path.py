@@ -14,6 +14,21 @@ from harness import chosen
 from dbt_pendo.sandbox import Sandbox
 
 CONCURRENCY = 4
+# Writes each statement of a run to a file, but for those that begin and end a transaction.
+WRITE_DOWN = """
+from pathlib import Path
+from dbt.adapters.sql.connections import SQLConnectionManager
+add_query = SQLConnectionManager.add_query
+def write_down(self, sql, *args, **kwargs):
+    if sql not in ("BEGIN", "COMMIT"):
+        with Path("statements.txt").open("a") as file:
+            file.write(" ".join(sql.split()) + chr(10))
+    return add_query(self, sql, *args, **kwargs)
+SQLConnectionManager.add_query = write_down
+"""
+# Of a run: its connection, the lists of both schemas, whose the ledgers are, the run log; at first also what it makes.
+OF_A_RUN = 5
+CREATED_BY_A_RUN = 7
 
 __all__ = ["TestPath", "acme"]
 
@@ -67,6 +82,24 @@ class TestPath:
         ]
         held = acme.read("select sync, status, reason, row_count, most_attempts, example_key from {pendo_held_rows}")
         assert held == [("visitors", "missing", "Pendo does not know this id", 2, 1, "v97")]
+
+    def test_a_sync_takes_few_statements(self, acme):
+        written = acme.folder / "statements.txt"
+
+        def count(*flags):
+            written.unlink(missing_ok=True)
+            acme.start("sync", "--json", *flags, prelude=WRITE_DOWN).wait().expect(0)
+            return written.read_text().splitlines()
+
+        first, unchanged, changed = acme.engine.statements
+        made = count()
+        assert len(made) <= 2 * first + OF_A_RUN + CREATED_BY_A_RUN, made
+        made = count()
+        assert len(made) <= 2 * unchanged + OF_A_RUN, made
+        acme.seed({**acme.seats, "v5": 9})
+        acme.build()
+        made = count("--select", "visitors")
+        assert len(made) <= changed + OF_A_RUN, made
 
     def test_a_kill_in_the_midst_loses_nothing(self, acme):
         acme.sandbox.switches = chosen(latency_ms=(20, 40))

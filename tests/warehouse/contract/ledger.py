@@ -12,11 +12,11 @@ from engine import CLICKS, DAY, PEOPLE, Store, clicks, commit, deliver, everythi
 
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, UNSENT, Outcome
 from dbt_pendo.warehouse import ledger
-from dbt_pendo.warehouse.ledger import SyncTables
 from dbt_pendo.warehouse.lock import LockLostError, SyncLock
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.tables import SyncTables
 
 NO = Outcome("rejected", "no")
 UNKNOWN = Outcome("missing", "who?")
