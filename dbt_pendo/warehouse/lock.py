@@ -68,8 +68,8 @@ class SyncLock:
 
     # Seconds between signs of life.
     renew_every = 30.0
-    # Seconds after one within which nobody can take us for dead: our own table then tells whose the lock is.
-    safe_for = STALE_AFTER / 2
+    # After one nobody can take us for dead for this share of STALE_AFTER: our own table then tells whose the lock is.
+    safe_share = 0.5
 
     def __init__(self, session: Session, schema: str, sync: str) -> None:
         self._session = session
@@ -195,7 +195,7 @@ class SyncLock:
     @property
     def _is_safe(self) -> bool:
         """Whether nobody can have taken this run for dead."""
-        return bool(self._run_id) and abs(time.time() - self._renewed_at) < self.safe_for
+        return bool(self._run_id) and abs(time.time() - self._renewed_at) < self.safe_share * STALE_AFTER
 
     def _look(self) -> list[tuple[str, Holder]]:
         """Returns the chain; of a lock that nobody can have taken over, and that was not taken over, its only table."""

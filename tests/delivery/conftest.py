@@ -9,7 +9,7 @@ from harness import build_once, chosen, enter, environment_of, quick_dbt, run_db
 from dbt_pendo.delivery import pages
 from dbt_pendo.pendo import client, pacing
 from dbt_pendo.sandbox import Sandbox
-from dbt_pendo.warehouse import ledger
+from dbt_pendo.warehouse import tables
 
 pytest.register_assert_rewrite("sending", "shop")
 
@@ -63,4 +63,4 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 11 rows, and statements that name five exceptions."""
     for name, value in {"BATCHES_PER_PAGE": 1, "SMALLEST_PAGE": 11, "LARGEST_PAGE": 11, "WRITTEN_ROWS": 1}.items():
         monkeypatch.setattr(pages, name, value)
-    monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 5)
+    monkeypatch.setattr(tables, "EXCEPTIONS_PER_STATEMENT", 5)

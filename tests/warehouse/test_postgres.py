@@ -339,9 +339,9 @@ def test_a_role_that_may_not_publish_builds_all_the_same(inside, admin):
 # long.
 STOPS = """
 import os, signal
-from dbt_pendo.warehouse import ledger
+from dbt_pendo.warehouse import tables
 from dbt_pendo.warehouse.ledger import LedgerTable
-ledger.EXCEPTIONS_PER_STATEMENT = 1
+tables.EXCEPTIONS_PER_STATEMENT = 1
 put_in_place = LedgerTable._put_in_place
 def stopped(*args):
     os.kill(os.getpid(), signal.SIGSTOP)

@@ -12,6 +12,7 @@ from engine import CLICKS, DAY, PEOPLE, Store, clicks, commit, deliver, everythi
 
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, UNSENT, Outcome
 from dbt_pendo.warehouse import ledger
+from dbt_pendo.warehouse import tables as sync_tables
 from dbt_pendo.warehouse.lock import LockLostError, SyncLock
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned, PlanOptions
 from dbt_pendo.warehouse.runs import History
@@ -25,7 +26,7 @@ UNKNOWN = Outcome("missing", "who?")
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ledgers are compacted, and statements cut, after a few entries."""
-    monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 1)
+    monkeypatch.setattr(sync_tables, "EXCEPTIONS_PER_STATEMENT", 1)
 
 
 def compact(store: Store, tables: SyncTables) -> None:
@@ -37,7 +38,7 @@ def compact(store: Store, tables: SyncTables) -> None:
 
 
 def test_each_row_gets_its_outcome(store, monkeypatch):
-    monkeypatch.setattr(ledger, "EXCEPTIONS_PER_STATEMENT", 3)
+    monkeypatch.setattr(sync_tables, "EXCEPTIONS_PER_STATEMENT", 3)
     store.create("people", PEOPLE, [(f"p{i}", "x") for i in range(15)])
     tables = store.tables(people())
     plan(tables, "r1")
@@ -66,7 +67,7 @@ def test_each_row_gets_its_outcome(store, monkeypatch):
     # Four reasons of 2,000 bytes, two to a statement.
     plan(tables, "long", full_refresh=True)
     reason = "🚀" * 600
-    monkeypatch.setattr(ledger, "DETAIL_BYTES_PER_STATEMENT", 5_000)
+    monkeypatch.setattr(sync_tables, "DETAIL_BYTES_PER_STATEMENT", 5_000)
     seen: list[str] = []
     run = store.session.run
     with monkeypatch.context() as patch:

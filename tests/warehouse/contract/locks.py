@@ -66,7 +66,7 @@ def test_the_dead_are_succeeded_by_one(store):
         late.acquire("late")
     first.renew_every = second.renew_every = 0.0
     # It was silent for long, or it could not have been taken for dead.
-    first.safe_for = 0.0
+    first.safe_share = 0.0
     with pytest.raises(WarehouseError, match="was broken"):
         first.renew()
     # The one that was taken for dead does not give back what is its heir's.
