@@ -66,7 +66,7 @@ analyze {{ changes }}
 {% macro redshift__pendo_index_changes(changes) %}{% endmacro %}
 
 
-{# How many rows of each kind each bucket holds; `last_seq` counts `held` and `unchanged` rows (see pendo_plan). #}
+{# How many rows of each kind each bucket holds; `last_seq` of `total` and `unchanged` is a number of rows (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
 select bucket, change, count(*) as row_count, max(seq) as last_seq
 from {{ changes }} changes

@@ -1,16 +1,18 @@
 {#
   The select behind a plan: every row of the model that a sync has to deliver, compared with the ledger.
 
-  One scan of the model, one of the ledger, no global sort: every window is partitioned by key or by bucket,
-  so a distributed warehouse spreads the work. Columns of the result: bucket, seq, change (added, changed,
-  removed, invalid; held, unchanged), record_key, row_hash, detail (why a row is invalid), invalid_hash,
-  attempts (failed ones so far, with the row unchanged), run_id, then the mapped columns under `alias`.
+  No global sort: every window is partitioned by key or by bucket, so a distributed warehouse spreads the work. Columns
+  of the result: bucket, seq, change (added, changed, removed, invalid, held), record_key, row_hash, detail (why a row is
+  invalid), invalid_hash, attempts (failed ones so far, with the row unchanged), run_id, then the mapped columns under
+  `alias`.
 
-  Unchanged and held rows are counted, not returned: they sort last in their bucket, only the last row of each kind
-  is kept in each bucket, and its seq gives the number of rows before it.
+  Unchanged rows are left out before the others are numbered. One row with the change `total` has the number of the
+  model's rows as its seq: those that are nothing else are unchanged. That row takes a second scan of the model. A view
+  is scanned once: its unchanged rows are numbered for themselves in each bucket, and the last of them is returned.
 
   Arguments:
     model          the model's relation, rendered
+    is_view        true if the model has to be scanned once
     ledger         the ledger's relation, rendered; none if the sync has never run
     destination    the destination of the rows; entries of other destinations are ignored
     key            the key column, or the two of `Parent::Child`: [{name, dtype}]
@@ -28,8 +30,8 @@
                    In the result it is null where the consent is as it was delivered last: only changes are sent
 #}
 {% macro pendo_plan(
-    model, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh, run_id,
-    max_attempts, missing_retry, consents=[]
+    model, is_view, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh,
+    run_id, max_attempts, missing_retry, consents=[]
 ) %}
 {#-
   Every row's hash as the ledger stores it. A row that left the model has no hash; the copies of a duplicate key share
@@ -42,7 +44,7 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {%- for column in consents -%}
     {%- do consent_aliases.append(column.alias if column else none) -%}
 {%- endfor -%}
-with model as (
+{%- set rows %}
     select{{ ' distinct' if members }}
         1 as present,
         {{ dbt_pendo.pendo_key(key) }} as record_key,
@@ -52,6 +54,15 @@ with model as (
         {{ dbt_pendo.pendo_name(column.name) }} as {{ dbt_pendo.pendo_name(column.alias) }}
         {%- endfor %}
     from {{ model }}
+{%- endset -%}
+{%- set has_unchanged = ledger and not full_refresh -%}
+{%- set is_counted_here = has_unchanged and is_view -%}
+{%- set aliases = [] -%}
+{%- for column in columns -%}
+    {%- do aliases.append(dbt_pendo.pendo_name(column.alias)) -%}
+{%- endfor -%}
+with model as (
+    {{- rows }}
 ),
 
 keyed as (
@@ -149,33 +160,34 @@ compared as (
     from judged
 ),
 
-{#- Most rows are only counted; without their values there is less to sort and to send around a warehouse. #}
-trimmed as (
+{#- The unchanged rows of a view are sorted without their values. #}
+pending as (
     select
         bucket,
         change
-        {%- for name in ['record_key', 'row_hash', 'detail', 'invalid_hash', 'attempts'] %},
-        case when change not in ('held', 'unchanged') then {{ name }} end as {{ name }}
-        {%- endfor %}
-        {%- for column in columns %}
-        {%- set name = dbt_pendo.pendo_name(column.alias) %},
-        case when change not in ('held', 'unchanged') then {{ name }} end as {{ name }}
+        {%- for name in ['record_key', 'row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
+        {{ 'case when change <> ' ~ "'unchanged' then " ~ name ~ ' end as ' ~ name if is_counted_here else name }}
         {%- endfor %}
     from compared
+    {%- if not is_counted_here %}
+    where change <> 'unchanged'
+    {%- endif %}
 ),
 
 {#- Without the hash, invalid rows of one key would have a random order. #}
 {%- set in_order -%}
-partition by bucket order by
-            case change when 'unchanged' then 2 when 'held' then 1 else 0 end, change, record_key, row_hash
+partition by bucket{{ ", case change when 'unchanged' then 1 else 0 end" if is_counted_here }}
+            order by case change when 'held' then 1 else 0 end, change, record_key, row_hash
 {%- endset %}
 
 numbered as (
     select
-        trimmed.*,
-        row_number() over ({{ in_order }}) as seq,
+        pending.*,
+        row_number() over ({{ in_order }}) as seq
+        {%- if is_counted_here %},
         lead(change) over ({{ in_order }}) as next_change
-    from trimmed
+        {%- endif %}
+    from pending
 )
 
 select
@@ -188,9 +200,28 @@ select
     invalid_hash,
     attempts,
     {{ dbt_pendo.pendo_literal(run_id) }} as run_id
-    {%- for column in columns %},
-    {{ dbt_pendo.pendo_name(column.alias) }}
+    {%- for alias in aliases %},
+    {{ alias }}
     {%- endfor %}
 from numbered
-where change not in ('held', 'unchanged') or next_change is null or next_change <> change
+{%- if is_counted_here %}
+where change <> 'unchanged' or next_change is null
+{%- elif has_unchanged %}
+union all
+select
+    'total',
+    count(*),
+    'total',
+    null,
+    null,
+    null,
+    null,
+    null,
+    {{ dbt_pendo.pendo_literal(run_id) }}
+    {%- for alias in aliases %},
+    null
+    {%- endfor %}
+from ({{ rows }}
+) counted
+{%- endif %}
 {% endmacro %}
