@@ -24,7 +24,7 @@ from dbt_pendo.warehouse.session import Session, TableColumn, aliases_of, table_
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")
-# How the rows of a bucket stand in the change set.
+# How the rows of a bucket stand in the change set; held ones come last, and are of no page.
 IN_ORDER = ("added", "changed", "invalid", "removed")
 
 
@@ -191,9 +191,9 @@ class ChangeSet:
         run_id: str | None = written["run_id"]
         return run_id
 
-    def read_page(self, span: Span, limit: int | None = None) -> list[Row]:
-        """Returns the rows of a page that have to be sent, or the first ``limit`` of them."""
-        return self._read(self.changes, span, limit)
+    def read_page(self, span: Span) -> list[Row]:
+        """Returns the rows of a page that have to be sent."""
+        return self._read(self.changes, span)
 
     def read_positions(self, span: Span) -> list[Position]:
         """Returns the positions of a page's rows, whose columns another mapping may have written."""

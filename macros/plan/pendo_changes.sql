@@ -8,13 +8,10 @@ create table {{ relation }} as
 {{ plan }}
 {% endmacro %}
 
-{#- DuckDB skips row groups by their minimum and maximum: sorted, a page is read without a full scan. #}
+{#- DuckDB skips row groups by their minimum and maximum: numbered in its own order, a page is read without a full scan. #}
 {% macro duckdb__pendo_create_changes(relation, plan) %}
-create table {{ relation }} as
-select * from (
-{{ plan }}
-) planned
-order by bucket, seq
+{{ dbt_pendo.duckdb__pendo_begin_numbers() }}
+{{ dbt_pendo.default__pendo_create_changes(relation, plan) }}
 {% endmacro %}
 
 {#-
@@ -34,7 +31,11 @@ distribute by substr(bucket, 1, 2) sort by bucket, seq
   so later.
 #}
 {% macro snowflake__pendo_create_changes(relation, plan) %}
-{{ dbt_pendo.duckdb__pendo_create_changes(relation, plan) }}
+create table {{ relation }} as
+select * from (
+{{ plan }}
+) planned
+order by bucket, seq
 {% endmacro %}
 
 {% macro bigquery__pendo_create_changes(relation, plan) %}

@@ -8,7 +8,8 @@
 
   Unchanged rows are left out before the others are numbered. One row with the change `total` has the number of the
   model's rows as its seq: those that are nothing else are unchanged. That row takes a second scan of the model. A view
-  is scanned once: its unchanged rows are numbered for themselves in each bucket, and the last of them is returned.
+  is scanned once: where its rows cannot be kept, the unchanged ones are numbered for themselves in each bucket, and the
+  last of them is returned.
 
   Arguments:
     model          the model's relation, rendered
@@ -56,21 +57,19 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
     from {{ model }}
 {%- endset -%}
 {%- set has_unchanged = ledger and not full_refresh -%}
-{%- set is_counted_here = has_unchanged and is_view -%}
+{%- set kept = dbt_pendo.pendo_kept() if is_view else none -%}
+{%- set is_counted_here = has_unchanged and is_view and kept is none -%}
+{%- set rows_again = 'select * from model' if is_view else rows -%}
 {%- set aliases = [] -%}
 {%- for column in columns -%}
     {%- do aliases.append(dbt_pendo.pendo_name(column.alias)) -%}
 {%- endfor -%}
-with model as (
+with model as {{ kept or '' }}(
     {{- rows }}
 ),
 
 keyed as (
-    select
-        model.*,
-        {#- Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
-        count(*) over (partition by record_key) as copies
-    from model
+    {{- dbt_pendo.pendo_keyed(rows_again) }}
 ),
 
 known as (
@@ -135,7 +134,6 @@ judged as (
 compared as (
     select
         judged.*,
-        {{ dbt_pendo.pendo_bucket('record_key') }} as bucket,
         case
             when detail is not null then 'invalid'
             {%- if not full_refresh %}
@@ -163,9 +161,9 @@ compared as (
 {#- The unchanged rows of a view are sorted without their values. #}
 pending as (
     select
-        bucket,
-        change
-        {%- for name in ['record_key', 'row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
+        change,
+        record_key
+        {%- for name in ['row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
         {{ 'case when change <> ' ~ "'unchanged' then " ~ name ~ ' end as ' ~ name if is_counted_here else name }}
         {%- endfor %}
     from compared
@@ -174,20 +172,8 @@ pending as (
     {%- endif %}
 ),
 
-{#- Without the hash, invalid rows of one key would have a random order. #}
-{%- set in_order -%}
-partition by bucket{{ ", case change when 'unchanged' then 1 else 0 end" if is_counted_here }}
-            order by case change when 'held' then 1 else 0 end, change, record_key, row_hash
-{%- endset %}
-
 numbered as (
-    select
-        pending.*,
-        row_number() over ({{ in_order }}) as seq
-        {%- if is_counted_here %},
-        lead(change) over ({{ in_order }}) as next_change
-        {%- endif %}
-    from pending
+    {{- dbt_pendo.default__pendo_numbered(true) if is_counted_here else dbt_pendo.pendo_numbered() }}
 )
 
 select
@@ -221,7 +207,128 @@ select
     {%- for alias in aliases %},
     null
     {%- endfor %}
-from ({{ rows }}
+from ({{ rows_again }}
 ) counted
 {%- endif %}
+{% endmacro %}
+
+
+{#
+  The word before a common table expression that runs once, though it is used twice, and whose rows go to disk if they are
+  many; none where there is nothing like it.
+#}
+{% macro pendo_kept() %}
+    {{ return(adapter.dispatch('pendo_kept', 'dbt_pendo')()) }}
+{% endmacro %}
+
+{% macro default__pendo_kept() %}
+    {{ return(none) }}
+{% endmacro %}
+
+{% macro duckdb__pendo_kept() %}
+    {{ return('materialized ') }}
+{% endmacro %}
+
+{# PostgreSQL does so without a word, which it has had since version 12. #}
+{% macro postgres__pendo_kept() %}
+    {{ return('') }}
+{% endmacro %}
+
+{# Redshift would inherit PostgreSQL's. #}
+{% macro redshift__pendo_kept() %}
+    {{ return(none) }}
+{% endmacro %}
+
+
+{# The rows of the model, each with the number of rows of its key as `copies`; `rows` selects them once more. #}
+{% macro pendo_keyed(rows) %}
+    {{- adapter.dispatch('pendo_keyed', 'dbt_pendo')(rows) -}}
+{% endmacro %}
+
+{# Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
+{% macro default__pendo_keyed(rows) %}
+    select
+        model.*,
+        count(*) over (partition by record_key) as copies
+    from model
+{%- endmacro %}
+
+{# Only keys are held in memory, and of the duplicates alone for as long as the model is read. #}
+{% macro duckdb__pendo_keyed(rows) %}
+    {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_keyed(rows)) }}{% endif %}
+    select
+        model.*,
+        coalesce(duplicates.copies, 1) as copies
+    from model
+    left join (
+        select record_key, count(*) as copies
+        from ({{ rows }}
+        ) twins
+        group by record_key
+        having count(*) > 1
+    ) duplicates on model.record_key = duplicates.record_key
+{%- endmacro %}
+
+
+{# The pending rows, each with its bucket and seq: first those to send. #}
+{% macro pendo_numbered() %}
+    {{- adapter.dispatch('pendo_numbered', 'dbt_pendo')() -}}
+{% endmacro %}
+
+{# `unchanged` rows, if there are any, are numbered for themselves, and `next_change` is null in the last of a bucket. #}
+{% macro default__pendo_numbered(with_unchanged=false) %}
+    {#- Without the hash, invalid rows of one key would have a random order. #}
+    {%- set in_order -%}
+    partition by bucket{{ ", case change when 'unchanged' then 1 else 0 end" if with_unchanged }}
+            order by case change when 'held' then 1 else 0 end, change, record_key, row_hash
+    {%- endset %}
+    select
+        bucketed.*,
+        row_number() over ({{ in_order }}) as seq
+        {%- if with_unchanged %},
+        lead(change) over ({{ in_order }}) as next_change
+        {%- endif %}
+    from (
+        select pending.*, {{ dbt_pendo.pendo_bucket('record_key') }} as bucket
+        from pending
+    ) bucketed
+{%- endmacro %}
+
+{#
+  DuckDB numbers the rows of each kind in the order in which it finds them, because a window would hold all of them. A
+  bucket is a part of one kind: a digit for the kind, in their order, and six for the part. MotherDuck would have to send
+  all rows to where the sequences are.
+#}
+{% macro duckdb__pendo_numbered() %}
+    {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_numbered()) }}{% endif %}
+    select
+        counted.*,
+        number % 25000 + 1 as seq,
+        case change
+            {%- for kind in dbt_pendo.duckdb__pendo_kinds() %}
+            when '{{ kind }}' then '{{ loop.index0 }}'
+            {%- endfor %}
+        end || lpad(cast(number // 25000 as varchar), 6, '0') as bucket
+    from (
+        select
+            pending.*,
+            case change
+                {%- for kind in dbt_pendo.duckdb__pendo_kinds() %}
+                when '{{ kind }}' then nextval('temp.pendo_{{ kind }}')
+                {%- endfor %}
+            end as number
+        from pending
+    ) counted
+{%- endmacro %}
+
+{# The kinds of pending rows, in their order in a change set. #}
+{% macro duckdb__pendo_kinds() %}
+    {{ return(['added', 'changed', 'invalid', 'removed', 'held']) }}
+{% endmacro %}
+
+{# Lets the numbers begin anew; a session has them from its start, because a plan may be read without being written. #}
+{% macro duckdb__pendo_begin_numbers() %}
+    {%- for kind in dbt_pendo.duckdb__pendo_kinds() if not adapter.is_motherduck() %}
+create or replace temporary sequence pendo_{{ kind }} minvalue 0 start 0;
+    {%- endfor %}
 {% endmacro %}

@@ -6,6 +6,7 @@ from collections import Counter
 
 from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan, planned, trial
 
+from dbt_pendo.delivery.journal import BUCKET
 from dbt_pendo.mapping.objects import ConsentCounts
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
@@ -46,7 +47,7 @@ def test_what_is_new_changed_gone_and_back(store):
         **{"a": ("added", "free"), "b": ("added", None)},
         **{"A": ("added", "team"), "d": ("added", "x")},
     }
-    assert all(len(row[0]) == 3 and set(row[0]) <= set("0123456789abcdef") for row in found.values())
+    assert all(BUCKET.fullmatch(row[0]) for row in found.values())
     assert (plan(tables, "r2"), everything(tables)) == (Planned(unchanged=4), {})
 
     store.create("people", PEOPLE, [("a", "free"), ("b", ""), ("A", "pro"), ("e", "new")])
