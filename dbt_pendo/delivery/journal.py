@@ -24,7 +24,8 @@ from dbt_pendo.outcomes import DELIVERED, Outcome, Position, Status
 from dbt_pendo.secret import FOLDER, open_private, private_folder
 from dbt_pendo.warehouse.pages import Span
 
-BUCKET = re.compile("[0-9a-f]{3}")
+# Three hex digits, or on DuckDB seven digits.
+BUCKET = re.compile("[0-9a-f]{3}|[0-9]{7}")
 # What a line that is cut off or damaged raises.
 _DAMAGE = (ValueError, TypeError, KeyError)
 

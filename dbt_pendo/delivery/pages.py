@@ -150,11 +150,8 @@ class PageReader:
         first = next((bucket.name for bucket in self._buckets.values() if bucket.planned.to_send), None)
         if first is None:
             return 1
-        span = Span(first, first)
-        if self._is_written:
-            measured = self._tables.read_bodies(span, self._layouts)[:ROWS_MEASURED]
-        else:
-            measured = self._tables.read_page(span, ROWS_MEASURED)
+        span = Span(first, first, last_seq=ROWS_MEASURED)
+        measured = self._tables.read_bodies(span, self._layouts) if self._is_written else self._tables.read_page(span)
         return sum(sys.getsizeof(value) for row in measured for value in row) // max(len(measured), 1) or 1
 
 

@@ -130,6 +130,7 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
         found[spec.key],
         tuple(found[name] for name in spec.columns),
         found[spec.parent_key] if spec.parent_key else None,
+        is_view=model.materialized == "view",
     )
 
 

@@ -25,7 +25,7 @@ from dbt_pendo.warehouse.session import ConnectionLostError, Session, WarehouseE
 
 EVERYTHING = Span("000", "fff")
 SENDABLE = ("added", "changed", "removed")
-# How the rows of a bucket stand in the change set.
+# How the rows of a bucket stand in the change set; held ones come last, and are of no page.
 IN_ORDER = ("added", "changed", "invalid", "removed")
 
 
@@ -117,6 +117,8 @@ class ModelTable:
     parent: TableColumn | None = None
     # A record that a part of a model does not have has not left the model.
     is_part: bool = False
+    # A view is computed anew for each scan of it.
+    is_view: bool = False
 
     @property
     def keys(self) -> list[TableColumn]:
@@ -190,9 +192,9 @@ class ChangeSet:
         run_id: str | None = written["run_id"]
         return run_id
 
-    def read_page(self, span: Span, limit: int | None = None) -> list[Row]:
-        """Returns the rows of a page that have to be sent, or the first ``limit`` of them."""
-        return self._read(self.changes, span, limit)
+    def read_page(self, span: Span) -> list[Row]:
+        """Returns the rows of a page that have to be sent."""
+        return self._read(self.changes, span)
 
     def read_positions(self, span: Span) -> list[Position]:
         """Returns the positions of a page's rows, whose columns another mapping may have written."""
@@ -292,6 +294,7 @@ class ChangeSet:
         return self._session.sql(
             "pendo_plan",
             model=model,
+            is_view=source.is_view,
             ledger=ledger,
             destination=spec.destination,
             key=source.keys,
@@ -379,26 +382,24 @@ class ChangeSet:
 
 
 def buckets_from_counts(counts: Iterable[tuple[str, str, int, int]]) -> list[Bucket]:
-    """Returns the buckets of a change set in their order.
+    """Returns the buckets of a change set in their order, the last one with the unchanged rows that do not stand in it.
 
     Args:
-        counts: Rows of ``pendo_count_changes``: bucket, change, number of rows, highest seq. Of a bucket's held and
-            unchanged rows, which come last in this order, only the last of each stands in the change set.
+        counts: Rows of ``pendo_count_changes``: bucket, change, number of rows, highest seq. That of `total` is the
+            number of the model's rows, that of `unchanged` how many of these a bucket has.
     """
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    found: dict[str, dict[str, int]] = {}
+    total = unchanged = 0
     for bucket, change, rows, last_seq in counts:
-        found.setdefault(bucket, {})[change] = (int(rows), int(last_seq))
-    buckets = []
-    for name, kinds in sorted(found.items()):
-        counted = {change: rows for change, (rows, _) in kinds.items() if change not in ("held", "unchanged")}
-        before = sum(counted.values())
-        for change in ("held", "unchanged"):
-            if change in kinds:
-                last_seq = kinds[change][1]
-                counted[change] = last_seq - before
-                before = last_seq
-        buckets.append(Bucket(name, Planned(**counted)))
-    return buckets
+        if change == "total":
+            total = int(last_seq)
+        elif change == "unchanged":
+            unchanged += int(last_seq)
+        else:
+            found.setdefault(bucket, {})[change] = int(rows)
+    buckets = [Bucket(name, Planned(**kinds)) for name, kinds in sorted(found.items())]
+    unchanged += max(total - sum(bucket.planned.in_model for bucket in buckets), 0)
+    return [*buckets, Bucket("total", Planned(unchanged=unchanged))] if unchanged else buckets
 
 
 def limit_buckets(buckets: Iterable[Bucket], limit: int) -> list[Bucket]:

@@ -8,13 +8,10 @@ create table {{ relation }} as
 {{ plan }}
 {% endmacro %}
 
-{#- DuckDB skips row groups by their minimum and maximum: sorted, a page is read without a full scan. #}
+{#- DuckDB skips row groups by their minimum and maximum: numbered in its own order, a page is read without a full scan. #}
 {% macro duckdb__pendo_create_changes(relation, plan) %}
-create table {{ relation }} as
-select * from (
-{{ plan }}
-) planned
-order by bucket, seq
+{{ dbt_pendo.duckdb__pendo_begin_numbers() }}
+{{ dbt_pendo.default__pendo_create_changes(relation, plan) }}
 {% endmacro %}
 
 {#-
@@ -34,7 +31,11 @@ distribute by substr(bucket, 1, 2) sort by bucket, seq
   so later.
 #}
 {% macro snowflake__pendo_create_changes(relation, plan) %}
-{{ dbt_pendo.duckdb__pendo_create_changes(relation, plan) }}
+create table {{ relation }} as
+select * from (
+{{ plan }}
+) planned
+order by bucket, seq
 {% endmacro %}
 
 {% macro bigquery__pendo_create_changes(relation, plan) %}
@@ -66,7 +67,7 @@ analyze {{ changes }}
 {% macro redshift__pendo_index_changes(changes) %}{% endmacro %}
 
 
-{# How many rows of each kind each bucket holds; `last_seq` counts `held` and `unchanged` rows (see pendo_plan). #}
+{# How many rows of each kind each bucket holds; `last_seq` of `total` and `unchanged` is a number of rows (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
 select bucket, change, count(*) as row_count, max(seq) as last_seq
 from {{ changes }} changes

@@ -7,6 +7,10 @@
   update failed is still known to be in Pendo.
 #}
 {% macro pendo_known(ledger, destination) %}
+    {{- adapter.dispatch('pendo_known', 'dbt_pendo')(ledger, destination) -}}
+{% endmacro %}
+
+{% macro default__pendo_known(ledger, destination) %}
     select
         record_key,
         max(case when strand = 'settled' and status = 'delivered' then row_hash end) as delivered_hash,
@@ -21,6 +25,42 @@
         {{ dbt_pendo.pendo_latest(ledger, destination) }}
     ) latest
     group by record_key
+{% endmacro %}
+
+{# DuckDB keeps one row for each key as it reads, and windows all rows of the ledger only to throw most away. #}
+{% macro duckdb__pendo_known(ledger, destination) %}
+    {%- set entries = ledger if ledger else '(' ~ dbt_pendo.pendo_no_entries() ~ ')' -%}
+    {%- set here = dbt_pendo.pendo_exact('destination') ~ ' = ' ~ dbt_pendo.pendo_literal(destination) %}
+    select
+        {{ dbt_pendo.pendo_exact('coalesce(settled.record_key, others.record_key)') }} as record_key,
+        delivered_hash,
+        settled_number,
+        failed_number,
+        failed.logged_at as failed_at,
+        failed.row_hash as failed_hash,
+        failed.status as failed_status,
+        failed.attempts as attempts,
+        invalid_hash
+    from (
+        select
+            {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
+            arg_max_null(case when status = 'delivered' then row_hash end, commit_number) as delivered_hash,
+            max(commit_number) as settled_number
+        from {{ entries }} entries
+        where {{ here }} and status in ('delivered', 'removed')
+        group by 1
+    ) settled
+    full outer join (
+        select
+            {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
+            max(commit_number) filter (where status <> 'invalid') as failed_number,
+            arg_max(struct_pack(logged_at, row_hash, status, attempts), commit_number)
+                filter (where status <> 'invalid') as failed,
+            arg_max(row_hash, commit_number) filter (where status = 'invalid') as invalid_hash
+        from {{ entries }} entries
+        where {{ here }} and status not in ('delivered', 'removed')
+        group by 1
+    ) others on settled.record_key = others.record_key
 {% endmacro %}
 
 

@@ -1,16 +1,19 @@
 {#
   The select behind a plan: every row of the model that a sync has to deliver, compared with the ledger.
 
-  One scan of the model, one of the ledger, no global sort: every window is partitioned by key or by bucket,
-  so a distributed warehouse spreads the work. Columns of the result: bucket, seq, change (added, changed,
-  removed, invalid; held, unchanged), record_key, row_hash, detail (why a row is invalid), invalid_hash,
-  attempts (failed ones so far, with the row unchanged), run_id, then the mapped columns under `alias`.
+  No global sort: every window is partitioned by key or by bucket, so a distributed warehouse spreads the work. Columns
+  of the result: bucket, seq, change (added, changed, removed, invalid, held), record_key, row_hash, detail (why a row is
+  invalid), invalid_hash, attempts (failed ones so far, with the row unchanged), run_id, then the mapped columns under
+  `alias`.
 
-  Unchanged and held rows are counted, not returned: they sort last in their bucket, only the last row of each kind
-  is kept in each bucket, and its seq gives the number of rows before it.
+  Unchanged rows are left out before the others are numbered. One row with the change `total` has the number of the
+  model's rows as its seq: those that are nothing else are unchanged. That row takes a second scan of the model. A view
+  is scanned once: where its rows cannot be kept, the unchanged ones are numbered for themselves in each bucket, and the
+  last of them is returned.
 
   Arguments:
     model          the model's relation, rendered
+    is_view        true if the model has to be scanned once
     ledger         the ledger's relation, rendered; none if the sync has never run
     destination    the destination of the rows; entries of other destinations are ignored
     key            the key column, or the two of `Parent::Child`: [{name, dtype}]
@@ -28,8 +31,8 @@
                    In the result it is null where the consent is as it was delivered last: only changes are sent
 #}
 {% macro pendo_plan(
-    model, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh, run_id,
-    max_attempts, missing_retry, consents=[]
+    model, is_view, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh,
+    run_id, max_attempts, missing_retry, consents=[]
 ) %}
 {#-
   Every row's hash as the ledger stores it. A row that left the model has no hash; the copies of a duplicate key share
@@ -42,7 +45,7 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {%- for column in consents -%}
     {%- do consent_aliases.append(column.alias if column else none) -%}
 {%- endfor -%}
-with model as (
+{%- set rows %}
     select{{ ' distinct' if members }}
         1 as present,
         {{ dbt_pendo.pendo_key(key) }} as record_key,
@@ -52,14 +55,21 @@ with model as (
         {{ dbt_pendo.pendo_name(column.name) }} as {{ dbt_pendo.pendo_name(column.alias) }}
         {%- endfor %}
     from {{ model }}
+{%- endset -%}
+{%- set has_unchanged = ledger and not full_refresh -%}
+{%- set kept = dbt_pendo.pendo_kept() if is_view else none -%}
+{%- set is_counted_here = has_unchanged and is_view and kept is none -%}
+{%- set rows_again = 'select * from model' if is_view else rows -%}
+{%- set aliases = [] -%}
+{%- for column in columns -%}
+    {%- do aliases.append(dbt_pendo.pendo_name(column.alias)) -%}
+{%- endfor -%}
+with model as {{ kept or '' }}(
+    {{- rows }}
 ),
 
 keyed as (
-    select
-        model.*,
-        {#- Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
-        count(*) over (partition by record_key) as copies
-    from model
+    {{- dbt_pendo.pendo_keyed(rows_again) }}
 ),
 
 known as (
@@ -124,7 +134,6 @@ judged as (
 compared as (
     select
         judged.*,
-        {{ dbt_pendo.pendo_bucket('record_key') }} as bucket,
         case
             when detail is not null then 'invalid'
             {%- if not full_refresh %}
@@ -149,33 +158,22 @@ compared as (
     from judged
 ),
 
-{#- Most rows are only counted; without their values there is less to sort and to send around a warehouse. #}
-trimmed as (
+{#- The unchanged rows of a view are sorted without their values. #}
+pending as (
     select
-        bucket,
-        change
-        {%- for name in ['record_key', 'row_hash', 'detail', 'invalid_hash', 'attempts'] %},
-        case when change not in ('held', 'unchanged') then {{ name }} end as {{ name }}
-        {%- endfor %}
-        {%- for column in columns %}
-        {%- set name = dbt_pendo.pendo_name(column.alias) %},
-        case when change not in ('held', 'unchanged') then {{ name }} end as {{ name }}
+        change,
+        record_key
+        {%- for name in ['row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
+        {{ 'case when change <> ' ~ "'unchanged' then " ~ name ~ ' end as ' ~ name if is_counted_here else name }}
         {%- endfor %}
     from compared
+    {%- if not is_counted_here %}
+    where change <> 'unchanged'
+    {%- endif %}
 ),
 
-{#- Without the hash, invalid rows of one key would have a random order. #}
-{%- set in_order -%}
-partition by bucket order by
-            case change when 'unchanged' then 2 when 'held' then 1 else 0 end, change, record_key, row_hash
-{%- endset %}
-
 numbered as (
-    select
-        trimmed.*,
-        row_number() over ({{ in_order }}) as seq,
-        lead(change) over ({{ in_order }}) as next_change
-    from trimmed
+    {{- dbt_pendo.default__pendo_numbered(true) if is_counted_here else dbt_pendo.pendo_numbered() }}
 )
 
 select
@@ -188,9 +186,149 @@ select
     invalid_hash,
     attempts,
     {{ dbt_pendo.pendo_literal(run_id) }} as run_id
-    {%- for column in columns %},
-    {{ dbt_pendo.pendo_name(column.alias) }}
+    {%- for alias in aliases %},
+    {{ alias }}
     {%- endfor %}
 from numbered
-where change not in ('held', 'unchanged') or next_change is null or next_change <> change
+{%- if is_counted_here %}
+where change <> 'unchanged' or next_change is null
+{%- elif has_unchanged %}
+union all
+select
+    'total',
+    count(*),
+    'total',
+    null,
+    null,
+    null,
+    null,
+    null,
+    {{ dbt_pendo.pendo_literal(run_id) }}
+    {%- for alias in aliases %},
+    null
+    {%- endfor %}
+from ({{ rows_again }}
+) counted
+{%- endif %}
+{% endmacro %}
+
+
+{#
+  The word before a common table expression that runs once, though it is used twice, and whose rows go to disk if they are
+  many; none where there is nothing like it.
+#}
+{% macro pendo_kept() %}
+    {{ return(adapter.dispatch('pendo_kept', 'dbt_pendo')()) }}
+{% endmacro %}
+
+{% macro default__pendo_kept() %}
+    {{ return(none) }}
+{% endmacro %}
+
+{% macro duckdb__pendo_kept() %}
+    {{ return('materialized ') }}
+{% endmacro %}
+
+{# PostgreSQL does so without a word, which it has had since version 12. #}
+{% macro postgres__pendo_kept() %}
+    {{ return('') }}
+{% endmacro %}
+
+{# Redshift would inherit PostgreSQL's. #}
+{% macro redshift__pendo_kept() %}
+    {{ return(none) }}
+{% endmacro %}
+
+
+{# The rows of the model, each with the number of rows of its key as `copies`; `rows` selects them once more. #}
+{% macro pendo_keyed(rows) %}
+    {{- adapter.dispatch('pendo_keyed', 'dbt_pendo')(rows) -}}
+{% endmacro %}
+
+{# Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
+{% macro default__pendo_keyed(rows) %}
+    select
+        model.*,
+        count(*) over (partition by record_key) as copies
+    from model
+{%- endmacro %}
+
+{# Only keys are held in memory, and of the duplicates alone for as long as the model is read. #}
+{% macro duckdb__pendo_keyed(rows) %}
+    {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_keyed(rows)) }}{% endif %}
+    select
+        model.*,
+        coalesce(duplicates.copies, 1) as copies
+    from model
+    left join (
+        select record_key, count(*) as copies
+        from ({{ rows }}
+        ) twins
+        group by record_key
+        having count(*) > 1
+    ) duplicates on model.record_key = duplicates.record_key
+{%- endmacro %}
+
+
+{# The pending rows, each with its bucket and seq: first those to send. #}
+{% macro pendo_numbered() %}
+    {{- adapter.dispatch('pendo_numbered', 'dbt_pendo')() -}}
+{% endmacro %}
+
+{# `unchanged` rows, if there are any, are numbered for themselves, and `next_change` is null in the last of a bucket. #}
+{% macro default__pendo_numbered(with_unchanged=false) %}
+    {#- Without the hash, invalid rows of one key would have a random order. #}
+    {%- set in_order -%}
+    partition by bucket{{ ", case change when 'unchanged' then 1 else 0 end" if with_unchanged }}
+            order by case change when 'held' then 1 else 0 end, change, record_key, row_hash
+    {%- endset %}
+    select
+        bucketed.*,
+        row_number() over ({{ in_order }}) as seq
+        {%- if with_unchanged %},
+        lead(change) over ({{ in_order }}) as next_change
+        {%- endif %}
+    from (
+        select pending.*, {{ dbt_pendo.pendo_bucket('record_key') }} as bucket
+        from pending
+    ) bucketed
+{%- endmacro %}
+
+{#
+  DuckDB numbers the rows of each kind in the order in which it finds them, because a window would hold all of them. A
+  bucket is a part of one kind: a digit for the kind, in their order, and six for the part. MotherDuck would have to send
+  all rows to where the sequences are.
+#}
+{% macro duckdb__pendo_numbered() %}
+    {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_numbered()) }}{% endif %}
+    select
+        counted.*,
+        number % 25000 + 1 as seq,
+        case change
+            {%- for kind in dbt_pendo.duckdb__pendo_kinds() %}
+            when '{{ kind }}' then '{{ loop.index0 }}'
+            {%- endfor %}
+        end || lpad(cast(number // 25000 as varchar), 6, '0') as bucket
+    from (
+        select
+            pending.*,
+            case change
+                {%- for kind in dbt_pendo.duckdb__pendo_kinds() %}
+                when '{{ kind }}' then nextval('temp.pendo_{{ kind }}')
+                {%- endfor %}
+            end as number
+        from pending
+    ) counted
+{%- endmacro %}
+
+{# The kinds of pending rows, in their order in a change set. #}
+{% macro duckdb__pendo_kinds() %}
+    {{ return(['added', 'changed', 'invalid', 'removed', 'held']) }}
+{% endmacro %}
+
+{# Lets the numbers begin anew; a session has them from its start, because a plan may be read without being written. #}
+{% macro duckdb__pendo_begin_numbers() %}
+    {%- for kind in dbt_pendo.duckdb__pendo_kinds() if not adapter.is_motherduck() %}
+create or replace temporary sequence pendo_{{ kind }} minvalue 0 start 0;
+    {%- endfor %}
 {% endmacro %}

@@ -195,7 +195,7 @@ from (
             invalid_hash,
             attempts
         from {{ changes }} changes
-        where change not in ('held', 'unchanged')
+        where change in ('added', 'changed', 'invalid', 'removed')
             and run_id = {{ dbt_pendo.pendo_literal(run_id) }}
             and {{ dbt_pendo.pendo_within(span) }}
     ) pending

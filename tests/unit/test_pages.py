@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import Bucket, Planned, buckets_from_counts, cut_pages, limit_buckets
 
-# The order of a bucket's rows, which is that of the alphabet; held and unchanged rows come last (pendo_plan.sql).
+# The order of a bucket's rows, which is that of the alphabet; held rows come last (pendo_plan.sql).
 ORDER = ("added", "changed", "invalid", "removed")
 COUNTED = ("held", "unchanged")
 SENT = ("added", "changed", "removed")
+IN_MODEL = ("added", "changed", "invalid", "held", "unchanged")
 
 
 class Row(NamedTuple):
@@ -46,16 +47,24 @@ class ChangeSet:
     @property
     def buckets(self) -> list[Bucket]:
         """Of counts as pendo_count_changes answers, in no order that anyone promised."""
+        of_model = sum(kinds.get(change, 0) for kinds in self.contents.values() for change in IN_MODEL)
+        return buckets_from_counts(shuffled([*self.counts, ("total", "total", 1, of_model)]))
+
+    @property
+    def counts(self) -> list[tuple[str, str, int, int]]:
+        """The counts of the rows that stand in it."""
         counts = []
         for bucket, kinds in self.contents.items():
             last_seq = 0
-            for change in (*ORDER, *COUNTED):
+            for change in (*ORDER, "held"):
                 if rows := kinds.get(change):
                     last_seq += rows
-                    # Of held and unchanged rows only the last is there, to tell how many there are.
-                    counts.append((bucket, change, 1 if change in COUNTED else rows, last_seq))
-        random.Random(0).shuffle(counts)
-        return buckets_from_counts(counts)
+                    counts.append((bucket, change, rows, last_seq))
+        return counts
+
+
+def shuffled(counts):
+    return random.Random(0).sample(counts, len(counts))
 
 
 def within(row: Row, span: Span) -> bool:
@@ -86,10 +95,17 @@ change_sets = st.builds(
 
 @given(change_sets)
 def test_counts_become_the_buckets_of_the_change_set(change_set):
-    filled = {name: kinds for name, kinds in sorted(change_set.contents.items()) if any(kinds.values())}
-    assert change_set.buckets == [Bucket(name, Planned(**kinds)) for name, kinds in filled.items()]
-    in_all = {kind: sum(kinds[kind] for kinds in filled.values()) for kind in (*ORDER, *COUNTED)}
-    assert sum((bucket.planned for bucket in change_set.buckets), Planned()) == Planned(**in_all)
+    stored = {
+        name: {change: kinds[change] for change in (*ORDER, "held")} for name, kinds in change_set.contents.items()
+    }
+    wanted = [Bucket(name, Planned(**kinds)) for name, kinds in sorted(stored.items()) if any(kinds.values())]
+    unchanged = sum(kinds["unchanged"] for kinds in change_set.contents.values())
+    if unchanged:
+        wanted.append(Bucket("total", Planned(unchanged=unchanged)))
+    assert change_set.buckets == wanted
+    # Those of a view are counted where they are.
+    here = [(name, "unchanged", 1, n) for name, kinds in change_set.contents.items() if (n := kinds["unchanged"])]
+    assert buckets_from_counts(shuffled([*change_set.counts, *here])) == wanted
 
 
 @given(change_sets, st.integers(1, 30))
@@ -128,5 +144,8 @@ def test_a_limit_takes_the_first_rows_to_send(change_set, limit, rows_per_page):
 
 
 def test_counts_of_a_driver_that_yields_other_numbers_become_integers():
-    counts = [("000", "added", Decimal(2), Decimal(2)), ("000", "unchanged", Decimal(1), Decimal(9))]
-    assert repr(buckets_from_counts(counts)) == repr([Bucket("000", Planned(added=2, unchanged=7))])
+    counts = [("000", "added", Decimal(2), Decimal(2)), ("total", "total", Decimal(1), Decimal(9))]
+    wanted = [Bucket("000", Planned(added=2)), Bucket("total", Planned(unchanged=7))]
+    assert repr(buckets_from_counts(counts)) == repr(wanted)
+    # Of a view that lost rows while it was counted.
+    assert buckets_from_counts([("000", "added", 2, 2), ("total", "total", 1, 1)]) == wanted[:1]

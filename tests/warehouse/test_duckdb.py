@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from engine import TYPES, Engine, people, plan
+from engine import PEOPLE, TYPES, Engine, deliver, people, plan
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.warehouse.plan import EVERYTHING
+from dbt_pendo.warehouse.plan import EVERYTHING, Planned, PlanOptions, limit_buckets
 
 
 @pytest.fixture
@@ -26,6 +26,43 @@ class TestFoldedKeys(ForEachEngine):
     @pytest.fixture
     def engine(self, engine: Engine) -> Engine:
         return replace(engine, output={**engine.output, "settings": {"default_collation": "nocase"}})
+
+
+def test_a_view_is_read_once_and_no_row_goes_through_a_window(store):
+    store.create("people", PEOPLE, [(f"p{number}", "x") for number in range(9)])
+    tables = store.tables(people())
+    deliver(tables, "r1")
+    for is_view in (False, True):
+        tables._source = replace(tables._source, is_view=is_view)
+        plan_sql = tables._plan_sql(tables.ledger, PlanOptions(), "r2")
+        ((_, explained),) = store.session.rows(f"explain (format json) {plan_sql}")
+        assert "WINDOW" not in explained
+        assert not is_view or explained.count('.people"') == 1
+
+
+def test_a_plan_numbers_its_rows_from_the_first_each_time(store):
+    """Whatever was planned before on the same connection; and it does so by kind, in parts."""
+    store.session.run(
+        f"create table {store.relation('people')} as select 'p' || i as id, 'x' as plan from range(60000) r(i)"
+    )
+    tables = store.tables(people())
+    for run_id in ("r1", "r2"):
+        assert sum((bucket.planned for bucket in tables.plan(PlanOptions())), Planned()) == Planned(added=60_000)
+        buckets = tables.write_changes(run_id, PlanOptions())
+        assert [(bucket.name, bucket.rows) for bucket in buckets] == [
+            *(("0000000", 25_000), ("0000001", 25_000), ("0000002", 10_000))
+        ]
+        positions = [
+            (name, seq) for name, rows in ((one.name, one.rows) for one in buckets) for seq in range(1, rows + 1)
+        ]
+        assert tables.read_positions(EVERYTHING) == positions
+    tables.commit("r2", EVERYTHING, positions, {})
+    store.session.run(f"update {store.relation('people')} set plan = 'y' where id in ('p7', 'p9')")
+    store.session.run(f"delete from {store.relation('people')} where id = 'p8'")
+    buckets = tables.write_changes("r3", PlanOptions())
+    assert [bucket.name for bucket in buckets] == ["1000000", "3000000", "total"]
+    (cut,) = limit_buckets(buckets, 1)
+    assert cut.planned == Planned(changed=1)
 
 
 def test_a_value_that_the_driver_cannot_read_costs_its_own_row(store):

@@ -6,6 +6,7 @@ from collections import Counter
 
 from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan, planned, trial
 
+from dbt_pendo.delivery.journal import BUCKET
 from dbt_pendo.mapping.objects import ConsentCounts
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
@@ -46,7 +47,7 @@ def test_what_is_new_changed_gone_and_back(store):
         **{"a": ("added", "free"), "b": ("added", None)},
         **{"A": ("added", "team"), "d": ("added", "x")},
     }
-    assert all(len(row[0]) == 3 and set(row[0]) <= set("0123456789abcdef") for row in found.values())
+    assert all(BUCKET.fullmatch(row[0]) for row in found.values())
     assert (plan(tables, "r2"), everything(tables)) == (Planned(unchanged=4), {})
 
     store.create("people", PEOPLE, [("a", "free"), ("b", ""), ("A", "pro"), ("e", "new")])
@@ -168,6 +169,31 @@ def test_rows_that_failed_come_again_and_are_held_in_the_end(store):
     assert planned(tables, max_attempts=1, full_refresh=True) == Planned(added=2, changed=1)
     mapped_otherwise = store.tables(people(fields=(Field("other", Column("plan")),)))
     assert planned(mapped_otherwise, max_attempts=1) == Planned(added=2, changed=1)
+
+
+def test_a_view_is_counted_like_a_table(store):
+    store.create("people", PEOPLE, [(f"p{number}", "x") for number in range(40)])
+    tables = store.tables(people(on_removed="delete"))
+    deliver(tables, "r1", {"p1": NO, "p2": NO}, max_attempts=1)
+    kept = [(f"p{number}", "y" if number < 4 else "x") for number in range(1, 40)]
+    store.create("people", PEOPLE, [*kept, ("p2", "y"), ("p2", "y"), ("new", "x"), (None, "x")])
+    view = SyncTables(store.session, store.own_schema, tables._spec, dataclasses.replace(tables._source, is_view=True))
+    view.prepare()
+    wanted = {"p0": "removed", "p1": "added", "p3": "changed", "new": "added"}
+    for one in (tables, view):
+        counts = Planned(added=2, changed=1, removed=1, unchanged=36, invalid=4)
+        assert planned(one, max_attempts=1) == plan(one, "r2", max_attempts=1) == counts
+        assert changes_of(one) == wanted
+    store.create("people", PEOPLE, [(f"p{number}", "x") for number in range(40)])
+    for one in (tables, view):
+        assert plan(one, "r3", max_attempts=1) == Planned(unchanged=38, held=2)
+        assert everything(one) == {}
+        # Held rows stand in the change set, but for no page.
+        held = store.session.rows(f"select record_key from {one.changes} where change = 'held' order by record_key")
+        assert [key for (key,) in held] == ["p1", "p2"]
+        one.commit("r3", EVERYTHING, [], {})
+    assert {entry[4] for entry in store.ledger(tables)} == {"r1"}
+    assert plan(view, "r4", full_refresh=True) == Planned(added=2, changed=38)
 
 
 def test_attempts_count_from_the_last_success(store):
