@@ -170,7 +170,7 @@ class ChangeSet:
         self.lock.renew()
         with self.lock.alive():
             create = self._session.sql("pendo_create_changes", relation=self.changes, plan=plan)
-            self._session.create(self._schema, self._identifier, create)
+            self._session.create(self._schema, self._identifier, create, self._session.sql("pendo_begin_numbers"))
             if index := self._session.sql("pendo_index_changes", changes=self.changes):
                 self._session.run(index)
         return self._count_written()

@@ -248,12 +248,19 @@ class Session:
                         raise
         self._schemas.add(schema)
 
-    def create(self, schema: str, identifier: str, sql: str) -> None:
-        """Runs the statement that creates a table of ours, in place of one of that name; it begins `create table`."""
+    def create(self, schema: str, identifier: str, sql: str, before: str = "") -> None:
+        """Creates a table of ours, in place of one of that name.
+
+        Args:
+            schema: The schema.
+            identifier: The table.
+            sql: The statement that creates it; begins with `create table`.
+            before: What is run with it, in front of it.
+        """
         statement = self.sql("pendo_replace_table", relation=self._relation(schema, identifier), create=sql)
         if not statement:
             self.drop(schema, identifier)
-        self.run(statement or sql)
+        self.run(f"{before}\n{statement or sql}".strip())
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""

@@ -8,12 +8,6 @@ create table {{ relation }} as
 {{ plan }}
 {% endmacro %}
 
-{#- DuckDB skips row groups by their minimum and maximum: numbered in its own order, a page is read without a full scan. #}
-{% macro duckdb__pendo_create_changes(relation, plan) %}
-{{ dbt_pendo.duckdb__pendo_begin_numbers() }}
-{{ dbt_pendo.default__pendo_create_changes(relation, plan) }}
-{% endmacro %}
-
 {#-
   Each file holds few buckets, sorted: the minimum and maximum in the metadata of files and their parts locate a page.
   A global sort would run the plan twice, the first time to find the ranges.

@@ -326,7 +326,14 @@ from ({{ rows_again }}
     {{ return(['added', 'changed', 'invalid', 'removed', 'held']) }}
 {% endmacro %}
 
-{# Lets the numbers begin anew; a session has them from its start, because a plan may be read without being written. #}
+{# Statements before a change set is written: they let its numbers begin anew. Empty where a window numbers the rows. #}
+{% macro pendo_begin_numbers() %}
+    {{- adapter.dispatch('pendo_begin_numbers', 'dbt_pendo')() -}}
+{% endmacro %}
+
+{% macro default__pendo_begin_numbers() %}{% endmacro %}
+
+{# A session has the numbers from its start, because a plan may be read without being written. #}
 {% macro duckdb__pendo_begin_numbers() %}
     {%- for kind in dbt_pendo.duckdb__pendo_kinds() if not adapter.is_motherduck() %}
 create or replace temporary sequence pendo_{{ kind }} minvalue 0 start 0;
