@@ -19,6 +19,7 @@ from dbt_pendo.delivery.writers import Writer, body_layouts, cut_batches, make_w
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
+from dbt_pendo.pendo.client import Answering
 from dbt_pendo.records.render import Replaced, render
 from dbt_pendo.warehouse.pages import Row, Span
 from dbt_pendo.warehouse.plan import Bucket, changes_in, cut_pages, positions_to_write
@@ -31,6 +32,11 @@ WRITTEN_ROWS = 4
 # Nor may its rows take more memory than this, by the width of the first few.
 PAGE_BYTES = 32 * 2**20
 ROWS_MEASURED = 20
+# Seconds in which answers have to come for larger requests, and after which smaller ones are sent.
+QUICK_ANSWER, SLOW_ANSWER = 1.0, 20.0
+# Records of requests that adapt, and bytes.
+SMALLEST_BATCH, LARGEST_BATCH = 50, 4_000
+LARGEST_BODY = 2**20
 # So many fit, even if they are wide.
 FEW_ROWS = 2_000
 
@@ -73,6 +79,36 @@ class Page:
         return ((record.position, self.change_of(record.position), record.key) for record in records)
 
 
+@dataclass(slots=True)
+class BatchSize:
+    """How many records go into a request: more as long as Pendo answers at once, fewer when it takes long.
+
+    A request costs Pendo's allowance, and both sides some work, whatever is in it. Pendo documents no limit but five
+    minutes (pendo-api.md 3); what stands before it may have one for bytes.
+    """
+
+    first: int
+    records: int = 0
+
+    def __post_init__(self) -> None:
+        self.records = self.first
+
+    def adapt(self, answering: Answering) -> None:
+        """Adapts to how some requests were answered."""
+        if not answering.requests:
+            return
+        seconds = answering.seconds / answering.requests
+        if seconds > SLOW_ANSWER:
+            self.records = max(self.records // 2, SMALLEST_BATCH)
+        elif answering.faults:
+            # What stands before Pendo may take no larger ones.
+            self.records = min(max(self.records // 2, self.first), self.records)
+        elif seconds < QUICK_ANSWER:
+            larger = min(2 * self.records, LARGEST_BATCH)
+            if larger * answering.bytes <= LARGEST_BODY * answering.requests * self.records:
+                self.records = larger
+
+
 class PageReader:
     """Reads the change set of one sync.
 
@@ -95,6 +131,12 @@ class PageReader:
         self._writers = make_writers(context.client, self._spec, context.stop, segment)
         self._layouts = body_layouts(self._spec, self._fields)
         self._is_written = bool(self._layouts) and self._tables.writes_bodies(self._layouts)
+        self._batch_size = BatchSize(self._spec.batch_size)
+
+    def adapt(self, page: Page, answering: Answering) -> None:
+        """Takes more or fewer records into the requests of later pages, by how Pendo answered those of a page."""
+        if self._spec.batch_adapts and not page.exceptions:
+            self._batch_size.adapt(answering)
 
     def spans(self) -> list[Span]:
         """Returns the pages: as many rows as are worth a commit, and fit into memory."""
@@ -117,7 +159,7 @@ class PageReader:
         rendered = render(self._spec, left, self._fields)
         decided |= rendered.unsendable
         exceptions = {position: outcome for position, outcome in decided.items() if outcome is not DELIVERED}
-        batches = list(cut_batches(self._writers, rendered, self._spec.batch_size))
+        batches = list(cut_batches(self._writers, rendered, self._batch_size.records))
         page = self._page(span, [row[:2] for row in rows], batches)
         page.rows, page.replaced = rows, rendered.replaced
         page.settled, page.exceptions = [list(decided)], exceptions
@@ -132,7 +174,7 @@ class PageReader:
         # A change set that another run has written anew meanwhile has other rows, and this run will learn of it.
         if not bodies or len(bodies) != len(positions) or any(None in row for row in bodies):
             return None
-        size, id_key = self._spec.batch_size, OBJECTS[self._spec.object].id_key
+        size, id_key = self._batch_size.records, OBJECTS[self._spec.object].id_key
         batches = [
             (self._writers.updates, SqlBatch(positions[at : at + size], bodies[at : at + size], id_key))
             for at in range(0, len(bodies), size)
@@ -269,5 +311,6 @@ class Pages:
         outcomes = page.outcomes()
         context.tables.commit(context.run_id, page.span, page.positions, outcomes)
         self._journal.end_page(page.number)
+        self._reader.adapt(page, context.client.take_answering())
         context.counts.count(page.changes, outcomes, page.named())
         context.counts.count_replaced(one for one in page.replaced if one.position not in outcomes)

@@ -125,6 +125,8 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
         given[target] = (*(given[target] or ()), *by_column)
         _check_twice(given[target], kind, given.get("group"))
         _check_consents(given[target])
+    # Any number of records may be in a request (pendo-api.md 3); of events one, of a segment 1,000.
+    given["batch_adapts"] = kind in RECORDS and "batch_size" not in meta
     if kind in RECORDS and not columns:
         _check_empty(meta, meant, place)
     return None if place.problems else _spec(given, kind, unique_id, place)

@@ -164,6 +164,7 @@ class SyncSpec:
     on_removed: OnRemoved = "keep"
     create_fields: bool = False
     batch_size: int = 500  # records in one request
+    batch_adapts: bool = False  # whether later requests may have more, or fewer
     max_changes: Limit | None = None  # more added and changed rows block the sync
     max_removals: Limit | None = None
     max_invalid: Limit | None = None

@@ -145,6 +145,17 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Answering:
+    """How some requests were answered: how many, in how many seconds and of how many bytes together; and faults."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    bytes: int = 0
+    # Those that were not answered with a 2xx.
+    faults: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Route:
     """Where a request goes, the key that it carries, and how it gets there."""
 
@@ -195,6 +206,7 @@ class PendoClient:
         self._adapter = BoundedAdapter(pool_maxsize=settings.concurrency)
         self._prepared: dict[tuple[str, str, str], requests.PreparedRequest] = {}
         self._traffic = Traffic()
+        self._answering = Answering()
         # Pendo loads one segment of a subscription at a time (pendo-api.md 5), so the syncs of a run take turns.
         self.segment_writes = threading.Lock()
         # So do their deletions.
@@ -207,8 +219,14 @@ class PendoClient:
         """Returns a client of one sync: it shares pace and connections, and counts and logs its own requests."""
         part = copy.copy(self)
         part.watch, part.is_patient = watch, True
-        part._traffic = Traffic()
+        part._traffic, part._answering = Traffic(), Answering()
         return part
+
+    def take_answering(self) -> Answering:
+        """Returns how the requests since the last call of this were answered."""
+        with self._lock:
+            answering, self._answering = self._answering, Answering()
+        return answering
 
     def __enter__(self) -> PendoClient:
         return self
@@ -353,6 +371,11 @@ class PendoClient:
         finally:
             self._pacer.release()
             now = self.clock()
+            with self._lock:
+                so_far, is_fault = self._answering, status is None or not 200 <= status < 300
+                self._answering = Answering(
+                    so_far.requests + 1, so_far.seconds + now - started, so_far.bytes + size, so_far.faults + is_fault
+                )
             if self.watch is not None:
                 waited, seconds = started - asked, now - started
                 self.watch(Call(at, request, attempt, waited, seconds, status, content, fault, self._secrets, headers))

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from harness import run_cli
-from shop import KINDS, STRANGERS, be_strict
+from harness import bodies, run_cli
+from shop import KINDS, STRANGERS, SYNCS, be_strict
 
 from dbt_pendo.delivery import pages as page_delivery
 from dbt_pendo.sandbox import Fault
@@ -19,11 +19,28 @@ AWKWARD = ["it's", "'; drop table users; --", "C:\\new\\table\\'", "{{ 1 / 0 }} 
 
 def test_wide_rows_come_in_small_pages(shop, monkeypatch):
     monkeypatch.setattr(page_delivery, "PAGE_BYTES", 40_000)
+    monkeypatch.setattr(page_delivery, "FEW_ROWS", 50)
     shop.sql("update users set plan = repeat('wide', 1000)")
     shop.sync(USERS)
     shop.check_pendo(USERS)
     rows_by_page = [rows for (rows,) in shop.sql("select count(*) from main_pendo.users__ledger group by logged_at")]
     assert 4 <= max(rows_by_page) <= 10
+
+
+@pytest.mark.parametrize("given", [{}, {"batch_size": 500}])
+def test_requests_of_later_pages_are_larger_unless_the_mapping_says_how_large(shop, sandbox, monkeypatch, given):
+    for name, value in {"BATCHES_PER_PAGE": 1, "SMALLEST_PAGE": 1_000, "WRITTEN_ROWS": 1}.items():
+        monkeypatch.setattr(page_delivery, name, value)
+    shop.annotate("users", {**{key: value for key, value in SYNCS["users"].items() if key != "batch_size"}, **given})
+    shop.sql("insert into users select 'n' || i, 'free', i, true from range(5000) r(i)")
+    sandbox.add_visitors([f"n{at}" for at in range(5000)])
+    shop.sync(USERS)
+    shop.check_pendo(USERS)
+    sizes = [len(body) for body in bodies(sandbox.requests, "/api/v1/metadata/visitor/")]
+    assert sum(sizes) == 5060
+    # The second page is on its way when the first has been answered.
+    assert set(sizes[:4]) == {500}
+    assert max(sizes) == (500 if given else 1_000)
 
 
 @pytest.mark.usefixtures("small_pages")
