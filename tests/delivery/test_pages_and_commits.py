@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from harness import bodies, run_cli
+from harness import Project, bodies, run_cli
 from shop import KINDS, STRANGERS, SYNCS, be_strict
 
 from dbt_pendo.delivery import pages as page_delivery
@@ -31,10 +31,11 @@ def test_wide_rows_come_in_small_pages(shop, monkeypatch):
 def test_requests_of_later_pages_are_larger_unless_the_mapping_says_how_large(shop, sandbox, monkeypatch, given):
     for name, value in {"BATCHES_PER_PAGE": 1, "SMALLEST_PAGE": 1_000, "WRITTEN_ROWS": 1}.items():
         monkeypatch.setattr(page_delivery, name, value)
-    shop.annotate("users", {**{key: value for key, value in SYNCS["users"].items() if key != "batch_size"}, **given})
+    mapping = {key: value for key, value in SYNCS["users"].items() if key != "batch_size"}
+    Project.annotate(shop, "users", mapping | given)
     shop.sql("insert into users select 'n' || i, 'free', i, true from range(5000) r(i)")
     sandbox.add_visitors([f"n{at}" for at in range(5000)])
-    shop.sync(USERS)
+    run_cli("sync", "--select", "users").expect(0)
     shop.check_pendo(USERS)
     sizes = [len(body) for body in bodies(sandbox.requests, "/api/v1/metadata/visitor/")]
     assert sum(sizes) == 5060
