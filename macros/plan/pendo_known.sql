@@ -1,5 +1,6 @@
 {#
-  What the ledger knows about each key at the sync's current destination, one row per key.
+  What the ledger knows about each key at the sync's current destination, as the table expression `known`, one row per key.
+  Its columns of failures may be in another one, `failures`, that is joined apart.
 
   A key's history has three strands, and the latest row of each counts: `settled` (delivered, removed) is the last
   completed change, `failed` (missing, rejected) a later failed attempt, `invalid` a row that was never sent. With separate
@@ -11,6 +12,7 @@
 {% endmacro %}
 
 {% macro default__pendo_known(ledger, destination) %}
+known as (
     select
         record_key,
         max(case when strand = 'settled' and status = 'delivered' then row_hash end) as delivered_hash,
@@ -25,16 +27,45 @@
         {{ dbt_pendo.pendo_latest(ledger, destination) }}
     ) latest
     group by record_key
-{% endmacro %}
+),
+{%- endmacro %}
 
-{# DuckDB keeps one row for each key as it reads, and windows all rows of the ledger only to throw most away. #}
+{#
+  DuckDB holds every key in memory to join it, so nothing else is to be there: failures are few, and joined apart. Only
+  keys with several entries go through `arg_max`, which would keep a copy of each hash.
+#}
 {% macro duckdb__pendo_known(ledger, destination) %}
     {%- set entries = ledger if ledger else '(' ~ dbt_pendo.pendo_no_entries() ~ ')' -%}
-    {%- set here = dbt_pendo.pendo_exact('destination') ~ ' = ' ~ dbt_pendo.pendo_literal(destination) %}
+    {%- set here = dbt_pendo.pendo_exact('destination') ~ ' = ' ~ dbt_pendo.pendo_literal(destination) -%}
+    {%- set settled -%}
+(
+        select {{ dbt_pendo.pendo_exact('record_key') }} as record_key, commit_number,
+            case when status = 'delivered' then row_hash end as delivered_hash
+        from {{ entries }} entries
+        where {{ here }} and status in ('delivered', 'removed')
+    ) settled
+    {%- endset -%}
+repeated as materialized (
+    select record_key
+    from {{ settled }}
+    group by record_key
+    having count(*) > 1
+),
+
+known as (
+    select record_key, delivered_hash, commit_number as settled_number
+    from {{ settled }}
+    anti join repeated on settled.record_key = repeated.record_key
+    union all
+    select record_key, arg_max_null(delivered_hash, commit_number), max(commit_number)
+    from {{ settled }}
+    semi join repeated on settled.record_key = repeated.record_key
+    group by record_key
+),
+
+failures as (
     select
-        {{ dbt_pendo.pendo_exact('coalesce(settled.record_key, others.record_key)') }} as record_key,
-        delivered_hash,
-        settled_number,
+        record_key,
         failed_number,
         failed.logged_at as failed_at,
         failed.row_hash as failed_hash,
@@ -44,15 +75,6 @@
     from (
         select
             {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
-            arg_max_null(case when status = 'delivered' then row_hash end, commit_number) as delivered_hash,
-            max(commit_number) as settled_number
-        from {{ entries }} entries
-        where {{ here }} and status in ('delivered', 'removed')
-        group by 1
-    ) settled
-    full outer join (
-        select
-            {{ dbt_pendo.pendo_exact('record_key') }} as record_key,
             max(commit_number) filter (where status <> 'invalid') as failed_number,
             arg_max(struct_pack(logged_at, row_hash, status, attempts), commit_number)
                 filter (where status <> 'invalid') as failed,
@@ -60,7 +82,22 @@
         from {{ entries }} entries
         where {{ here }} and status not in ('delivered', 'removed')
         group by 1
-    ) others on settled.record_key = others.record_key
+    ) others
+),
+{%- endmacro %}
+
+
+{# The name of the table expression with the failures. #}
+{% macro pendo_failures() %}
+    {{ return(adapter.dispatch('pendo_failures', 'dbt_pendo')()) }}
+{% endmacro %}
+
+{% macro default__pendo_failures() %}
+    {{ return('known') }}
+{% endmacro %}
+
+{% macro duckdb__pendo_failures() %}
+    {{ return('failures') }}
 {% endmacro %}
 
 

@@ -60,6 +60,7 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {%- set kept = dbt_pendo.pendo_kept() if is_view else none -%}
 {%- set is_counted_here = has_unchanged and is_view and kept is none -%}
 {%- set rows_again = 'select * from model' if is_view else rows -%}
+{%- set failures = dbt_pendo.pendo_failures() -%}
 {%- set aliases = [] -%}
 {%- for column in columns -%}
     {%- do aliases.append(dbt_pendo.pendo_name(column.alias)) -%}
@@ -72,9 +73,7 @@ keyed as (
     {{- dbt_pendo.pendo_keyed(rows_again) }}
 ),
 
-known as (
-    {{ dbt_pendo.pendo_known(ledger, destination) }}
-),
+{{ dbt_pendo.pendo_known(ledger, destination) }}
 
 judged as (
     select
@@ -98,17 +97,17 @@ judged as (
         keyed.present,
         known.delivered_hash,
         known.settled_number,
-        known.failed_number,
-        known.failed_at,
+        {{ failures }}.failed_number,
+        {{ failures }}.failed_at,
         {#- A failure counts while the row is unchanged and nothing was settled since. #}
         case
-            when known.failed_hash = {{ known_row_hash }}
-                and (known.settled_number is null or known.settled_number < known.failed_number)
-                then known.attempts
+            when {{ failures }}.failed_hash = {{ known_row_hash }}
+                and (known.settled_number is null or known.settled_number < {{ failures }}.failed_number)
+                then {{ failures }}.attempts
             else 0
         end as attempts,
-        known.failed_status,
-        known.invalid_hash
+        {{ failures }}.failed_status,
+        {{ failures }}.invalid_hash
         {%- for column in columns %},
         {%- set name = dbt_pendo.pendo_name(column.alias) %}
         {%- set at = consent_aliases.index(column.alias) if column.alias in consent_aliases else none %}
@@ -117,7 +116,7 @@ judged as (
         {%- else %}
         case
             {#- A failed attempt may have sent another one since. #}
-            when (known.failed_number is null or known.failed_number < known.settled_number)
+            when ({{ failures }}.failed_number is null or {{ failures }}.failed_number < known.settled_number)
                 and {{ dbt_pendo.pendo_consent_letter('known.delivered_hash', at) }}
                 = {{ dbt_pendo.pendo_consent_letter('keyed.row_hash', at) }} then null
             else keyed.{{ name }}
@@ -126,6 +125,9 @@ judged as (
         {%- endfor %}
     from keyed
     {{ 'full outer' if removals else 'left' }} join known on keyed.record_key = known.record_key
+    {%- if failures != 'known' %}
+    left join {{ failures }} on coalesce(keyed.record_key, known.record_key) = {{ failures }}.record_key
+    {%- endif %}
     {%- if removals %}
     where keyed.present is not null or known.delivered_hash is not null
     {%- endif %}

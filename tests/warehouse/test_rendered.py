@@ -192,6 +192,8 @@ def plans(recorder: Recorder) -> None:
     for options in (RETRIES, PlanOptions(full_refresh=True)):
         recorder.sync().write_changes("r1", options)
     recorder.sync(on_removed="clear").write_changes("r1", PLAIN)
+    spec, source = recorder.people()
+    SyncTables(recorder, "pendo", spec, replace(source, is_view=True)).write_changes("r1", PLAIN)
 
 
 def events(recorder: Recorder) -> None:
