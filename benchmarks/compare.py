@@ -42,8 +42,10 @@ LONG = 20
 OFFLINE_MODELS = 2_000
 OPEN_ADAPTER = """
 import pathlib, sys
+from dbt_pendo.cli import collect_rarely
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.session import open_session
+collect_rarely()
 with open_session(Connection(pathlib.Path(sys.argv[1]))):
     pass
 """

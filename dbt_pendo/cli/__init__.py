@@ -69,11 +69,18 @@ def cli() -> None:
     """
 
 
+def collect_rarely() -> None:
+    """Has Python look for garbage after a million new objects.
+
+    dbt loads as many that stay, and so many are in a page of rows. After every 700, the default, it would take a
+    tenth of the time of a sync.
+    """
+    gc.set_threshold(1_000_000, 20, 100)
+
+
 def main() -> None:
     """Runs the command line; every error ends as a message and an exit status, never as a traceback."""
-    # dbt loads a million objects that stay, and a page of rows holds as many. Python would look through them for
-    # garbage after every 700 new ones, which takes a tenth of the time of a sync.
-    gc.set_threshold(200_000, 20, 100)
+    collect_rarely()
     secrets = Secrets(environment_secrets(os.environ))
     try:
         sys.exit(cli.main(prog_name="dbt-pendo", standalone_mode=False, obj=secrets) or 0)

@@ -95,7 +95,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
         show_found(cli.lines, selected)
         checked, alert_faults = list(check_offline(selected)), []
     else:
-        checked = cli.each_sync(check_syncs)
+        checked = cli.each_sync(check_syncs, prepares=True)
         alert_faults = unusable(cli.invocation.settings)
     show_checks(cli.lines, checked, alert_faults)
     return cli.answer(checked) or int(warn_error and any(one.warnings for one in checked))
@@ -113,7 +113,7 @@ def plan(cli: CommandLine, full_refresh: bool, show: int, diff: int) -> int:
 
 
 def _plan(cli: CommandLine, options: Options, show: int = 0, diff: int = 0) -> int:
-    planned = cli.each_sync(lambda context: plan_syncs(context, options, show, diff))
+    planned = cli.each_sync(lambda context: plan_syncs(context, options, show, diff), prepares=True)
     show_plan(cli.lines, planned)
     return cli.answer(planned)
 
@@ -146,7 +146,7 @@ def sync(
 
 
 def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool, built: bool = False) -> int:
-    with cli.open_context() as (selected, context):
+    with cli.open_context(prepares=True) as (selected, context):
         if context is None:
             results = nothing_to_sync(selected, cli.invocation.target_path)
         else:
@@ -219,7 +219,7 @@ def fields(
         raise ConfigError("--group, --object, --force and --yes go with --delete.", "Name the field with --delete.")
     if unused or delete is not None:
         return _unwritten_fields(cli, delete, group, object_, force, yes)
-    with cli.open_context() as (_, context):
+    with cli.open_context(prepares=True) as (_, context):
         found, unmapped = ([], []) if context is None else compare_fields(context, create)
     show_fields(cli.lines, found, unmapped)
     left = [one.to_dict() for one in unmapped]

@@ -235,14 +235,19 @@ class CommandLine:
         return max((one.error.exit_code for one in found if one.error), default=0)
 
     @contextlib.contextmanager
-    def open_context(self, announced: bool = True) -> Iterator[tuple[Selected, Context | None]]:
-        """Opens the warehouse and Pendo for the selected syncs, and prints them if ``announced``."""
+    def open_context(self, announced: bool = True, prepares: bool = False) -> Iterator[tuple[Selected, Context | None]]:
+        """Opens the warehouse and Pendo for the selected syncs, and prints them if ``announced``.
+
+        Args:
+            announced: Whether to print them.
+            prepares: Whether the command prepares each sync that may run.
+        """
 
         def announce(selected: Selected) -> None:
             if announced:
                 show_found(self.lines, selected, self.invocation.published)
 
-        with open_context(self.invocation, announce, self.lines.aside) as (selected, context):
+        with open_context(self.invocation, announce, self.lines.aside, prepares) as (selected, context):
             if context is not None:
                 self.lines.metadata |= context.ends.to_dict()
                 if announced:
@@ -259,9 +264,11 @@ class CommandLine:
             self.lines.metadata |= ends.to_dict()
             yield RunLog(session, ends, self.invocation.target_path)
 
-    def each_sync(self, work: Callable[[Context], Iterable[Answer]], announced: bool = True) -> list[Answer]:
-        """Returns what a function says of each selected sync."""
-        with self.open_context(announced) as (_, context):
+    def each_sync(
+        self, work: Callable[[Context], Iterable[Answer]], announced: bool = True, prepares: bool = False
+    ) -> list[Answer]:
+        """Returns what a function says of each selected sync; the flags are those of ``open_context``."""
+        with self.open_context(announced, prepares) as (_, context):
             return [] if context is None else list(work(context))
 
 

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +23,7 @@ from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
-from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.mapping.spec import Model, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.records.masking import BodyMask, body_mask
 from dbt_pendo.records.render import PendoField
@@ -265,7 +265,7 @@ def choose_syncs(invocation: Invocation) -> Selected:
 
 @contextlib.contextmanager
 def open_context(
-    invocation: Invocation, on_selected: Callable[[Selected], None], tell: Callable[[str], None]
+    invocation: Invocation, on_selected: Callable[[Selected], None], tell: Callable[[str], None], prepares: bool = False
 ) -> Iterator[tuple[Selected, Context | None]]:
     """Chooses the syncs of a command, and opens the warehouse and Pendo for them.
 
@@ -273,6 +273,7 @@ def open_context(
         invocation: Where to find the syncs: in artifacts, or published in the warehouse.
         on_selected: Called with the syncs, before the warehouse is opened if they are known by then.
         tell: Says something at once to whoever waits.
+        prepares: Whether the command prepares each sync that may run: it will ask Pendo about key and fields.
 
     Yields:
         The syncs, and what to run them with: None if there are none.
@@ -291,13 +292,16 @@ def open_context(
     elif invocation.dbt_cloud_run_id or invocation.dbt_cloud_job_id:
         raise ConfigError("--published takes what dbt published itself, and asks dbt Cloud nothing.", "Give one.")
     settings, stop = invocation.settings, Stop()
+    # Where targets are named, dbt has to say first whether this one may reach Pendo.
+    asked = _objects_of(selected) if selected is not None and prepares and settings.targets is None else ()
     with (
         contextlib.closing(CallLog()) as calls,
         PendoClient(settings, wait=stop.wait, watch=calls.write, ends_at=stop.ends_at, tell=tell) as client,
         stop_on_signals(stop, lambda name: tell(_stopping(name, client.in_flight))),
+        (pendo := PendoFacts(client)).asked_ahead(asked),
         open_session(invocation.connection) as session,
     ):
-        schema, pendo = session.own_schema(settings.schema, settings.pendo.sandbox), PendoFacts(client)
+        schema = session.own_schema(settings.schema, settings.pendo.sandbox)
         if selected is not None:
             require_target(selected, session)
         else:
@@ -328,6 +332,12 @@ def open_context(
                     senders,
                 ),
             )
+
+
+def _objects_of(selected: Selected) -> Collection[Object]:
+    """Returns what the syncs that may run are of; events are of nothing that Pendo would be asked about."""
+    may_run = (spec for _, spec in selected.syncs if selected.verdicts[spec.unique_id].may_run)
+    return dict.fromkeys(spec.object for spec in may_run if spec.event is None)
 
 
 def _stopping(signal: str, in_flight: int) -> str:

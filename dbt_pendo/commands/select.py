@@ -24,6 +24,7 @@ from dbt_pendo.project.artifacts import (
 )
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
+from dbt_pendo.warehouse.cache import compile_lazily
 from dbt_pendo.warehouse.session import Session
 from dbt_pendo.wording import listing, number
 
@@ -89,6 +90,7 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
         raise nothing_annotated(manifest)
     chosen = {model.unique_id for model in manifest.models}
     if selection.select or selection.exclude or selection.selector:
+        compile_lazily()
         chosen = select_nodes(
             manifest.path, project_dir, selection.select, selection.exclude, selection.selector, selection.state
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.keys import GROUPS
 from dbt_pendo.mapping.objects import CONSENTS, FIELD_NAME, FIELD_NAME_RULE, OBJECTS, RECORDS, field_name_spelling
 from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
+from dbt_pendo.pendo.ahead import Ahead
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.pendo.fields import CREATABLE_TYPES, LARGEST_CREATION, Creation, create_fields
 from dbt_pendo.pendo.metadata import Schema, SchemaField, read_schema, verify_key
@@ -59,6 +61,9 @@ _ADVICE: Mapping[FieldState, str] = {
 _UNDELETED = "It existed before; Pendo brings its old values back within hours."
 
 
+Answered = TypeVar("Answered")
+
+
 class FieldsRefusedError(PendoError):
     """Pendo does not create some fields."""
 
@@ -75,6 +80,23 @@ class PendoFacts:
         self._schemas: dict[Object, Schema] = {}
         # Whether a key or secret may write, or why it cannot be used.
         self._keys: dict[Secret, bool | PendoError] = {}
+        self._ahead: Ahead | None = None
+
+    @contextlib.contextmanager
+    def asked_ahead(self, objects: Collection[Object]) -> Iterator[None]:
+        """Asks beside the work of the block, which may ask for them, about the integration key and then about fields.
+
+        Args:
+            objects: Whose fields; none if nothing is to be asked.
+        """
+        key = self.client.settings.integration_key
+        if key is None or not objects:
+            yield
+            return
+        questions: dict[Any, Callable[[PendoClient], Any]] = {key: verify_key}
+        questions |= {one: partial(read_schema, object_=one) for one in objects if one in RECORDS}
+        with Ahead(self.client, questions) as self._ahead:
+            yield
 
     def require_key(self, writes: bool = True) -> None:
         """Makes sure that the integration key is good, and may write if it has to.
@@ -109,7 +131,7 @@ class PendoFacts:
     def schema(self, object_: Object) -> Schema:
         """Returns the fields of a kind of object."""
         if object_ not in self._schemas:
-            self._schemas[object_] = read_schema(self.client, object_)
+            self._schemas[object_] = self._answer(object_, partial(read_schema, object_=object_))
         return self._schemas[object_]
 
     @cached_property
@@ -136,13 +158,16 @@ class PendoFacts:
     def _ask(self, key: Secret, verify: Callable[[PendoClient], bool]) -> bool:
         if key not in self._keys:
             try:
-                self._keys[key] = verify(self.client)
+                self._keys[key] = self._answer(key, verify)
             except PendoError as error:
                 self._keys[key] = error
         found = self._keys[key]
         if isinstance(found, PendoError):
             raise found
         return found
+
+    def _answer(self, question: Secret | Object, ask: Callable[[PendoClient], Answered]) -> Answered:
+        return ask(self.client) if self._ahead is None else self._ahead.take(question, ask)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 import orjson
 from rich.cells import cell_len
@@ -28,10 +28,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dbt_pendo import __version__
-from dbt_pendo.commands.context import SyncFinding
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import json_escape, visible, visible_json
+
+if TYPE_CHECKING:
+    # Which `--help` does without.
+    from dbt_pendo.commands.context import SyncFinding
 
 Level: TypeAlias = Literal["info", "success", "warn", "error"]
 Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]

@@ -234,6 +234,18 @@ class PendoClient:
     def __exit__(self, *_: object) -> None:
         self._adapter.close()
 
+    def part(self, **changes: Any) -> PendoClient:
+        """Returns a client with the same connections and the same pace, which counts its own traffic.
+
+        Args:
+            changes: Attributes that are others.
+        """
+        part = copy.copy(self)
+        part._traffic = Traffic()
+        for name, value in changes.items():
+            setattr(part, name, value)
+        return part
+
     @property
     def traffic(self) -> Traffic:
         """What this client has sent so far."""

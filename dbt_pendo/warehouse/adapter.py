@@ -12,12 +12,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.outcomes import UNREADABLE, unreadable
+from dbt_pendo.warehouse.cache import compile_lazily, kept_schemas, load_macros
 
 # The macros of our package and of dbt's, by adapter: parsing them takes longer than most commands.
 _MACROS: dict[str, Any] = {}
@@ -45,7 +47,7 @@ def named_target(connection: Connection) -> str:
     Raises:
         ConfigError: If the profile is wrong.
     """
-    with readable_errors(ConfigError, f"The profile in {_profiles_dir(connection)} cannot be used"):
+    with readable_errors(ConfigError, f"The profile in {_profiles_dir(connection)} cannot be used"), kept_schemas():
         return str(_load_profile(connection)[1].target_name)
 
 
@@ -55,11 +57,11 @@ def render_jinja(connection: Connection, text: str) -> str:
     Raises:
         ConfigError: If the profile is wrong, or the Jinja is.
     """
+    compile_lazily()
     from dbt.config.renderer import DbtProjectYamlRenderer
 
-    with readable_errors(
-        ConfigError, f"target-path of {connection.project_dir / 'dbt_project.yml'} cannot be rendered"
-    ):
+    project = connection.project_dir / "dbt_project.yml"
+    with readable_errors(ConfigError, f"target-path of {project} cannot be rendered"), kept_schemas():
         args, profile = _load_profile(connection)
         return str(DbtProjectYamlRenderer(profile, args.vars).render_value(text))
 
@@ -71,12 +73,14 @@ def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
     Raises:
         ConfigError: If the profile is wrong or its adapter is not installed.
     """
+    compile_lazily()
     from dbt.adapters.factory import adapter_management, get_adapter, register_adapter
     from dbt.config.runtime import RuntimeConfig, load_project
     from dbt.parser.manifest import ManifestLoader
 
+    cannot_use = f"The profile in {_profiles_dir(connection)} cannot be used"
     with contextlib.ExitStack() as stack:
-        with readable_errors(ConfigError, f"The profile in {_profiles_dir(connection)} cannot be used"):
+        with readable_errors(ConfigError, cannot_use), kept_schemas():
             args, profile = _load_profile(connection)
             project = load_project(args.project_dir, False, profile, args.vars)
             config = RuntimeConfig.from_parts(project, profile, args)
@@ -84,9 +88,12 @@ def load_adapter(connection: Connection) -> Iterator[tuple[Any, Any]]:
             # Threads are all we use; locks of processes would start a process to look after them.
             register_adapter(config, multiprocessing.dummy, None)
             adapter = get_adapter(config)
-            if adapter.type() not in _MACROS:
-                _MACROS[adapter.type()] = ManifestLoader.load_macros(config, lambda _: None)
-            adapter.set_macro_resolver(_MACROS[adapter.type()])
+            if (name := adapter.type()) not in _MACROS:
+                parse = partial(ManifestLoader.load_macros, config, lambda _: None)
+                _MACROS[name] = load_macros(config, name, parse)
+            # The first macro would do so, and make their schemas.
+            config.load_dependencies()
+            adapter.set_macro_resolver(_MACROS[name])
             adapter.set_macro_context_generator(_MacroContexts())
         yield adapter, config.credentials
 

@@ -10,7 +10,8 @@ from dbt_pendo.cli import COMMANDS, cli
 
 def test_the_group_lists_its_commands_without_importing_them(tmp_path):
     program = (
-        "import sys\nfrom dbt_pendo.cli import cli\ncli.main(['--help'], standalone_mode=False)\n"
+        "import sys\nimport dbt_pendo.__main__\nfrom dbt_pendo.cli import cli\n"
+        "cli.main(['--help'], standalone_mode=False)\n"
         "print([name for name in sys.modules if name.startswith(('dbt_pendo.cli.', 'dbt_pendo.commands', 'dbt.'))])"
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)

@@ -8,10 +8,14 @@ import json
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from dbt_pendo.cli import main
+
+# Where dbt-pendo keeps what it has parsed, for all runs of tests: not in the user's own place.
+CACHE = {"DBT_PENDO_CACHE": str(Path(__file__).resolve().parents[2] / ".pytest_cache")}
 
 
 def expect_in(text: str, *parts: str) -> None:
@@ -92,5 +96,6 @@ def run_cli(*args: str) -> Ended:
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without anything that dbt or dbt-pendo reads."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "PYTEST_"))}
+    """This process's environment without anything that dbt or dbt-pendo reads, but where things are kept."""
+    ours = ("DBT_", "PENDO_", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | CACHE

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands import clean_environment
+from harness.commands import CACHE, clean_environment
 from harness.forked import start
 
 SMALL_PROFILE = """\
@@ -110,5 +110,5 @@ def without_dbt_or_pendo(monkeypatch: pytest.MonkeyPatch, home: Path, **env: str
     for name in os.environ:
         if name.startswith(("DBT_", "PENDO_")):
             monkeypatch.delenv(name)
-    for name, value in {"HOME": str(home), "NO_COLOR": "1", **env}.items():
+    for name, value in {"HOME": str(home), "NO_COLOR": "1", **CACHE, **env}.items():
         monkeypatch.setenv(name, value)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.commands import CACHE
 from harness.warm import dbt_program
 
 from dbt_pendo.sandbox import Sandbox
@@ -34,6 +35,7 @@ class Shop:
         return {
             **{"SHOP_DUCKDB_PATH": str(self.database), "PENDO_API_URL": self.sandbox.url, "PENDO_RETRIES": "1"},
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            **CACHE,
         }
 
     @property
