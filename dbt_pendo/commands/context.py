@@ -136,7 +136,8 @@ class Context:
     def deliver(self, run_id: str, prepared: Prepared, options: Options, observer: Observer) -> SyncResult:
         """Runs a sync; its result shows no secret."""
         spec = prepared.spec
-        client = self.client.part(partial(self.calls.write_of, spec.name, self._mask(spec, prepared.fields)))
+        log_call = partial(self.calls.write_of, spec.name, self._mask(spec, prepared.fields))
+        client = self.client.part(watch=log_call, is_patient=True)
         sync = SyncContext(
             run_id,
             prepared,

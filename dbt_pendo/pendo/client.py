@@ -215,13 +215,6 @@ class PendoClient:
         self._unreached: dict[str, tuple[float, int]] = {}
         self._pacer = Pacer(settings.concurrency, settings.requests_per_second)
 
-    def part(self, watch: Callable[[Call], None]) -> PendoClient:
-        """Returns a client of one sync: it shares pace and connections, and counts and logs its own requests."""
-        part = copy.copy(self)
-        part.watch, part.is_patient = watch, True
-        part._traffic, part._answering = Traffic(), Answering()
-        return part
-
     def take_answering(self) -> Answering:
         """Returns how the requests since the last call of this were answered."""
         with self._lock:
@@ -241,7 +234,7 @@ class PendoClient:
             changes: Attributes that are others.
         """
         part = copy.copy(self)
-        part._traffic = Traffic()
+        part._traffic, part._answering = Traffic(), Answering()
         for name, value in changes.items():
             setattr(part, name, value)
         return part
