@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dbt_pendo.channels import Channel, Event
 from dbt_pendo.delivery.results import Ends, SyncResult
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
 BAD: Mapping[str, Event] = {"error": "failure", "partial": "partial", "blocked": "blocked"}

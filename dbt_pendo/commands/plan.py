@@ -29,7 +29,7 @@ from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import render
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import History, LoggedSync
 from dbt_pendo.warehouse.session import WarehouseError
 

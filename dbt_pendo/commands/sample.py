@@ -13,8 +13,8 @@ from dbt_pendo.mapping.spec import Column, ParentChild, Source, SyncSpec
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Rendered, Replaced, render
 from dbt_pendo.secret import HIDDEN
-from dbt_pendo.warehouse.pages import Row
-from dbt_pendo.warehouse.plan import Planned, PlanOptions
+from dbt_pendo.warehouse.pages import Planned, Row
+from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.runs import Reason
 from dbt_pendo.warehouse.tables import SyncTables
 from dbt_pendo.wording import number, visible

@@ -32,8 +32,8 @@ from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, consents_of, render
 from dbt_pendo.secret import HIDDEN
 from dbt_pendo.warehouse.drift import DriftTable
-from dbt_pendo.warehouse.pages import Row
-from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions, cut_pages
+from dbt_pendo.warehouse.pages import Row, cut_pages
+from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20

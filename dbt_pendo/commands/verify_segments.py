@@ -14,7 +14,8 @@ from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.delivery.results import Observer
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.warehouse.plan import ChangeSet, Planned, PlanOptions, cut_pages
+from dbt_pendo.warehouse.pages import Planned, cut_pages
+from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError
 
 

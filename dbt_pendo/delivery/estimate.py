@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo.deletion import LARGEST_DELETION
 from dbt_pendo.settings import Settings
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import duration, number
 

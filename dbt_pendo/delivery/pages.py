@@ -21,8 +21,7 @@ from dbt_pendo.mapping.objects import OBJECTS
 from dbt_pendo.outcomes import DELIVERED, UNSENT, Outcome, Position
 from dbt_pendo.pendo.client import Answering
 from dbt_pendo.records.render import Replaced, render
-from dbt_pendo.warehouse.pages import Row, Span
-from dbt_pendo.warehouse.plan import Bucket, changes_in, cut_pages, positions_to_write
+from dbt_pendo.warehouse.pages import Bucket, Row, Span, changes_in, cut_pages, positions_to_write
 
 # A page is a commit: large enough to be worth a statement, small enough to be sent in a minute or so.
 BATCHES_PER_PAGE = 100

@@ -21,7 +21,7 @@ from dbt_pendo.records.render import Replaced
 from dbt_pendo.secret import Secrets, replace_private
 from dbt_pendo.settings import PendoHost
 from dbt_pendo.warehouse.lock import LockedError
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import number, visible
 

@@ -23,8 +23,8 @@ from dbt_pendo.pendo.client import PendoError
 from dbt_pendo.pendo.records import is_ignored, read_record
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.settings import Settings
-from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, Bucket, Planned, PlanOptions, limit_buckets
+from dbt_pendo.warehouse.pages import Bucket, Planned, Span, limit_buckets
+from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
 from dbt_pendo.wording import number, visible
 
 _IGNORED = f"Do Not Process (`{DO_NOT_PROCESS}`)"

@@ -10,7 +10,7 @@ from dbt_pendo.commands.verify import FieldDiff
 from dbt_pendo.delivery.events import left_out_notes, new_event_notes
 from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.wording import counts, duration, number
 
 # What a sync would do with records that left the model.

@@ -20,7 +20,7 @@ from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts, s
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.output.terminal import LEVELS, Place, Tag, Terminal
 from dbt_pendo.project.artifacts import BUILT, LastRun
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 from dbt_pendo.wording import counts, number, visible
 

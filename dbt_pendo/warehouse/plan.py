@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from operator import add, attrgetter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from dbt_pendo.mapping.objects import (
     CONSENTS,
@@ -20,76 +19,10 @@ from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import TableColumn, aliases_of, table_name
-from dbt_pendo.warehouse.pages import Row, Span, Wanted, read_span
+from dbt_pendo.warehouse.pages import SENDABLE, Bucket, Row, Span, Wanted, buckets_from_counts, read_span
 from dbt_pendo.warehouse.session import ConnectionLostError, Session, WarehouseError
 
 EVERYTHING = Span("000", "fff")
-SENDABLE = ("added", "changed", "removed")
-# How the rows of a bucket stand in the change set; held ones come last, and are of no page.
-IN_ORDER = ("added", "changed", "invalid", "removed")
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """How many rows a plan found of each kind."""
-
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
-    unchanged: int = 0
-    invalid: int = 0
-    held: int = 0
-
-    @property
-    def to_send(self) -> int:
-        """Rows that a run has to deliver."""
-        return self.added + self.changed + self.removed
-
-    @property
-    def in_model(self) -> int:
-        """Rows that the model has."""
-        return self.added + self.changed + self.unchanged + self.invalid + self.held
-
-    def __add__(self, other: Planned) -> Planned:
-        return Planned(*map(add, _counts(self), _counts(other)))
-
-
-_counts = attrgetter("added", "changed", "removed", "unchanged", "invalid", "held")
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """What a change set has of one bucket."""
-
-    # Three hex digits.
-    name: str
-    planned: Planned
-    # Where a `--limit` cuts it; None when it is whole.
-    last_seq: int | None = None
-
-    @property
-    def rows(self) -> int:
-        """Rows of the bucket that stand in the change set: its seq runs from 1 to this."""
-        return self.planned.to_send + self.planned.invalid
-
-    def change_at(self, seq: int) -> str:
-        """Returns how a row of the bucket differs from the ledger."""
-        end = 0
-        for change in IN_ORDER:
-            end += getattr(self.planned, change)
-            if seq <= end:
-                break
-        return change
-
-    def first_rows(self, count: int) -> Bucket:
-        """Returns this bucket cut after its first ``count`` rows to send."""
-        added = min(count, self.planned.added)
-        changed = min(count - added, self.planned.changed)
-        removed = min(count - added - changed, self.planned.removed)
-        # Invalid rows are numbered between the changed and the removed ones.
-        invalid = self.planned.invalid if removed else 0
-        cut = replace(self.planned, added=added, changed=changed, removed=removed, invalid=invalid)
-        return replace(self, planned=cut, last_seq=added + changed + invalid + removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,91 +312,3 @@ class ChangeSet:
 
         columns = self._columns.values() if with_columns else ()
         return read_span(read, span, [Wanted(column["alias"], column["dtype"]) for column in columns])
-
-
-def buckets_from_counts(counts: Iterable[tuple[str, str, int, int]]) -> list[Bucket]:
-    """Returns the buckets of a change set in their order, the last one with the unchanged rows that do not stand in it.
-
-    Args:
-        counts: Rows of ``pendo_count_changes``: bucket, change, number of rows, highest seq. That of `total` is the
-            number of the model's rows, that of `unchanged` how many of these a bucket has.
-    """
-    found: dict[str, dict[str, int]] = {}
-    total = unchanged = 0
-    for bucket, change, rows, last_seq in counts:
-        if change == "total":
-            total = int(last_seq)
-        elif change == "unchanged":
-            unchanged += int(last_seq)
-        else:
-            found.setdefault(bucket, {})[change] = int(rows)
-    buckets = [Bucket(name, Planned(**kinds)) for name, kinds in sorted(found.items())]
-    unchanged += max(total - sum(bucket.planned.in_model for bucket in buckets), 0)
-    return [*buckets, Bucket("total", Planned(unchanged=unchanged))] if unchanged else buckets
-
-
-def limit_buckets(buckets: Iterable[Bucket], limit: int) -> list[Bucket]:
-    """Returns the buckets that hold the first ``limit`` rows to send, the last one cut as needed."""
-    kept: list[Bucket] = []
-    for bucket in buckets:
-        if limit <= 0:
-            break
-        kept.append(bucket if bucket.planned.to_send <= limit else bucket.first_rows(limit))
-        limit -= bucket.planned.to_send
-    return kept
-
-
-def cut_pages(buckets: Iterable[Bucket], rows_per_page: int) -> Iterator[Span]:
-    """Cuts buckets into spans of about ``rows_per_page`` rows, in order, without gap or overlap.
-
-    A bucket that alone is larger is cut by seq.
-    """
-    first: str | None = None
-    last, last_seq = "", None
-    selected = 0
-    for bucket in buckets:
-        if bucket.rows == 0:
-            continue
-        if first is not None and selected + bucket.rows > rows_per_page:
-            yield Span(first, last)
-            first, selected = None, 0
-        if bucket.rows > rows_per_page:
-            for start in range(1, bucket.rows + 1, rows_per_page):
-                end = min(start + rows_per_page - 1, bucket.rows)
-                yield Span(bucket.name, bucket.name, start, end)
-            continue
-        first = first or bucket.name
-        last, last_seq = bucket.name, bucket.last_seq
-        selected += bucket.rows
-    if first is not None:
-        yield Span(first, last, last_seq=last_seq)
-
-
-def changes_in(buckets: Iterable[Bucket], span: Span) -> dict[str, int]:
-    """Returns how many rows of a span have to be sent, by how they differ from the ledger."""
-    found = dict.fromkeys(SENDABLE, 0)
-    for bucket, first, last in _cut(buckets, span):
-        end = 0
-        for change in IN_ORDER:
-            start, end = end + 1, end + getattr(bucket.planned, change)
-            if change in found:
-                found[change] += max(min(end, last) - max(start, first) + 1, 0)
-    return found
-
-
-def positions_to_write(buckets: Iterable[Bucket], span: Span) -> list[Position]:
-    """Returns the added and changed rows of a span in their order: they come first in each bucket."""
-    positions: list[Position] = []
-    for bucket, first, last in _cut(buckets, span):
-        last = min(last, bucket.planned.added + bucket.planned.changed)
-        positions += [(bucket.name, seq) for seq in range(first, last + 1)]
-    return positions
-
-
-def _cut(buckets: Iterable[Bucket], span: Span) -> Iterator[tuple[Bucket, int, int]]:
-    """Yields the buckets of a span, each with the seq of the first and of the last of its rows there."""
-    for bucket in buckets:
-        if span.first <= bucket.name <= span.last:
-            first = span.first_seq if bucket.name == span.first and span.first_seq is not None else 1
-            last = span.last_seq if bucket.name == span.last and span.last_seq is not None else bucket.rows
-            yield bucket, first, last

@@ -8,8 +8,8 @@ from typing import Any
 
 from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.names import table_name
-from dbt_pendo.warehouse.pages import Row, Span, Wanted, read_span
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned
+from dbt_pendo.warehouse.pages import Planned, Row, Span, Wanted, read_span
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 RUNS_TABLE = "pendo_runs"

@@ -16,8 +16,8 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, Outcome, Position
 from dbt_pendo.warehouse.ledger import Ensured, LedgerKeptError, LedgerTable
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import Bucket, ChangeSet, ModelTable, PlanOptions
+from dbt_pendo.warehouse.pages import Bucket, Span
+from dbt_pendo.warehouse.plan import ChangeSet, ModelTable, PlanOptions
 from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import SANDBOX, ConnectionLostError, Session, WarehouseError
 from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions, subscription_name

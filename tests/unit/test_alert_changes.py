@@ -10,7 +10,7 @@ from dbt_pendo.channels import Channel
 from dbt_pendo.delivery.results import Ends, Note, SyncResult, SyncStatus
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.settings import PendoHost
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
 
 ALL = Channel("PENDO_ALERT_URL", None)

@@ -10,8 +10,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import Bucket, Planned, buckets_from_counts, cut_pages, limit_buckets
+from dbt_pendo.warehouse.pages import Bucket, Planned, Span, buckets_from_counts, cut_pages, limit_buckets
 
 # The order of a bucket's rows, which is that of the alphabet; held rows come last (pendo_plan.sql).
 ORDER = ("added", "changed", "invalid", "removed")

@@ -17,8 +17,8 @@ from harness.dbt import project_yaml, write_files
 from dbt_pendo.mapping.spec import Column, Event, Field, SyncSpec
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.pages import Row
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, Planned, PlanOptions
+from dbt_pendo.warehouse.pages import Planned, Row
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, ModelTable, PlanOptions
 from dbt_pendo.warehouse.session import Session, open_session
 from dbt_pendo.warehouse.tables import SyncTables
 

@@ -11,7 +11,8 @@ from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.warehouse.plan import EVERYTHING, Planned, PlanOptions, limit_buckets
+from dbt_pendo.warehouse.pages import Planned, limit_buckets
+from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ from dbt_pendo.sandbox import Sandbox
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
 from dbt_pendo.warehouse.lock import SyncLock
-from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, Planned
+from dbt_pendo.warehouse.pages import Planned, Span
+from dbt_pendo.warehouse.plan import EVERYTHING
 from dbt_pendo.warehouse.session import WarehouseError, open_session
 
 psycopg2 = pytest.importorskip("psycopg2")

@@ -7,7 +7,8 @@ from engine import CLICKS, DAY, HOUR, ago, clicked, clicks, deliver, everything,
 
 from dbt_pendo.mapping.objects import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field
-from dbt_pendo.warehouse.plan import Planned, PlanOptions
+from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.tables import SyncTables
 
 NO_PROPERTIES = PropertySizes(1, ())

@@ -14,7 +14,8 @@ from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, UNSENT, 
 from dbt_pendo.warehouse import ledger
 from dbt_pendo.warehouse import tables as sync_tables
 from dbt_pendo.warehouse.lock import LockLostError, SyncLock
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, Planned, PlanOptions
+from dbt_pendo.warehouse.pages import Planned
+from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.session import Session, WarehouseError
 from dbt_pendo.warehouse.tables import SyncTables

@@ -11,7 +11,8 @@ from dbt_pendo.mapping.objects import ConsentCounts
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
 from dbt_pendo.warehouse.drift import DriftTable
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, Planned, PlanOptions, cut_pages, positions_to_write
+from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.tables import SyncTables
 

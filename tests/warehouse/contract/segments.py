@@ -4,7 +4,7 @@ import dataclasses
 
 from engine import DAY, PEOPLE, Store, deliver, everything, plan, trial
 
-from dbt_pendo.warehouse.plan import Planned
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 
 

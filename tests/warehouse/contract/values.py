@@ -12,8 +12,8 @@ from dbt_pendo.mapping.objects import PropertySizes
 from dbt_pendo.mapping.spec import Column, Event, Field, ParentChild, SyncSpec, Value
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.records.render import PendoField, Record, Rendered, render
-from dbt_pendo.warehouse.pages import Row
-from dbt_pendo.warehouse.plan import EVERYTHING, Planned, PlanOptions
+from dbt_pendo.warehouse.pages import Planned, Row
+from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.tables import SyncTables
 
