@@ -23,6 +23,7 @@ from types import TracebackType
 
 import requests
 
+from dbt_pendo.cli.sandbox import DEMO
 from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription
 
 DOCS = Path(__file__).resolve().parent
@@ -47,15 +48,16 @@ CHANGING = (
 class Stage:
     """The sample project and a sandbox, for commands to run in; ``python`` runs them."""
 
-    def __init__(self, python: str) -> None:
+    def __init__(self, python: str, switches: Switches) -> None:
         self._python = python
+        self._sandbox = Sandbox(switches=switches)
 
     def __enter__(self) -> Stage:
         self._scratch = tempfile.TemporaryDirectory()
         self._project = Path(self._scratch.name) / "sample_project"
         unwanted = shutil.ignore_patterns("target", "logs", "*.duckdb*", ".user.yml")
         shutil.copytree(DOCS.parent / "sample_project", self._project, ignore=unwanted)
-        self._sandbox = Sandbox(switches=Switches(event_arrays="atomic")).start()
+        self._sandbox.start()
         load_subscription(self._sandbox, self._project / "pendo_subscription.json")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "GITHUB_"))},
@@ -99,9 +101,9 @@ class Stage:
             self._sandbox.clear_faults()
 
 
-def captured(page: str, python: str = sys.executable) -> str:
+def captured(page: str, python: str = sys.executable, switches: Switches = DEMO) -> str:
     """Returns the page with what its commands print now."""
-    with Stage(python) as stage:
+    with Stage(python, switches) as stage:
 
         def step(found: re.Match[str]) -> str:
             if command := found["hidden"]:

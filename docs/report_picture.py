@@ -20,7 +20,8 @@ from pathlib import Path
 
 import duckdb
 
-from dbt_pendo.sandbox import Fault, Sandbox, Switches, load_subscription
+from dbt_pendo.cli.sandbox import DEMO
+from dbt_pendo.sandbox import Fault, Sandbox, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 DAYS = 14
@@ -34,7 +35,7 @@ CHROMIUM = (
 def main(folder: Path) -> None:
     """Makes the fortnight, the report and its picture."""
     dice = random.Random(7)
-    with Sandbox(switches=Switches(event_arrays="atomic")) as sandbox:
+    with Sandbox(switches=DEMO) as sandbox:
         project = folder / "sample_project"
         shutil.copytree(DOCS.parent / "sample_project", project, ignore=shutil.ignore_patterns("target", "*.duckdb*"))
         load_subscription(sandbox, project / "pendo_subscription.json")

@@ -20,7 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from dbt_pendo.sandbox import Sandbox, Switches, load_subscription
+from dbt_pendo.cli.sandbox import DEMO
+from dbt_pendo.sandbox import Sandbox, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 COLUMNS = 132
@@ -31,7 +32,7 @@ CONTROL = re.compile(r"(\r|\n|\x1b\[1A|\x1b\[2K|\x1b\[\?25[lh])")
 
 def main() -> None:
     """Runs both days and draws the second."""
-    with tempfile.TemporaryDirectory() as scratch, Sandbox(switches=Switches(event_arrays="atomic")) as sandbox:
+    with tempfile.TemporaryDirectory() as scratch, Sandbox(switches=DEMO) as sandbox:
         project = Path(scratch) / "sample_project"
         shutil.copytree(DOCS.parent / "sample_project", project, ignore=shutil.ignore_patterns("target", "*.duckdb*"))
         load_subscription(sandbox, project / "pendo_subscription.json")

@@ -26,6 +26,9 @@ from dbt_pendo.wording import visible
 # A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 
+# What the sample project needs where Pendo documents nothing: a sync has a batch_size of events, and rows have nulls.
+DEMO = Switches(event_arrays="atomic", null="clear", refuse_late_events=False, events_create_accounts=False)
+
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes a free one.")
@@ -90,9 +93,7 @@ def sandbox(
 )
 def demo(keep: Path | None) -> None:
     """Build the sample project and sync it to a local stand-in for Pendo, twice."""
-    # Where Pendo documents nothing. One of its syncs has a batch_size of events, and rows have nulls.
-    chosen = Switches(event_arrays="atomic", null="clear", refuse_late_events=False, events_create_accounts=False)
-    with tempfile.TemporaryDirectory(prefix="dbt-pendo-demo-") as scratch, Sandbox(switches=chosen) as pendo:
+    with tempfile.TemporaryDirectory(prefix="dbt-pendo-demo-") as scratch, Sandbox(switches=DEMO) as pendo:
         # Absolute, for the commands run inside it.
         project = _copy_sample_project((keep or Path(scratch) / "sample_project").absolute())
         load_subscription(pendo, project / "pendo_subscription.json")
