@@ -162,6 +162,9 @@ def test_flags_that_make_no_sense_and_a_selection_without_a_sync(people, sandbox
     for args, parts in FLAGS:
         people.run(*args.split()).expect(2).says(*parts)
         check_untouched(people, sandbox)
+    # What Pendo knows was asked while dbt looked for the profile.
+    assert {request.method for request in sandbox.requests} <= {"GET"}
+    sandbox.forget_requests()
     for command in READING:
         people.run(command, "--select", "template").expect(0).says("Nothing to do")
         assert people.run(command, "--select", "template", "--json").expect(0).json["results"] == []

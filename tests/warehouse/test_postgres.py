@@ -427,7 +427,8 @@ def test_long_schemas_of_targets(engine, tmp_path, schema):
 def test_a_schema_that_is_named_too_long_is_refused(acme):
     acme.env["DBT_PENDO_SCHEMA"] = "ü" * 32
     acme.end("sync", status=2).says("64 bytes; the warehouse takes 63")
-    assert acme.sandbox.requests == []
+    # While the warehouse was reached, Pendo was asked what it knows.
+    assert {request.method for request in acme.sandbox.requests} <= {"GET"}
 
 
 def test_schemas_that_differ_by_case(store):
