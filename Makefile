@@ -157,6 +157,7 @@ format: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff format .
 
 bench: $(INSTALLED) .venv-drt/.installed .venv-dlt/.installed ## Compare with drt, dlt and a script; measure the pace.
+	$(BIN)/python benchmarks/far.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/pacing.py
 

@@ -15,9 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import visitors
 from sink import Sink
@@ -66,7 +64,10 @@ def run(syncs: int, delay: int, threads: int) -> dict[str, tuple[float, int]]:
     with tempfile.TemporaryDirectory() as folder, Sink() as sink:
         project = Path(folder) / "project"
         names = [f"visitors_{at:02}" for at in range(syncs)]
-        build(project, names, visitors.duckdb_output(project / visitors.DATABASE) | {"threads": threads})
+        models = {name: (visitors.MODEL.format(rows=ROWS), visitors.PENDO) for name in names}
+        visitors.build_project(
+            project, models, visitors.duckdb_output(project / visitors.DATABASE) | {"threads": threads}
+        )
         env = visitors.environment(project, sink.url) | {"FAR_MS": str(delay)}
         measured = {}
         for case in CASES:
@@ -85,19 +86,6 @@ def run(syncs: int, delay: int, threads: int) -> dict[str, tuple[float, int]]:
             measured[case] = seconds, int(done.stderr.splitlines()[-1])
             print(f"{case}: {seconds:.1f} s, {measured[case][1]} statements", file=sys.stderr)
         return measured
-
-
-def build(project: Path, names: list[str], output: Mapping[str, Any]) -> None:
-    """Writes a dbt project of some mapped models, and builds it with dbt."""
-    models = project / "models"
-    models.mkdir(parents=True)
-    (project / "dbt_project.yml").write_text(visitors.PROJECT)
-    for name in names:
-        (models / f"{name}.sql").write_text(visitors.MODEL.format(rows=ROWS))
-    mapped = [{"name": name, "config": {"meta": {"pendo": visitors.PENDO}}} for name in names]
-    (models / "schema.yml").write_text(json.dumps({"models": mapped}))
-    visitors.point_at(project, output)
-    subprocess.run([*visitors.DBT, "build", "--quiet"], env=visitors.environment(project, ""), cwd=project, check=True)
 
 
 def change_hundredth(database: Path, names: list[str]) -> None:

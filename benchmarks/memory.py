@@ -39,7 +39,7 @@ def measure(rows: int, host: str, url: str) -> None:
         project = Path(folder) / "project"
         output = {"type": "postgres", "host": host, "port": 5432, "user": "postgres", "password": ""}
         output |= {"dbname": "postgres", "schema": f"memory_{rows}", "threads": 1}
-        build_project(project, "visitors", MODEL.format(rows=rows), PENDO, output)
+        build_project(project, {"visitors": (MODEL.format(rows=rows), PENDO)}, output)
         env = environment(project, url)
         sync = timed([sys.executable, "-m", "dbt_pendo", "sync", "--json"], env, project)
         result = json.loads(sync.output)["results"][0]

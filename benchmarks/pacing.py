@@ -19,8 +19,8 @@ from visitors import build_project, duckdb_output, environment
 
 from dbt_pendo.sandbox import Sandbox, Switches
 
-# Requests a second, and how many milliseconds an answer takes.
-RATES = ((10, (100, 300)), (20, (150, 150)), (50, (100, 300)))
+# Requests a second, how many milliseconds an answer takes, and how many syncs are under way at once.
+RATES = ((10, (100, 300), 1), (20, (150, 150), 1), (20, (150, 150), 8), (50, (100, 300), 1))
 MODEL = """
 select 'e' || i as id, 'u1' as person, timestamp '2026-11-01' as happened_at from range({rows}) t(i)
 """
@@ -38,23 +38,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=30)
     seconds = parser.parse_args().seconds
-    for rate, latency in RATES:
-        taken, refused, took = run(rate, latency, rate * seconds)
+    for rate, latency, syncs in RATES:
+        taken, refused, took = run(rate, latency, rate * seconds // syncs * syncs, syncs)
         # The bucket is full at the beginning.
         share = (taken - rate) / (rate * took)
         print(
-            f"{rate:3} requests a second allowed, {latency[0]} to {latency[1]} ms each: "
+            f"{rate:3} requests a second allowed, {latency[0]} to {latency[1]} ms each, {syncs} at once: "
             f"{share:4.0%} used over {took:.0f} s (at least 90 %), "
             f"{refused / (taken + refused):.1%} refused (under 5 %)"
         )
 
 
-def run(rate: int, latency: tuple[int, int], rows: int) -> tuple[int, int, float]:
+def run(rate: int, latency: tuple[int, int], rows: int, syncs: int) -> tuple[int, int, float]:
     """Returns how many requests were taken and refused, and the seconds between the first and the last."""
     with tempfile.TemporaryDirectory() as folder, Sandbox() as sandbox:
         sandbox.switches = Switches(latency_ms=latency, requests_per_second=rate)
         project = Path(folder) / "project"
-        build_project(project, "clicks", MODEL.format(rows=rows), PENDO, duckdb_output(project / "pace.duckdb"))
+        models = {f"clicks_{at}": (MODEL.format(rows=rows // syncs), PENDO) for at in range(syncs)}
+        build_project(project, models, duckdb_output(project / "pace.duckdb") | {"threads": syncs})
         env = environment(project, sandbox.url) | {
             "PENDO_INTEGRATION_KEY": sandbox.integration_key,
             "PENDO_TRACK_SECRET": sandbox.track_secrets[""],

@@ -60,16 +60,19 @@ def environment(project: Path, url: str) -> dict[str, str]:
 
 def build(project: Path, rows: int) -> None:
     """Writes the dbt project and builds its table with dbt."""
-    build_project(project, "visitors", MODEL.format(rows=rows), PENDO, duckdb_output(project / DATABASE))
+    build_project(project, {"visitors": (MODEL.format(rows=rows), PENDO)}, duckdb_output(project / DATABASE))
 
 
-def build_project(project: Path, model: str, sql: str, pendo: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-    """Writes a dbt project of one mapped model, and builds it with dbt."""
+def build_project(
+    project: Path, models: Mapping[str, tuple[str, Mapping[str, Any]]], output: Mapping[str, Any]
+) -> None:
+    """Writes a dbt project of mapped models, each with its SQL and mapping, and builds it with dbt."""
     (project / "models").mkdir(parents=True)
     (project / "dbt_project.yml").write_text(PROJECT)
-    (project / "models" / f"{model}.sql").write_text(sql)
-    schema = {"models": [{"name": model, "config": {"meta": {"pendo": pendo}}}]}
-    (project / "models" / "schema.yml").write_text(json.dumps(schema))
+    for model, (sql, _) in models.items():
+        (project / "models" / f"{model}.sql").write_text(sql)
+    mapped = [{"name": model, "config": {"meta": {"pendo": pendo}}} for model, (_, pendo) in models.items()]
+    (project / "models" / "schema.yml").write_text(json.dumps({"models": mapped}))
     point_at(project, output)
     subprocess.run([*DBT, "build", "--quiet"], env=environment(project, ""), cwd=project, check=True)
 
