@@ -56,7 +56,7 @@ def text(results: Mapping[str, Any]) -> str:
     if read.start:
         version, adapter = median(read.start["version"]), median(read.start["adapter"])
         parts.append(
-            f"Of each of dbt-pendo's runs, {adapter:.2f} s go by until dbt's adapter is open; "
+            f"Of each of dbt-pendo's runs, {adapter:.2f} s of CPU time go by until dbt's adapter is open; "
             f"`dbt-pendo --version` takes {version:.2f} s."
         )
     if read.check:
@@ -117,35 +117,32 @@ def targets(read: Results) -> list[Target]:
 
 def first_load_targets(read: Results) -> list[Target]:
     found = []
-    for rows, name, faster, of_floor in ((1_000_000, "1M", 3, 1.3), (5_000_000, "5M", 4, 1.0)):
-        if (ours := read.figure("seconds", rows)) is None:
-            continue
-        for rival in read.rivals(rows):
-            ratio = read.figure("seconds", rows, rival) / ours
-            wanted = f"≥ {faster}x as fast as {rival}"
-            found.append(Target(f"first load, {name}", wanted, f"{ratio:.2f}x", ratio >= faster))
-        if (floor := read.figure("seconds", rows, FLOOR)) is not None:
-            share = ours / floor
-            wanted = f"≤ {of_floor}x the floor's time"
-            found.append(Target(f"first load, {name}", wanted, f"{share:.2f}x", share <= of_floor))
-    small, large = (read.figure("peak_mb", rows) for rows in (1_000_000, 5_000_000))
-    if small and large:
-        wanted = f"peak memory ≤ {small:,.0f} MB, as at 1M"
-        found.append(Target("first load, 5M", wanted, f"{large:,.0f} MB", round(large) <= round(small)))
+    for rows, name, faster in ((1_000_000, "1M", 3), (5_000_000, "5M", 3.5)):
+        ours, drt = read.figure("seconds", rows), read.figure("seconds", rows, "drt")
+        if ours and drt:
+            ratio = drt / ours
+            found.append(Target(f"first load, {name}", f"≥ {faster}x as fast as drt", f"{ratio:.2f}x", ratio >= faster))
+    ours, floor = read.figure("seconds", 1_000_000), read.figure("seconds", 1_000_000, FLOOR)
+    if ours and floor:
+        share = ours / floor
+        found.append(Target("first load, 1M", "≤ 1.3x the floor's time", f"{share:.2f}x", share <= 1.3))
     return found
 
 
 def later_targets(read: Results) -> list[Target]:
     found = []
-    if (took := read.figure("seconds", 1_000_000, case="nothing changed")) is not None:
-        requests = read.figure("requests", 1_000_000, case="nothing changed")
-        found.append(Target("nothing changed, 1M", "no write request", f"{requests:.0f}", not requests))
-        found.append(Target("nothing changed, 1M", "≤ 3 s", f"{took:.2f} s", took <= 3))
-    if (took := read.figure("seconds", 5_000_000, case="0.1 % changed")) is not None:
-        for rival in read.rivals(5_000_000):
-            ratio = read.figure("seconds", 5_000_000, rival) / took
-            wanted = f"≥ 12x as fast as {rival}'s full send"
-            found.append(Target("0.1 % changed, 5M", wanted, f"{ratio:.1f}x", ratio >= 12))
+    for case, most in (("nothing changed", 2.3), ("0.1 % changed", 2.6)):
+        if (took := read.figure("seconds", 1_000_000, case=case)) is not None:
+            found.append(Target(f"{case}, 1M", f"≤ {most} s", f"{took:.2f} s", took <= most))
+    peaks = [read.figure("peak_mb", 5_000_000, case=case) for case in (FIRST, "nothing changed", "0.1 % changed")]
+    if peak := max(filter(None, peaks), default=0):
+        found.append(Target("all cases, 5M", "≤ 700 MB at the peak", f"{peak:,.0f} MB", peak <= 700))
+    if read.plan:
+        took = read.plan["seconds"]
+        found.append(Target(f"plan, {read.plan['rows']:,} rows", "≤ 9 s", f"{took:.1f} s", took <= 9))
+    if read.start:
+        took = median(read.start["adapter"])
+        found.append(Target("start to an open adapter", "≤ 1.35 s of CPU", f"{took:.2f} s", took <= 1.35))
     return found
 
 
