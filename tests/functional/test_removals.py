@@ -307,9 +307,9 @@ def test_a_ledger_of_many_who_left_is_not_copied_in_vain(project, sandbox, monke
     created: list[str] = []
     create = Session.create
 
-    def noted(session: Session, schema: str, identifier: str, sql: str) -> None:
+    def noted(session: Session, schema: str, identifier: str, *sql: str) -> None:
         created.append(identifier)
-        create(session, schema, identifier, sql)
+        create(session, schema, identifier, *sql)
 
     monkeypatch.setattr(Session, "create", noted)
     project.build("people", people(4))

@@ -29,6 +29,7 @@ def test_the_contracts_visitor_example(parse):
         *(Field("admin", Column("is_admin")), Field("city", Column("city"))),
     )
     settings = {"mode": "update", "enabled": True, "on_removed": "keep", "create_fields": False, "batch_size": 500}
+    settings["batch_adapts"] = True
     spec = SyncSpec(**USERS, object="visitor", key="user_id", fields=mapped, **settings)
     assert only(parse(meta, {"is_admin": "admin", "city": True})) == spec
 
