@@ -452,7 +452,8 @@ def test_dbt_publishes_where_a_sync_reads(loaded):
 
 def test_columns_are_quoted_and_of_their_types(recorder, dialect):
     recorder.sync().write_changes("r1", PLAIN)
-    names = {found.name for found in parsed(recorder.statements[1], dialect).find_all(exp.Identifier) if found.quoted}
+    (create,) = [sql for sql in recorder.statements if "with model as" in sql]
+    names = {found.name for found in parsed(create, dialect).find_all(exp.Identifier) if found.quoted}
     assert names > {name for name in NAMES if name != "bucket"} | {"bucket_"}
     assert recorder.sql("pendo_name", name="select") == f"{recorder.quote}select{recorder.quote}"
     # Dates and timestamps are moments.
