@@ -140,9 +140,6 @@ class Traffic:
     retries: int = 0
     bytes: int = 0
 
-    def __sub__(self, other: Traffic) -> Traffic:
-        return Traffic(self.requests - other.requests, self.retries - other.retries, self.bytes - other.bytes)
-
 
 @dataclass(frozen=True, slots=True)
 class Answering:

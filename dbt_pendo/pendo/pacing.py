@@ -1,7 +1,8 @@
 """How fast to ask: adapts requests in flight and requests a second to what Pendo takes.
 
 Pendo publishes no limit, yet 429s are seen in the field (pendo-api.md 7). So the pace is found by trying, the way TCP
-does: up while all is calm, down at once at a sign of strain. Pure bookkeeping: the caller brings the time and waits.
+does: up while all is calm, down at once at a sign of strain. The pacer is pure bookkeeping: the caller
+brings the time and waits. ``Turns`` reads the clock itself.
 """
 
 from __future__ import annotations

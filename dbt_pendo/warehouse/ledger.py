@@ -47,10 +47,6 @@ class LedgerTable:
         """Its warehouse and relation: another warehouse, database or schema may have the same sync."""
         return f"{self._session.server} {self.relation}"
 
-    def is_there(self) -> bool:
-        """Returns whether the ledger exists under its own name."""
-        return self._session.exists(self._schema, self.name)
-
     def entries(self, destination: str) -> str | None:
         """Returns what to select the ledger's entries from, with all columns; None when there is no ledger.
 
@@ -132,7 +128,7 @@ class LedgerTable:
                 self._put_in_place(draft, old, before)
         except WarehouseError as error:
             lock.confirm()
-            if self.is_there():
+            if self._session.exists(self._schema, self.name):
                 raise LedgerKeptError(error.message, error.hint) from None
             raise
         finally:
