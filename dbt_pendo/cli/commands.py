@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -421,11 +422,13 @@ def probe(cli: CommandLine, yes: bool, output: Path | None) -> int:
     settings.require_integration_key()
     if settings.targets is not None:
         settings.require_listed(named_target(invocation.connection))
+    path = output or invocation.project_dir / PROBE_FILE
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written.", "Name another file with --output.")
     show_probe(cli.lines, settings, names)
     if not yes and not cli.lines.confirm(f"Probe {settings.pendo}?", unattended=False):
         raise ConfigError("Nothing was sent: a probe writes to Pendo, and has to be told so.", "Give --yes.")
     probed = probe_pendo(invocation, names, cli.lines.aside)
-    path = output or invocation.project_dir / PROBE_FILE
     document = probed.to_dict()
     if probed.interrupted is None:
         write_text(path, json.dumps(document, indent=2) + "\n")

@@ -21,7 +21,7 @@ from rich.table import Table
 import dbt_pendo
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.sandbox import Request, Sandbox, Switches, load_subscription, serve
-from dbt_pendo.wording import visible
+from dbt_pendo.wording import number, visible
 
 # A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
@@ -158,7 +158,8 @@ def _read_probe(path: Path) -> Switches:
         except ConfigError:
             left.append(f"{name} ({value})" if name in known else f"{name} (no switch)")
     click.echo(
-        visible(f"{path}: {len(answers) - len(left)} switches are set; left: {', '.join(left) or 'none'}."), err=True
+        visible(f"{path}: took {number(len(answers) - len(left), 'answer')}; left: {', '.join(left) or 'none'}."),
+        err=True,
     )
     return switches
 
@@ -206,7 +207,7 @@ def _show_requests(requests: list[Request]) -> None:
         calls[path] += 1
         records[path] += request.records or 0
     for path, count in calls.items():
-        click.echo(f"  {path:<48} {count:>4} calls {records[path]:>6} records")
+        click.echo(f"  {path:<48} {number(count, 'call'):>9} {number(records[path], 'record'):>12}")
 
 
 def _show_pendo(pendo: Sandbox) -> None:

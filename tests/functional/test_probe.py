@@ -28,6 +28,12 @@ def test_a_probe_says_what_it_will_do_and_does_nothing_unless_told_so(sandbox):
     assert (sandbox.requests, FILE.exists()) == ([], False)
 
 
+def test_a_file_that_cannot_be_written_is_found_before_anything_is_asked(sandbox, tmp_path):
+    for file in (tmp_path, tmp_path / "no folder" / "answers.json"):
+        run_cli("probe", "--yes", "--output", str(file)).expect(2).says(f"{file} cannot be written", "--output")
+    assert sandbox.requests == []
+
+
 def test_at_a_terminal_it_asks_and_goes_on_only_after_a_yes(sandbox):
     for answer in ("n", "", "no", "yess"):
         ended = at_terminal("probe", answer=answer).expect(2).says("The probe creates there", "Nothing was sent")
