@@ -125,12 +125,15 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
             [f"{where} `{name}`. {did_you_mean(name, there, 'Its columns')}" for name in missing],
             f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
         )
+    place = model.relation
     return ModelTable(
         _rows_to_read(session, model, spec, columns),
         found[spec.key],
         tuple(found[name] for name in spec.columns),
         found[spec.parent_key] if spec.parent_key else None,
         is_view=model.materialized == "view",
+        has_rowid=session.is_table(place.database, place.schema, place.identifier)
+        and "rowid" not in (name.lower() for name in there),
     )
 
 

@@ -52,6 +52,8 @@ class ModelTable:
     is_part: bool = False
     # A view is computed anew for each scan of it.
     is_view: bool = False
+    # Whether the relation is a table, of which no column is named `rowid`: DuckDB then has one of its own for each row.
+    has_rowid: bool = False
 
     @property
     def keys(self) -> list[TableColumn]:
@@ -103,7 +105,7 @@ class ChangeSet:
         self.lock.renew()
         with self.lock.alive():
             create = self._session.sql("pendo_create_changes", relation=self.changes, plan=plan)
-            self._session.create(self._schema, self._identifier, create, self._session.sql("pendo_begin_numbers"))
+            self._session.create(self._schema, self._identifier, create)
             if index := self._session.sql("pendo_index_changes", changes=self.changes):
                 self._session.run(index)
         return self._count_written()
@@ -228,6 +230,7 @@ class ChangeSet:
             "pendo_plan",
             model=model,
             is_view=source.is_view,
+            has_rowid=source.has_rowid and not model.startswith("(") and spec.segment is None,
             ledger=ledger,
             destination=spec.destination,
             key=source.keys,

@@ -223,6 +223,12 @@ class Session:
         with self._connected():
             return self._columns_of(relation) or None
 
+    def is_table(self, database: str | None, schema: str, identifier: str) -> bool:
+        """Returns whether dbt lists it as a table: no view, and nothing that dbt does not list."""
+        with self._connected(), self._listing:
+            listed = self._adapter.get_relation(database or self.database, schema, identifier)
+        return listed is not None and listed.is_table
+
     def all_column_names(self, database: str | None, schema: str, identifier: str) -> frozenset[str]:
         """Returns the names of a table's columns, with those that we may not read; empty where nothing tells them."""
         name = {"database": database or self.database, "schema": schema, "identifier": identifier}
@@ -248,19 +254,18 @@ class Session:
                         raise
         self._schemas.add(schema)
 
-    def create(self, schema: str, identifier: str, sql: str, before: str = "") -> None:
+    def create(self, schema: str, identifier: str, sql: str) -> None:
         """Creates a table of ours, in place of one of that name.
 
         Args:
             schema: The schema.
             identifier: The table.
             sql: The statement that creates it; begins with `create table`.
-            before: What is run with it, in front of it.
         """
         statement = self.sql("pendo_replace_table", relation=self._relation(schema, identifier), create=sql)
         if not statement:
             self.drop(schema, identifier)
-        self.run(f"{before}\n{statement or sql}".strip())
+        self.run(statement or sql)
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""

@@ -12,7 +12,7 @@
   as the commits.
 #}
 {% macro duckdb__pendo_prepare_session() -%}
-    {{ return(dbt_pendo.duckdb__pendo_begin_numbers() ~ "set checkpoint_threshold = '256MB'") }}
+    {{ return("set checkpoint_threshold = '256MB'") }}
 {%- endmacro %}
 
 {#

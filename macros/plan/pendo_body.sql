@@ -36,7 +36,7 @@ from (
         {{ body.ordinary | join('\n            and ') }} as ordinary_{{ loop.index }},
         {{ body.json }} as body_{{ loop.index }}
         {%- endfor %}
-    from {{ changes }} changes
+    from {{ dbt_pendo.pendo_rows(changes, span) }} changes
     where change in ('added', 'changed', 'removed')
         and {{ dbt_pendo.pendo_within(span) }}
 ) bodies

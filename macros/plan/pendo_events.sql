@@ -34,7 +34,7 @@ from (
         {%- endif %}
         count(case when {{ dbt_pendo.pendo_properties_bytes(sizes) }} > {{ limits.properties }} then 1 end)
             as oversized
-    from {{ changes }} changes
+    from {{ dbt_pendo.pendo_rows(changes, span) if span.first_seq or span.last_seq else changes }} changes
     where change in ('added', 'changed')
         and {{ dbt_pendo.pendo_within(span) }}
         {#- A sync finds the others to be invalid. #}

@@ -40,6 +40,7 @@ known as (
     {%- set settled -%}
 (
         select {{ dbt_pendo.pendo_exact('record_key') }} as record_key, commit_number,
+            {{ 'rowid' if not entries.startswith('(') else 'row_number() over () - 1' }} as place,
             case when status = 'delivered' then row_hash end as delivered_hash
         from {{ entries }} entries
         where {{ here }} and status in ('delivered', 'removed')
@@ -53,11 +54,11 @@ repeated as materialized (
 ),
 
 known as (
-    select record_key, delivered_hash, commit_number as settled_number
+    select record_key, delivered_hash, commit_number as settled_number, place
     from {{ settled }}
     anti join repeated on settled.record_key = repeated.record_key
     union all
-    select record_key, arg_max_null(delivered_hash, commit_number), max(commit_number)
+    select record_key, arg_max_null(delivered_hash, commit_number), max(commit_number), max(place)
     from {{ settled }}
     semi join repeated on settled.record_key = repeated.record_key
     group by record_key

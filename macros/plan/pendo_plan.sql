@@ -14,6 +14,7 @@
   Arguments:
     model          the model's relation, rendered
     is_view        true if the model has to be scanned once
+    has_rowid      true if the model's rows have a `rowid` in DuckDB
     ledger         the ledger's relation, rendered; none if the sync has never run
     destination    the destination of the rows; entries of other destinations are ignored
     key            the key column, or the two of `Parent::Child`: [{name, dtype}]
@@ -31,7 +32,7 @@
                    In the result it is null where the consent is as it was delivered last: only changes are sent
 #}
 {% macro pendo_plan(
-    model, is_view, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh,
+    model, is_view, has_rowid, ledger, destination, key, columns, fingerprint, anonymous, members, deliver_once, removals, full_refresh,
     run_id, max_attempts, missing_retry, consents=[]
 ) %}
 {#-
@@ -45,9 +46,15 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {%- for column in consents -%}
     {%- do consent_aliases.append(column.alias if column else none) -%}
 {%- endfor -%}
+{#- From an empty ledger nothing is removed. -#}
+{%- set removals = removals and ledger is not none -%}
+{%- set place = dbt_pendo.pendo_place(has_rowid) -%}
 {%- set rows %}
     select{{ ' distinct' if members }}
         1 as present,
+        {%- if place and has_rowid %}
+        {{ place }} as place,
+        {%- endif %}
         {{ dbt_pendo.pendo_key(key) }} as record_key,
         {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }}
         {%- if consents %} || {{ dbt_pendo.pendo_consent_letters(consents) }}{% endif %} as row_hash
@@ -66,7 +73,12 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
     {%- do aliases.append(dbt_pendo.pendo_name(column.alias)) -%}
 {%- endfor -%}
 with model as {{ kept or '' }}(
-    {{- rows }}
+    {%- if place and not has_rowid %}
+    select {{ place }} as place, placed.*
+    from ({{ rows }}
+    ) placed
+    {%- else %}{{ rows }}
+    {%- endif %}
 ),
 
 keyed as (
@@ -77,6 +89,9 @@ keyed as (
 
 judged as (
     select
+        {% if place -%}
+        {{ 'coalesce(keyed.place, known.place)' if removals else 'keyed.place' }} as place,
+        {% endif -%}
         {% if removals -%}
         coalesce(keyed.record_key, known.record_key) as record_key,
         {%- else -%}
@@ -165,7 +180,7 @@ pending as (
     select
         change,
         record_key
-        {%- for name in ['row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
+        {%- for name in (['place'] if place else []) + ['row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
         {{ 'case when change <> ' ~ "'unchanged' then " ~ name ~ ' end as ' ~ name if is_counted_here else name }}
         {%- endfor %}
     from compared
@@ -296,48 +311,60 @@ from ({{ rows_again }}
     ) bucketed
 {%- endmacro %}
 
-{#
-  DuckDB numbers the rows of each kind in the order in which it finds them, because a window would hold all of them. A
-  bucket is a part of one kind: a digit for the kind, in their order, and six for the part. MotherDuck would have to send
-  all rows to where the sequences are.
-#}
+{# A bucket is a part of the model, and the numbers of its rows have gaps, which `pendo_rows` closes for a page at a time. #}
 {% macro duckdb__pendo_numbered() %}
     {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_numbered()) }}{% endif %}
     select
-        counted.*,
-        number % 25000 + 1 as seq,
-        case change
-            {%- for kind in dbt_pendo.duckdb__pendo_kinds() %}
-            when '{{ kind }}' then '{{ loop.index0 }}'
-            {%- endfor %}
-        end || lpad(cast(number // 25000 as varchar), 6, '0') as bucket
-    from (
-        select
-            pending.*,
-            case change
-                {%- for kind in dbt_pendo.duckdb__pendo_kinds() %}
-                when '{{ kind }}' then nextval('temp.pendo_{{ kind }}')
-                {%- endfor %}
-            end as number
-        from pending
-    ) counted
+        pending.*,
+        place as seq,
+        case change when 'removed' then '1' else '0' end || lpad(cast(place // 25000 as varchar), 6, '0') as bucket
+    from pending
 {%- endmacro %}
 
-{# The kinds of pending rows, in their order in a change set. #}
-{% macro duckdb__pendo_kinds() %}
-    {{ return(['added', 'changed', 'invalid', 'removed', 'held']) }}
+
+{#
+  What tells the rows of the model apart while it is scanned; none where a window numbers them later. DuckDB has a number
+  for each row of a table. Any other number, of a window or a sequence, would keep all of its cores but one from the plan.
+#}
+{% macro pendo_place(has_rowid) %}
+    {{ return(adapter.dispatch('pendo_place', 'dbt_pendo')(has_rowid)) }}
 {% endmacro %}
 
-{# Statements before a change set is written: they let its numbers begin anew. Empty where a window numbers the rows. #}
-{% macro pendo_begin_numbers() %}
-    {{- adapter.dispatch('pendo_begin_numbers', 'dbt_pendo')() -}}
+{% macro default__pendo_place(has_rowid) %}
+    {{ return(none) }}
 {% endmacro %}
 
-{% macro default__pendo_begin_numbers() %}{% endmacro %}
-
-{# A session has the numbers from its start, because a plan may be read without being written. #}
-{% macro duckdb__pendo_begin_numbers() %}
-    {%- for kind in dbt_pendo.duckdb__pendo_kinds() if not adapter.is_motherduck() %}
-create or replace temporary sequence pendo_{{ kind }} minvalue 0 start 0;
-    {%- endfor %}
+{% macro duckdb__pendo_place(has_rowid) %}
+    {{ return(none if adapter.is_motherduck() else 'rowid' if has_rowid else 'row_number() over () - 1') }}
 {% endmacro %}
+
+
+{#
+  The rows of a change set in a span of buckets, to select from: in each bucket their seq runs from 1, and those to send
+  come first.
+
+  Arguments:
+    changes   the change set: its relation, or a plan in parentheses
+    span      the buckets (see pendo_within); none for all
+#}
+{% macro pendo_rows(changes, span=none) %}
+    {{- adapter.dispatch('pendo_rows', 'dbt_pendo')(changes, span) -}}
+{% endmacro %}
+
+{% macro default__pendo_rows(changes, span) -%}
+    {{ changes }}
+{%- endmacro %}
+
+{% macro duckdb__pendo_rows(changes, span) -%}
+    {%- if adapter.is_motherduck() %}{{ return(changes) }}{% endif -%}
+(
+    select * replace (row_number() over (
+        partition by bucket
+        order by case change when 'held' then 1 else 0 end, change, seq
+    ) as seq)
+    from {{ changes }} changes
+    {%- if span %}
+    where bucket >= '{{ span.first }}' and bucket <= '{{ span.last }}'
+    {%- endif %}
+)
+{%- endmacro %}

@@ -18,7 +18,7 @@ select
     {%- for column in columns %},
     {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
-from {{ changes }} changes
+from {{ dbt_pendo.pendo_rows(changes, span) if row_limit is none else dbt_pendo.pendo_any_rows(changes, kinds, row_limit) }} changes
 where change in ('{{ kinds | join("', '") }}')
     and {{ dbt_pendo.pendo_within(span) }}
 order by case when attempts > 0 then 1 else 0 end, bucket, seq
@@ -26,6 +26,28 @@ order by case when attempts > 0 then 1 else 0 end, bucket, seq
 limit {{ row_limit }}
 {%- endif %}
 {% endmacro %}
+
+
+{#
+  Rows of a plan among which are the first of it, so many of some kinds; DuckDB has found them before it has made all of
+  the plan.
+#}
+{% macro pendo_any_rows(changes, kinds, row_limit) %}
+    {{- adapter.dispatch('pendo_any_rows', 'dbt_pendo')(changes, kinds, row_limit) -}}
+{% endmacro %}
+
+{% macro default__pendo_any_rows(changes, kinds, row_limit) -%}
+    {{ changes }}
+{%- endmacro %}
+
+{% macro duckdb__pendo_any_rows(changes, kinds, row_limit) -%}
+(
+    select *
+    from {{ changes }} changes
+    where change in ('{{ kinds | join("', '") }}')
+    limit {{ row_limit }}
+)
+{%- endmacro %}
 
 
 {#

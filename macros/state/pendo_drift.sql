@@ -24,7 +24,7 @@ insert into {{ drift }} (bucket, seq, state) values
     from {{ model }}
     where {{ dbt_pendo.pendo_key(key) }} in (
         select {{ dbt_pendo.pendo_exact('changes.record_key') }}
-        from {{ changes }} changes
+        from {{ dbt_pendo.pendo_rows(changes) }} changes
         inner join {{ drift }} drift on changes.bucket = drift.bucket and changes.seq = drift.seq
         where drift.state in ('drifted', 'invalid'{{ ", 'missing'" if with_missing }})
     )
@@ -46,7 +46,7 @@ select
     'adopted',
     cast(null as {{ dbt.type_int() }}),
     {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
-from {{ changes }} changes
+from {{ dbt_pendo.pendo_rows(changes) if drift else changes }} changes
 {%- if drift %}
 left join {{ drift }} drift on changes.bucket = drift.bucket and changes.seq = drift.seq
 {%- endif %}

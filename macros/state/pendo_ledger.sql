@@ -194,7 +194,7 @@ from (
             detail,
             invalid_hash,
             attempts
-        from {{ changes }} changes
+        from {{ dbt_pendo.pendo_rows(changes, span) if exceptions or span.first_seq or span.last_seq else changes }} changes
         where change in ('added', 'changed', 'invalid', 'removed')
             and run_id = {{ dbt_pendo.pendo_literal(run_id) }}
             and {{ dbt_pendo.pendo_within(span) }}

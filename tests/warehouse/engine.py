@@ -156,7 +156,8 @@ class Store:
         assert found is not None
         by_name = {column.name: column for column in found}
         columns = tuple(by_name[name] for name in spec.columns)
-        source = ModelTable(self.relation(table), by_name[spec.key], columns)
+        has_rowid = self.session.is_table(None, self.schema, table)
+        source = ModelTable(self.relation(table), by_name[spec.key], columns, has_rowid=has_rowid)
         tables = SyncTables(self.session, self.own_schema, spec, source)
         tables.ensure_schema()
         tables.prepare()

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
-from engine import PEOPLE, TYPES, Engine, deliver, people, plan
+from engine import PEOPLE, TYPES, Engine, commit, deliver, people, plan
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field
+from dbt_pendo.outcomes import Outcome
 from dbt_pendo.records.render import PendoField, render
-from dbt_pendo.warehouse.pages import Planned, limit_buckets
+from dbt_pendo.warehouse.pages import Planned, cut_pages, limit_buckets
 from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
 
 
@@ -29,24 +30,26 @@ class TestFoldedKeys(ForEachEngine):
         return replace(engine, output={**engine.output, "settings": {"default_collation": "nocase"}})
 
 
-def test_a_view_is_read_once_and_no_row_goes_through_a_window(store):
+def test_a_view_is_read_once_and_a_table_keeps_no_row_for_its_number(store):
     store.create("people", PEOPLE, [(f"p{number}", "x") for number in range(9)])
     tables = store.tables(people())
     deliver(tables, "r1")
     for is_view in (False, True):
-        tables._source = replace(tables._source, is_view=is_view)
+        tables._source = replace(tables._source, is_view=is_view, has_rowid=not is_view)
         plan_sql = tables._plan_sql(tables.ledger, PlanOptions(), "r2")
         ((_, explained),) = store.session.rows(f"explain (format json) {plan_sql}")
-        assert "WINDOW" not in explained
+        assert '"WINDOW"' not in explained
+        assert ("STREAMING_WINDOW" in explained) is is_view
         assert not is_view or explained.count('.people"') == 1
 
 
-def test_a_plan_numbers_its_rows_from_the_first_each_time(store):
-    """Whatever was planned before on the same connection; and it does so by kind, in parts."""
+@pytest.mark.parametrize("has_rowid", [True, False])
+def test_rows_are_numbered_by_their_place_in_the_model_and_without_gaps_in_a_page(store, has_rowid):
     store.session.run(
         f"create table {store.relation('people')} as select 'p' || i as id, 'x' as plan from range(60000) r(i)"
     )
     tables = store.tables(people())
+    tables._source = replace(tables._source, has_rowid=has_rowid)
     for run_id in ("r1", "r2"):
         assert sum((bucket.planned for bucket in tables.plan(PlanOptions())), Planned()) == Planned(added=60_000)
         buckets = tables.write_changes(run_id, PlanOptions())
@@ -61,9 +64,18 @@ def test_a_plan_numbers_its_rows_from_the_first_each_time(store):
     store.session.run(f"update {store.relation('people')} set plan = 'y' where id in ('p7', 'p9')")
     store.session.run(f"delete from {store.relation('people')} where id = 'p8'")
     buckets = tables.write_changes("r3", PlanOptions())
-    assert [bucket.name for bucket in buckets] == ["1000000", "3000000", "total"]
+    assert [bucket.name for bucket in buckets] == ["0000000", "1000000", "total"]
+    assert [row[:4] for row in tables.read_page(EVERYTHING)] == [
+        *(("0000000", 1, "changed", "p7"), ("0000000", 2, "changed", "p9"), ("1000000", 1, "removed", "p8"))
+    ]
     (cut,) = limit_buckets(buckets, 1)
     assert cut.planned == Planned(changed=1)
+    (page,) = cut_pages([cut], 10)
+    assert [row[3] for row in tables.read_page(page)] == ["p7"]
+    commit(tables, "r3", {"p9": Outcome("missing")})
+    assert [entry[:2] for entry in store.ledger(tables)[-3:]] == [
+        *(("p7", "delivered"), ("p8", "removed"), ("p9", "missing"))
+    ]
 
 
 def test_a_value_that_the_driver_cannot_read_costs_its_own_row(store):
