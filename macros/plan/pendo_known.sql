@@ -1,17 +1,18 @@
 {#
   What the ledger knows about each key at the sync's current destination, as the table expression `known`, one row per key.
-  Its columns of failures may be in another one, `failures`, that is joined apart.
+  Its columns of failures may be in another one, `failures`, that is joined apart. `delivered_hash` is as `pendo_compared`
+  makes it, unless `with_consents`, which are read from it.
 
   A key's history has three strands, and the latest row of each counts: `settled` (delivered, removed) is the last
   completed change, `failed` (missing, rejected) a later failed attempt, `invalid` a row that was never sent. With separate
   strands, a row that was invalid for a while is not sent again when it returns unchanged, and a record whose last
   update failed is still known to be in Pendo.
 #}
-{% macro pendo_known(ledger, destination) %}
-    {{- adapter.dispatch('pendo_known', 'dbt_pendo')(ledger, destination) -}}
+{% macro pendo_known(ledger, destination, with_consents) %}
+    {{- adapter.dispatch('pendo_known', 'dbt_pendo')(ledger, destination, with_consents) -}}
 {% endmacro %}
 
-{% macro default__pendo_known(ledger, destination) %}
+{% macro default__pendo_known(ledger, destination, with_consents) %}
 known as (
     select
         record_key,
@@ -34,14 +35,14 @@ known as (
   DuckDB holds every key in memory to join it, so nothing else is to be there: failures are few, and joined apart. Only
   keys with several entries go through `arg_max`, which would keep a copy of each hash.
 #}
-{% macro duckdb__pendo_known(ledger, destination) %}
+{% macro duckdb__pendo_known(ledger, destination, with_consents) %}
     {%- set entries = ledger if ledger else '(' ~ dbt_pendo.pendo_no_entries() ~ ')' -%}
     {%- set here = dbt_pendo.pendo_exact('destination') ~ ' = ' ~ dbt_pendo.pendo_literal(destination) -%}
     {%- set settled -%}
 (
         select {{ dbt_pendo.pendo_exact('record_key') }} as record_key, commit_number,
             {{ 'rowid' if not entries.startswith('(') else 'row_number() over () - 1' }} as place,
-            case when status = 'delivered' then row_hash end as delivered_hash
+            case when status = 'delivered' then {{ 'row_hash' if with_consents else dbt_pendo.pendo_compared('row_hash') }} end as delivered_hash
         from {{ entries }} entries
         where {{ here }} and status in ('delivered', 'removed')
     ) settled
@@ -86,6 +87,20 @@ failures as (
     ) others
 ),
 {%- endmacro %}
+
+
+{# A row's hash, to compare with another one. DuckDB holds all of the ledger's in memory: eight bytes of them will do. #}
+{% macro pendo_compared(row_hash) %}
+    {{ return(adapter.dispatch('pendo_compared', 'dbt_pendo')(row_hash)) }}
+{% endmacro %}
+
+{% macro default__pendo_compared(row_hash) %}
+    {{ return(row_hash) }}
+{% endmacro %}
+
+{% macro duckdb__pendo_compared(row_hash) %}
+    {{ return('hash(' ~ row_hash ~ ')') }}
+{% endmacro %}
 
 
 {# The name of the table expression with the failures. #}

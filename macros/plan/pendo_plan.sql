@@ -81,11 +81,9 @@ with model as {{ kept or '' }}(
     {%- endif %}
 ),
 
-keyed as (
-    {{- dbt_pendo.pendo_keyed(rows_again) }}
-),
+{{ dbt_pendo.pendo_keyed(rows_again) }}
 
-{{ dbt_pendo.pendo_known(ledger, destination) }}
+{{ dbt_pendo.pendo_known(ledger, destination, consents) }}
 
 judged as (
     select
@@ -157,7 +155,8 @@ compared as (
             {%- if deliver_once %}
             when delivered_hash is not null then 'unchanged'
             {%- else %}
-            when delivered_hash = row_hash and (failed_number is null or failed_number < settled_number) then 'unchanged'
+            when delivered_hash = {{ 'row_hash' if consents else dbt_pendo.pendo_compared('row_hash') }}
+                and (failed_number is null or failed_number < settled_number) then 'unchanged'
             {%- endif %}
             {%- if max_attempts is not none %}
             when attempts >= {{ max_attempts }} then 'held'
@@ -257,33 +256,39 @@ from ({{ rows_again }}
 {% endmacro %}
 
 
-{# The rows of the model, each with the number of rows of its key as `copies`; `rows` selects them once more. #}
+{# `keyed`: the rows of the model, each with the number of rows of its key as `copies`; `rows` selects them once more. #}
 {% macro pendo_keyed(rows) %}
     {{- adapter.dispatch('pendo_keyed', 'dbt_pendo')(rows) -}}
 {% endmacro %}
 
 {# Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
-{% macro default__pendo_keyed(rows) %}
+{% macro default__pendo_keyed(rows) -%}
+keyed as (
     select
         model.*,
         count(*) over (partition by record_key) as copies
     from model
+),
 {%- endmacro %}
 
-{# Only keys are held in memory, and of the duplicates alone for as long as the model is read. #}
-{% macro duckdb__pendo_keyed(rows) %}
-    {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_keyed(rows)) }}{% endif %}
+{# Only keys are held in memory, before the ledger is, and of the duplicates alone for as long as the model is read. #}
+{% macro duckdb__pendo_keyed(rows) -%}
+    {%- if adapter.is_motherduck() %}{{ return(dbt_pendo.default__pendo_keyed(rows)) }}{% endif -%}
+duplicates as materialized (
+    select record_key, count(*) as copies
+    from ({{ rows }}
+    ) twins
+    group by record_key
+    having count(*) > 1
+),
+
+keyed as (
     select
         model.*,
         coalesce(duplicates.copies, 1) as copies
     from model
-    left join (
-        select record_key, count(*) as copies
-        from ({{ rows }}
-        ) twins
-        group by record_key
-        having count(*) > 1
-    ) duplicates on model.record_key = duplicates.record_key
+    left join duplicates on model.record_key = duplicates.record_key
+),
 {%- endmacro %}
 
 
