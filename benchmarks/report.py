@@ -16,7 +16,9 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+MEMORY_LIMIT = "300MB"
 OURS, FLOOR, FIRST = "dbt-pendo", "floor", "first load"
+LIMITED = f"dbt-pendo, memory_limit: {MEMORY_LIMIT}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Results:
 
     def rivals(self, rows: int) -> list[str]:
         """Returns the tools that others made and that were measured at so many rows."""
-        return [one["tool"] for one in self.measured if one["rows"] == rows and one["tool"] not in (OURS, FLOOR)]
+        return [one["tool"] for one in self.measured if one["rows"] == rows and one["tool"] not in (OURS, LIMITED, FLOOR)]
 
 
 def text(results: Mapping[str, Any]) -> str:
@@ -134,9 +136,10 @@ def later_targets(read: Results) -> list[Target]:
     for case, most in (("nothing changed", 2.3), ("0.1 % changed", 2.6)):
         if (took := read.figure("seconds", 1_000_000, case=case)) is not None:
             found.append(Target(f"{case}, 1M", f"≤ {most} s", f"{took:.2f} s", took <= most))
-    peaks = [read.figure("peak_mb", 5_000_000, case=case) for case in (FIRST, "nothing changed", "0.1 % changed")]
-    if peak := max(filter(None, peaks), default=0):
-        found.append(Target("all cases, 5M", "≤ 700 MB at the peak", f"{peak:,.0f} MB", peak <= 700))
+    for tool in (OURS, LIMITED):
+        peaks = [read.figure("peak_mb", 5_000_000, tool, case) for case in (FIRST, "nothing changed", "0.1 % changed")]
+        if peak := max(filter(None, peaks), default=0):
+            found.append(Target(f"{tool}, all cases, 5M", "≤ 700 MB at the peak", f"{peak:,.0f} MB", peak <= 700))
     if read.plan:
         took = read.plan["seconds"]
         found.append(Target(f"plan, {read.plan['rows']:,} rows", "≤ 9 s", f"{took:.1f} s", took <= 9))

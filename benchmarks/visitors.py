@@ -52,7 +52,8 @@ DBT = [sys.executable, "-c", "from dbt.cli.main import cli; cli()"]
 
 def environment(project: Path, url: str) -> dict[str, str]:
     """Returns what dbt and dbt-pendo need to know, and nothing of the user's own settings."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_"))}
+    # Nor of one that has every process compile dbt anew.
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "PYTHONDONT"))}
     folders = {"DBT_PROJECT_DIR": str(project), "DBT_PROFILES_DIR": str(project)}
     pendo = {"PENDO_API_URL": url, "PENDO_SANDBOX": "false", "PENDO_INTEGRATION_KEY": "sink"}
     return own | folders | pendo | {"PENDO_CONCURRENCY": "4"}
