@@ -20,9 +20,9 @@ INSTALL_DEBIAN = flock Makefile $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive sh
 POSTGRES_15 := /usr/lib/postgresql/15/bin
 
 # What CI has beside `make test`, the longest first.
-ENGINES := spark snowflake recipes postgres-15 rendered report
+ENGINES := spark snowflake recipes postgres-15 safety rendered report
 
-.PHONY: help demo environments test test-engines test-postgres-15 test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
+.PHONY: help demo environments test test-engines test-postgres-15 test-safety test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
 	test-dbt-2 soak lint format bench clean
 
 help: ## Show this help.
@@ -93,7 +93,7 @@ export DUCKDB_DRIVER
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
-environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15 report,$(ENGINES)),.venv-$(name)/.installed)
+environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15 safety report,$(ENGINES)),.venv-$(name)/.installed)
 
 # One more than there are cores, as tests wait for servers and processes.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
@@ -123,6 +123,9 @@ test-dbt-2: $(INSTALLED) .venv-dbt-2/.installed ## Run what touches dbt v2 with 
 test-postgres-15: $(INSTALLED) ## Run the warehouse's tests on PostgreSQL 15, installed from Debian if it is missing.
 	[ -x $(POSTGRES_15)/initdb ] || $(call INSTALL_DEBIAN,--no-install-recommends postgresql-15)
 	POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest -n auto -q tests/warehouse/test_postgres.py
+
+test-safety: $(INSTALLED) ## Run the tests of kills, interrupts and locks on PostgreSQL, eight syncs at once.
+	SAFETY_WAREHOUSE=postgres SMALL_THREADS=8 $(BIN)/python -m pytest -n auto -q tests/safety
 
 test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs Java 17 or newer.
 	.venv-spark/bin/python -m pytest -q tests/warehouse/test_spark.py

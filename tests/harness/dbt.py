@@ -22,7 +22,11 @@ small:
   target: dev
   outputs:
     dev: &dev
-      {type: duckdb, path: "{{ env_var('SMALL_DUCKDB_PATH') }}", schema: main, threads: 1, config_options: {threads: 1}}
+      type: duckdb
+      path: "{{ env_var('SMALL_DUCKDB_PATH') }}"
+      schema: main
+      threads: "{{ env_var('SMALL_THREADS', '1') | as_number }}"
+      config_options: {threads: 1}
     other: {<<: *dev, schema: other}
 """
 

@@ -90,13 +90,17 @@ class Project:
 
     # The warehouse.
 
+    def connect(self) -> Any:
+        """Opens the warehouse, until the end of a ``with``."""
+        return connect(self.database)
+
     def sql(self, statement: str, parameters: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Runs SQL on the DuckDB file, as another program would, and lets go of it again."""
-        with connect(self.database) as connection:
+        with self.connect() as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        with connect(self.database) as connection:
+        with self.connect() as connection:
             answer = connection.execute(f"select * from {table}")
             names = [column[0] for column in answer.description]
             return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]

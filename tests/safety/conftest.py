@@ -1,19 +1,32 @@
 """A project built once a run; a copy and a sandbox for each test."""
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness import build_once
-from lab import Lab, build_template, pendo
+from harness.postgres import postgres
+from lab import IS_POSTGRES, Lab, PostgresLab, build_template, pendo
 
 from dbt_pendo.sandbox import Sandbox
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_once(tmp_path_factory, "lab", build_template)
+def server() -> Iterator[Path | None]:
+    """The folder of a PostgreSQL server's socket; None for DuckDB, which has none."""
+    with postgres() if IS_POSTGRES else contextlib.nullcontext() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, server: Path | None) -> Path:
+    if server is None:
+        return build_once(tmp_path_factory, "lab", build_template)
+    folder = tmp_path_factory.mktemp("lab")
+    build_template(folder, server)
+    return folder
 
 
 @pytest.fixture
@@ -23,7 +36,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def lab(template: Path, tmp_path: Path, sandbox: Sandbox) -> Lab:
+def lab(template: Path, tmp_path: Path, sandbox: Sandbox, server: Path | None) -> Lab:
     folder = tmp_path / "project"
     shutil.copytree(template, folder, ignore=shutil.ignore_patterns("logs", "compiled", "run", "*.msgpack"))
-    return Lab(folder, sandbox)
+    return Lab(folder, sandbox) if server is None else PostgresLab(folder, sandbox, server)

@@ -1,6 +1,10 @@
-"""A dbt project with one sync of each kind, real processes that run it, and what Pendo and the ledger hold after."""
+"""A dbt project with one sync of each kind, real processes that run it, and what Pendo and the ledger hold after.
+
+It is on DuckDB, or with SAFETY_WAREHOUSE=postgres on a PostgreSQL server; SMALL_THREADS is the number of syncs at once.
+"""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,11 +12,29 @@ from typing import Any
 
 from harness import Ended, Started, add_fields, chosen, clean_environment, environment_of, start
 from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml, run_dbt, write_files
-from harness.projects import Project, connect
+from harness.postgres import administration
+from harness.projects import Project
 
 from dbt_pendo.sandbox import Sandbox
 
 HERE = Path(__file__).resolve().parent
+IS_POSTGRES = os.environ.get("SAFETY_WAREHOUSE") == "postgres"
+POSTGRES_PROFILE = """\
+small:
+  target: dev
+  outputs:
+    dev:
+      type: postgres
+      host: "{{ env_var('SMALL_HOST') }}"
+      port: 5432
+      user: postgres
+      password: ""
+      dbname: lab
+      schema: main
+      threads: "{{ env_var('SMALL_THREADS', '1') | as_number }}"
+"""
+# On a PostgreSQL server: the database, and what it was when dbt had built it.
+DATABASE, BUILT = "lab", "lab_built"
 
 EVENTS = {"object": "track_event", "event_id": "id", "visitor_id": "person", "timestamp": "happened_at"}
 EVENTS |= {"properties": {"id": "id"}, "max_age": "none"}
@@ -22,7 +44,7 @@ COMPANIES = {"object": "account", "account_id": "id", "batch_size": 10, "mode": 
 MODELS: Mapping[str, tuple[dict[str, Any], str]] = {
     "people": (
         {**PEOPLE, "fields": {"plan": "plan", "mrr": "mrr"}},
-        "select 'p0' as id, 'free' as plan, 1.5::double as mrr",
+        "select 'p0' as id, 'free' as plan, 1.5::float8 as mrr",
     ),
     "companies": (COMPANIES, "select 'c0' as id, 'Acme' as name"),
     "clicks": ({**EVENTS, "event": "Clicked"}, f"select 'k0' as id, {A_TIME}"),
@@ -36,12 +58,21 @@ def small_pages(rows: int) -> dict[str, Any]:
     return {f"dbt_pendo.delivery.pages.{name}": value for name, value in pages.items()}
 
 
-def build_template(folder: Path) -> None:
-    """Builds the project with dbt."""
+def build_template(folder: Path, server: Path | None = None) -> None:
+    """Builds the project with dbt, in a file of DuckDB's or on a server."""
     files = {f"models/{name}.sql": select for name, (_, select) in MODELS.items()}
     files["models/models.yml"] = models_yaml({name: pendo for name, (pendo, _) in MODELS.items()})
     write_files(folder, {**files, "dbt_project.yml": project_yaml("lab"), "profiles.yml": SMALL_PROFILE})
-    run_dbt("build", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+    env = {"SMALL_DUCKDB_PATH": "small.duckdb"}
+    if server is not None:
+        (folder / "profiles.yml").write_text(POSTGRES_PROFILE)
+        env = {"SMALL_HOST": str(server)}
+        with administration(server) as admin:
+            admin.execute(f"create database {DATABASE}")
+    run_dbt("build", cwd=folder, env=env)
+    if server is not None:
+        with administration(server) as admin:
+            admin.execute(f"alter database {DATABASE} rename to {BUILT}")
 
 
 class Lab(Project):
@@ -80,7 +111,7 @@ class Lab(Project):
 
     def fill(self, model: str, rows: Sequence[Sequence[Any]]) -> None:
         """Builds a model anew, in its own shape, from rows of values; the time of events is always the same."""
-        with connect(self.database) as connection:
+        with self.connect() as connection:
             columns = connection.execute(f"select * from main.{model} limit 0").description
             names = [column[0] for column in columns if column[0] != "happened_at"]
             connection.execute("begin")
@@ -111,6 +142,49 @@ class Lab(Project):
         """Leaves only some models annotated."""
         for model in MODELS.keys() - set(models):
             self.annotate(model, None)
+
+
+class PostgresLab(Lab):
+    """The same on a PostgreSQL server, of one test at a time."""
+
+    def __init__(self, folder: Path, sandbox: Sandbox, server: Path) -> None:
+        super().__init__(folder, sandbox)
+        self._server = server
+        with administration(server) as admin:
+            admin.execute(f"drop database if exists {DATABASE} with (force)")
+            admin.execute(f"create database {DATABASE} template {BUILT}")
+        self.env["SMALL_HOST"] = str(server)
+
+    def connect(self) -> Any:
+        return Connected(self._server)
+
+
+class Connected:
+    """A connection that is used as DuckDB's is."""
+
+    def __init__(self, server: Path) -> None:
+        import psycopg2
+
+        self._connection = psycopg2.connect(host=str(server), user="postgres", dbname=DATABASE)
+        self._connection.autocommit = True
+
+    def __enter__(self) -> "Connected":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def execute(self, statement: str, parameters: Sequence[Any] | None = None) -> "Connected":
+        self._cursor = self._connection.cursor()
+        self._cursor.execute(statement.replace("?", "%s") if parameters else statement, parameters)
+        return self
+
+    @property
+    def description(self) -> Any:
+        return self._cursor.description
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._cursor.fetchall() if self.description else []
 
 
 def wait_until(run: Started, happened: Callable[[], bool]) -> None:

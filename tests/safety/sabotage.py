@@ -27,7 +27,7 @@ def sabotage(method: str, call: int, statements: list[str]) -> None:
         if next(calls) == call:
             for statement in statements:
                 if statement == "close":
-                    FACTORY.adapters["duckdb"].connections.get_thread_connection().handle.close()
+                    next(iter(FACTORY.adapters.values())).connections.get_thread_connection().handle.close()
                 else:
                     self._session.run(statement)
         return original(self, *args, **options)

@@ -27,7 +27,7 @@ def test_what_is_in_flight_ends_and_the_next_run_delivers_exactly_the_rest(lab, 
     names = lab.click(EVENTS)
     lab.shrink = small_pages(page)
     lab.sandbox.switches = chosen(latency_ms=(20, 40))
-    run = lab.start("sync", "--json")
+    run = lab.start("sync", "--json", "--threads", "1")
     wait_for_writes(lab, run, 15)
     run.send(number)
     ended = run.wait().expect(1)

@@ -9,7 +9,7 @@ def hold(lab: Lab, silent_for: int) -> None:
     lab.sql(
         "create schema if not exists main_pendo; create table main_pendo.clicks__lock as "
         "select 'run-1' as run_id, 'elsewhere' as host, 4711 as pid, "
-        f"(now() at time zone 'UTC')::timestamp - interval {silent_for} second as seen_at"
+        f"(now() at time zone 'UTC')::timestamp - interval '{silent_for} seconds' as seen_at"
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 from harness import chosen, writes
-from lab import Lab, small_pages, wait_until
+from lab import MODELS, Lab, small_pages, wait_until
 
 from dbt_pendo.sandbox import Fault
 
@@ -164,3 +164,34 @@ def test_locks_of_others_block_those_alone(filled):
         "views": "success",
     }
     assert {table for table in filled.tables() if table.endswith("__lock")} == {"clicks__lock", "companies__lock"}
+
+
+def test_two_segments_at_once_are_written_one_after_the_other(filled):
+    # A second job while one is under way would be a 409.
+    filled.sandbox.switches = chosen(segment_second_job="refuse", segment_seconds=(0.3, 0.3))
+    filled.only("clicks", "views")
+    for model in ("clicks", "views"):
+        filled.annotate(model, {"object": "segment", "segment": model, "visitor_id": "id"})
+    filled.sync(*SIDE_BY_SIDE)
+    members = {found["name"]: set(found["visitors"]) for found in filled.sandbox.segments.values()}
+    assert members == {"clicks": {f"k{at}" for at in range(ROWS)}, "views": {f"v{at}" for at in range(ROWS)}}
+    assert {request.status for request in filled.sandbox.requests} == {200}
+
+
+def test_two_syncs_that_delete_at_once_wait_for_each_other(filled):
+    filled.only("people", "companies")
+    deletes = {"on_removed": "delete", "max_removals": "100%", "mode": "upsert"}
+    for model in ("people", "companies"):
+        mapping = {**MODELS[model][0], **deletes}
+        filled.annotate(model, mapping)
+    filled.sync(*SIDE_BY_SIDE)
+    assert (len(filled.sandbox.visitors), len(filled.sandbox.accounts)) == (ROWS, ROWS)
+    filled.fill("people", [("p0", "free", 1.5)])
+    filled.fill("companies", [("c0", "Acme")])
+    filled.sandbox.forget_requests()
+    results = filled.sync(*SIDE_BY_SIDE)
+    assert {sync: one["planned"]["removed"] for sync, one in results.items()} == dict.fromkeys(results, ROWS - 1)
+    assert {sync: one["delivered"] for sync, one in results.items()} == dict.fromkeys(results, ROWS - 1)
+    assert (set(filled.sandbox.visitors), set(filled.sandbox.accounts)) == ({"p0"}, {"c0"})
+    # Pendo takes one call a second: none was refused.
+    assert {request.status for request in filled.sandbox.requests} == {200}

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from harness import custom
-from lab import Lab, small_pages
+from lab import IS_POSTGRES, Lab, small_pages
 
 ROWS = 60
 
@@ -26,10 +26,11 @@ def fill_people(lab: Lab) -> set[str]:
 def test_a_model_rebuilt_in_mid_run_does_not_mix_old_rows_with_new(lab, call):
     names = fill_people(lab)
     lab.sabotage(
-        "read_bodies",
-        "create or replace table main.people as "
-        "select id, 'new' as plan, 2.0::double as mrr from main.people where id <> 'n7' "
+        "read_page" if IS_POSTGRES else "read_bodies",
+        "create table main.others as select id, 'new' as plan, 2.0::float8 as mrr from main.people where id <> 'n7' "
         "union all select 'n999', 'new', 2.0",
+        "drop table main.people",
+        "alter table main.others rename to people",
         call=call,
     )
 

