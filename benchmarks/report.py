@@ -48,7 +48,8 @@ class Results:
 
     def rivals(self, rows: int) -> list[str]:
         """Returns the tools that others made and that were measured at so many rows."""
-        return [one["tool"] for one in self.measured if one["rows"] == rows and one["tool"] not in (OURS, LIMITED, FLOOR)]
+        own = (OURS, LIMITED, FLOOR)
+        return [one["tool"] for one in self.measured if one["rows"] == rows and one["tool"] not in own]
 
 
 def text(results: Mapping[str, Any]) -> str:
