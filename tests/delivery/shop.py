@@ -11,6 +11,7 @@ import pytest
 from harness import Project, check_document, run_cli
 from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml
 from harness.pendo import canonical, epoch_ms, writes
+from harness.postgres import Connected
 
 from dbt_pendo.sandbox import Fault, Request, Sandbox
 
@@ -39,25 +40,25 @@ FILES = {
     "models/users.sql": """\
 select
     'v-' || lpad(cast(i as varchar), 3, '0') as user_id,
-    ['free', 'pro', 'team'][i % 3 + 1] as plan,
+    case i % 3 when 0 then 'free' when 1 then 'pro' else 'team' end as plan,
     case when i % 15 <> 7 then i * 3 end as seats,
     i % 2 = 0 as active
-from range(60) numbers(i)
+from generate_series(0, 59) numbers(i)
 """,
     "models/orgs.sql": """\
 select
     'a-' || lpad(cast(i as varchar), 3, '0') as org_id,
-    case when i % 8 <> 3 then ['gold', 'silver'][i % 2 + 1] end as tier,
-    case when i % 5 <> 0 then i * 1.5 end as arr
-from range(25) numbers(i)
+    case when i % 8 <> 3 then case i % 2 when 0 then 'gold' else 'silver' end end as tier,
+    case when i % 5 <> 0 then cast(i * 1.5 as float8) end as arr
+from generate_series(0, 24) numbers(i)
 """,
     "models/clicks.sql": """\
 select
     'c-' || lpad(cast(i as varchar), 3, '0') as click_id,
     'v-' || lpad(cast(i % 10 as varchar), 3, '0') as user_id,
-    date_trunc('second', now()::timestamp) - to_days(case when i % 20 = 9 then 30 else 0 end) as clicked_at,
+    date_trunc('second', now()::timestamp) - interval '1 day' * case when i % 20 = 9 then 30 else 0 end as clicked_at,
     i as amount
-from range(60) numbers(i)
+from generate_series(0, 59) numbers(i)
 """,
 }
 
@@ -146,6 +147,8 @@ class Shop(Project):
     def __init__(self, folder: Path, database: Path) -> None:
         super().__init__(folder, database)
         self.sandbox: Sandbox
+        # Of PostgreSQL; None for DuckDB.
+        self.server: Path | None = None
         self.acknowledged = Counter[str]()
         self.unacknowledged = Counter[str]()
 
@@ -177,6 +180,9 @@ class Shop(Project):
         return {name: rows for name, rows in planned.items() if rows}
 
     # The warehouse.
+
+    def connect(self) -> Any:
+        return super().connect() if self.server is None else Connected(self.server)
 
     def ledger(self, kind: Kind) -> list[dict[str, Any]]:
         """The entries of a ledger, oldest first."""

@@ -12,7 +12,7 @@ USERS = KINDS["visitor"]
 
 
 def change(shop: Shop, keys: Iterable[str]) -> None:
-    shop.sql(f"update users set plan = plan || '+' where user_id in ({str(sorted(keys))[1:-1]})")
+    shop.sql(f"update users set plan = plan || '+' where user_id in ({str(['', *sorted(keys)])[1:-1]})")
 
 
 def known(shop: Shop) -> list[str]:
@@ -106,7 +106,7 @@ def test_a_sync_that_the_breaker_stops_comes_to_its_end_in_time(shop, sandbox, m
 
 def go_back(shop: Shop, hours: float) -> None:
     """Lets everything in the ledger have happened earlier."""
-    shop.sql(f"update main_pendo.users__ledger set logged_at = logged_at - to_seconds({hours * 3600})")
+    shop.sql(f"update main_pendo.users__ledger set logged_at = logged_at - interval '{hours} hours'")
 
 
 def test_missing_rows_are_tried_once_a_day_or_as_often_as_is_set(shop, monkeypatch):

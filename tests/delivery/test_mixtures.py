@@ -55,7 +55,7 @@ def test_a_bulk_write_that_takes_pendo_too_long_is_neither_lost_nor_rejected(sho
 @kinds
 def test_the_row_at_fault_has_pendos_own_words_and_comes_last(shop, sandbox, kind):
     new, *refused = sorted(shop.keys(kind))[::3][:9]
-    shop.sql(f"create table newcomer as from {kind.model} where {kind.key} = '{new}'")
+    shop.sql(f"create table newcomer as select * from {kind.model} where {kind.key} = '{new}'")
     shop.sql(f"delete from {kind.model} where {kind.key} = '{new}'")
     for key in refused:
         words = f"record {key}:\nno"
@@ -65,7 +65,7 @@ def test_the_row_at_fault_has_pendos_own_words_and_comes_last(shop, sandbox, kin
         key: f"HTTP 400: record {key}: no" for key in refused
     }
     shop.check_pendo(kind, without=[new, *refused])
-    shop.sql(f"insert into {kind.model} from newcomer")
+    shop.sql(f"insert into {kind.model} select * from newcomer")
 
     # Nobody takes the sync for hopeless: those that were refused before do not keep new ones back.
     run = shop.sync(kind, status="partial")

@@ -1,4 +1,8 @@
-"""A PostgreSQL server of the tests' own: that of a Python package, or that of the folder POSTGRES_BIN."""
+"""A PostgreSQL server of the tests' own: that of a Python package, or that of the folder POSTGRES_BIN.
+
+SMALL_WAREHOUSE=postgres runs on it what otherwise runs on DuckDB: tests/safety and tests/delivery. SMALL_THREADS is how
+many syncs they run at once.
+"""
 
 import contextlib
 import os
@@ -8,11 +12,13 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from harness.dbt import run_dbt
 
 
 @contextlib.contextmanager
@@ -80,3 +86,71 @@ def administration(server: Path) -> Iterator[Any]:
     with contextlib.closing(psycopg2.connect(host=str(server), user="postgres", dbname="postgres")) as connection:
         connection.autocommit = True
         yield connection.cursor()
+
+
+IS_POSTGRES = os.environ.get("SMALL_WAREHOUSE") == "postgres"
+POSTGRES_PROFILE = """\
+small:
+  target: dev
+  outputs:
+    dev:
+      type: postgres
+      host: "{{ env_var('SMALL_HOST') }}"
+      port: 5432
+      user: postgres
+      password: ""
+      dbname: lab
+      schema: main
+      threads: "{{ env_var('SMALL_THREADS', '1') | as_number }}"
+"""
+# On a PostgreSQL server: the database, and what it was when dbt had built it.
+DATABASE, BUILT = "lab", "lab_built"
+
+
+def build_on(server: Path | None, folder: Path) -> None:
+    """Builds a project with dbt on a server; in a file of DuckDB's if there is none."""
+    if server is None:
+        run_dbt("build", cwd=folder, env={"SMALL_DUCKDB_PATH": "small.duckdb"})
+        return
+    (folder / "profiles.yml").write_text(POSTGRES_PROFILE)
+    with administration(server) as admin:
+        admin.execute(f"create database {DATABASE}")
+    run_dbt("build", cwd=folder, env={"SMALL_HOST": str(server)})
+    with administration(server) as admin:
+        admin.execute(f"alter database {DATABASE} rename to {BUILT}")
+
+
+def begin_anew(server: Path) -> None:
+    """Makes the database what it was when dbt had built it."""
+    with administration(server) as admin:
+        admin.execute(f"drop database if exists {DATABASE} with (force)")
+        admin.execute(f"create database {DATABASE} template {BUILT}")
+
+
+class Connected:
+    """A connection that is used as DuckDB's is."""
+
+    def __init__(self, server: Path) -> None:
+        import psycopg2
+
+        main = {"host": str(server), "dbname": DATABASE, "options": "-c search_path=main"}
+        self._connection = psycopg2.connect(user="postgres", **main)
+        self._connection.autocommit = True
+
+    def __enter__(self) -> "Connected":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def execute(self, statement: str, parameters: Sequence[Any] | None = None) -> "Connected":
+        self._cursor = self._connection.cursor()
+        self._cursor.execute(statement.replace("?", "%s") if parameters else statement, parameters)
+        return self
+
+    @property
+    def description(self) -> Any:
+        return self._cursor.description
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._cursor.fetchall() if self.description else []

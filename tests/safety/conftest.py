@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from harness import build_once
-from harness.postgres import postgres
-from lab import IS_POSTGRES, Lab, PostgresLab, build_template, pendo
+from harness.postgres import IS_POSTGRES, postgres
+from lab import Lab, PostgresLab, build_template, pendo
 
 from dbt_pendo.sandbox import Sandbox
 

@@ -1,40 +1,22 @@
 """A dbt project with one sync of each kind, real processes that run it, and what Pendo and the ledger hold after.
 
-It is on DuckDB, or with SAFETY_WAREHOUSE=postgres on a PostgreSQL server; SMALL_THREADS is the number of syncs at once.
+It is on DuckDB or on a PostgreSQL server (see harness/postgres.py).
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness import Ended, Started, add_fields, chosen, clean_environment, environment_of, start
-from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml, run_dbt, write_files
-from harness.postgres import administration
+from harness.dbt import SMALL_PROFILE, models_yaml, project_yaml, write_files
+from harness.postgres import Connected, begin_anew, build_on
 from harness.projects import Project
 
 from dbt_pendo.sandbox import Sandbox
 
 HERE = Path(__file__).resolve().parent
-IS_POSTGRES = os.environ.get("SAFETY_WAREHOUSE") == "postgres"
-POSTGRES_PROFILE = """\
-small:
-  target: dev
-  outputs:
-    dev:
-      type: postgres
-      host: "{{ env_var('SMALL_HOST') }}"
-      port: 5432
-      user: postgres
-      password: ""
-      dbname: lab
-      schema: main
-      threads: "{{ env_var('SMALL_THREADS', '1') | as_number }}"
-"""
-# On a PostgreSQL server: the database, and what it was when dbt had built it.
-DATABASE, BUILT = "lab", "lab_built"
 
 EVENTS = {"object": "track_event", "event_id": "id", "visitor_id": "person", "timestamp": "happened_at"}
 EVENTS |= {"properties": {"id": "id"}, "max_age": "none"}
@@ -63,16 +45,7 @@ def build_template(folder: Path, server: Path | None = None) -> None:
     files = {f"models/{name}.sql": select for name, (_, select) in MODELS.items()}
     files["models/models.yml"] = models_yaml({name: pendo for name, (pendo, _) in MODELS.items()})
     write_files(folder, {**files, "dbt_project.yml": project_yaml("lab"), "profiles.yml": SMALL_PROFILE})
-    env = {"SMALL_DUCKDB_PATH": "small.duckdb"}
-    if server is not None:
-        (folder / "profiles.yml").write_text(POSTGRES_PROFILE)
-        env = {"SMALL_HOST": str(server)}
-        with administration(server) as admin:
-            admin.execute(f"create database {DATABASE}")
-    run_dbt("build", cwd=folder, env=env)
-    if server is not None:
-        with administration(server) as admin:
-            admin.execute(f"alter database {DATABASE} rename to {BUILT}")
+    build_on(server, folder)
 
 
 class Lab(Project):
@@ -150,41 +123,11 @@ class PostgresLab(Lab):
     def __init__(self, folder: Path, sandbox: Sandbox, server: Path) -> None:
         super().__init__(folder, sandbox)
         self._server = server
-        with administration(server) as admin:
-            admin.execute(f"drop database if exists {DATABASE} with (force)")
-            admin.execute(f"create database {DATABASE} template {BUILT}")
+        begin_anew(server)
         self.env["SMALL_HOST"] = str(server)
 
     def connect(self) -> Any:
         return Connected(self._server)
-
-
-class Connected:
-    """A connection that is used as DuckDB's is."""
-
-    def __init__(self, server: Path) -> None:
-        import psycopg2
-
-        self._connection = psycopg2.connect(host=str(server), user="postgres", dbname=DATABASE)
-        self._connection.autocommit = True
-
-    def __enter__(self) -> "Connected":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def execute(self, statement: str, parameters: Sequence[Any] | None = None) -> "Connected":
-        self._cursor = self._connection.cursor()
-        self._cursor.execute(statement.replace("?", "%s") if parameters else statement, parameters)
-        return self
-
-    @property
-    def description(self) -> Any:
-        return self._cursor.description
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return self._cursor.fetchall() if self.description else []
 
 
 def wait_until(run: Started, happened: Callable[[], bool]) -> None:

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 from harness import custom
-from lab import IS_POSTGRES, Lab, small_pages
+from harness.postgres import IS_POSTGRES
+from lab import Lab, small_pages
 
 ROWS = 60
 

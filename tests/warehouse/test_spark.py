@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from acme import Acme
@@ -43,11 +44,9 @@ SparkContext(gateway=gateway, jsc=java, conf=SparkConf(_jconf=java.getConf()))
 """
 
 
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
-    """Starts the session that dbt-spark will find, with a catalog in memory; the variables by which others find it."""
-    folder = tmp_path_factory.mktemp("spark")
-    settings = {
+def spark_settings(folder: Path) -> dict[str, str]:
+    """Of a session whose catalog is in memory, for small data."""
+    return {
         "spark.master": "local[2]",
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": SESSION_ZONE,
@@ -61,6 +60,12 @@ def gateway(tmp_path_factory):
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.sql.adaptive.enabled": "false",
     }
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    """Starts the session that dbt-spark will find; the variables by which other processes find it."""
+    settings = spark_settings(tmp_path_factory.mktemp("spark"))
     session = pyspark_sql.SparkSession.builder.config(map=settings).enableHiveSupport().getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     found = session.sparkContext._gateway.gateway_parameters

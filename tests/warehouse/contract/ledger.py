@@ -17,7 +17,7 @@ from dbt_pendo.warehouse.lock import LockLostError, SyncLock
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import WarehouseError
 from dbt_pendo.warehouse.tables import SyncTables
 
 NO = Outcome("rejected", "no")
@@ -235,16 +235,16 @@ class Replaced:
         assert self.store.session.tables(self.store.own_schema) == self.LEFT
 
 
-def each_by_itself(patch: pytest.MonkeyPatch) -> None:
+def each_by_itself(store: Store, patch: pytest.MonkeyPatch) -> None:
     """Leaves the statements of a replacement without a transaction, as some warehouses do."""
-    patch.setattr(Session, "transaction", lambda self: contextlib.nullcontext())
+    patch.setattr(type(store.session), "transaction", lambda self: contextlib.nullcontext())
 
 
 @pytest.mark.parametrize(("what", "is_one"), [("compaction", True), ("compaction", False), ("adoption", False)])
 def test_a_kill_at_any_statement(store, short, monkeypatch, what, is_one):
     replaced = Replaced(store)
     if not is_one:
-        each_by_itself(monkeypatch)
+        each_by_itself(store, monkeypatch)
     for last in itertools.count(0, store.engine.step):
         tables = replaced.again()
         if what == "adoption":
@@ -268,7 +268,7 @@ def test_a_kill_at_any_statement(store, short, monkeypatch, what, is_one):
 @pytest.mark.parametrize("compacts", [False, True])
 def test_another_run_before_any_statement(store, short, monkeypatch, compacts):
     replaced = Replaced(store, ("c", "x"))
-    each_by_itself(monkeypatch)
+    each_by_itself(store, monkeypatch)
     for when in itertools.count(0, store.engine.step):
         tables = replaced.again()
         known = []
