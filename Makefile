@@ -20,10 +20,9 @@ INSTALL_DEBIAN = flock Makefile $(AS_ROOT) env DEBIAN_FRONTEND=noninteractive sh
 POSTGRES_15 := /usr/lib/postgresql/15/bin
 
 # What CI has beside `make test`, the longest first.
-ENGINES := spark snowflake recipes postgres-15 safety rendered report
+ENGINES := spark databricks snowflake recipes translated safety postgres-15 rendered googlesql redshift report
 
-.PHONY: help demo environments test test-engines test-postgres-15 test-safety test-spark test-snowflake test-rendered test-recipes test-report test-matrix \
-	test-dbt-2 soak lint format bench clean
+.PHONY: help demo environments test test-engines $(ENGINES:%=test-%) test-matrix test-dbt-2 soak lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -99,7 +98,7 @@ export DUCKDB_DRIVER
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
-environments: $(INSTALLED) $(foreach name,$(filter-out postgres-15 safety report,$(ENGINES)),.venv-$(name)/.installed)
+environments: $(INSTALLED) $(foreach name,spark snowflake recipes rendered,.venv-$(name)/.installed)
 
 # One more than there are cores, as tests wait for servers and processes.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
@@ -141,6 +140,18 @@ test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Sno
 
 test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena.
 	.venv-rendered/bin/python -m pytest -q tests/warehouse/test_rendered.py
+
+test-googlesql: .venv-rendered/.installed ## Run the contract of BigQuery on GoogleSQL's reference implementation; Linux on x64 only.
+	GOOGLESQL=$(CURDIR)/.venv-rendered/googlesql $(<D)/bin/python -m pytest -q tests/warehouse/test_googlesql.py
+
+test-redshift: .venv-rendered/.installed ## Run the contract of Redshift on PostgreSQL.
+	$(<D)/bin/python -m pytest -q tests/warehouse/test_redshift.py
+
+test-databricks: .venv-rendered/.installed ## Run the contract of Databricks on Spark; needs Java 17 or newer.
+	$(<D)/bin/python -m pytest -q tests/warehouse/test_databricks.py
+
+test-translated: .venv-rendered/.installed ## Run the contract of Trino and Athena, translated for DuckDB.
+	$(<D)/bin/python -m pytest -q tests/warehouse/test_translated.py
 
 test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagster, and check the one for GitHub.
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \

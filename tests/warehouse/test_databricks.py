@@ -42,7 +42,8 @@ class Spark:
         return []
 
     def columns(self, schema: str, table: str) -> list[tuple[str, str]]:
-        return list(self.session.table(f"`{schema}`.`{table}`").dtypes)
+        described = self.session.sql(f"describe table `{schema}`.`{table}`").collect()
+        return [(row.col_name, row.data_type) for row in described if row.col_name and not row.col_name.startswith("#")]
 
     def create_schema(self, schema: str) -> None:
         self.session.sql(f"create schema if not exists `{schema}`")
@@ -87,5 +88,6 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]
 def engine(loaded: tuple[Any, Any], spark: Any) -> Engine:
     names = tuple(name for name in Engine.sync_names if name.isascii())
     return ElsewhereEngine(
-        "databricks", DIALECTS["databricks"].output, TYPES, sync_names=names, loaded=loaded, start=lambda: Spark(spark)
+        "databricks", DIALECTS["databricks"].output, TYPES, sync_names=names,
+        step=7, loaded=loaded, start=lambda: Spark(spark)
     )
