@@ -88,6 +88,11 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]
 def engine(loaded: tuple[Any, Any], spark: Any) -> Engine:
     names = tuple(name for name in Engine.sync_names if name.isascii())
     return ElsewhereEngine(
-        "databricks", DIALECTS["databricks"].output, TYPES, sync_names=names,
-        step=7, loaded=loaded, start=lambda: Spark(spark)
+        "databricks",
+        DIALECTS["databricks"].output,
+        TYPES,
+        sync_names=names,
+        step=7,
+        loaded=loaded,
+        start=lambda: Spark(spark),
     )
