@@ -1,12 +1,11 @@
 """A small shop that dbt builds once a worker, copied for each test, beside a sandbox of its own."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import build_once, chosen, enter, environment_of, quick_dbt, without_dbt_or_pendo, write_files
-from harness.postgres import IS_POSTGRES, begin_anew, build_on, postgres
+from harness import chosen, enter, environment_of, quick_dbt, without_dbt_or_pendo, write_files
+from harness.postgres import begin_anew, build_on, built_once, small_server  # noqa: F401
 
 from dbt_pendo.delivery import pages
 from dbt_pendo.pendo import client, pacing
@@ -25,23 +24,12 @@ def macros() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Path | None]:
-    """The folder of a PostgreSQL server's socket; None for DuckDB, which has none."""
-    with postgres() if IS_POSTGRES else contextlib.nullcontext() as folder:
-        yield folder
-
-
-@pytest.fixture(scope="session")
 def built_shop(tmp_path_factory: pytest.TempPathFactory, server: Path | None) -> Path:
     def build(folder: Path) -> None:
         write_files(folder, FILES)
         build_on(server, folder)
 
-    if server is None:
-        return build_once(tmp_path_factory, "delivery_shop", build)
-    folder = tmp_path_factory.mktemp("delivery_shop")
-    build(folder)
-    return folder
+    return built_once(tmp_path_factory, "delivery_shop", build, server)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from harness import Project, bodies, run_cli
+from harness.postgres import IS_POSTGRES
 from shop import KINDS, STRANGERS, SYNCS, be_strict
 
 from dbt_pendo.delivery import pages as page_delivery
@@ -41,8 +42,13 @@ def test_requests_of_later_pages_are_larger_unless_the_mapping_says_how_large(sh
     sizes = [len(body) for body in bodies(sandbox.requests, "/api/v1/metadata/visitor/")]
     assert sum(sizes) == 5060
     # The second page is on its way when the first has been answered.
-    assert max(sizes[:4]) == 500
-    assert max(sizes) in ([500] if given else range(900, 1_001))
+    if IS_POSTGRES:
+        # Its pages are whole buckets, of about as many rows.
+        assert max(sizes[:4]) == 500
+        assert max(sizes) in ([500] if given else range(900, 1_001))
+    else:
+        assert set(sizes[:4]) == {500}
+        assert max(sizes) == (500 if given else 1_000)
 
 
 @pytest.mark.usefixtures("small_pages")

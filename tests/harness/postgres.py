@@ -12,13 +12,13 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.dbt import run_dbt
+from harness.dbt import build_once, run_dbt
 
 
 @contextlib.contextmanager
@@ -105,6 +105,24 @@ small:
 """
 # On a PostgreSQL server: the database, and what it was when dbt had built it.
 DATABASE, BUILT = "lab", "lab_built"
+
+
+@pytest.fixture(scope="session", name="server")
+def small_server() -> Iterator[Path | None]:
+    """The folder of a PostgreSQL server's socket; None for DuckDB, which has none."""
+    with postgres() if IS_POSTGRES else contextlib.nullcontext() as folder:
+        yield folder
+
+
+def built_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, build: Callable[[Path], None], server: Path | None
+) -> Path:
+    """Returns the folder of a project that is built once a run; once a worker where each has a server of its own."""
+    if server is None:
+        return build_once(tmp_path_factory, name, build)
+    folder = tmp_path_factory.mktemp(name)
+    build(folder)
+    return folder
 
 
 def build_on(server: Path | None, folder: Path) -> None:
