@@ -34,11 +34,13 @@ def run_late(self, sql, *args, **kwargs):
         time.sleep(seconds)
     return run(self, sql, *args, **kwargs)
 SQLConnectionManager.add_query = run_late
-from dbt_pendo.cli import main
-try:
-    main()
-finally:
-    print(next(statements), file=sys.stderr)
+from dbt_pendo import __main__
+end = os._exit
+def count_and_end(status):
+    print(next(statements), file=sys.stderr, flush=True)
+    end(status)
+os._exit = count_and_end
+__main__.run()
 """
 
 
