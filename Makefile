@@ -138,8 +138,8 @@ test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs 
 test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Snowflake's connector, on a stand-in.
 	.venv-snowflake/bin/python -m pytest -q tests/warehouse/test_snowflake.py
 
-test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena.
-	.venv-rendered/bin/python -m pytest -q tests/warehouse/test_rendered.py
+test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena, and measure it.
+	$(<D)/bin/python -m pytest -q tests/warehouse/test_rendered.py tests/warehouse/test_statement_limits.py
 
 test-googlesql: .venv-rendered/.installed ## Run the contract of BigQuery on GoogleSQL's reference implementation; Linux on x64 only.
 	GOOGLESQL=$(CURDIR)/.venv-rendered/googlesql $(<D)/bin/python -m pytest -q tests/warehouse/test_googlesql.py

@@ -9,6 +9,8 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.warehouse.session import Session, WarehouseError
 
 BUILDS_TABLE = "pendo_builds"
+# A longer union may be too complex for a warehouse.
+TAKEN_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +71,7 @@ def take_builds(session: Session, schema: str, builds: Sequence[Build], run_id: 
         {"action": "taken", "unique_id": build.unique_id, "invocation_id": build.invocation_id, "run_id": run_id}
         for build in builds
     ]
-    if taken:
-        session.execute("pendo_add_builds", builds=session.relation(schema, BUILDS_TABLE), rows=taken)
+    for entry in session.sql_of_rows(
+        "pendo_add_builds", taken, TAKEN_AT_ONCE, builds=session.relation(schema, BUILDS_TABLE)
+    ):
+        session.run(entry)

@@ -11,7 +11,6 @@ from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import Session
 
-# Each row costs about 30 bytes of SQL.
 DRIFT_PER_STATEMENT = 10_000
 
 
@@ -30,9 +29,11 @@ class DriftTable:
 
     def add(self, rows: Mapping[Position, str]) -> None:
         """Adds rows of the change set, each with its state: ``missing``, or what else is not equal."""
-        positions = list(rows.items())
-        for at in range(0, len(positions), DRIFT_PER_STATEMENT):
-            self._session.execute("pendo_add_drift", drift=self.relation, rows=positions[at : at + DRIFT_PER_STATEMENT])
+        adds = self._session.sql_of_rows(
+            "pendo_add_drift", list(rows.items()), DRIFT_PER_STATEMENT, drift=self.relation
+        )
+        for add in adds:
+            self._session.run(add)
 
     def part_of(self, source: ModelTable, changes: str, with_missing: bool) -> ModelTable:
         """Returns the rows of the model that are in the table, to plan with."""

@@ -17,7 +17,7 @@ RUNS_TABLE = "pendo_runs"
 ADDED_RUN_COLUMNS = ("target", "pendo_host", "deleted", "cleared")
 
 
-# Of a run, so many rows go into one statement: a row may hold several long messages.
+# A longer union may be too complex for a warehouse.
 ROWS_LOGGED_AT_ONCE = 50
 
 
@@ -36,9 +36,7 @@ def log_runs(
     if tables is not None and session.folded(RUNS_TABLE) not in tables:
         session.ensure_schema(schema)
         session.make("pendo_create_runs", runs=runs)
-    for start in range(0, len(rows), ROWS_LOGGED_AT_ONCE):
-        part = [dict(row) for row in rows[start : start + ROWS_LOGGED_AT_ONCE]]
-        entry = session.sql("pendo_log_runs", runs=runs, results=part)
+    for entry in session.sql_of_rows("pendo_log_runs", list(map(dict, rows)), ROWS_LOGGED_AT_ONCE, runs=runs):
         try:
             session.run(entry)
         except WarehouseError:

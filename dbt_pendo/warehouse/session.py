@@ -19,6 +19,11 @@ from dbt_pendo.warehouse.names import TableColumn
 OWN, SANDBOX = "_pendo", "_pendo_sandbox"
 
 
+# Bytes of a statement that every warehouse takes (BigQuery, Snowflake and Trino no more), and the few that take less.
+_STATEMENT_BYTES = 1_000_000
+_FEWER_BYTES = {"athena": 262_144, "clickhouse": 262_144}
+
+
 class WarehouseError(DbtPendoError):
     """The warehouse refused a statement, or could not be reached."""
 
@@ -50,6 +55,8 @@ class Session:
         self.adapter_type: str = adapter.type()
         self.database: str = credentials.database
         self.schema: str = credentials.schema
+        # Bytes.
+        self.longest_statement: int = _FEWER_BYTES.get(self.adapter_type, _STATEMENT_BYTES)
         # Who we are to the warehouse; None where the profile does not say.
         self.role: str | None = getattr(credentials, "role", None) or getattr(credentials, "user", None)
 
@@ -76,6 +83,23 @@ class Session:
     def execute(self, macro: str, **arguments: Any) -> None:
         """Runs the statement that a macro renders, and commits it."""
         self.run(self.sql(macro, **arguments))
+
+    def sql_of_rows(self, macro: str, rows: Sequence[Any], at_once: int, **arguments: Any) -> Iterator[str]:
+        """Yields what a macro renders of ``rows``: several statements where they are too many, or too long, for one.
+
+        Args:
+            macro: The macro, which takes them as ``rows``.
+            rows: The rows.
+            at_once: The most rows of a statement.
+            arguments: The macro's other arguments.
+        """
+        for start in range(0, len(rows), at_once):
+            part = rows[start : start + at_once]
+            sql = self.sql(macro, rows=part, **arguments)
+            if len(part) > 1 and len(sql.encode()) > self.longest_statement:
+                yield from self.sql_of_rows(macro, part, (len(part) + 1) // 2, **arguments)
+            else:
+                yield sql
 
     def make(self, macro: str, **arguments: Any) -> None:
         """Runs a macro that makes a table of ours, or adds a column, unless another run does the same right now.
@@ -270,7 +294,9 @@ class Session:
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""
         relation = self._relation(schema, identifier)
-        self.run(f"drop table if exists {relation}")
+        # Athena reads this as Hive: names in backticks, without the catalog.
+        name = relation.render_hive() if hasattr(relation, "render_hive") else relation
+        self.run(f"drop table if exists {name}")
         self._adapter.cache_dropped(relation)
 
     def rename(self, schema: str, identifier: str, new_identifier: str) -> None:

@@ -22,10 +22,9 @@ from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import SANDBOX, ConnectionLostError, Session, WarehouseError
 from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions, subscription_name
 
-# An exception costs about 150 bytes of SQL, and its detail, whose bytes may all have to be escaped. The shortest
-# statement limit known is 1 MiB (Snowflake, BigQuery).
 EXCEPTIONS_PER_STATEMENT = 1_000
-DETAIL_BYTES_PER_STATEMENT = 400_000
+# Bytes of SQL: of a commit without exceptions, and of an exception beside its detail, at most.
+_COMMIT_BYTES, _EXCEPTION_BYTES = 10_000, 200
 DETAIL_LENGTH = 500
 # How the ledger tells of a deletion that is queued.
 _QUEUED = {"queued": QUEUED_DELETION, "unknown": UNKNOWN_JOB}
@@ -150,7 +149,7 @@ class SyncTables(ChangeSet):
         if usual is not DELIVERED:
             judged = ((position, outcomes.get(position, DELIVERED)) for position in positions)
             exceptions = [(position, outcome) for position, outcome in judged if outcome != usual]
-        for part, named in _statements(span, exceptions):
+        for part, named in _statements(span, exceptions, self._session.longest_statement - _COMMIT_BYTES):
             self._session.execute(
                 "pendo_commit",
                 ledger=self.ledger,
@@ -321,15 +320,16 @@ def _most_common(positions: Sequence[Position], outcomes: Mapping[Position, Outc
 
 
 def _statements(
-    span: Span, exceptions: Sequence[tuple[Position, Outcome]]
+    span: Span, exceptions: Sequence[tuple[Position, Outcome]], most: int
 ) -> Iterator[tuple[Span, Sequence[tuple[Position, Outcome]]]]:
-    """Cuts a span so that no statement names more exceptions than fit; each part is committed on its own."""
+    """Cuts a span so that no statement names more exceptions than fit, in ``most`` bytes; each is a commit."""
     start = span
     named: list[tuple[Position, Outcome]] = []
     size = 0
     for position, outcome in sorted(exceptions, key=lambda exception: exception[0]):
-        length = len((_shortened(outcome.detail) or "").encode())
-        if len(named) == EXCEPTIONS_PER_STATEMENT or size + length > DETAIL_BYTES_PER_STATEMENT:
+        # Every byte of the detail may have to be escaped.
+        length = _EXCEPTION_BYTES + 2 * len((_shortened(outcome.detail) or "").encode())
+        if len(named) == EXCEPTIONS_PER_STATEMENT or size + length > most:
             bucket, seq = named[-1][0]
             yield replace(start, last=bucket, last_seq=seq), named
             start = replace(start, first=bucket, first_seq=seq + 1)

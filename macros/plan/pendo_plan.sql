@@ -67,6 +67,8 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {%- set kept = dbt_pendo.pendo_kept() if is_view else none -%}
 {%- set is_counted_here = has_unchanged and is_view and kept is none -%}
 {%- set rows_again = 'select * from model' if is_view else rows -%}
+{#- Only a set has fewer rows than the model. #}
+{%- set counted = rows_again if is_view or members else 'select 1 as present from ' ~ model -%}
 {%- set failures = dbt_pendo.pendo_failures() -%}
 {%- set aliases = [] -%}
 {%- for column in columns -%}
@@ -223,7 +225,7 @@ select
     {%- for alias in aliases %},
     null
     {%- endfor %}
-from ({{ rows_again }}
+from ({{ counted }}
 ) counted
 {%- endif %}
 {% endmacro %}

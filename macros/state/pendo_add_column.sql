@@ -11,7 +11,7 @@
     {{ return('alter table ' ~ relation ~ ' add columns (' ~ name ~ ' ' ~ type ~ ')') }}
 {%- endmacro %}
 
-{# Athena needs Hive's syntax, with names in backticks or unquoted. #}
+{# Athena reads this as Hive: names in backticks, without the catalog. #}
 {% macro athena__pendo_add_column(relation, name, type) -%}
-    {{ return('alter table ' ~ (relation | replace('"', '`')) ~ ' add columns (' ~ name ~ ' ' ~ type ~ ')') }}
+    {{ return('alter table ' ~ ((relation ~ '').partition('.')[2] | replace('"', '`')) ~ ' add columns (' ~ name ~ ' ' ~ type ~ ')') }}
 {%- endmacro %}

@@ -4,12 +4,7 @@
   the config of a published snapshot says about its current rows.
 #}
 {% macro pendo_create_builds(builds) %}
-create table {{ builds }} (
-    {%- for column in dbt_pendo.pendo_build_columns() %}
-    {{ column[0] }} {{ column[1] }},
-    {%- endfor %}
-    logged_at {{ dbt.type_timestamp() }}
-){{ dbt_pendo.pendo_storage() }}
+{{ dbt_pendo.pendo_create_table(builds, dbt_pendo.pendo_build_columns() + [('logged_at', dbt.type_timestamp())]) }}
 {% endmacro %}
 
 

@@ -1,10 +1,7 @@
 {# The rows of a change set that Pendo lacks (`missing`), has with other values, or hides (any other state). #}
 {% macro pendo_create_drift(drift) %}
-create table {{ drift }} (
-    bucket {{ dbt.type_string() }},
-    seq {{ dbt.type_bigint() }},
-    state {{ dbt.type_string() }}
-){{ dbt_pendo.pendo_storage() }}
+{%- set word = dbt.type_string() -%}
+{{ dbt_pendo.pendo_create_table(drift, [('bucket', word), ('seq', dbt.type_bigint()), ('state', word)]) }}
 {% endmacro %}
 
 

@@ -5,11 +5,7 @@
   `commit_number` increases with each statement that writes into the ledger: rows are ordered by it, because clocks go back.
 #}
 {% macro pendo_create_ledger(ledger) %}
-create table {{ ledger }} (
-    {%- for name, type in dbt_pendo.pendo_ledger_columns() %}
-    {{ name }} {{ type }}{{ ',' if not loop.last }}
-    {%- endfor %}
-){{ dbt_pendo.pendo_storage() }}
+{{ dbt_pendo.pendo_create_table(ledger, dbt_pendo.pendo_ledger_columns()) }}
 {% endmacro %}
 
 

@@ -1,13 +1,13 @@
 {#
-  Writes builds (see `pendo_builds_of`) with one statement; the first time, it also creates the table. To check whether the
-  table exists would cost another statement in every run, so, where errors can be caught, a failed insert shows that it
-  is missing.
+  Writes builds (see `pendo_builds_of`); the first time, it also creates the table. To check whether the table exists would
+  cost another statement in every run, so, where errors can be caught, a failed insert shows that it is missing.
 
   Statements run as dbt runs a hook's, each in a separate transaction: an error does not affect the user's next
   hooks.
 #}
 {% macro pendo_publish(relation, builds) %}
-    {%- set insert = dbt_pendo.pendo_add_builds(relation, builds) -%}
+    {%- set parts = dbt_pendo.pendo_build_parts(builds) -%}
+    {%- set insert = dbt_pendo.pendo_add_builds(relation, parts[0]) -%}
     {%- set done = [] -%}
     {%- if dbt_pendo.pendo_can_try() or adapter.get_relation(relation.database, relation.schema, relation.identifier) -%}
         {%- call dbt_pendo.pendo_try(done) -%}
@@ -32,9 +32,37 @@
         {%- endcall -%}
         {%- do adapter.execute(insert) -%}
     {%- endif -%}
+    {%- for part in parts[1:] -%}
+        {%- do adapter.execute(dbt_pendo.pendo_add_builds(relation, part)) -%}
+    {%- endfor -%}
     {%- set count = builds | selectattr('action', 'equalto', 'published') | list | length -%}
     {%- set models = '1 model' if count == 1 else count ~ ' models' -%}
     {%- do log('dbt_pendo: published ' ~ models ~ ' to ' ~ relation, info=true) -%}
+{% endmacro %}
+
+
+{#
+  The rows in parts, each for one statement: no warehouse takes fewer than 262,144 bytes (Athena, ClickHouse), and a long
+  union may be too complex (BigQuery).
+#}
+{% macro pendo_build_parts(rows) %}
+    {%- set parts, sizes = [], [] -%}
+    {%- for row in rows -%}
+        {#- The names and types of the columns, and the values, of which every character may have to be escaped. #}
+        {%- set lengths = [1200] -%}
+        {%- for value in row.values() if value is string -%}
+            {%- do lengths.append(2 * value | length) -%}
+        {%- endfor -%}
+        {%- set size = lengths | sum -%}
+        {%- if parts and parts[-1] | length < 50 and sizes[-1] + size < 200000 -%}
+            {%- do parts[-1].append(row) -%}
+            {%- do sizes.append(sizes[-1] + size) -%}
+        {%- else -%}
+            {%- do parts.append([row]) -%}
+            {%- do sizes.append(size) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(parts) }}
 {% endmacro %}
 
 
@@ -105,6 +133,15 @@
         {%- if mapping != [none] and (mapping or columns) -%}
             {%- set version = '_v' ~ node.version if node.version is defined and node.version is not none else '' -%}
             {%- set flag = invocation_args_dict -%}
+            {#- First, so that nobody reads the model without it. #}
+            {%- if node.resource_type == 'snapshot' -%}
+                {%- do builds.append({
+                    'action': 'snapshot',
+                    'unique_id': node.unique_id,
+                    'invocation_id': invocation_id,
+                    'mapping': tojson(dbt_pendo.pendo_snapshot_config(node))
+                }) -%}
+            {%- endif -%}
             {%- do builds.append({
                 'action': 'published',
                 'unique_id': node.unique_id,
@@ -124,14 +161,6 @@
                 'column_mappings': tojson(columns),
                 'build_order': builds | length
             }) -%}
-            {%- if node.resource_type == 'snapshot' -%}
-                {%- do builds.append({
-                    'action': 'snapshot',
-                    'unique_id': node.unique_id,
-                    'invocation_id': invocation_id,
-                    'mapping': tojson(dbt_pendo.pendo_snapshot_config(node))
-                }) -%}
-            {%- endif -%}
         {%- endif -%}
     {%- endif -%}
 {% endmacro %}

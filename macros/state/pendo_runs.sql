@@ -1,21 +1,16 @@
 {# The run log: one row per sync and run, the results of pendo_results.json as plain columns. #}
 {% macro pendo_create_runs(runs) %}
-create table {{ runs }} (
-    {%- for column in dbt_pendo.pendo_run_columns() %}
-    {{ column[0] }} {{ column[1] }},
-    {%- endfor %}
-    logged_at {{ dbt.type_timestamp() }}
-){{ dbt_pendo.pendo_storage() }}
+{{ dbt_pendo.pendo_create_table(runs, dbt_pendo.pendo_run_columns() + [('logged_at', dbt.type_timestamp())]) }}
 {% endmacro %}
 
 
-{# Writes rows: each of `results` maps each column of pendo_run_columns to its value. #}
-{% macro pendo_log_runs(runs, results) %}
+{# Writes rows: each maps each column of pendo_run_columns to its value. #}
+{% macro pendo_log_runs(runs, rows) %}
 insert into {{ runs }} ({{ dbt_pendo.pendo_run_columns() | map(attribute=0) | join(', ') }}, logged_at)
-{% for result in results -%}
+{% for row in rows -%}
 {{ 'union all\n' if not loop.first }}select
     {%- for column in dbt_pendo.pendo_run_columns() %}
-    {%- set value = result[column[0]] %}
+    {%- set value = row[column[0]] %}
     {%- if column[1] == dbt_pendo.pendo_text_type() %}
     {{ dbt_pendo.pendo_literal(value) }},
     {%- else %}

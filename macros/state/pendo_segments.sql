@@ -4,14 +4,11 @@
   because clocks go back. Rows of an earlier version have no number, come first, and are ordered by `logged_at`.
 #}
 {% macro pendo_create_segments(segments) %}
-create table {{ segments }} (
-    sync {{ dbt_pendo.pendo_text_type() }},
-    segment {{ dbt_pendo.pendo_text_type() }},
-    segment_id {{ dbt_pendo.pendo_text_type() }},
-    members {{ dbt.type_string() }},
-    logged_at {{ dbt.type_timestamp() }},
-    note_number {{ dbt.type_bigint() }}
-){{ dbt_pendo.pendo_storage() }}
+{%- set text = dbt_pendo.pendo_text_type() -%}
+{{ dbt_pendo.pendo_create_table(segments, [
+    ('sync', text), ('segment', text), ('segment_id', text), ('members', dbt.type_string()),
+    ('logged_at', dbt.type_timestamp()), ('note_number', dbt.type_bigint())
+]) }}
 {% endmacro %}
 
 

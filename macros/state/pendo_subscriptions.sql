@@ -3,14 +3,11 @@
   ledger was reset. `fingerprint` is a keyed hash: it tells whether the key is another one, and nothing about the key.
 #}
 {% macro pendo_create_subscriptions(subscriptions) %}
-create table {{ subscriptions }} (
-    sync {{ dbt_pendo.pendo_text_type() }},
-    host {{ dbt_pendo.pendo_text_type() }},
-    fingerprint {{ dbt.type_string() }},
-    target_schema {{ dbt_pendo.pendo_text_type() }},
-    logged_at {{ dbt.type_timestamp() }},
-    note_number {{ dbt.type_bigint() }}
-){{ dbt_pendo.pendo_storage() }}
+{%- set text = dbt_pendo.pendo_text_type() -%}
+{{ dbt_pendo.pendo_create_table(subscriptions, [
+    ('sync', text), ('host', text), ('fingerprint', dbt.type_string()), ('target_schema', text),
+    ('logged_at', dbt.type_timestamp()), ('note_number', dbt.type_bigint())
+]) }}
 {% endmacro %}
 
 

@@ -76,6 +76,25 @@ def test_as_a_job_step_all_models_are_published_as_they_are(project):
     assert added["passing"]["relation_name"] is None
 
 
+def test_many_models_are_published_in_parts_and_a_snapshot_is_there_before_what_it_is_of(tmp_path):
+    project = write_project(tmp_path / "project")
+    names = [f"many_{at}" for at in range(120)]
+    for name in names:
+        (project.folder / "models" / f"{name}.sql").write_text("select 'sound' as id, 'new' as plan")
+    mapped = [{"name": name, "config": {"meta": {"pendo": PEOPLE}}} for name in names]
+    (project.folder / "models" / "many.yml").write_text(json.dumps({"models": mapped}))
+    project.dbt("deps", "run-operation dbt_pendo.publish")
+    published = project.published()
+    assert {row["model"] for row in published} == {*names, *SOUND, *FAILED, "passing"}
+    assert [row["build_order"] for row in published] == sorted(row["build_order"] for row in published)
+    assert len({row["logged_at"] for row in published}) == 3
+    rows = project.rows("main_pendo.pendo_builds order by rowid")
+    assert [row["action"] for row in rows if row["unique_id"] == "snapshot.published.snapped"] == [
+        "snapshot",
+        "published",
+    ]
+
+
 def test_the_package_from_git_parses_without_a_warning_and_publishes_hostile_text(tmp_path):
     source, folder = tmp_path / "dbt-pendo", tmp_path / "project"
     source.mkdir()

@@ -65,10 +65,10 @@ def test_each_row_gets_its_outcome(store, monkeypatch):
         wanted = Counter((row[3], one.status, one.detail) for row in rows if (one := told[row[:2]]) is not UNSENT)
         assert Counter(entry[:3] for entry in store.ledger(tables) if entry[4] == run_id) == wanted
 
-    # Four reasons of 2,000 bytes, two to a statement.
+    # Four reasons of 2,000 bytes, each of which may have to be escaped: two to a statement.
     plan(tables, "long", full_refresh=True)
     reason = "🚀" * 600
-    monkeypatch.setattr(sync_tables, "DETAIL_BYTES_PER_STATEMENT", 5_000)
+    monkeypatch.setattr(store.session, "longest_statement", 20_000)
     seen: list[str] = []
     run = store.session.run
     with monkeypatch.context() as patch:
