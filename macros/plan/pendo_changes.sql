@@ -131,13 +131,16 @@ from {{ changes }}
     ignored   the one of `donotprocess`; none if it is not mapped
 #}
 {% macro pendo_count_consents(changes, columns, ignored) %}
-select
-    {%- for column in columns %}
-    {{ '+ ' if not loop.first }}coalesce(sum(case when {{ dbt_pendo.pendo_name(column) }} is not null then 1 else 0 end), 0)
-    {%- endfor %} as calls,
-    {%- set marked = dbt_pendo.pendo_name(ignored) if ignored else '1 = 0' %}
-    coalesce(sum(case when {{ marked }} then 1 else 0 end), 0) as ignored,
-    min(case when {{ marked }} then record_key end) as example_key
-from {{ changes }} changes
-where change in ('added', 'changed')
+select pendo_calls as calls, pendo_ignored as ignored, pendo_example_key as example_key
+from (
+    select
+        {%- for column in columns %}
+        {{ '+ ' if not loop.first }}coalesce(sum(case when {{ dbt_pendo.pendo_name(column) }} is not null then 1 else 0 end), 0)
+        {%- endfor %} as pendo_calls,
+        {%- set marked = dbt_pendo.pendo_name(ignored) if ignored else '1 = 0' %}
+        coalesce(sum(case when {{ marked }} then 1 else 0 end), 0) as pendo_ignored,
+        min(case when {{ marked }} then record_key end) as pendo_example_key
+    from {{ changes }} changes
+    where change in ('added', 'changed')
+) counted
 {% endmacro %}

@@ -30,9 +30,9 @@ select
     host,
     pid,
     {{ dbt_pendo.pendo_fetched('since', dbt.type_timestamp()) }} as since,
-    {{ dbt.datediff('seen_at', dbt_pendo.pendo_now(), 'second') }} as silent_for
+    {{ dbt.datediff('last_seen_at', dbt_pendo.pendo_now(), 'second') }} as silent_for
 from (
-    select run_id, host, pid, min(seen_at) as since, max(seen_at) as seen_at
+    select run_id, host, pid, min(seen_at) as since, max(seen_at) as last_seen_at
     from {{ lock }}
     group by run_id, host, pid
 ) holders
