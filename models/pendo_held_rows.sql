@@ -45,7 +45,7 @@ select
     sync,
     status,
     reason,
-    cast(count(*) as {{ dbt.type_bigint() }}) as row_count,
+    cast(count(*) as {{ dbt_pendo.pendo_type('bigint') }}) as row_count,
     min(logged_at) as first_tried_at,
     max(logged_at) as last_tried_at,
     max(attempts) as most_attempts,

@@ -7,7 +7,7 @@
 {%- endmacro %}
 
 {% macro default__pendo_now() -%}
-    cast(current_timestamp at time zone 'UTC' as {{ dbt.type_timestamp() }})
+    cast(current_timestamp at time zone 'UTC' as {{ dbt_pendo.pendo_type('timestamp') }})
 {%- endmacro %}
 
 {% macro bigquery__pendo_now() -%}

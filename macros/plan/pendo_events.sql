@@ -106,8 +106,8 @@ limit {{ row_limit }}
 {% macro pendo_is_recent(moment, max_age) -%}
     {%- set name = dbt_pendo.pendo_name(moment.name) -%}
     {%- set at = dbt_pendo.pendo_instant(name, moment.dtype) -%}
-    {%- set first = "cast('0001-01-01 00:00:00' as " ~ dbt.type_timestamp() ~ ')' -%}
+    {%- set first = "cast('0001-01-01 00:00:00' as " ~ dbt_pendo.pendo_type('timestamp') ~ ')' -%}
     {{ name }} is null
         or {{ at }} >= {{ dbt_pendo.pendo_instant_ago(max_age) }}
-        or {{ at }} < {{ dbt_pendo.pendo_instant(first, dbt.type_timestamp()) }}
+        or {{ at }} < {{ dbt_pendo.pendo_instant(first, dbt_pendo.pendo_type('timestamp')) }}
 {%- endmacro %}

@@ -103,7 +103,7 @@ judged as (
             when keyed.record_key is null then 'the key is null'
             when trim(keyed.record_key) = '' then 'the key is empty'
             when keyed.copies > 1
-                then cast(keyed.copies as {{ dbt.type_string() }}) || ' rows have this key'
+                then cast(keyed.copies as {{ dbt_pendo.pendo_type('string') }}) || ' rows have this key'
             {%- if anonymous %}
             when {{ dbt_pendo.pendo_is_anonymous('keyed.record_key') }}
                 then 'an anonymous visitor id'

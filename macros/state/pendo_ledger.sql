@@ -14,10 +14,10 @@
   pendo_latest, and in each macro that begins with pendo_add_entries.
 #}
 {% macro pendo_ledger_columns() %}
-    {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
+    {%- set text, word = dbt_pendo.pendo_text_type(), dbt_pendo.pendo_type('string') -%}
     {{ return([
         ('record_key', text), ('row_hash', word), ('change', word), ('status', word), ('detail', text),
-        ('attempts', dbt.type_int()), ('run_id', word), ('logged_at', dbt.type_timestamp()), ('destination', text), ('commit_number', dbt.type_bigint())
+        ('attempts', dbt_pendo.pendo_type('int')), ('run_id', word), ('logged_at', dbt_pendo.pendo_type('timestamp')), ('destination', text), ('commit_number', dbt_pendo.pendo_type('bigint'))
     ]) }}
 {% endmacro %}
 
