@@ -54,6 +54,11 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Each of ClickHouse's times is an instant, whatever zone it is shown in. #}
+{% macro clickhouse__pendo_instant(expression, dtype) -%}
+    toDateTime64({{ expression }}, 6, 'UTC')
+{%- endmacro %}
+
 
 {# The moment that many seconds before now, for comparisons with timestamps; a negative number is after now. #}
 {% macro pendo_instant_ago(seconds) -%}

@@ -35,6 +35,10 @@
     {{ dbt_pendo.bigquery__pendo_quote_text(text) }}
 {%- endmacro %}
 
+{% macro clickhouse__pendo_quote_text(text) -%}
+    {{ dbt_pendo.bigquery__pendo_quote_text(text) | replace("\0", "\\0") }}
+{%- endmacro %}
+
 {#
   Contains no backslash, which is an escape here: dbt-redshift splits statements with sqlparse, which reads the quote
   after two backslashes as part of the text. It has a type, because a bare literal has none as a column. The length is in

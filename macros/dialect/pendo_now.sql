@@ -27,6 +27,10 @@
     cast(sysdate as timestamptz) at time zone 'UTC'
 {%- endmacro %}
 
+{% macro clickhouse__pendo_now() -%}
+    now64(6, 'UTC')
+{%- endmacro %}
+
 
 {# The moment that many seconds before now. #}
 {% macro pendo_seconds_ago(seconds) -%}
@@ -51,4 +55,8 @@
 {# Spark's dateadd drops the fraction of the second, so recent moments would lie in the future. #}
 {% macro spark__pendo_seconds_before(seconds, moment) -%}
     timestamp_micros(unix_micros({{ moment }}) - {{ seconds }}000000L)
+{%- endmacro %}
+
+{% macro clickhouse__pendo_seconds_before(seconds, moment) -%}
+    subtractSeconds({{ moment }}, {{ seconds }})
 {%- endmacro %}

@@ -32,6 +32,13 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# In ClickHouse a type accepts nulls only if it says so. dbt's timestamp there has whole seconds, of the years 1970 to 2106. #}
+{% macro clickhouse__pendo_type(kind) -%}
+    {%- set types = {'string': 'String', 'int': 'Int32', 'bigint': 'Int64', 'float': 'Float64',
+        'timestamp': "DateTime64(6, 'UTC')"} -%}
+    {{ return('Nullable(' ~ types[kind] ~ ')') }}
+{%- endmacro %}
+
 
 {# A 64-bit floating-point number, as in JSON; dbt's `type_float` has 32 bits on some engines. #}
 {% macro pendo_double_type() -%}
@@ -60,4 +67,8 @@
 
 {% macro bigquery__pendo_double_type() -%}
     {{ return('float64') }}
+{%- endmacro %}
+
+{% macro clickhouse__pendo_double_type() -%}
+    {{ return('Nullable(Float64)') }}
 {%- endmacro %}

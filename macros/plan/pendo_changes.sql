@@ -44,6 +44,11 @@ compound sortkey (bucket, seq) as
 {{ plan }}
 {% endmacro %}
 
+{% macro clickhouse__pendo_create_changes(relation, plan) %}
+create table {{ relation }} engine = MergeTree order by (bucket, seq) as
+{{ plan }}
+{% endmacro %}
+
 
 {# Makes pages of a written change set cheap to find; empty if the sort order does. #}
 {% macro pendo_index_changes(changes) %}
@@ -63,7 +68,7 @@ analyze {{ changes }}
 
 {# How many rows of each kind each bucket holds; `last_seq` of `total` and `unchanged` is a number of rows (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
-select bucket, change, count(*) as row_count, max(seq) as last_seq
+select bucket, change, count(*) as row_count, cast(max(seq) as {{ dbt_pendo.pendo_type('bigint') }}) as last_seq
 from {{ changes }} changes
 group by bucket, change
 {% endmacro %}

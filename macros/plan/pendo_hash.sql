@@ -137,6 +137,18 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# A time as text depends on the zone of its column, of the session or of the server. #}
+{% macro clickhouse__pendo_text(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.startswith('datetime') -%}
+    toString({{ expression }}, 'UTC')
+    {%- elif kind.startswith('array(datetime') or kind.startswith('array(nullable(datetime') -%}
+    toString(arrayMap(moment -> toString(moment, 'UTC'), {{ expression }}))
+    {%- else -%}
+    toString({{ expression }})
+    {%- endif -%}
+{%- endmacro %}
+
 
 {% macro pendo_has_zone(dtype) -%}
     {%- set lowered = dtype | lower -%}

@@ -57,7 +57,7 @@ from (
 {% macro pendo_read_builds(builds) %}
 select
     {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
-    latest.{{ column[0] }},
+    latest.{{ column[0] }} as {{ column[0] }},
     {%- endfor %}
     snapshots.mapping as snapshot_config
 from (

@@ -80,6 +80,21 @@ limit 1
 {% macro pendo_removed_twins(model, key, changes) %}
 select distinct twins.record_key
 from (select {{ dbt_pendo.pendo_key(key) }} as record_key from {{ model }}) twins
-inner join {{ changes }} gone on lower(trim(gone.record_key)) = lower(trim(twins.record_key))
+inner join {{ changes }} gone on {{ dbt_pendo.pendo_lower('trim(gone.record_key)') }} = {{ dbt_pendo.pendo_lower('trim(twins.record_key)') }}
 where gone.change = 'removed'
 {% endmacro %}
+
+
+{# A text in lower case. #}
+{% macro pendo_lower(text) -%}
+    {{ return(adapter.dispatch('pendo_lower', 'dbt_pendo')(text)) }}
+{%- endmacro %}
+
+{% macro default__pendo_lower(text) -%}
+    {{ return('lower(' ~ text ~ ')') }}
+{%- endmacro %}
+
+{# ClickHouse's `lower` knows ASCII only. #}
+{% macro clickhouse__pendo_lower(text) -%}
+    {{ return('lowerUTF8(' ~ text ~ ')') }}
+{%- endmacro %}
