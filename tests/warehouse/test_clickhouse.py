@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from acme import ROWS
 from contract import *  # noqa: F403
 from engine import HOUR, Engine, Store, clicks, commit, deliver, everything, people, plan, planned, trial
 from harness import REPOSITORY
@@ -321,3 +322,9 @@ def test_of_the_unchanged_rows_of_a_view_few_are_written_down(store):
     assert plan(view, "r2") == Planned(unchanged=20_000)
     ((rows, buckets),) = store.session.rows(f"select count(*), count(distinct bucket) from {view.changes}")
     assert rows == buckets > 4_000
+
+
+def test_syncs_side_by_side_have_sessions_of_their_own(acme):
+    """A server refuses two statements of one session at once."""
+    results = {result["sync"]: result["delivered"] for result in acme.run("sync", "--threads", "4")["results"]}
+    assert results == {"visitors": ROWS, "events": ROWS}
