@@ -188,7 +188,8 @@ def compare(
 
     values = partial(_held_values, prepared)
     since_ms = None if since is None else int(since.timestamp() * 1000)
-    with copied_records(context.client, spec.object, values, context.target_path, since_ms, lock.renew) as pendo:
+    renew = partial(lock.renew, waits_for_pendo=True)
+    with copied_records(context.client, spec.object, values, context.target_path, since_ms, renew) as pendo:
         buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
         has_invalid = any(bucket.planned.invalid for bucket in buckets)
         # Of records that are not looked at nothing is said.

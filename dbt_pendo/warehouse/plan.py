@@ -17,6 +17,7 @@ from dbt_pendo.mapping.objects import (
 )
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
+from dbt_pendo.warehouse.costs import bytes_scanned
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import TableColumn, aliases_of, table_name
 from dbt_pendo.warehouse.pages import SENDABLE, Bucket, Row, Span, Wanted, buckets_from_counts, read_span
@@ -98,6 +99,10 @@ class ChangeSet:
     def plan(self, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and stores nothing."""
         return self._count(self._plan_alone(options))
+
+    def bytes_scanned(self, options: PlanOptions) -> int | None:
+        """Returns about how many bytes the comparison scans; None where the warehouse does not say so beforehand."""
+        return bytes_scanned(self._session, self._plan_sql(self._entries, options))
 
     def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and writes the change set."""
@@ -279,6 +284,8 @@ class ChangeSet:
                 destinations.append((name, int(number), int(last)))
             else:
                 counts.append((name, what, number, last))
+        if self.lock.relation is None:
+            self.lock.look()
         self._learn_ledger(destinations)
         return buckets_from_counts(counts)
 

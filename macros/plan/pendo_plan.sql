@@ -369,6 +369,11 @@ keyed as (
     {{ return('record_key') }}
 {% endmacro %}
 
+{# Nor does it share a window out among several. #}
+{% macro clickhouse__pendo_meeting_key() %}
+    {{ return('record_key') }}
+{% endmacro %}
+
 {# Redshift would inherit PostgreSQL's. #}
 {% macro redshift__pendo_meeting_key() %}
     {{ return('meeting_key') }}
