@@ -369,7 +369,7 @@ keyed as (
     {{ return('record_key') }}
 {% endmacro %}
 
-{# Nor does it share a window out among several. #}
+{# Its windows are made on one machine. #}
 {% macro clickhouse__pendo_meeting_key() %}
     {{ return('record_key') }}
 {% endmacro %}
