@@ -12,11 +12,10 @@ from dbt_pendo.commands.verify import Verified, compare, why_unreadable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Model, SyncSpec
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.lock import Holder, SyncLock
+from dbt_pendo.warehouse.notes import NotedSegment
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import PlanOptions
-from dbt_pendo.warehouse.segments import NotedSegment
+from dbt_pendo.warehouse.plan import DriftTable, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError
 
 

@@ -31,9 +31,8 @@ from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, consents_of, render
 from dbt_pendo.secret import HIDDEN
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import Row, cut_pages
-from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions
+from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20

@@ -16,11 +16,16 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, Outcome, Position
 from dbt_pendo.warehouse.ledger import Ensured, LedgerKeptError, LedgerTable
 from dbt_pendo.warehouse.lock import RENEW_EVERY, SyncLock
+from dbt_pendo.warehouse.notes import (
+    SegmentNotes,
+    Subscription,
+    note_subscription,
+    read_subscriptions,
+    subscription_name,
+)
 from dbt_pendo.warehouse.pages import Bucket, Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable, PlanOptions
-from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import SANDBOX, ConnectionLostError, Session, WarehouseError
-from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions, subscription_name
 
 EXCEPTIONS_PER_STATEMENT = 1_000
 # Bytes of SQL: of a commit without exceptions, and of an exception beside its detail, at most.

@@ -22,16 +22,14 @@ from dbt_pendo.sandbox.server import Server
 from dbt_pendo.warehouse import costs
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
 from dbt_pendo.warehouse.lock import LockLostError, SyncLock
 from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.notes import NotedSegment, Subscription, note_subscription, read_subscriptions
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_runs
-from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session
-from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
 from dbt_pendo.warehouse.tables import SyncTables
 
 sqlglot = pytest.importorskip("sqlglot")

@@ -11,9 +11,8 @@ from dbt_pendo.delivery.journal import BUCKET
 from dbt_pendo.mapping.objects import ConsentCounts
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.tables import SyncTables
 
@@ -267,7 +266,7 @@ def test_pages_hold_each_row_once(store):
 
 def test_what_drifted(store, monkeypatch):
     """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
-    monkeypatch.setattr("dbt_pendo.warehouse.drift.DRIFT_PER_STATEMENT", 2)
+    monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
     rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
     # What Pendo hides is in no repair.
     states = {"other": "drifted", "lost": "invalid", "absent": "missing", "it's": "excluded"}
