@@ -92,6 +92,7 @@ def engine(loaded: tuple[Any, Any], spark: Any) -> Engine:
         DIALECTS["databricks"].output,
         TYPES,
         sync_names=names,
+        has_values=True,
         step=7,
         loaded=loaded,
         start=lambda: Spark(spark),
