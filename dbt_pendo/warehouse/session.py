@@ -274,12 +274,17 @@ class Session:
         except ConnectionLostError:
             raise
         except WarehouseError as refused:
-            steps = self.sql("pendo_empty_folder", relation=relation, refusal=refused.message)
+            steps = self.removal(schema, identifier, refused)
             if not steps:
                 raise
-            for step in steps.split("\n"):
+            for step in steps:
                 self.run(step)
             self.run(statement or sql)
+
+    def removal(self, schema: str, identifier: str, refused: WarehouseError) -> list[str]:
+        """Returns what removes files in a table's place, because of which it was refused; empty if they are not why."""
+        relation = self._relation(schema, identifier)
+        return self.sql("pendo_empty_folder", relation=relation, refusal=refused.message).splitlines()
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""

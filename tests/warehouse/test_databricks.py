@@ -68,9 +68,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         time.tzset()
         settings = spark_settings(tmp_path_factory.mktemp("spark")) | {
             "spark.sql.ansi.enabled": "true",
-            "spark.sql.legacy.createHiveTableByDefault": "false",
         }
-        session = pyspark_sql.SparkSession.builder.config(map=settings).enableHiveSupport().getOrCreate()
+        session = pyspark_sql.SparkSession.builder.config(map=settings).getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()
