@@ -194,7 +194,7 @@ class SyncLock:
         return chain[-1][1] if chain else None
 
     def break_(self) -> None:
-        """Removes the lock, no matter who holds it, and on Spark the files of a run that was killed while it took it."""
+        """Removes the lock, no matter who holds it; on Spark also files of a run that was killed while it took it."""
         chain = self._chain()
         self._drop(chain)
         if not chain and self._session.adapter_type == "spark":

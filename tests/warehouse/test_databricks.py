@@ -66,9 +66,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", PROCESS_ZONE)
         time.tzset()
-        settings = spark_settings(tmp_path_factory.mktemp("spark")) | {
-            "spark.sql.ansi.enabled": "true",
-        }
+        settings = spark_settings(tmp_path_factory.mktemp("spark")) | {"spark.sql.ansi.enabled": "true"}
         session = pyspark_sql.SparkSession.builder.config(map=settings).getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
