@@ -114,6 +114,6 @@ def unlock_syncs(context: Context, force: bool) -> Iterator[Unlocked]:
         lock = SyncLock(context.session, context.schema, spec.name)
         holder = lock.holder()
         broken = holder is not None and (force or holder.is_dead)
-        if broken:
+        if broken or force:
             lock.break_()
         yield Unlocked(spec.name, holder, broken)

@@ -114,10 +114,15 @@ class SyncLock:
                 break
             except WarehouseError as refused:
                 holder = self._read(identifier)
+                unlock = f"`dbt-pendo unlock --select {self._sync.partition('.')[0]}`"
                 if holder is None:
-                    raise refused
+                    if not self._session.removal(self._schema, identifier, refused):
+                        raise refused
+                    raise LockedError(
+                        f"{self._sync} has files of a lock: a run is taking it right now, or was killed meanwhile.",
+                        f"Run it again. If that does not help, {unlock[:-1]} --force` removes them.",
+                    ) from None
                 if not holder.is_dead:
-                    unlock = f"`dbt-pendo unlock --select {self._sync.partition('.')[0]}`"
                     raise LockedError(
                         f"{self._sync} is being synced by {holder}.",
                         f"Wait for it. If that run is dead, {unlock} breaks its lock.",
@@ -223,8 +228,14 @@ class SyncLock:
         return chain[-1][1] if chain else None
 
     def break_(self) -> None:
-        """Removes the lock, no matter who holds it."""
-        self._drop([identifier for identifier, _ in self._chain()])
+        """Removes the lock, no matter who holds it; on Spark also files of a run that was killed while it took it."""
+        chain = self._chain()
+        self._drop([identifier for identifier, _ in chain])
+        if not chain and self._session.adapter_type == "spark":
+            with contextlib.suppress(WarehouseError):
+                create = self._session.sql("pendo_create_lock", **self._sign(self._identifier, "nobody"))
+                self._session.create(self._schema, self._identifier, create)
+                self._session.drop(self._schema, self._identifier)
 
     @property
     def _is_safe(self) -> bool:

@@ -300,17 +300,36 @@ class Session:
         self._schemas.add(schema)
 
     def create(self, schema: str, identifier: str, sql: str) -> None:
-        """Creates a table of ours, in place of one of that name.
+        """Creates a table of ours, in place of one of that name; only for who holds the lock of the table's sync.
+
+        What a killed run has left of such a table is removed. It may look like a table that somebody is making, which
+        only the lock rules out.
 
         Args:
             schema: The schema.
             identifier: The table.
             sql: The statement that creates it; begins with `create table`.
         """
-        statement = self.sql("pendo_replace_table", relation=self._relation(schema, identifier), create=sql)
+        relation = self._relation(schema, identifier)
+        statement = self.sql("pendo_replace_table", relation=relation, create=sql)
         if not statement:
             self.drop(schema, identifier)
-        self.run(statement or sql)
+        try:
+            self.run(statement or sql)
+        except ConnectionLostError:
+            raise
+        except WarehouseError as refused:
+            steps = self.removal(schema, identifier, refused)
+            if not steps:
+                raise
+            for step in steps:
+                self.run(step)
+            self.run(statement or sql)
+
+    def removal(self, schema: str, identifier: str, refused: WarehouseError) -> list[str]:
+        """Returns what removes files in a table's place, because of which it was refused; empty if they are not why."""
+        relation = self._relation(schema, identifier)
+        return self.sql("pendo_empty_folder", relation=relation, refusal=refused.message).splitlines()
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""
