@@ -24,7 +24,7 @@ held as (
         coalesce(
             case
                 when entries.record_key = '' then entries.detail
-                else {{ dbt_pendo.pendo_replaced('entries.detail', 'entries.record_key', "'<key>'") }}
+                else {{ dbt_pendo.pendo_replaced(dbt_pendo.pendo_exact('entries.detail'), 'entries.record_key', "'<key>'") }}
             end,
             'no reason given'
         ) as reason,

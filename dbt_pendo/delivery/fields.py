@@ -31,7 +31,7 @@ _DTYPES: Sequence[tuple[str, str]] = (
     (r"^(tiny|small|medium|big|huge|u|byte)*int(eger|\d+)?\b|^(big)?serial|^long$|^short$", "integer"),
     (r"^(numeric|decimal|number|bignumeric)\(\d+(, *0)?\)|^fixed\(\d+, *0\)", "integer"),
     (r"^(numeric|decimal|number|bignumeric|dec)|^(float|double|real)", "float"),
-    (r"^(date|timestamp)", "time"),
+    (r"^(date|timestamp|smalldatetime)", "time"),
     (r"^(bytes|binary|varbinary|blob|bytea)", "bytes"),
 )
 # By the kind of a column: the types that its values can never become, in any row.

@@ -29,7 +29,8 @@ class TableColumn:
     @property
     def is_moment(self) -> bool:
         """Whether it holds dates or timestamps."""
-        return re.match(r"(date|date32|datetime|datetime64|timestamp\w*)\b", self.dtype.strip().lower()) is not None
+        moments = r"(date|date32|(small)?datetime2?|datetime64|datetimeoffset|timestamp\w*)\b"
+        return re.match(moments, self.dtype.strip().lower()) is not None
 
 
 def table_name(sync: str, suffix: str) -> str:

@@ -22,6 +22,8 @@ OWN, SANDBOX = "_pendo", "_pendo_sandbox"
 # Bytes of a statement that every warehouse takes (BigQuery, Snowflake and Trino no more), and the few that take less.
 _STATEMENT_BYTES = 1_000_000
 _FEWER_BYTES = {"athena": 262_144, "clickhouse": 262_144}
+# Rows of a list of values, where they are limited.
+_MOST_ROWS = {"sqlserver": 1_000, "fabric": 1_000}
 
 
 class WarehouseError(DbtPendoError):
@@ -97,6 +99,7 @@ class Session:
             at_once: The most rows of a statement.
             arguments: The macro's other arguments.
         """
+        at_once = min(at_once, _MOST_ROWS.get(self.adapter_type, at_once))
         for start in range(0, len(rows), at_once):
             part = rows[start : start + at_once]
             sql = self.sql(macro, rows=part, **arguments)
@@ -487,6 +490,9 @@ def _dtype(column: Any) -> str:
         # ClickHouse's without `Nullable` and `LowCardinality`, of which nothing depends here; dbt also calls a
         # `FixedString` a `String`, and that has bytes of 0 at its end.
         return dtype
+    if dtype.lower() == "bit" and column.translate_type("boolean") == "BIT":
+        # SQL Server's booleans; PostgreSQL's bits are something else.
+        return "boolean"
     # dbt calls all text `character varying`, also text of a fixed width, which has blanks at its end.
     if dtype.lower() not in ("character", "char", "nchar", "bpchar"):
         return str(column.data_type)

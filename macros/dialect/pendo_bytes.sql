@@ -23,3 +23,17 @@
 {% macro athena__pendo_bytes(text) -%}
     {{ return(dbt_pendo.trino__pendo_bytes(text)) }}
 {%- endmacro %}
+
+{# An `nvarchar` has two bytes a character, and becomes UTF-8 by its collation. #}
+{% macro sqlserver__pendo_bytes(text) -%}
+    datalength({{ dbt_pendo.sqlserver__pendo_utf8(text) }})
+{%- endmacro %}
+
+{% macro fabric__pendo_bytes(text) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_bytes(text)) }}
+{%- endmacro %}
+
+{# A text as UTF-8; SQL Server has such collations since 2019. #}
+{% macro sqlserver__pendo_utf8(text) -%}
+    {{ return('cast(' ~ dbt_pendo.pendo_exact('(' ~ text ~ ')') ~ ' as varchar(max))') }}
+{%- endmacro %}

@@ -6,7 +6,7 @@
 {% macro default__pendo_create_table(relation, columns) -%}
 create table {{ relation }} (
     {%- for name, type in columns %}
-    {{ name }} {{ type }}{{ ',' if not loop.last }}
+    {{ dbt_pendo.pendo_own_name(name) }} {{ type }}{{ ',' if not loop.last }}
     {%- endfor %}
 ){{ dbt_pendo.pendo_storage() }}
 {%- endmacro %}
@@ -20,4 +20,22 @@ select
     {%- endfor %}
 from (select 1 as nothing) nothing
 where 1 = 0
+{%- endmacro %}
+
+{# The statement that creates a table of a select's rows. #}
+{% macro pendo_create_table_as(relation, rows) -%}
+    {{- adapter.dispatch('pendo_create_table_as', 'dbt_pendo')(relation, rows) -}}
+{%- endmacro %}
+
+{% macro default__pendo_create_table_as(relation, rows) -%}
+create table {{ relation }}{{ dbt_pendo.pendo_storage() }} as
+{{ rows }}
+{%- endmacro %}
+
+{# It has no `create table as`, and Fabric has. #}
+{% macro sqlserver__pendo_create_table_as(relation, rows) -%}
+select * into {{ relation }}
+from (
+{{ rows }}
+) made
 {%- endmacro %}

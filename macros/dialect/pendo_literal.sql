@@ -48,3 +48,18 @@
     {%- set quoted = dbt_pendo.postgres__pendo_quote_text(text) | replace("\\", "' || chr(92) || '") -%}
     cast({{ quoted }} as varchar({{ [[4 * text | length, 1] | max, 65535] | min }}))
 {%- endmacro %}
+
+{% macro sqlserver__pendo_quote_text(text) -%}
+    {{ dbt_pendo.sqlserver__pendo_unbroken(text, "N'", 'nvarchar(max)') }}
+{%- endmacro %}
+
+{# Its texts are in UTF-8. #}
+{% macro fabric__pendo_quote_text(text) -%}
+    {{ dbt_pendo.sqlserver__pendo_unbroken(text, "'", 'varchar(max)') }}
+{%- endmacro %}
+
+{# T-SQL leaves out a backslash at the end of a line, and the break. A sum of short texts would be cut like one of them. #}
+{% macro sqlserver__pendo_unbroken(text, quote, type) -%}
+    {%- set apart = "\\' + cast('' as " ~ type ~ ') + ' ~ quote -%}
+    {{ quote }}{{ text | replace("'", "''") | replace("\\\n", apart ~ "\n") | replace("\\\r", apart ~ "\r") }}'
+{%- endmacro %}

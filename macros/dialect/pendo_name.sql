@@ -12,3 +12,26 @@
 {% macro clickhouse__pendo_name(name) -%}
     {{ return(dbt_pendo.default__pendo_name(name | replace("\\", "\\\\"))) }}
 {%- endmacro %}
+
+{# Some versions of its adapter escape a bracket, others do not. #}
+{% macro fabric__pendo_name(name) -%}
+    {{ return('[' ~ name | replace(']', ']]') ~ ']') }}
+{%- endmacro %}
+
+
+{# The name of a column of ours that may be a word of the dialect. #}
+{% macro pendo_own_name(name) -%}
+    {{ return(adapter.dispatch('pendo_own_name', 'dbt_pendo')(name)) }}
+{%- endmacro %}
+
+{% macro default__pendo_own_name(name) -%}
+    {{ return(name) }}
+{%- endmacro %}
+
+{% macro sqlserver__pendo_own_name(name) -%}
+    {{ return(dbt_pendo.pendo_name(name)) }}
+{%- endmacro %}
+
+{% macro fabric__pendo_own_name(name) -%}
+    {{ return(dbt_pendo.pendo_name(name)) }}
+{%- endmacro %}

@@ -31,6 +31,14 @@
     now64(6, 'UTC')
 {%- endmacro %}
 
+{% macro sqlserver__pendo_now() -%}
+    cast(sysutcdatetime() as {{ dbt.type_timestamp() }})
+{%- endmacro %}
+
+{% macro fabric__pendo_now() -%}
+    {{ return(dbt_pendo.sqlserver__pendo_now()) }}
+{%- endmacro %}
+
 
 {# The moment that many seconds before now. #}
 {% macro pendo_seconds_ago(seconds) -%}

@@ -62,3 +62,15 @@ select distinct database
 from system.tables
 where name = {{ dbt_pendo.pendo_literal(identifier) }}
 {% endmacro %}
+
+{# Its names may be case-sensitive, also those of the system's tables. #}
+{% macro sqlserver__pendo_schemas_with(identifier) %}
+select schemas.name as table_schema
+from sys.tables tables
+inner join sys.schemas schemas on tables.schema_id = schemas.schema_id
+where lower(tables.name) = {{ dbt_pendo.pendo_literal(identifier | lower) }}
+{% endmacro %}
+
+{% macro fabric__pendo_schemas_with(identifier) %}
+    {{ return(dbt_pendo.sqlserver__pendo_schemas_with(identifier)) }}
+{% endmacro %}

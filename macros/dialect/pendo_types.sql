@@ -12,6 +12,16 @@
     {{ return('varchar(65535)') }}
 {%- endmacro %}
 
+{# dbt's has 8,000 bytes, of a code page. #}
+{% macro sqlserver__pendo_text_type() -%}
+    {{ return('nvarchar(max)') }}
+{%- endmacro %}
+
+{# It has no `nvarchar`. #}
+{% macro fabric__pendo_text_type() -%}
+    {{ return('varchar(max)') }}
+{%- endmacro %}
+
 
 {# A type of columns and casts that accepts nulls: dbt's `string`, `int`, `bigint`, `float` or `timestamp`. #}
 {% macro pendo_type(kind) -%}
@@ -71,4 +81,45 @@
 
 {% macro clickhouse__pendo_double_type() -%}
     {{ return('Nullable(Float64)') }}
+{%- endmacro %}
+
+{% macro fabric__pendo_double_type() -%}
+    {{ return('float') }}
+{%- endmacro %}
+
+
+{# What joins texts; the result is null if one of them is. #}
+{% macro pendo_and_then() -%}
+    {{ return(adapter.dispatch('pendo_and_then', 'dbt_pendo')()) }}
+{%- endmacro %}
+
+{% macro default__pendo_and_then() -%}
+    {{ return('||') }}
+{%- endmacro %}
+
+{% macro sqlserver__pendo_and_then() -%}
+    {{ return('+') }}
+{%- endmacro %}
+
+{% macro fabric__pendo_and_then() -%}
+    {{ return('+') }}
+{%- endmacro %}
+
+
+{# Whether a column of booleans is true, or false, as a condition; neither if it is null. #}
+{% macro pendo_says(column, answer) -%}
+    {{ return(adapter.dispatch('pendo_says', 'dbt_pendo')(column, answer)) }}
+{%- endmacro %}
+
+{% macro default__pendo_says(column, answer) -%}
+    {{ return(column if answer else 'not ' ~ column) }}
+{%- endmacro %}
+
+{# T-SQL has bits instead, which are no conditions. #}
+{% macro sqlserver__pendo_says(column, answer) -%}
+    {{ return(column ~ ' = ' ~ (1 if answer else 0)) }}
+{%- endmacro %}
+
+{% macro fabric__pendo_says(column, answer) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_says(column, answer)) }}
 {%- endmacro %}

@@ -15,7 +15,7 @@ inner join (
         or run_id like {{ dbt_pendo.pendo_literal('%' ~ run) }}
     {%- endif %}
     order by run_id desc
-    limit {{ run_limit }}
+    {{ dbt_pendo.pendo_limit(run_limit) }}
 ) latest on log.run_id = latest.run_id
 order by log.run_id desc, log.logged_at
 {% endmacro %}
@@ -55,7 +55,7 @@ where run_id = {{ dbt_pendo.pendo_literal(run_id) }}
     and status in ('missing', 'rejected', 'invalid')
 group by status, detail
 order by row_count desc, status, detail
-limit {{ row_limit }}
+{{ dbt_pendo.pendo_limit(row_limit) }}
 {% endmacro %}
 
 
@@ -76,7 +76,7 @@ limit {{ row_limit }}
 {%- set key, of_run = dbt_pendo.pendo_exact('record_key'), 'run_id = ' ~ dbt_pendo.pendo_literal(run_id) %}
 select {{ dbt_pendo.pendo_entry() }}
 from (
-    select record_key, status, detail, attempts, run_id, logged_at, destination
+    select {{ key }} as record_key, status, detail, attempts, run_id, logged_at, destination
     from {{ ledger }} entries
     where {{ of_run }}
         and status in ('missing', 'rejected'{{ ", 'invalid'" if not changes }})
@@ -119,7 +119,7 @@ from (
 ) failed
 order by status desc, record_key
 {%- if row_limit is not none %}
-limit {{ row_limit }}
+{{ dbt_pendo.pendo_limit(row_limit) }}
 {%- endif %}
 {% endmacro %}
 
@@ -130,7 +130,7 @@ select {{ dbt_pendo.pendo_entry() }}
 from {{ ledger }} entries
 where {{ dbt_pendo.pendo_exact('record_key') }} = {{ dbt_pendo.pendo_literal(record_key) }}
 order by commit_number desc, run_id desc
-limit {{ row_limit }}
+{{ dbt_pendo.pendo_limit(row_limit) }}
 {% endmacro %}
 
 
@@ -149,7 +149,7 @@ select
     {%- endfor %}
 from {{ model }}
 where {{ dbt_pendo.pendo_key(key) }} = {{ dbt_pendo.pendo_literal(record_key) }}
-limit 2
+{{ dbt_pendo.pendo_limit(2, is_ordered=false) }}
 {% endmacro %}
 
 
@@ -199,5 +199,5 @@ from (
 where age = 1
     and {{ wanted }}
 order by status desc, record_key
-limit {{ row_limit }}
+{{ dbt_pendo.pendo_limit(row_limit) }}
 {% endmacro %}

@@ -49,6 +49,11 @@ create table {{ relation }} engine = MergeTree order by (bucket, seq) as
 {{ plan }}
 {% endmacro %}
 
+{#- It has no `create table as`; a plan ends with `select * from planned` (see pendo_planned). #}
+{% macro sqlserver__pendo_create_changes(relation, plan) %}
+{{ plan.rpartition('*')[0] }}* into {{ relation }} from planned
+{% endmacro %}
+
 
 {# Makes pages of a written change set cheap to find; empty if the sort order does. #}
 {% macro pendo_index_changes(changes) %}
@@ -62,14 +67,19 @@ create index on {{ changes }} (bucket, seq);
 analyze {{ changes }}
 {% endmacro %}
 
+{% macro sqlserver__pendo_index_changes(changes) %}
+create clustered index pendo_place on {{ changes }} (bucket, seq)
+{% endmacro %}
+
 {#- Redshift would inherit PostgreSQL's; it has no indexes, and analyzes the result of a `create table as`. #}
 {% macro redshift__pendo_index_changes(changes) %}{% endmacro %}
 
 
 {# How many rows of each kind each bucket holds; `last_seq` of `total` and `unchanged` is a number of rows (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
-select bucket, change, count(*) as row_count, cast(max(seq) as {{ dbt_pendo.pendo_type('bigint') }}) as last_seq
-from {{ changes }} changes
+{%- set read = dbt_pendo.pendo_to_read(changes) %}
+{{ read.start }}select bucket, change, count(*) as row_count, cast(max(seq) as {{ dbt_pendo.pendo_type('bigint') }}) as last_seq
+from {{ read.rows }} changes
 group by bucket, change
 {% endmacro %}
 
@@ -79,13 +89,13 @@ group by bucket, change
   holds the lock (`lock`), and of each destination of the ledger the number of entries and the last commit (`ledger`).
 #}
 {% macro pendo_count_written(changes, lock, ledger) %}
-select bucket, change, row_count, last_seq
+select {{ dbt_pendo.pendo_exact('bucket') }} as bucket, change, row_count, last_seq
 from (
     {{ dbt_pendo.pendo_count_changes(changes) }}
 ) counted
 {%- if lock %}
 union all
-select max(run_id), 'lock', count(*), 0
+select {{ dbt_pendo.pendo_exact('max(run_id)') }}, 'lock', count(*), 0
 from {{ lock }} holders
 {%- endif %}
 {%- if ledger %}
@@ -106,15 +116,16 @@ group by destination
         select *
         from {{ model }}
         order by {{ dbt_pendo.pendo_md5("coalesce(" ~ dbt_pendo.pendo_key(key) ~ ", '')") }}
-        limit {{ row_limit }}
+        {{ dbt_pendo.pendo_limit(row_limit) }}
     ) sample_rows
 {%- endmacro %}
 
 
 {# The reasons why rows are invalid, the most frequent first, with one example key. #}
 {% macro pendo_invalid_reasons(changes) %}
-select detail, count(*) as row_count, min(record_key) as example_key
-from {{ changes }} changes
+{%- set read = dbt_pendo.pendo_to_read(changes) %}
+{{ read.start }}select detail, count(*) as row_count, min(record_key) as example_key
+from {{ read.rows }} changes
 where change = 'invalid'
 group by detail
 order by row_count desc, detail
@@ -136,16 +147,17 @@ from {{ changes }}
     ignored   the one of `donotprocess`; none if it is not mapped
 #}
 {% macro pendo_count_consents(changes, columns, ignored) %}
-select pendo_calls as calls, pendo_ignored as ignored, pendo_example_key as example_key
+{%- set read = dbt_pendo.pendo_to_read(changes) %}
+{{ read.start }}select pendo_calls as calls, pendo_ignored as ignored, pendo_example_key as example_key
 from (
     select
         {%- for column in columns %}
         {{ '+ ' if not loop.first }}coalesce(sum(case when {{ dbt_pendo.pendo_name(column) }} is not null then 1 else 0 end), 0)
         {%- endfor %} as pendo_calls,
-        {%- set marked = dbt_pendo.pendo_name(ignored) if ignored else '1 = 0' %}
+        {%- set marked = dbt_pendo.pendo_says(dbt_pendo.pendo_name(ignored), true) if ignored else '1 = 0' %}
         coalesce(sum(case when {{ marked }} then 1 else 0 end), 0) as pendo_ignored,
         min(case when {{ marked }} then record_key end) as pendo_example_key
-    from {{ changes }} changes
+    from {{ read.rows }} changes
     where change in ('added', 'changed')
 ) counted
 {% endmacro %}

@@ -14,7 +14,8 @@
               what is the same for all events
 #}
 {% macro pendo_event_concerns(changes, model, ids, moment, sizes, limits, max_age, span) %}
-select
+{%- set read = dbt_pendo.pendo_to_read(changes) %}
+{{ read.start }}select
     sent.pendo_late as late,
     sent.pendo_future as future,
     sent.pendo_oversized as oversized,
@@ -34,7 +35,7 @@ from (
         {%- endif %}
         count(case when {{ dbt_pendo.pendo_properties_bytes(sizes) }} > {{ limits.properties }} then 1 end)
             as pendo_oversized
-    from {{ dbt_pendo.pendo_rows(changes, span) if span.first_seq or span.last_seq else changes }} changes
+    from {{ dbt_pendo.pendo_rows(read.rows, span) if span.first_seq or span.last_seq else read.rows }} changes
     where change in ('added', 'changed')
         and {{ dbt_pendo.pendo_within(span) }}
         {#- A sync finds the others to be invalid. #}
@@ -73,7 +74,7 @@ select distinct {{ name }} as event_name
 from {{ model }}
 where trim({{ name }}) <> ''
 order by event_name
-limit {{ row_limit }}
+{{ dbt_pendo.pendo_limit(row_limit) }}
 {% endmacro %}
 
 

@@ -31,3 +31,16 @@
 {% macro bigquery__pendo_exact(text) -%}
     {{ return("collate(" ~ text ~ ", '')") }}
 {%- endmacro %}
+
+{#
+  T-SQL takes no notice of blanks at the end of a text: two ids that differ only in these are one. It refuses to collate what
+  is collated already.
+#}
+{% macro sqlserver__pendo_exact(text) -%}
+    {%- set collated = ' collate Latin1_General_100_BIN2_UTF8' -%}
+    {{ return(text if collated in text else '(' ~ text ~ collated ~ ')') }}
+{%- endmacro %}
+
+{% macro fabric__pendo_exact(text) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_exact(text)) }}
+{%- endmacro %}

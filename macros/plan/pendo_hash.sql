@@ -17,15 +17,16 @@
 {% macro pendo_consent_letters(consents) -%}
     '.'
     {%- for column in consents %}
-    || {% if column is none %}'-'{% else -%}
-    case when {{ dbt_pendo.pendo_name(column.name) }} then 't' when not {{ dbt_pendo.pendo_name(column.name) }} then 'f' else '-' end
+    {{ dbt_pendo.pendo_and_then() }} {% if column is none %}'-'{% else -%}
+    {%- set name = dbt_pendo.pendo_name(column.name) -%}
+    case when {{ dbt_pendo.pendo_says(name, true) }} then 't' when {{ dbt_pendo.pendo_says(name, false) }} then 'f' else '-' end
     {%- endif %}
     {%- endfor %}
 {%- endmacro %}
 
 {# The letter of one consent in a hash, from 0; of a hash without letters it is empty or null. #}
 {% macro pendo_consent_letter(hash, at) -%}
-    substr({{ hash }}, {{ 34 + at }}, 1)
+    substring({{ hash }}, {{ 34 + at }}, 1)
 {%- endmacro %}
 
 
@@ -43,6 +44,18 @@
     concat('{{ first }}', to_json([{{ texts | join(', ') }}]))
 {%- endmacro %}
 
+{# `len` does not count blanks at the end. #}
+{% macro sqlserver__pendo_joined(first, texts) -%}
+    '{{ first }}'
+    {%- for text in texts %}
+            + coalesce(cast(datalength({{ text }}) as varchar(20)) + ':' + {{ text }}, '-')
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro fabric__pendo_joined(first, texts) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_joined(first, texts)) }}
+{%- endmacro %}
+
 
 {# The MD5 of a text as hex digits in lower case. #}
 {% macro pendo_md5(text) -%}
@@ -58,10 +71,19 @@
     {{ return('md5(' ~ text ~ ')') }}
 {%- endmacro %}
 
+{# dbt casts to text of a code page first, on SQL Server of 8,000 bytes. #}
+{% macro sqlserver__pendo_md5(text) -%}
+    {{ return("lower(convert(varchar(32), hashbytes('MD5', " ~ dbt_pendo.sqlserver__pendo_utf8(text) ~ '), 2))') }}
+{%- endmacro %}
+
+{% macro fabric__pendo_md5(text) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_md5(text)) }}
+{%- endmacro %}
+
 
 {# The bucket of a key: the first three hex digits of its hash, 4,096 equal shares of any table. #}
 {% macro pendo_bucket(key) -%}
-    substr({{ dbt_pendo.pendo_md5("coalesce(" ~ key ~ ", '')") }}, 1, 3)
+    substring({{ dbt_pendo.pendo_md5("coalesce(" ~ key ~ ", '')") }}, 1, 3)
 {%- endmacro %}
 
 
@@ -149,11 +171,33 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# A cast of T-SQL leaves out a datetime's seconds, and all but six digits of a `float` and two decimals of `money`. #}
+{% macro sqlserver__pendo_text(expression, dtype) -%}
+    {%- set text = dbt_pendo.pendo_text_type() -%}
+    {%- set kind = (dtype | lower).split('(')[0] -%}
+    {%- if dbt_pendo.pendo_has_zone(dtype) -%}
+    convert({{ text }}, {{ expression }} at time zone 'UTC', 121)
+    {%- elif 'date' in kind or kind == 'time' -%}
+    convert({{ text }}, {{ expression }}, 121)
+    {%- elif kind in ('float', 'real') -%}
+    convert({{ text }}, {{ expression }}, 3)
+    {%- elif 'money' in kind -%}
+    convert({{ text }}, {{ expression }}, 2)
+    {%- else -%}
+    cast({{ expression }} as {{ text }})
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro fabric__pendo_text(expression, dtype) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_text(expression, dtype)) }}
+{%- endmacro %}
+
 
 {% macro pendo_has_zone(dtype) -%}
     {%- set lowered = dtype | lower -%}
     {#- Not a list or structure of these. #}
-    {{ return(lowered.startswith('time') and not lowered.endswith(']') and ('with time zone' in lowered
+    {{ return(lowered.startswith('datetimeoffset') or lowered.startswith('time') and not lowered.endswith(']')
+        and ('with time zone' in lowered
         or 'timestamptz' in lowered or 'timestamp_tz' in lowered or 'timestamp_ltz' in lowered)) }}
 {%- endmacro %}
 
@@ -176,4 +220,12 @@
 {# Redshift may cut casts after 256 bytes. #}
 {% macro redshift__pendo_unpadded(expression) -%}
     {{ return("trim(trailing ' ' from " ~ expression ~ ')') }}
+{%- endmacro %}
+
+{% macro sqlserver__pendo_unpadded(expression) -%}
+    {{ return('rtrim(cast(' ~ expression ~ ' as ' ~ dbt_pendo.pendo_text_type() ~ '))') }}
+{%- endmacro %}
+
+{% macro fabric__pendo_unpadded(expression) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_unpadded(expression)) }}
 {%- endmacro %}

@@ -11,7 +11,7 @@
     {{ texts[0] }}
     {%- else -%}
     {%- set joined -%}
-    case when trim({{ texts[0] }}) = '' or trim({{ texts[1] }}) = '' then '' else {{ texts | join(" || '::' || ") }} end
+    case when trim({{ texts[0] }}) = '' or trim({{ texts[1] }}) = '' then '' else {{ texts | join(' ' ~ dbt_pendo.pendo_and_then() ~ " '::' " ~ dbt_pendo.pendo_and_then() ~ ' ') }} end
     {%- endset -%}
     {{ dbt_pendo.pendo_exact(joined) }}
     {%- endif -%}
@@ -20,5 +20,5 @@
 
 {# Whether a visitor id is one that Pendo gives to an anonymous visitor. #}
 {% macro pendo_is_anonymous(text) -%}
-    substr({{ text }}, 1, 9) = '_PENDO_T_' or substr({{ text }}, 1, 7) = 'PENDO_T' or {{ text }} = 'VISITOR-UNIQUE-ID'
+    substring({{ text }}, 1, 9) = '_PENDO_T_' or substring({{ text }}, 1, 7) = 'PENDO_T' or {{ text }} = 'VISITOR-UNIQUE-ID'
 {%- endmacro %}

@@ -63,7 +63,7 @@ case
         {{ dbt_pendo.pendo_nullable(dbt_pendo.pendo_key(source.key) | trim) }} as record_key,
         {%- set row_hash %}
         {{- dbt_pendo.pendo_row_hash(fingerprint, source.columns) }}
-        {%- if consents %} || {{ dbt_pendo.pendo_consent_letters(source.consents) }}{% endif %}
+        {%- if consents %} {{ dbt_pendo.pendo_and_then() }} {{ dbt_pendo.pendo_consent_letters(source.consents) }}{% endif %}
         {%- endset %}
         {{ dbt_pendo.pendo_nullable(row_hash | trim) }} as row_hash
         {%- for column in source.columns %},
@@ -113,7 +113,7 @@ judged as (
             when keyed.record_key is null then 'the key is null'
             when trim(keyed.record_key) = '' then 'the key is empty'
             when keyed.copies > 1
-                then cast(keyed.copies as {{ dbt_pendo.pendo_type('string') }}) || ' rows have this key'
+                then cast(keyed.copies as {{ dbt_pendo.pendo_type('string') }}) {{ dbt_pendo.pendo_and_then() }} ' rows have this key'
             {%- if anonymous %}
             when {{ dbt_pendo.pendo_is_anonymous('keyed.record_key') }}
                 then 'an anonymous visitor id'
@@ -205,6 +205,7 @@ numbered as (
     {{- dbt_pendo.default__pendo_numbered(true) if is_counted_here else dbt_pendo.pendo_numbered() }}
 )
 
+{%- set planned %}
 select
     bucket,
     seq,
@@ -239,6 +240,60 @@ select
 from ({{ counted }}
 ) counted
 {%- endif %}
+{%- endset %}
+{{- dbt_pendo.pendo_planned(planned) }}
+{% endmacro %}
+
+
+{# The end of a plan: the select of its rows, after its common table expressions. #}
+{% macro pendo_planned(planned) %}
+    {{- adapter.dispatch('pendo_planned', 'dbt_pendo')(planned) -}}
+{% endmacro %}
+
+{% macro default__pendo_planned(planned) %}
+{{ planned }}
+{%- endmacro %}
+
+{#
+  T-SQL has common table expressions at the start of a statement only, so a plan is no subquery. It ends with a select that
+  `pendo_to_read` and `pendo_create_changes` can replace.
+#}
+{% macro sqlserver__pendo_planned(planned) -%}
+,
+
+planned as (
+    {{- planned }}
+)
+
+select * from planned
+{%- endmacro %}
+
+{% macro fabric__pendo_planned(planned) -%}
+    {{- dbt_pendo.sqlserver__pendo_planned(planned) -}}
+{%- endmacro %}
+
+
+{#
+  What a select from a change set needs: {start, rows}, the start of the statement and what to select from.
+
+  Arguments:
+    changes   the change set: its relation, or a plan in parentheses
+#}
+{% macro pendo_to_read(changes) %}
+    {{ return(adapter.dispatch('pendo_to_read', 'dbt_pendo')(changes)) }}
+{% endmacro %}
+
+{% macro default__pendo_to_read(changes) %}
+    {{ return({'start': '', 'rows': changes}) }}
+{% endmacro %}
+
+{% macro sqlserver__pendo_to_read(changes) %}
+    {%- set plan = changes[1:].rpartition('select * from planned') -%}
+    {{ return({'start': plan[0], 'rows': 'planned' if plan[0] else changes}) }}
+{% endmacro %}
+
+{% macro fabric__pendo_to_read(changes) %}
+    {{ return(dbt_pendo.sqlserver__pendo_to_read(changes)) }}
 {% endmacro %}
 
 
@@ -320,7 +375,7 @@ keyed as (
         count(*) over (partition by {{ meeting_key }}) as copies
     from {% if meeting_key == 'record_key' %}model{% else -%}
     (
-        select model.*, {{ dbt_pendo.pendo_exact("coalesce(record_key, ' ' || row_hash)") }} as {{ meeting_key }}
+        select model.*, {{ dbt_pendo.pendo_exact("coalesce(record_key, ' ' " ~ dbt_pendo.pendo_and_then() ~ " row_hash)") }} as {{ meeting_key }}
         from model
     ) model
     {%- endif %}

@@ -10,7 +10,8 @@
     kinds       the changes of the rows
 #}
 {% macro pendo_read_page(changes, columns, span, kinds, row_limit=none) %}
-select
+{%- set read = dbt_pendo.pendo_to_read(changes) %}
+{{ read.start }}select
     bucket,
     seq,
     change,
@@ -18,12 +19,12 @@ select
     {%- for column in columns %},
     {{ dbt_pendo.pendo_wanted(column) }}
     {%- endfor %}
-from {{ dbt_pendo.pendo_rows(changes, span) if row_limit is none else dbt_pendo.pendo_any_rows(changes, kinds, row_limit) }} changes
+from {{ dbt_pendo.pendo_rows(read.rows, span) if row_limit is none else dbt_pendo.pendo_any_rows(read.rows, kinds, row_limit) }} changes
 where change in ('{{ kinds | join("', '") }}')
     and {{ dbt_pendo.pendo_within(span) }}
 order by case when attempts > 0 then 1 else 0 end, bucket, seq
 {%- if row_limit is not none %}
-limit {{ row_limit }}
+{{ dbt_pendo.pendo_limit(row_limit) }}
 {%- endif %}
 {% endmacro %}
 

@@ -7,6 +7,14 @@
     {{ return('alter table ' ~ relation ~ ' add column ' ~ name ~ ' ' ~ type) }}
 {%- endmacro %}
 
+{% macro sqlserver__pendo_add_column(relation, name, type) -%}
+    {{ return('alter table ' ~ relation ~ ' add ' ~ name ~ ' ' ~ type) }}
+{%- endmacro %}
+
+{% macro fabric__pendo_add_column(relation, name, type) -%}
+    {{ return(dbt_pendo.sqlserver__pendo_add_column(relation, name, type)) }}
+{%- endmacro %}
+
 {% macro spark__pendo_add_column(relation, name, type) -%}
     {{ return('alter table ' ~ relation ~ ' add columns (' ~ name ~ ' ' ~ type ~ ')') }}
 {%- endmacro %}

@@ -11,22 +11,22 @@
 {# Writes rows: each maps columns of pendo_build_columns to values; the other columns are null. #}
 {% macro pendo_add_builds(builds, rows) %}
 insert into {{ builds }} (
-    {%- for column in dbt_pendo.pendo_build_columns() %}{{ column[0] }}, {% endfor %}logged_at
+    {%- for column in dbt_pendo.pendo_build_columns() %}{{ dbt_pendo.pendo_own_name(column[0]) }}, {% endfor %}logged_at
 )
 select
     {%- for column in dbt_pendo.pendo_build_columns() %}
-    {{ column[0] }},
+    {{ dbt_pendo.pendo_own_name(column[0]) }},
     {%- endfor %}
     {{ dbt_pendo.pendo_now() }}
 from (
     {%- for row in rows %}
     select
         {%- for column in dbt_pendo.pendo_build_columns() %}
-        {%- set value = row.get(column[0]) %}
+        {%- set value, name = row.get(column[0]), dbt_pendo.pendo_own_name(column[0]) %}
         {%- if column[0] == 'build_order' %}
-        cast({{ 'null' if value is none else value }} as {{ column[1] }}) as {{ column[0] }}
+        cast({{ 'null' if value is none else value }} as {{ column[1] }}) as {{ name }}
         {%- else %}
-        {{ dbt_pendo.pendo_literal(value) }} as {{ column[0] }}
+        {{ dbt_pendo.pendo_literal(value) }} as {{ name }}
         {%- endif %}
         {{- ',' if not loop.last }}
         {%- endfor %}
@@ -57,7 +57,8 @@ from (
 {% macro pendo_read_builds(builds) %}
 select
     {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
-    latest.{{ column[0] }} as {{ column[0] }},
+    {%- set name = dbt_pendo.pendo_own_name(column[0]) %}
+    latest.{{ name }} as {{ name }},
     {%- endfor %}
     snapshots.mapping as snapshot_config
 from (

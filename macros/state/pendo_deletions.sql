@@ -7,7 +7,7 @@
 {% macro pendo_queued(ledger, queued, unknown, destination) %}
     {%- set key = dbt_pendo.pendo_exact('record_key') -%}
     {%- set marked = 'status = ' ~ dbt_pendo.pendo_literal('removed')
-        ~ ' and substr(detail, 1, ' ~ queued | length ~ ') = ' ~ dbt_pendo.pendo_literal(queued) -%}
+        ~ ' and substring(detail, 1, ' ~ queued | length ~ ') = ' ~ dbt_pendo.pendo_literal(queued) -%}
     select record_key, row_hash, {{ dbt_pendo.pendo_exact('detail') }} as detail
     from (
         {{- dbt_pendo.pendo_latest('(select * from ' ~ ledger ~ ' where ' ~ key ~ ' in (select ' ~ key ~ ' from ' ~ ledger

@@ -270,7 +270,7 @@ where outcomes.record_key is not null
     compacted, ledger, recent=none, key=none, max_age=none, destination=none, earlier=none
 ) %}
 {%- set run_before = '(select max(' ~ dbt_pendo.pendo_nullable('logged_at') ~ ') from ' ~ ledger ~ ' entries where commit_number <= ' ~ earlier ~ ')' %}
-create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
+{%- set kept %}
 select {{ dbt_pendo.pendo_ledger_names(of='latest.') }}
 from (
     {{ dbt_pendo.pendo_latest(ledger, with_first=true) }}
@@ -285,4 +285,6 @@ where latest.destination <> {{ dbt_pendo.pendo_literal(destination) }}
     or latest.logged_at >= {{ dbt_pendo.pendo_seconds_ago(max_age) }}
     or latest.logged_at >= {{ dbt_pendo.pendo_seconds_before(max_age, run_before) }}
 {%- endif %}
+{%- endset %}
+{{ dbt_pendo.pendo_create_table_as(compacted, kept | trim) }}
 {% endmacro %}

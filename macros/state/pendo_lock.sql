@@ -4,8 +4,7 @@
   count: `seen_at` is then later than now.
 #}
 {% macro pendo_create_lock(lock, run_id, host, pid) %}
-create table {{ lock }}{{ dbt_pendo.pendo_storage() }} as
-{{ dbt_pendo.pendo_sign_of_life(run_id, host, pid) }}
+{{ dbt_pendo.pendo_create_table_as(lock, dbt_pendo.pendo_sign_of_life(run_id, host, pid) | trim) }}
 {% endmacro %}
 
 

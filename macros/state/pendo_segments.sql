@@ -59,7 +59,7 @@ from (
 ) noted
 where {{ dbt_pendo.pendo_exact('segment') }} = {{ dbt_pendo.pendo_literal(segment) }}
 order by age
-limit 1
+{{ dbt_pendo.pendo_limit(1) }}
 {% endmacro %}
 
 
@@ -69,7 +69,7 @@ select {{ wanted }}
 from {{ segments }} notes
 where {{ dbt_pendo.pendo_exact(column) }} = {{ dbt_pendo.pendo_literal(value) }}
 order by {{ dbt_pendo.pendo_latest_note_first() }}
-limit 1
+{{ dbt_pendo.pendo_limit(1) }}
 {% endmacro %}
 
 
