@@ -29,10 +29,11 @@ from dbt_pendo.warehouse.notes import NotedSegment, Subscription, note_subscript
 from dbt_pendo.warehouse.pages import Span
 from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_runs
-from dbt_pendo.warehouse.session import Session
+from dbt_pendo.warehouse.session import Session, _dtype
 from dbt_pendo.warehouse.tables import SyncTables
 
 sqlglot = pytest.importorskip("sqlglot")
+tsql = pytest.importorskip("tsql")
 exp = sqlglot.expressions
 
 # What is not of these adapters' making.
@@ -46,6 +47,9 @@ class Dialect:
     output: Mapping[str, Any]
     types: tuple[str, ...]
     quote: str = '"'
+
+    def name(self, text: str) -> str:
+        return f"{self.quote}{text}{']' if self.quote == '[' else self.quote}"
 
 
 TRINO_TYPES = ("varchar", "char(8)", "bigint", "decimal(18,2)", "double", "boolean", "date", "timestamp(6)")
@@ -82,6 +86,18 @@ DIALECTS = {
             *("Array(String)", "Array(DateTime)", "Date", "Date32", "DateTime", "DateTime64(6, 'Europe/Berlin')"),
         ),
     ),
+    "sqlserver": Dialect(
+        {"driver": "none", "server": "localhost", "user": "u", "password": "p", "database": "db"},
+        (
+            *("nvarchar(4000)", "nchar(8)", "bigint", "decimal(18,2)", "money", "float", "boolean", "uniqueidentifier"),
+            *("time", "date", "datetime", "datetime2(6)", "datetimeoffset"),
+        ),
+    ),
+    "fabric": Dialect(
+        {"server": "localhost", "user": "u", "password": "p", "database": "db"},
+        ("varchar(8000)", "char(8)", "bigint", "decimal(18,2)", "float", "boolean", "time", "date", "datetime2(6)"),
+        "[",
+    ),
 }
 # Those in which a name stands for an expression of the select rather than for a column, wherever it is used.
 ALIASES_FIRST = ("clickhouse",)
@@ -105,7 +121,7 @@ class Recorder(Session):
 
     def __init__(self, session: Session, dialect: str) -> None:
         super().__init__(session._adapter, session._adapter.config.credentials)
-        self.types, self.quote = DIALECTS[dialect].types, DIALECTS[dialect].quote
+        self.types, self.quoted = DIALECTS[dialect].types, DIALECTS[dialect].name
         self.statements: list[str] = []
         self.answers: list[list[Any]] = []
         self.there = False
@@ -149,7 +165,7 @@ class Recorder(Session):
         return self.relation("pendo", identifier)
 
     def model(self, key: TableColumn, *columns: TableColumn, **changes: Any) -> ModelTable:
-        relation = ".".join(f"{self.quote}{name}{self.quote}" for name in ("db", "shop", "people"))
+        relation = ".".join(map(self.quoted, ("db", "shop", "people")))
         return ModelTable(relation, key, columns, **changes)
 
     def people(self, **changes: Any) -> tuple[SyncSpec, ModelTable]:
@@ -454,7 +470,7 @@ CASES: list[Callable[[Recorder], None]] = [
 
 def parsed(sql: str, dialect: str) -> Any:
     """The one statement that a text holds."""
-    (statement,) = sqlglot.parse(sql, dialect=dialect)
+    (statement,) = sqlglot.parse(sql, dialect=tsql.TSQL.get(dialect, dialect))
     assert not isinstance(statement, exp.Command), f"not understood: {sql}"
     return statement
 
@@ -512,6 +528,8 @@ def test_statements_are_of_the_dialect(recorder, dialect, case):
         if dialect == "redshift":
             # Its adapter runs what sqlparse cuts, each piece on its own.
             assert len(sqlparse.split(sql)) == 1, sql
+        if dialect in tsql.TSQL:
+            assert not tsql.refused(sql, statement, dialect), sql
 
 
 @pytest.mark.parametrize(
@@ -698,18 +716,124 @@ def test_columns_are_quoted_and_of_their_types(recorder, dialect):
     (create,) = [sql for sql in recorder.statements if "with model as" in sql]
     names = {found.name for found in parsed(create, dialect).find_all(exp.Identifier) if found.quoted}
     assert names > {name for name in NAMES if name != "bucket"} | {"bucket_"}
-    assert recorder.sql("pendo_name", name="select") == f"{recorder.quote}select{recorder.quote}"
+    assert recorder.sql("pendo_name", name="select") == recorder.quoted("select")
     # Dates and timestamps are moments.
     assert [type_.lower().split("(")[0].split()[0] for type_ in recorder.moments] == {
         "bigquery": ["date", "datetime", "timestamp"],
         "databricks": ["date", "timestamp_ntz", "timestamp"],
         "clickhouse": ["date", "date32", "datetime", "datetime64"],
+        "sqlserver": ["date", "datetime", "datetime2", "datetimeoffset"],
+        "fabric": ["date", "datetime2"],
     }.get(dialect, ["date", "timestamp", "timestamp"])
 
 
 def test_texts_are_what_the_warehouse_reads(recorder, dialect):
     literals = [f"select {recorder.sql('pendo_literal', text=text)}" for text in AWKWARD]
     assert [text_of(parsed(literal, dialect).expressions[0]) for literal in literals] == AWKWARD
+
+
+@pytest.mark.parametrize("text", ["a\\\nb", "a\\\r\nb", "\\\n", "it's \\\n' + '\\\n"])
+def test_a_backslash_at_the_end_of_a_line_is_read(recorder, dialect, text):
+    if dialect not in tsql.TSQL:
+        pytest.skip("leaves no line break out")
+    literal = recorder.sql("pendo_literal", text=text)
+    assert "\\\n" not in literal
+    assert "\\\r" not in literal
+    assert text_of(parsed(f"select {literal}", dialect).expressions[0]) == text
+
+
+def test_bits_are_booleans_where_there_are_no_others(loaded, dialect):
+    assert _dtype(loaded._adapter.Column("flag", "bit")) == ("boolean" if dialect in tsql.TSQL else "bit")
+
+
+# Values of a column as text, of which T-SQL's plain casts would leave out a part; `_` stands for the type of texts.
+EXACT = "collate Latin1_General_100_BIN2_UTF8"
+TEXTS = {
+    "varchar(10)": "cast(c as _)",
+    "boolean": "cast(c as _)",
+    "decimal(18,2)": "cast(c as _)",
+    "char(8)": "rtrim(cast(c as _))",
+    "float": "convert(_, c, 3)",
+    "real": "convert(_, c, 3)",
+    "money": "convert(_, c, 2)",
+    "smallmoney": "convert(_, c, 2)",
+    "time": "convert(_, c, 121)",
+    "date": "convert(_, c, 121)",
+    "datetime": "convert(_, c, 121)",
+    "smalldatetime": "convert(_, c, 121)",
+    "datetime2(6)": "convert(_, c, 121)",
+    "datetimeoffset": "convert(_, c at time zone 'UTC', 121)",
+}
+
+
+def test_texts_of_tsql_are_whole_and_compared_by_bytes(recorder, dialect):
+    if dialect not in tsql.TSQL:
+        pytest.skip("has no such casts")
+    whole = recorder.sql("pendo_text_type")
+    assert whole == {"sqlserver": "nvarchar(max)", "fabric": "varchar(max)"}[dialect]
+    for dtype, expected in TEXTS.items():
+        text = expected.replace("_", whole)
+        assert recorder.sql("pendo_text", expression="c", dtype=dtype) == f"({text} {EXACT})"
+    # In the bytes of UTF-8; what is collated is not collated again.
+    assert recorder.sql("pendo_bytes", text="c") == f"datalength(cast(((c) {EXACT}) as varchar(max)))"
+    key = f"coalesce((c {EXACT}), '')"
+    digest = f"lower(convert(varchar(32), hashbytes('MD5', cast(({key}) as varchar(max))), 2))"
+    assert recorder.sql("pendo_md5", text=key) == digest
+
+
+def test_pages_of_sqlserver_are_found_by_an_index(recorder, dialect):
+    recorder.sync().write_changes("r1", PLAIN)
+    indexes = [sql for sql in recorder.statements if sql.startswith("create clustered index")]
+    assert len(indexes) == (dialect == "sqlserver")
+
+
+REFUSED = {
+    "select current_timestamp as a": "no function current_timestamp",
+    "select a from information_schema.tables b": "a name in small letters",
+    "select a from b limit 3": "no limit",
+    "select a || b as c from d": "no ||",
+    "create table [a] as select 1 as b": "no create table as",
+    "select substr(a, 1, 2) as b from c": "no function substr",
+    "select date '2026-01-02' as a": "no literal",
+    "select trim(trailing ' ' from a) as b from c": "no trim",
+    "alter table [a] add column b int": "no add column",
+    "select cast(a as boolean) as b from c": "the type",
+    "select true as a": "a boolean",
+    "select (a = 1) as b from c": "a condition",
+    "select count(a = 1) as b from c": "a condition",
+    "select case a when b = 1 then 2 end as c from d": "a condition",
+    "select a from b where c": "no condition",
+    "select a from b where not c and d = 1": "no condition",
+    "select a from b join c on d": "no condition",
+    "select case when a then 1 end as b from c": "no condition",
+    "select * from (select a from b order by a) c": "an order in a subquery",
+    "select a from b where a in (select c from d order by c)": "an order in a subquery",
+    "select a from b offset 0 rows fetch next 2 rows only": "in no order",
+    "select * from (with a as (select 1 as b) select * from a) c": "not at the start",
+    "insert into [a] (b) with c as (select 1 as b) select b from c": "not at the start",
+    "select * from (select a + 1 from b) c": "without names of their own",
+    "with a as (select b, B from c) select * from a": "without names of their own",
+    "select file from a": "a reserved word",
+    "select (a collate b) collate b as c from d": "collated twice",
+    f"insert into [a] (b) values {', '.join(['(1)'] * 1_001)}": "1001 rows of values",
+}
+
+
+@pytest.mark.parametrize("sql", REFUSED)
+def test_what_tsql_refuses_is_found(sql):
+    (found,) = {why for why in tsql.refused(sql, parsed(sql, "sqlserver"), "sqlserver") if REFUSED[sql] in why}
+    assert found
+
+
+@pytest.mark.parametrize("dialect", tsql.TSQL)
+def test_what_tsql_takes_is_not_refused(dialect):
+    taken = """
+        with a as (select b, case when c = 1 and (d is null or not e > 2) then 1 end as f from g)
+        select a.*, count(*) over (partition by f) as h into [i] from a
+        left join (select k from l order by k offset 0 rows fetch next 2 rows only) m on (k = b)
+        where exists (select 1 from n where o like 'p') order by b
+    """
+    assert not tsql.refused(taken, parsed(taken, dialect), dialect)
 
 
 def test_rows_of_bigquery_are_tuples(loaded, dialect, monkeypatch):
@@ -735,10 +859,9 @@ def text_of(expression: Any) -> str:
     """What an expression of literals amounts to."""
     if isinstance(expression, exp.Cast | exp.Paren):
         return text_of(expression.this)
-    if isinstance(expression, exp.DPipe):
+    if isinstance(expression, exp.DPipe | exp.Add):
         return text_of(expression.this) + text_of(expression.expression)
     if isinstance(expression, exp.Chr):
         return "".join(chr(int(code.name)) for code in expression.expressions)
-    assert isinstance(expression, exp.Literal)
-    assert expression.is_string
+    assert isinstance(expression, exp.National) or expression.is_string
     return str(expression.this)

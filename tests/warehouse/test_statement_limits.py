@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import pytest
 from engine import people
-from test_rendered import PLAIN, RETRIES, Recorder, dialect, loaded, recorder  # noqa: F401 - fixtures
+from test_rendered import PLAIN, RETRIES, Recorder, dialect, loaded, recorder, tsql  # noqa: F401 - fixtures
 
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import Build, take_builds
 from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import DRIFT_PER_STATEMENT, EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History, log_runs
 from dbt_pendo.warehouse.tables import SyncTables
 
@@ -26,6 +26,9 @@ LIMITS = {
     "trino": 1_000_000,
     "athena": 262_144,
     "clickhouse": 262_144,
+    # Times the packets of the network, by default of 4 KB. Fabric documents no limit of its own.
+    "sqlserver": 65_536 * 4_096,
+    "fabric": 65_536 * 4_096,
 }
 # As long as the ledger keeps it, of characters that have to be escaped or take four bytes.
 HOSTILE = {"backslashes": "\\" * 500, "quotes": "'" * 500, "lines": "\r\n" * 250, "rockets": "🚀" * 500}
@@ -112,3 +115,9 @@ def test_the_longest_statements_are_taken(recorder, dialect, case):
     case(recorder)
     longest = max(len(sql.encode()) for sql in recorder.statements)
     assert 1_000 < longest <= LIMITS[dialect]
+
+
+def test_lists_of_values_are_taken(recorder, dialect):
+    drifted_rows(recorder)
+    longest = max(sql.count("'drifted'") for sql in recorder.statements)
+    assert 0 < longest <= (tsql.MOST_VALUES if dialect in tsql.TSQL else DRIFT_PER_STATEMENT)
