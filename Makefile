@@ -76,6 +76,10 @@ endef
 		dagster-dbt check-jsonschema pytest pytest-xdist
 	touch $@
 
+.venv-prefect/.installed: pyproject.toml constraints-prefect.txt | .venv-uv/.installed
+	$(INSTALL) --constraint constraints-prefect.txt --editable '.[duckdb]' prefect pytest
+	touch $@
+
 # dbt v2 itself is to be had as a wheel under this name alone; the driver by which it reaches DuckDB is DuckDB's library.
 define DUCKDB_DRIVER
 manifest_version = 1
@@ -109,7 +113,7 @@ export DUCKDB_DRIVER
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
-environments: $(INSTALLED) $(foreach name,spark snowflake recipes rendered docs,.venv-$(name)/.installed)
+environments: $(INSTALLED) $(foreach name,spark snowflake recipes prefect rendered docs,.venv-$(name)/.installed)
 
 # One more than there are cores, as tests wait for servers and processes.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
@@ -165,10 +169,11 @@ test-databricks: .venv-rendered/.installed ## Run the contract of Databricks on 
 test-translated: .venv-rendered/.installed ## Run the contract of Trino and Athena, translated for DuckDB.
 	$(<D)/bin/python -m pytest -q tests/warehouse/test_translated.py
 
-test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagster, and check those for GitHub and GitLab.
+test-recipes: .venv-recipes/.installed .venv-prefect/.installed ## Run the recipes for Airflow, Dagster and Prefect, and check those for GitHub and GitLab.
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
 		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them \
 		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them
+	.venv-prefect/bin/python -m pytest -q tests/recipes/test_prefect.py
 
 test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed from Debian if it is missing.
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \

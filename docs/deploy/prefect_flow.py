@@ -6,6 +6,7 @@ import subprocess
 from prefect import flow, get_run_logger
 
 PROJECT = os.environ.get("DBT_PROJECT_DIR", "/opt/dbt/shop")
+# dbt and dbt-pendo; in an environment of their own, name its program.
 DBT_PENDO = os.environ.get("DBT_PENDO_PROGRAM", "dbt-pendo")
 
 

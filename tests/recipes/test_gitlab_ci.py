@@ -60,9 +60,7 @@ class Runner:
             given[name] = value.replace("$CI_PROJECT_DIR", str(folder))
         # pip is the machine's, so the environment is made without one.
         script = [line.replace("-m venv", "-m venv --without-pip") for line in [*job["before_script"], *job["script"]]]
-        ended = run(
-            ["bash", "-e", "-c", "\n".join(script)], folder, {**self.bare_machine, **self.environment, **given}
-        )
+        ended = run(["bash", "-e", "-c", "\n".join(script)], folder, {**self.bare_machine, **self.environment, **given})
         paths = job.get("artifacts", {}).get("paths", [])
         return Ran(ended.returncode, ended.stdout, {path for path in paths if (folder / path).is_file()})
 
