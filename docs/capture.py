@@ -12,7 +12,11 @@ top is a script. Its steps run in order, in a folder of the page's own, against 
 - ``<!-- $ dbt build --quiet -->`` runs a command that is not shown;
 - ``<!-- pendo {"fail": {…}} -->`` makes the sandbox misbehave (``Fault``), ``load`` fills it as a file of ``sandbox
   --load`` does, ``set`` changes a value by itself, ``clear`` ends the faults;
-- ``<!-- short -->`` before a block leaves out the first lines, which name target, schema and Pendo.
+- ``<!-- short -->`` before a block leaves out the first lines, which name target, schema and Pendo;
+  ``<!-- from TEXT -->`` leaves out what is above the first line with the text, ``<!-- lines 5 -->`` what is below so
+  many lines.
+
+The JSON behind the stage may hold ``env``, variables of the environment; the rest are switches of the sandbox.
 
 tests/functional/test_pages.py compares all but what differs from run to run.
 """
@@ -27,6 +31,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -51,7 +56,8 @@ STEP = re.compile(
     r"|<!-- pendo (?P<pendo>\{.+?\}) -->"
     r"|<!-- file (?P<path>\S+)\n(?P<text>.*?)-->"
     r'|^(?P<indent> *)```\w+ title="(?P<title>[^"]+)"\n(?P<shown_text>.*?)^ *```$'
-    r"|(?P<short><!-- short -->\n+)?^(?P<inner> *)(?:```sh\n(?P<sh>[^`]+?)\n *```\n+ *)?```text\n"
+    r"|(?P<short><!-- (?:short|from (?P<from>[^\n]+?)) -->\n+)?(?:<!-- lines (?P<lines>\d+) -->\n+)?"
+    r"^(?P<inner> *)(?:```sh\n(?P<sh>[^`]+?)\n *```\n+ *)?```text\n"
     r"(?:\$ (?P<command>[^\n]+)\n)?(?P<output>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
@@ -67,15 +73,18 @@ CHANGING = (
     (re.compile(r"(?<=^slowest: ).*", re.MULTILINE), "#1 1 ms"),
     (re.compile(r"\b\d+ ms\b"), "1 ms"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:8090"),
-    (re.compile(r"deletion [0-9a-f-]{8,}"), "deletion 1"),
+    (re.compile(r"(?<=probe[-_])[0-9a-f]{8}"), "abcdef01"),
 )
 
 
 class Stage:
     """A project and a sandbox, for commands to run in; ``python`` runs them."""
 
-    def __init__(self, python: str, switches: Switches, project: str = "sample") -> None:
+    def __init__(
+        self, python: str, switches: Switches, project: str = "sample", env: Mapping[str, str] | None = None
+    ) -> None:
         self._python = python
+        self._given = env or {}
         self._sandbox = Sandbox(switches=switches)
         self._kind = project
 
@@ -94,18 +103,30 @@ class Stage:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_", "GITHUB_"))},
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            "SAMPLE_DUCKDB_PATH": str(self._project / "sample.duckdb"),
+            "SAMPLE_DUCKDB_PATH": str(self._project / f"{self._kind}.duckdb"),
             "PENDO_API_URL": self._sandbox.url,
             "PENDO_INTEGRATION_KEY": self._sandbox.integration_key,
             "PENDO_TRACK_SECRET": self._sandbox.track_secrets[""],
             # One after the other, so that the calls have an order.
             **({"PENDO_CONCURRENCY": "1"} if self._kind == "sample" else {}),
+            # Of the dbt package, for `packages.yml`.
+            "DBT_PENDO_REPOSITORY": str(DOCS.parent),
+            "PATH": os.pathsep.join([str(self._programs()), os.environ["PATH"]]),
+            **self._given,
         }
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._sandbox.stop()
         self._scratch.cleanup()
+
+    def _programs(self) -> Path:
+        """Makes a folder with dbt, for `dbt-pendo build`, which looks for it on the PATH."""
+        folder = Path(self._scratch.name) / "bin"
+        folder.mkdir()
+        (folder / "dbt").write_text(f"#!/bin/sh\nexec {self._python} -c '{PROGRAMS['dbt']}' \"$@\"\n", encoding="utf-8")
+        (folder / "dbt").chmod(0o755)
+        return folder
 
     def write(self, path: str, text: str) -> None:
         """Writes a file of the project."""
@@ -126,7 +147,7 @@ class Stage:
             check=False,
         )
         # The port that `dbt-pendo sandbox` takes; here each page has one of its own.
-        printed = done.stdout.replace(self._sandbox.url, "http://127.0.0.1:8090")
+        printed = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace(self._sandbox.url, "http://127.0.0.1:8090")
         return "".join(f"{line.rstrip()}\n" for line in printed.splitlines()).strip("\n")
 
     def pendo(self, what: dict[str, dict[str, object]]) -> None:
@@ -149,7 +170,9 @@ def captured(page: str, python: str = sys.executable, switches: Switches = DEMO)
     """Returns the page with what its commands print now."""
     staged = STAGE.search(page)
     assert staged
-    with Stage(python, switches.with_changes(json.loads(staged[2] or "{}")), staged[1]) as stage:
+    changes = json.loads(staged[2] or "{}")
+    env = changes.pop("env", {})
+    with Stage(python, switches.with_changes(changes), staged[1], env) as stage:
 
         def step(found: re.Match[str]) -> str:
             if command := found["hidden"]:
@@ -172,8 +195,13 @@ def _with_output(found: re.Match[str], stage: Stage) -> str:
     indent = found["inner"]
     commands = [found["command"]] if found["command"] else _without(indent, f"{found['sh']}\n").splitlines()
     output = "\n".join(filter(None, (stage.run(command) for command in commands)))
-    if found["short"]:
+    if start := found["from"]:
+        at = output.find(start)
+        output = output[output.rfind("\n", 0, at) + 1 :] if at >= 0 else output
+    elif found["short"]:
         output = HEAD.sub("", output)
+    if found["lines"]:
+        output = "\n".join(output.splitlines()[: int(found["lines"])])
     shown = f"$ {found['command']}\n{output}" if found["command"] else output
     before = found[0][: found.start("output") - found.start()]
     before = before[: before.rindex("```text\n") + len("```text\n")]

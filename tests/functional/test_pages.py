@@ -1,6 +1,8 @@
 """The pages of docs/ show what their commands print."""
 
 import difflib
+import json
+import re
 import sys
 
 import pytest
@@ -30,3 +32,41 @@ def test_the_page_of_outputs_has_each_command_that_answers():
         assert f"\n$ dbt-pendo {command}" in page
     first = PAGES["get-started/first-sync.md"].read_text(encoding="utf-8")
     assert all(f"\ndbt-pendo {command}" in first for command in ("check", "plan", "sync"))
+
+
+@pytest.fixture(scope="module")
+def stage():
+    with capture.Stage(warm_python(), chosen()) as stage:
+        stage.run("dbt build --quiet")
+        stage.run("dbt-pendo sync --quiet")
+        yield stage
+
+
+def json_page():
+    """The rows of the table: command, keys of an entry, keys beside it."""
+    page = (capture.DOCS / "reference" / "json.md").read_text(encoding="utf-8").partition("## Of the others")[2]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): [set(re.findall(r"`(\w+)`", cell)) for cell in (*row[1:], "")[:2]] for row in rows}
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "verify", "runs", "show", "show --requests", "fields", "unlock"])
+def test_the_documents_have_the_keys_that_the_page_names(stage, command):
+    document = json.loads(stage.run(f"dbt-pendo {command} --json"))
+    pages = json_page()
+    entry, beside = pages[command]
+    if command in ("plan", "show"):
+        entry |= pages["check" if command == "plan" else "runs"][0]
+    common = {"sync", "unique_id", "object", "status", "message"}
+    found = set(document["results"][0])
+    assert found | common == (entry - {"check", "runs", "members"}) | common
+    assert set(document) == {"metadata", "results"} | beside
+
+
+def test_the_page_of_log_events_has_each_event_that_a_command_names():
+    page = (capture.DOCS / "reference" / "log-events.md").read_text(encoding="utf-8")
+    named = set()
+    for folder in ("output", "cli"):
+        for path in (REPOSITORY / "dbt_pendo" / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            named |= set(re.findall(r'(?:event=|, )"([A-Z][a-z]+(?:[A-Z][a-z]+)+|Waiting|Note|Opened|Body)"', text))
+    assert named - {name for name in named if f"`{name}`" in page} == set()
