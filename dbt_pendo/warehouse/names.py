@@ -29,7 +29,7 @@ class TableColumn:
     @property
     def is_moment(self) -> bool:
         """Whether it holds dates or timestamps."""
-        return re.match(r"(date|datetime|timestamp\w*)\b", self.dtype.strip().lower()) is not None
+        return re.match(r"(date|date32|datetime|datetime64|timestamp\w*)\b", self.dtype.strip().lower()) is not None
 
 
 def table_name(sync: str, suffix: str) -> str:

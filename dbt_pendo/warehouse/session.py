@@ -53,6 +53,8 @@ class Session:
         self.server: str = str(credentials.unique_field)
         self.target: str = str(adapter.config.target_name)
         self.adapter_type: str = adapter.type()
+        # Whether others can see a table that is made of a select before its rows are in it.
+        self.fills_late: bool = self.adapter_type == "clickhouse"
         self.database: str = credentials.database
         self.schema: str = credentials.schema
         # Bytes.
@@ -137,7 +139,8 @@ class Session:
     def transaction(self) -> Iterator[None]:
         """Commits all statements of the block at its end, and none when it fails, where the warehouse can do so.
 
-        Snowflake, BigQuery, Spark, Databricks and Trino commit each statement that creates, renames or drops a table.
+        Snowflake, BigQuery, Spark, Databricks and Trino commit each statement that creates, renames or drops a table,
+        and ClickHouse every statement.
         """
         with self._connected():
             self._begin()
@@ -210,7 +213,7 @@ class Session:
 
     def folded(self, name: str) -> str:
         """Returns a name as one that the warehouse tells from others: most take no notice of case."""
-        return name if self._adapter.type() == "postgres" else name.lower()
+        return name if self._adapter.type() in ("postgres", "clickhouse") else name.lower()
 
     def schemas_with(self, identifier: str) -> list[str]:
         """Returns the schemas of the database with a table of ours of that name, by the ending of ours if need be."""
@@ -301,8 +304,13 @@ class Session:
 
     def rename(self, schema: str, identifier: str, new_identifier: str) -> None:
         """Renames a table of ours."""
+        old, new = self._relation(schema, identifier), self._relation(schema, new_identifier)
+        if statement := self.sql("pendo_rename_table", relation=old, new_relation=new):
+            self.run(statement)
+            self._adapter.cache_renamed(old, new)
+            return
         with self._connected():
-            self._adapter.rename_relation(self._relation(schema, identifier), self._relation(schema, new_identifier))
+            self._adapter.rename_relation(old, new)
             self._commit()
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -438,6 +446,10 @@ def _refusals() -> contextlib.AbstractContextManager[None]:
 def _dtype(column: Any) -> str:
     """Returns a column's type in the warehouse's words."""
     dtype = str(column.dtype)
+    if hasattr(column, "is_low_cardinality"):
+        # ClickHouse's without `Nullable` and `LowCardinality`, of which nothing depends here; dbt also calls a
+        # `FixedString` a `String`, and that has bytes of 0 at its end.
+        return dtype
     # dbt calls all text `character varying`, also text of a fixed width, which has blanks at its end.
     if dtype.lower() not in ("character", "char", "nchar", "bpchar"):
         return str(column.data_type)
@@ -450,6 +462,11 @@ def _fetch_all(connections: Any, sql: str) -> list[tuple[Any, ...]]:
         # BigQuery's connections have no cursor, but an iterator of rows that know their columns.
         _, iterator = connections.raw_execute(sql)
         return [row.values() for row in iterator]
+    if connections.TYPE == "clickhouse":
+        # Nor have these; their client answers.
+        with connections.exception_handler(sql):
+            client = connections.get_thread_connection().handle
+            return list(map(tuple, client.query(connections._add_query_comment(sql)).result_set))
     _, cursor = connections.add_select_query(sql)
     # A driver may have lists (Redshift, Trino) or rows of its own; a tuple is left as it is.
     return list(map(tuple, cursor.fetchall()))

@@ -72,6 +72,22 @@
         ~ expression ~ ") as decimal(20, 0)) / 1000000))") }}
 {%- endmacro %}
 
+{#
+  clickhouse-driver reads a time in the server's zone. Drivers return text of a fixed width as bytes, and addresses as
+  objects.
+#}
+{% macro clickhouse__pendo_fetched(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.startswith('datetime') -%}
+        {{ return('toTimeZone(' ~ expression ~ ", 'UTC')") }}
+    {%- elif kind.startswith('array(datetime') or kind.startswith('array(nullable(datetime') -%}
+        {{ return("arrayMap(moment -> toTimeZone(moment, 'UTC'), " ~ expression ~ ')') }}
+    {%- elif kind.startswith('fixedstring') or kind.startswith('ipv') -%}
+        {{ return(dbt_pendo.clickhouse__pendo_text(expression, dtype) | trim) }}
+    {%- endif -%}
+    {{ return(expression) }}
+{%- endmacro %}
+
 
 {# A column to read, {alias, dtype, as_text}: its expression to fetch, or its text, which every driver can read. #}
 {% macro pendo_wanted(column) -%}

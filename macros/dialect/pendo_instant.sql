@@ -5,9 +5,9 @@
 
 {% macro default__pendo_instant(expression, dtype) -%}
     {%- if dbt_pendo.pendo_has_zone(dtype) -%}
-    cast({{ expression }} at time zone 'UTC' as {{ dbt.type_timestamp() }})
+    cast({{ expression }} at time zone 'UTC' as {{ dbt_pendo.pendo_type('timestamp') }})
     {%- else -%}
-    cast({{ expression }} as {{ dbt.type_timestamp() }})
+    cast({{ expression }} as {{ dbt_pendo.pendo_type('timestamp') }})
     {%- endif -%}
 {%- endmacro %}
 
@@ -54,8 +54,13 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Each of ClickHouse's times is an instant, whatever zone it is shown in. #}
+{% macro clickhouse__pendo_instant(expression, dtype) -%}
+    toDateTime64({{ expression }}, 6, 'UTC')
+{%- endmacro %}
+
 
 {# The moment that many seconds before now, for comparisons with timestamps; a negative number is after now. #}
 {% macro pendo_instant_ago(seconds) -%}
-    {{ return(dbt_pendo.pendo_instant(dbt_pendo.pendo_seconds_ago(seconds), dbt.type_timestamp())) }}
+    {{ return(dbt_pendo.pendo_instant(dbt_pendo.pendo_seconds_ago(seconds), dbt_pendo.pendo_type('timestamp'))) }}
 {%- endmacro %}

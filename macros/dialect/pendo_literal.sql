@@ -1,7 +1,7 @@
 {# Text as a string literal of the dialect; none becomes a null of the string type. #}
 {% macro pendo_literal(text) -%}
     {%- if text is none -%}
-    cast(null as {{ dbt.type_string() }})
+    cast(null as {{ dbt_pendo.pendo_type('string') }})
     {%- else -%}
     {{ adapter.dispatch('pendo_quote_text', 'dbt_pendo')(text) }}
     {%- endif -%}
@@ -33,6 +33,10 @@
 
 {% macro snowflake__pendo_quote_text(text) -%}
     {{ dbt_pendo.bigquery__pendo_quote_text(text) }}
+{%- endmacro %}
+
+{% macro clickhouse__pendo_quote_text(text) -%}
+    {{ dbt_pendo.bigquery__pendo_quote_text(text) | replace("\0", "\\0") }}
 {%- endmacro %}
 
 {#

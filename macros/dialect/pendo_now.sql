@@ -7,7 +7,7 @@
 {%- endmacro %}
 
 {% macro default__pendo_now() -%}
-    cast(current_timestamp at time zone 'UTC' as {{ dbt.type_timestamp() }})
+    cast(current_timestamp at time zone 'UTC' as {{ dbt_pendo.pendo_type('timestamp') }})
 {%- endmacro %}
 
 {% macro bigquery__pendo_now() -%}
@@ -25,6 +25,10 @@
 {# `sysdate` is in the session's time zone, and becomes an instant of that zone when it is cast. #}
 {% macro redshift__pendo_now() -%}
     cast(sysdate as timestamptz) at time zone 'UTC'
+{%- endmacro %}
+
+{% macro clickhouse__pendo_now() -%}
+    now64(6, 'UTC')
 {%- endmacro %}
 
 
@@ -51,4 +55,8 @@
 {# Spark's dateadd drops the fraction of the second, so recent moments would lie in the future. #}
 {% macro spark__pendo_seconds_before(seconds, moment) -%}
     timestamp_micros(unix_micros({{ moment }}) - {{ seconds }}000000L)
+{%- endmacro %}
+
+{% macro clickhouse__pendo_seconds_before(seconds, moment) -%}
+    subtractSeconds({{ moment }}, {{ seconds }})
 {%- endmacro %}

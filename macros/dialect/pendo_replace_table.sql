@@ -31,6 +31,10 @@
     {{ return(dbt_pendo.duckdb__pendo_replace_table(relation, create)) }}
 {%- endmacro %}
 
+{% macro clickhouse__pendo_replace_table(relation, create) -%}
+    {{ return(dbt_pendo.duckdb__pendo_replace_table(relation, create)) }}
+{%- endmacro %}
+
 {#- psycopg2 sends both at once. #}
 {% macro postgres__pendo_replace_table(relation, create) -%}
     {{ return('drop table if exists ' ~ relation ~ ';\n' ~ (create | trim)) }}

@@ -56,3 +56,9 @@ from information_schema.tables tables
 where lower(table_catalog) = {{ dbt_pendo.pendo_literal(target.database | lower) }}
     and lower(table_name) = {{ dbt_pendo.pendo_literal(identifier | lower) }}
 {% endmacro %}
+
+{% macro clickhouse__pendo_schemas_with(identifier) %}
+select distinct database
+from system.tables
+where name = {{ dbt_pendo.pendo_literal(identifier) }}
+{% endmacro %}

@@ -16,3 +16,7 @@
 {% macro databricks__pendo_storage() -%}
     {{ return('') }}
 {%- endmacro %}
+
+{% macro clickhouse__pendo_storage() -%}
+    {{ return(' engine = MergeTree order by tuple()') }}
+{%- endmacro %}

@@ -86,7 +86,7 @@ from (
         planned.record_key,
         {{ dbt_pendo.pendo_literal('invalid') }} as status,
         coalesce(planned.detail, logged.detail) as detail,
-        cast(null as {{ dbt.type_int() }}) as attempts,
+        cast(null as {{ dbt_pendo.pendo_type('int') }}) as attempts,
         planned.run_id,
         logged.logged_at,
         logged.destination

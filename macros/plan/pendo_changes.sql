@@ -44,6 +44,11 @@ compound sortkey (bucket, seq) as
 {{ plan }}
 {% endmacro %}
 
+{% macro clickhouse__pendo_create_changes(relation, plan) %}
+create table {{ relation }} engine = MergeTree order by (bucket, seq) as
+{{ plan }}
+{% endmacro %}
+
 
 {# Makes pages of a written change set cheap to find; empty if the sort order does. #}
 {% macro pendo_index_changes(changes) %}
@@ -63,7 +68,7 @@ analyze {{ changes }}
 
 {# How many rows of each kind each bucket holds; `last_seq` of `total` and `unchanged` is a number of rows (see pendo_plan). #}
 {% macro pendo_count_changes(changes) %}
-select bucket, change, count(*) as row_count, max(seq) as last_seq
+select bucket, change, count(*) as row_count, cast(max(seq) as {{ dbt_pendo.pendo_type('bigint') }}) as last_seq
 from {{ changes }} changes
 group by bucket, change
 {% endmacro %}
@@ -131,13 +136,16 @@ from {{ changes }}
     ignored   the one of `donotprocess`; none if it is not mapped
 #}
 {% macro pendo_count_consents(changes, columns, ignored) %}
-select
-    {%- for column in columns %}
-    {{ '+ ' if not loop.first }}coalesce(sum(case when {{ dbt_pendo.pendo_name(column) }} is not null then 1 else 0 end), 0)
-    {%- endfor %} as calls,
-    {%- set marked = dbt_pendo.pendo_name(ignored) if ignored else '1 = 0' %}
-    coalesce(sum(case when {{ marked }} then 1 else 0 end), 0) as ignored,
-    min(case when {{ marked }} then record_key end) as example_key
-from {{ changes }} changes
-where change in ('added', 'changed')
+select pendo_calls as calls, pendo_ignored as ignored, pendo_example_key as example_key
+from (
+    select
+        {%- for column in columns %}
+        {{ '+ ' if not loop.first }}coalesce(sum(case when {{ dbt_pendo.pendo_name(column) }} is not null then 1 else 0 end), 0)
+        {%- endfor %} as pendo_calls,
+        {%- set marked = dbt_pendo.pendo_name(ignored) if ignored else '1 = 0' %}
+        coalesce(sum(case when {{ marked }} then 1 else 0 end), 0) as pendo_ignored,
+        min(case when {{ marked }} then record_key end) as pendo_example_key
+    from {{ changes }} changes
+    where change in ('added', 'changed')
+) counted
 {% endmacro %}

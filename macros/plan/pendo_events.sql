@@ -15,25 +15,25 @@
 #}
 {% macro pendo_event_concerns(changes, model, ids, moment, sizes, limits, max_age, span) %}
 select
-    sent.late,
-    sent.future,
-    sent.oversized,
-    held.names,
-    held.left_out
+    sent.pendo_late as late,
+    sent.pendo_future as future,
+    sent.pendo_oversized as oversized,
+    held.pendo_names as names,
+    held.pendo_left_out as left_out
 from (
     select
         {%- if moment %}
         {%- set at = dbt_pendo.pendo_instant(dbt_pendo.pendo_name(moment.alias), moment.dtype) %}
         {#- Some grow older between the plan and this. #}
         {{ '0' if max_age is not none and max_age <= limits.oldest else
-            'count(case when ' ~ at ~ ' < ' ~ dbt_pendo.pendo_instant_ago(limits.oldest) ~ ' then 1 end)' }} as late,
-        count(case when {{ at }} > {{ dbt_pendo.pendo_instant_ago(-limits.future) }} then 1 end) as future,
+            'count(case when ' ~ at ~ ' < ' ~ dbt_pendo.pendo_instant_ago(limits.oldest) ~ ' then 1 end)' }} as pendo_late,
+        count(case when {{ at }} > {{ dbt_pendo.pendo_instant_ago(-limits.future) }} then 1 end) as pendo_future,
         {%- else %}
-        0 as late,
-        0 as future,
+        0 as pendo_late,
+        0 as pendo_future,
         {%- endif %}
         count(case when {{ dbt_pendo.pendo_properties_bytes(sizes) }} > {{ limits.properties }} then 1 end)
-            as oversized
+            as pendo_oversized
     from {{ dbt_pendo.pendo_rows(changes, span) if span.first_seq or span.last_seq else changes }} changes
     where change in ('added', 'changed')
         and {{ dbt_pendo.pendo_within(span) }}
@@ -56,11 +56,11 @@ cross join (
     {%- set recent = dbt_pendo.pendo_is_recent(moment, max_age) if max_age is not none %}
     select
         {{ 'count(distinct ' ~ ('case when ' ~ recent ~ ' then ' ~ name ~ ' end' if recent else name) ~ ')'
-            if ids.event else '0' }} as names,
-        {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as left_out
+            if ids.event else '0' }} as pendo_names,
+        {{ 'count(case when not (' ~ recent ~ ') then 1 end)' if recent else '0' }} as pendo_left_out
     from {{ model }}
     {%- else %}
-    select 0 as names, 0 as left_out
+    select 0 as pendo_names, 0 as pendo_left_out
     {%- endif %}
 ) held
 {% endmacro %}
@@ -106,8 +106,8 @@ limit {{ row_limit }}
 {% macro pendo_is_recent(moment, max_age) -%}
     {%- set name = dbt_pendo.pendo_name(moment.name) -%}
     {%- set at = dbt_pendo.pendo_instant(name, moment.dtype) -%}
-    {%- set first = "cast('0001-01-01 00:00:00' as " ~ dbt.type_timestamp() ~ ')' -%}
+    {%- set first = "cast('0001-01-01 00:00:00' as " ~ dbt_pendo.pendo_type('timestamp') ~ ')' -%}
     {{ name }} is null
         or {{ at }} >= {{ dbt_pendo.pendo_instant_ago(max_age) }}
-        or {{ at }} < {{ dbt_pendo.pendo_instant(first, dbt.type_timestamp()) }}
+        or {{ at }} < {{ dbt_pendo.pendo_instant(first, dbt_pendo.pendo_type('timestamp')) }}
 {%- endmacro %}

@@ -34,7 +34,7 @@
     '{{ first }}'
     {%- for text in texts %}
             {# Each text has its length before it: ('ab', 'c') and ('a', 'bc') differ, and a null from every text. -#}
-            || coalesce(cast(length({{ text }}) as {{ dbt.type_string() }}) || ':' || {{ text }}, '-')
+            || coalesce(cast(length({{ text }}) as {{ dbt_pendo.pendo_type('string') }}) || ':' || {{ text }}, '-')
     {%- endfor -%}
 {%- endmacro %}
 
@@ -80,9 +80,9 @@
 
 {% macro default__pendo_text(expression, dtype) -%}
     {%- if dbt_pendo.pendo_has_zone(dtype) -%}
-    cast({{ expression }} at time zone 'UTC' as {{ dbt.type_string() }})
+    cast({{ expression }} at time zone 'UTC' as {{ dbt_pendo.pendo_type('string') }})
     {%- else -%}
-    cast({{ expression }} as {{ dbt.type_string() }})
+    cast({{ expression }} as {{ dbt_pendo.pendo_type('string') }})
     {%- endif -%}
 {%- endmacro %}
 
@@ -137,6 +137,18 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# A time as text depends on the zone of its column, of the session or of the server. #}
+{% macro clickhouse__pendo_text(expression, dtype) -%}
+    {%- set kind = dtype | lower -%}
+    {%- if kind.startswith('datetime') -%}
+    toString({{ expression }}, 'UTC')
+    {%- elif kind.startswith('array(datetime') or kind.startswith('array(nullable(datetime') -%}
+    toString(arrayMap(moment -> toString(moment, 'UTC'), {{ expression }}))
+    {%- else -%}
+    toString({{ expression }})
+    {%- endif -%}
+{%- endmacro %}
+
 
 {% macro pendo_has_zone(dtype) -%}
     {%- set lowered = dtype | lower -%}
@@ -158,7 +170,7 @@
 {%- endmacro %}
 
 {% macro default__pendo_unpadded(expression) -%}
-    {{ return("trim(trailing ' ' from cast(" ~ expression ~ ' as ' ~ dbt.type_string() ~ '))') }}
+    {{ return("trim(trailing ' ' from cast(" ~ expression ~ ' as ' ~ dbt_pendo.pendo_type('string') ~ '))') }}
 {%- endmacro %}
 
 {# Redshift may cut casts after 256 bytes. #}

@@ -49,19 +49,23 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {#- From an empty ledger nothing is removed. -#}
 {%- set removals = removals and ledger is not none -%}
 {%- set place = dbt_pendo.pendo_place(has_rowid) -%}
+{%- set source = dbt_pendo.pendo_apart(model, key, columns, consents) -%}
 {%- set rows %}
     select{{ ' distinct' if members }}
-        1 as present,
+        {{ dbt_pendo.pendo_nullable('1') }} as present,
         {%- if place and has_rowid %}
         {{ place }} as place,
         {%- endif %}
-        {{ dbt_pendo.pendo_key(key) }} as record_key,
-        {{ dbt_pendo.pendo_row_hash(fingerprint, columns) }}
-        {%- if consents %} || {{ dbt_pendo.pendo_consent_letters(consents) }}{% endif %} as row_hash
-        {%- for column in columns %},
-        {{ dbt_pendo.pendo_name(column.name) }} as {{ dbt_pendo.pendo_name(column.alias) }}
+        {{ dbt_pendo.pendo_nullable(dbt_pendo.pendo_key(source.key) | trim) }} as record_key,
+        {%- set row_hash %}
+        {{- dbt_pendo.pendo_row_hash(fingerprint, source.columns) }}
+        {%- if consents %} || {{ dbt_pendo.pendo_consent_letters(source.consents) }}{% endif %}
+        {%- endset %}
+        {{ dbt_pendo.pendo_nullable(row_hash | trim) }} as row_hash
+        {%- for column in source.columns %},
+        {{ dbt_pendo.pendo_nullable(dbt_pendo.pendo_name(column.name), column.dtype) }} as {{ dbt_pendo.pendo_name(column.alias) }}
         {%- endfor %}
-    from {{ model }}
+    from {{ source.model }}
 {%- endset -%}
 {%- set has_unchanged = ledger and not full_refresh -%}
 {%- set kept = dbt_pendo.pendo_kept() if is_view else none -%}
@@ -71,8 +75,10 @@ case when keyed.present is null then 'removed' when keyed.copies > 1 then 'dupli
 {%- set counted = rows_again if is_view or members else 'select 1 as present from ' ~ model -%}
 {%- set failures = dbt_pendo.pendo_failures() -%}
 {%- set aliases = [] -%}
+{%- set nulls = {} -%}
 {%- for column in columns -%}
     {%- do aliases.append(dbt_pendo.pendo_name(column.alias)) -%}
+    {%- do nulls.update({aliases[-1]: dbt_pendo.pendo_null(column.dtype)}) -%}
 {%- endfor -%}
 with model as {{ kept or '' }}(
     {%- if place and not has_rowid %}
@@ -103,7 +109,7 @@ judged as (
             when keyed.record_key is null then 'the key is null'
             when trim(keyed.record_key) = '' then 'the key is empty'
             when keyed.copies > 1
-                then cast(keyed.copies as {{ dbt.type_string() }}) || ' rows have this key'
+                then cast(keyed.copies as {{ dbt_pendo.pendo_type('string') }}) || ' rows have this key'
             {%- if anonymous %}
             when {{ dbt_pendo.pendo_is_anonymous('keyed.record_key') }}
                 then 'an anonymous visitor id'
@@ -182,7 +188,8 @@ pending as (
         change,
         record_key
         {%- for name in (['place'] if place else []) + ['row_hash', 'detail', 'invalid_hash', 'attempts'] + aliases %},
-        {{ 'case when change <> ' ~ "'unchanged' then " ~ name ~ ' end as ' ~ name if is_counted_here else name }}
+        {%- set otherwise = ' else ' ~ nulls[name] if nulls.get(name, 'null') != 'null' else '' %}
+        {{ 'case when change <> ' ~ "'unchanged' then " ~ name ~ otherwise ~ ' end as ' ~ name if is_counted_here else name }}
         {%- endfor %}
     from compared
     {%- if not is_counted_here %}
@@ -203,7 +210,7 @@ select
     detail,
     invalid_hash,
     attempts,
-    {{ dbt_pendo.pendo_literal(run_id) }} as run_id
+    {{ dbt_pendo.pendo_nullable(dbt_pendo.pendo_literal(run_id) | trim) }} as run_id
     {%- for alias in aliases %},
     {{ alias }}
     {%- endfor %}
@@ -223,11 +230,48 @@ select
     null,
     {{ dbt_pendo.pendo_literal(run_id) }}
     {%- for alias in aliases %},
-    null
+    {{ nulls[alias] }}
     {%- endfor %}
 from ({{ counted }}
 ) counted
 {%- endif %}
+{% endmacro %}
+
+
+{#
+  The model and its columns as a select may use them that has columns of ours: {model, key, columns, consents}.
+#}
+{% macro pendo_apart(model, key, columns, consents) %}
+    {{ return(adapter.dispatch('pendo_apart', 'dbt_pendo')(model, key, columns, consents)) }}
+{% endmacro %}
+
+{% macro default__pendo_apart(model, key, columns, consents) %}
+    {{ return({'model': model, 'key': key, 'columns': columns, 'consents': consents}) }}
+{% endmacro %}
+
+{#
+  In ClickHouse a name means the column of that name which the select makes, rather than the model's. So the model's columns
+  get other names first.
+#}
+{% macro clickhouse__pendo_apart(model, key, columns, consents) %}
+    {%- set names, renamed = {}, {} -%}
+    {%- for part, found in [('key', key), ('columns', columns), ('consents', consents)] -%}
+        {%- do renamed.update({part: []}) -%}
+        {%- for column in found -%}
+            {%- if column and column.name not in names -%}
+                {%- do names.update({column.name: 'pendo_column_' ~ names | length}) -%}
+            {%- endif -%}
+            {%- do renamed[part].append({
+                'name': names[column.name], 'dtype': column.dtype, 'alias': column.alias
+            } if column else none) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- set selected = [] -%}
+    {%- for name, apart in names.items() -%}
+        {%- do selected.append(dbt_pendo.pendo_name(name) ~ ' as ' ~ dbt_pendo.pendo_name(apart)) -%}
+    {%- endfor -%}
+    {%- do renamed.update({'model': '(select ' ~ selected | join(', ') ~ ' from ' ~ model ~ ') apart'}) -%}
+    {{ return(renamed) }}
 {% endmacro %}
 
 
@@ -310,13 +354,29 @@ keyed as (
         bucketed.*,
         row_number() over ({{ in_order }}) as seq
         {%- if with_unchanged %},
-        lead(change) over ({{ in_order }}) as next_change
+        {{ dbt_pendo.pendo_next('change', in_order) }} as next_change
         {%- endif %}
     from (
         select pending.*, {{ dbt_pendo.pendo_bucket('record_key') }} as bucket
         from pending
     ) bucketed
 {%- endmacro %}
+
+{# The value of the next row in a window, or null in the last. #}
+{% macro pendo_next(expression, window) -%}
+    {{ return(adapter.dispatch('pendo_next', 'dbt_pendo')(expression, window)) }}
+{%- endmacro %}
+
+{% macro default__pendo_next(expression, window) -%}
+    {{ return('lead(' ~ expression ~ ') over (' ~ window ~ ')') }}
+{%- endmacro %}
+
+{# Older versions of ClickHouse have no `lead`. #}
+{% macro clickhouse__pendo_next(expression, window) -%}
+    {{ return('leadInFrame(' ~ dbt_pendo.pendo_nullable(expression) ~ ') over (' ~ window
+        ~ '\n            rows between unbounded preceding and unbounded following)') }}
+{%- endmacro %}
+
 
 {# A bucket is a part of the model, and the numbers of its rows have gaps, which `pendo_rows` closes for a page at a time. #}
 {% macro duckdb__pendo_numbered() %}

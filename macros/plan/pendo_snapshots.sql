@@ -20,7 +20,7 @@
             {%- endif %}
         )
         {%- if is_deleted is not none %}
-        and coalesce(lower(cast({{ dbt_pendo.pendo_name(is_deleted) }} as {{ dbt.type_string() }})), 'false') <> 'true'
+        and coalesce(lower(cast({{ dbt_pendo.pendo_name(is_deleted) }} as {{ dbt_pendo.pendo_type('string') }})), 'false') <> 'true'
         {%- endif %}
     ) current_rows
 {%- endmacro %}

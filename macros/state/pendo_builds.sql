@@ -4,7 +4,7 @@
   the config of a published snapshot says about its current rows.
 #}
 {% macro pendo_create_builds(builds) %}
-{{ dbt_pendo.pendo_create_table(builds, dbt_pendo.pendo_build_columns() + [('logged_at', dbt.type_timestamp())]) }}
+{{ dbt_pendo.pendo_create_table(builds, dbt_pendo.pendo_build_columns() + [('logged_at', dbt_pendo.pendo_type('timestamp'))]) }}
 {% endmacro %}
 
 
@@ -40,12 +40,12 @@ from (
 
 {# The columns: [(name, type)]; docs/reference/tables.md describes them. #}
 {% macro pendo_build_columns() %}
-    {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
+    {%- set text, word = dbt_pendo.pendo_text_type(), dbt_pendo.pendo_type('string') -%}
     {{ return([
         ('action', word), ('unique_id', text), ('invocation_id', word), ('command', word), ('status', word),
         ('partial', word), ('tests', text), ('model', text), ('file', text), ('database_name', text),
         ('schema_name', text), ('identifier', text), ('relation_name', text), ('materialized', word),
-        ('mapping', text), ('column_mappings', text), ('build_order', dbt.type_int()), ('run_id', word)
+        ('mapping', text), ('column_mappings', text), ('build_order', dbt_pendo.pendo_type('int')), ('run_id', word)
     ]) }}
 {% endmacro %}
 
@@ -57,7 +57,7 @@ from (
 {% macro pendo_read_builds(builds) %}
 select
     {%- for column in dbt_pendo.pendo_build_columns() if column[0] not in ('action', 'build_order', 'run_id') %}
-    latest.{{ column[0] }},
+    latest.{{ column[0] }} as {{ column[0] }},
     {%- endfor %}
     snapshots.mapping as snapshot_config
 from (

@@ -60,7 +60,7 @@ select
     {{ dbt_pendo.pendo_literal(none) }},
     {{ dbt_pendo.pendo_literal('delivered' if is_undone else 'removed') }},
     {{ dbt_pendo.pendo_literal(detail) }},
-    cast(null as {{ dbt.type_int() }}),
+    cast(null as {{ dbt_pendo.pendo_type('int') }}),
     {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from (
     {{- dbt_pendo.pendo_queued(ledger, queued, unknown, destination) }}

@@ -1,7 +1,7 @@
 {# The rows of a change set that Pendo lacks (`missing`), has with other values, or hides (any other state). #}
 {% macro pendo_create_drift(drift) %}
-{%- set word = dbt.type_string() -%}
-{{ dbt_pendo.pendo_create_table(drift, [('bucket', word), ('seq', dbt.type_bigint()), ('state', word)]) }}
+{%- set word = dbt_pendo.pendo_type('string') -%}
+{{ dbt_pendo.pendo_create_table(drift, [('bucket', word), ('seq', dbt_pendo.pendo_type('bigint')), ('state', word)]) }}
 {% endmacro %}
 
 
@@ -41,7 +41,7 @@ select
     {{ dbt_pendo.pendo_literal(none) }},
     'delivered',
     'adopted',
-    cast(null as {{ dbt.type_int() }}),
+    cast(null as {{ dbt_pendo.pendo_type('int') }}),
     {{ dbt_pendo.pendo_commit_values(run_id, destination, commit_number) }}
 from {{ dbt_pendo.pendo_rows(changes) if drift else changes }} changes
 {%- if drift %}

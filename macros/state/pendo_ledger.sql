@@ -14,10 +14,10 @@
   pendo_latest, and in each macro that begins with pendo_add_entries.
 #}
 {% macro pendo_ledger_columns() %}
-    {%- set text, word = dbt_pendo.pendo_text_type(), dbt.type_string() -%}
+    {%- set text, word = dbt_pendo.pendo_text_type(), dbt_pendo.pendo_type('string') -%}
     {{ return([
         ('record_key', text), ('row_hash', word), ('change', word), ('status', word), ('detail', text),
-        ('attempts', dbt.type_int()), ('run_id', word), ('logged_at', dbt.type_timestamp()), ('destination', text), ('commit_number', dbt.type_bigint())
+        ('attempts', dbt_pendo.pendo_type('int')), ('run_id', word), ('logged_at', dbt_pendo.pendo_type('timestamp')), ('destination', text), ('commit_number', dbt_pendo.pendo_type('bigint'))
     ]) }}
 {% endmacro %}
 
@@ -232,6 +232,17 @@ where outcomes.record_key is not null
         ])
 {%- endmacro %}
 
+{# A subquery for each would take long to analyse. #}
+{% macro clickhouse__pendo_exceptions(exceptions) %}
+        select bucket, seq, status, detail
+        from values('bucket String, seq UInt64, status Nullable(String), detail Nullable(String)'
+            {%- for row in exceptions %},
+            ({{ dbt_pendo.pendo_literal(row.bucket) }}, {{ row.seq }}, {{ dbt_pendo.pendo_literal(row.status) }},
+                {{- ' ' ~ ('null' if row.detail is none else dbt_pendo.pendo_literal(row.detail)) }})
+            {%- endfor %}
+        )
+{%- endmacro %}
+
 
 {#
   The ledger without the rows that no plan reads any more, but with the first delivered row of each key.
@@ -247,7 +258,7 @@ where outcomes.record_key is not null
 {% macro pendo_compact_ledger(
     compacted, ledger, recent=none, key=none, max_age=none, destination=none, earlier=none
 ) %}
-{%- set run_before = '(select max(logged_at) from ' ~ ledger ~ ' entries where commit_number <= ' ~ earlier ~ ')' %}
+{%- set run_before = '(select max(' ~ dbt_pendo.pendo_nullable('logged_at') ~ ') from ' ~ ledger ~ ' entries where commit_number <= ' ~ earlier ~ ')' %}
 create table {{ compacted }}{{ dbt_pendo.pendo_storage() }} as
 select {{ dbt_pendo.pendo_ledger_names(of='latest.') }}
 from (
@@ -255,7 +266,7 @@ from (
 ) latest
 {%- if recent %}
 left join (
-    select distinct {{ dbt_pendo.pendo_key(key) }} as record_key
+    select distinct {{ dbt_pendo.pendo_nullable(dbt_pendo.pendo_key(key) | trim) }} as record_key
     from {{ recent }}
 ) planned on latest.record_key = planned.record_key
 where latest.destination <> {{ dbt_pendo.pendo_literal(destination) }}

@@ -18,7 +18,7 @@ insert into {{ lock }} (run_id, host, pid, seen_at)
 select
     {{ dbt_pendo.pendo_literal(run_id) }} as run_id,
     {{ dbt_pendo.pendo_literal(host) }} as host,
-    cast({{ pid }} as {{ dbt.type_int() }}) as pid,
+    cast({{ pid }} as {{ dbt_pendo.pendo_type('int') }}) as pid,
     {{ dbt_pendo.pendo_now() }} as seen_at
 {% endmacro %}
 
@@ -29,10 +29,10 @@ select
     run_id,
     host,
     pid,
-    {{ dbt_pendo.pendo_fetched('since', dbt.type_timestamp()) }} as since,
-    {{ dbt.datediff('seen_at', dbt_pendo.pendo_now(), 'second') }} as silent_for
+    {{ dbt_pendo.pendo_fetched('since', dbt_pendo.pendo_type('timestamp')) }} as since,
+    {{ dbt.datediff('last_seen_at', dbt_pendo.pendo_now(), 'second') }} as silent_for
 from (
-    select run_id, host, pid, min(seen_at) as since, max(seen_at) as seen_at
+    select run_id, host, pid, min(seen_at) as since, max(seen_at) as last_seen_at
     from {{ lock }}
     group by run_id, host, pid
 ) holders

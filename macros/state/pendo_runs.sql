@@ -1,6 +1,6 @@
 {# The run log: one row per sync and run, the results of pendo_results.json as plain columns. #}
 {% macro pendo_create_runs(runs) %}
-{{ dbt_pendo.pendo_create_table(runs, dbt_pendo.pendo_run_columns() + [('logged_at', dbt.type_timestamp())]) }}
+{{ dbt_pendo.pendo_create_table(runs, dbt_pendo.pendo_run_columns() + [('logged_at', dbt_pendo.pendo_type('timestamp'))]) }}
 {% endmacro %}
 
 
@@ -23,7 +23,7 @@ insert into {{ runs }} ({{ dbt_pendo.pendo_run_columns() | map(attribute=0) | jo
 
 
 {% macro pendo_run_columns() %}
-    {%- set text, number, real = dbt_pendo.pendo_text_type(), dbt.type_bigint(), dbt.type_float() -%}
+    {%- set text, number, real = dbt_pendo.pendo_text_type(), dbt_pendo.pendo_type('bigint'), dbt_pendo.pendo_type('float') -%}
     {{ return([
         ('run_id', text), ('sync', text), ('unique_id', text), ('object', text), ('status', text),
         ('message', text), ('added', number), ('changed', number), ('removed', number),

@@ -6,22 +6,22 @@
 {% macro pendo_create_segments(segments) %}
 {%- set text = dbt_pendo.pendo_text_type() -%}
 {{ dbt_pendo.pendo_create_table(segments, [
-    ('sync', text), ('segment', text), ('segment_id', text), ('members', dbt.type_string()),
-    ('logged_at', dbt.type_timestamp()), ('note_number', dbt.type_bigint())
+    ('sync', text), ('segment', text), ('segment_id', text), ('members', dbt_pendo.pendo_type('string')),
+    ('logged_at', dbt_pendo.pendo_type('timestamp')), ('note_number', dbt_pendo.pendo_type('bigint'))
 ]) }}
 {% endmacro %}
 
 
 {# Adds the column to a table of an earlier version: syncs share the table, and no lock guards it. #}
 {% macro pendo_number_segments(segments) %}
-    {{- dbt_pendo.pendo_add_column(segments, 'note_number', dbt.type_bigint()) -}}
+    {{- dbt_pendo.pendo_add_column(segments, 'note_number', dbt_pendo.pendo_type('bigint')) -}}
 {% endmacro %}
 
 
 {# The rows of a table without numbers, as a subquery. #}
 {% macro pendo_unnumbered_segments(segments) -%}
 (
-    select sync, segment, segment_id, members, logged_at, cast(null as {{ dbt.type_bigint() }}) as note_number
+    select sync, segment, segment_id, members, logged_at, cast(null as {{ dbt_pendo.pendo_type('bigint') }}) as note_number
     from {{ segments }} notes
 )
 {%- endmacro %}
@@ -80,6 +80,21 @@ limit 1
 {% macro pendo_removed_twins(model, key, changes) %}
 select distinct twins.record_key
 from (select {{ dbt_pendo.pendo_key(key) }} as record_key from {{ model }}) twins
-inner join {{ changes }} gone on lower(trim(gone.record_key)) = lower(trim(twins.record_key))
+inner join {{ changes }} gone on {{ dbt_pendo.pendo_lower('trim(gone.record_key)') }} = {{ dbt_pendo.pendo_lower('trim(twins.record_key)') }}
 where gone.change = 'removed'
 {% endmacro %}
+
+
+{# A text in lower case. #}
+{% macro pendo_lower(text) -%}
+    {{ return(adapter.dispatch('pendo_lower', 'dbt_pendo')(text)) }}
+{%- endmacro %}
+
+{% macro default__pendo_lower(text) -%}
+    {{ return('lower(' ~ text ~ ')') }}
+{%- endmacro %}
+
+{# ClickHouse's `lower` knows ASCII only. #}
+{% macro clickhouse__pendo_lower(text) -%}
+    {{ return('lowerUTF8(' ~ text ~ ')') }}
+{%- endmacro %}

@@ -5,8 +5,8 @@
 {% macro pendo_create_subscriptions(subscriptions) %}
 {%- set text = dbt_pendo.pendo_text_type() -%}
 {{ dbt_pendo.pendo_create_table(subscriptions, [
-    ('sync', text), ('host', text), ('fingerprint', dbt.type_string()), ('target_schema', text),
-    ('logged_at', dbt.type_timestamp()), ('note_number', dbt.type_bigint())
+    ('sync', text), ('host', text), ('fingerprint', dbt_pendo.pendo_type('string')), ('target_schema', text),
+    ('logged_at', dbt_pendo.pendo_type('timestamp')), ('note_number', dbt_pendo.pendo_type('bigint'))
 ]) }}
 {% endmacro %}
 

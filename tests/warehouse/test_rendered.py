@@ -71,8 +71,29 @@ DIALECTS = {
         {"region_name": "eu-west-1", "s3_staging_dir": "s3://bucket/", "database": "awsdatacatalog"},
         (*TRINO_TYPES, "timestamp(6) with time zone"),
     ),
+    "clickhouse": Dialect(
+        {"host": "localhost", "user": "u"},
+        (
+            *("String", "FixedString(8)", "Int64", "Decimal(18, 2)", "Float64", "Bool", "UUID", "IPv4"),
+            *("Array(String)", "Array(DateTime)", "Date", "Date32", "DateTime", "DateTime64(6, 'Europe/Berlin')"),
+        ),
+    ),
 }
-NAMES = ("plain", "UPPER", "Mixed Case", "select", "bucket", "per-cent%", "it's", "größe 🚀", "{{ x }}")
+# Those in which a name stands for an expression of the select rather than for a column, wherever it is used.
+ALIASES_FIRST = ("clickhouse",)
+NAMES = (
+    "plain",
+    "UPPER",
+    "Mixed Case",
+    "select",
+    "bucket",
+    "per-cent%",
+    "it's",
+    "größe 🚀",
+    "{{ x }}",
+    "present",
+    "ignored",
+)
 
 
 class Recorder(Session):
@@ -433,16 +454,70 @@ def nameless_subqueries(statement: Any) -> list[Any]:
     return [one for one in found if not one.alias]
 
 
+def shadowed_columns(statement: Any, anywhere: bool = False) -> set[str]:
+    """The names that a select gives to expressions, and uses elsewhere in itself as if they were columns.
+
+    In an aggregate or in ``having`` GoogleSQL may take the expression instead of the column, and ClickHouse does so
+    anywhere. A column under its own name is no other, and ``order by`` means the expression in every dialect.
+    """
+    found = set()
+    for select in statement.find_all(exp.Select):
+        for one in select.expressions:
+            if isinstance(one, exp.Alias) and not (isinstance(one.this, exp.Column) and one.this.name == one.alias):
+                parts = [other for other in select.expressions if other is not one]
+                clauses = [
+                    select.args[name] for name in ("where", "group", "having", "qualify") if select.args.get(name)
+                ]
+                columns = [column for part in (*parts, *clauses) for column in own_columns(part)]
+                found |= {
+                    one.alias
+                    for column in columns
+                    if column.name == one.alias and not column.table and (anywhere or is_sensitive(column))
+                }
+    return found
+
+
+def own_columns(part: Any) -> list[Any]:
+    """The columns in a part of a select, but for those of its subqueries."""
+    walked = part.walk(prune=lambda node: isinstance(node, exp.Query))
+    return [node for node in walked if isinstance(node, exp.Column)]
+
+
+def is_sensitive(column: Any) -> bool:
+    """Whether a column is used in an aggregate, or in ``having``."""
+    over = column.find_ancestor(exp.AggFunc, exp.Having, exp.Query)
+    return isinstance(over, exp.AggFunc | exp.Having)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_statements_are_of_the_dialect(recorder, dialect, case):
     case(recorder)
     assert recorder.statements
     for sql in recorder.statements:
+        statement = parsed(sql, dialect)
         # PostgreSQL before 16 and Redshift refuse others.
-        assert not [found.sql() for found in nameless_subqueries(parsed(sql, dialect))]
+        assert not [found.sql() for found in nameless_subqueries(statement)]
+        assert not shadowed_columns(statement, anywhere=dialect in ALIASES_FIRST), sql
         if dialect == "redshift":
             # Its adapter runs what sqlparse cuts, each piece on its own.
             assert len(sqlparse.split(sql)) == 1, sql
+
+
+@pytest.mark.parametrize(
+    ("sql", "found", "anywhere"),
+    [
+        ("select min(seen_at) as since, max(seen_at) as seen_at from x", {"seen_at"}, {"seen_at"}),
+        ("select f(k) as k, count(*) as n from x group by 1 having max(k) > 1", {"k"}, {"k"}),
+        ("select f(k) as k from x where k > 1", set(), {"k"}),
+        ("select f(k) as k, g(k) as other from x", set(), {"k"}),
+        ("select max(k) as k, min(x.k) as other, n as n, max(n) as most from x order by max(k)", set(), set()),
+        ("select f(k) as k, (select max(k) from y) as other from x", set(), set()),
+    ],
+)
+def test_names_of_expressions_that_are_columns_are_found(sql, found, anywhere):
+    statement = sqlglot.parse_one(sql)
+    assert shadowed_columns(statement) == found
+    assert shadowed_columns(statement, anywhere=True) == anywhere
 
 
 def test_dbt_publishes_where_a_sync_reads(loaded):
@@ -460,6 +535,7 @@ def test_columns_are_quoted_and_of_their_types(recorder, dialect):
     assert [type_.lower().split("(")[0].split()[0] for type_ in recorder.moments] == {
         "bigquery": ["date", "datetime", "timestamp"],
         "databricks": ["date", "timestamp_ntz", "timestamp"],
+        "clickhouse": ["date", "date32", "datetime", "datetime64"],
     }.get(dialect, ["date", "timestamp", "timestamp"])
 
 
