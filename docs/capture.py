@@ -73,6 +73,9 @@ CHANGING = (
     (re.compile(r"(?<=^slowest: ).*", re.MULTILINE), "#1 1 ms"),
     (re.compile(r"\b\d+ ms\b"), "1 ms"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:8090"),
+    # Not of every version of dbt.
+    (re.compile(r" NO-OP=\d+"), ""),
+    (re.compile(r"^Previewing inline node:\n", re.MULTILINE), ""),
     (re.compile(r"(?<=probe[-_])[0-9a-f]{8}"), "abcdef01"),
 )
 

@@ -22,6 +22,7 @@ from dbt_pendo.cli import COMMANDS, cli
 from dbt_pendo.cli.options import OUTPUT, PROFILE, SELECTION, SETTING_FLAGS
 from dbt_pendo.mapping.keys import KEYS_OF, json_schema
 from dbt_pendo.mapping.kinds import RowValue
+from dbt_pendo.pendo import advice
 from dbt_pendo.settings import SETTINGS, Settings
 
 DOCS = Path(__file__).resolve().parent
@@ -221,6 +222,8 @@ def errors() -> str:
             assert room is not None, place
             if message not in found[room] or hint:
                 found[room][message] = hint
+        for room, message in reasons(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(room, {}).setdefault(message, "")
     parts = []
     for room, texts in found.items():
         if texts:
@@ -255,6 +258,42 @@ def messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
             hint = words(node.args[1], local) if len(node.args) > 1 else ""
             if len(re.sub(r"[^A-Za-z]", "", message)) > 11:
                 yield message, "" if hint == "…" else hint
+
+
+def reasons(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields the reasons for which a sync is skipped or blocked, and a row is invalid: section and message."""
+    # An f-string is a text of its own, and holds others.
+    whole = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    inside = {part for one in whole for part in ast.walk(one)} - set(whole)
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        local = {
+            node.targets[0].id: node.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(function):
+            section = text = ""
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                if node.func.id == "InvalidValue":
+                    section, text = "Why a row is invalid", words(node.args[0], {})
+                elif node.func.id == "Verdict" and ast.unparse(node.args[0]) == "False":
+                    section, text = "Why a sync is skipped", words(node.args[1], local)
+            elif isinstance(node, ast.JoinedStr | ast.Constant) and node not in inside:
+                section, text = "Why a sync is blocked", words(node, {})
+                text = text if text.startswith("blocked: ") else ""
+            if len(re.sub(r"[^A-Za-z]", "", text)) > (5 if "…" in text else 4):
+                yield section, text
+
+
+def statuses() -> str:
+    """Returns what the statuses of Pendo's answers mean, by the advice that the messages give."""
+    rows = []
+    for status in sorted({*advice._RETRIED, *advice._REFUSALS, *advice._REFUSED}):
+        told = advice._RETRIED.get(status) or advice._REFUSALS.get(status) or advice._REFUSED.get(status) or ""
+        told = told.strip().replace("{key}", "the variable of the key").replace("{kind}", advice.INTEGRATION_KEY)
+        kind = "retried" if status in advice._RETRIED else "ends the sync" if status in advice._REFUSALS else "of rows"
+        rows.append((str(status), kind, told))
+    return table(("status", "is", "what the message says"), rows)
 
 
 def is_error(called: ast.expr) -> bool:
@@ -295,6 +334,7 @@ def generated(name: str, page: Path) -> str:
         "flags": lambda: flags(rest),
         "settings": settings,
         "errors": errors,
+        "statuses": statuses,
         "file": lambda: recipe(page.parent / rest),
     }
     return makers[word]()

@@ -1,6 +1,7 @@
 """The pages of docs/ show what their commands print."""
 
 import difflib
+import importlib.metadata
 import json
 import re
 import sys
@@ -16,8 +17,15 @@ import capture
 PAGES = {page.relative_to(capture.DOCS).as_posix(): page for page in capture.pages()}
 
 
+# The pages that show what a version of dbt brings: 1.8 names no primary key in its manifest.
+NEWER = {"guides/starter-mapping.md": (1, 9)}
+DBT = tuple(map(int, re.findall(r"\d+", importlib.metadata.version("dbt-core"))[:2]))
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_page_shows_what_its_commands_print(name):
+    if DBT < NEWER.get(name, DBT):
+        pytest.skip("that dbt is too old for the page")
     page = PAGES[name].read_text(encoding="utf-8")
     assert "Traceback" not in page
     texts = (page, capture.captured(page, warm_python(), chosen()))
