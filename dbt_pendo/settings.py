@@ -123,6 +123,9 @@ class Settings:
         "Columns, with commas between them, whose values are left out of plans, and of the calls that a run keeps.",
         prefix=OURS,
     )
+    lock_interval: float = _setting(
+        30.0, "Seconds between signs of life of a sync's lock while only Pendo is waited for, at least 30.", prefix=OURS
+    )
     keep_runs: int = _setting(20, "How many runs keep their calls.", prefix=OURS)
     owner: str | None = _setting(
         None, "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.", str, prefix=OURS

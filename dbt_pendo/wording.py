@@ -41,6 +41,15 @@ def duration(seconds: float) -> str:
     return f"about {hours} {'hour' if hours == '1' else 'hours'}"
 
 
+def size(count: int) -> str:
+    """Returns about how much some bytes are: ``999 bytes``, ``1.2 MB``, ``35 GB``."""
+    if count < 1000:
+        return number(count, "byte")
+    power = min((len(str(count)) - 1) // 3, 4)
+    amount = count / 1000**power
+    return f"{amount:,.{amount < 10:d}f} {'kMGT'[power - 1]}B"
+
+
 def counts(rows: Mapping[str, int], always: str = "") -> str:
     """Returns ``1,200 delivered, 3 missing``: without what is zero, but for the one that is always said."""
     return ", ".join(f"{count:,} {what}" for what, count in rows.items() if count or what == always)

@@ -294,7 +294,7 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: boo
     return cli.answer(done)
 
 
-@command(option("--force", is_flag=True, help="Break the lock of a run that still gives signs of life, too."))
+@command(option("--force", is_flag=True, help="Also of a run that is alive, or was killed while it took the lock."))
 def unlock(cli: CommandLine, force: bool) -> int:
     """Break the lock a dead run left."""
     unlocked = cli.each_sync(lambda context: unlock_syncs(context, force), announced=False)

@@ -238,7 +238,8 @@ class Context:
 
     def tables(self, prepared: Prepared) -> SyncTables:
         """Returns the tables of a sync."""
-        return SyncTables(self.session, self.schema, prepared.spec, prepared.source)
+        interval = self.settings.lock_interval
+        return SyncTables(self.session, self.schema, prepared.spec, prepared.source, interval)
 
 
 def choose_syncs(invocation: Invocation) -> Selected:

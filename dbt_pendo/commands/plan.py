@@ -73,6 +73,8 @@ class SyncPlan(Checked):
     # The first requests a sync would send.
     requests: Sequence[Request] = ()
     estimate: Estimate = field(default_factory=Estimate)
+    # About how many bytes the comparison scans; None where the warehouse does not say so beforehand.
+    bytes_scanned: int | None = None
     # The first changed rows beside what Pendo holds of them.
     diff: Sequence[RowDiff] = ()
 
@@ -83,6 +85,7 @@ class SyncPlan(Checked):
             "planned": asdict(self.planned),
             "note": self.note,
             "estimate": asdict(self.estimate),
+            "bytes_scanned": self.bytes_scanned,
             "requests": [{"method": one.method, "path": one.path, "body": one.document} for one in self.requests],
             "diff": list(map(asdict, self.diff)),
         }
@@ -217,6 +220,7 @@ def _plan(
         note=note,
         requests=requests,
         estimate=estimated,
+        bytes_scanned=tables.bytes_scanned(compared),
         diff=differing,
     )
 

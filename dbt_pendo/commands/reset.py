@@ -12,11 +12,10 @@ from dbt_pendo.commands.verify import Verified, compare, why_unreadable
 from dbt_pendo.delivery.prepare import Prepared
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.spec import Model, SyncSpec
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.lock import Holder, SyncLock
+from dbt_pendo.warehouse.notes import NotedSegment
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.plan import PlanOptions
-from dbt_pendo.warehouse.segments import NotedSegment
+from dbt_pendo.warehouse.plan import DriftTable, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError
 
 
@@ -115,6 +114,6 @@ def unlock_syncs(context: Context, force: bool) -> Iterator[Unlocked]:
         lock = SyncLock(context.session, context.schema, spec.name)
         holder = lock.holder()
         broken = holder is not None and (force or holder.is_dead)
-        if broken:
+        if broken or force:
             lock.break_()
         yield Unlocked(spec.name, holder, broken)

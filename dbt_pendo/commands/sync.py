@@ -20,8 +20,8 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.pendo.client import KeyRefusedError
 from dbt_pendo.warehouse.builds import Build, take_builds
+from dbt_pendo.warehouse.notes import ensure_subscriptions
 from dbt_pendo.warehouse.runs import COMPLETE
-from dbt_pendo.warehouse.subscriptions import ensure_subscriptions
 from dbt_pendo.warehouse.workers import Workers
 from dbt_pendo.wording import visible
 

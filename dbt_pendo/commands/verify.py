@@ -31,9 +31,8 @@ from dbt_pendo.records.convert import comparable_text, readable_text
 from dbt_pendo.records.masking import BodyMask
 from dbt_pendo.records.render import Record, consents_of, render
 from dbt_pendo.secret import HIDDEN
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import Row, cut_pages
-from dbt_pendo.warehouse.plan import ChangeSet, PlanOptions
+from dbt_pendo.warehouse.plan import ChangeSet, DriftTable, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError
 
 DRIFTS_SHOWN = 20
@@ -188,7 +187,8 @@ def compare(
 
     values = partial(_held_values, prepared)
     since_ms = None if since is None else int(since.timestamp() * 1000)
-    with copied_records(context.client, spec.object, values, context.target_path, since_ms, lock.renew) as pendo:
+    renew = partial(lock.renew, waits_for_pendo=True)
+    with copied_records(context.client, spec.object, values, context.target_path, since_ms, renew) as pendo:
         buckets = changes.write_changes(run_id, PlanOptions(full_refresh=True))
         has_invalid = any(bucket.planned.invalid for bucket in buckets)
         # Of records that are not looked at nothing is said.

@@ -21,10 +21,10 @@ from dbt_pendo.project.artifacts import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.notes import Subscription, read_subscriptions, subscription_name, subscription_names
 from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.session import Session, UnreadableError
-from dbt_pendo.warehouse.subscriptions import Subscription, read_subscriptions, subscription_name, subscription_names
 from dbt_pendo.warehouse.tables import SyncTables
 from dbt_pendo.wording import did_you_mean, host_and_port, listing
 

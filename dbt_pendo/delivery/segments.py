@@ -14,8 +14,8 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.pendo import segments
 from dbt_pendo.pendo.answers import Answer
 from dbt_pendo.pendo.client import PendoClient, PendoError, Request, UnavailableError
+from dbt_pendo.warehouse.notes import NO_ID_YET, NotedSegment
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.segments import NO_ID_YET, NotedSegment
 from dbt_pendo.warehouse.tables import SyncTables
 from dbt_pendo.wording import number
 

@@ -11,7 +11,7 @@ from dbt_pendo.delivery.events import left_out_notes, new_event_notes
 from dbt_pendo.mapping.spec import OnRemoved
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.wording import counts, duration, number
+from dbt_pendo.wording import counts, duration, number, size
 
 # What a sync would do with records that left the model.
 _REMOVED: Mapping[OnRemoved, str] = {
@@ -31,6 +31,8 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
         lines.below(one.note or "", "warn")
         if one.planned.removed and one.spec.segment is None:
             lines.below(f"{one.planned.removed:,} left the model: {_REMOVED[one.spec.on_removed]}")
+        if one.bytes_scanned is not None:
+            lines.below(f"scans about {size(one.bytes_scanned)}")
         _show_warnings(lines, one)
         for request in one.requests:
             lines.body(f"{request.method} {request.path}", request.document)

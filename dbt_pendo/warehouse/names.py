@@ -14,7 +14,7 @@ OWN_COLUMNS = frozenset(
     [
         *("bucket", "seq", "change", "record_key", "row_hash", "detail", "invalid_hash", "attempts", "run_id"),
         *("present", "copies", "delivered_hash", "settled_number", "failed_number", "failed_at", "failed_status"),
-        *("next_change", "place"),
+        *("next_change", "place", "meeting_key"),
     ]
 )
 

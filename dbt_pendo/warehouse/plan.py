@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from dbt_pendo.mapping.objects import (
     CONSENTS,
@@ -17,12 +17,14 @@ from dbt_pendo.mapping.objects import (
 )
 from dbt_pendo.mapping.spec import BodyLayout, Column, SyncSpec
 from dbt_pendo.outcomes import Position
+from dbt_pendo.warehouse.costs import bytes_scanned
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.names import TableColumn, aliases_of, table_name
 from dbt_pendo.warehouse.pages import SENDABLE, Bucket, Row, Span, Wanted, buckets_from_counts, read_span
 from dbt_pendo.warehouse.session import ConnectionLostError, Session, WarehouseError
 
 EVERYTHING = Span("000", "fff")
+DRIFT_PER_STATEMENT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,10 @@ class ChangeSet:
     def plan(self, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and stores nothing."""
         return self._count(self._plan_alone(options))
+
+    def bytes_scanned(self, options: PlanOptions) -> int | None:
+        """Returns about how many bytes the comparison scans; None where the warehouse does not say so beforehand."""
+        return bytes_scanned(self._session, self._plan_sql(self._entries, options))
 
     def write_changes(self, run_id: str, options: PlanOptions) -> list[Bucket]:
         """Compares the model with the ledger, and writes the change set."""
@@ -279,6 +285,8 @@ class ChangeSet:
                 destinations.append((name, int(number), int(last)))
             else:
                 counts.append((name, what, number, last))
+        if self.lock.relation is None:
+            self.lock.look()
         self._learn_ledger(destinations)
         return buckets_from_counts(counts)
 
@@ -315,3 +323,41 @@ class ChangeSet:
 
         columns = self._columns.values() if with_columns else ()
         return read_span(read, span, [Wanted(column["alias"], column["dtype"]) for column in columns])
+
+
+class DriftTable:
+    """A scratch table of the rows of a change set that Pendo has otherwise, or lacks; until ``drop``."""
+
+    def __init__(self, session: Session, schema: str, spec: SyncSpec) -> None:
+        self._session = session
+        self._schema = schema
+        self._name = table_name(spec.name, "drift")
+        self.relation = session.relation(schema, self._name)
+
+    def create(self) -> None:
+        """Creates the empty table."""
+        self._session.create(self._schema, self._name, self._session.sql("pendo_create_drift", drift=self.relation))
+
+    def add(self, rows: Mapping[Position, str]) -> None:
+        """Adds rows of the change set, each with its state: ``missing``, or what else is not equal."""
+        adds = self._session.sql_of_rows(
+            "pendo_add_drift", list(rows.items()), DRIFT_PER_STATEMENT, drift=self.relation
+        )
+        for add in adds:
+            self._session.run(add)
+
+    def part_of(self, source: ModelTable, changes: str, with_missing: bool) -> ModelTable:
+        """Returns the rows of the model that are in the table, to plan with."""
+        rows = self._session.sql(
+            "pendo_drifted_rows",
+            model=source.relation,
+            key=source.keys,
+            changes=changes,
+            drift=self.relation,
+            with_missing=with_missing,
+        )
+        return replace(source, relation=f"{rows} drifted_rows", is_part=True)
+
+    def drop(self) -> None:
+        """Drops the table if it is there."""
+        self._session.drop(self._schema, self._name)

@@ -10,7 +10,7 @@ from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.pages import Planned, Row, Span, Wanted, read_span
 from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable
-from dbt_pendo.warehouse.session import Session, WarehouseError
+from dbt_pendo.warehouse.session import ConnectionLostError, Session, WarehouseError
 
 RUNS_TABLE = "pendo_runs"
 # Columns that the table lacks where an earlier version has made it.
@@ -203,13 +203,21 @@ class History:
         return [row[2:] for row in read_span(read, EVERYTHING, wanted)]
 
     def _logged(self, macro: str, **arguments: Any) -> list[LoggedSync]:
-        runs = self._session.relation(self._schema, RUNS_TABLE)
-        if not self._session.has_columns(self._schema, RUNS_TABLE, ADDED_RUN_COLUMNS):
-            if not self._session.exists(self._schema, RUNS_TABLE):
+        session, schema = self._session, self._schema
+        runs = session.relation(schema, RUNS_TABLE)
+        try:
+            rows = session.table(macro, runs=runs, **arguments)
+        except ConnectionLostError:
+            raise
+        except WarehouseError:
+            if not session.exists(schema, RUNS_TABLE):
                 return []
-            runs = self._session.sql("pendo_older_runs", runs=runs, lacking=ADDED_RUN_COLUMNS)
+            if session.has_columns(schema, RUNS_TABLE, ADDED_RUN_COLUMNS):
+                raise
+            runs = session.sql("pendo_older_runs", runs=runs, lacking=ADDED_RUN_COLUMNS)
+            rows = session.table(macro, runs=runs, **arguments)
         found = []
-        for row in self._session.table(macro, runs=runs, **arguments):
+        for row in rows:
             planned = Planned(**{field.name: int(row.pop(field.name) or 0) for field in fields(Planned)})
             row |= {name: int(row[name] or 0) for name in _COUNTS}
             row |= {"duration": float(row["duration"] or 0), "logged_at": _moment(row["logged_at"])}

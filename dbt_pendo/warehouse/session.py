@@ -55,6 +55,8 @@ class Session:
         self.adapter_type: str = adapter.type()
         # Whether others can see a table that is made of a select before its rows are in it.
         self.fills_late: bool = self.adapter_type == "clickhouse"
+        # Whether rows can be had without a statement: BigQuery bills one for 10 MB of each table, and no list of rows.
+        self.lists_rows = hasattr(adapter.connections, "get_bq_table")
         self.database: str = credentials.database
         self.schema: str = credentials.schema
         # Bytes.
@@ -130,6 +132,22 @@ class Session:
         # Snowflake answers in upper case.
         names = [name.lower() for name in table.column_names]
         return [dict(zip(names, row, strict=True)) for row in table.rows]
+
+    def listed(self, schema: str, identifier: str) -> list[dict[str, Any]]:
+        """Returns the rows of a small table of ours without a statement, where ``lists_rows``."""
+        connections = self._adapter.connections
+        with self._connected():
+            table = connections.get_bq_table(self.database, schema, identifier)
+            return [dict(row.items()) for row in connections.get_thread_connection().handle.list_rows(table)]
+
+    def dry_run(self, sql: str) -> int | None:
+        """Returns how many bytes BigQuery would process for a query; None for other warehouses."""
+        connections = self._adapter.connections
+        if not hasattr(connections, "raw_execute"):
+            return None
+        with self._connected():
+            job, _ = connections.raw_execute(sql, dry_run=True)
+        return int(job.total_bytes_processed)
 
     def count(self, relation: str) -> int:
         """Returns how many rows a table has."""
@@ -282,17 +300,36 @@ class Session:
         self._schemas.add(schema)
 
     def create(self, schema: str, identifier: str, sql: str) -> None:
-        """Creates a table of ours, in place of one of that name.
+        """Creates a table of ours, in place of one of that name; only for who holds the lock of the table's sync.
+
+        What a killed run has left of such a table is removed. It may look like a table that somebody is making, which
+        only the lock rules out.
 
         Args:
             schema: The schema.
             identifier: The table.
             sql: The statement that creates it; begins with `create table`.
         """
-        statement = self.sql("pendo_replace_table", relation=self._relation(schema, identifier), create=sql)
+        relation = self._relation(schema, identifier)
+        statement = self.sql("pendo_replace_table", relation=relation, create=sql)
         if not statement:
             self.drop(schema, identifier)
-        self.run(statement or sql)
+        try:
+            self.run(statement or sql)
+        except ConnectionLostError:
+            raise
+        except WarehouseError as refused:
+            steps = self.removal(schema, identifier, refused)
+            if not steps:
+                raise
+            for step in steps:
+                self.run(step)
+            self.run(statement or sql)
+
+    def removal(self, schema: str, identifier: str, refused: WarehouseError) -> list[str]:
+        """Returns what removes files in a table's place, because of which it was refused; empty if they are not why."""
+        relation = self._relation(schema, identifier)
+        return self.sql("pendo_empty_folder", relation=relation, refusal=refused.message).splitlines()
 
     def drop(self, schema: str, identifier: str) -> None:
         """Drops a table of ours if it is there."""

@@ -15,12 +15,17 @@ from dbt_pendo.mapping.objects import OLDEST_SECONDS
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import DELIVERED, QUEUED_DELETION, UNKNOWN_JOB, Outcome, Position
 from dbt_pendo.warehouse.ledger import Ensured, LedgerKeptError, LedgerTable
-from dbt_pendo.warehouse.lock import SyncLock
+from dbt_pendo.warehouse.lock import RENEW_EVERY, SyncLock
+from dbt_pendo.warehouse.notes import (
+    SegmentNotes,
+    Subscription,
+    note_subscription,
+    read_subscriptions,
+    subscription_name,
+)
 from dbt_pendo.warehouse.pages import Bucket, Span
 from dbt_pendo.warehouse.plan import ChangeSet, ModelTable, PlanOptions
-from dbt_pendo.warehouse.segments import SegmentNotes
 from dbt_pendo.warehouse.session import SANDBOX, ConnectionLostError, Session, WarehouseError
-from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions, subscription_name
 
 EXCEPTIONS_PER_STATEMENT = 1_000
 # Bytes of SQL: of a commit without exceptions, and of an exception beside its detail, at most.
@@ -35,8 +40,11 @@ class SyncTables(ChangeSet):
 
     ledger: str
 
-    def __init__(self, session: Session, schema: str, spec: SyncSpec, source: ModelTable) -> None:
-        super().__init__(session, schema, spec, source, SyncLock(session, schema, spec.name), "changes")
+    def __init__(
+        self, session: Session, schema: str, spec: SyncSpec, source: ModelTable, lock_interval: float = RENEW_EVERY
+    ) -> None:
+        lock = SyncLock(session, schema, spec.name, lock_interval)
+        super().__init__(session, schema, spec, source, lock, "changes")
         self._table = LedgerTable(session, schema, spec.name)
         self.ledger = self._table.relation
         # The numbers of the last commit, and of the last one before this run; what that one delivered its rows as.

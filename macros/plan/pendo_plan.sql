@@ -37,10 +37,14 @@
 ) %}
 {#-
   Every row's hash as the ledger stores it. A row that left the model has no hash; the copies of a duplicate key share
-  one, so that the ledger can tell whether it has logged them already.
+  one, so that the ledger can tell whether it has logged them already. It never logs a row without a key.
 #}
 {%- set known_row_hash -%}
-case when keyed.present is null then 'removed' when keyed.copies > 1 then 'duplicate' else keyed.row_hash end
+case
+            when keyed.present is null then 'removed'
+            when keyed.copies > 1 and keyed.record_key is not null then 'duplicate'
+            else keyed.row_hash
+        end
 {%- endset -%}
 {%- set consent_aliases = [] -%}
 {%- for column in consents -%}
@@ -145,7 +149,7 @@ judged as (
         {%- endif %}
         {%- endfor %}
     from keyed
-    {{ 'full outer' if removals else 'left' }} join known on keyed.record_key = known.record_key
+    {{ 'full outer' if removals else 'left' }} join known on keyed.{{ dbt_pendo.pendo_meeting_key() }} = known.record_key
     {%- if failures != 'known' %}
     left join {{ failures }} on coalesce(keyed.record_key, known.record_key) = {{ failures }}.record_key
     {%- endif %}
@@ -309,11 +313,17 @@ from ({{ counted }}
 
 {# Windowed by the key only: DuckDB turns this into a join, and would otherwise compute every hash twice. #}
 {% macro default__pendo_keyed(rows) -%}
+{%- set meeting_key = dbt_pendo.pendo_meeting_key() -%}
 keyed as (
     select
         model.*,
-        count(*) over (partition by record_key) as copies
-    from model
+        count(*) over (partition by {{ meeting_key }}) as copies
+    from {% if meeting_key == 'record_key' %}model{% else -%}
+    (
+        select model.*, {{ dbt_pendo.pendo_exact("coalesce(record_key, ' ' || row_hash)") }} as {{ meeting_key }}
+        from model
+    ) model
+    {%- endif %}
 ),
 {%- endmacro %}
 
@@ -338,6 +348,38 @@ keyed as (
 {%- endmacro %}
 
 
+{#
+  The column of `keyed` by which rows meet others of their key. Many workers share them out by it, and all rows without a
+  key would go to one: such a row meets nobody, wherever it goes, so it has its hash instead.
+#}
+{% macro pendo_meeting_key() %}
+    {{ return(adapter.dispatch('pendo_meeting_key', 'dbt_pendo')()) }}
+{% endmacro %}
+
+{% macro default__pendo_meeting_key() %}
+    {{ return('meeting_key') }}
+{% endmacro %}
+
+{# One machine does it all, and would only have more to sort. #}
+{% macro duckdb__pendo_meeting_key() %}
+    {{ return('record_key') }}
+{% endmacro %}
+
+{% macro postgres__pendo_meeting_key() %}
+    {{ return('record_key') }}
+{% endmacro %}
+
+{# Its windows are made on one machine. #}
+{% macro clickhouse__pendo_meeting_key() %}
+    {{ return('record_key') }}
+{% endmacro %}
+
+{# Redshift would inherit PostgreSQL's. #}
+{% macro redshift__pendo_meeting_key() %}
+    {{ return('meeting_key') }}
+{% endmacro %}
+
+
 {# The pending rows, each with its bucket and seq: first those to send. #}
 {% macro pendo_numbered() %}
     {{- adapter.dispatch('pendo_numbered', 'dbt_pendo')() -}}
@@ -357,7 +399,7 @@ keyed as (
         {{ dbt_pendo.pendo_next('change', in_order) }} as next_change
         {%- endif %}
     from (
-        select pending.*, {{ dbt_pendo.pendo_bucket('record_key') }} as bucket
+        select pending.*, {{ dbt_pendo.pendo_bucket('coalesce(record_key, row_hash)') }} as bucket
         from pending
     ) bucketed
 {%- endmacro %}

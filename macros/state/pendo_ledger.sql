@@ -220,6 +220,17 @@ where outcomes.record_key is not null
         {%- endfor %}
 {%- endmacro %}
 
+{# Each subquery would be a task of its own on Spark. #}
+{% macro spark__pendo_exceptions(exceptions) %}
+        select bucket, seq, status, detail
+        from values
+            {%- for row in exceptions %}
+            ({{ dbt_pendo.pendo_literal(row.bucket) }}, {{ row.seq }}, {{ dbt_pendo.pendo_literal(row.status) }},
+                {{- ' ' ~ dbt_pendo.pendo_literal(row.detail) }}){{ ',' if not loop.last }}
+            {%- endfor %}
+            as named (bucket, seq, status, detail)
+{%- endmacro %}
+
 {# Each subquery counts towards BigQuery's limit of query complexity; a list of constants does not. #}
 {% macro bigquery__pendo_exceptions(exceptions) %}
         select bucket, seq, status, detail

@@ -1,6 +1,7 @@
 {#
   The lock of a sync: a table, because `create table` is the only operation that is atomic on every engine. Its creator
-  holds the lock; each further row is a heartbeat.
+  holds the lock; each further row is a heartbeat. A run that will be silent for longer than usual says when that begins to
+  count: `seen_at` is then later than now.
 #}
 {% macro pendo_create_lock(lock, run_id, host, pid) %}
 create table {{ lock }}{{ dbt_pendo.pendo_storage() }} as
@@ -8,18 +9,19 @@ create table {{ lock }}{{ dbt_pendo.pendo_storage() }} as
 {% endmacro %}
 
 
-{% macro pendo_renew_lock(lock, run_id, host, pid) %}
+{# `pause`: the seconds from now on in which the run's silence does not count. #}
+{% macro pendo_renew_lock(lock, run_id, host, pid, pause=0) %}
 insert into {{ lock }} (run_id, host, pid, seen_at)
-{{ dbt_pendo.pendo_sign_of_life(run_id, host, pid) }}
+{{ dbt_pendo.pendo_sign_of_life(run_id, host, pid, pause) }}
 {% endmacro %}
 
 
-{% macro pendo_sign_of_life(run_id, host, pid) %}
+{% macro pendo_sign_of_life(run_id, host, pid, pause=0) %}
 select
     {{ dbt_pendo.pendo_literal(run_id) }} as run_id,
     {{ dbt_pendo.pendo_literal(host) }} as host,
     cast({{ pid }} as {{ dbt_pendo.pendo_type('int') }}) as pid,
-    {{ dbt_pendo.pendo_now() }} as seen_at
+    {{ dbt_pendo.pendo_seconds_ago(-pause) if pause else dbt_pendo.pendo_now() }} as seen_at
 {% endmacro %}
 
 

@@ -103,6 +103,21 @@ def test_how_many_requests_and_how_long(project, plans):
             assert len(writes(plans.requests)) == expected, (name, rows)
 
 
+def test_how_much_a_run_scans(project, plans):
+    project.model("people", PEOPLE, "select 'v' || i as id, 'pro' as plan from range(50) r(i)")
+    # Two columns of fifty rows, and the keys once more; without a ledger there is nothing to compare with.
+    first = project.plan().result()["bytes_scanned"]
+    assert first == 50 * 3 * 16
+    project.run("plan").expect(0).says("    scans about 2.4 kB")
+    project.sync()
+    assert project.plan().result()["bytes_scanned"] > first
+    # Of a model that is not there nothing is said.
+    project.sql("drop table main.people")
+    ended = project.run("plan", "--json").expect(2)
+    assert ended.result()["bytes_scanned"] is None
+    assert "scans" not in project.run("plan").expect(2).output
+
+
 def test_changed_rows_beside_what_pendo_holds(seated, sandbox, monkeypatch):
     # Of three visitors Pendo holds other values than the model now has, and one it has lost.
     sandbox.add_visitors(["v1", "v2", "v4"])

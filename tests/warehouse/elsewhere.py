@@ -71,6 +71,13 @@ class ElsewhereSession(Session):
         names, rows = self.query_named(self.sql(macro, **arguments))
         return [dict(zip((name.lower() for name in names), row, strict=True)) for row in rows]
 
+    def listed(self, schema: str, identifier: str) -> list[dict[str, Any]]:
+        names, rows = self.query_named(f"select * from {self.relation(schema, identifier)}")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def dry_run(self, sql: str) -> int | None:
+        return None
+
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         with self._turn, self.runner.transaction():

@@ -54,6 +54,7 @@ class Engine:
         sync_names: Names that its tables may have, and so a sync of one.
         texts: What breaks statements, templates and drivers, as far as the engine takes it.
         has_null_moments: Whether its driver can answer that a timestamp is null.
+        has_values: Whether rows are given to it as `values`; it would make a task of each `select` of a union.
         statements: How many a sync takes at most: a first one, one without changes, one with a few.
         step: A run dies, or another comes between, before every so many-th statement.
     """
@@ -68,6 +69,7 @@ class Engine:
     sync_names: Sequence[str] = ("People", "select", "people.facts", "p" * 70, "größe")
     texts: Sequence[str] = tuple(AWKWARD)
     has_null_moments: bool = True
+    has_values: bool = False
     statements: tuple[int, int, int] = (13, 6, 9)
     step: int = 1
 
@@ -128,6 +130,14 @@ class Store:
         self.session.run(f"insert into {self.relation(table)} {self._select(self._types[table], rows)}")
 
     def _select(self, columns: Mapping[str, str], rows: Sequence[Sequence[Any]]) -> str:
+        if self.engine.has_values and rows:
+            given = [f"given{at}" for at in range(len(columns))]
+            names = ", ".join(
+                f"cast({value} as {self.engine.types[kind]}) as {self.name(name)}"
+                for value, (name, kind) in zip(given, columns.items(), strict=True)
+            )
+            values = ", ".join(f"({', '.join(map(self.literal, row))})" for row in rows)
+            return f"select {names} from values {values} as given ({', '.join(given)})"
         selects = (
             "select "
             + ", ".join(

@@ -66,11 +66,8 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", PROCESS_ZONE)
         time.tzset()
-        settings = spark_settings(tmp_path_factory.mktemp("spark")) | {
-            "spark.sql.ansi.enabled": "true",
-            "spark.sql.legacy.createHiveTableByDefault": "false",
-        }
-        session = pyspark_sql.SparkSession.builder.config(map=settings).enableHiveSupport().getOrCreate()
+        settings = spark_settings(tmp_path_factory.mktemp("spark")) | {"spark.sql.ansi.enabled": "true"}
+        session = pyspark_sql.SparkSession.builder.config(map=settings).getOrCreate()
         session.sparkContext.setLogLevel("OFF")
         yield session
         session.stop()
@@ -92,6 +89,7 @@ def engine(loaded: tuple[Any, Any], spark: Any) -> Engine:
         DIALECTS["databricks"].output,
         TYPES,
         sync_names=names,
+        has_values=True,
         step=7,
         loaded=loaded,
         start=lambda: Spark(spark),

@@ -27,7 +27,7 @@ from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
 from dbt_pendo.warehouse.lock import SyncLock
 from dbt_pendo.warehouse.pages import Planned, Span
-from dbt_pendo.warehouse.plan import EVERYTHING
+from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
 from dbt_pendo.warehouse.session import WarehouseError, open_session
 
 psycopg2 = pytest.importorskip("psycopg2")
@@ -329,6 +329,45 @@ def test_a_run_taken_for_dead_while_it_compacts_forgets_nothing(acme):
     assert not [name for name in left if name.startswith(("events__new", "events__old", "events__lock"))]
 
 
+OFTEN = "from dbt_pendo.warehouse.lock import SyncLock; SyncLock.renew_every = 0.2"
+
+
+def test_a_run_that_waits_for_pendo_leaves_the_warehouse_alone_and_keeps_its_lock(acme):
+    acme.sandbox.switches = chosen(latency_ms=(1000, 1000))
+    acme.env["DBT_PENDO_LOCK_INTERVAL"] = "60"
+    with acme.session() as session:
+        own = session.own_schema(None)
+        lock = SyncLock(session, own, "events")
+
+        def is_quiet() -> bool:
+            holder = lock.holder()
+            return holder is not None and holder.silent_for < 0
+
+        def signs() -> int:
+            return session.count(session.relation(own, "events__lock"))
+
+        waiting = acme.start(*EVENTS, prelude=OFTEN)
+        wait_until(is_quiet)
+        before = signs()
+        time.sleep(2)
+        # It would be dead by now, had it not said that it will be silent.
+        hurried = acme.start(*EVENTS, prelude=HURRIES).wait().result()
+        assert hurried["status"] == "blocked"
+        assert "waiting for Pendo, to be seen within" in hurried["message"]
+        assert signs() == before
+        assert waiting.wait().result()["delivered"] == ROWS
+
+        # What a kill leaves is taken over at once where the process was, however long it meant to be silent.
+        acme.seed({**acme.seats, "v60": 1})
+        acme.build()
+        acme.sandbox.switches = chosen(latency_ms=(9000, 9000))
+        killed = acme.start(*EVENTS, prelude=OFTEN)
+        wait_until(is_quiet)
+        killed.kill()
+    acme.sandbox.switches = chosen()
+    assert acme.sync()["events"]["delivered"] == 1
+
+
 # With its ending the first has 64 bytes, one more than PostgreSQL keeps.
 @pytest.mark.parametrize("schema", ["s" * 58, "ü" * 31])
 def test_long_schemas_of_targets(engine, tmp_path, schema):
@@ -444,3 +483,21 @@ def test_the_grants_of_the_page_are_enough(acme, admin):
         assert acme.end("plan").statuses == {"visitors": "success", "events": "success"}
         acme.run("reset", "--select", "visitors")
     acme.check_pendo()
+
+
+def test_what_several_processes_scan_is_counted_once(store):
+    store.session.run(
+        f"create table {store.relation('people')} as "
+        "select 'p' || i as id, repeat('x', 60) as plan from generate_series(1, 200000) r(i)"
+    )
+    store.session.run(f"analyze {store.relation('people')}")
+    for cost in ("parallel_setup_cost", "parallel_tuple_cost"):
+        store.session.run(f"set {cost} = 0")
+    tables = store.tables(people())
+    explain = store.session.sql("pendo_explain", statement=tables._plan_sql(tables.ledger, PlanOptions()))
+    assert any("Parallel Seq Scan" in line for (line,) in store.session.rows(explain))
+    ((stored,),) = store.session.rows(f"select pg_relation_size('{store.relation('people')}')")
+    scanned = tables.bytes_scanned(PlanOptions())
+    assert scanned is not None
+    # Rows are stored with 24 bytes each of PostgreSQL's own, and to count them reads no column.
+    assert 0.8 * stored < scanned < stored

@@ -2,10 +2,12 @@
 
 import contextlib
 import datetime
+import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import sqlparse
@@ -15,17 +17,19 @@ from engine import AWKWARD, Engine, clicks, people, trial
 from dbt_pendo.mapping.objects import EventCounts, PropertySize, PropertySizes
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import UNSENT, Outcome
+from dbt_pendo.sandbox.exchange import Call, Reply
+from dbt_pendo.sandbox.server import Server
+from dbt_pendo.warehouse import costs
 from dbt_pendo.warehouse.adapter import Connection, load_adapter
 from dbt_pendo.warehouse.builds import Build, read_builds, take_builds
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.ledger import ADDED_COLUMNS
+from dbt_pendo.warehouse.lock import LockLostError, SyncLock
 from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.notes import NotedSegment, Subscription, note_subscription, read_subscriptions
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_runs
-from dbt_pendo.warehouse.segments import NotedSegment
 from dbt_pendo.warehouse.session import Session
-from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
 from dbt_pendo.warehouse.tables import SyncTables
 
 sqlglot = pytest.importorskip("sqlglot")
@@ -115,6 +119,12 @@ class Recorder(Session):
 
     def table(self, macro: str, **arguments: Any) -> list[dict[str, Any]]:
         return self.query(macro, **arguments)
+
+    def listed(self, schema: str, identifier: str) -> list[dict[str, Any]]:
+        return [{"run_id": "r1", "seen_at": 1}]
+
+    def dry_run(self, sql: str) -> int | None:
+        return None
 
     def exists(self, schema: str, identifier: str) -> bool:
         return self.there
@@ -280,7 +290,8 @@ def locks(recorder: Recorder) -> None:
     for text in AWKWARD:
         lock.acquire(text)
         renewed = {"lock": recorder.pendos("people__lock"), "run_id": text, "host": text, "pid": 1}
-        recorder.run(recorder.sql("pendo_renew_lock", **renewed))
+        for pause in (0, 570):
+            recorder.run(recorder.sql("pendo_renew_lock", **renewed, pause=pause))
     lock.holder()
 
 
@@ -518,6 +529,163 @@ def test_names_of_expressions_that_are_columns_are_found(sql, found, anywhere):
     statement = sqlglot.parse_one(sql)
     assert shadowed_columns(statement) == found
     assert shadowed_columns(statement, anywhere=True) == anywhere
+
+
+# What warehouses say of a scan, how much that is, and the words by which they are asked.
+SCANS = {
+    "redshift": (
+        "explain",
+        """XN Hash Full Join DS_DIST_NONE  (cost=15.00..144002487.50 rows=6000 width=21)
+  Hash Cond: ("outer".meeting_key = "inner".record_key)
+  ->  XN Subquery Scan keyed  (cost=104.33..120.24 rows=909 width=44)
+        ->  XN Seq Scan on people  (cost=0.00..60012.15 rows=6001215 width=22)
+  ->  XN Hash  (cost=17803.81..17803.81 rows=1424306 width=8)
+        ->  XN Seq Scan on people__ledger entries  (cost=0.00..17803.81 rows=1424306 width=8)
+              Filter: (("destination")::text = 'visitor'::text)""",
+        6001215 * 22 + 1424306 * 8,
+    ),
+    "databricks": (
+        "explain cost",
+        """== Optimized Logical Plan ==
+Project [bucket#1], Statistics(sizeInBytes=9.0 GiB)
++- Join FullOuter, (meeting_key#2 = record_key#3), Statistics(sizeInBytes=8.0 EiB)
+   :- Project [id#4], Statistics(sizeInBytes=30.8 MiB, rowCount=1.62E+6)
+   :  +- Relation main.shop.people[id#4,plan#5] parquet, Statistics(sizeInBytes=134.6 MiB, rowCount=2.88E+9)
+   +- Relation main.pendo.people__ledger[record_key#3] parquet, Statistics(sizeInBytes=512.0 B)
+
+== Physical Plan ==
+AdaptiveSparkPlan isFinalPlan=false""",
+        round(134.6 * 1024**2) + 512,
+    ),
+}
+
+
+def test_a_warehouse_says_what_a_plan_scans(recorder, dialect):
+    words, answer, size = SCANS.get(dialect, ("", "", None))
+    # In one row or in many.
+    for rows in ([(answer,)], [(line,) for line in answer.splitlines()]):
+        recorder.statements.clear()
+        recorder.answers = [rows]
+        recorder.there = True
+        assert recorder.sync().bytes_scanned(PLAIN) == size
+        # Where nothing is known of such a statement, none is run.
+        assert [sql.partition(" with model as")[0] for sql in recorder.statements] == [words] * bool(words)
+    # Words that nobody knows, and a table of which nothing is known.
+    for odd in ("", "XN Unheard Of", "Relation a.b[x#1] orc, Statistics(sizeInBytes=8.0 EiB)"):
+        recorder.answers = [[(odd,)]]
+        assert recorder.sync().bytes_scanned(PLAIN) is None
+
+
+def test_rows_without_a_key_do_not_go_to_one_worker(recorder, dialect):
+    if dialect == "clickhouse":
+        pytest.skip("has one worker for a window")
+    recorder.there = True
+    for changes in ({}, {"on_removed": "clear"}):
+        recorder.sync(**changes).write_changes("r1", PLAIN)
+    plans = [parsed(sql, dialect) for sql in recorder.statements if "with model as" in sql]
+    assert len(plans) == 2
+    for statement in plans:
+        (keyed,) = [one for one in statement.find_all(exp.CTE) if one.alias == "keyed"]
+        (window,) = keyed.find_all(exp.Window)
+        assert [column.name for column in window.args["partition_by"]] == ["meeting_key"]
+        (judged,) = [one for one in statement.find_all(exp.CTE) if one.alias == "judged"]
+        (join,) = judged.find_all(exp.Join)
+        assert {f"{one.table}.{one.name}" for one in join.args["on"].find_all(exp.Column)} == {
+            "keyed.meeting_key",
+            "known.record_key",
+        }
+
+
+class BigQuery:
+    """BigQuery's API on loopback, as far as its client has to know of a job and of a table."""
+
+    TABLE = "/bigquery/v2/projects/project-1/datasets/pendo/tables/people__lock"
+    SCHEMA: ClassVar = {"run_id": "STRING", "pid": "INTEGER", "seen_at": "TIMESTAMP"}
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.rows = [["first", "7", "1767323045000001"], ["later", "8", "1767323046000000"]]
+        self._server = Server(0, self._answer)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        self._server.close()
+
+    @staticmethod
+    def field(name: str, type_: str) -> dict[str, str]:
+        return {"name": name, "type": type_}
+
+    def _answer(self, call: Call) -> Reply:
+        self.calls.append(call)
+        path = call.path.partition("?")[0]
+        answer: dict[str, Any] | None = None
+        if path.endswith("/jobs"):
+            job = json.loads(call.body)
+            reference = {"projectId": "project-1", "location": "EU", "jobId": "job-1"}
+            query = {"statementType": "SELECT", "totalBytesProcessed": "123456789", "totalBytesBilled": "0"}
+            statistics = {"totalBytesProcessed": "123456789", "query": query}
+            done = {"status": {"state": "DONE"}, "jobReference": reference, "statistics": statistics}
+            answer = {"kind": "bigquery#job", **job, **done}
+            if "nowhere" in json.dumps(job):
+                return Reply(403, b'{"error": {"code": 403, "message": "no", "errors": [{"reason": "accessDenied"}]}}')
+        elif path.endswith("/queries/job-1"):
+            row = {"rows": [{"f": [{"v": "1"}]}], "totalRows": "1", "schema": {"fields": [self.field("x", "INTEGER")]}}
+            answer = {"jobComplete": True, "jobReference": {"projectId": "project-1", "jobId": "job-1"}, **row}
+        elif path == self.TABLE:
+            fields = [self.field(*column) for column in self.SCHEMA.items()]
+            names = {"projectId": "project-1", "datasetId": "pendo", "tableId": "people__lock"}
+            answer = {"tableReference": names, "schema": {"fields": fields}, "type": "TABLE"}
+        elif path == f"{self.TABLE}/data":
+            rows = [{"f": [{"v": value} for value in row]} for row in self.rows]
+            answer = {"rows": rows, "totalRows": str(len(rows))}
+        if answer is None:
+            return Reply(404, b'{"error": {"code": 404, "message": "Not found", "errors": [{"reason": "notFound"}]}}')
+        return Reply(200, json.dumps(answer).encode())
+
+
+@pytest.fixture
+def bigquery(loaded, dialect):
+    """A session whose client speaks to it."""
+    if dialect != "bigquery":
+        pytest.skip("of another kind")
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.bigquery import Client
+
+    server = BigQuery()
+    with contextlib.closing(server), loaded._adapter.connection_named("recorded"):
+        connection = loaded._adapter.connections.get_thread_connection()
+        connection.handle = Client(
+            "project-1", AnonymousCredentials(), client_options={"api_endpoint": server.url}, location="EU"
+        )
+        connection.state = "open"
+        yield Session(loaded._adapter, loaded._adapter.config.credentials), server
+
+
+def test_bigquery_says_what_the_very_statement_would_process(bigquery):
+    session, server = bigquery
+    assert costs.bytes_scanned(session, "select 1 as x") == 123_456_789
+    (call,) = server.calls
+    asked = json.loads(call.body)["configuration"]
+    assert (asked["dryRun"], asked["query"]["query"]) == (True, "select 1 as x")
+    # Who may not run it may not ask either.
+    assert costs.bytes_scanned(session, "select 1 as nowhere") is None
+    assert session.rows("select 1 as x") == [(1,)]
+
+
+def test_whose_a_lock_is_costs_no_query_of_bigquery(bigquery):
+    session, server = bigquery
+    lock = SyncLock(session, "pendo", "people")
+    lock._run_id, lock._renewed_at = "first", time.time()
+    lock.look()
+    assert [call.path for call in server.calls] == [server.TABLE, f"{server.TABLE}/data"]
+    # Nor does a statement look at it.
+    assert lock.relation is None
+    # Whoever made the table has it, in whatever order its rows are listed.
+    server.rows.reverse()
+    lock.look()
+    server.rows = [["later", "8", "1767323046000000"]]
+    with pytest.raises(LockLostError, match="was broken"):
+        lock.look()
 
 
 def test_dbt_publishes_where_a_sync_reads(loaded):

@@ -9,10 +9,9 @@ from test_rendered import PLAIN, RETRIES, Recorder, dialect, loaded, recorder  #
 from dbt_pendo.mapping.spec import Column, Field, SyncSpec
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import Build, take_builds
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, DriftTable, ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History, log_runs
 from dbt_pendo.warehouse.tables import SyncTables
 

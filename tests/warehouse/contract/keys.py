@@ -6,10 +6,10 @@ from engine import CLICKS, DAY, PEOPLE, Store, ago, clicked, clicks, deliver, ev
 from contract.ledger import compact
 from contract.plans import drifted
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome
+from dbt_pendo.warehouse.notes import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.plan import PlanOptions
 from dbt_pendo.warehouse.runs import History
-from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.tables import SyncTables
 
 NO = Outcome("rejected", "no")

@@ -90,6 +90,51 @@ def test_the_dead_are_succeeded_by_one(store):
     late.renew()
 
 
+def test_who_waits_for_pendo_is_silent_for_as_long_as_it_says_and_no_longer(store):
+    _, second, _ = locks(store)
+    first = SyncLock(store.session, store.own_schema, "people", quiet_every=900)
+    first.acquire("first")
+    rows = f"select count(*) from {store.relation('people__lock', store.own_schema)}"
+
+    def pass_by(seconds: int) -> None:
+        """Lets time go by for the run and for the warehouse."""
+        first._renewed_at -= seconds
+        earlier = store.session.sql("pendo_seconds_before", seconds=seconds, moment="seen_at")
+        store.rewrite("people__lock", seen_at=earlier)
+
+    def signs(waits_for_pendo: bool) -> int:
+        """Gives a sign of life if it is time for one; how many there are."""
+        first.renew(waits_for_pendo)
+        return int(store.session.rows(rows)[0][0])
+
+    # The first one comes as soon as ever, for until then nobody knows.
+    assert signs(True) == 1
+    pass_by(31)
+    assert signs(True) == 2
+    with pytest.raises(LockedError, match=r"waiting for Pendo, to be seen within (900|89\d) s"):
+        second.acquire("second")
+    pass_by(890)
+    assert signs(True) == 2
+    pass_by(20)
+    assert signs(True) == 3
+    # Beside a statement of its own it is seen as often as ever.
+    pass_by(31)
+    assert signs(False) == 4
+    assert first._is_safe
+
+    # Silent for longer than it said, and not for long enough to be dead.
+    pass_by(1100)
+    assert not first._is_safe
+    with pytest.raises(LockedError, match=r"last seen 2[67]\d s ago"):
+        second.acquire("second")
+    pass_by(40)
+    second.acquire("second")
+    with pytest.raises(WarehouseError, match="was broken"):
+        first.confirm()
+    second.release()
+    assert not store.session.tables(store.own_schema)
+
+
 def test_schemas_and_statements_that_are_refused(store):
     store.session.ensure_schema(store.own_schema)
     store.session.ensure_schema(store.own_schema)

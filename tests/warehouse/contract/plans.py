@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 
 from engine import DAY, PEOPLE, Store, commit, deliver, everything, people, plan, planned, trial
 
@@ -10,9 +11,8 @@ from dbt_pendo.delivery.journal import BUCKET
 from dbt_pendo.mapping.objects import ConsentCounts
 from dbt_pendo.mapping.spec import Column, Field
 from dbt_pendo.outcomes import DELIVERED, Outcome
-from dbt_pendo.warehouse.drift import DriftTable
 from dbt_pendo.warehouse.pages import Planned, cut_pages, positions_to_write
-from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, ChangeSet, DriftTable, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.tables import SyncTables
 
@@ -115,6 +115,44 @@ def test_rows_that_come_back(store):
     assert tables.came_back("r3") == [("delivered", 1, "a"), ("missing", 1, "b")]
     # What was delivered as something else is another matter.
     assert store.tables(people(object="account")).came_back("r3") == []
+
+
+def test_rows_without_a_key_are_counted_one_by_one_and_spread(store):
+    nobody = [(None, f"plan {number}") for number in range(40)]
+    store.create("people", PEOPLE, [("a", "x"), ("b", "x"), *nobody, *[(None, None)] * 3])
+    tables = store.tables(people(on_removed="clear"))
+    buckets = f"select count(distinct bucket) from {tables.changes} where record_key is null"
+    for run_id, expected in (("r1", Planned(added=2, invalid=43)), ("r2", Planned(unchanged=2, invalid=43))):
+        assert planned(tables) == expected
+        assert deliver(tables, run_id) == expected
+        # DuckDB's are parts of the model.
+        assert (store.session.rows(buckets)[0][0] > 20) == (store.engine.name != "duckdb")
+        assert tables.invalid_reasons() == [("the key is null", 43, None)]
+    assert {key for key, *_ in store.ledger(tables)} == {"a", "b"}
+
+
+def test_the_warehouse_says_what_a_plan_scans(store):
+    columns = {"id": "text", "plan": "text"}
+
+    def scanned(rows: Sequence[tuple[str, str]]) -> int | None:
+        store.create("people", columns, rows)
+        if store.engine.name in ("postgres", "redshift"):
+            store.session.run(f"analyze {store.relation('people')}")
+        return store.tables(people()).bytes_scanned(PlanOptions())
+
+    few = scanned([("a", "x")])
+    if store.engine.name not in ("duckdb", "postgres", "redshift", "spark", "databricks"):
+        assert few is None
+        return
+    many = scanned([(f"p{number}", "x" * 100) for number in range(200)])
+    assert few is not None
+    assert many is not None
+    assert 0 < few < many < 10**7
+    # What cannot be asked for is not said.
+    tables = store.tables(people())
+    store.session.drop(store.schema, "people")
+    assert tables.bytes_scanned(PlanOptions()) is None
+    assert store.session.rows("select 1") == [(1,)]
 
 
 def test_keys_that_name_nobody_and_one_who_leaves(store):
@@ -228,7 +266,7 @@ def test_pages_hold_each_row_once(store):
 
 def test_what_drifted(store, monkeypatch):
     """What Pendo has otherwise, or lacks, found in a change set that is compared with no ledger."""
-    monkeypatch.setattr("dbt_pendo.warehouse.drift.DRIFT_PER_STATEMENT", 2)
+    monkeypatch.setattr("dbt_pendo.warehouse.plan.DRIFT_PER_STATEMENT", 2)
     rows = [(key, "x") for key in ("same", "other", "lost", "absent", "twice", "twice", "it's", "")]
     # What Pendo hides is in no repair.
     states = {"other": "drifted", "lost": "invalid", "absent": "missing", "it's": "excluded"}

@@ -10,9 +10,9 @@ from engine import DAY, Store, deliver, people
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.outcomes import Outcome
 from dbt_pendo.warehouse.builds import read_builds, take_builds
+from dbt_pendo.warehouse.notes import Subscription, note_subscription, read_subscriptions
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import ADDED_RUN_COLUMNS, History, log_runs
-from dbt_pendo.warehouse.subscriptions import Subscription, note_subscription, read_subscriptions
 
 COUNTS = ("added", "changed", "removed", "unchanged", "invalid", "held", "delivered", "missing", "rejected")
 LOGGED = [

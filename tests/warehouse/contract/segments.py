@@ -4,8 +4,8 @@ import dataclasses
 
 from engine import DAY, PEOPLE, Store, deliver, everything, plan, trial
 
+from dbt_pendo.warehouse.notes import NotedSegment, SegmentNotes
 from dbt_pendo.warehouse.pages import Planned
-from dbt_pendo.warehouse.segments import NotedSegment, SegmentNotes
 
 
 def notes_of(store: Store, segment: str, sync: str = "people") -> SegmentNotes:
