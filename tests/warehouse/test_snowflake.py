@@ -1,6 +1,7 @@
 """The contract through Snowflake's own connector, against fakesnow: a stand-in that has DuckDB answer its SQL."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 from contract import *  # noqa: F403
-from engine import AWKWARD, TYPES, Engine
+from engine import AWKWARD, PEOPLE, TYPES, Engine, people
 from whole_path import *  # noqa: F403
+
+from dbt_pendo.warehouse.plan import PlanOptions
 
 pytest.importorskip("fakesnow")
 snowflake_connector = pytest.importorskip("snowflake.connector")
@@ -68,3 +71,26 @@ def engine(server: int) -> Engine:
         has_null_moments=False,
         step=5,
     )
+
+
+def test_snowflake_says_what_a_plan_scans(store, monkeypatch):
+    """fakesnow knows no `explain`: its connector brings an answer of Snowflake's form."""
+    store.create("people", PEOPLE, [("a", "x")])
+    tables = store.tables(people())
+    scan = {"operation": "TableScan", "objects": ["PEOPLE"], "partitionsAssigned": 2, "bytesAssigned": 1024}
+    answer = {"GlobalStats": {"partitionsTotal": 3, "partitionsAssigned": 2, "bytesAssigned": 1024}}
+    render, asked = store.session.sql, []
+
+    def recorded(macro: str, **arguments: Any) -> str:
+        sql: str = render(macro, **arguments)
+        if macro != "pendo_explain":
+            return sql
+        asked.append(sql)
+        return f"select {store.literal(json.dumps({**answer, 'Operations': [[scan]]}))} as content"
+
+    monkeypatch.setattr(store.session, "sql", recorded)
+    assert tables.bytes_scanned(PlanOptions()) == 1024
+    assert asked[0].startswith("explain using json with model as")
+    # Another form than is known says nothing.
+    answer.clear()
+    assert tables.bytes_scanned(PlanOptions()) is None
