@@ -25,7 +25,7 @@ POSTGRES_15 := /usr/lib/postgresql/15/bin
 # What CI has beside `make test`, the longest first.
 ENGINES := spark databricks snowflake recipes translated safety postgres-15 rendered clickhouse googlesql redshift report
 
-.PHONY: help demo environments test test-engines $(ENGINES:%=test-%) test-matrix test-dbt-2 soak lint format bench clean
+.PHONY: help demo environments test test-engines $(ENGINES:%=test-%) test-matrix test-dbt-2 soak docs lint format bench clean
 
 help: ## Show this help.
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,10 @@ endef
 		dagster-dbt check-jsonschema pytest pytest-xdist
 	touch $@
 
+.venv-prefect/.installed: pyproject.toml constraints-prefect.txt | .venv-uv/.installed
+	$(INSTALL) --constraint constraints-prefect.txt --editable '.[duckdb]' prefect pytest
+	touch $@
+
 # dbt v2 itself is to be had as a wheel under this name alone; the driver by which it reaches DuckDB is DuckDB's library.
 define DUCKDB_DRIVER
 manifest_version = 1
@@ -106,10 +110,14 @@ export DUCKDB_DRIVER
 	$(INSTALL) --constraint constraints-bench.txt 'dlt[parquet]' duckdb orjson requests
 	touch $@
 
+.venv-docs/.installed: pyproject.toml constraints-docs.txt | .venv-uv/.installed
+	$(INSTALL) --constraint constraints-docs.txt --group docs
+	touch $@
+
 demo: $(INSTALLED) ## Build the sample project with dbt on DuckDB and sync it to the sandbox, twice.
 	$(BIN)/dbt-pendo demo
 
-environments: $(INSTALLED) $(foreach name,spark snowflake recipes rendered,.venv-$(name)/.installed)
+environments: $(INSTALLED) $(foreach name,spark snowflake recipes prefect rendered docs,.venv-$(name)/.installed)
 
 # One more than there are cores, as tests wait for servers and processes.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)' 2>/dev/null || echo auto)
@@ -168,9 +176,11 @@ test-clickhouse: .venv-rendered/.installed ## Run the contract of ClickHouse on 
 test-translated: .venv-rendered/.installed ## Run the contract of Trino and Athena, translated for DuckDB.
 	$(<D)/bin/python -m pytest -q tests/warehouse/test_translated.py
 
-test-recipes: .venv-recipes/.installed ## Run the recipes for Airflow and Dagster, and check the one for GitHub.
+test-recipes: .venv-recipes/.installed .venv-prefect/.installed ## Run the recipes for Airflow, Dagster and Prefect, and check those for GitHub and GitLab.
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
-		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them
+		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them \
+		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them
+	.venv-prefect/bin/python -m pytest -q tests/recipes/test_prefect.py
 
 test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed from Debian if it is missing.
 	command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
@@ -180,6 +190,14 @@ test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed 
 soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes an hour.
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/delivery/test_splitting.py \
 		tests/safety/test_kills.py
+
+# Nothing on the pages may come from another host but pictures of links: no fonts, no scripts, no styles.
+FOREIGN := <(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//
+
+docs: $(INSTALLED) .venv-docs/.installed ## Build the documentation as a site, into site/; links and anchors are checked.
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@! grep -rlE '$(FOREIGN)' site --include='*.html'
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.
 	$(BIN)/ruff check .
@@ -197,4 +215,4 @@ bench: $(INSTALLED) .venv-drt/.installed .venv-dlt/.installed ## Compare with dr
 	$(BIN)/python benchmarks/pacing.py
 
 clean: ## Remove what the targets above made.
-	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .venv-* site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -120,10 +120,14 @@ def _plan(cli: CommandLine, options: Options, show: int = 0, diff: int = 0) -> i
 
 
 @command(
-    dbt_option("--full-refresh", "-f", is_flag=True, help="Send every row again."),
-    number_option("--limit", least=0, help="Send at most N rows of each sync."),
+    dbt_option("--full-refresh", "-f", is_flag=True, help="Send every row again; Pendo then has events twice."),
+    number_option("--limit", least=0, help="Send at most N rows of each sync; the next run sends the others."),
     option("--retry-held", is_flag=True, help="Try rows again that are held after too many attempts."),
-    option("--force", is_flag=True, help="Send even more than max_changes and max_removals allow."),
+    option(
+        "--force",
+        is_flag=True,
+        help="Ignore max_changes, max_removals and max_invalid, take over a segment, begin a second ledger.",
+    ),
     dbt_option("--fail-fast", "-x", is_flag=True, help="Stop after the first failed sync."),
     option("--dry-run", is_flag=True, help="The same as `dbt-pendo plan`."),
     THREADS,
@@ -290,7 +294,7 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: boo
     return cli.answer(done)
 
 
-@command(option("--force", is_flag=True, help="Break the lock of a run that still gives signs of life, too."))
+@command(option("--force", is_flag=True, help="Also of a run that is alive, or was killed while it took the lock."))
 def unlock(cli: CommandLine, force: bool) -> int:
     """Break the lock a dead run left."""
     unlocked = cli.each_sync(lambda context: unlock_syncs(context, force), announced=False)

@@ -60,7 +60,7 @@ def read_builds(session: Session, schema: str) -> list[Build]:
         raise ConfigError(
             f"There is no table {schema}.{BUILDS_TABLE}: dbt has published nothing there.",
             'Install the dbt package, write `on-run-end: "{{ dbt_pendo.publish(results) }}"` into dbt_project.yml, and '
-            "run dbt; the README shows how.",
+            "run dbt: docs/deploy/dbt-cloud-inside.md.",
         ) from None
     return [Build(**row) for row in rows]
 

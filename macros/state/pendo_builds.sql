@@ -38,7 +38,7 @@ from (
 {% endmacro %}
 
 
-{# The columns: [(name, type)]; the README describes them. #}
+{# The columns: [(name, type)]; docs/reference/tables.md describes them. #}
 {% macro pendo_build_columns() %}
     {%- set text, word = dbt_pendo.pendo_text_type(), dbt_pendo.pendo_type('string') -%}
     {{ return([

@@ -10,7 +10,7 @@
 
 
 {#
-  The columns: [(name, type)]; the README describes them. A new one needs a value in pendo_carried_entries, in
+  The columns: [(name, type)]; docs/reference/tables.md describes them. A new one needs a value in pendo_carried_entries, in
   pendo_latest, and in each macro that begins with pendo_add_entries.
 #}
 {% macro pendo_ledger_columns() %}

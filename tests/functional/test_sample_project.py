@@ -1,4 +1,4 @@
-"""The sample project's two days, field by field; what is said and counted of them is in docs/output.md."""
+"""The sample project's two days, field by field; what is said and counted of them is in docs/reference/output.md."""
 
 from pathlib import Path
 from typing import Any

@@ -41,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DBT_CLOUD_WEBHOOK_SECRET", SECRET)
     monkeypatch.setenv("WEBHOOK_FOLDER", str(tmp_path / "webhook"))
     monkeypatch.setenv("WEBHOOK_PAUSE", "0")
-    paths = [str(REPOSITORY / "docs" / "recipes"), str(REPOSITORY)]
+    paths = [str(REPOSITORY / "docs" / "deploy"), str(REPOSITORY)]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
     return tmp_path / "webhook"
 

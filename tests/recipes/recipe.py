@@ -15,7 +15,7 @@ from harness.warm import dbt_program
 from dbt_pendo.sandbox import Sandbox
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-RECIPES = REPOSITORY / "docs" / "recipes"
+RECIPES = REPOSITORY / "docs" / "deploy"
 PASSWORD = "the-warehouse's-password"
 VISITORS = {"u-1": "pro", "u-2": "free"}
 ACCOUNTS = {"a-1": "pro"}

@@ -465,6 +465,26 @@ def test_what_may_not_be_read_is_not_what_is_not_there(acme, admin):
         assert "older than the model" not in check.output
 
 
+def test_the_grants_of_the_page_are_enough(acme, admin):
+    page = (REPOSITORY / "docs" / "warehouses" / "postgres.md").read_text(encoding="utf-8")
+    page = page.partition("```sql\n")[2].partition("```")[0]
+    for name, here in (
+        *(
+            ("authorization pendo", "authorization {role}"),
+            ("to pendo", "to {role}"),
+            ("for role dbt", "for role postgres"),
+        ),
+        *(("analytics_pendo", "{schema}_pendo"), ("schema analytics ", "schema {schema} "), ("warehouse", "postgres")),
+    ):
+        assert name in page
+        page = page.replace(name, here)
+    with as_role(acme, admin, *page.strip().split("\n")):
+        assert {result["status"] for result in acme.sync().values()} == {"success"}
+        assert acme.end("plan").statuses == {"visitors": "success", "events": "success"}
+        acme.run("reset", "--select", "visitors")
+    acme.check_pendo()
+
+
 def test_what_several_processes_scan_is_counted_once(store):
     store.session.run(
         f"create table {store.relation('people')} as "

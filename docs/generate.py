@@ -1,0 +1,369 @@
+"""Write into the pages what the code says of itself: keys, commands, settings, errors, and the files of recipes.
+
+    .venv/bin/python docs/generate.py [--check]
+
+What stands between ``<!-- generated NAME -->`` and ``<!-- end -->`` is generated. ``--check`` writes nothing, and names
+the pages that are old. tests/functional/test_pages.py does the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbt_pendo.cli import COMMANDS, cli
+from dbt_pendo.cli.options import OUTPUT, PROFILE, SELECTION, SETTING_FLAGS
+from dbt_pendo.mapping.keys import KEYS_OF, json_schema
+from dbt_pendo.mapping.kinds import RowValue
+from dbt_pendo.pendo import advice
+from dbt_pendo.settings import SETTINGS, Settings
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+MARKED = re.compile(r"^<!-- generated (?P<name>.+?) -->\n(?:.*?)^<!-- end -->$", re.DOTALL | re.MULTILINE)
+LANGUAGES = {".py": "python", ".sh": "bash", ".yml": "yaml"}
+
+# What a setting's default depends on.
+DEFAULTS = {
+    "api_url": "by region",
+    "data_url": "by region; `api_url` if that is set",
+    "timeout": "60; 300 for bulk calls, segments and reading back",
+    "schema": "`<target schema>_pendo`; with a sandbox `<target schema>_pendo_sandbox`",
+    "sandbox": "`true` if both URLs are on this machine",
+    "owner": "the project's name",
+}
+
+# Where the messages of each room stand on the page of errors; the first that fits.
+ROOMS = (
+    ("Flags and files", ("cli/commands.py", "cli/options.py", "output/", "commands/context.py")),
+    ("Settings and keys", ("settings.py", "channels.py", "secret.py", "network.py")),
+    ("dbt's project, manifest and results", ("project/artifacts.py", "project/selection.py", "project/build.py")),
+    ("dbt Cloud", ("project/cloud.py", "warehouse/builds.py")),
+    ("Which models are synced", ("commands/select.py",)),
+    ("Tables and columns", ("delivery/prepare.py", "delivery/events.py")),
+    ("The warehouse", ("warehouse/",)),
+    ("Pendo", ("pendo/client.py", "pendo/metadata.py", "pendo/records.py", "pendo/track.py", "pendo/advice.py")),
+    ("Fields", ("delivery/fields.py", "commands/fields.py", "pendo/fields.py")),
+    ("Segments", ("delivery/segments.py", "delivery/members.py", "pendo/segments.py", "commands/verify_segments.py")),
+    ("A sync", ("delivery/",)),
+    ("The sandbox", ("cli/sandbox.py", "sandbox/")),
+    ("Other commands", ("commands/", "history/", "pendo/")),
+    ("Mistakes in a mapping", ("mapping/",)),
+)
+# The classes of errors whose first two arguments are a message and a hint.
+SHOWN = {
+    *("DbtPendoError", "ConfigError", "PendoError", "DbtCloudError", "WarehouseError", "ConnectionLostError"),
+    *(
+        "LockedError",
+        "LockLostError",
+        "GuardError",
+        "ForeignPendoError",
+        "InterruptedRunError",
+        "EverythingRefusedError",
+    ),
+    *("JournalError", "KeyRefusedError", "LedgerKeptError", "FieldsRefusedError", "UnreadableError", "BusyError"),
+}
+
+
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Returns a table in Markdown."""
+
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(heads), line(("---",) * len(heads)), *map(line, rows)])
+
+
+def code(*words: Any) -> str:
+    """Returns words as code, as YAML writes them."""
+    spelled = (str(word).lower() if isinstance(word, bool) else "null" if word is None else word for word in words)
+    return ", ".join(f"`{name}`" for name in dict.fromkeys(spelled))
+
+
+def mapping(name: str) -> str:
+    """Returns the keys of an object, or of the long form of a field, from the JSON Schema."""
+    defined = json_schema()["$defs"]
+    if name == "long form":
+        long_form = defined["visitor"]["properties"]["fields"]["additionalProperties"]["properties"]
+        rows = [(f"`{key}`", value_of(one), one["description"]) for key, one in long_form.items()]
+        return table(("key", "value", "meaning"), rows)
+    schema = defined[name]
+    rows = []
+    for key, one in schema["properties"].items():
+        default = "required" if key in schema["required"] else code(one["default"]) if "default" in one else ""
+        kind = KEYS_OF[name][key].kind  # type: ignore[index]
+        is_text = isinstance(kind, RowValue) and kind.plain == "value"
+        rows.append((f"`{key}`", "a text, or `{column: …}`" if is_text else value_of(one), default, one["description"]))
+    return table(("key", "value", "default", "meaning"), [tuple(map(_bare, row)) for row in rows])
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"(?<!`)(\{[a-z]+: …[^}]*\})(?!`)", r"`\1`", text)
+
+
+def value_of(schema: Mapping[str, Any]) -> str:
+    """Returns in words what a JSON Schema takes."""
+    if "anyOf" in schema:
+        return f"{value_of(schema['anyOf'][0])}, or `{{parent: …, child: …}}`"
+    if "enum" in schema:
+        return code(*schema["enum"])
+    properties = schema.get("properties", {})
+    if "column" in properties:
+        return "a column, or `{value: …}`" if "value" in properties else "a column"
+    if schema["type"] == "object":
+        return ", ".join(f"`{name}`" for name in properties) if len(properties) > 2 else "names and columns"
+    if "integer" in schema["type"] and "%" in schema.get("pattern", ""):
+        return "a count, or `20%`"
+    if schema["type"] == "integer":
+        return f"{schema['minimum']:,} to {schema['maximum']:,}"
+    if "days" in schema.get("pattern", ""):
+        return "`36 hours`, `7 days`, …, or `none`"
+    if schema.get("description") == "A column of the model.":
+        return "a column"
+    if "array" in schema["type"]:
+        return "a text, a number, `true`, `false`, `null`, or a list"
+    pattern = schema.get("pattern", "")
+    return {"^[A-Za-z0-9_-]+$": "letters, digits, `_`, `-`", "^[A-Za-z0-9_]+$": "letters, digits, `_`"}.get(
+        pattern, "a text"
+    )
+
+
+def commands_table() -> str:
+    """Returns each command with its short help."""
+    return table(("command", "does"), [(f"`dbt-pendo {name}`", help_) for name, help_ in COMMANDS.items()])
+
+
+def commands() -> str:
+    """Returns a section for each command: its usage, help, arguments and own flags."""
+    context = click.Context(cli, info_name="dbt-pendo")
+    shared = {one.name for group in (PROFILE, SELECTION, SETTING_FLAGS, OUTPUT) for one in group}
+    parts = []
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, info_name=name, parent=context)
+        own, groups = [], []
+        for param in command.params:
+            if isinstance(param, click.Option) and param.name not in shared:
+                own.append(flag(param, inner))
+        names = {param.name for param in command.params}
+        for what, anchor, group in (
+            ("dbt's project and profile", "dbts-project-and-profile", PROFILE),
+            ("selection", "selection", SELECTION),
+            ("settings", "settings-as-flags", SETTING_FLAGS),
+            ("output", "output", OUTPUT),
+        ):
+            if len(names & {one.name for one in group}) > 1:
+                groups.append(f"[{what}](#{anchor})")
+        help_ = re.sub(r"\s*\n\s*(?!\n)", " ", (command.help or "").strip().replace("\n\n", "¶")).replace("¶", "\n\n")
+        usage = command.collect_usage_pieces(inner)
+        parts.append(f"## {name}\n\n{help_}\n\n```text\ndbt-pendo {' '.join([name, *usage])}\n```")
+        if own:
+            parts.append(table(("flag", "meaning"), own))
+        if groups:
+            parts.append(f"Also the flags of {' · '.join(groups)}.")
+    return "\n\n".join(parts)
+
+
+def flags(group: str) -> str:
+    """Returns the flags that commands share."""
+    groups = {"project": PROFILE, "selection": SELECTION, "settings": SETTING_FLAGS, "output": OUTPUT}
+    context = click.Context(cli)
+    return table(("flag", "meaning"), [flag(one, context) for one in groups[group]])
+
+
+def flag(one: click.Option, context: click.Context) -> tuple[str, str]:
+    """Returns a flag and its help, as ``--help`` shows them."""
+    record = one.get_help_record(context)
+    assert record is not None
+    names, help_ = record
+    return f"`{names.replace(' / ', '`, `')}`".replace(", -", "`, `-"), re.sub(
+        r"\[env var: ([A-Z_, ]+)\]", lambda found: f"({code(*found[1].split(', '))})", re.sub(r" *\[x>=\d\]", "", help_)
+    ).replace("  ", " ")
+
+
+def settings() -> str:
+    """Returns the settings with variable, default and meaning."""
+    rows = []
+    defaults = {name: getattr(Settings(), name) for name in SETTINGS}
+    for name, setting in SETTINGS.items():
+        value = defaults[name]
+        default = DEFAULTS.get(name) or ("none" if value in (None, ()) else code(_short(value)))
+        rows.append((f"`{name}`", f"`{setting.variable}`", default, setting.help))
+    return table(("setting", "environment", "default", "meaning"), rows)
+
+
+def _short(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value == int(value) else value
+
+
+def recipe(path: Path) -> str:
+    """Returns a file as a block of code."""
+    language = LANGUAGES.get(path.suffix, "dockerfile")
+    return f"```{language}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
+
+
+def errors() -> str:
+    """Returns each message of an error, with what to do about it, as the source has them."""
+    found: dict[str, dict[str, str]] = {room: {} for room, _ in ROOMS}
+    for path in sorted((ROOT / "dbt_pendo").rglob("*.py")):
+        place = path.relative_to(ROOT / "dbt_pendo").as_posix()
+        room = next((name for name, places in ROOMS if place.startswith(places)), None)
+        if place == "sandbox/faults.py":  # for tests
+            continue
+        for message, hint in messages(ast.parse(path.read_text(encoding="utf-8"))):
+            assert room is not None, place
+            if message not in found[room] or hint:
+                found[room][message] = hint
+        for room, message in reasons(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(room, {}).setdefault(message, "")
+    parts = []
+    for room, texts in found.items():
+        if texts:
+            parts.append(f"## {room}")
+            for message, hint in sorted(texts.items(), key=lambda one: one[0].strip("… `").lower()):
+                parts.append(f"### {escaped(message)}" + (f"\n\n{escaped(hint)}" if hint else ""))
+    return "\n\n".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Returns a message as Markdown."""
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split()))
+    return "".join(one if one.startswith("`") else re.sub(r"([*_<>\[\]#|{}])", r"\\\1", one) for one in parts)
+
+
+def messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields the message and the hint of each error that a module raises."""
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        local = dict(constants)
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                local[node.targets[0].id] = node.value
+        for node in ast.walk(function):
+            if not (isinstance(node, ast.Call) and node.args and is_error(node.func)):
+                continue
+            message = re.sub(r"^(…: ?)+", "", words(node.args[0], local))
+            hint = words(node.args[1], local) if len(node.args) > 1 else ""
+            if len(re.sub(r"[^A-Za-z]", "", message)) > 11:
+                yield message, "" if hint == "…" else hint
+
+
+def reasons(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields the reasons for which a sync is skipped or blocked, and a row is invalid: section and message."""
+    # An f-string is a text of its own, and holds others.
+    whole = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    inside = {part for one in whole for part in ast.walk(one)} - set(whole)
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        local = {
+            node.targets[0].id: node.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(function):
+            section = text = ""
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                if node.func.id == "InvalidValue":
+                    section, text = "Why a row is invalid", words(node.args[0], {})
+                elif node.func.id == "Verdict" and ast.unparse(node.args[0]) == "False":
+                    section, text = "Why a sync is skipped", words(node.args[1], local)
+            elif isinstance(node, ast.JoinedStr | ast.Constant) and node not in inside:
+                section, text = "Why a sync is blocked", words(node, {})
+                text = text if text.startswith("blocked: ") else ""
+            if len(re.sub(r"[^A-Za-z]", "", text)) > (5 if "…" in text else 4):
+                yield section, text
+
+
+def statuses() -> str:
+    """Returns what the statuses of Pendo's answers mean, by the advice that the messages give."""
+    rows = []
+    for status in sorted({*advice._RETRIED, *advice._REFUSALS, *advice._REFUSED}):
+        told = advice._RETRIED.get(status) or advice._REFUSALS.get(status) or advice._REFUSED.get(status) or ""
+        told = told.strip().replace("{key}", "the variable of the key").replace("{kind}", advice.INTEGRATION_KEY)
+        kind = "retried" if status in advice._RETRIED else "ends the sync" if status in advice._REFUSALS else "of rows"
+        rows.append((str(status), kind, told))
+    return table(("status", "is", "what the message says"), rows)
+
+
+def is_error(called: ast.expr) -> bool:
+    """Returns whether what is called takes a message for the user, and perhaps a hint."""
+    if isinstance(called, ast.Attribute):
+        # Of a mistake in a mapping.
+        return called.attr == "wrong"
+    return isinstance(called, ast.Name) and called.id in SHOWN
+
+
+def words(node: ast.expr, named: Mapping[str, ast.expr], depth: int = 0) -> str:
+    """Returns a text of the source, with … for what is filled in."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    if isinstance(node, ast.JoinedStr):
+        return re.sub(r"(… ?)+…", "…", "".join(words(one, named, depth) for one in node.values))
+    if isinstance(node, ast.FormattedValue):
+        inner = words(node.value, named, depth) if isinstance(node.value, ast.Name) else "…"
+        return inner or "…"
+    if isinstance(node, ast.Name) and node.id in named and depth < 2:
+        return words(named[node.id], named, depth + 1) or "…"
+    if isinstance(node, ast.List) and node.elts:
+        return words(node.elts[-1], named, depth)
+    if isinstance(node, ast.ListComp):
+        return words(node.elt, named, depth)
+    if isinstance(node, ast.IfExp):
+        return words(node.body, named, depth)
+    return "…"
+
+
+def generated(name: str, page: Path) -> str:
+    """Returns what stands under a name."""
+    word, _, rest = name.partition(" ")
+    makers: dict[str, Callable[[], str]] = {
+        "mapping": lambda: mapping(rest),
+        "commands": commands,
+        "commands-table": commands_table,
+        "flags": lambda: flags(rest),
+        "settings": settings,
+        "errors": errors,
+        "statuses": statuses,
+        "file": lambda: recipe(page.parent / rest),
+    }
+    return makers[word]()
+
+
+def renewed(page: Path) -> str:
+    """Returns a page with what is generated in it as it has to be now."""
+
+    def fill(found: re.Match[str]) -> str:
+        return f"<!-- generated {found['name']} -->\n\n{generated(found['name'], page)}\n\n<!-- end -->"
+
+    return MARKED.sub(fill, page.read_text(encoding="utf-8"))
+
+
+def pages() -> list[Path]:
+    """The pages in which something is generated."""
+    every = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    return [page for page in every if MARKED.search(page.read_text(encoding="utf-8"))]
+
+
+def main() -> None:
+    """Writes the pages, or names those that are old."""
+    importlib.import_module("dbt_pendo.cli.commands")
+    old = [page for page in pages() if renewed(page) != page.read_text(encoding="utf-8")]
+    if "--check" in sys.argv:
+        sys.exit("\n".join(f"{page.relative_to(ROOT)} is old: run docs/generate.py" for page in old) or 0)
+    for page in old:
+        page.write_text(renewed(page), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
