@@ -76,6 +76,8 @@ class Selected:
     builds: Sequence[Build] = ()
     # The adapter that dbt has built with; empty if it is not known.
     adapter_type: str = ""
+    # What dbt says of criteria of the selection that match no node, in sentences without their full stop.
+    unmatched: Sequence[str] = ()
 
 
 def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Selected:
@@ -88,10 +90,10 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
     manifest = read_manifest(target_path)
     if not manifest.models:
         raise nothing_annotated(manifest)
-    chosen = {model.unique_id for model in manifest.models}
+    chosen, unmatched = {model.unique_id for model in manifest.models}, list[str]()
     if selection.select or selection.exclude or selection.selector:
         compile_lazily()
-        chosen = select_nodes(
+        chosen, unmatched = select_nodes(
             manifest.path, project_dir, selection.select, selection.exclude, selection.selector, selection.state
         )
     models = [model for model in manifest.models if model.unique_id in chosen]
@@ -103,7 +105,9 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
         _require_evidence(last_run, selection)
     verdicts = {model.unique_id: judge(model, last_run, selection) for model in models}
     return Selected(
-        manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts, adapter_type=manifest.adapter_type
+        *(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts),
+        adapter_type=manifest.adapter_type,
+        unmatched=unmatched,
     )
 
 
