@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from dbt_pendo.commands.context import Invocation, choose_syncs
@@ -30,12 +30,8 @@ class Tried:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns its entry under ``results``."""
-        about = asdict(self) | {"error": None}
-        return {
-            **about,
-            "status": "error" if self.error else "success",
-            "error": str(self.error) if self.error else None,
-        }
+        status, error = ("error", str(self.error)) if self.error else ("success", None)
+        return {"what": self.what, "status": status, "found": self.found, "message": error}
 
 
 def try_everything(invocation: Invocation) -> Iterator[Tried]:

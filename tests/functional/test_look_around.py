@@ -5,10 +5,10 @@ from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, expect_in, writes
 
 def test_ls_lists_the_syncs_of_a_selection(people):
     people.model("clicks", CLICKS, CLICK_ROWS)
-    assert people.run("ls").expect(0).stdout.splitlines() == ["clicks", "people"]
+    assert sorted(people.run("ls").expect(0).stdout.splitlines()) == ["clicks", "people"]
     assert people.run("ls", "--select", "clicks").expect(0).stdout == "clicks\n"
     assert people.run("ls", "--exclude", "clicks", "--json").expect(0).json["results"] == [
-        {"sync": "people", "object": "visitor", "unique_id": "model.small.people", "file": "models/people.yml"}
+        {"sync": "people", "object": "visitor", "unique_id": "model.small.people", "file": "models/_models.yml"}
     ]
 
 
