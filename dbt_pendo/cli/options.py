@@ -20,6 +20,7 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.runs import RunLog
 from dbt_pendo.output.sync import show_found, show_opened
 from dbt_pendo.output.terminal import Terminal
+from dbt_pendo.project.artifacts import read_manifest
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, TARGETS, default_project_dir, load_settings
 from dbt_pendo.warehouse.adapter import Connection, named_target, render_jinja
@@ -70,6 +71,15 @@ def _setting_flags(*names: str) -> list[Option]:
     return grouped("Pendo and settings", options)
 
 
+def _mapped_models(ctx: click.Context, _: click.Parameter, start: str) -> list[str]:
+    """Completes the name of a mapped model in a shell, from dbt's manifest."""
+    with contextlib.suppress(DbtPendoError):
+        project_dir = Path(ctx.params.get("project_dir") or default_project_dir())
+        manifest = read_manifest(project_dir / (ctx.params.get("target_path") or "target"))
+        return sorted(model.name for model in manifest.models if model.name.startswith(start))
+    return []
+
+
 # dbt's flags of project and profile.
 PROFILE = grouped(
     "dbt",
@@ -87,8 +97,14 @@ PROFILE = grouped(
 SELECTION = grouped(
     "Selection",
     [
-        option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
-        option("--exclude", multiple=True, help="Models to leave out."),
+        option(
+            "--select",
+            "-s",
+            multiple=True,
+            shell_complete=_mapped_models,
+            help="Models to sync, in dbt's selection syntax.",
+        ),
+        option("--exclude", multiple=True, shell_complete=_mapped_models, help="Models to leave out."),
         option("--selector", help="A selector of selectors.yml."),
         dbt_option("--state", type=PATH, help="The folder of an earlier manifest: for `state:modified`, and --defer."),
         dbt_option(

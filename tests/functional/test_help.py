@@ -1,7 +1,10 @@
 """The help of every command, and what is said to those who mistype it."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import click
 import pytest
@@ -54,3 +57,22 @@ def test_a_criterion_that_matches_nothing_is_named(people):
 def test_a_region_in_capitals(people, sandbox):
     people.run("plan", "--region", "EU").expect(0)
     expect_in(people.run("plan", "--region", "Mars").expect(2).output, "is not a Pendo region")
+
+
+def test_a_shell_completes_commands_and_mapped_models(people):
+    def complete(*words):
+        asks = {"_DBT_PENDO_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        ended = subprocess.run(
+            [sys.executable, "-m", "dbt_pendo"],
+            cwd=people.folder,
+            env={**os.environ, **asks},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return ended.stdout.splitlines()
+
+    assert complete("dbt-pendo", "ver") == ["plain,verify"]
+    assert complete("dbt-pendo", "sync", "--select", "pe") == ["plain,people"]
+    people.manifest_path.unlink()
+    assert complete("dbt-pendo", "sync", "--select", "pe") == [""]
