@@ -61,11 +61,11 @@ def test_a_region_in_capitals(people, sandbox):
 
 def test_a_shell_completes_commands_and_mapped_models(people):
     def complete(*words):
-        asks = {"_DBT_PENDO_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        typed = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
         ended = subprocess.run(
             [sys.executable, "-m", "dbt_pendo"],
             cwd=people.folder,
-            env={**os.environ, **asks},
+            env={**os.environ, "_DBT_PENDO_COMPLETE": "bash_complete", **typed},
             check=True,
             capture_output=True,
             text=True,
