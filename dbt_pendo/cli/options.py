@@ -119,7 +119,7 @@ ASKING_FLAGS = _setting_flags(
     *("concurrency", "requests_per_second", "timeout", "retries", "retry_time", "segment_timeout", "allow_http")
 )
 PLAN_FLAGS = _setting_flags("max_attempts", "missing_retry", "mask")
-RUN_FLAGS = _setting_flags("max_error_share", "keep_runs")
+RUN_FLAGS = _setting_flags("max_error_share", "keep_runs", "lock_interval")
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = grouped("Selection", _setting_flags("require_tests"))
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
