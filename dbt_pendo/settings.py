@@ -131,6 +131,9 @@ class Settings:
         "Columns, with commas between them, whose values are left out of plans, and of the calls that a run keeps.",
         prefix=OURS,
     )
+    refuse_tags: tuple[str, ...] = _setting(
+        (), "Tags of columns that are not sent unless a mapping says `allow_pii: true`.", prefix=OURS
+    )
     lock_interval: float = _setting(
         30.0, "Seconds between signs of life of a sync's lock while only Pendo is waited for, at least 30.", prefix=OURS
     )

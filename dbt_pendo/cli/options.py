@@ -279,6 +279,7 @@ class CommandLine:
                 # dbt, too, takes relative folders from the project's.
                 **{name: project_dir / flags[name] for name in ("state", "defer_state") if flags.get(name)},
                 require_tests=settings.require_tests,
+                refuse_tags=settings.refuse_tags,
                 needs_evidence=bool(flags.get("only_built") or flags.get("require_tests")),
             ),
             published=flags.get("published", False),
