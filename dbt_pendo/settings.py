@@ -60,6 +60,14 @@ class Setting:
     kind: type
     help: str
     may_be_zero: bool = False
+    default: Any = None
+
+    @property
+    def shown_default(self) -> str:
+        """What is taken when it is not given, in words; empty where the help says it."""
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        return "" if self.default in (None, ()) else f"{self.default:g}" if self.kind is float else str(self.default)
 
 
 def _setting(
@@ -68,7 +76,7 @@ def _setting(
     """Declares a setting, of the kind of its default unless another is named; its variable has its name."""
 
     def named(name: str) -> Setting:
-        return Setting(f"{prefix}_{name.upper()}", kind or type(default), help_, may_be_zero)
+        return Setting(f"{prefix}_{name.upper()}", kind or type(default), help_, may_be_zero, default)
 
     return field(default=default, metadata={"named": named})
 
@@ -89,7 +97,7 @@ class PendoHost:
 class Settings:
     """How to reach Pendo, and where the bookkeeping lives."""
 
-    region: str = _setting("us", "Pendo's region: us, us1, eu, jpn, au.")
+    region: str = _setting("us", "Pendo's region: us, us1, eu, jpn or au.")
     # URLs have no slash at their end.
     api_url: str = _setting(REGIONS["us"][0], "Any other host of Pendo's API: a custom domain, a proxy, the sandbox.")
     data_url: str = _setting(REGIONS["us"][1], "Any other host for track events.")
@@ -122,6 +130,9 @@ class Settings:
         (),
         "Columns, with commas between them, whose values are left out of plans, and of the calls that a run keeps.",
         prefix=OURS,
+    )
+    refuse_tags: tuple[str, ...] = _setting(
+        (), "Tags of columns that are not sent unless a mapping says `allow_pii: true`.", prefix=OURS
     )
     lock_interval: float = _setting(
         30.0, "Seconds between signs of life of a sync's lock while only Pendo is waited for, at least 30.", prefix=OURS
@@ -291,7 +302,7 @@ def load_settings(
 
     if values.get("max_error_share", 0) > 1:
         raise ConfigError("PENDO_MAX_ERROR_SHARE is a share from 0 to 1.", "Write 0.2 for 20 %.")
-    region = values.get("region", "us")
+    region = values["region"] = str(values.get("region", "us")).lower()
     if region not in REGIONS:
         raise ConfigError(
             f"PENDO_REGION: {repeated(region)} is not a Pendo region.", f"Known regions: {', '.join(REGIONS)}."

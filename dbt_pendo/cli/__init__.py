@@ -14,11 +14,13 @@ from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import environment_secrets
-from dbt_pendo.wording import visible
+from dbt_pendo.wording import closest, visible
 
 # Each command with its short help, so that --help imports none of them.
 COMMANDS = {
     "init": "Print a starter mapping for MODEL, with comments where it guesses.",
+    "ls": "List the syncs of a selection, one name a line.",
+    "debug": "Try all that a sync needs: profile, warehouse, rights, key, region, secrets.",
     "check": "Validate every mapping against the manifest, the warehouse and Pendo.",
     "plan": "Show what a sync would do; send and store nothing.",
     "sync": "Bring Pendo to what the warehouse holds; only changes are sent.",
@@ -31,6 +33,7 @@ COMMANDS = {
     "row": "Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo.",
     "report": "Write past runs, rows that were not delivered and calls to Pendo as one HTML file.",
     "unlock": "Break the lock a dead run left.",
+    "prune": "Drop the tables of syncs that are no more, after asking.",
     "exposures": "Write dbt exposures of all syncs, so that dbt's lineage shows Pendo.",
     "probe": "Ask your own Pendo what no document says, on records of the probe's own.",
     "schema": "Print the JSON Schema of `meta.pendo`, for editors.",
@@ -50,6 +53,19 @@ class LazyGroup(click.Group):
         """Lists the commands for ``--help``."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Finds the command that is called.
+
+        Raises:
+            click.UsageError: If there is no such command.
+        """
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            meant = closest(args[0], COMMANDS)
+            ctx.fail(f"No such command: {args[0]}.{f' Did you mean `dbt-pendo {meant}`?' if meant else ''}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imports a command."""

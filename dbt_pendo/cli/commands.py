@@ -11,10 +11,15 @@ from pathlib import Path
 import click
 
 from dbt_pendo.alerts.post import unusable
+from dbt_pendo.cli.help import Command
 from dbt_pendo.cli.options import (
+    ASKING_FLAGS,
     DBT_ARGUMENTS,
+    LEDGER_FLAGS,
     LINEAGE_FLAGS,
+    PLAN_FLAGS,
     REQUIRE_TESTS,
+    RUN_FLAGS,
     SOURCES,
     TABLE_OUTPUT,
     THREADS,
@@ -28,14 +33,16 @@ from dbt_pendo.cli.options import (
     option,
 )
 from dbt_pendo.commands.context import choose_syncs, now, write_text
+from dbt_pendo.commands.debug import try_everything
 from dbt_pendo.commands.exposures import write_exposures
 from dbt_pendo.commands.fields import compare_fields, delete_found, find_to_delete, find_unused
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
 from dbt_pendo.commands.plan import check_offline, check_syncs, plan_syncs
 from dbt_pendo.commands.probe import PROBE_FILE, probe_pendo
+from dbt_pendo.commands.prune import drop_left, find_left
 from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs
 from dbt_pendo.commands.row import row_history
-from dbt_pendo.commands.select import Selection
+from dbt_pendo.commands.select import Selection, read_specs
 from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
 from dbt_pendo.commands.verify import since_when, verify_syncs
 from dbt_pendo.delivery.sync import Options
@@ -44,17 +51,18 @@ from dbt_pendo.history.report import review
 from dbt_pendo.mapping.keys import GROUPS, json_schema
 from dbt_pendo.mapping.objects import OBJECTS, RECORDS
 from dbt_pendo.mapping.spec import Group, Object
+from dbt_pendo.output.debug import list_syncs, show_debugged, show_tried
 from dbt_pendo.output.exposures import show_exposures
 from dbt_pendo.output.fields import show_deleted, show_fields, show_unused
 from dbt_pendo.output.plan import show_checks, show_plan
 from dbt_pendo.output.probe import show_probe, show_probed
-from dbt_pendo.output.reset import show_reset, show_to_reset, show_unlocked
+from dbt_pendo.output.reset import show_left, show_reset, show_to_reset, show_unlocked
 from dbt_pendo.output.runs import ROWS_SHOWN, show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.pendo.probe import Names
-from dbt_pendo.project.artifacts import find_model
+from dbt_pendo.project.artifacts import find_model, read_manifest
 from dbt_pendo.project.build import run_dbt_build
 from dbt_pendo.warehouse.adapter import named_target
 from dbt_pendo.wording import number
@@ -65,6 +73,7 @@ from dbt_pendo.wording import number
     option("--object", "object_", type=click.Choice(tuple(OBJECTS)), help="What the rows become. Default: a guess."),
     file_option("--output", "-o", help="Write to a new file instead of printing."),
     selects=False,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
 )
 def init(cli: CommandLine, model: str, object_: Object | None, output: Path | None) -> int:
     """Print a starter mapping for MODEL, with comments where it guesses.
@@ -85,9 +94,30 @@ def init(cli: CommandLine, model: str, object_: Object | None, output: Path | No
     return int(output is None and lost_output(is_silent_about_readers=True))
 
 
+@command(TABLE_OUTPUT)
+def ls(cli: CommandLine) -> int:
+    """List the syncs of a selection, one name a line."""
+    entries = list_syncs(cli.lines, choose_syncs(cli.invocation))
+    cli.lines.answer(entries, entries)
+    return int(lost_output(is_silent_about_readers=True))
+
+
+@command(settings=[*LEDGER_FLAGS, *ASKING_FLAGS])
+def debug(cli: CommandLine) -> int:
+    """Try all that a sync needs: profile, warehouse, rights, key, region, secrets."""
+    tried = []
+    for one in try_everything(cli.invocation):
+        show_tried(cli.lines, one)
+        tried.append(one)
+    show_debugged(cli.lines, tried)
+    cli.lines.answer(one.to_dict() for one in tried)
+    return max((one.error.exit_code for one in tried if one.error), default=0)
+
+
 @command(
     option("--offline", is_flag=True, help="Ask neither the warehouse nor Pendo: validate the mappings alone."),
     WARN_ERROR,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
 )
 def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
@@ -107,6 +137,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     number_option("--show", least=0, default=0, help="Print the first N records' requests."),
     number_option("--diff", least=0, default=0, help="Show the first N changed rows beside what Pendo holds of them."),
     *SOURCES,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS],
 )
 def plan(cli: CommandLine, full_refresh: bool, show: int, diff: int) -> int:
     """Show what a sync would do; send and store nothing."""
@@ -133,6 +164,7 @@ def _plan(cli: CommandLine, options: Options, show: int = 0, diff: int = 0) -> i
     THREADS,
     WARN_ERROR,
     *SOURCES,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS],
 )
 def sync(
     cli: CommandLine,
@@ -169,6 +201,7 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
     THREADS,
     WARN_ERROR,
     *REQUIRE_TESTS,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS],
     cls=BuildCommand,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
@@ -206,6 +239,7 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
     option("--force", is_flag=True, help="With --delete: even if it is in use."),
     option("--yes", "-y", is_flag=True, help="With --delete: do not ask."),
     TABLE_OUTPUT,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
 )
 def fields(
     cli: CommandLine,
@@ -257,6 +291,7 @@ def _unwritten_fields(
 @command(
     option("--repair", is_flag=True, help="Resend what has drifted."),
     option("--since", metavar="TIME", help="Only records that Pendo updated since then: `2d`, `12h`, a date."),
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS],
 )
 def verify(cli: CommandLine, repair: bool, since: str | None) -> int:
     """Read Pendo back and compare it with the warehouse."""
@@ -271,6 +306,7 @@ def verify(cli: CommandLine, repair: bool, since: str | None) -> int:
     option("--from-pendo", is_flag=True, help="Take those rows for delivered that Pendo holds already."),
     option("--all", "every", is_flag=True, help="Reset all syncs; without it, select some."),
     option("--yes", "-y", is_flag=True, help="Do not ask."),
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
 )
 def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: bool) -> int:
     """Forget what was delivered, so that the next sync sends every row."""
@@ -294,7 +330,10 @@ def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: boo
     return cli.answer(done)
 
 
-@command(option("--force", is_flag=True, help="Also of a run that is alive, or was killed while it took the lock."))
+@command(
+    option("--force", is_flag=True, help="Also of a run that is alive, or was killed while it took the lock."),
+    settings=LEDGER_FLAGS,
+)
 def unlock(cli: CommandLine, force: bool) -> int:
     """Break the lock a dead run left."""
     unlocked = cli.each_sync(lambda context: unlock_syncs(context, force), announced=False)
@@ -303,7 +342,12 @@ def unlock(cli: CommandLine, force: bool) -> int:
     return int(any(one.holder and not one.broken for one in unlocked))
 
 
-@command(number_option("--limit", default=20, help="How many runs. Default: 20."), TABLE_OUTPUT, selects=False)
+@command(
+    number_option("--limit", default=20, help="How many runs. Default: 20."),
+    TABLE_OUTPUT,
+    selects=False,
+    settings=LEDGER_FLAGS,
+)
 def runs(cli: CommandLine, limit: int) -> None:
     """List the latest runs, from the warehouse."""
     with cli.open_run_log() as log:
@@ -320,6 +364,7 @@ def runs(cli: CommandLine, limit: int) -> None:
     option("--rows", is_flag=True, help=f"List all rows that were not delivered, not only {ROWS_SHOWN} of each sync."),
     TABLE_OUTPUT,
     selects=False,
+    settings=LEDGER_FLAGS,
 )
 def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str | None, rows: bool) -> None:
     """Show one run: its counts, the rows that were not delivered, and its calls.
@@ -357,7 +402,7 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     cli.lines.answer([run.to_dict()], table, reasons=reasons, undelivered=undelivered)
 
 
-@command(click.Argument(["sync"]), click.Argument(["key"]))
+@command(click.Argument(["sync"]), click.Argument(["key"]), settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS])
 def row(cli: CommandLine, sync: str, key: str) -> None:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
     with cli.open_context(announced=False) as (_, context):
@@ -374,6 +419,7 @@ def row(cli: CommandLine, sync: str, key: str) -> None:
     ),
     number_option("--runs", default=50, help="How many runs. Default: 50."),
     selects=False,
+    settings=[*LEDGER_FLAGS, *PLAN_FLAGS],
 )
 def report(cli: CommandLine, output: Path | None, runs: int) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
@@ -386,6 +432,31 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> None:
     path = output or invocation.target_path / REPORT_FILE
     write_page(page(found, now(), settings.secrets), path)
     cli.lines.answer([show_report(cli.lines, found, path)])
+
+
+@command(
+    option("--yes", "-y", is_flag=True, help="Do not ask; needed where nobody can answer."),
+    selects=False,
+    settings=LEDGER_FLAGS,
+)
+def prune(cli: CommandLine, yes: bool) -> int:
+    """Drop the tables of syncs that are no more, after asking."""
+    invocation = cli.invocation
+    # All of the project, with those that are not enabled.
+    specs = read_specs(read_manifest(invocation.target_path).models)
+    with cli.open_warehouse() as (session, ends):
+        left = find_left(session, ends.schema, [spec.name for spec in specs])
+        show_left(cli.lines, left, ends.schema)
+        if left and not yes and not cli.lines.confirm(f"Drop {number(sum(map(len, left.values())), 'table')}?", False):
+            cli.lines.line("Nothing was dropped.", "warn", "NothingToDo")
+            cli.lines.answer([])
+            return 1
+        for tables in left.values():
+            drop_left(session, ends.schema, tables)
+    if left:
+        cli.lines.line("They are dropped.", "success", "Pruned", {"syncs": list(left)})
+    cli.lines.answer([{"sync": sync, "tables": tables} for sync, tables in left.items()])
+    return 0
 
 
 @command(
@@ -415,6 +486,7 @@ def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
     file_option("--output", help=f"The file to write. Default: {PROBE_FILE} in the folder of the project, or here."),
     selects=False,
     needs_project=False,
+    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
 )
 def probe(cli: CommandLine, yes: bool, output: Path | None) -> int:
     """Ask your own Pendo what no document says, on records of the probe's own.
@@ -441,7 +513,7 @@ def probe(cli: CommandLine, yes: bool, output: Path | None) -> int:
     return int(bool(probed.left) or probed.interrupted is not None)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="The same: the schema is JSON already.")
 def schema(as_json: bool) -> int:
     """Print the JSON Schema of `meta.pendo`, for editors."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 import yaml
 
+from dbt_pendo.cli.help import Command, Option, grouped
 from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
 from dbt_pendo.commands.select import Selected, Selection
 from dbt_pendo.delivery.results import Ends
@@ -19,10 +20,11 @@ from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.runs import RunLog
 from dbt_pendo.output.sync import show_found, show_opened
 from dbt_pendo.output.terminal import Terminal
+from dbt_pendo.project.artifacts import read_manifest
 from dbt_pendo.secret import Secrets
 from dbt_pendo.settings import SETTINGS, TARGETS, default_project_dir, load_settings
 from dbt_pendo.warehouse.adapter import Connection, named_target, render_jinja
-from dbt_pendo.warehouse.session import open_session
+from dbt_pendo.warehouse.session import Session, open_session
 
 Answer = TypeVar("Answer")
 
@@ -32,82 +34,126 @@ SELECTING = ("--select", "-s", "--exclude")
 DBT_ARGUMENTS = "dbt_pendo.dbt_arguments"
 
 
-def option(*names: str, **attributes: Any) -> click.Option:
-    """Returns a flag as a value; its help shows the environment variable ``envvar``."""
-    return click.Option(names, show_envvar=True, **attributes)
+def option(*names: str, **attributes: Any) -> Option:
+    """Returns a flag as a value."""
+    return Option(names, **attributes)
 
 
-def dbt_option(name: str, *others: str, **attributes: Any) -> click.Option:
+def dbt_option(name: str, *others: str, **attributes: Any) -> Option:
     """Returns a flag of dbt's, which dbt's environment variables of that name set as well; the first counts."""
     bare = name.partition("/")[0].strip("-").replace("-", "_").upper()
     return option(name, *others, envvar=[f"{prefix}_{bare}" for prefix in ("DBT_ENGINE", "DBT")], **attributes)
 
 
-def number_option(name: str, least: int = 1, **attributes: Any) -> click.Option:
+def number_option(name: str, least: int = 1, **attributes: Any) -> Option:
     """Returns a flag that takes a whole number."""
     return option(name, metavar="N", type=click.IntRange(min=least), **attributes)
 
 
-def file_option(*names: str, dir_okay: bool = True, **attributes: Any) -> click.Option:
+def file_option(*names: str, dir_okay: bool = True, **attributes: Any) -> Option:
     """Returns a flag that takes the file to write; ``dir_okay`` leaves it to the command to refuse a folder."""
     return option(*names, metavar="FILE", type=click.Path(path_type=Path, dir_okay=dir_okay), **attributes)
 
 
-def _setting_flags(*names: str) -> list[click.Option]:
-    # The environment is read by load_settings, which knows the order of precedence.
+_METAVARS: Mapping[type, str] = {int: "N", float: "NUMBER", tuple: "COLUMNS"}
+
+
+def _setting_flags(*names: str) -> list[Option]:
     options = []
     for name in names:
         setting, flag = SETTINGS[name], name.replace("_", "-")
         flags = f"--{flag}/--no-{flag}" if setting.kind is bool else f"--{flag}"
-        help_ = f"{setting.help}  [env var: {setting.variable}]"
-        options.append(click.Option([flags, name], default=None, help=help_))
-    return options
+        metavar = None if setting.kind is bool else _METAVARS.get(setting.kind, "TEXT")
+        # load_settings reads the variable, as it knows the order of precedence, and the text.
+        attributes = {"default": None, "metavar": metavar, "help": setting.help}
+        shown = "the region's" if name in ("api_url", "data_url") else setting.shown_default
+        options.append(Option([flags, name], setting.variable, shown, **attributes))
+    return grouped("Pendo and settings", options)
+
+
+def _mapped_models(ctx: click.Context, _: click.Parameter, start: str) -> list[str]:
+    """Completes the name of a mapped model in a shell, from dbt's manifest."""
+    with contextlib.suppress(DbtPendoError):
+        project_dir = Path(ctx.params.get("project_dir") or default_project_dir())
+        manifest = read_manifest(project_dir / (ctx.params.get("target_path") or "target"))
+        return sorted(model.name for model in manifest.models if model.name.startswith(start))
+    return []
 
 
 # dbt's flags of project and profile.
-PROFILE = [
-    dbt_option("--project-dir", type=PATH, help="The dbt project. Default: the nearest, from this folder upwards."),
-    dbt_option("--profiles-dir", type=PATH, help="The folder of profiles.yml. Default: this, the project's, ~/.dbt."),
-    dbt_option("--profile", help="A profile other than the project's."),
-    dbt_option("--target", "-t", help="A target of the profile."),
-    dbt_option("--target-path", type=PATH, help="dbt's target folder."),
-    option("--vars", "dbt_vars", help="dbt variables, as YAML."),
-]
-SELECTION = [
-    option("--select", "-s", multiple=True, help="Models to sync, in dbt's selection syntax."),
-    option("--exclude", multiple=True, help="Models to leave out."),
-    option("--selector", help="A selector of selectors.yml."),
-    dbt_option("--state", type=PATH, help="The folder of an earlier manifest: for `state:modified`, and --defer."),
-    dbt_option("--defer/--no-defer", default=False, help="Take tables that dbt deferred from where --state has them."),
-    dbt_option("--defer-state", type=PATH, help="The folder of another manifest than --state's, for --defer."),
-]
-SETTING_FLAGS = _setting_flags(*(name for name in SETTINGS if name not in ("require_tests", "owner", "sandbox")))
+PROFILE = grouped(
+    "dbt",
+    [
+        dbt_option("--project-dir", type=PATH, help="The dbt project. Default: the nearest, from this folder upwards."),
+        dbt_option(
+            "--profiles-dir", type=PATH, help="The folder of profiles.yml. Default: this, the project's, ~/.dbt."
+        ),
+        dbt_option("--profile", help="A profile other than the project's."),
+        dbt_option("--target", "-t", help="A target of the profile."),
+        dbt_option("--target-path", type=PATH, help="dbt's target folder."),
+        option("--vars", "dbt_vars", help="dbt variables, as YAML."),
+    ],
+)
+SELECTION = grouped(
+    "Selection",
+    [
+        option(
+            "--select",
+            "-s",
+            multiple=True,
+            shell_complete=_mapped_models,
+            help="Models to sync, in dbt's selection syntax.",
+        ),
+        option("--exclude", multiple=True, shell_complete=_mapped_models, help="Models to leave out."),
+        option("--selector", help="A selector of selectors.yml."),
+        dbt_option("--state", type=PATH, help="The folder of an earlier manifest: for `state:modified`, and --defer."),
+        dbt_option(
+            "--defer/--no-defer", default=False, help="Take tables that dbt deferred from where --state has them."
+        ),
+        dbt_option("--defer-state", type=PATH, help="The folder of another manifest than --state's, for --defer."),
+    ],
+)
+# What decides which ledger is meant; how Pendo is asked; what decides of a plan; and of a run.
+LEDGER_FLAGS = _setting_flags("region", "api_url", "data_url", "schema")
+ASKING_FLAGS = _setting_flags(
+    *("concurrency", "requests_per_second", "timeout", "retries", "retry_time", "segment_timeout", "allow_http")
+)
+PLAN_FLAGS = _setting_flags("max_attempts", "missing_retry", "mask")
+RUN_FLAGS = _setting_flags("max_error_share", "keep_runs", "lock_interval")
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
-REQUIRE_TESTS = _setting_flags("require_tests")
+REQUIRE_TESTS = grouped("Selection", _setting_flags("require_tests"))
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
-SOURCES = [
-    option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
-    *REQUIRE_TESTS,
-    number_option("--dbt-cloud-run-id", help="Sync what this run of dbt Cloud built."),
-    number_option("--dbt-cloud-job-id", help="The same of the job's latest good run."),
-    option(
-        "--published",
-        is_flag=True,
-        help="Sync what dbt published in the warehouse (dbt_pendo.publish), each build once; needs no manifest.",
-    ),
-]
-OUTPUT = [
-    option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
-    dbt_option("--quiet", "-q", is_flag=True, help="Print errors only."),
-    dbt_option(
-        "--log-format",
-        # dbt's third format has its text format's content.
-        type=click.Choice(["text", "debug", "default", "json"]),
-        default="text",
-        help="`json` prints each line as a JSON object.",
-    ),
-    dbt_option("--use-colors/--no-use-colors", default=None, help="Colours, or none. Default: colours on a terminal."),
-]
+SOURCES = grouped(
+    "Selection",
+    [
+        option("--only-built", is_flag=True, help="Leave out models that the last dbt command did not build."),
+        *REQUIRE_TESTS,
+        number_option("--dbt-cloud-run-id", help="Sync what this run of dbt Cloud built."),
+        number_option("--dbt-cloud-job-id", help="The same of the job's latest good run."),
+        option(
+            "--published",
+            is_flag=True,
+            help="Sync what dbt published in the warehouse (dbt_pendo.publish), each build once; needs no manifest.",
+        ),
+    ],
+)
+OUTPUT = grouped(
+    "Output",
+    [
+        option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."),
+        dbt_option("--quiet", "-q", is_flag=True, help="Print errors only."),
+        dbt_option(
+            "--log-format",
+            # dbt's third format has its text format's content.
+            type=click.Choice(["text", "debug", "default", "json"]),
+            default="text",
+            help="`json` prints each line as a JSON object.",
+        ),
+        dbt_option(
+            "--use-colors/--no-use-colors", default=None, help="Colours, or none. Default: colours on a terminal."
+        ),
+    ],
+)
 # Of commands whose answer is one small table.
 TABLE_OUTPUT = option(
     "--output",
@@ -120,11 +166,15 @@ THREADS = number_option("--threads", help="So many syncs at a time. Default: the
 WARN_ERROR = dbt_option("--warn-error", is_flag=True, help="Warnings exit 1.")
 
 
-class DbtCommand(click.Command):
+class DbtCommand(Command):
     """A command whose ``--select`` and ``--exclude`` take several values in a row, as dbt's do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Writes ``-s a b`` as ``-s a -s b`` before click reads it."""
+        """Writes ``-s a b`` as ``-s a -s b`` before click reads it.
+
+        Raises:
+            click.UsageError: If an argument is too much.
+        """
         spread: list[str] = []
         flag = None
         for arg in args:
@@ -133,7 +183,14 @@ class DbtCommand(click.Command):
             elif flag is not None and spread[-1] != flag:
                 spread.append(flag)
             spread.append(arg)
-        return super().parse_args(ctx, spread)
+        may_have_more = ctx.allow_extra_args
+        ctx.allow_extra_args = True
+        if (left := super().parse_args(ctx, spread)) and not may_have_more:
+            names = " ".join(left)
+            selects = any(param.name == "select" for param in self.params)
+            hint = f" Did you mean `{ctx.command_path} --select {names}`?" if selects else ""
+            ctx.fail(f"Unexpected argument: {names}.{hint}")
+        return left
 
 
 class BuildCommand(DbtCommand):
@@ -222,6 +279,7 @@ class CommandLine:
                 # dbt, too, takes relative folders from the project's.
                 **{name: project_dir / flags[name] for name in ("state", "defer_state") if flags.get(name)},
                 require_tests=settings.require_tests,
+                refuse_tags=settings.refuse_tags,
                 needs_evidence=bool(flags.get("only_built") or flags.get("require_tests")),
             ),
             published=flags.get("published", False),
@@ -255,13 +313,19 @@ class CommandLine:
             yield selected, context
 
     @contextlib.contextmanager
-    def open_run_log(self) -> Iterator[RunLog]:
-        """Opens the warehouse for a look at past runs."""
+    def open_warehouse(self) -> Iterator[tuple[Session, Ends]]:
+        """Opens the warehouse alone, and says where our tables are."""
         settings = self.invocation.settings
         with open_session(self.invocation.connection) as session:
             schema = session.own_schema(settings.schema, settings.pendo.sandbox)
             ends = Ends(session.target, schema, settings.pendo)
             self.lines.metadata |= ends.to_dict()
+            yield session, ends
+
+    @contextlib.contextmanager
+    def open_run_log(self) -> Iterator[RunLog]:
+        """Opens the warehouse for a look at past runs."""
+        with self.open_warehouse() as (session, ends):
             yield RunLog(session, ends, self.invocation.target_path)
 
     def each_sync(
@@ -276,7 +340,7 @@ def command(
     *parameters: click.Parameter,
     selects: bool = True,
     needs_project: bool = True,
-    settings: Sequence[click.Option] = SETTING_FLAGS,
+    settings: Sequence[click.Option] = (),
     cls: type[click.Command] = DbtCommand,
     **attributes: Any,
 ) -> Callable[[Callable[..., int | None]], click.Command]:
@@ -306,7 +370,9 @@ def command(
                 cli.lines.failed(error)
                 return error.exit_code
 
-        params = [*PROFILE, *(SELECTION if selects else ()), *parameters, *settings, *OUTPUT]
+        selection = [one for one in parameters if getattr(one, "group", "") == SELECTION[0].group]
+        of_command = [one for one in parameters if one not in selection]
+        params = [*of_command, *(SELECTION if selects else ()), *selection, *PROFILE, *settings, *OUTPUT]
         return cls(function.__name__, callback=run, params=params, help=inspect.getdoc(function), **attributes)
 
     return decorate

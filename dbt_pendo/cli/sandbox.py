@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dbt_pendo
+from dbt_pendo.cli.help import Command
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.sandbox import Request, Sandbox, Switches, load_subscription, serve
 from dbt_pendo.wording import number, visible
@@ -30,7 +31,7 @@ WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 DEMO = Switches(event_arrays="atomic", null="clear", refuse_late_events=False, events_create_accounts=False)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 takes a free one.")
 @click.option(
     "--load", type=click.Path(path_type=Path), help="A JSON file of what Pendo has at first: fields, records, segments."
@@ -85,7 +86,7 @@ def sandbox(
     serve(port, chosen, show, apps=apps, on_start=start)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),

@@ -17,8 +17,8 @@ from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
 from dbt_pendo.mapping.spec import Model, SyncSpec
 from dbt_pendo.project.artifacts import Manifest, read_manifest
-from dbt_pendo.settings import Settings
-from dbt_pendo.wording import host_of
+from dbt_pendo.settings import REGIONS, Settings
+from dbt_pendo.wording import host_of, is_loopback
 
 FILE_NAME = "pendo_exposures.yml"
 _MARK = "# Written by `dbt-pendo exposures`"
@@ -112,7 +112,8 @@ def _exposure(model: Model, spec: SyncSpec, manifest: Manifest, settings: Settin
         "name": name,
         "label": _escaped(title(spec)),
         "type": "application",
-        "url": _escaped(host_of(settings.api_url)),
+        # A sandbox on this machine is no place that others can look at.
+        "url": _escaped(REGIONS[settings.region][0] if is_loopback(settings.api_url) else host_of(settings.api_url)),
         "description": _escaped(description(spec)),
         "depends_on": [_ref(model, manifest.project)],
         "owner": {key: _escaped(text) for key, text in _owner(model, manifest, settings).items()},

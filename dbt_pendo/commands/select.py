@@ -44,6 +44,8 @@ class Selection:
     only_built: bool = False
     # No test of it, or of what it is made of, failed there.
     require_tests: bool = False
+    # Tags of columns that are personal data.
+    refuse_tags: Sequence[str] = ()
     # Whether a flag asks for one of the two: then it is an error if nothing is known about dbt's last command.
     needs_evidence: bool = False
 
@@ -76,6 +78,8 @@ class Selected:
     builds: Sequence[Build] = ()
     # The adapter that dbt has built with; empty if it is not known.
     adapter_type: str = ""
+    # What dbt says of criteria of the selection that match no node, in sentences without their full stop.
+    unmatched: Sequence[str] = ()
 
 
 def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Selected:
@@ -88,22 +92,24 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
     manifest = read_manifest(target_path)
     if not manifest.models:
         raise nothing_annotated(manifest)
-    chosen = {model.unique_id for model in manifest.models}
+    chosen, unmatched = {model.unique_id for model in manifest.models}, list[str]()
     if selection.select or selection.exclude or selection.selector:
         compile_lazily()
-        chosen = select_nodes(
+        chosen, unmatched = select_nodes(
             manifest.path, project_dir, selection.select, selection.exclude, selection.selector, selection.state
         )
     models = [model for model in manifest.models if model.unique_id in chosen]
     last_run = read_last_run(target_path, manifest)
     if selection.defer:
         models = _deferred(models, last_run, selection.defer_state or selection.state)
-    syncs = _pair(models, [model for model in manifest.models if model.unique_id not in chosen])
+    syncs = _pair(models, selection.refuse_tags, [model for model in manifest.models if model.unique_id not in chosen])
     if selection.needs_evidence:
         _require_evidence(last_run, selection)
     verdicts = {model.unique_id: judge(model, last_run, selection) for model in models}
     return Selected(
-        manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts, adapter_type=manifest.adapter_type
+        *(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts),
+        adapter_type=manifest.adapter_type,
+        unmatched=unmatched,
     )
 
 
@@ -128,7 +134,7 @@ def select_published(session: Session, schema: str, selection: Selection) -> Sel
         if (not names or names & names_of_build) and not left_out & names_of_build:
             builds.append(build)
     published = [_published(build) for build in builds]
-    syncs = _pair([model for model, _ in published])
+    syncs = _pair([model for model, _ in published], selection.refuse_tags)
     verdicts = {model.unique_id: judge(model, last_run, selection) for model, last_run in published}
     invocation_id = builds[-1].invocation_id if builds else ""
     return Selected(f"{schema}.{BUILDS_TABLE}", invocation_id, syncs, LastRun(), verdicts, builds)
@@ -175,13 +181,17 @@ def _deferred(models: Sequence[Model], last_run: LastRun, state: Path | None) ->
     ]
 
 
-def read_specs(models: Iterable[Model]) -> list[SyncSpec]:
+def read_specs(models: Iterable[Model], refuse_tags: Sequence[str] = ()) -> list[SyncSpec]:
     """Parses the mappings of models.
+
+    Args:
+        models: The models.
+        refuse_tags: Tags of columns that are personal data.
 
     Raises:
         ConfigError: If some are wrong; its message lists every mistake.
     """
-    specs, problems = parse_syncs(model.annotation for model in models)
+    specs, problems = parse_syncs((model.annotation for model in models), refuse_tags)
     if problems:
         raise ConfigError(
             list(map(str, problems)),
@@ -199,18 +209,21 @@ def nothing_annotated(manifest: Manifest) -> ConfigError:
     )
 
 
-def _pair(models: Sequence[Model], others: Sequence[Model] = ()) -> list[tuple[Model, SyncSpec]]:
+def _pair(
+    models: Sequence[Model], refuse_tags: Sequence[str], others: Sequence[Model] = ()
+) -> list[tuple[Model, SyncSpec]]:
     """Returns the enabled syncs of models, each with its model.
 
     Args:
         models: The models.
+        refuse_tags: Tags of columns that are personal data.
         others: Models that are not selected: their mistakes are not reported, but they may fill the same segment.
 
     Raises:
         ConfigError: If a mapping is wrong, or two syncs fill one segment: each would remove the other's members.
     """
     by_id = {model.unique_id: model for model in models}
-    specs = [spec for spec in read_specs(models) if spec.enabled]
+    specs = [spec for spec in read_specs(models, refuse_tags) if spec.enabled]
     filled: dict[str | None, SyncSpec] = {}
     for spec in (*specs, *parse_syncs(model.annotation for model in others)[0]):
         if (other := filled.get(spec.segment)) and spec.enabled:

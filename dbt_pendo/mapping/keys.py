@@ -160,6 +160,11 @@ KEYS: Mapping[str, Key] = {
             SEGMENT: Use(Count(1_000), default=1_000),
         },
     ),
+    "allow_pii": Key(
+        "Whether columns may be sent that are marked as personal data: by `meta: {pii: true}`, or a tag that "
+        "`refuse_tags` under `vars: dbt_pendo:` names.",
+        {ALL: Use(_FLAG, default=False)},
+    ),
     **{
         name: Key(
             f"More {rows} rows than this (a count, or a percentage of {whole}) block the sync until --force.",

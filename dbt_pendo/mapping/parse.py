@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from dbt_pendo.mapping.keys import FIELD_TYPES, KEYS, KEYS_OF, NAME, Use, instea
 from dbt_pendo.mapping.kinds import Choice, Entry, Place, matches
 from dbt_pendo.mapping.objects import FIELD_NAME, OBJECTS, RECORDS
 from dbt_pendo.mapping.spec import (
+    PII,
     Annotation,
     Column,
     Event,
@@ -42,14 +43,22 @@ class _Model:
     problems: list[Problem] = field(default_factory=list)
 
 
-def parse_syncs(annotations: Iterable[Annotation]) -> tuple[list[SyncSpec], list[Problem]]:
+def parse_syncs(
+    annotations: Iterable[Annotation], refuse_tags: Collection[str] = ()
+) -> tuple[list[SyncSpec], list[Problem]]:
     """Reads the annotations of all models.
+
+    Args:
+        annotations: The annotations.
+        refuse_tags: Tags of columns that may not be sent unless the mapping says `allow_pii`.
 
     Returns:
         The syncs of the models without a problem, and the problems of all others: model by model, then those
         between models. Nothing that a user can write makes this raise.
     """
     models = [_read_model(annotation) for annotation in annotations]
+    for model in models:
+        _check_personal(model, {PII, *refuse_tags})
     problems = [problem for model in models for problem in model.problems]
     collisions, colliding = _collisions(models)
     sound = [model for model in models if not model.problems and model.annotation.unique_id not in colliding]
@@ -86,6 +95,18 @@ def _read_model(annotation: Annotation) -> _Model:
         advice = "" if meta else f". {_TO_LEAVE_OUT}"
         place.wrong(f"{_EXPECTED}, or a list of such mappings; found {found(meta)}{advice}")
     return model
+
+
+def _check_personal(model: _Model, refused: Collection[str]) -> None:
+    """Notes each mapped column that is marked as personal data, unless the mapping allows it."""
+    marks = model.annotation.marks
+    for spec in model.specs:
+        keys = (spec.key, *filter(None, [spec.parent_key]))
+        for column in () if spec.allow_pii else dict.fromkeys((*keys, *spec.columns)):
+            if found_marks := [mark for mark in marks.get(column.lower(), ()) if mark in refused]:
+                how = "`meta.pii`" if PII in found_marks else f"the tag {quoted(found_marks[0])}"
+                message = f"{quoted(column)} is personal data by {how}; leave it out, or write `allow_pii: true`"
+                model.problems.append(Problem(spec.file, spec.name, "", message))
 
 
 def _name_columns(columns: dict[str, Any]) -> str:

@@ -19,6 +19,10 @@ FieldType: TypeAlias = Literal["string", "boolean", "integer", "float", "time", 
 Constant: TypeAlias = str | int | float | bool | tuple[str | int | float | bool, ...] | None
 
 
+# The mark of a column whose meta says that it is personal data.
+PII = "meta.pii"
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """The raw ``meta.pendo`` of one model and of its columns."""
@@ -28,6 +32,8 @@ class Annotation:
     file: str  # the YAML or SQL file that carries the annotation
     meta: Any  # what stands under `meta.pendo` of the model; None when only columns carry it
     columns: Mapping[str, Any] = field(default_factory=dict)  # the same of each annotated column
+    # What marks columns as personal data, by their names in lower case: `meta.pii`, and their tags.
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,7 @@ class SyncSpec:
     max_invalid: Limit | None = None
     parent_key: str | None = None  # the column with the parent's id, where ids are of the form `Parent::Child`
     max_age: int | None = None  # seconds; events that are older are left out; None sends all
+    allow_pii: bool = False  # whether columns may be sent that are marked as personal data
 
     @property
     def groups(self) -> tuple[Group, ...]:

@@ -1,8 +1,8 @@
-"""Prints what `reset` did with ledgers, and `unlock` with locks."""
+"""Prints what `reset` did with ledgers, `unlock` with locks, and what `prune` drops."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dbt_pendo.commands.reset import Reset, Unlocked
 from dbt_pendo.mapping.spec import SyncSpec
@@ -43,3 +43,13 @@ def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
         elif one.holder is not None:
             text, level = f"{one.sync} is locked by {one.holder}, which seems alive; --force breaks it.", "error"
         lines.line(text, level, "LockShown", one.to_dict())
+
+
+def show_left(lines: Terminal, left: Mapping[str, Sequence[str]], schema: str) -> None:
+    """Prints the tables of syncs that are no more."""
+    if not left:
+        lines.line(f"{schema} has no table of a sync that is no more.", "success", "NothingToDo")
+        return
+    lines.line(f"{schema} has tables of {number(len(left), 'sync')} that this project does not have:", "warn")
+    lines.rows([(sync, ", ".join(tables)) for sync, tables in left.items()])
+    lines.line("A ledger says what Pendo has of a sync. Without it, a sync of that name would send every row again.")

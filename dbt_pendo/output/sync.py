@@ -34,6 +34,8 @@ def show_found(lines: Terminal, selected: Selected, is_published: bool = False) 
         lines.line(f"Nothing to do: no build in {selected.origin} waits to be synced.", event="NothingToDo")
         return
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
+    for unmatched in selected.unmatched:
+        lines.line(f"{unmatched}.", "warn", event="NothingMatches")
     if not selected.syncs:
         lines.line("Nothing to do: the selection holds no enabled sync.", "warn", event="NothingToDo")
         return

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from dbt_pendo.errors import ConfigError
-from dbt_pendo.mapping.spec import Annotation, CurrentRows, Model, Relation
+from dbt_pendo.mapping.spec import PII, Annotation, CurrentRows, Model, Relation
 from dbt_pendo.wording import closest, listing, quoted
 
 # dbt 1.8 to 1.12 and dbt v2 write v12, early previews of v2 v20 (dbt-notes.md, Versions).
@@ -237,7 +237,21 @@ def _annotation(unique_id: str, name: str, node: Mapping[str, Any]) -> Annotatio
         # dbt v2 lets columns that have no meta of their own inherit the model's.
         if meta not in metas
     }
-    return Annotation(unique_id, name, file, metas[0] if metas else None, columns)
+    return Annotation(unique_id, name, file, metas[0] if metas else None, columns, _marks(node))
+
+
+def _marks(node: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Returns what marks each column as personal data: its meta, and its tags."""
+    marks = {}
+    for key, value in as_mapping(node.get("columns")).items():
+        column = as_mapping(value)
+        config = as_mapping(column.get("config"))
+        metas = (as_mapping(config.get("meta")), as_mapping(column.get("meta")))
+        found = [PII] if any(meta.get("pii") is True for meta in metas) else []
+        found += [*_texts(column.get("tags")), *_texts(config.get("tags"))]
+        if found:
+            marks[str(column.get("name") or key).lower()] = tuple(dict.fromkeys(found))
+    return marks
 
 
 def _pendo_metas(node: Mapping[str, Any]) -> list[Any]:

@@ -21,8 +21,8 @@ def select_nodes(
     exclude: Sequence[str],
     selector: str | None,
     state: Path | None = None,
-) -> set[str]:
-    """Returns the ids of the nodes that dbt would select.
+) -> tuple[set[str], list[str]]:
+    """Returns the ids of the nodes that dbt would select, and what dbt says of criteria that match none.
 
     Args:
         manifest_path: The manifest to select from.
@@ -45,7 +45,7 @@ def select_nodes(
     from dbt.graph.graph import Graph
     from dbt.graph.selector import NodeSelector
     from dbt.version import __version__ as dbt_version
-    from dbt_common.events.event_manager_client import cleanup_event_logger
+    from dbt_common.events.event_manager_client import add_callback_to_manager, cleanup_event_logger
     from dbt_common.exceptions import DbtBaseException
 
     cleanup_event_logger()
@@ -62,6 +62,13 @@ def select_nodes(
             f"{manifest_path}: dbt {dbt_version} cannot select from it: {why}",
             "Run `dbt build` to write it anew, or leave out --select and the like.",
         ) from None
+    unmatched: list[str] = []
+
+    def note(event: Any) -> None:
+        if event.info.name == "NoNodesForSelectionCriteria":
+            unmatched.append(event.info.msg)
+
+    add_callback_to_manager(note)
     before = Path.cwd()
     try:
         if selector:
@@ -71,11 +78,12 @@ def select_nodes(
         # The method `path:` searches the working directory, which for dbt is the project.
         os.chdir(project_dir)
         previous = state and PreviousState(state, manifest_path.parent, project_dir)
-        return set(NodeSelector(Graph(linker.graph), manifest, previous).get_selected(spec))
+        return set(NodeSelector(Graph(linker.graph), manifest, previous).get_selected(spec)), unmatched
     except (DbtBaseException, ValueError, KeyError) as error:
         hint = "Name the folder of the other manifest with --state." if "state" in str(error) and not state else ""
         raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}", hint) from None
     finally:
+        cleanup_event_logger()
         os.chdir(before)
 
 

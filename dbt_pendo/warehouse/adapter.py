@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing.dummy
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -106,8 +107,13 @@ def readable_errors(kind: type[DbtPendoError], what: str) -> Iterator[None]:
     except DbtPendoError:
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise kind(f"{what}: {' '.join(lines) or type(error).__name__}") from None
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        message: str | list[str] = f"{what}: {' '.join(lines)}"
+        if kind is ConfigError and len(lines) > 1:
+            # dbt says in a few lines what is wrong and where.
+            message = [f"{what}:", *(f"  {line}" for line in lines)]
+        missing = re.search(r"Could not find adapter type (\w+)", str(error))
+        raise kind(message, f"Install it beside dbt-pendo: pip install dbt-{missing[1]}" if missing else "") from None
 
 
 class _MacroContexts(threading.local):
