@@ -19,7 +19,8 @@ from typing import Any
 import click
 
 from dbt_pendo.cli import COMMANDS, cli
-from dbt_pendo.cli.options import OUTPUT, PROFILE, SELECTION, SETTING_FLAGS
+from dbt_pendo.cli.help import EXAMPLES, statuses_of
+from dbt_pendo.cli.options import ASKING_FLAGS, LEDGER_FLAGS, OUTPUT, PLAN_FLAGS, PROFILE, RUN_FLAGS, SELECTION
 from dbt_pendo.mapping.keys import KEYS_OF, json_schema
 from dbt_pendo.mapping.kinds import RowValue
 from dbt_pendo.pendo import advice
@@ -29,6 +30,8 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 MARKED = re.compile(r"^<!-- generated (?P<name>.+?) -->\n(?:.*?)^<!-- end -->$", re.DOTALL | re.MULTILINE)
 LANGUAGES = {".py": "python", ".sh": "bash", ".yml": "yaml"}
+
+SETTING_FLAGS = [*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS]
 
 # What a setting's default depends on.
 DEFAULTS = {
@@ -169,6 +172,9 @@ def commands() -> str:
             parts.append(table(("flag", "meaning"), own))
         if groups:
             parts.append(f"Also the flags of {' · '.join(groups)}.")
+        parts.append("```sh\n" + "\n".join(f"dbt-pendo {example}" for example in EXAMPLES[name]) + "\n```")
+        ends = [f"{status}: {what}" for status, what in statuses_of(name).items()]
+        parts.append(f"Exit status {'; '.join(ends)}.")
     return "\n\n".join(parts)
 
 
@@ -184,9 +190,12 @@ def flag(one: click.Option, context: click.Context) -> tuple[str, str]:
     record = one.get_help_record(context)
     assert record is not None
     names, help_ = record
-    return f"`{names.replace(' / ', '`, `')}`".replace(", -", "`, `-"), re.sub(
-        r"\[env var: ([A-Z_, ]+)\]", lambda found: f"({code(*found[1].split(', '))})", re.sub(r" *\[x>=\d\]", "", help_)
-    ).replace("  ", " ")
+    help_ = re.sub(r"  \[(?:env var: ([A-Z_]+)(; )?)?(default: [^\]]+)?\]$", _noted, help_)
+    return f"`{names.replace(' / ', '`, `')}`".replace(", -", "`, `-"), help_
+
+
+def _noted(found: re.Match[str]) -> str:
+    return f" ({code(found[1]) if found[1] else ''}{found[2] or ''}{found[3] or ''})"
 
 
 def settings() -> str:

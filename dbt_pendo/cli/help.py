@@ -60,6 +60,11 @@ STATUSES: Mapping[str, Mapping[int, str]] = {
 }
 
 
+def statuses_of(command: str) -> dict[int, str]:
+    """Returns what each exit status of a command means."""
+    return dict(sorted({2: REFUSED, **STATUSES[command]}.items()))
+
+
 class Option(click.Option):
     """A flag whose help ends with a variable that sets it as well, and with its default.
 
@@ -114,6 +119,5 @@ class Command(click.Command):
         with formatter.section("Examples"):
             for example in EXAMPLES[name]:
                 formatter.write_text(f"dbt-pendo {example}")
-        statuses = {2: REFUSED, **STATUSES[name]}
         with formatter.section("Exit status"):
-            formatter.write_dl([(str(status), statuses[status]) for status in sorted(statuses)])
+            formatter.write_dl([(str(status), what) for status, what in statuses_of(name).items()])
