@@ -242,11 +242,11 @@ def _apart(wanted: Mapping[str, float], gap: float = 17) -> dict[str, float]:
 
 def main() -> None:
     results = json.loads(Path(sys.argv[1]).read_text())
-    (DOCS / "benchmarks.svg").write_text(picture(results), encoding="utf-8")
-    page = DOCS / "benchmarks.md"
+    (DOCS / "performance.svg").write_text(picture(results), encoding="utf-8")
+    page = DOCS / "performance.md"
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     after = rest.split(END)[1]
-    image = "![Rows a second of a first load, by the number of rows](benchmarks.svg)"
+    image = "![Rows a second of a first load, by the number of rows](performance.svg)"
     page.write_text(f"{before}{BEGIN}\n\n{image}\n\n{text(results)}\n\n{END}{after}", encoding="utf-8")
 
 
