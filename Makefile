@@ -179,6 +179,7 @@ test-translated: .venv-rendered/.installed ## Run the contract of Trino and Athe
 test-recipes: .venv-recipes/.installed .venv-prefect/.installed ## Run the recipes for Airflow, Dagster and Prefect, and check those for GitHub and GitLab.
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
 		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them \
+		tests/recipes/test_action.py::test_it_is_an_action_by_the_schema_that_is_published_for_them \
 		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them
 	.venv-prefect/bin/python -m pytest -q tests/recipes/test_prefect.py
 
