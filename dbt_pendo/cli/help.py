@@ -32,7 +32,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "probe": ("probe", "probe --yes", "probe --output pendo_probe.json"),
     "schema": ("schema", "schema > pendo.schema.json", "schema --json"),
     "sandbox": ("sandbox", "sandbox --port 0", "sandbox --like pendo_probe.json"),
-    "demo": ("demo", "demo --keep demo", "demo --help"),
+    "demo": ("demo", "demo --keep sample", "demo --keep ../sample"),
 }
 # What the statuses of a command mean; 2 is REFUSED where it is not here.
 STATUSES: Mapping[str, Mapping[int, str]] = {

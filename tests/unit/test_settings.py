@@ -36,6 +36,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "schema": ("flagged", "environed", "varied", None, ("flagged", "environed", "varied")),
     "require_tests": (True, "no", True, True, (True, False, True)),
     "mask": ("email, name", "phone", ["email", " name "], (), (("email", "name"), ("phone",), ("email", "name"))),
+    "refuse_tags": ("pii, gdpr", "pii", ["pii", "gdpr"], (), (("pii", "gdpr"), ("pii",), ("pii", "gdpr"))),
     "lock_interval": ("600", "900.5", 60, 30.0, (600.0, 900.5, 60.0)),
     "keep_runs": (1, "2", 3, 20, (1, 2, 3)),
     "owner": ("a flag", "a@example.com", "a project", None, ("a flag", "a@example.com", "a project")),
