@@ -18,7 +18,7 @@ top is a script. Its steps run in order, in a folder of the page's own, against 
 
 The JSON behind the stage may hold ``env``, variables of the environment; the rest are switches of the sandbox.
 
-tests/functional/test_pages.py compares all but what differs from run to run.
+tests/functional/test_doc_pages.py compares all but what differs from run to run.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     .venv/bin/python docs/generate.py [--check]
 
 What stands between ``<!-- generated NAME -->`` and ``<!-- end -->`` is generated. ``--check`` writes nothing, and names
-the pages that are old. tests/functional/test_pages.py does the same.
+the pages that are old. tests/functional/test_doc_pages.py does the same.
 """
 
 from __future__ import annotations

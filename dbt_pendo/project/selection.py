@@ -45,10 +45,13 @@ def select_nodes(
     from dbt.graph.graph import Graph
     from dbt.graph.selector import NodeSelector
     from dbt.version import __version__ as dbt_version
-    from dbt_common.events.event_manager_client import add_callback_to_manager, cleanup_event_logger
+    from dbt_common.events.event_manager import EventManager
+    from dbt_common.events.event_manager_client import ctx_set_event_manager
     from dbt_common.exceptions import DbtBaseException
 
-    cleanup_event_logger()
+    # Without a logger; a command may have dropped dbt's events before.
+    events = EventManager()
+    ctx_set_event_manager(events)
     # Project flags decide how dbt reads a manifest that another version of it wrote.
     set_from_args(argparse.Namespace(indirect_selection="eager", project_dir=str(project_dir)), ProjectFlags())
     try:
@@ -68,7 +71,7 @@ def select_nodes(
         if event.info.name == "NoNodesForSelectionCriteria":
             unmatched.append(event.info.msg)
 
-    add_callback_to_manager(note)
+    events.add_callback(note)
     before = Path.cwd()
     try:
         if selector:
@@ -83,7 +86,7 @@ def select_nodes(
         hint = "Name the folder of the other manifest with --state." if "state" in str(error) and not state else ""
         raise ConfigError(f"dbt does not understand the selection: {str(error).strip()}", hint) from None
     finally:
-        cleanup_event_logger()
+        ctx_set_event_manager(EventManager())
         os.chdir(before)
 
 

@@ -1,6 +1,6 @@
 """The command line: what each command prints and takes, and how it ends.
 
-What people see is in docs/reference/output.md and other pages, which test_pages.py holds.
+What people see is in docs/reference/output.md and other pages, which test_doc_pages.py holds.
 """
 
 import json

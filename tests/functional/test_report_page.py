@@ -20,7 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
-if shutil.which("chromium") is None:
+if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
     pytest.skip("there is no Chromium", allow_module_level=True)
 
 OPTIONS = (

@@ -121,8 +121,8 @@ MISTAKES = [
         "an unknown key like no other",
         {**SEGMENT, "colour": "red"},
         "colour: unknown key; a segment takes `object`, `name`, `enabled`, `visitor_id`, `segment`, "
-        "`take_over`, `replace`, `nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `max_changes`, "
-        "`max_removals` and `max_invalid`",
+        "`take_over`, `replace`, `nulls`, `on_invalid`, `on_removed`, `create_fields`, `batch_size`, `allow_pii`, "
+        "`max_changes`, `max_removals` and `max_invalid`",
     ),
     told(
         "a parent account cannot be deleted",
