@@ -66,6 +66,16 @@ def copy_project(folder: Path) -> None:
     shutil.copytree(REPOSITORY / "tests" / "projects" / "shop", folder, ignore=built, dirs_exist_ok=True)
 
 
+def check_out(folder: Path, wheel: Path, edit: Mapping[str, str]) -> None:
+    """Makes a checkout of the project that brings dbt-pendo's wheel; files of models may be edited."""
+    copy_project(folder)
+    (folder / "wheels").mkdir()
+    (folder / "wheels" / wheel.name).symlink_to(wheel)
+    (folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{wheel.name}\n")
+    for model, text in edit.items():
+        (folder / "models" / f"{model}.yml").write_text(text)
+
+
 def machine(folder: Path) -> dict[str, str]:
     """The environment of a machine with Python, on which pip asks no registry.
 

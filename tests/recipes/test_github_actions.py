@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, copy_project, run
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, check_out, run
 
 WORKFLOW = yaml.safe_load((RECIPES / "github_actions.yml").read_text(encoding="utf-8"))
 
@@ -55,7 +55,7 @@ class Runner:
                 continue
             action, _, _ = step.get("uses", "").partition("@")
             if action == "actions/checkout":
-                self._check_out(folder, edit)
+                check_out(folder, self.wheel, edit)
             elif action == "actions/setup-python":
                 assert (folder / step["with"]["cache-dependency-path"]).is_file()
                 subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tools)], check=True)
@@ -73,14 +73,6 @@ class Runner:
                 output += ended.stdout
                 failed = f"{step['run']}: {ended.returncode}" if ended.returncode else ""
         return Ran(failed, output, summary.read_text(), artifact)
-
-    def _check_out(self, folder: Path, edit: Mapping[str, str]) -> None:
-        copy_project(folder)
-        (folder / "wheels").mkdir()
-        (folder / "wheels" / self.wheel.name).symlink_to(self.wheel)
-        (folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{self.wheel.name}\n")
-        for model, text in edit.items():
-            (folder / "models" / f"{model}.yml").write_text(text)
 
 
 def _is_true(condition: str, event: str) -> bool:

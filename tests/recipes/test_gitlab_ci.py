@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, copy_project, run
+from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, check_out, run
 
 PIPELINE = yaml.safe_load((RECIPES / "gitlab_ci.yml").read_text(encoding="utf-8"))
 
@@ -48,12 +48,7 @@ class Runner:
 
     def _run(self, job: Mapping[str, Any], machine: Path, edit: Mapping[str, str]) -> Ran:
         folder = machine / "builds"
-        copy_project(folder)
-        (folder / "wheels").mkdir()
-        (folder / "wheels" / self.wheel.name).symlink_to(self.wheel)
-        (folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{self.wheel.name}\n")
-        for model, text in edit.items():
-            (folder / "models" / f"{model}.yml").write_text(text)
+        check_out(folder, self.wheel, edit)
         # A variable of the project goes before one of the file.
         given = {**job.get("variables", {}), **self.variables, "HOME": str(machine), "CI_PROJECT_DIR": str(folder)}
         for name, value in PIPELINE["variables"].items():
