@@ -20,7 +20,7 @@ import click
 
 from dbt_pendo.cli import COMMANDS, cli
 from dbt_pendo.cli.help import EXAMPLES, statuses_of
-from dbt_pendo.cli.options import ASKING_FLAGS, LEDGER_FLAGS, OUTPUT, PLAN_FLAGS, PROFILE, RUN_FLAGS, SELECTION
+from dbt_pendo.cli.options import OUTPUT, PROFILE, RUN_FLAGS, SELECTION
 from dbt_pendo.mapping.keys import KEYS_OF, json_schema
 from dbt_pendo.mapping.kinds import RowValue
 from dbt_pendo.pendo import advice
@@ -30,8 +30,6 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 MARKED = re.compile(r"^<!-- generated (?P<name>.+?) -->\n(?:.*?)^<!-- end -->$", re.DOTALL | re.MULTILINE)
 LANGUAGES = {".py": "python", ".sh": "bash", ".yml": "yaml"}
-
-SETTING_FLAGS = [*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS]
 
 # What a setting's default depends on.
 DEFAULTS = {
@@ -146,7 +144,7 @@ def commands_table() -> str:
 def commands() -> str:
     """Returns a section for each command: its usage, help, arguments and own flags."""
     context = click.Context(cli, info_name="dbt-pendo")
-    shared = {one.name for group in (PROFILE, SELECTION, SETTING_FLAGS, OUTPUT) for one in group}
+    shared = {one.name for group in (PROFILE, SELECTION, RUN_FLAGS, OUTPUT) for one in group}
     parts = []
     for name in COMMANDS:
         command = cli.get_command(context, name)
@@ -160,7 +158,7 @@ def commands() -> str:
         for what, anchor, group in (
             ("dbt's project and profile", "dbts-project-and-profile", PROFILE),
             ("selection", "selection", SELECTION),
-            ("settings", "settings-as-flags", SETTING_FLAGS),
+            ("settings", "settings-as-flags", RUN_FLAGS),
             ("output", "output", OUTPUT),
         ):
             if len(names & {one.name for one in group}) > 1:
@@ -180,7 +178,7 @@ def commands() -> str:
 
 def flags(group: str) -> str:
     """Returns the flags that commands share."""
-    groups = {"project": PROFILE, "selection": SELECTION, "settings": SETTING_FLAGS, "output": OUTPUT}
+    groups = {"project": PROFILE, "selection": SELECTION, "settings": RUN_FLAGS, "output": OUTPUT}
     context = click.Context(cli)
     return table(("flag", "meaning"), [flag(one, context) for one in groups[group]])
 

@@ -13,11 +13,12 @@ import click
 from dbt_pendo.alerts.post import unusable
 from dbt_pendo.cli.help import Command
 from dbt_pendo.cli.options import (
-    ASKING_FLAGS,
     DBT_ARGUMENTS,
     LEDGER_FLAGS,
     LINEAGE_FLAGS,
+    PENDO_FLAGS,
     PLAN_FLAGS,
+    REPORT_FLAGS,
     REQUIRE_TESTS,
     RUN_FLAGS,
     SOURCES,
@@ -73,7 +74,7 @@ from dbt_pendo.wording import number
     option("--object", "object_", type=click.Choice(tuple(OBJECTS)), help="What the rows become. Default: a guess."),
     file_option("--output", "-o", help="Write to a new file instead of printing."),
     selects=False,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
+    settings=PENDO_FLAGS,
 )
 def init(cli: CommandLine, model: str, object_: Object | None, output: Path | None) -> int:
     """Print a starter mapping for MODEL, with comments where it guesses.
@@ -102,7 +103,7 @@ def ls(cli: CommandLine) -> int:
     return int(lost_output(is_silent_about_readers=True))
 
 
-@command(settings=[*LEDGER_FLAGS, *ASKING_FLAGS])
+@command(settings=PENDO_FLAGS)
 def debug(cli: CommandLine) -> int:
     """Try all that a sync needs: profile, warehouse, rights, key, region, secrets."""
     tried = []
@@ -117,7 +118,7 @@ def debug(cli: CommandLine) -> int:
 @command(
     option("--offline", is_flag=True, help="Ask neither the warehouse nor Pendo: validate the mappings alone."),
     WARN_ERROR,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
+    settings=PENDO_FLAGS,
 )
 def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
@@ -137,7 +138,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     number_option("--show", least=0, default=0, help="Print the first N records' requests."),
     number_option("--diff", least=0, default=0, help="Show the first N changed rows beside what Pendo holds of them."),
     *SOURCES,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS],
+    settings=PLAN_FLAGS,
 )
 def plan(cli: CommandLine, full_refresh: bool, show: int, diff: int) -> int:
     """Show what a sync would do; send and store nothing."""
@@ -164,7 +165,7 @@ def _plan(cli: CommandLine, options: Options, show: int = 0, diff: int = 0) -> i
     THREADS,
     WARN_ERROR,
     *SOURCES,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS],
+    settings=RUN_FLAGS,
 )
 def sync(
     cli: CommandLine,
@@ -201,7 +202,7 @@ def _sync(cli: CommandLine, options: Options, fail_fast: bool, warn_error: bool,
     THREADS,
     WARN_ERROR,
     *REQUIRE_TESTS,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS],
+    settings=RUN_FLAGS,
     cls=BuildCommand,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
@@ -239,7 +240,7 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
     option("--force", is_flag=True, help="With --delete: even if it is in use."),
     option("--yes", "-y", is_flag=True, help="With --delete: do not ask."),
     TABLE_OUTPUT,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
+    settings=PENDO_FLAGS,
 )
 def fields(
     cli: CommandLine,
@@ -291,7 +292,7 @@ def _unwritten_fields(
 @command(
     option("--repair", is_flag=True, help="Resend what has drifted."),
     option("--since", metavar="TIME", help="Only records that Pendo updated since then: `2d`, `12h`, a date."),
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS, *RUN_FLAGS],
+    settings=RUN_FLAGS,
 )
 def verify(cli: CommandLine, repair: bool, since: str | None) -> int:
     """Read Pendo back and compare it with the warehouse."""
@@ -306,7 +307,7 @@ def verify(cli: CommandLine, repair: bool, since: str | None) -> int:
     option("--from-pendo", is_flag=True, help="Take those rows for delivered that Pendo holds already."),
     option("--all", "every", is_flag=True, help="Reset all syncs; without it, select some."),
     option("--yes", "-y", is_flag=True, help="Do not ask."),
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
+    settings=PENDO_FLAGS,
 )
 def reset(cli: CommandLine, adopt: bool, from_pendo: bool, every: bool, yes: bool) -> int:
     """Forget what was delivered, so that the next sync sends every row."""
@@ -402,7 +403,7 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     cli.lines.answer([run.to_dict()], table, reasons=reasons, undelivered=undelivered)
 
 
-@command(click.Argument(["sync"]), click.Argument(["key"]), settings=[*LEDGER_FLAGS, *ASKING_FLAGS, *PLAN_FLAGS])
+@command(click.Argument(["sync"]), click.Argument(["key"]), settings=PLAN_FLAGS)
 def row(cli: CommandLine, sync: str, key: str) -> None:
     """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
     with cli.open_context(announced=False) as (_, context):
@@ -419,7 +420,7 @@ def row(cli: CommandLine, sync: str, key: str) -> None:
     ),
     number_option("--runs", default=50, help="How many runs. Default: 50."),
     selects=False,
-    settings=[*LEDGER_FLAGS, *PLAN_FLAGS],
+    settings=REPORT_FLAGS,
 )
 def report(cli: CommandLine, output: Path | None, runs: int) -> None:
     """Write past runs, rows that were not delivered and calls to Pendo as one HTML file."""
@@ -486,7 +487,7 @@ def exposures(cli: CommandLine, output: Path | None, check: bool) -> int:
     file_option("--output", help=f"The file to write. Default: {PROBE_FILE} in the folder of the project, or here."),
     selects=False,
     needs_project=False,
-    settings=[*LEDGER_FLAGS, *ASKING_FLAGS],
+    settings=PENDO_FLAGS,
 )
 def probe(cli: CommandLine, yes: bool, output: Path | None) -> int:
     """Ask your own Pendo what no document says, on records of the probe's own.

@@ -113,13 +113,18 @@ SELECTION = grouped(
         dbt_option("--defer-state", type=PATH, help="The folder of another manifest than --state's, for --defer."),
     ],
 )
-# What decides which ledger is meant; how Pendo is asked; what decides of a plan; and of a run.
+# What decides which ledger is meant, and with more at each step: how Pendo is asked, what is planned, how a run goes.
 LEDGER_FLAGS = _setting_flags("region", "api_url", "data_url", "schema")
-ASKING_FLAGS = _setting_flags(
-    *("concurrency", "requests_per_second", "timeout", "retries", "retry_time", "segment_timeout", "allow_http")
-)
-PLAN_FLAGS = _setting_flags("max_attempts", "missing_retry", "mask")
-RUN_FLAGS = _setting_flags("max_error_share", "keep_runs", "lock_interval")
+PENDO_FLAGS = [
+    *LEDGER_FLAGS,
+    *_setting_flags(
+        *("concurrency", "requests_per_second", "timeout", "retries", "retry_time", "segment_timeout", "allow_http")
+    ),
+]
+_PLANNING = _setting_flags("max_attempts", "missing_retry", "mask")
+PLAN_FLAGS = [*PENDO_FLAGS, *_PLANNING]
+RUN_FLAGS = [*PLAN_FLAGS, *_setting_flags("max_error_share", "keep_runs", "lock_interval")]
+REPORT_FLAGS = [*LEDGER_FLAGS, *_PLANNING]
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = grouped("Selection", _setting_flags("require_tests"))
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.

@@ -35,7 +35,7 @@ class Tried:
 
 
 def try_everything(invocation: Invocation) -> Iterator[Tried]:
-    """Yields what was found of each thing, one after the other; what needs another one that failed is left out."""
+    """Yields what was found of each thing, one after the other; no rights where there is no warehouse."""
     settings = invocation.settings
     yield _tried("profile", lambda: f"target {named_target(invocation.connection)}")
     selected: list[Selected] = []
@@ -64,7 +64,8 @@ def _try_rights(session: Session, schema: str) -> str:
     """Creates a table in the schema of our tables, reads it and drops it."""
     session.ensure_schema(schema)
     relation = session.relation(schema, TRIAL_TABLE)
-    session.create(schema, TRIAL_TABLE, f"create table {relation} as select 1 as one")
+    create = session.sql("pendo_create_table_as", relation=relation, rows="select 1 as one")
+    session.create(schema, TRIAL_TABLE, create)
     session.count(relation)
     session.drop(schema, TRIAL_TABLE)
     return f"tables can be made in {schema}"

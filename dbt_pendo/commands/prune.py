@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
+from dbt_pendo.warehouse.ledger import DRAFT, OLD
 from dbt_pendo.warehouse.names import table_name
 from dbt_pendo.warehouse.session import Session
 
 # How the tables of a sync end; `lock_…` is a lock that was taken from a dead run.
-_TABLE = re.compile(r"(.+)__(?:ledger|changes|drift|lock(?:_(?:[0-9a-f]{2}){3,4})?|(?:new|old)_[0-9a-f]{6}|compacted)")
+_TABLE = re.compile(rf"(.+)__(?:ledger|{DRAFT.pattern}|{OLD.pattern}|changes|drift|lock(?:_(?:[0-9a-f]{{2}}){{3,4}})?)")
 
 
 def find_left(session: Session, schema: str, syncs: Iterable[str]) -> dict[str, list[str]]:

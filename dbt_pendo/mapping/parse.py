@@ -101,8 +101,7 @@ def _check_personal(model: _Model, refused: Collection[str]) -> None:
     """Notes each mapped column that is marked as personal data, unless the mapping allows it."""
     marks = model.annotation.marks
     for spec in model.specs:
-        keys = (spec.key, *filter(None, [spec.parent_key]))
-        for column in () if spec.allow_pii else dict.fromkeys((*keys, *spec.columns)):
+        for column in () if spec.allow_pii else dict.fromkeys((*spec.identifier.columns, *spec.columns)):
             if found_marks := [mark for mark in marks.get(column.lower(), ()) if mark in refused]:
                 how = "`meta.pii`" if PII in found_marks else f"the tag {quoted(found_marks[0])}"
                 message = f"{quoted(column)} is personal data by {how}; leave it out, or write `allow_pii: true`"
