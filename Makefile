@@ -155,7 +155,7 @@ test-spark: .venv-spark/.installed ## Run the warehouse's tests on Spark; needs 
 	.venv-spark/bin/python -m pytest -q tests/warehouse/test_spark.py
 
 test-snowflake: .venv-snowflake/.installed ## Run the warehouse's tests with Snowflake's connector, on a stand-in.
-	.venv-snowflake/bin/python -m pytest -q tests/warehouse/test_snowflake.py
+	.venv-snowflake/bin/python -m pytest -q tests/warehouse/test_snowflake.py tests/warehouse/test_statement_limits.py
 
 test-rendered: .venv-rendered/.installed ## Parse the SQL for the warehouses that no test can reach, and measure it.
 	$(<D)/bin/python -m pytest -q tests/warehouse/test_rendered.py tests/warehouse/test_statement_limits.py

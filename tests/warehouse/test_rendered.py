@@ -59,6 +59,14 @@ DIALECTS = {
         ("STRING", "INT64", "NUMERIC", "FLOAT64", "BOOL", "DATE", "DATETIME", "TIMESTAMP"),
         "`",
     ),
+    # In an environment of its own, where its statements are run as well: only their length is looked at.
+    "snowflake": Dialect(
+        {"account": "a", "user": "u", "password": "p", "database": "db", "warehouse": "w"},
+        (
+            *("character varying(16777216)", "character(8)", "number(38,0)", "number(18,2)", "float", "boolean"),
+            *("date", "timestamp_ntz", "timestamp_tz"),
+        ),
+    ),
     "redshift": Dialect(
         {"host": "localhost", "user": "u", "password": "p", "port": 5439, "dbname": "db"},
         (

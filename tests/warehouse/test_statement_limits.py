@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 # Bytes of a statement, by the documentation of each warehouse.
 LIMITS = {
     "bigquery": 1_000_000,
+    "snowflake": 1_000_000,
     "redshift": 16 * 2**20,
     "databricks": 16 * 2**20,
     "trino": 1_000_000,
