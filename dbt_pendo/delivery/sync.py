@@ -145,7 +145,10 @@ def _send(
         buckets = limit_buckets(buckets, options.limit)
         taken = sum((bucket.planned for bucket in buckets), Planned())
         waiting = everything.to_send - taken.to_send
-        counts.planned = replace(taken, unchanged=everything.unchanged, held=everything.held)
+        # Of the others as many as there are: nothing of them waits.
+        counts.planned = replace(
+            taken, unchanged=everything.unchanged, invalid=everything.invalid, held=everything.held
+        )
     context.observer.sync_planned(spec, counts.planned)
     if counts.planned.to_send and spec.event is not None:
         # Counted before anything is sent: afterwards Pendo's answers do not tell.
