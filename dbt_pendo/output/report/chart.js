@@ -51,11 +51,11 @@ function chart(root, runs, sync) {
     const width = Math.max(240, holder.clientWidth);
     const inner = width - LEFT - RIGHT;
     const drawn = points.slice(-Math.floor(inner / NARROWEST));
-    const slot = Math.min(48, inner / Math.max(1, drawn.length));
+    const slot = Math.min(80, inner / Math.max(1, drawn.length));
     const bar = slot > 4 ? Math.min(30, slot * 0.72) : slot;
     const xOf = (at) => width - RIGHT - slot * (drawn.length - at);
     const height = TOP + LANES.reduce((sum, [, tall]) => sum + tall + GAP, 0) + BOTTOM - GAP;
-    about.textContent = `logarithmic${drawn.length < points.length ? `, the latest ${drawn.length} of ${points.length}` : ""}`;
+    about.textContent = `logarithmic scale${drawn.length < points.length ? `, the latest ${drawn.length} of ${points.length}` : ""}`;
     let under = TOP - GAP;
     const lanes = LANES.map(([kind, tall], at) => {
       under += tall + GAP;
@@ -81,7 +81,7 @@ function chart(root, runs, sync) {
         rule(foot),
         most ? rule(foot - tall) : null,
         text(LEFT - 6, foot - (tall > 40 ? tall / 2 : 12), kind, "end", "lane"),
-        text(LEFT - 6, foot - (tall > 40 ? tall / 2 - 12 : 0), most ? `≤ ${at === 5 ? seconds(most) : compact(most)}` : "none"),
+        text(LEFT - 6, foot - (tall > 40 ? tall / 2 - 12 : 0), most ? `max ${at === 5 ? seconds(most) : compact(most)}` : "none"),
         tall > 40 ? tens(most).map((value) => [rule(foot - high(value)), null]) : null,
       ]),
     );

@@ -1,6 +1,8 @@
 // A list to search, filter, sort and page through. Its place in it is the query of the page's address.
 
 const PAGE = 20;
+// So many can be looked through.
+const FEW = 5;
 
 // `items` are listed in `root`, each as what `put` makes of those of a page. A filter has the `name` that the address
 // gives it, a `label`, `of` an item, and `options`: each a value and its title. `found` hears of what is listed.
@@ -18,7 +20,7 @@ function listing({ root, name, items, put, filters = [], text, empty, region = n
   ].map(([label, to]) => el("button", { type: "button", class: "plain", onclick: () => turn(to()) }, label));
   const where = el("span", { class: "muted" });
   const pages = el("div", { class: "pages" }, steps.slice(0, 2), where, steps.slice(2));
-  const controls = el("div", { class: "controls", hidden: items.length < 2 });
+  const controls = el("div", { class: "controls" });
   const last = () => Math.max(0, Math.ceil(shown.length / PAGE) - 1);
   root.prepend(controls);
   root.append(none, el("div", { class: "below" }, said, pages));
@@ -75,6 +77,7 @@ function listing({ root, name, items, put, filters = [], text, empty, region = n
   function find() {
     state.words = (search?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = filters.map((filter, at) => [filter, chosen(at)]).filter(([, value]) => value !== null);
+    controls.hidden = items.length <= FEW && !state.words.length && !wanted.length;
     shown = items.filter(
       (item) =>
         wanted.every(([{ of }, value]) => [of(item)].flat().includes(value)) &&

@@ -93,14 +93,14 @@ const MAKERS = {
           class: "wide",
           cell: (row) => value(row[DETAIL] ?? "–"),
         },
-        { title: "Sync", by: (row) => row[SYNC], cell: (row) => toSync(row[SYNC]) },
+        { title: "Sync", plain: true, by: (row) => row[SYNC], cell: (row) => toSync(row[SYNC]) },
         {
           title: "Attempts",
           number: true,
           by: (row) => row[ATTEMPTS],
           cell: (row) => (row[ATTEMPTS] === null ? "–" : number(row[ATTEMPTS])),
         },
-        { title: "Last tried (UTC)", by: (row) => row[AT], cell: (row) => time(row[AT]) },
+        { title: "Last tried (UTC)", plain: true, by: (row) => row[AT], cell: (row) => time(row[AT]) },
         {
           title: "Call",
           cell: (row) =>
@@ -156,6 +156,7 @@ const MAKERS = {
               el("span", { class: "hidden-text" }, call.failed ? "failed" : "worked"),
             ),
         },
+        { title: "Sync", plain: true, by: (call) => call.sync, cell: (call) => (call.sync ? toSync(call.sync) : "–") },
         {
           title: "Request, and what went wrong",
           plain: true,
@@ -166,18 +167,10 @@ const MAKERS = {
             call.said ? el("div", { class: "said" }, value(call.said)) : null,
           ],
         },
-        { title: "Sync", by: (call) => call.sync, cell: (call) => (call.sync ? toSync(call.sync) : "–") },
-        { title: "Sent (UTC)", by: (call) => call.at, cell: (call) => time(call.at) },
+        { title: "Sent (UTC)", plain: true, by: (call) => call.at, cell: (call) => time(call.at) },
         { title: "#", by: (call) => call.number, number: true, cell: (call) => number(call.number) },
-        {
-          title: "ms",
-          number: true,
-          by: (call) => call.seconds,
-          cell: (call) => number(Math.round(call.seconds * 1000)),
-        },
-        { title: "Try", number: true, by: (call) => call.attempt, cell: (call) => number(call.attempt) },
         { title: "Rows", number: true, by: (call) => call.rows, cell: (call) => number(call.rows) },
-        { title: "Bytes", number: true, by: (call) => call.bytes, cell: (call) => number(call.bytes) },
+        { title: "ms", number: true, by: (call) => call.seconds, cell: milliseconds },
       ],
     });
   },
@@ -198,6 +191,7 @@ function rowDetail(row) {
   }
   return facts(about);
 }
+const milliseconds = (call) => number(Math.round(call.seconds * 1000));
 function callDetail(call) {
   const body = (title, text) =>
     el(
@@ -210,7 +204,10 @@ function callDetail(call) {
     );
   const [request, answer] = call.body === null ? [null, null] : bodyOf(call.body);
   const bodies = [body("Request", request), body("Answer", answer)];
-  const about = [["Run", toRun(call.run)]];
+  const about = [
+    ["Run", toRun(call.run)],
+    ["Sent", `${count(call.bytes, "byte")}, attempt ${number(call.attempt)}`],
+  ];
   if (call.fault) about.push(["No answer", el("span", { class: "value" }, visible(call.fault))]);
   if (call.waited) about.push(["Waited", `${seconds(call.waited)} for its turn`]);
   return [
@@ -245,6 +242,7 @@ function route() {
   listOf(section.id).show?.(words, (item, node) => (call ? String(item.number) === call : node === target));
 }
 
+document.documentElement.classList.add("tabs");
 if (runs.length) chart(document.querySelector(".plot-of-all"), runs, null);
 const days = Math.floor((Date.now() - Date.parse(data.made_at)) / 86400000);
 if (days > 1) byId("old").textContent = ` (${days} days ago)`;
