@@ -79,9 +79,9 @@ def review(
     syncs = [
         {
             **_sync(name, specs.get(name), latest.get(name), mask, reasons[name]),
-            # What is told of a sync without its mapping, where all mappings are unknown, is not of the past.
-            "is_current": bool(note) or (name in specs and specs[name].enabled),
-            "docs": docs_url and docs_link(docs_url, specs[name].unique_id if name in specs else latest[name].last.unique_id),
+            # Nobody knows whether a sync is mapped where the mappings cannot be read.
+            "is_current": specs[name].enabled if name in specs else bool(note),
+            "docs": docs_link(docs_url, specs[name]) if docs_url and name in specs else None,
         }
         for name, mask in masks.items()
     ]
@@ -138,11 +138,10 @@ def _order(sync: Mapping[str, Any]) -> tuple[bool, int, str, str]:
     return not sync["is_current"], trouble, sync["object"], sync["name"]
 
 
-def docs_link(docs_url: str, unique_id: str) -> str | None:
-    """Returns the address of a model, seed or snapshot in dbt docs, as their page writes it; None of anything else."""
-    kind = unique_id.partition(".")[0]
+def docs_link(docs_url: str, spec: SyncSpec) -> str:
+    """Returns the address of a model, seed or snapshot in dbt docs, as their own links have it."""
     page = docs_url if docs_url.endswith(".html") else f"{docs_url}/"
-    return f"{page}#!/{kind}/{quote(unique_id)}" if kind in ("model", "seed", "snapshot") else None
+    return f"{page}#!/{spec.unique_id.partition('.')[0]}/{quote(spec.unique_id)}"
 
 
 def _logged(sync: LoggedSync, mask: BodyMask) -> dict[str, Any]:
