@@ -50,6 +50,7 @@ def main(folder: Path) -> None:
             "PENDO_INTEGRATION_KEY": sandbox.integration_key,
             "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
             "PENDO_RETRIES": "2",
+            "DBT_PENDO_DOCS_URL": "https://dbt.example.com",
         }
         _run(project, environment, "dbt", "build", "--quiet")
         for day in range(DAYS):
@@ -58,8 +59,7 @@ def main(folder: Path) -> None:
             _run(project, environment, "dbt-pendo", "sync", "--quiet")
             _live(database, dice)
         _spread(database, project / "target" / "dbt_pendo" / "runs")
-        # Without the first, which had everything to send and dwarfs the others.
-        _run(project, environment, "dbt-pendo", "report", "--runs", str(DAYS - 1))
+        _run(project, environment, "dbt-pendo", "report")
     _take_picture(project / "target" / "pendo_report.html", DOCS / "report.png", folder)
 
 
@@ -116,7 +116,7 @@ def _spread(database: Path, runs: Path) -> None:
 def _take_picture(report: Path, picture: Path, folder: Path) -> None:
     # A profile of its own, so that no browser that runs already takes the call.
     profile = f"--user-data-dir={folder / 'chromium'}"
-    options = (profile, "--window-size=1280,1380", f"--screenshot={picture}", report.as_uri())
+    options = (profile, "--window-size=1280,800", f"--screenshot={picture}", report.as_uri())
     subprocess.run([*CHROMIUM, *options], capture_output=True, check=True)
 
 

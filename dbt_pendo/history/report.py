@@ -200,11 +200,12 @@ def _calls(
                 continue
             keys = wanted.get((run.run_id, call.sync), {})
             carriers.update(((run.run_id, call.sync, keys[key]), call.number) for key in call.keys or () if key in keys)
-            texts = _bodies(call, masks.get(call.sync, BodyMask()))
+            mask = masks.get(call.sync, BodyMask())
+            texts = _bodies(call, mask)
             item = {
                 "run": run.run_id,
                 **{name: getattr(call, name) for name in CALL_SHOWN},
-                "said": _said(call, texts[1]) if call.failed else "",
+                "said": _said(call, mask) if call.failed else "",
                 "body": None,
             }
             size = sum(len(text) for text in texts if text is not None)
@@ -240,9 +241,9 @@ def _bodies(call: LoggedCall, mask: BodyMask) -> list[str | None]:
     return [_text(request), _text(answer)]
 
 
-def _said(call: LoggedCall, answer: str | None) -> str:
-    """Returns why a call failed, in a line: why there was no answer, or the words in what may show of it."""
-    words = call.fault or words_of(read_json(answer or "")) or answer or ""
+def _said(call: LoggedCall, mask: BodyMask) -> str:
+    """Returns why a call failed, in a line: why there was no answer, or Pendo's words, which may quote any value."""
+    words = call.fault or (HIDDEN_REASON if mask else words_of(call.answer) or _text(call.answer) or "")
     return shortened(" ".join(words.split()), LONGEST_SAID)
 
 

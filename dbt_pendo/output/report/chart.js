@@ -1,8 +1,8 @@
-// Runs from left to right, the latest on the right, with a lane for each number of them. A lane is logarithmic up to its
-// largest number, so that one first load flattens nothing.
+// Runs from left to right, the latest on the right, with a lane for each number of them. A lane is logarithmic up to
+// its largest number, so that one first load flattens nothing.
 
-// Pixels of the plot: of the gaps between lanes, around them, and of the narrowest place of a run.
-const [GAP, LEFT, RIGHT, TOP, BOTTOM, NARROWEST] = [9, 78, 6, 16, 34, 2];
+// Pixels: between lanes, around them, of the narrowest and widest place of a run, and between lines at powers of ten.
+const [GAP, LEFT, RIGHT, TOP, BOTTOM, NARROWEST, WIDEST, APART] = [9, 78, 6, 16, 34, 2, 80, 8];
 const LANES = [
   ["delivered", 60],
   ["missing", 24],
@@ -51,11 +51,12 @@ function chart(root, runs, sync) {
     const width = Math.max(240, holder.clientWidth);
     const inner = width - LEFT - RIGHT;
     const drawn = points.slice(-Math.floor(inner / NARROWEST));
-    const slot = Math.min(80, inner / Math.max(1, drawn.length));
+    const slot = Math.min(WIDEST, inner / Math.max(1, drawn.length));
     const bar = slot > 4 ? Math.min(30, slot * 0.72) : slot;
     const xOf = (at) => width - RIGHT - slot * (drawn.length - at);
     const height = TOP + LANES.reduce((sum, [, tall]) => sum + tall + GAP, 0) + BOTTOM - GAP;
-    about.textContent = `logarithmic scale${drawn.length < points.length ? `, the latest ${drawn.length} of ${points.length}` : ""}`;
+    const part = drawn.length < points.length ? `, the latest ${drawn.length} of ${points.length}` : "";
+    about.textContent = `logarithmic scale${part}`;
     let under = TOP - GAP;
     const lanes = LANES.map(([kind, tall], at) => {
       under += tall + GAP;
@@ -77,12 +78,16 @@ function chart(root, runs, sync) {
       },
       svg("title", { id: titleId }, "Runs"),
       svg("desc", { id: descId }, "Rows and seconds of each run. Arrow keys go from run to run, Enter to the run."),
-      lanes.map(({ kind, tall, most, foot, high }, at) => [
+      lanes.map(({ kind, tall, most, foot, high }) => [
         rule(foot),
         most ? rule(foot - tall) : null,
-        text(LEFT - 6, foot - (tall > 40 ? tall / 2 : 12), kind, "end", "lane"),
-        text(LEFT - 6, foot - (tall > 40 ? tall / 2 - 12 : 0), most ? `max ${at === 5 ? seconds(most) : compact(most)}` : "none"),
-        tall > 40 ? tens(most).map((value) => [rule(foot - high(value)), null]) : null,
+        tens(most, tall).map((value) => rule(foot - high(value))),
+        text(LEFT - 6, foot - tall / 2, kind, "end", "lane"),
+        text(
+          LEFT - 6,
+          foot - tall / 2 + 12,
+          most ? `max ${kind === "duration" ? seconds(most) : compact(most)}` : "none",
+        ),
       ]),
     );
     drawn.forEach((point, at) => {
@@ -163,9 +168,9 @@ function chart(root, runs, sync) {
     draw();
   }).observe(holder);
 }
-// The powers of ten below a number.
-function tens(most) {
+// The powers of ten below the largest number of a lane, if there is room for lines at them.
+function tens(most, tall) {
   const found = [];
   for (let value = 10; value < most; value *= 10) found.push(value);
-  return found;
+  return found.length * APART < tall ? found : [];
 }

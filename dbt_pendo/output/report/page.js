@@ -178,7 +178,8 @@ const MAKERS = {
 
 const keyOf = (row) => (row[KEY] ? value(row[KEY], true) : el("span", { class: "muted" }, "empty"));
 const quoted = (text) => (/^[\w.@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-const toRun = (id) => (beganAt.has(id) ? el("a", { href: `#run-${encodeURIComponent(id)}` }, value(id, true)) : value(id, true));
+const toRun = (id) =>
+  beganAt.has(id) ? el("a", { href: `#run-${encodeURIComponent(id)}` }, value(id, true)) : value(id, true);
 function rowDetail(row) {
   const about = [
     ["Key", row[KEY] ? el("span", { class: "value mono" }, row[KEY]) : keyOf(row)],
