@@ -364,7 +364,7 @@ def test_even_a_slip_would_do_nothing(report, driver):
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 1030, 800, 390])
 def test_it_fits_and_can_be_read(report, page, width, scheme):
     page.open(report, width, scheme)
     assert (sum(page.ask(CHANNELS, page.one("body"), "backgroundColor")) < 200) == (scheme == "dark")
