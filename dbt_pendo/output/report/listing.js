@@ -4,9 +4,11 @@ const PAGE = 20;
 // So many can be looked through.
 const FEW = 5;
 
-// `items` are listed in `root`, each as what `put` makes of those of a page. A filter has the `name` that the address
-// gives it, a `label`, `of` an item, and `options`: each a value and its title. `found` hears of what is listed.
-function listing({ root, name, items, put, filters = [], text, empty, region = null, found = () => {} }) {
+// `items` are listed in `root`: `put` shows those of a page, and returns what gives the node of one. A filter has the
+// `name` that the address gives it, a `label`, one or more values `of` an item, and perhaps `options`: each a value and
+// its title. `found` hears of what is listed.
+function listing({ root, name, items, put, text, empty, found = () => {}, filters: given }) {
+  const filters = given.map(({ of, options = titled(items.flatMap(of)), ...rest }) => ({ of, options, ...rest }));
   const state = { words: [], sort: null, page: 0, node: () => null };
   const known = new Map();
   let shown = items;
@@ -151,6 +153,8 @@ function listing({ root, name, items, put, filters = [], text, empty, region = n
   }
   return { show, sort, search };
 }
+
+const titled = (values) => [...new Set(values)].sort().map((value) => [value, value || "none"]);
 
 // A table of items, of which only one page is ever in the document.
 function table({ root, caption, columns, detail, ...rest }) {
