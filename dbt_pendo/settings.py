@@ -141,6 +141,10 @@ class Settings:
     owner: str | None = _setting(
         None, "Owner of exposures whose models have none: `Name`, `address`, or `Name <address>`.", str, prefix=OURS
     )
+    # Without a slash at its end.
+    docs_url: str | None = _setting(
+        None, "Where the project's dbt docs are, for links to its models: http or https.", str, prefix=OURS
+    )
     alerts: tuple[Channel, ...] = ()
     # dbt's targets that may write to a Pendo that is no sandbox; None where the project names none.
     targets: tuple[str, ...] | None = None
@@ -314,6 +318,9 @@ def load_settings(
         # A sandbox or a proxy takes events too: nothing must slip past the host the user named.
         data_url = values["api_url"]
     values["data_url"] = _checked_url(values.get("data_url", data_url), "PENDO_DATA_URL", allow_http)
+    if docs_url := values.get("docs_url"):
+        # Nothing is sent there.
+        values["docs_url"] = _checked_url(docs_url, SETTINGS["docs_url"].variable, True, "https://dbt.example.com/docs")
     return Settings(
         **values,
         integration_key=_find_key(environ, key_variable),

@@ -39,6 +39,7 @@ DEFAULTS = {
     "schema": "`<target schema>_pendo`; with a sandbox `<target schema>_pendo_sandbox`",
     "sandbox": "`true` if both URLs are on this machine",
     "owner": "the project's name",
+    "docs_url": "no links",
 }
 
 # Where the messages of each room stand on the page of errors; the first that fits.

@@ -25,6 +25,8 @@ from dbt_pendo.sandbox import Fault, Sandbox, load_subscription
 
 DOCS = Path(__file__).resolve().parent
 DAYS = 14
+# Of the bookkeeping with a sandbox.
+SCHEMA = "main_pendo_sandbox"
 PROGRAMS = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.cli import main; main()"}
 CHROMIUM = (
     *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
@@ -48,6 +50,7 @@ def main(folder: Path) -> None:
             "PENDO_INTEGRATION_KEY": sandbox.integration_key,
             "PENDO_TRACK_SECRET": sandbox.track_secrets[""],
             "PENDO_RETRIES": "2",
+            "DBT_PENDO_DOCS_URL": "https://dbt.example.com",
         }
         _run(project, environment, "dbt", "build", "--quiet")
         for day in range(DAYS):
@@ -56,8 +59,7 @@ def main(folder: Path) -> None:
             _run(project, environment, "dbt-pendo", "sync", "--quiet")
             _live(database, dice)
         _spread(database, project / "target" / "dbt_pendo" / "runs")
-        # Without the first, which had everything to send and dwarfs the others.
-        _run(project, environment, "dbt-pendo", "report", "--runs", str(DAYS - 1))
+        _run(project, environment, "dbt-pendo", "report")
     _take_picture(project / "target" / "pendo_report.html", DOCS / "report.png", folder)
 
 
@@ -94,7 +96,7 @@ def _live(database: Path, dice: random.Random) -> None:
 def _spread(database: Path, runs: Path) -> None:
     """Puts the runs a day apart, the last one three hours ago."""
     with duckdb.connect(str(database)) as connection:
-        found = [run for (run,) in connection.execute("select distinct run_id from main_pendo.pendo_runs").fetchall()]
+        found = [run for (run,) in connection.execute(f"select distinct run_id from {SCHEMA}.pendo_runs").fetchall()]
         ledgers = connection.execute(
             "select table_name from information_schema.tables"
             " where table_name = 'pendo_runs' or table_name like '%__ledger'"
@@ -104,7 +106,7 @@ def _spread(database: Path, runs: Path) -> None:
             moved = f"{began:%Y%m%dT%H%M%S}{run[15:]}"
             for (table,) in ledgers:
                 connection.execute(
-                    f"update main_pendo.{table} set run_id = ?, logged_at = logged_at - to_hours(?) where run_id = ?",
+                    f"update {SCHEMA}.{table} set run_id = ?, logged_at = logged_at - to_hours(?) where run_id = ?",
                     [moved, 24 * age + 3, run],
                 )
             if (runs / run).exists():
@@ -114,7 +116,7 @@ def _spread(database: Path, runs: Path) -> None:
 def _take_picture(report: Path, picture: Path, folder: Path) -> None:
     # A profile of its own, so that no browser that runs already takes the call.
     profile = f"--user-data-dir={folder / 'chromium'}"
-    options = (profile, "--window-size=1280,1380", f"--screenshot={picture}", report.as_uri())
+    options = (profile, "--window-size=1280,800", f"--screenshot={picture}", report.as_uri())
     subprocess.run([*CHROMIUM, *options], capture_output=True, check=True)
 
 

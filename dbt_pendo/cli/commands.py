@@ -433,7 +433,7 @@ def report(cli: CommandLine, output: Path | None, runs: int) -> None:
 
     invocation, settings = cli.invocation, cli.invocation.settings
     with cli.open_run_log() as log:
-        found = review(log, invocation.project_dir.name, settings.mask, runs)
+        found = review(log, invocation.project_dir.name, settings.mask, runs, settings.docs_url)
     path = output or invocation.target_path / REPORT_FILE
     write_page(page(found, now(), settings.secrets), path)
     cli.lines.answer([show_report(cli.lines, found, path)])

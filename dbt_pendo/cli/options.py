@@ -124,7 +124,7 @@ PENDO_FLAGS = [
 _PLANNING = _setting_flags("max_attempts", "missing_retry", "mask")
 PLAN_FLAGS = [*PENDO_FLAGS, *_PLANNING]
 RUN_FLAGS = [*PLAN_FLAGS, *_setting_flags("max_error_share", "keep_runs", "lock_interval")]
-REPORT_FLAGS = [*LEDGER_FLAGS, *_PLANNING]
+REPORT_FLAGS = [*LEDGER_FLAGS, *_PLANNING, *_setting_flags("docs_url")]
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = grouped("Selection", _setting_flags("require_tests"))
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.

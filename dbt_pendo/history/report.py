@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -17,9 +18,11 @@ from dbt_pendo.mapping.describe import mapping_rows, options
 from dbt_pendo.mapping.parse import parse_syncs
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.network import read_json
+from dbt_pendo.pendo.advice import words_of
 from dbt_pendo.project.artifacts import read_manifest
 from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
 from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LedgerEntry, LoggedSync, Reason
+from dbt_pendo.wording import shortened
 
 # A browser has to open the file.
 ROWS_LISTED = 100_000
@@ -29,11 +32,18 @@ FAILED_BODIES, OTHER_BODIES = 15 * 2**20, 5 * 2**20
 HIDDEN_REASON = "hidden: columns of this sync are masked"
 # Of rows that were not delivered, the worst first.
 STATUSES = ("rejected", "missing", "invalid")
+# What can be wrong with a sync, the worst first: how it ended, else rows that were not delivered.
+FAILED = ("error", "blocked", "interrupted")
+TROUBLES = (*FAILED, *STATUSES)
+# Characters of what a call that failed was answered.
+LONGEST_SAID = 300
 # All fields of a call but what may be long.
 CALL_SHOWN = tuple(one.name for one in fields(LoggedCall) if one.name not in ("keys", "request", "answer"))
 
 
-def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) -> dict[str, Any]:
+def review(
+    log: RunLog, project: str, masked_columns: Sequence[str], runs: int, docs_url: str | None = None
+) -> dict[str, Any]:
     """Collects all that is known of past runs, as the data in a report's page.
 
     Args:
@@ -41,6 +51,7 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
         project: The name of the project, unless a model's id has it.
         masked_columns: Columns whose values must not show.
         runs: How many runs to look back.
+        docs_url: Where the project's dbt docs are; None for nowhere.
 
     Raises:
         WarehouseError: If the warehouse refuses.
@@ -65,7 +76,15 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
             [name, shown.key, shown.status, shown.detail, shown.attempts, shown.run_id, shown.logged_at, call]
         )
         reasons[name].append(Reason(row.status, shown.detail or NO_REASON, 1, (shown.key,)))
-    syncs = [_sync(name, specs.get(name), latest.get(name), mask, reasons[name]) for name, mask in masks.items()]
+    syncs = [
+        {
+            **_sync(name, specs.get(name), latest.get(name), mask, reasons[name]),
+            # Nobody knows whether a sync is mapped where the mappings cannot be read.
+            "is_current": specs[name].enabled if name in specs else bool(note),
+            "docs": docs_link(docs_url, specs[name]) if docs_url and name in specs else None,
+        }
+        for name, mask in masks.items()
+    ]
     ids = (*(spec.unique_id for spec in specs.values()), *(one.last.unique_id for one in latest.values()))
     return {
         "project": next((one.split(".")[1] for one in ids if "." in one), project),
@@ -80,8 +99,8 @@ def review(log: RunLog, project: str, masked_columns: Sequence[str], runs: int) 
             {**run.to_dict(), "syncs": [_logged(sync, masks.get(sync.sync, BodyMask())) for sync in run.syncs]}
             for run in found_runs
         ],
-        # Those that are mapped, or were, by object and name, each with its last run.
-        "syncs": sorted(syncs, key=lambda sync: (sync["object"], sync["name"])),
+        # Those that are mapped, or were, each with its last run: trouble first, then by object and name.
+        "syncs": sorted(syncs, key=_order),
         # Rows that were not delivered when a run last tried them, rejected ones first: sync, fields of ``LedgerEntry``,
         # and the number of the call of that run that carried it, if listed. Names would be most of the file.
         "rows": {"limit": ROWS_LISTED if len(open_rows) > ROWS_LISTED else None, "items": listed},
@@ -96,16 +115,33 @@ def _sync(
     name: str, spec: SyncSpec | None, latest: LatestSync | None, mask: BodyMask, reasons: Iterable[Reason]
 ) -> dict[str, Any]:
     groups = sorted(grouped(reasons), key=lambda group: STATUSES.index(group.status))
+    last = _logged(latest.last, mask) if latest else None
+    wrong = {group.status for group in groups}
+    if last:
+        wrong |= {last["status"], *(status for status in STATUSES if last[status])}
     return {
         "name": name,
         "object": spec.object if spec else latest and latest.last.object,
-        "last": _logged(latest.last, mask) if latest else None,
+        "last": last,
         "completed_at": latest and latest.completed_at,
+        # One of ``TROUBLES``; empty for none.
+        "trouble": next((trouble for trouble in TROUBLES if trouble in wrong), ""),
         "reasons": [asdict(group) for group in groups],
         "mapping": list(mapping_rows(spec)) if spec else None,
         "options": options(spec) if spec else None,
         "enabled": spec is None or spec.enabled,
     }
+
+
+def _order(sync: Mapping[str, Any]) -> tuple[bool, int, str, str]:
+    trouble = TROUBLES.index(sync["trouble"]) if sync["trouble"] else len(TROUBLES)
+    return not sync["is_current"], trouble, sync["object"], sync["name"]
+
+
+def docs_link(docs_url: str, spec: SyncSpec) -> str:
+    """Returns the address of a model, seed or snapshot in dbt docs, as their own links have it."""
+    page = docs_url if docs_url.endswith(".html") else f"{docs_url}/"
+    return f"{page}#!/{spec.unique_id.partition('.')[0]}/{quote(spec.unique_id)}"
 
 
 def _logged(sync: LoggedSync, mask: BodyMask) -> dict[str, Any]:
@@ -164,8 +200,14 @@ def _calls(
                 continue
             keys = wanted.get((run.run_id, call.sync), {})
             carriers.update(((run.run_id, call.sync, keys[key]), call.number) for key in call.keys or () if key in keys)
-            item = {"run": run.run_id, **{name: getattr(call, name) for name in CALL_SHOWN}, "body": None}
-            texts = _bodies(call, masks.get(call.sync, BodyMask()))
+            mask = masks.get(call.sync, BodyMask())
+            texts = _bodies(call, mask)
+            item = {
+                "run": run.run_id,
+                **{name: getattr(call, name) for name in CALL_SHOWN},
+                "said": _said(call, mask) if call.failed else "",
+                "body": None,
+            }
             size = sum(len(text) for text in texts if text is not None)
             if size > room[call.failed]:
                 without_bodies += 1
@@ -197,6 +239,12 @@ def _bodies(call: LoggedCall, mask: BodyMask) -> list[str | None]:
             document, _ = mask.hide(read_json(text))
             answer = text if isinstance(answer, str) else HIDDEN_REASON if document is None else document
     return [_text(request), _text(answer)]
+
+
+def _said(call: LoggedCall, mask: BodyMask) -> str:
+    """Returns why a call failed, in a line: why there was no answer, or Pendo's words, which may quote any value."""
+    words = call.fault or (HIDDEN_REASON if mask else words_of(call.answer) or _text(call.answer) or "")
+    return shortened(" ".join(words.split()), LONGEST_SAID)
 
 
 def _text(body: Any) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import shlex
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +28,7 @@ from dbt_pendo.wording import number, visible, visible_json
 
 REPORT_FILE = "pendo_report.html"
 # One after the other they are the page's script.
-SCRIPTS = ("elements.js", "table.js", "chart.js", "page.js")
+SCRIPTS = ("elements.js", "listing.js", "chart.js", "page.js")
 # Seconds of a unit of time, and up to how many of them an age is given in it.
 _AGES = ((60, 120, "minute"), (3600, 48, "hour"), (86400, 14, "day"), (604800, 9, "week"), (2629800, 10**6, "month"))
 
@@ -56,7 +57,7 @@ def page(review: Mapping[str, Any], made_at: datetime.datetime, secrets: Secrets
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"age": lambda text: _age(text, made_at), "number": "{:,}".format}
+    environment.filters |= {"age": lambda text: _age(text, made_at), "number": "{:,}".format, "quoted": shlex.quote}
     return environment.get_template("page.html.j2").render(
         data,
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "

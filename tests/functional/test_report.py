@@ -60,6 +60,7 @@ def test_rows_are_listed_with_their_calls_until_they_are_delivered(people, sandb
         request, answer = report.bodies[call["body"]]
         sent = [record["visitorId"] for record in json.loads(str(request))]
         assert (call["status"], sent, answer) == (400, [row["key"]], f"{row['key']}: plan is not to our liking")
+        assert call["said"] == answer
     (missing,) = report.rows(status="missing")
     (call,) = report.calls(number=missing["call"])
     assert json.loads(str(report.bodies[call["body"]][1]))["missing"] == ["u-11"]
@@ -187,6 +188,7 @@ def test_values_of_masked_columns_are_nowhere(people, sandbox):
     (row,) = report.rows(status="rejected")
     (call,) = report.calls(number=row["call"])
     assert report.bodies[call["body"]][1] == "*** is no address of u-3, nor of ***"
+    assert call["said"] == review.HIDDEN_REASON
     # Of a sync without a mapping all is hidden.
     people.manifest_path.unlink()
     report = report_of(people, "--mask", "something")
@@ -207,6 +209,7 @@ def test_masked_keys_are_nowhere(people, sandbox, monkeypatch, from_the_start):
     assert "u-" not in json.dumps([report.data["rows"], report.data["syncs"], report.data["runs"], report.bodies])
     (call,) = report.calls(number=row["call"])
     assert (call["status"], report.bodies[call["body"]][1]) == (400, "***: no")
+    assert call["said"] == review.HIDDEN_REASON
 
 
 def test_rejected_rows_and_failed_calls_come_before_others(people, sandbox, monkeypatch):

@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[Any, str, Any, Any, tuple[Any, Any, Any]]] = {
     "lock_interval": ("600", "900.5", 60, 30.0, (600.0, 900.5, 60.0)),
     "keep_runs": (1, "2", 3, 20, (1, 2, 3)),
     "owner": ("a flag", "a@example.com", "a project", None, ("a flag", "a@example.com", "a project")),
+    "docs_url": (f"{URLS[0]}/docs/", f"{URLS[1]}/docs", URLS[2], None, (f"{URLS[0]}/docs", f"{URLS[1]}/docs", URLS[2])),
 }
 SECRET = "ab12-SECRET-9f.eu"
 KEY, DBTS_KEY = "PENDO_INTEGRATION_KEY", "DBT_ENV_SECRET_PENDO_INTEGRATION_KEY"

@@ -1,101 +1,73 @@
-// Bars over time: one place a run, the latest on the right.
+// Runs from left to right, the latest on the right, with a lane for each number of them. A lane is logarithmic up to
+// its largest number, so that one first load flattens nothing.
 
-const hatched = new Set(["rejected"]);
-const swatch = (kind) => {
-  const id = newId("hatch");
-  return svg(
-    "svg",
-    { class: "swatch", viewBox: "0 0 14 14", "aria-hidden": "true" },
-    hatch(id, kind),
-    svg("rect", { width: 14, height: 14, rx: 3, ...paint(id, kind) }),
-  );
-};
-const hatch = (id, kind) =>
-  hatched.has(kind)
-    ? svg(
-        "defs",
-        {},
-        svg(
-          "pattern",
-          {
-            id,
-            width: 6,
-            height: 6,
-            patternUnits: "userSpaceOnUse",
-            patternTransform: "rotate(45)",
-          },
-          svg("rect", { width: 6, height: 6, class: `fill-${kind}` }),
-          svg("line", { x1: 0, y1: 0, x2: 0, y2: 6, class: "hatch" }),
-        ),
-      )
-    : null;
-const paint = (id, kind) => (hatched.has(kind) ? { fill: `url(#${id})` } : { class: `fill-${kind}` });
+// Pixels: between lanes, around them, of the narrowest and widest place of a run, and between lines at powers of ten.
+const [GAP, LEFT, RIGHT, TOP, BOTTOM, NARROWEST, WIDEST, APART] = [9, 78, 6, 16, 34, 2, 80, 8];
+const LANES = [
+  ["delivered", 60],
+  ["missing", 24],
+  ["rejected", 24],
+  ["invalid", 24],
+  ["held", 24],
+  ["duration", 24],
+];
+const shownNumber = (kind, value) => (kind === "duration" ? seconds(value) : number(value));
 
-function ceiling(most, whole) {
-  if (most <= 0) return 1;
-  const unit = 10 ** Math.floor(Math.log10(most));
-  const found = [1, 2, 4, 5, 8, 10].map((step) => step * unit).find((step) => step >= most);
-  return whole ? Math.max(2, Math.ceil(found / 2) * 2) : found;
-}
-
-function chart({ title, about, series, points, format, whole = true, empty, height = 150 }) {
-  const [titleId, descId, hatchId] = [newId("title"), newId("desc"), newId("hatch")];
+// `runs` are drawn in `root`, the latest first, by the numbers of one sync or of all.
+function chart(root, runs, sync) {
+  const points = runs
+    .map((run) => ({ run, syncs: run.syncs.filter((each) => sync === null || each.sync === sync) }))
+    .filter(({ syncs }) => syncs.length)
+    .reverse()
+    .map(({ run, syncs }) => {
+      const sums = LANES.map(([kind]) => syncs.reduce((sum, each) => sum + each[kind], 0));
+      const failed = syncs.filter((each) => FAILED.has(each.status)).length;
+      const lines = [
+        `${run.began_at}: ${run.status}`,
+        ...LANES.map(([kind], at) => `${kind}: ${shownNumber(kind, sums[at])}`),
+        ...(failed ? [`${count(failed, "sync")} failed`] : []),
+      ];
+      return { run, sums, failed, lines };
+    });
+  const [titleId, descId] = [newId("title"), newId("desc")];
   const tip = el("div", { class: "tip", "aria-hidden": "true", hidden: true });
   const holder = el("div", { class: "plot" });
-  const marks = points.filter((point) => point.mark).length;
-  const line = (point, separator) =>
-    [
-      point.label,
-      ...series.map((one, at) => `${one.title}: ${format(point.values[at])}`),
-      ...(point.note ? [point.note] : []),
-    ].join(separator);
-  const alternative = el("details", { class: "alt" }, el("summary", {}, "As a table"));
-  alternative.addEventListener("toggle", () => {
-    if (alternative.childElementCount > 1) return;
-    alternative.append(
-      plainTable(
-        title,
-        [["Run (UTC)"], ...series.map((one) => [one.title, "number"]), [""]],
-        points
-          .toReversed()
-          .map((point) => [
-            el("span", { class: "nowrap" }, point.label),
-            ...point.values.map((each) => format(each)),
-            point.note,
-          ]),
-      ),
-    );
-  });
-  const root = el("figure", { class: "card chart" });
-  root.append(
+  const about = el("span", { class: "muted" });
+  const marks = points.some((point) => point.failed);
+  root.classList.add("chart");
+  root.replaceChildren(
     el(
       "div",
       { class: "head" },
-      el("h3", {}, title),
-      el(
-        "ul",
-        { class: "legend" },
-        series.map((one) => el("li", {}, swatch(one.kind), one.title)),
-        marks ? el("li", {}, el("strong", { class: "cross", "aria-hidden": "true" }, "✕"), "a sync failed") : null,
-      ),
+      el("h3", {}, sync === null ? "Rows and seconds of each run" : clipped(sync)),
+      about,
+      marks ? el("span", {}, el("strong", { class: "cross", "aria-hidden": "true" }, "✕"), " a sync failed") : "",
     ),
     holder,
     tip,
-    alternative,
   );
-  let current = points.length - 1;
 
   function draw() {
-    const width = Math.max(240, root.clientWidth - 36);
-    const [left, right, top, bottom] = [44, 6, 16, 22];
-    const inner = { width: width - left - right, height: height - top - bottom };
-    const most = Math.max(0, ...points.map((point) => point.values.reduce((sum, each) => sum + each, 0)));
-    const limit = ceiling(most, whole);
-    const y = (amount_) => top + inner.height * (1 - amount_ / limit);
-    const slot = inner.width / Math.max(1, points.length);
-    const bar = Math.max(1, Math.min(34, slot * 0.72));
-    const labels = Math.max(1, Math.min(points.length, Math.floor(inner.width / 110)));
-    const every = Math.ceil(points.length / labels);
+    const width = Math.max(240, holder.clientWidth);
+    const inner = width - LEFT - RIGHT;
+    const drawn = points.slice(-Math.floor(inner / NARROWEST));
+    const slot = Math.min(WIDEST, inner / Math.max(1, drawn.length));
+    const bar = slot > 4 ? Math.min(30, slot * 0.72) : slot;
+    const xOf = (at) => width - RIGHT - slot * (drawn.length - at);
+    const height = TOP + LANES.reduce((sum, [, tall]) => sum + tall + GAP, 0) + BOTTOM - GAP;
+    const part = drawn.length < points.length ? `, the latest ${drawn.length} of ${points.length}` : "";
+    about.textContent = `logarithmic scale${part}`;
+    let under = TOP - GAP;
+    const lanes = LANES.map(([kind, tall], at) => {
+      under += tall + GAP;
+      const most = Math.max(0, ...drawn.map((point) => point.sums[at]));
+      const foot = under;
+      const high = (value) => (most ? (tall * Math.log1p(value)) / Math.log1p(most) : 0);
+      return { kind, tall, most, foot, high };
+    });
+    const text = (x, y, what, anchor = "end", kind = "axis") =>
+      svg("text", { x, y, "text-anchor": anchor, class: kind }, what);
+    const rule = (y) => svg("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "rule" });
     const picture = svg(
       "svg",
       {
@@ -104,85 +76,70 @@ function chart({ title, about, series, points, format, whole = true, empty, heig
         "aria-labelledby": titleId,
         "aria-describedby": descId,
       },
-      svg("title", { id: titleId }, title),
-      svg("desc", { id: descId }, `${about} Arrow keys go from run to run.`),
-      series.map((one, at) => hatch(`${hatchId}-${at}`, one.kind)),
-      [0, 0.5, 1].map((share) => [
-        svg("line", { x1: left, x2: width - right, y1: y(limit * share), y2: y(limit * share), class: "rule" }),
-        svg(
-          "text",
-          { x: left - 6, y: y(limit * share) + 4, "text-anchor": "end", class: "axis" },
-          whole ? compact(limit * share) : `${Number((limit * share).toPrecision(2))}`,
+      svg("title", { id: titleId }, "Runs"),
+      svg("desc", { id: descId }, "Rows and seconds of each run. Arrow keys go from run to run, Enter to the run."),
+      lanes.map(({ kind, tall, most, foot, high }) => [
+        rule(foot),
+        most ? rule(foot - tall) : null,
+        tens(most, tall).map((value) => rule(foot - high(value))),
+        text(LEFT - 6, foot - tall / 2, kind, "end", "lane"),
+        text(
+          LEFT - 6,
+          foot - tall / 2 + 12,
+          most ? `max ${kind === "duration" ? seconds(most) : compact(most)}` : "none",
         ),
       ]),
     );
-    points.forEach((point, at) => {
-      const x = left + slot * at;
-      let under = 0;
-      const group = svg(
-        "g",
-        {
-          class: "slot",
-          role: "img",
-          tabindex: at === current ? "0" : "-1",
-          "aria-label": line(point, ", "),
-          onmouseenter: () => point_at(at),
-          onfocus: () => point_at(at),
-          onmouseleave: hide,
-          onblur: hide,
-        },
-        svg("rect", { x, y: top, width: slot, height: inner.height, class: "hit" }),
-        point.values.map((each, index) => {
-          if (!each) return null;
-          const [base, peak] = [y(under), y(under + each)];
-          under += each;
-          // A bar that is there is to be seen.
-          const tall = Math.max(1.5, base - peak);
-          return svg("rect", {
-            x: x + (slot - bar) / 2,
-            y: base - tall,
-            width: bar,
-            height: tall,
-            ...paint(`${hatchId}-${index}`, series[index].kind),
-          });
-        }),
-        point.mark
-          ? svg(
-              "text",
-              { x: x + slot / 2, y: Math.max(top - 3, y(under) - 4), "text-anchor": "middle", class: "mark" },
-              "✕",
-            )
-          : null,
-      );
-      picture.append(group);
-      if ((points.length - 1 - at) % every === 0) {
-        const end = at === points.length - 1 && slot < 70;
-        picture.append(
-          svg(
-            "text",
-            {
-              x: end ? width - right : x + slot / 2,
-              y: height - 6,
-              "text-anchor": end ? "end" : "middle",
-              class: "axis",
-            },
-            point.short,
-          ),
-        );
-      }
-    });
-    if (empty && most === 0 && !marks) {
+    drawn.forEach((point, at) => {
+      const x = xOf(at);
       picture.append(
         svg(
-          "text",
-          { x: left + inner.width / 2, y: top + inner.height / 2, "text-anchor": "middle", class: "axis" },
-          empty,
+          "a",
+          {
+            class: "slot",
+            href: `#run-${encodeURIComponent(point.run.run_id)}`,
+            tabindex: at === drawn.length - 1 ? "0" : "-1",
+            "aria-label": point.lines.join(", "),
+            onmouseenter: () => point_at(at),
+            onfocus: () => point_at(at),
+            onmouseleave: hide,
+            onblur: hide,
+          },
+          svg("rect", { x, y: TOP, width: slot, height: height - TOP - BOTTOM, class: "hit" }),
+          lanes.map(({ kind, foot, high }, place) => {
+            const value = point.sums[place];
+            if (!value) return null;
+            // A bar that is there is to be seen.
+            const tall = Math.max(2, high(value));
+            return svg("rect", {
+              x: x + (slot - bar) / 2,
+              y: foot - tall,
+              width: bar,
+              height: tall,
+              class: `fill-${kind}`,
+            });
+          }),
+          point.failed ? text(x + slot / 2, TOP - 4, "✕", "middle", "mark") : null,
         ),
       );
+    });
+    // Times below the bars from right to left, where there is room; the day where it is another than the one before.
+    const labelled = [];
+    for (let at = drawn.length - 1, free = width; at >= 0; at -= 1) {
+      const x = Math.min(Math.max(xOf(at) + slot / 2, LEFT + 30), width - RIGHT - 32);
+      if (x > free) continue;
+      labelled.unshift([x, drawn[at].run.began_at]);
+      free = x - 76;
     }
+    labelled.forEach(([x, began], at) => {
+      const day = began.slice(0, 10);
+      picture.append(text(x, height - BOTTOM + 15, began.slice(11, 16), "middle"));
+      if (!at || labelled[at - 1][1].slice(0, 10) !== day) picture.append(text(x, height - BOTTOM + 29, day, "middle"));
+    });
+    let current = drawn.length - 1;
     picture.addEventListener("keydown", (event) => {
-      const to = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: points.length - 1 }[event.key];
-      if (to === undefined || !points[to]) return;
+      const to = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: drawn.length - 1 }[event.key];
+      if (to === undefined || !drawn[to]) return;
       event.preventDefault();
       const slots = picture.querySelectorAll(".slot");
       slots[current].setAttribute("tabindex", "-1");
@@ -193,23 +150,27 @@ function chart({ title, about, series, points, format, whole = true, empty, heig
     holder.replaceChildren(picture);
 
     function point_at(at) {
-      tip.textContent = line(points[at], "\n");
+      tip.textContent = drawn[at].lines.join("\n");
       tip.hidden = false;
-      const scale = picture.clientWidth / width;
-      const middle = holder.offsetLeft + (left + slot * (at + 0.5)) * scale;
-      const most_left = root.clientWidth - tip.offsetWidth - 4;
-      tip.style.left = `${Math.max(4, Math.min(most_left, middle - tip.offsetWidth / 2))}px`;
-      tip.style.top = `${holder.offsetTop + height * scale - 14}px`;
+      const middle = holder.offsetLeft + xOf(at) + slot / 2;
+      const right = middle + 14 + tip.offsetWidth < root.clientWidth;
+      tip.style.left = `${Math.max(4, right ? middle + 14 : middle - 14 - tip.offsetWidth)}px`;
+      tip.style.top = `${holder.offsetTop + TOP}px`;
     }
     function hide() {
       tip.hidden = true;
     }
   }
-  let drawn = 0;
+  let before = 0;
   new ResizeObserver(() => {
-    if (drawn === root.clientWidth) return;
-    drawn = root.clientWidth;
+    if (before === holder.clientWidth || !holder.clientWidth) return;
+    before = holder.clientWidth;
     draw();
-  }).observe(root);
-  return root;
+  }).observe(holder);
+}
+// The powers of ten below the largest number of a lane, if there is room for lines at them.
+function tens(most, tall) {
+  const found = [];
+  for (let value = 10; value < most; value *= 10) found.push(value);
+  return found.length * APART < tall ? found : [];
 }

@@ -1,6 +1,6 @@
 "use strict";
-// Elements, words and small tables. Values come from warehouses, users and Pendo. They become text (`append`,
-// `textContent`), never markup, and no attribute that does anything: ids, classes and links are of our own making.
+// Elements and words. Values come from warehouses, users and Pendo. They become text (`append`,
+// `textContent`), never markup, and no attribute that does anything: a link leads to a place in this page.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 let bodies = null;
@@ -57,38 +57,6 @@ const pill = (status) => {
   const [glyph, kind] = STATUSES[status] ?? ["•", "plain"];
   return el("span", { class: `pill ${kind}` }, el("span", { "aria-hidden": "true" }, glyph), status);
 };
-// A small table that is there as a whole.
-
-const plainTable = (caption, titles, rows) =>
-  el(
-    "div",
-    { class: "scroll", role: "region", "aria-label": caption, tabindex: "0" },
-    el(
-      "table",
-      {},
-      el("caption", { class: "hidden-text" }, caption),
-      el(
-        "thead",
-        {},
-        el(
-          "tr",
-          {},
-          titles.map(([title, kind]) => el("th", { scope: "col", class: kind ?? "" }, title)),
-        ),
-      ),
-      el(
-        "tbody",
-        {},
-        rows.map((row) =>
-          el(
-            "tr",
-            {},
-            row.map((cell, at) => el("td", { class: titles[at][1] ?? "" }, cell)),
-          ),
-        ),
-      ),
-    ),
-  );
 const facts = (entries) =>
   el(
     "dl",
