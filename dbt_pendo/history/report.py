@@ -58,9 +58,10 @@ def review(
     """
     specs, note = _read_specs(log.target_path)
     latest = {one.last.sync: one for one in log.latest_syncs()}
+    is_masked = bool(masked_columns)
     masks = {
-        # The columns of a sync that is not mapped here are not known.
-        name: body_mask(masked_columns, specs[name]) if name in specs else BodyMask(ids=bool(masked_columns))
+        # Which of its values come from those columns is not known of a sync that is not mapped here.
+        name: body_mask(masked_columns, specs[name]) if name in specs else BodyMask(ids=is_masked, whole=is_masked)
         for name in {**specs, **latest}
     }
     found_runs = log.latest_runs(runs)

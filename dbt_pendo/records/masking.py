@@ -26,6 +26,7 @@ class BodyMask:
 
     names: frozenset[str] = frozenset()  # the names in a body whose values are hidden
     ids: bool = False  # whether the records' ids are hidden as well
+    whole: bool = False  # whether nothing of a body may show
 
     def __bool__(self) -> bool:
         return bool(self.names) or self.ids
@@ -33,6 +34,8 @@ class BodyMask:
     def hide(self, document: Any) -> tuple[Any, frozenset[str]]:
         """Returns a body without the values, and the values, for what may quote them."""
         values: set[str] = set()
+        if self.whole and document is not None:
+            return HIDDEN, frozenset(_texts(document))
         hidden = self._hide(document, values)
         return hidden, frozenset(values)
 

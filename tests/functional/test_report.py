@@ -193,6 +193,7 @@ def test_values_of_masked_columns_are_nowhere(people, sandbox):
     people.manifest_path.unlink()
     report = report_of(people, "--mask", "something")
     assert "user3@example.org is no address" not in json.dumps(report.data)
+    assert "@example.org" not in report.text
     assert all(row["key"].startswith("#") for row in report.rows())
 
 
