@@ -28,7 +28,7 @@ from dbt_pendo.wording import number, visible
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 
 # What the sample project needs where Pendo documents nothing: a sync has a batch_size of events, and rows have nulls.
-DEMO = Switches(event_arrays="atomic", null="clear", refuse_late_events=False, events_create_accounts=False)
+DEMO = Switches(event_arrays="atomic", null="clear", events_create_accounts=False)
 
 
 @click.command(cls=Command)
