@@ -88,7 +88,8 @@ def test_errors_break_as_well(people):
     shown = plain(lines_at(80, "sync", "--project-dir", folder))
     assert any(folder.rstrip("/") in line for line in shown)
     assert all(cell_len(line) <= 80 or "nowhere/" in line for line in shown)
-    assert shown[0].startswith("Error: ") and shown[1].startswith("  ")
+    assert shown[0].startswith("Error: ")
+    assert shown[1].startswith("  ")
 
 
 def test_a_long_cell_goes_on_below_itself(people):
