@@ -30,13 +30,15 @@ from dbt_pendo.wording import listing, number, visible
 # A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
 WATCHED_FIELDS = ("name", "plan", "mrr", "lastlogin")
+# The one setting of the user's that counts for the demo, too.
+KEPT = ("DBT_PENDO_CACHE",)
 # What the words of a sync's line mean here.
 MEANINGS = {
     "invalid": "rows without an id or a time, of anonymous visitors, or with an id that occurs twice. They are bad on "
     "purpose here. No sync sends such rows; correct them in dbt.",
     "missing": "people who were invited and have never logged in. Pendo does not know them yet, so a sync tries them "
     "again once a day.",
-    "held": "the missing ones of day 1: their next try is a day later. The rest is as on day 1.",
+    "held": "those that were missing on day 1; their next try is a day later. The rest is as on day 1.",
 }
 
 # What the sample project needs where Pendo documents nothing: a sync has a batch_size of events, and rows have nulls.
@@ -117,7 +119,7 @@ def demo(keep: Path | None) -> None:
         _run(project, pendo, "dbt-pendo", "sync")
         _explain(project, "invalid", "missing")
         _show_pendo(pendo)
-        _next("the second sync, below: most rows have not changed, so it sends few.")
+        _next("the second sync below. Most rows are unchanged, so it sends few.")
 
         _title("Day 2: some rows have changed; only those are sent")
         _run(project, pendo, "dbt", "build", "--quiet", "--vars", "demo_day: 2")
@@ -127,7 +129,10 @@ def demo(keep: Path | None) -> None:
         _show_requests(pendo.requests[sent:])
         _show_pendo(pendo)
         if keep is None:
-            _next("`dbt-pendo demo --keep demo` keeps all of this in a folder, to look around in.")
+            _next(
+                "each row that was not delivered, and why. This project is deleted now;\n"
+                "  `dbt-pendo demo --keep demo` keeps it, and says how to look around in it."
+            )
         else:
             schema = _results(project)["metadata"]["schema"]
             command = f"cd {shlex.quote(str(keep))} && DBT_PENDO_SCHEMA={schema} dbt-pendo show --rows"
@@ -207,7 +212,10 @@ def _run(project: Path, pendo: Sandbox, program: str, *arguments: str) -> None:
     entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.__main__ import run; run()"}
     command = [sys.executable, "-c", entry[program], *arguments]
     environment = {
-        **os.environ,
+        # Without settings that are meant for other projects.
+        **{
+            name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_")) or name in KEPT
+        },
         "SAMPLE_DUCKDB_PATH": str(project / "sample.duckdb"),
         "DBT_PROJECT_DIR": str(project),
         "DBT_PROFILES_DIR": str(project),
@@ -224,10 +232,13 @@ def _results(project: Path) -> dict[str, Any]:
 
 
 def _explain(project: Path, *words: str) -> None:
-    """Says in plain words what the lines of the last sync mean: those that are OK, and some words of the others."""
+    """Says in plain words what the lines of the last sync mean: OK and WARN, and some words beside counts."""
     results = _results(project)["results"]
-    clean = listing(result["sync"] for result in results if result["status"] == "success")
-    said = [f"OK: Pendo has every row of {clean}."]
+    said = []
+    if clean := [result["sync"] for result in results if result["status"] == "success"]:
+        said.append(f"OK: Pendo has every row of {listing(clean)}.")
+    if warned := [result["sync"] for result in results if result["status"] == "warn"]:
+        said.append(f"WARN: some rows of {listing(warned)} were not delivered. All others were.")
     for word in words:
         rows = {result["sync"]: {**result, **result["planned"]}[word] for result in results}
         if where := [f"{count} of {sync}" for sync, count in rows.items() if count]:
