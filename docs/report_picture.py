@@ -94,7 +94,8 @@ def _live(database: Path, dice: random.Random) -> None:
 def _spread(database: Path, runs: Path) -> None:
     """Puts the runs a day apart, the last one three hours ago."""
     with duckdb.connect(str(database)) as connection:
-        found = [run for (run,) in connection.execute("select distinct run_id from main_pendo.pendo_runs").fetchall()]
+        connection.execute("use main_pendo_sandbox")
+        found = [run for (run,) in connection.execute("select distinct run_id from pendo_runs").fetchall()]
         ledgers = connection.execute(
             "select table_name from information_schema.tables"
             " where table_name = 'pendo_runs' or table_name like '%__ledger'"
@@ -104,7 +105,7 @@ def _spread(database: Path, runs: Path) -> None:
             moved = f"{began:%Y%m%dT%H%M%S}{run[15:]}"
             for (table,) in ledgers:
                 connection.execute(
-                    f"update main_pendo.{table} set run_id = ?, logged_at = logged_at - to_hours(?) where run_id = ?",
+                    f"update {table} set run_id = ?, logged_at = logged_at - to_hours(?) where run_id = ?",
                     [moved, 24 * age + 3, run],
                 )
             if (runs / run).exists():
