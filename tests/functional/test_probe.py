@@ -36,14 +36,10 @@ def test_a_file_that_cannot_be_written_is_found_before_anything_is_asked(sandbox
 
 def test_at_a_terminal_it_asks_and_goes_on_only_after_a_yes(sandbox):
     for answer in ("n", "", "no", "yess"):
-        ended = (
-            at_terminal("probe", answer=answer, columns=160)
-            .expect(2)
-            .says("The probe creates there", "Nothing was sent")
-        )
+        ended = at_terminal("probe", answer=answer).expect(2).says("The probe creates there", "Nothing was sent")
         assert ended.stdout.count(f"Probe {sandbox.url}? [y/N] ") == 1
         assert (sandbox.requests, FILE.exists()) == ([], False)
-    ended = at_terminal("probe", answer="y", columns=160).expect(0).says("Wrote 27 answers to")
+    ended = at_terminal("probe", answer="y").expect(0).says("Wrote 27 answers to")
     asked = ended.stdout.index(f"Probe {sandbox.url}? [y/N] ")
     assert ended.stdout.index("The probe creates there") < asked < ended.stdout.index("Wrote 27 answers to")
     assert json.loads(FILE.read_text())["answers"]["null"] == sandbox.switches.null

@@ -30,7 +30,7 @@ def dbt_program(folder: Path, before: str = "") -> None:
     _program(folder / "dbt", f"{before}\nexec {warm_python()} -c '{DBT}' \"$@\"")
 
 
-def at_terminal(*args: str, answer: str = "", columns: int = 80) -> Ended:
+def at_terminal(*args: str, answer: str = "", columns: int = 160) -> Ended:
     """Runs dbt-pendo at a terminal of so many columns, and answers what it asks there."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
