@@ -98,3 +98,11 @@ def test_a_long_cell_goes_on_below_itself(people):
     at = next(at for at, line in enumerate(shown) if re.search(r"  r +rejected", line))
     assert max(map(cell_len, shown)) <= 120
     assert shown[at + 1].startswith("    ")
+
+
+def test_a_past_run_has_the_colour_of_its_end(people):
+    people.model("waiting", PEOPLE, select("id, plan", ("nobody", "pro")))
+    for sync, colour in (("sound", None), ("waiting", "33"), ("people", "31")):
+        people.run("sync", "-s", sync)
+        _, latest, *_ = lines_at(160, "runs")
+        assert re.findall(r"\x1b\[(3\d)m", latest) == ([colour] if colour else []), sync
