@@ -8,8 +8,10 @@ of the second day print. Nothing is edited but the frame: the SVG names no font 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -39,6 +41,7 @@ def main() -> None:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_"))},
             "COLUMNS": str(COLUMNS),
+            "TERM": "xterm-256color",
             "SAMPLE_DUCKDB_PATH": str(project / "sample.duckdb"),
             "PENDO_API_URL": sandbox.url,
             "PENDO_INTEGRATION_KEY": sandbox.integration_key,
@@ -50,7 +53,7 @@ def main() -> None:
         screen = Console(record=True, width=COLUMNS, file=io.StringIO(), highlight=False)
         for command in ("plan", "sync"):
             screen.print(Text(f"$ dbt-pendo {command}", style="bold"))
-            screen.print(_settled(_run(project, environment, "dbt-pendo", command, "--use-colors")))
+            screen.print(_settled(_at_terminal(project, environment, "dbt-pendo", command)))
     (DOCS / "sync.svg").write_text(_drawn(screen), encoding="utf-8")
 
 
@@ -63,6 +66,19 @@ def _run(project: Path, environment: dict[str, str], program: str, *arguments: s
     if done.returncode:
         sys.exit(f"{program} {arguments[0]} ended with exit status {done.returncode}:\n{printed}{complaints}")
     return printed
+
+
+def _at_terminal(project: Path, environment: dict[str, str], program: str, *arguments: str) -> str:
+    """Runs a program at a terminal of its own and returns what it prints there."""
+    ours, theirs = pty.openpty()
+    command, printed = [sys.executable, "-c", PROGRAMS[program], *arguments], b""
+    with subprocess.Popen(command, cwd=project, env=environment, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # at its end
+            while part := os.read(ours, 4096):
+                printed += part
+    os.close(ours)
+    return printed.decode()
 
 
 def _settled(output: str) -> Text:

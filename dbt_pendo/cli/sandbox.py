@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,31 @@ import click
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import dbt_pendo
 from dbt_pendo.cli.help import Command
 from dbt_pendo.errors import ConfigError, DbtPendoError
+from dbt_pendo.output.layout import NARROWEST, broken
 from dbt_pendo.sandbox import Request, Sandbox, Switches, load_subscription, serve
-from dbt_pendo.wording import number, visible
+from dbt_pendo.wording import listing, number, visible
 
 # A visitor who upgrades between the two days, one whose plan ends, and one who never logged in to the product.
 WATCHED_VISITORS = ("usr-002", "usr-063", "usr-117")
+WATCHED_FIELDS = ("name", "plan", "mrr", "lastlogin")
+# The one setting of the user's that counts for the demo, too.
+KEPT = ("DBT_PENDO_CACHE",)
+# What the words of a sync's line mean here.
+MEANINGS = {
+    "invalid": "rows without an id or a time, of anonymous visitors, or with an id that occurs twice. They are bad on "
+    "purpose here. No sync sends such rows; correct them in dbt.",
+    "missing": "people who were invited and have never logged in. Pendo does not know them yet, so a sync tries them "
+    "again once a day.",
+    "held": "those that were missing on day 1; their next try is a day later. The rest is as on day 1.",
+}
 
 # What the sample project needs where Pendo documents nothing: a sync has a batch_size of events, and rows have nulls.
-DEMO = Switches(event_arrays="atomic", null="clear", refuse_late_events=False, events_create_accounts=False)
+DEMO = Switches(event_arrays="atomic", null="clear", events_create_accounts=False)
 
 
 @click.command(cls=Command)
@@ -103,16 +117,26 @@ def demo(keep: Path | None) -> None:
         _run(project, pendo, "dbt", "build", "--quiet")
         _run(project, pendo, "dbt-pendo", "plan")
         _run(project, pendo, "dbt-pendo", "sync")
+        _explain(project, "invalid", "missing")
         _show_pendo(pendo)
+        _next("the second sync below. Most rows are unchanged, so it sends few.")
 
         _title("Day 2: some rows have changed; only those are sent")
         _run(project, pendo, "dbt", "build", "--quiet", "--vars", "demo_day: 2")
         sent = len(pendo.requests)
         _run(project, pendo, "dbt-pendo", "sync")
+        _explain(project, "held")
         _show_requests(pendo.requests[sent:])
         _show_pendo(pendo)
-        if keep:
-            click.echo(f"The project is in {visible(str(keep))}.")
+        if keep is None:
+            _next(
+                "each row that was not delivered, and why. This project is deleted now;\n"
+                "  `dbt-pendo demo --keep demo` keeps it, and says how to look around in it."
+            )
+        else:
+            schema = _results(project)["metadata"]["schema"]
+            command = f"cd {shlex.quote(str(keep))} && DBT_PENDO_SCHEMA={schema} dbt-pendo show --rows"
+            _next(f"each row that was not delivered, and why:\n  {visible(command)}")
 
 
 def _environment(started: Sandbox) -> dict[str, str]:
@@ -188,7 +212,10 @@ def _run(project: Path, pendo: Sandbox, program: str, *arguments: str) -> None:
     entry = {"dbt": "from dbt.cli.main import cli; cli()", "dbt-pendo": "from dbt_pendo.__main__ import run; run()"}
     command = [sys.executable, "-c", entry[program], *arguments]
     environment = {
-        **os.environ,
+        # Without settings that are meant for other projects.
+        **{
+            name: value for name, value in os.environ.items() if not name.startswith(("DBT_", "PENDO_")) or name in KEPT
+        },
         "SAMPLE_DUCKDB_PATH": str(project / "sample.duckdb"),
         "DBT_PROJECT_DIR": str(project),
         "DBT_PROFILES_DIR": str(project),
@@ -197,6 +224,33 @@ def _run(project: Path, pendo: Sandbox, program: str, *arguments: str) -> None:
     status = subprocess.run(command, cwd=project, env=environment, check=False).returncode  # noqa: S603
     if status:
         raise DbtPendoError(f"{program} {arguments[0]} ended with exit status {status}.")
+
+
+def _results(project: Path) -> dict[str, Any]:
+    """Returns the results of the last sync."""
+    return dict(json.loads((project / "target" / "pendo_results.json").read_text(encoding="utf-8")))
+
+
+def _explain(project: Path, *words: str) -> None:
+    """Says in plain words what the lines of the last sync mean: OK and WARN, and some words beside counts."""
+    results = _results(project)["results"]
+    said = []
+    if clean := [result["sync"] for result in results if result["status"] == "success"]:
+        said.append(f"OK: Pendo has every row of {listing(clean)}.")
+    if warned := [result["sync"] for result in results if result["status"] == "warn"]:
+        said.append(f"WARN: some rows of {listing(warned)} were not delivered. All others were.")
+    for word in words:
+        rows = {result["sync"]: {**result, **result["planned"]}[word] for result in results}
+        if where := [f"{count} of {sync}" for sync, count in rows.items() if count]:
+            said.append(f"{word} ({listing(where)}): {MEANINGS[word]}")
+    click.secho("\nWhat that means:", bold=True)
+    for one in said:
+        click.echo(broken(Text(f"  {one}"), NARROWEST, 4).plain)
+
+
+def _next(text: str) -> None:
+    click.secho("\nLook next at: ", bold=True, nl=False)
+    click.echo(text)
 
 
 def _show_requests(requests: list[Request]) -> None:
@@ -220,8 +274,15 @@ def _show_pendo(pendo: Sandbox) -> None:
     click.echo(f"  {len(pendo.events)} track events; for example:")
     for visitor_id in WATCHED_VISITORS:
         fields = visitors[visitor_id]["custom"]
-        shown = ", ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        shown = ", ".join(f"{name}={_value(fields[name])}" for name in WATCHED_FIELDS if fields.get(name) is not None)
         click.echo(f"  visitor {visitor_id}: {shown or 'known to Pendo, not in the warehouse yet'}")
+
+
+def _value(value: Any) -> str:
+    """Returns a value of a field as people read it; Pendo has times as milliseconds, and no other integers here."""
+    if isinstance(value, int):
+        return f"{datetime.fromtimestamp(value / 1000, timezone.utc):%Y-%m-%d}"
+    return str(value)
 
 
 def _copy_sample_project(folder: Path) -> Path:

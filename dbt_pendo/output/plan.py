@@ -24,7 +24,8 @@ _REMOVED: Mapping[OnRemoved, str] = {
 def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
     """Prints what each sync would do."""
     for index, one in enumerate(planned, start=1):
-        tag: Tag = "ERROR" if one.error else "OK"
+        doubtful = one.warnings or one.note or one.planned.invalid or one.planned.held
+        tag: Tag = "ERROR" if one.error else "WARN" if doubtful else "OK"
         note = "" if one.error else _counts(one.planned)
         verb = "ERROR planning" if one.error else "PLAN"
         lines.finding((index, len(planned)), one, verb, tag, note, "SyncPlanned")

@@ -191,7 +191,7 @@ def _call_level(call: LoggedCall) -> Level:
 
 
 def _level(status: str) -> Level:
-    if status in ("missing", "invalid", "skipped"):
+    if status in ("missing", "invalid", "skipped", "warn"):
         return "warn"
     return "info" if status in ("success", "delivered", "removed") else "error"
 

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from dbt_pendo.commands.context import Context
 from dbt_pendo.commands.select import Selected, target_doubts
 from dbt_pendo.delivery.results import RunResults, SyncResult, outcome_counts, said_counts
 from dbt_pendo.mapping.spec import SyncSpec
-from dbt_pendo.output.terminal import LEVELS, Place, Tag, Terminal
+from dbt_pendo.output.terminal import STYLES, Data, Level, Place, Tag, Terminal
 from dbt_pendo.project.artifacts import BUILT, LastRun
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.runs import LoggedSync
@@ -26,6 +26,10 @@ from dbt_pendo.wording import counts, number, visible
 
 # Seconds between two lines about a sync under way, where there is no progress bar.
 PROGRESS_EVERY = 30.0
+# How bad it is what a note is about.
+NOTE_LEVELS: Mapping[str, Level] = {"error": "error", "rejected": "error", "invalid": "warn", "missing": "warn"}
+# Why a sync may run, where that needs no words.
+_USUAL = re.compile(r"built by `dbt [\w-]+`")
 
 
 def show_found(lines: Terminal, selected: Selected, is_published: bool = False) -> None:
@@ -114,10 +118,11 @@ class SyncView:
     def sync_started(self, index: int, total: int, spec: SyncSpec, reason: str) -> None:
         """Announces a sync, and why it may run."""
         # What follows a colon holds for all syncs, and stands above them.
-        note = f"RUN, {reason.partition(':')[0]}"
+        why = reason.partition(":")[0]
         text, about = f"START sync {spec.object} {spec.name}", {"sync": spec.name, "reason": reason}
         with self._printing:
-            self._lines.node((index, total), text, "RUN", note, "SyncStarted", about)
+            self._lines.node((index, total), text, "RUN", "", "SyncStarted", about)
+            self._lines.below("" if _USUAL.fullmatch(why) else why)
             self._under_way[spec.name] = _UnderWay((index, total), spec, time.monotonic())
 
     def sync_planned(self, spec: SyncSpec, planned: Planned) -> None:
@@ -146,7 +151,14 @@ class SyncView:
             if self._bars is not None and one is not None and one.bar is not None:
                 self._bars.remove_task(one.bar)
             self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
-            self._lines.message_below(result.message, LEVELS[tag])
+            show_notes(self._lines, result)
+
+
+def show_notes(lines: Terminal, result: SyncResult) -> None:
+    """Prints what a sync has to say, below its line."""
+    other: Level = "warn" if result.status == "skipped" else "info"
+    for note in result.notes:
+        lines.below(note.text, NOTE_LEVELS.get(note.kind, other))
 
 
 def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None) -> None:
@@ -176,9 +188,9 @@ def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None)
         lines.line("Completed successfully", "success")
     lines.line()
     if built is not None:
-        lines.line(f"Done. dbt: {_totals([_dbt_tag(status) for status in built.statuses.values()])}")
-    totals = f"Done. {'Pendo: ' if built else ''}{_totals(tags)}"
-    lines.line(totals, event="RunFinished", data={"run_id": run.run_id, "elapsed": round(run.elapsed, 3)})
+        _show_totals(lines, "Done. dbt: ", [_dbt_tag(status) for status in built.statuses.values()])
+    data = {"run_id": run.run_id, "elapsed": round(run.elapsed, 3)}
+    _show_totals(lines, f"Done. {'Pendo: ' if built else ''}", tags, "RunFinished", data)
     for note in run.notes:
         lines.line(note, "warn")
     if any(result.missing or result.rejected or result.planned.invalid for result in run.results):
@@ -212,8 +224,10 @@ def _dbt_tag(status: str) -> Tag:
     return "WARN" if status == "warn" else "OK"
 
 
-def _totals(tags: Sequence[Tag]) -> str:
-    return f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
+def _show_totals(lines: Terminal, start: str, tags: Sequence[Tag], event: str = "Note", data: Data = None) -> None:
+    totals = f"{' '.join(f'{tag}={tags.count(tag)}' for tag in ('OK', 'WARN', 'ERROR', 'SKIP'))} TOTAL={len(tags)}"
+    worst: Tag = "ERROR" if "ERROR" in tags else "WARN" if {"WARN", "SKIP"} & set(tags) else "OK"
+    lines.line(start, event=event, data=data, note=totals, note_style=STYLES[worst])
 
 
 ICONS = {"OK": "✅", "WARN": "⚠️", "ERROR": "❌", "SKIP": "⏭️"}

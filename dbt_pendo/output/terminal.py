@@ -29,6 +29,7 @@ from rich.text import Text
 
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.output.layout import COUNT, HANGING, NARROWEST, WIDEST, broken, message_in_colour, note_in_colour
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import json_escape, visible, visible_json
 
@@ -44,9 +45,15 @@ Place: TypeAlias = tuple[int, int]
 # What happened, for `--log-format json`.
 Data: TypeAlias = Mapping[str, Any] | None
 
-# Where a node's brackets begin, and where on a terminal of fewer columns than it takes for lines and tables as a whole.
+# Where a node's brackets begin. On a terminal they have this many columns behind that, unless it is too narrow.
 LINE_WIDTH, NARROW_LINE_WIDTH = 72, 44
+NOTE_WIDTH = 48
+# A terminal of fewer columns has no room for wide tables.
 WIDE = 120
+# Fewer columns are no room for the rest of a long cell.
+CELL_WIDTH = 24
+# Columns of a line about the node above.
+BELOW = 4
 STYLES: Mapping[Tag, str] = {"OK": "green", "WARN": "yellow", "ERROR": "red", "SKIP": "yellow", "RUN": ""}
 LEVELS: Mapping[Tag, Level] = {"OK": "info", "WARN": "warn", "ERROR": "error", "SKIP": "warn", "RUN": "info"}
 
@@ -86,8 +93,9 @@ class Terminal:
 
     @property
     def narrow(self) -> bool:
-        """Whether a terminal has no room for long lines and wide tables; a log has."""
-        return sys.stdout.isatty() and self._console.width < WIDE
+        """Whether a terminal has no room for wide tables; a log has."""
+        width = self._width(self._console)
+        return width is not None and width < WIDE
 
     def untimed(self) -> Terminal:
         """Returns the same without the time before each line, for answers about the past."""
@@ -103,16 +111,18 @@ class Terminal:
         data: Data = None,
         note: str = "",
         note_style: str = "",
+        hanging: int | None = None,
     ) -> None:
-        """Prints a line.
+        """Prints a line; a terminal has its rest below, indented.
 
         Args:
             text: The line.
             level: How bad it is; errors are printed even under ``--quiet``.
             event: The name of what has happened, for ``--log-format json``; names do not change.
             data: What happened, for the same.
-            note: The end of the line, in a colour of its own; then the line has no other.
-            note_style: That colour.
+            note: The end of the line, in colours of its own; then the line has no other.
+            note_style: How good or bad it is, as a colour.
+            hanging: The columns before its rest; None goes on where the text begins.
         """
         if self._silent and (self.as_json or level != "error"):
             return
@@ -120,15 +130,26 @@ class Terminal:
             if text:
                 self._log(text + note, level, event, data or {})
             return
-        style = "" if note else {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
+        style = {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
         time = f"{datetime.datetime.now():%H:%M:%S}  " if self._timed else ""
-        # Never rich's markup: a name such as [/red] would end the command.
-        self._console.print(Text.assemble(time, (self._shown(text), style), (self._shown(note), note_style)))
+        text, note = self._shown(text), self._shown(note)
+        # Without the time nothing else tells the rest from the next line.
+        indent = len(time) + (len(text) - len(text.lstrip()) + (0 if time else HANGING) if hanging is None else hanging)
+        width = self._width(self._console)
+        if not note:
+            self._print(self._console, Text.assemble(time, message_in_colour(text, style)), indent)
+        elif width is None or cell_len(f"{time}{text}{note}") <= width:
+            self._console.print(Text.assemble(time, text, note_in_colour(note, note_style)))
+        else:
+            start = broken(Text(time + text.rstrip(" .")), width, indent)
+            indent += BELOW
+            rest = broken(Text(" " * indent).append_text(note_in_colour(note, note_style)), width, indent + 1, COUNT)
+            self._console.print(Text("\n").join([start, rest]))
 
     def below(self, text: str, level: Level = "info") -> None:
         """Prints a line about the node above, indented; an empty text is none."""
         if text:
-            self.line(f"    {text}", level)
+            self.line(f"{' ' * BELOW}{text}", level)
 
     def message_below(self, message: object, level: Level = "info") -> None:
         """Prints a message of ours, which may have several lines, or an error; None is nothing to say."""
@@ -137,7 +158,9 @@ class Terminal:
 
     def node(self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Data = None) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
-        width = NARROW_LINE_WIDTH if self.narrow else LINE_WIDTH
+        columns = self._width(self._console)
+        # The same of all lines, so that their brackets are below each other.
+        width = LINE_WIDTH if columns is None else max(NARROW_LINE_WIDTH, min(LINE_WIDTH, columns - NOTE_WIDTH - 10))
         start = f"{place[0]} of {place[1]} {self._shown(text)} ".ljust(width, ".")
         self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag])
 
@@ -156,12 +179,15 @@ class Terminal:
         """
         lines, rows = self.untimed(), [[self._shown(cell) for cell in row] for row in rows]
         widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+        last = 2 + sum(width + 2 for width in widths[:-1])
+        columns = self._width(self._console)
+        hanging = BELOW if texts is not None or columns is None or columns - last < CELL_WIDTH else last
         for at, row in enumerate(rows):
             cells: list[str] = []
             for cell, width in zip(row, widths, strict=True):
                 blank = " " * (width - cell_len(cell))
                 cells.append(cell + blank if texts is None or len(cells) < texts else blank + cell)
-            lines.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info")
+            lines.line(f"  {'  '.join(cells)}".rstrip(), levels[at] if levels else "info", hanging=hanging)
 
     def body(self, title: str, body: Any) -> None:
         """Prints JSON so that it can be copied: without the time before each line."""
@@ -176,7 +202,7 @@ class Terminal:
         """Returns the answer to a question at a terminal, or ``unattended`` where nobody can answer."""
         if self.as_json or self._json_lines or not (sys.stdin.isatty() and sys.stdout.isatty()):
             return unattended
-        self._console.print(f"{question} [y/N] ", end="", markup=False)
+        self._print(self._console, Text(f"{question} [y/N] "), 0, end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def text(self, text: str, event: str, data: Mapping[str, Any]) -> None:
@@ -231,16 +257,31 @@ class Terminal:
             self._log(str(error), "error", event, {"message": error.message, "hint": error.hint})
             return
         # Its lines are visible text, and ours.
-        self._errors.print(Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}"))
+        message = Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}")
         if error.hint:
-            self._errors.print(Text(self._secrets.hidden_in(error.hint)))
+            message.append(f"\n{self._secrets.hidden_in(error.hint)}")
+        for line in message.split("\n"):
+            self._print(self._errors, line, HANGING)
 
     def aside(self, text: str) -> None:
         """Prints on stderr what somebody who waits has to know, even under ``--quiet``; or a line of the log."""
         if self._json_lines:
             self._log(text, "warn", "Waiting", {})
         else:
-            self._errors.print(Text(self._shown(text), "yellow"))
+            self._print(self._errors, Text(self._shown(text), "yellow"), HANGING)
+
+    def _print(self, console: Console, text: Text, indent: int, end: str = "\n") -> None:
+        """Prints a line, in several where a terminal has not the columns for it; a log and a pipe have.
+
+        It is never rich's markup: a name such as [/red] would end the command.
+        """
+        width = self._width(console)
+        console.print(text if width is None else broken(text, width, indent), end=end)
+
+    def _width(self, console: Console) -> int | None:
+        """Returns after how many columns a line breaks; None where it does not."""
+        # Not the console's own opinion: --use-colors makes it take a file for a terminal.
+        return min(max(console.width, NARROWEST), WIDEST) if console.file.isatty() else None
 
     def _log(self, text: str, level: Level, event: str, data: Mapping[str, Any]) -> None:
         info = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dbt_pendo.commands.verify import State, Verified
-from dbt_pendo.output.sync import summary
+from dbt_pendo.output.sync import show_notes, summary
 from dbt_pendo.output.terminal import LEVELS, Level, Tag, Terminal
 from dbt_pendo.pendo.copy import HIDDEN_VIEWS
 from dbt_pendo.wording import counts, number
@@ -50,7 +50,7 @@ def show_verified(lines: Terminal, verified: Sequence[Verified]) -> None:
             lines.below(f"only in Pendo, e.g. {one.only_example}")
         if one.repaired is not None:
             lines.below(f"resent: {summary(one.repaired)}", LEVELS[tag])
-            lines.message_below(one.repaired.message, LEVELS[tag])
+            show_notes(lines, one.repaired)
     lines.line()
     if not verified:
         return

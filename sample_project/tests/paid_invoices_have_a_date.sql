@@ -1,6 +1,4 @@
--- One deliberately has none. Pendo needs a time, so dbt-pendo marks that row as invalid.
-{{ config(severity='warn') }}
-
+-- Pendo needs a time: without one, dbt-pendo marks the row as invalid.
 select invoice_id
 from {{ ref('stg_invoices') }}
 where status = 'paid' and paid_at is null

@@ -4,6 +4,7 @@ What people see is in docs/reference/output.md and other pages, which test_doc_p
 """
 
 import json
+import re
 import sys
 
 from harness import CLICK_ROWS, CLICKS, PEOPLE, PEOPLE_ROWS, bodies, expect_in, run_cli, writes
@@ -98,8 +99,24 @@ def test_the_sandbox_lists_its_switches_and_refuses_what_it_does_not_understand(
 def test_the_demo(tmp_path, monkeypatch):
     # Each of its commands is a process of its own, of a Python that has dbt imported already.
     monkeypatch.setattr(sys, "executable", warm_python())
+    # What is set for another project does not reach this one.
+    monkeypatch.setenv("DBT_TARGET_PATH", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("PENDO_REGION", "nowhere")
     kept = tmp_path / "kept"
-    run_cli("demo", "--keep", str(kept)).expect(0).says("105 visitors", "16 accounts", "600 track events")
+    told = run_cli("demo", "--keep", str(kept)).expect(0).says("105 visitors", "16 accounts", "602 track events")
+    # No event is too old; what each warning means is said, and where to look next.
+    assert "older than" not in told.output
+    told.says("OK: Pendo has every row of pendo_payments and pendo_accounts.", "invalid (8 of pendo_usage and 4 of ")
+    told.says("missing (14 of pendo_visitors)", "held (14 of pendo_visitors)")
+    assert told.stdout.count("Look next at: ") == 2
+    *_, next_step = told.stdout.strip().splitlines()
+    folder, schema = re.fullmatch(r"  cd (\S+) && DBT_PENDO_SCHEMA=(\S+) dbt-pendo show --rows", next_step).groups()
+    with monkeypatch.context() as user:
+        user.chdir(folder)
+        user.delenv("DBT_TARGET_PATH")
+        user.delenv("PENDO_REGION")
+        user.setenv("DBT_PENDO_SCHEMA", schema)
+        run_cli("show", "--rows").expect(0).says("usr-119", "evt-0225", "timestamp: is null")
     assert (kept / "sample.duckdb").exists()
     results = json.loads((kept / "target" / "pendo_results.json").read_text())["results"]
     delivered = {result["sync"].removeprefix("pendo_"): result["delivered"] for result in results}

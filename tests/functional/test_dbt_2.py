@@ -100,7 +100,7 @@ def test_what_it_published_is_synced(project, written):
     }
     assert written() == {"by_column", "versioned"}
     project.dbt2("build", "--select", "sound")
-    run_cli("sync", "--published").expect(0).says("[RUN, built by `dbt build`, 2 tests passed]")
+    run_cli("sync", "--published").expect(0).says("[RUN]\n", "    built by `dbt build`, 2 tests passed\n")
     assert written() == {"sound", "by_column", "versioned"}
     project.dbt2("run-operation", "dbt_pendo.publish")
     assert len(run_cli("sync", "--published", "--json").expect(0).json["results"]) == 3
@@ -113,7 +113,9 @@ def test_it_builds_the_models_of_the_package(project, written):
     project.dbt2("build")
     assert project.rows("main.pendo_held_rows") == []
     # Its own artifacts are believed.
-    run_cli("sync", "--only-built", "--require-tests").expect(0).says("[RUN, built by `dbt build`, 2 tests passed]")
+    run_cli("sync", "--only-built", "--require-tests").expect(0).says(
+        "[RUN]\n", "    built by `dbt build`, 2 tests passed\n"
+    )
     assert written() == {"sound", "by_column", "versioned"}
     told = project.dbt2("build", "--select", "package:dbt_pendo")
     assert "pendo_ledger_has_each_strand_once" in told

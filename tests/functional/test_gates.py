@@ -111,10 +111,12 @@ def test_a_failed_test_holds_its_own_model_back(gated, written):
     assert {sync for sync, note in plans.items() if "tests failed" in note} == {"failed_test", "related"}
     told = gated.run("sync").expect(0).stdout
     for sync, tests in (
-        *(("sound", ", 2 tests passed"), ("untested", ""), ("warned", ", 1 test warned")),
-        ("failed_test", ", 1 of 1 tests failed"),
+        *(("sound", "2 tests passed"), ("warned", "1 test warned"), ("failed_test", "1 of 1 tests failed")),
+        # What dbt has just built needs no words.
+        ("untested", None),
     ):
-        assert re.search(rf"START sync visitor {sync} \.+ \[RUN, built by `dbt build`{tests}\]", told), sync
+        below = rf"    built by `dbt build`, {tests}" if tests else "1?[0-9] of"
+        assert re.search(rf"START sync visitor {sync} \.+ \[RUN\]\n\S+  {below}", told), sync
     assert written() == UNTOUCHED_BY_TESTS | {"failed_test", "related"}
     # What is held back does not start.
     assert "START sync visitor broken" not in told
@@ -147,7 +149,7 @@ def test_tests_of_their_own_command_count_as_well(gated, written):
     gated.leave("test", tests | {next(node for node in tests if "unique_sound_id" in node): "reused"})
     told = "the last dbt command was `dbt test`, which builds nothing"
     assert told in gated.run("sync", "--only-built").expect(2).output
-    told = "[RUN, its table as it is, not built by `dbt test`, 2 tests passed]"
+    told = "    its table as it is, not built by `dbt test`, 2 tests passed\n"
     assert told in gated.run("sync", "--select", "sound").expect(0).stdout
     ended = gated.sync("--require-tests", "--select", "sound", "failed_test")
     assert (skipped(ended), written()) == ({"failed_test"}, {"sound"})

@@ -1,5 +1,6 @@
 """The sample project's two days, field by field; what is said and counted of them is in docs/reference/output.md."""
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,27 @@ def test_both_days(sample, sandbox):
     new = [told for key, told in second.events.items() if key not in first.events]
     assert len(new) == 11 + 25
     assert canonical(sent_events(sandbox.requests)) == canonical(new)
+
+
+EVENT_TIMES = "select paid_at as moment from main.pendo_payments union all select occurred_at from main.pendo_usage"
+
+
+def test_events_are_young_and_no_later_build_moves_a_date(sample, sandbox):
+    sample.dbt("build --vars 'demo_day: 2'")
+    [row] = sample.rows(f"(select min(moment) as oldest, max(moment) as latest from ({EVENT_TIMES}))")
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    assert now - timedelta(days=6, hours=1) < row["oldest"] < row["latest"] < now
+    # As if the first build had been yesterday's.
+    sample.sql("update main.demo_start set moved_by = moved_by - 1")
+    sample.dbt("run --select pendo --vars 'demo_day: 2'")
+    ended = sample.sync()
+    statuses = {result["sync"]: result["status"] for result in ended.json["results"]}
+    clean = {"pendo_payments": "success", "pendo_accounts": "success"}
+    assert statuses == {**clean, "pendo_usage": "warn", "pendo_visitors": "warn"}
+    assert "older than" not in ended.stdout
+    sample.dbt("build --vars 'demo_day: 2'")
+    assert {result["delivered"] for result in sample.sync().json["results"]} == {0}
+    # Unless somebody wants that: then all has changed but the events that Pendo has.
+    sample.dbt("build --full-refresh --vars 'demo_day: 2'")
+    delivered = {result["sync"]: result["delivered"] for result in sample.sync("--force").json["results"]}
+    assert delivered == {"pendo_payments": 0, "pendo_usage": 0, "pendo_accounts": 14, "pendo_visitors": 103}

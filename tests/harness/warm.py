@@ -1,10 +1,13 @@
 """Programs for whoever starts commands by name or by path: in front of a fork of a Python that has dbt imported."""
 
 import contextlib
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 from functools import cache
 from pathlib import Path
 
@@ -27,11 +30,14 @@ def dbt_program(folder: Path, before: str = "") -> None:
     _program(folder / "dbt", f"{before}\nexec {warm_python()} -c '{DBT}' \"$@\"")
 
 
-def at_terminal(*args: str, answer: str) -> Ended:
-    """Runs dbt-pendo at a terminal, and answers what it asks there."""
+def at_terminal(*args: str, answer: str = "", columns: int = 160) -> Ended:
+    """Runs dbt-pendo at a terminal of so many columns, and answers what it asks there."""
     ours, theirs = pty.openpty()
-    seen = b""
-    with subprocess.Popen([warm_python(), "-c", PENDO, *args], stdin=theirs, stdout=theirs, stderr=theirs) as run:
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    # A worker of xdist has COLUMNS of its own, which counts for more than the terminal's.
+    seen, env = b"", {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    command = [warm_python(), "-c", PENDO, *args]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as run:
         os.close(theirs)
         with contextlib.suppress(OSError):  # at its end
             while part := os.read(ours, 4096):

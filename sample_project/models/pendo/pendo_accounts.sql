@@ -29,3 +29,4 @@ select
     cast(coalesce(users.mrr_usd, 0) * 12 as decimal(18, 2)) as arr_usd
 from organisations
 left join users on organisations.org_id = users.org_id
+where organisations.org_id is not null -- a prospect is no account yet

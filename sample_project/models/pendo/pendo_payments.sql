@@ -1,4 +1,4 @@
--- One row per paid invoice. One has no date and one has no payer (see stg_invoices): neither can be an event.
+-- One row per paid invoice.
 select
     invoice_id,
     paid_by_user_id as user_id,

@@ -1,5 +1,3 @@
--- inv-0070 is paid but has no date, because the bank's file had none.
--- inv-0060 was paid by someone who has no login.
 -- Invoices in euro are converted at the day's rate, so some amounts have many decimals (inv-0050: 1180.3333333333).
 -- A bank transfer has no browser: no address, user agent or page.
 select
@@ -10,10 +8,11 @@ select
     amount_usd,
     billed_in,
     seats,
-    issued_on,
-    paid_at,
+    cast({{ moved('issued_on') }} as date) as issued_on,
+    {{ moved('paid_at') }} as paid_at,
     ip_address,
     user_agent,
     page_url
 from {{ ref('raw_invoices') }}
+cross join {{ ref('demo_start') }}
 where {{ on_demo_day() }}

@@ -16,8 +16,9 @@ select
     plan,
     mrr_usd,
     is_admin,
-    signed_up_on,
-    last_login_at,
+    cast({{ moved('signed_up_on') }} as date) as signed_up_on,
+    {{ moved('last_login_at') }} as last_login_at,
     login_count
 from {{ ref('raw_users') }}
+cross join {{ ref('demo_start') }}
 where {{ on_demo_day() }}
