@@ -20,7 +20,7 @@ COUNT = re.compile(r"(?:[^,]|,(?! ))+,?\s*")
 # What of a note has which colour, the best first. A line that is green has nothing worse in it.
 _MARKS: Mapping[str, str] = {
     "green": r"[\d,]+ (?:delivered|added|changed|removed|deleted|cleared|sent again|equal|ok)\b|OK=[1-9]\d*",
-    "yellow": r"[\d,]+ (?:missing|invalid|held back|held|hidden)\b|(?:WARN|SKIP)=[1-9]\d*",
+    "yellow": r"[\d,]+ (?:missing|invalid|held|hidden)\b|(?:WARN|SKIP)=[1-9]\d*",
     "red": r"[\d,]+ (?:rejected|drifted)\b|ERROR=[1-9]\d*|ERROR|BLOCKED|INTERRUPTED",
 }
 _MARKED: Mapping[str, re.Pattern[str]] = {

@@ -9,6 +9,7 @@ from dbt_pendo.commands.plan import Checked, SyncPlan
 from dbt_pendo.commands.verify import FieldDiff
 from dbt_pendo.delivery.events import left_out_notes, new_event_notes
 from dbt_pendo.mapping.spec import OnRemoved
+from dbt_pendo.output.sync import held_note
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.wording import counts, duration, number, size
@@ -32,6 +33,7 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
         lines.below(one.note or "", "warn")
         if one.planned.removed and one.spec.segment is None:
             lines.below(f"{one.planned.removed:,} left the model: {_REMOVED[one.spec.on_removed]}")
+        lines.below(held_note(one.planned))
         if one.bytes_scanned is not None:
             lines.below(f"scans about {size(one.bytes_scanned)}")
         _show_warnings(lines, one)
@@ -46,10 +48,14 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
     if any(one.error for one in planned):
         lines.line("Nothing was sent. Fix what is wrong above, then plan again.", "error")
     elif planned:
-        requests = sum(one.estimate.requests for one in planned)
-        takes = duration(sum(one.estimate.seconds for one in planned))
+        running = [one for one in planned if one.note is None]
+        requests = sum(one.estimate.requests for one in running)
+        takes = duration(sum(one.estimate.seconds for one in running))
         about = f", in about {number(requests, 'request')} and {takes}" if requests else ""
-        lines.line(f"Nothing was sent. `dbt-pendo sync` does it{about}.")
+        does = f"does it{about}" if running else "would not do it"
+        if left_out := len(planned) - len(running):
+            does += f", but for {left_out} of {number(len(planned), 'sync')}: see above" if running else ": see above"
+        lines.line(f"Nothing was sent. `dbt-pendo sync` {does}.", "warn" if left_out else "info")
 
 
 def show_checks(lines: Terminal, checked: Sequence[Checked], alert_faults: Sequence[str]) -> None:
@@ -82,6 +88,4 @@ def _field(one: FieldDiff) -> tuple[str, ...]:
 
 
 def _counts(planned: Planned) -> str:
-    rows = asdict(planned)
-    rows["held back"] = rows.pop("held")
-    return counts(rows) or "no rows"
+    return counts(asdict(planned)) or "no rows"

@@ -152,6 +152,12 @@ class SyncView:
                 self._bars.remove_task(one.bar)
             self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
             show_notes(self._lines, result)
+            self._lines.below(held_note(result.planned))
+
+
+def held_note(planned: Planned) -> str:
+    """Returns what the held rows of a sync are; empty if there are none."""
+    return f"{planned.held:,} held: tried before, and not due yet" if planned.held else ""
 
 
 def show_notes(lines: Terminal, result: SyncResult) -> None:

@@ -26,7 +26,7 @@ def in_colour(text: Text) -> list[tuple[str, str]]:
             [("ERROR", "red"), ("14 missing", "yellow"), ("1,000 rejected", "red"), ("2 held", "yellow")],
         ),
         ("[13 added, 4 unchanged]", "green", [("13 added", "green")]),
-        ("[3 added, 12 changed, 14 held back]", "yellow", [("14 held back", "yellow")]),
+        ("[3 added, 12 changed, 14 held]", "yellow", [("14 held", "yellow")]),
         # Nothing is wrong with the counts themselves, but there is a warning.
         ("[174 added]", "yellow", [("[174 added]", "yellow")]),
         ("[SKIP]", "yellow", [("[SKIP]", "yellow")]),
