@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -146,7 +147,8 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
         cli.lines.error(ended_by, "CommandFailed")
     errors = [one for one in (mistakes, ended_by) if one]
     told = {"message": "\n".join(one.message for one in errors), "hint": " ".join(one.hint for one in errors)}
-    status = cli.answer(checked, **({"error": told} if errors else {}))
+    more: dict[str, Any] = {"error": told} if errors else {}
+    status = cli.answer(checked, **more)
     return status or int(warn_error and any(one.warnings for one in checked))
 
 
@@ -466,15 +468,17 @@ def prune(cli: CommandLine, yes: bool) -> int:
     with cli.open_warehouse() as (session, ends):
         left = find_left(session, ends.schema, [spec.name for spec in specs])
         show_left(cli.lines, left, ends.schema)
-        if left and not yes and not cli.lines.confirm(f"Drop {number(sum(map(len, left.values())), 'table')}?", False):
+        tables, notes = (sum(len(getattr(one, kind)) for one in left.values()) for kind in ("tables", "notes"))
+        what = f"{number(tables, 'table')} and {number(notes, 'note')}"
+        if left and not yes and not cli.lines.confirm(f"Drop {what}?", False):
             cli.lines.line("Nothing was dropped.", "warn", "NothingToDo")
             cli.lines.answer([])
             return 1
-        for tables in left.values():
-            drop_left(session, ends.schema, tables)
+        for one in left.values():
+            drop_left(session, ends.schema, one)
     if left:
         cli.lines.line("They are dropped.", "success", "Pruned", {"syncs": list(left)})
-    cli.lines.answer([{"sync": sync, "tables": tables} for sync, tables in left.items()])
+    cli.lines.answer([{"sync": sync, "tables": one.tables} for sync, one in left.items()])
     return 0
 
 

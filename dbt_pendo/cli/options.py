@@ -121,10 +121,9 @@ PENDO_FLAGS = [
         *("concurrency", "requests_per_second", "timeout", "retries", "retry_time", "segment_timeout", "allow_http")
     ),
 ]
-_PLANNING = _setting_flags("max_attempts", "missing_retry", "mask")
-PLAN_FLAGS = [*PENDO_FLAGS, *_PLANNING]
+PLAN_FLAGS = [*PENDO_FLAGS, *_setting_flags("max_attempts", "missing_retry", "mask")]
 RUN_FLAGS = [*PLAN_FLAGS, *_setting_flags("max_error_share", "keep_runs", "lock_interval")]
-REPORT_FLAGS = [*LEDGER_FLAGS, *_PLANNING]
+REPORT_FLAGS = [*LEDGER_FLAGS, *_setting_flags("mask")]
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = grouped("Selection", _setting_flags("require_tests"))
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.

@@ -342,6 +342,7 @@ def unusable(spec: SyncSpec, matched: Iterable[MatchedField]) -> MappingError | 
                 *(spec.file, spec.name, f"fields.{one.mapping.name}", one.note),
                 column=next(iter(one.mapping.source.columns), ""),
                 unique_id=spec.unique_id,
+                shows_key=False,
             )
             for one in wrong
         ],

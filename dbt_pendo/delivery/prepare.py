@@ -109,7 +109,7 @@ def _mapped(spec: SyncSpec, columns: Sequence[TableColumn]) -> dict[str, TableCo
 
 def _about_table(model: Model, message: str) -> Problem:
     annotation = model.annotation
-    return Problem(annotation.file, annotation.model, "", message, unique_id=model.unique_id, of_mapping=False)
+    return Problem(annotation.file, annotation.model, "", message, unique_id=model.unique_id, shows_key=False)
 
 
 def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRun) -> ModelTable:

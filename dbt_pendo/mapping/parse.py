@@ -194,7 +194,7 @@ def _read_keys(
             hint = f"; {article(kind)} has {quoted(instead)}" if instead else f", not to {article(kind)}"
             at.wrong(f"{quoted(key)} belongs to {listing(itertools.chain(*KEYS[key].uses))}{hint}")
             meant.add(instead)
-        if instead in uses and instead not in meta:
+        if instead is not None and instead in uses and instead not in meta:
             # What is wrong in it is told once its key is right.
             given[instead] = uses[instead].kind.read(replace(at, problems=[]), value) or given[instead]
     return given, meant

@@ -49,7 +49,7 @@ class Problem:
     column: str = ""  # the column that it is about; without a key, the column's own `meta.pendo` is wrong
     line: int | None = None  # of the file, from 1; None while or where it is not known
     unique_id: str = ""  # dbt's id of the model
-    of_mapping: bool = True  # whether it is about `meta.pendo`, and not about the model's table as a whole
+    shows_key: bool = True  # in its text; not where the message says all, or is about the table as a whole
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it for JSON; what it does not have is null."""
@@ -60,7 +60,7 @@ class Problem:
         file = f"{self.file}:{self.line}" if self.line else self.file
         owner = f"{self.sync}, column {self.column}" if self.column and not self.key else self.sync
         key = f".{self.key}" if self.key and not self.key.startswith("[") else self.key
-        place = f"meta.pendo{key}: " if self.of_mapping else ""
+        place = f"meta.pendo{key}: " if self.shows_key else ""
         return f"{file}: {owner}: {place}{self.message}"
 
 
