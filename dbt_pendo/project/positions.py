@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -76,19 +76,19 @@ class Positions:
         return self._files[path]
 
 
-def _find(problem: Problem, model: str, entries: Iterable[yaml.Node]) -> int | None:
-    """Returns the line of a problem in the entries of its model: that of a version first."""
-    entries = list(entries)
-    mapping = next(filter(None, map(_pendo, entries)), None)
+def _find(problem: Problem, model: str, entries: Sequence[yaml.Node]) -> int | None:
+    """Returns the line of a problem in the entries of its model: that of a version, and what it inherits."""
     line = None
-    if mapping is not None and (problem.key or not problem.column):
-        line, is_whole = _walk(mapping, problem, model)
-        if is_whole:
-            return line
+    if problem.key or not problem.column:
+        for mapping in filter(None, map(_pendo, entries)):
+            found, is_whole = _walk(mapping, problem, model)
+            if is_whole:
+                return found
+            line = line or found
     # The column itself may carry the mapping.
     columns = (_named(_get(entry, "columns"), "name", problem.column) for entry in entries if problem.column)
-    found = next(filter(None, (_pendo(column) for column in columns if column is not None)), None)
-    return _line_of(found[0]) if found is not None else line
+    own = next(filter(None, (_pendo(column) for column in columns if column is not None)), None)
+    return _line_of(own[0]) if own is not None else line
 
 
 def _walk(mapping: _Pair, problem: Problem, model: str) -> tuple[int, bool]:
