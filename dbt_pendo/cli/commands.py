@@ -140,16 +140,15 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
                 raise
             # What is wrong in the mappings is known without a warehouse.
             selected, ended_by = cli.selected, error
-            checked = [one for one in check_offline(selected) if one.error]
+            checked = [found for found in check_offline(selected) if found.error]
+    show_checks(cli.lines, checked, selected.problems, alert_faults)
     mistakes = wrong_mappings(selected.problems) if selected.problems else None
-    show_checks(cli.lines, checked, mistakes, alert_faults)
-    if ended_by is not None:
-        cli.lines.error(ended_by, "CommandFailed")
-    errors = [one for one in (mistakes, ended_by) if one]
+    errors = [one for one in (mistakes, ended_by) if one is not None]
+    for one in errors:
+        cli.lines.error(one, "CommandFailed")
     told = {"message": "\n".join(one.message for one in errors), "hint": " ".join(one.hint for one in errors)}
     more: dict[str, Any] = {"error": told} if errors else {}
-    status = cli.answer(checked, **more)
-    return status or int(warn_error and any(one.warnings for one in checked))
+    return cli.answer(checked, **more) or int(warn_error and any(found.warnings for found in checked))
 
 
 @command(

@@ -51,7 +51,9 @@ def require_moment(spec: SyncSpec, columns: Mapping[str, TableColumn]) -> None:
     fault = _age_fault(spec, columns)
     if spec.event is not None and fault and spec.max_age is not None and spec.max_age < OLDEST_SECONDS:
         column = spec.event.timestamp.name
-        problem = Problem(spec.file, spec.name, "timestamp", f"{fault}.", column, unique_id=spec.unique_id)
+        problem = Problem(
+            *(spec.file, spec.name, "timestamp", f"{fault}.", column), unique_id=spec.unique_id, shows_key=False
+        )
         raise MappingError([problem], "Cast the column in the model, or remove `max_age`.")
 
 

@@ -61,7 +61,7 @@ def require_table(model: Model) -> str:
     if model.materialized == "ephemeral" or not model.relation.name:
         materialized = model.materialized or "not materialised"
         raise MappingError(
-            [_about_table(model, f"the model is {materialized}: there is no table to read.")],
+            [_about_table(model, f"{model.annotation.model} is {materialized}: there is no table to read.")],
             "Give it `materialized: table` or `view`.",
         )
     return model.relation.name

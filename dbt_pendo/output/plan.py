@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from dbt_pendo.commands.context import Finding
 from dbt_pendo.commands.plan import Checked, SyncPlan, Unread
 from dbt_pendo.commands.verify import FieldDiff
 from dbt_pendo.delivery.events import left_out_notes, new_event_notes
-from dbt_pendo.errors import DbtPendoError, all_errors
-from dbt_pendo.mapping.spec import OnRemoved
+from dbt_pendo.errors import all_errors
+from dbt_pendo.mapping.spec import MappingError, OnRemoved, Problem
 from dbt_pendo.output.terminal import Tag, Terminal
 from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.wording import counts, duration, number, size
@@ -57,26 +57,32 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
 
 
 def show_checks(
-    lines: Terminal, checked: Sequence[Checked | Unread], mistakes: DbtPendoError | None, alert_faults: Sequence[str]
+    lines: Terminal, checked: Sequence[Checked | Unread], mistakes: Collection[Problem], alert_faults: Sequence[str]
 ) -> None:
     """Prints what was found about each mapping, and why alerts could not be sent.
 
     Args:
         lines: Where to.
         checked: What was found.
-        mistakes: All that is wrong in the mappings themselves, which stands in ``checked`` as well.
+        mistakes: What is wrong in the mappings themselves, which is told after all else.
         alert_faults: Why alerts could not be sent.
     """
     shared = _shared_errors(checked)
     for index, one in enumerate(checked, start=1):
         tag: Tag = "ERROR" if one.error else "WARN" if one.warnings else "OK"
-        lines.finding((index, len(checked)), one, tag, tag, "", "SyncChecked", shared)
+        of_mapping = [
+            error
+            for error in all_errors(one.error)
+            if isinstance(error, MappingError) and set(mistakes).issuperset(error.problems)
+        ]
+        found = sum(len(error.problems) for error in of_mapping)
+        note = f"ERROR, {number(found, 'problem')} in meta.pendo" if found else ""
+        elsewhere = {*shared, *map(str, of_mapping)}
+        lines.finding((index, len(checked)), one, tag, tag, note, "SyncChecked", elsewhere)
         if isinstance(one, Checked):
             _show_warnings(lines, one)
     lines.line()
     _show_shared(lines, shared)
-    if mistakes is not None:
-        lines.line(mistakes.hint, "error")
     if failed := sum(one.error is not None for one in checked):
         lines.line(f"{failed} of {number(len(checked), 'mapping')} cannot be synced.", "error")
     elif checked:
