@@ -146,25 +146,25 @@ def _without_columns(
 ) -> MappingError:
     """Returns the error of a sync whose table does not have, or does not show, all mapped columns."""
     place, relation, role = model.relation, require_table(model), _role(session)
+
+    def about(column: str, message: str) -> Problem:
+        return Problem(*(spec.file, spec.name, key_reading(spec, column), message, column), unique_id=spec.unique_id)
+
     # PostgreSQL lists only the columns that a role may read.
-    hidden = session.all_column_names(place.database, place.schema, place.identifier)
-    problems = [
-        Problem(
-            *(spec.file, spec.name, key_reading(spec, name)),
-            f"{role} cannot read the column `{name}` of {relation}."
-            if name in hidden
-            else f"{relation} has no column `{name}`. {did_you_mean(name, there, 'Its columns')}",
-            column=name,
-            unique_id=spec.unique_id,
-        )
+    all_names = session.all_column_names(place.database, place.schema, place.identifier)
+    lacking = [
+        about(name, f"{relation} has no column `{name}`. {did_you_mean(name, there, 'Its columns')}")
         for name in missing
+        if name not in all_names
     ]
-    hints = []
-    if not hidden.issuperset(missing):
-        hints.append(f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}")
-    if not hidden.isdisjoint(missing):
-        hints.append(f"Grant `select` on it to {role}.")
-    return MappingError(problems, " ".join(hints))
+    hidden = [
+        about(name, f"{role} cannot read the column `{name}` of {relation}.") for name in missing if name in all_names
+    ]
+    if hidden:
+        return MappingError([*lacking, *hidden], f"Grant `select` on it to {role}.")
+    return MappingError(
+        lacking, f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}"
+    )
 
 
 def _where_dbt_finds(session: Session, model: Model) -> Model:
