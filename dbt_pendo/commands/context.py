@@ -140,8 +140,12 @@ class Context:
                 # The other syncs may be meant for another Pendo as well.
                 raise
             except DbtPendoError as error:
-                answer = failed(spec, error)
+                answer = failed(spec, self.located(error))
             yield answer
+
+    def located(self, error: DbtPendoError) -> DbtPendoError:
+        """Returns an error; that of a mapping with the lines of its problems."""
+        return self.selected.positions.located_error(error) if isinstance(error, MappingError) else error
 
     @property
     def ends(self) -> Ends:
@@ -210,21 +214,6 @@ class Context:
         Raises:
             DbtPendoError: If it may not.
         """
-        try:
-            return self._prepare(model, spec, may_create, ask_pendo, writes, of_any_pendo, force)
-        except MappingError as error:
-            raise self.selected.positions.located_error(error) from None
-
-    def _prepare(
-        self,
-        model: Model,
-        spec: SyncSpec,
-        may_create: bool,
-        ask_pendo: bool,
-        writes: bool,
-        of_any_pendo: bool,
-        force: bool,
-    ) -> Prepared:
         source = find_source(self.session, model, spec, self.selected.last_run)
         columns = source.named(spec)
         require_moment(spec, columns)
@@ -254,10 +243,8 @@ class Context:
         def try_to(step: Callable[[], Found]) -> Found | None:
             try:
                 return step()
-            except MappingError as error:
-                errors.append(self.selected.positions.located_error(error))
             except DbtPendoError as error:
-                errors.append(error)
+                errors.append(self.located(error))
             return None
 
         source = try_to(partial(find_source, self.session, model, spec, self.selected.last_run))

@@ -101,7 +101,8 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
                 return SyncFields(spec, error, match(spec, columns, pendo.schema(spec.object)))
             except DbtPendoError as error:
                 return SyncFields(spec, error, matched)
-        return SyncFields(spec, unusable(spec, matched), matched)
+        wrong = unusable(spec, matched)
+        return SyncFields(spec, wrong and context.located(wrong), matched)
 
     found = list(context.each_sync(compare, SyncFields))
     # A sync without a table counts, as fields are mapped by name; one for which Pendo was not asked does not.

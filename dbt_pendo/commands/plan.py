@@ -140,6 +140,7 @@ def check_syncs(context: Context) -> Iterator[Checked | Unread]:
             return _check(context, model, spec)
         except DbtPendoError as error:
             errors = context.find_errors(model, spec)
+            error = context.located(error)
             is_among_them = str(error) in map(str, errors)
             return _failed(spec, errors if is_among_them else [error, *errors])
 
