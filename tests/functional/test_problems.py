@@ -49,6 +49,8 @@ models:
         <<: *mapping
         nulls: drop  # @nulls
         fields: {plan: plan}
+  - name: alias
+    meta: {<<: *shared}
   - name: listed
     config:
       meta:
@@ -99,7 +101,10 @@ models:
 ROWS = "select 'a' as id, 'pro' as plan, true as flag"
 IN_SQL = json.dumps({"pendo": {"object": "visitor", "visitor_id": "id", "fields": {"plan": "elsewhere"}}})
 SQL = {
-    **{f"models/{name}.sql": ROWS for name in ("users", "other", "merged", "listed", "versioned_v1", "versioned_v2")},
+    **{
+        f"models/{name}.sql": ROWS
+        for name in ("users", "other", "merged", "alias", "listed", "versioned_v1", "versioned_v2")
+    },
     "models/inherited/inherits.sql": ROWS,
     "models/in_sql.sql": f"{{{{ config(meta={IN_SQL}) }}}} {ROWS}",
     "extra/models/packed.sql": ROWS,
@@ -179,10 +184,12 @@ def test_all_problems_are_told_in_one_round_with_their_lines(flawed, sandbox):
     # The unnamed sync of the list has two: of its name, and of what it maps; nothing else is said.
     unnamed = {(one["key"], one["line"]) for one in problems if one["sync"] == "listed"}
     assert unnamed == {("[1].name", places()["facts"][1] + 3)}
-    assert len(problems) == len(EXPECTED) + len(UNPLACED) + len(unnamed), shown
+    # What is merged is where its anchor is.
+    assert (told["alias", "fields", None]["file"], told["alias", "fields", None]["line"]) == places()["empty"]
+    assert len(problems) == len(EXPECTED) + len(UNPLACED) + len(unnamed) + 1, shown
     statuses = {result["sync"]: (result["status"], bool(result["problems"])) for result in ended.json["results"]}
     assert set(statuses.values()) == {("error", True)}
-    expect_in(shown, "8 problems in meta.pendo; nothing was sent.", f"{len(statuses)} of {len(statuses)} mappings")
+    expect_in(shown, "9 problems in meta.pendo; nothing was sent.", f"{len(statuses)} of {len(statuses)} mappings")
     assert writes(sandbox.requests) == []
     # A log has the same objects.
     lines = flawed.run("check", "--log-format", "json").expect(2).stdout.splitlines()
@@ -195,7 +202,7 @@ def test_without_a_warehouse_the_mappings_are_told_all_the_same(flawed, sandbox,
     assert sandbox.requests == []
     by_sync = {one["sync"]: one["problems"] for one in offline["results"]}
     assert {sync for sync, found in by_sync.items() if found} == {
-        *("users", "other", "merged", "listed", "listed.facts", "seeded")
+        *("users", "other", "merged", "alias", "listed", "listed.facts", "seeded")
     }
     assert {one["line"] for one in by_sync["users"]} == {places()[mark][1] for mark in ("mode", "option", "form")}
     (flawed.folder / "profiles.yml").write_text("small: {target: dev, outputs: {dev: {type: nothing}}}")
@@ -206,7 +213,7 @@ def test_without_a_warehouse_the_mappings_are_told_all_the_same(flawed, sandbox,
     # Other commands end with the mappings alone, and send nothing.
     for command in ("sync", "plan"):
         ended = flawed.run(command).expect(2)
-        expect_in(ended.stderr, "models/users.yml:8: users: meta.pendo.mode:", "8 problems in meta.pendo")
+        expect_in(ended.stderr, "models/users.yml:8: users: meta.pendo.mode:", "9 problems in meta.pendo")
     assert writes(sandbox.requests) == []
 
 
