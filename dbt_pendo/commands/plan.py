@@ -139,6 +139,8 @@ def check_syncs(context: Context) -> Iterator[Checked | Unread]:
         try:
             return _check(context, model, spec)
         except DbtPendoError as error:
+            # Who interrupts it waits for no more questions.
+            context.stop.check()
             errors = context.find_errors(model, spec)
             error = context.located(error)
             is_among_them = str(error) in map(str, errors)
