@@ -27,6 +27,26 @@ class DbtPendoError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
+class JoinedError(DbtPendoError):
+    """Several errors at once.
+
+    Args:
+        errors: The errors.
+    """
+
+    def __init__(self, errors: Sequence[DbtPendoError]) -> None:
+        self.errors = tuple(errors)
+        self.exit_code = max(one.exit_code for one in errors)
+        super().__init__([line for one in errors for line in str(one).split("\n")])
+
+
+def all_errors(error: DbtPendoError | None) -> Sequence[DbtPendoError]:
+    """Returns each of several errors, the one there is, or none."""
+    if isinstance(error, JoinedError):
+        return error.errors
+    return [error] if error else []
+
+
 class ConfigError(DbtPendoError):
     """The project, the mapping, a setting or a key is wrong; found before anything was sent."""
 

@@ -61,7 +61,15 @@ ROOMS = (
 )
 # The classes of errors whose first two arguments are a message and a hint.
 SHOWN = {
-    *("DbtPendoError", "ConfigError", "PendoError", "DbtCloudError", "WarehouseError", "ConnectionLostError"),
+    *(
+        "DbtPendoError",
+        "ConfigError",
+        "MappingError",
+        "PendoError",
+        "DbtCloudError",
+        "WarehouseError",
+        "ConnectionLostError",
+    ),
     *(
         "LockedError",
         "LockLostError",
@@ -72,6 +80,9 @@ SHOWN = {
     ),
     *("JournalError", "KeyRefusedError", "LedgerKeptError", "FieldsRefusedError", "UnreadableError", "BusyError"),
 }
+
+# What makes a problem of a message.
+PROBLEMS = {"Problem", "_about_table", "about"}
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -271,8 +282,9 @@ def messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
         for node in ast.walk(function):
             if not (isinstance(node, ast.Call) and node.args and is_error(node.func)):
                 continue
-            message = re.sub(r"^(…: ?)+", "", words(node.args[0], local))
-            hint = words(node.args[1], local) if len(node.args) > 1 else ""
+            is_problem = isinstance(node.func, ast.Name) and node.func.id == "Problem"
+            message = re.sub(r"^(…: ?)+", "", words(node if is_problem else node.args[0], local))
+            hint = words(node.args[1], local) if len(node.args) > 1 and not is_problem else ""
             if len(re.sub(r"[^A-Za-z]", "", message)) > 11:
                 yield message, "" if hint == "…" else hint
 
@@ -318,7 +330,7 @@ def is_error(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute):
         # Of a mistake in a mapping.
         return called.attr == "wrong"
-    return isinstance(called, ast.Name) and called.id in SHOWN
+    return isinstance(called, ast.Name) and called.id in {*SHOWN, "Problem"}
 
 
 def words(node: ast.expr, named: Mapping[str, ast.expr], depth: int = 0) -> str:
@@ -338,6 +350,13 @@ def words(node: ast.expr, named: Mapping[str, ast.expr], depth: int = 0) -> str:
         return words(node.elt, named, depth)
     if isinstance(node, ast.IfExp):
         return words(node.body, named, depth)
+    if isinstance(node, ast.Starred):
+        return words(node.value, named, depth)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROBLEMS:
+        # Its message is the longest text.
+        return max((words(argument, named, depth) for argument in node.args), key=len, default="…")
+    if isinstance(node, ast.Tuple):
+        return max((words(element, named, depth) for element in node.elts), key=len, default="…")
     return "…"
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -44,11 +45,11 @@ from dbt_pendo.commands.probe import PROBE_FILE, probe_pendo
 from dbt_pendo.commands.prune import drop_left, find_left
 from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs
 from dbt_pendo.commands.row import row_history
-from dbt_pendo.commands.select import Selection, read_specs
+from dbt_pendo.commands.select import Selection, positions_in, read_specs, wrong_mappings
 from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
 from dbt_pendo.commands.verify import since_when, verify_syncs
 from dbt_pendo.delivery.sync import Options
-from dbt_pendo.errors import ConfigError
+from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.report import review
 from dbt_pendo.mapping.keys import GROUPS, json_schema
 from dbt_pendo.mapping.objects import OBJECTS, RECORDS
@@ -64,7 +65,7 @@ from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step
 from dbt_pendo.output.terminal import lost_output
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.pendo.probe import Names
-from dbt_pendo.project.artifacts import find_model, read_manifest
+from dbt_pendo.project.artifacts import LastRun, find_model, read_manifest
 from dbt_pendo.project.build import run_dbt_build
 from dbt_pendo.warehouse.adapter import named_target
 from dbt_pendo.wording import number
@@ -123,15 +124,33 @@ def debug(cli: CommandLine) -> int:
 )
 def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     """Validate every mapping against the manifest, the warehouse and Pendo."""
+    cli.invocation = replace(cli.invocation, selection=replace(cli.invocation.selection, with_flawed=True))
+    alert_faults: Sequence[str] = ()
+    ended_by = None
     if offline:
-        selected = choose_syncs(cli.invocation)
+        # What dbt has built does not matter.
+        selected = replace(choose_syncs(cli.invocation), last_run=LastRun())
         show_found(cli.lines, selected)
-        checked, alert_faults = list(check_offline(selected)), []
+        checked = list(check_offline(selected))
     else:
-        checked = cli.each_sync(check_syncs, prepares=True)
-        alert_faults = unusable(cli.invocation.settings)
-    show_checks(cli.lines, checked, alert_faults)
-    return cli.answer(checked) or int(warn_error and any(one.warnings for one in checked))
+        try:
+            with cli.open_context(prepares=True) as (selected, context):
+                checked = list(check_offline(selected) if context is None else check_syncs(context))
+            alert_faults = unusable(cli.invocation.settings)
+        except DbtPendoError as error:
+            if cli.selected is None or not cli.selected.problems:
+                raise
+            # What is wrong in the mappings is known without a warehouse.
+            selected, ended_by = cli.selected, error
+            checked = [found for found in check_offline(selected) if found.error]
+    show_checks(cli.lines, checked, selected.problems, alert_faults)
+    mistakes = wrong_mappings(selected.problems) if selected.problems else None
+    errors = [one for one in (mistakes, ended_by) if one is not None]
+    for one in errors:
+        cli.lines.error(one, "CommandFailed")
+    told = {"message": "\n".join(one.message for one in errors), "hint": " ".join(one.hint for one in errors)}
+    more: dict[str, Any] = {"error": told} if errors else {}
+    return cli.answer(checked, **more) or int(warn_error and any(found.warnings for found in checked))
 
 
 @command(
@@ -225,7 +244,7 @@ def build(cli: CommandLine, fail_fast: bool, warn_error: bool) -> int:
         cli.lines.line("`dbt build` built nothing; nothing was synced.", "warn", "NothingToDo")
         return 0
     # dbt has applied the selection: what it selected is what it built.
-    selection = Selection(only_built=True, require_tests=invocation.settings.require_tests)
+    selection = Selection(of_last_run=True, require_tests=invocation.settings.require_tests)
     cli.invocation = replace(invocation, selection=selection)
     return max(_sync(cli, Options(), fail_fast, warn_error, built=True), int(status != 0))
 
@@ -448,19 +467,22 @@ def prune(cli: CommandLine, yes: bool) -> int:
     """Drop the tables of syncs that are no more, after asking."""
     invocation = cli.invocation
     # All of the project, with those that are not enabled.
-    specs = read_specs(read_manifest(invocation.target_path).models)
+    manifest = read_manifest(invocation.target_path)
+    specs = read_specs(manifest.models, positions_in(invocation.project_dir, manifest))
     with cli.open_warehouse() as (session, ends):
         left = find_left(session, ends.schema, [spec.name for spec in specs])
         show_left(cli.lines, left, ends.schema)
-        if left and not yes and not cli.lines.confirm(f"Drop {number(sum(map(len, left.values())), 'table')}?", False):
+        tables, notes = (sum(len(getattr(one, kind)) for one in left.values()) for kind in ("tables", "notes"))
+        what = f"{number(tables, 'table')} and {number(notes, 'note')}"
+        if left and not yes and not cli.lines.confirm(f"Drop {what}?", False):
             cli.lines.line("Nothing was dropped.", "warn", "NothingToDo")
             cli.lines.answer([])
             return 1
-        for tables in left.values():
-            drop_left(session, ends.schema, tables)
+        for one in left.values():
+            drop_left(session, ends.schema, one)
     if left:
         cli.lines.line("They are dropped.", "success", "Pruned", {"syncs": list(left)})
-    cli.lines.answer([{"sync": sync, "tables": tables} for sync, tables in left.items()])
+    cli.lines.answer([{"sync": sync, "tables": one.tables} for sync, one in left.items()])
     return 0
 
 

@@ -13,7 +13,7 @@ import click
 import yaml
 
 from dbt_pendo.cli.help import Command, Option, grouped
-from dbt_pendo.commands.context import Context, Invocation, SyncFinding, open_context
+from dbt_pendo.commands.context import Context, Finding, Invocation, open_context
 from dbt_pendo.commands.select import Selected, Selection
 from dbt_pendo.delivery.results import Ends
 from dbt_pendo.errors import ConfigError, DbtPendoError
@@ -121,10 +121,9 @@ PENDO_FLAGS = [
         *("concurrency", "requests_per_second", "timeout", "retries", "retry_time", "segment_timeout", "allow_http")
     ),
 ]
-_PLANNING = _setting_flags("max_attempts", "missing_retry", "mask")
-PLAN_FLAGS = [*PENDO_FLAGS, *_PLANNING]
+PLAN_FLAGS = [*PENDO_FLAGS, *_setting_flags("max_attempts", "missing_retry", "mask")]
 RUN_FLAGS = [*PLAN_FLAGS, *_setting_flags("max_error_share", "keep_runs", "lock_interval")]
-REPORT_FLAGS = [*LEDGER_FLAGS, *_PLANNING, *_setting_flags("docs_url")]
+REPORT_FLAGS = [*LEDGER_FLAGS, *_setting_flags("mask", "docs_url")]
 LINEAGE_FLAGS = _setting_flags("region", "api_url", "owner")
 REQUIRE_TESTS = grouped("Selection", _setting_flags("require_tests"))
 # Where the syncs of `sync` and `plan` come from, and which of them are held back by what dbt did last.
@@ -227,6 +226,8 @@ class CommandLine:
     def __init__(self, flags: Mapping[str, Any], secrets: Secrets, needs_project: bool = True) -> None:
         self._flags = flags
         self._needs_project = needs_project
+        # The syncs of the command, once they are known.
+        self.selected: Selected | None = None
         table_format = flags.get("table_format", "text")
         if table_format != "text" and flags["as_json"]:
             raise click.UsageError("--output and --json exclude each other.")
@@ -292,7 +293,7 @@ class CommandLine:
             dbt_cloud_job_id=flags.get("dbt_cloud_job_id") or 0,
         )
 
-    def answer(self, found: Sequence[SyncFinding], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> int:
+    def answer(self, found: Sequence[Finding], rows: Iterable[Mapping[str, Any]] = (), **more: Any) -> int:
         """Prints what ``--json`` or ``--output`` asks for, and returns the worst exit status of the errors."""
         self.lines.answer([one.to_dict() for one in found], rows, **more)
         return max((one.error.exit_code for one in found if one.error), default=0)
@@ -307,6 +308,7 @@ class CommandLine:
         """
 
         def announce(selected: Selected) -> None:
+            self.selected = selected
             if announced:
                 show_found(self.lines, selected, self.invocation.published)
 

@@ -6,29 +6,30 @@ import contextlib
 import datetime
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
-from dbt_pendo.delivery.prepare import ForeignPendoError, Prepared, Subscriptions, SyncContext, find_source
+from dbt_pendo.delivery.prepare import ForeignPendoError, Prepared, Subscriptions, SyncContext, find_mapped, find_source
 from dbt_pendo.delivery.results import Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog
-from dbt_pendo.mapping.spec import Model, Object, SyncSpec
+from dbt_pendo.mapping.spec import MappingError, Model, Object, SyncSpec
 from dbt_pendo.pendo.client import PendoClient, PendoError
 from dbt_pendo.records.masking import BodyMask, body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.runs import log_runs
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 from dbt_pendo.warehouse.tables import SyncTables
@@ -55,12 +56,32 @@ class Invocation:
     dbt_cloud_job_id: int = 0
 
 
+class Finding(Protocol):
+    """What a command says of one sync; ``error`` is why it could not do its work."""
+
+    @property
+    def title(self) -> str:
+        """What the sync is called in a line."""
+
+    @property
+    def error(self) -> DbtPendoError | None:
+        """Why the command could not do its work."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the sync's entry under ``results``."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncFinding:
-    """What a command says of one sync; ``error`` is why it could not do its work."""
+    """What a command says of a sync whose mapping it understands."""
 
     spec: SyncSpec
     error: DbtPendoError | None = None
+
+    @property
+    def title(self) -> str:
+        """The kind of its object, and its name."""
+        return f"{self.spec.object} {self.spec.name}"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the sync's entry under ``results``."""
@@ -119,8 +140,12 @@ class Context:
                 # The other syncs may be meant for another Pendo as well.
                 raise
             except DbtPendoError as error:
-                answer = failed(spec, error)
+                answer = failed(spec, self.located(error))
             yield answer
+
+    def located(self, error: DbtPendoError) -> DbtPendoError:
+        """Returns an error; that of a mapping with the lines of its problems."""
+        return self.selected.positions.located_error(error) if isinstance(error, MappingError) else error
 
     @property
     def ends(self) -> Ends:
@@ -190,8 +215,8 @@ class Context:
             DbtPendoError: If it may not.
         """
         source = find_source(self.session, model, spec, self.selected.last_run)
-        if spec.event is not None:
-            require_moment(spec, source)
+        columns = source.named(spec)
+        require_moment(spec, columns)
         prepared = Prepared(spec, source, offline_fields(spec))
         if ask_pendo and spec.event is not None:
             self.settings.require_track_secret(spec.event.app)
@@ -208,8 +233,38 @@ class Context:
         with self.asking:
             self.log_calls_of(spec)
             # A sync that is held back creates nothing.
-            matched = match_fields(self.pendo, spec, source, may_create and (force or not prepared.another_ledger))
+            matched = match_fields(self.pendo, spec, columns, may_create and (force or not prepared.another_ledger))
         return replace(prepared, fields=tuple(one.field for one in matched), new_fields=new_fields(matched))
+
+    def find_errors(self, model: Model, spec: SyncSpec) -> list[DbtPendoError]:
+        """Returns all that speaks against a sync, where ``prepare`` raises the first; creates nothing."""
+        errors: list[DbtPendoError] = []
+
+        def try_to(step: Callable[[], Found]) -> Found | None:
+            try:
+                return step()
+            except DbtPendoError as error:
+                errors.append(self.located(error))
+            return None
+
+        source = try_to(partial(find_source, self.session, model, spec, self.selected.last_run))
+        columns: Mapping[str, TableColumn] = {}
+        with contextlib.suppress(DbtPendoError):
+            # Without those that are missing.
+            columns = find_mapped(self.session, model, spec)
+        try_to(partial(require_moment, spec, columns))
+        if spec.event is not None:
+            try_to(partial(self.pendo.require_track_secret, spec.event.app))
+        else:
+            try_to(self.pendo.require_key)
+            # With one that may only read, Pendo still tells its fields.
+            with contextlib.suppress(DbtPendoError):
+                self.pendo.require_key(writes=False)
+                try_to(partial(match_fields, self.pendo, spec, columns, may_create=False))
+                if source is not None:
+                    try_to(partial(self.find_segment, Prepared(spec, source, ())))
+        try_to(partial(self.subscriptions.require, spec))
+        return errors
 
     def require_writable(self) -> None:
         """Makes sure, before anything is written, that dbt's target may write and that each ledger is of this Pendo.

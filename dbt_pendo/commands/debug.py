@@ -27,17 +27,20 @@ class Tried:
     what: str
     found: str = ""
     error: DbtPendoError | None = None
+    # Whether something that it needs is missing, and is told of.
+    left_out: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns its entry under ``results``."""
-        status, error = ("error", str(self.error)) if self.error else ("success", None)
+        status = "error" if self.error else "skipped" if self.left_out else "success"
+        error = str(self.error) if self.error else None
         return {"what": self.what, "status": status, "found": self.found, "message": error}
 
 
 def try_everything(invocation: Invocation) -> Iterator[Tried]:
     """Yields what was found of each thing, one after the other; no rights where there is no warehouse."""
     settings = invocation.settings
-    yield _tried("profile", lambda: f"target {named_target(invocation.connection)}")
+    yield (profile := _tried("profile", lambda: f"target {named_target(invocation.connection)}"))
     selected: list[Selected] = []
 
     def read_mappings() -> str:
@@ -45,7 +48,10 @@ def try_everything(invocation: Invocation) -> Iterator[Tried]:
         return number(len(selected[0].syncs), "sync")
 
     yield _tried("mappings", read_mappings)
-    yield from _try_warehouse(invocation)
+    if profile.error:
+        yield Tried("warehouse", "not tried without a profile", left_out=True)
+    else:
+        yield from _try_warehouse(invocation)
     yield from _try_pendo(settings, selected[0] if selected else None)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from dbt_pendo.commands.context import Invocation, SyncFinding, write_text
-from dbt_pendo.commands.select import nothing_annotated, read_specs
+from dbt_pendo.commands.select import nothing_annotated, positions_in, read_specs
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import description, title
 from dbt_pendo.mapping.spec import Model, SyncSpec
@@ -74,7 +74,7 @@ def write_exposures(invocation: Invocation, output: Path | None, check: bool) ->
     before = _read(file, place)
     if not manifest.models and before is None:
         raise nothing_annotated(manifest)
-    exposures = _exposures(manifest, invocation.settings)
+    exposures = _exposures(manifest, invocation)
     written = [one for one in exposures if one.left_out is None]
     for one in written:
         elsewhere = manifest.exposures.get(one.name)
@@ -90,11 +90,13 @@ def write_exposures(invocation: Invocation, output: Path | None, check: bool) ->
     return Lineage(place, exposures, text != before)
 
 
-def _exposures(manifest: Manifest, settings: Settings) -> list[Exposure]:
+def _exposures(manifest: Manifest, invocation: Invocation) -> list[Exposure]:
     """Returns the exposure of each enabled sync, ordered by name, so that other changes do not move it in the file."""
     models = {model.unique_id: model for model in manifest.models}
-    specs = [spec for spec in read_specs(manifest.models) if spec.enabled]
-    exposures = [_exposure(models[spec.unique_id], spec, manifest, settings) for spec in specs]
+    specs = read_specs(manifest.models, positions_in(invocation.project_dir, manifest))
+    exposures = [
+        _exposure(models[spec.unique_id], spec, manifest, invocation.settings) for spec in specs if spec.enabled
+    ]
     exposures.sort(key=lambda one: one.name)
     for one, other in itertools.pairwise(exposures):
         if one.name == other.name:

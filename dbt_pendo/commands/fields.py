@@ -89,19 +89,20 @@ def compare_fields(context: Context, create: bool) -> tuple[list[SyncFields], li
     def compare(model: Model, spec: SyncSpec) -> SyncFields:
         if spec.object not in RECORDS:
             return SyncFields(spec)
-        source = find_source(context.session, model, spec, context.selected.last_run)
+        columns = find_source(context.session, model, spec, context.selected.last_run).named(spec)
         pendo.require_key()
-        matched = match(spec, source, pendo.schema(spec.object))
+        matched = match(spec, columns, pendo.schema(spec.object))
         if create or spec.create_fields:
             matched = allow_creation(matched)
         if create:
             try:
-                matched = create_missing(pendo, spec, source, matched)
+                matched = create_missing(pendo, spec, columns, matched)
             except FieldsRefusedError as error:
-                return SyncFields(spec, error, match(spec, source, pendo.schema(spec.object)))
+                return SyncFields(spec, error, match(spec, columns, pendo.schema(spec.object)))
             except DbtPendoError as error:
                 return SyncFields(spec, error, matched)
-        return SyncFields(spec, unusable(spec, matched), matched)
+        wrong = unusable(spec, matched)
+        return SyncFields(spec, wrong and context.located(wrong), matched)
 
     found = list(context.each_sync(compare, SyncFields))
     # A sync without a table counts, as fields are mapped by name; one for which Pendo was not asked does not.
@@ -197,7 +198,7 @@ def delete_found(context: Context, one: UnusedField) -> dict[str, Any]:
 
 def _all_specs(context: Context) -> list[SyncSpec]:
     """Returns the syncs of all models of the project, unselected and disabled ones among them."""
-    return read_specs(read_manifest(context.target_path).models)
+    return read_specs(read_manifest(context.target_path).models, context.selected.positions)
 
 
 def _kinds(specs: Iterable[SyncSpec]) -> list[Object]:

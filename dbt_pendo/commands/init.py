@@ -22,7 +22,6 @@ from dbt_pendo.project.artifacts import ModelDescription
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
 from dbt_pendo.warehouse.names import TableColumn
-from dbt_pendo.warehouse.plan import ModelTable
 from dbt_pendo.warehouse.session import open_session
 from dbt_pendo.wording import visible
 
@@ -159,8 +158,7 @@ def _match(
         key="",
         fields=tuple(Field(name, Column(column)) for column, name in names.items()),
     )
-    source = ModelTable(require_table(model), TableColumn("", ""), tuple(columns))
-    return allow_creation(match(spec, source, schema))
+    return allow_creation(match(spec, {column.name: column for column in columns}, schema))
 
 
 def _judge(column: TableColumn, one: MatchedField, schema: Schema | None, knows_some: bool) -> tuple[str | None, Entry]:

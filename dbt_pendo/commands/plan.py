@@ -24,8 +24,8 @@ from dbt_pendo.delivery.events import (
 from dbt_pendo.delivery.fields import agent_warnings
 from dbt_pendo.delivery.sync import Options, another_destination, blocked_by, consent_warnings, second_ledger
 from dbt_pendo.delivery.writers import preview_requests
-from dbt_pendo.errors import DbtPendoError
-from dbt_pendo.mapping.spec import Model, SyncSpec
+from dbt_pendo.errors import DbtPendoError, JoinedError, all_errors
+from dbt_pendo.mapping.spec import MappingError, Model, Problem, SyncSpec
 from dbt_pendo.pendo.client import Request
 from dbt_pendo.records.masking import body_mask
 from dbt_pendo.records.render import render
@@ -54,6 +54,7 @@ class Checked(SyncFinding):
     def details(self) -> dict[str, Any]:
         """Returns what was found."""
         return {
+            "problems": _problems(self.spec.name, self.error),
             "warnings": list(self.warnings),
             "left_out": self.left_out,
             "do_not_process": self.do_not_process,
@@ -61,6 +62,43 @@ class Checked(SyncFinding):
             "new_event_names": list(self.new_event_names),
             "invalid": [entry for look in self.looks for entry in look.to_dicts()],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A sync whose mapping does not say enough to look for more than is wrong in it."""
+
+    sync: str
+    error: MappingError
+    warnings: Sequence[str] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name, as nobody knows the kind of its object."""
+        return self.sync
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns its entry under ``results``."""
+        return {
+            "sync": self.sync,
+            "unique_id": self.error.problems[0].unique_id,
+            "object": None,
+            "status": "error",
+            "message": str(self.error),
+            "problems": _problems(self.sync, self.error),
+            "warnings": [],
+        }
+
+
+def _problems(sync: str, error: DbtPendoError | None) -> list[dict[str, Any]]:
+    """Returns all problems of a sync, each with its place as far as it has one, and what to do about it."""
+    found: list[dict[str, Any]] = []
+    for one in all_errors(error):
+        # A key that is not set, say, has no place in a file.
+        nowhere = Problem("", sync, "", one.message)
+        problems = one.problems if isinstance(one, MappingError) else [nowhere]
+        found += [{**problem.to_dict(), "sync": sync, "hint": one.hint or None} for problem in problems]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,43 +129,74 @@ class SyncPlan(Checked):
         }
 
 
-def check_syncs(context: Context) -> Iterator[Checked]:
-    """Compares each mapping with the warehouse and with Pendo."""
+def check_syncs(context: Context) -> Iterator[Checked | Unread]:
+    """Compares each mapping with the warehouse and with Pendo, as far as it can be read; tells all problems of each."""
+    mistakes = _mistakes(context.selected)
 
     def check(model: Model, spec: SyncSpec) -> Checked:
-        prepared = context.prepare(model, spec, may_create=False)
-        segment, tables = context.find_segment(prepared), context.tables(prepared)
-        counts = count_events(prepared, tables, Options().to_plan(context.settings))
-        if spec.event is not None:
-            context.pendo.require_track_secret(spec.event.app)
-        mask = body_mask(context.settings.mask, spec, prepared.fields)
-        look = look_at_model(prepared, tables, mask)
-        consents = tables.count_consents(Options().to_plan(context.settings))
-        warnings = [
-            *_mapping_warnings(spec),
-            *consent_warnings(spec, consents, mask),
-            *look.warnings(),
-            *age_warnings(prepared),
-            *count_warnings(counts),
-        ]
-        if segment is not None and segment.taking_over:
-            warnings.append(segment.blocked or segment.taking_over)
-        return Checked(
-            spec,
-            warnings=warnings,
-            left_out=counts.left_out,
-            do_not_process=consents.ignored,
-            new_fields=prepared.new_fields,
-            new_event_names=new_event_names(prepared, tables, context.pendo),
-            looks=[look],
-        )
+        if spec.name in mistakes:
+            return _failed(spec, [mistakes.pop(spec.name), *context.find_errors(model, spec)])
+        try:
+            return _check(context, model, spec)
+        except DbtPendoError as error:
+            # Who interrupts it waits for no more questions.
+            context.stop.check()
+            errors = context.find_errors(model, spec)
+            error = context.located(error)
+            is_among_them = str(error) in map(str, errors)
+            return _failed(spec, errors if is_among_them else [error, *errors])
 
-    return context.each_sync(check, _checked)
+    yield from context.each_sync(check, _checked)
+    yield from _unread(mistakes)
 
 
-def check_offline(selected: Selected) -> Iterator[Checked]:
-    """Checks mappings by themselves; that they could be parsed is most of it."""
-    return (_checked(spec) for _, spec in selected.syncs)
+def _check(context: Context, model: Model, spec: SyncSpec) -> Checked:
+    prepared = context.prepare(model, spec, may_create=False)
+    segment, tables = context.find_segment(prepared), context.tables(prepared)
+    counts = count_events(prepared, tables, Options().to_plan(context.settings))
+    if spec.event is not None:
+        context.pendo.require_track_secret(spec.event.app)
+    mask = body_mask(context.settings.mask, spec, prepared.fields)
+    look = look_at_model(prepared, tables, mask)
+    consents = tables.count_consents(Options().to_plan(context.settings))
+    warnings = [
+        *_mapping_warnings(spec),
+        *consent_warnings(spec, consents, mask),
+        *look.warnings(),
+        *age_warnings(prepared),
+        *count_warnings(counts),
+    ]
+    if segment is not None and segment.taking_over:
+        warnings.append(segment.blocked or segment.taking_over)
+    return Checked(
+        spec,
+        warnings=warnings,
+        left_out=counts.left_out,
+        do_not_process=consents.ignored,
+        new_fields=prepared.new_fields,
+        new_event_names=new_event_names(prepared, tables, context.pendo),
+        looks=[look],
+    )
+
+
+def check_offline(selected: Selected) -> Iterator[Checked | Unread]:
+    """Checks mappings by themselves."""
+    mistakes = _mistakes(selected)
+    for _, spec in selected.syncs:
+        yield _failed(spec, [mistakes.pop(spec.name)]) if spec.name in mistakes else _checked(spec)
+    yield from _unread(mistakes)
+
+
+def _mistakes(selected: Selected) -> dict[str, MappingError]:
+    """Returns what is wrong in the mappings themselves, by the name of the sync."""
+    by_sync: dict[str, list[Problem]] = {}
+    for problem in selected.problems:
+        by_sync.setdefault(problem.sync, []).append(problem)
+    return {sync: MappingError(problems) for sync, problems in by_sync.items()}
+
+
+def _unread(mistakes: Mapping[str, MappingError]) -> Iterator[Unread]:
+    return (Unread(sync, error) for sync, error in mistakes.items())
 
 
 def plan_syncs(context: Context, options: Options, show: int, diff: int) -> Iterator[SyncPlan]:
@@ -227,6 +296,10 @@ def _plan(
 
 def _checked(spec: SyncSpec, error: DbtPendoError | None = None) -> Checked:
     return Checked(spec, error, warnings=_mapping_warnings(spec))
+
+
+def _failed(spec: SyncSpec, errors: Sequence[DbtPendoError]) -> Checked:
+    return _checked(spec, errors[0] if len(errors) == 1 else JoinedError(errors))
 
 
 def _mapping_warnings(spec: SyncSpec) -> list[str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.parse import parse_syncs
-from dbt_pendo.mapping.spec import Annotation, Model, Relation, SyncSpec
+from dbt_pendo.mapping.spec import Annotation, MappingError, Model, Problem, Relation, SyncSpec
 from dbt_pendo.project.artifacts import (
     BUILT,
     LastRun,
@@ -22,6 +22,7 @@ from dbt_pendo.project.artifacts import (
     read_manifest,
     read_relations,
 )
+from dbt_pendo.project.positions import Positions
 from dbt_pendo.project.selection import select_nodes
 from dbt_pendo.warehouse.builds import BUILDS_TABLE, Build, read_builds
 from dbt_pendo.warehouse.cache import compile_lazily
@@ -48,6 +49,10 @@ class Selection:
     refuse_tags: Sequence[str] = ()
     # Whether a flag asks for one of the two: then it is an error if nothing is known about dbt's last command.
     needs_evidence: bool = False
+    # dbt has just applied the selection: what it did not run is not selected.
+    of_last_run: bool = False
+    # Mappings with a problem are looked into as far as they can be read; else they end the command.
+    with_flawed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,14 @@ class Selected:
     adapter_type: str = ""
     # What dbt says of criteria of the selection that match no node, in sentences without their full stop.
     unmatched: Sequence[str] = ()
+    # What is wrong in the mappings of ``syncs``, and in those that cannot be read.
+    problems: Sequence[Problem] = ()
+    positions: Positions = field(default_factory=Positions)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all syncs, those whose mappings cannot be read among them."""
+        return list(dict.fromkeys([*(spec.name for _, spec in self.syncs), *(one.sync for one in self.problems)]))
 
 
 def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> Selected:
@@ -98,11 +111,15 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
         chosen, unmatched = select_nodes(
             manifest.path, project_dir, selection.select, selection.exclude, selection.selector, selection.state
         )
-    models = [model for model in manifest.models if model.unique_id in chosen]
     last_run = read_last_run(target_path, manifest)
+    if selection.of_last_run:
+        chosen &= last_run.statuses.keys()
+    models = [model for model in manifest.models if model.unique_id in chosen]
     if selection.defer:
         models = _deferred(models, last_run, selection.defer_state or selection.state)
-    syncs = _pair(models, selection.refuse_tags, [model for model in manifest.models if model.unique_id not in chosen])
+    positions = positions_in(project_dir, manifest)
+    others = [model for model in manifest.models if model.unique_id not in chosen]
+    syncs, problems = _pair(models, selection, positions, others)
     if selection.needs_evidence:
         _require_evidence(last_run, selection)
     verdicts = {model.unique_id: judge(model, last_run, selection) for model in models}
@@ -110,6 +127,8 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
         *(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts),
         adapter_type=manifest.adapter_type,
         unmatched=unmatched,
+        problems=problems,
+        positions=positions,
     )
 
 
@@ -134,7 +153,7 @@ def select_published(session: Session, schema: str, selection: Selection) -> Sel
         if (not names or names & names_of_build) and not left_out & names_of_build:
             builds.append(build)
     published = [_published(build) for build in builds]
-    syncs = _pair([model for model, _ in published], selection.refuse_tags)
+    syncs, _ = _pair([model for model, _ in published], selection, Positions())
     verdicts = {model.unique_id: judge(model, last_run, selection) for model, last_run in published}
     invocation_id = builds[-1].invocation_id if builds else ""
     return Selected(f"{schema}.{BUILDS_TABLE}", invocation_id, syncs, LastRun(), verdicts, builds)
@@ -181,24 +200,29 @@ def _deferred(models: Sequence[Model], last_run: LastRun, state: Path | None) ->
     ]
 
 
-def read_specs(models: Iterable[Model], refuse_tags: Sequence[str] = ()) -> list[SyncSpec]:
+def read_specs(models: Iterable[Model], positions: Positions) -> list[SyncSpec]:
     """Parses the mappings of models.
 
-    Args:
-        models: The models.
-        refuse_tags: Tags of columns that are personal data.
-
     Raises:
-        ConfigError: If some are wrong; its message lists every mistake.
+        MappingError: If some are wrong; it has every mistake.
     """
-    specs, problems = parse_syncs((model.annotation for model in models), refuse_tags)
+    specs, problems = parse_syncs(model.annotation for model in models)
     if problems:
-        raise ConfigError(
-            list(map(str, problems)),
-            f"{number(len(problems), 'problem')} in meta.pendo; nothing was sent. `dbt-pendo "
-            "schema` prints what may stand there.",
-        )
+        raise wrong_mappings(positions.located(problems))
     return specs
+
+
+def positions_in(project_dir: Path, manifest: Manifest) -> Positions:
+    """Returns where the mappings of a project are."""
+    return Positions(project_dir, manifest.project, {model.unique_id: model for model in manifest.models})
+
+
+def wrong_mappings(problems: Sequence[Problem]) -> MappingError:
+    """Returns the error of mappings that cannot be used."""
+    found = number(len(problems), "problem")
+    return MappingError(
+        problems, f"{found} in meta.pendo; nothing was sent. `dbt-pendo schema` prints what may stand there."
+    )
 
 
 def nothing_annotated(manifest: Manifest) -> ConfigError:
@@ -210,30 +234,44 @@ def nothing_annotated(manifest: Manifest) -> ConfigError:
 
 
 def _pair(
-    models: Sequence[Model], refuse_tags: Sequence[str], others: Sequence[Model] = ()
-) -> list[tuple[Model, SyncSpec]]:
-    """Returns the enabled syncs of models, each with its model.
+    models: Sequence[Model], selection: Selection, positions: Positions, others: Sequence[Model] = ()
+) -> tuple[list[tuple[Model, SyncSpec]], list[Problem]]:
+    """Returns the enabled syncs of models, each with its model, and what is wrong in the mappings.
 
     Args:
         models: The models.
-        refuse_tags: Tags of columns that are personal data.
+        selection: How to read them.
+        positions: Where their mappings are.
         others: Models that are not selected: their mistakes are not reported, but they may fill the same segment.
 
     Raises:
-        ConfigError: If a mapping is wrong, or two syncs fill one segment: each would remove the other's members.
+        MappingError: If a mapping is wrong, or two syncs fill one segment, and the selection is not ``with_flawed``.
     """
     by_id = {model.unique_id: model for model in models}
-    specs = [spec for spec in read_specs(models, refuse_tags) if spec.enabled]
-    filled: dict[str | None, SyncSpec] = {}
-    for spec in (*specs, *parse_syncs(model.annotation for model in others)[0]):
-        if (other := filled.get(spec.segment)) and spec.enabled:
-            raise ConfigError(
-                f"{other.file}: {other.name} and {spec.file}: {spec.name} both fill the segment {spec.segment}.",
-                "A segment holds one model's visitors: give one of them another name, or make one model of the two.",
+    annotations = [model.annotation for model in models]
+    specs, problems = parse_syncs(annotations, selection.refuse_tags, selection.with_flawed)
+    specs = [spec for spec in specs if spec.enabled]
+    problems += _filled_twice(specs, parse_syncs(model.annotation for model in others)[0])
+    problems = positions.located(problems)
+    if problems and not selection.with_flawed:
+        raise wrong_mappings(problems)
+    return [(by_id[spec.unique_id], spec) for spec in specs], problems
+
+
+def _filled_twice(specs: Iterable[SyncSpec], others: Iterable[SyncSpec]) -> Iterator[Problem]:
+    """Yields the problem of each sync that fills the segment of another: each would remove the other's members."""
+    filled: dict[str, SyncSpec] = {}
+    mine = list(specs)
+    for spec in (*(spec for spec in others if spec.enabled), *mine):
+        if spec.segment is None:
+            continue
+        other = filled.setdefault(spec.segment, spec)
+        if other is not spec and spec in mine:
+            message = (
+                f"{other.name} ({other.file}) and {spec.name} both fill the segment {spec.segment}. A segment holds "
+                "one model's visitors: give one of them another name, or make one model of the two"
             )
-        if spec.segment and spec.unique_id in by_id:
-            filled[spec.segment] = spec
-    return [(by_id[spec.unique_id], spec) for spec in specs]
+            yield Problem(spec.file, spec.name, "segment", message, unique_id=spec.unique_id)
 
 
 def judge(model: Model, last_run: LastRun, selection: Selection) -> Verdict:

@@ -144,7 +144,9 @@ def _prepare(context: Context, model: Model, spec: SyncSpec, force: bool) -> Pre
     try:
         return context.prepare(model, spec, may_create=True, force=force)
     except DbtPendoError as error:
-        return replace(failed_result(spec, error), misconfigured=isinstance(error, ConfigError | KeyRefusedError))
+        return replace(
+            failed_result(spec, context.located(error)), misconfigured=isinstance(error, ConfigError | KeyRefusedError)
+        )
 
 
 def _skipped(spec: SyncSpec, reason: str) -> SyncResult:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
 from dbt_pendo.delivery.fields import PendoFacts, kind_of
 from dbt_pendo.delivery.prepare import Prepared
-from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.objects import LARGEST_PROPERTIES, OLDEST_SECONDS, EventCounts, PropertySize, PropertySizes
-from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, SyncSpec, Value
+from dbt_pendo.mapping.spec import Column, Event, Field, FieldType, MappingError, Problem, SyncSpec, Value
 from dbt_pendo.records.convert import CONVERTERS, InvalidValue
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.pages import Span
-from dbt_pendo.warehouse.plan import EVERYTHING, ModelTable, PlanOptions
+from dbt_pendo.warehouse.plan import EVERYTHING, PlanOptions
 from dbt_pendo.warehouse.tables import SyncTables
 from dbt_pendo.wording import age, number, shortened
 
@@ -38,30 +38,39 @@ _SEPARATORS = 2
 _BARE = frozenset({"boolean", "integer", "float", "list", "nested"})
 
 
-def require_moment(spec: SyncSpec, source: ModelTable) -> None:
+def require_moment(spec: SyncSpec, columns: Mapping[str, TableColumn]) -> None:
     """Makes sure that the warehouse can tell how old an event is, where the user wants fewer than Pendo processes.
 
+    Args:
+        spec: The sync.
+        columns: The mapped columns that are there.
+
     Raises:
-        ConfigError: If the timestamp is text or a number.
+        MappingError: If the timestamp is text or a number.
     """
-    fault = _age_fault(spec, source)
-    if fault and spec.max_age is not None and spec.max_age < OLDEST_SECONDS:
-        raise ConfigError(f"{spec.file}: {spec.name}: {fault}.", "Cast the column in the model, or remove `max_age`.")
+    fault = _age_fault(spec, columns)
+    if spec.event is not None and fault and spec.max_age is not None and spec.max_age < OLDEST_SECONDS:
+        column = spec.event.timestamp.name
+        problem = Problem(
+            *(spec.file, spec.name, "timestamp", f"{fault}.", column), unique_id=spec.unique_id, shows_key=False
+        )
+        raise MappingError([problem], "Cast the column in the model, or remove `max_age`.")
 
 
 def age_warnings(prepared: Prepared) -> list[str]:
     """Returns the warning that no event is left out, as the warehouse cannot tell how old a text or a number is."""
-    fault = _age_fault(prepared.spec, prepared.source)
+    fault = _age_fault(prepared.spec, prepared.source.named(prepared.spec))
     return [f"{fault}: events of any age are sent; cast it in the model, or write `max_age: none`"] if fault else []
 
 
-def _age_fault(spec: SyncSpec, source: ModelTable) -> str:
+def _age_fault(spec: SyncSpec, columns: Mapping[str, TableColumn]) -> str:
     if spec.event is None or spec.max_age is None:
         return ""
     name = spec.event.timestamp.name
-    column = source.columns[spec.columns.index(name)]
-    fault = f"`max_age` needs a date or timestamp, but column {name} is {column.dtype.lower()}"
-    return "" if column.is_moment else fault
+    column = columns.get(name)
+    if column is None or column.is_moment:
+        return ""
+    return f"`max_age` needs a date or timestamp, but column {name} is {column.dtype.lower()}"
 
 
 def left_out_notes(spec: SyncSpec, count: int) -> list[str]:

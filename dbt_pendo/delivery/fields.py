@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.keys import GROUPS
 from dbt_pendo.mapping.objects import CONSENTS, FIELD_NAME, FIELD_NAME_RULE, OBJECTS, RECORDS, field_name_spelling
-from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, Object, SyncSpec
+from dbt_pendo.mapping.spec import Column, Field, FieldType, Group, MappingError, Object, Problem, SyncSpec
 from dbt_pendo.pendo.ahead import Ahead
 from dbt_pendo.pendo.client import PendoClient, PendoError, UnavailableError
 from dbt_pendo.pendo.fields import CREATABLE_TYPES, LARGEST_CREATION, Creation, create_fields
@@ -20,7 +20,7 @@ from dbt_pendo.pendo.metadata import Schema, SchemaField, read_schema, verify_ke
 from dbt_pendo.pendo.track import read_event_names, verify_secret
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import Secret
-from dbt_pendo.warehouse.plan import ModelTable
+from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.wording import did_you_mean
 
 # The words adapters have for types, and the kind of value such a column holds. The first that matches counts.
@@ -175,7 +175,7 @@ class MatchedField:
     """A mapped field, and what Pendo has for it."""
 
     mapping: Field
-    # The column's type in the warehouse's words; None for a constant.
+    # The column's type in the warehouse's words; None for a constant, and for a column that is not there.
     dtype: str | None
     # The field of Pendo that the name means; None when it means none, or several.
     found: SchemaField | None
@@ -221,19 +221,19 @@ def agent_warnings(spec: SyncSpec) -> tuple[str, ...]:
     return ("Pendo's snippet overwrites agent fields on the next page view; `group: custom` keeps what a sync wrote.",)
 
 
-def match(spec: SyncSpec, source: ModelTable, schema: Schema) -> tuple[MatchedField, ...]:
+def match(spec: SyncSpec, columns: Mapping[str, TableColumn], schema: Schema) -> tuple[MatchedField, ...]:
     """Finds each mapped field in Pendo's schema.
 
     Args:
         spec: The sync.
-        source: The model's columns, whose types have to fit.
+        columns: The mapped columns that are there, whose types have to fit, by the names that the user gave them.
         schema: The fields of the sync's object.
     """
-    dtypes = dict(zip(spec.columns, (column.dtype for column in source.columns), strict=True))
     matched: list[MatchedField] = []
     first: dict[tuple[Group, str], str] = {}
     for mapping in spec.fields:
-        dtype = dtypes[mapping.source.name] if isinstance(mapping.source, Column) else None
+        column = columns.get(mapping.source.name) if isinstance(mapping.source, Column) else None
+        dtype = column.dtype if column else None
         one = _match_one(spec, mapping, dtype, schema)
         if one.found is not None:
             earlier = first.setdefault((mapping.group, one.found.key), mapping.name)
@@ -249,27 +249,29 @@ def offline_fields(spec: SyncSpec) -> tuple[PendoField, ...]:
     return tuple(PendoField(mapping.name, mapping.type) for mapping in spec.fields)
 
 
-def match_fields(pendo: PendoFacts, spec: SyncSpec, source: ModelTable, may_create: bool) -> tuple[MatchedField, ...]:
+def match_fields(
+    pendo: PendoFacts, spec: SyncSpec, columns: Mapping[str, TableColumn], may_create: bool
+) -> tuple[MatchedField, ...]:
     """Finds each mapped field in Pendo's schema, and creates those that ``create_fields`` allows.
 
     Args:
         pendo: Pendo.
         spec: The sync.
-        source: The model's columns, whose types new fields take.
+        columns: The mapped columns that are there, whose types new fields take.
         may_create: Whether missing fields are created now; else they are taken for created.
 
     Raises:
-        ConfigError: If a field is not there, or cannot hold what the column has.
+        MappingError: If a field is not there, or cannot hold what the column has.
     """
     if spec.object not in RECORDS:
         return ()
-    matched = match(spec, source, pendo.schema(spec.object))
+    matched = match(spec, columns, pendo.schema(spec.object))
     if spec.create_fields:
         matched = allow_creation(matched)
     # Before anything is created: a sync that cannot run anyway leaves nothing behind.
     error = unusable(spec, matched)
     if may_create and error is None:
-        matched = create_missing(pendo, spec, source, matched)
+        matched = create_missing(pendo, spec, columns, matched)
         error = unusable(spec, matched)
     if error is not None:
         raise error
@@ -287,7 +289,7 @@ def new_fields(matched: Iterable[MatchedField]) -> list[dict[str, str]]:
 
 
 def create_missing(
-    pendo: PendoFacts, spec: SyncSpec, source: ModelTable, matched: tuple[MatchedField, ...]
+    pendo: PendoFacts, spec: SyncSpec, columns: Mapping[str, TableColumn], matched: tuple[MatchedField, ...]
 ) -> tuple[MatchedField, ...]:
     """Creates the fields that may be, and returns all of the sync under the keys that Pendo gave them.
 
@@ -302,7 +304,7 @@ def create_missing(
             created = pendo.create_fields(spec.object, group, types, fields_per_call)
             reasons |= created.refused
             undeleted |= {(group, name) for name in created.undeleted}
-            now = tuple(map(_created, matched, match(spec, source, pendo.schema(spec.object))))
+            now = tuple(map(_created, matched, match(spec, columns, pendo.schema(spec.object))))
             was_alone = fields_per_call == 1 or len(types) == 1
             lacking = _new_types(now, "missing", group)
             types = {name: type_ for name, type_ in types.items() if name in lacking and name in created.refused}
@@ -329,13 +331,21 @@ def allow_creation(matched: Iterable[MatchedField]) -> tuple[MatchedField, ...]:
     return tuple(_creatable(one) if one.state == "missing" else one for one in matched)
 
 
-def unusable(spec: SyncSpec, matched: Iterable[MatchedField]) -> ConfigError | None:
+def unusable(spec: SyncSpec, matched: Iterable[MatchedField]) -> MappingError | None:
     """Returns the error of a sync whose fields cannot all be written; None if they can."""
     wrong = [one for one in matched if one.state not in USABLE]
     if not wrong:
         return None
-    return ConfigError(
-        [f"{spec.file}: {spec.name}: {one.note}" for one in wrong],
+    return MappingError(
+        [
+            Problem(
+                *(spec.file, spec.name, f"fields.{one.mapping.name}", one.note),
+                column=next(iter(one.mapping.source.columns), ""),
+                unique_id=spec.unique_id,
+                shows_key=False,
+            )
+            for one in wrong
+        ],
         " ".join(_ADVICE[state] for state in dict.fromkeys(one.state for one in wrong)),
     )
 
@@ -381,7 +391,7 @@ def _match_one(spec: SyncSpec, mapping: Field, dtype: str | None, schema: Schema
 def _match_consent(mapping: Field, dtype: str | None) -> MatchedField:
     """Returns a field that Pendo documents, whether its schema lists it or not; its column says yes or no."""
     one = MatchedField(mapping, dtype, SchemaField(mapping.name, mapping.name, "boolean"), "ok")
-    if one.kind == "boolean":
+    if one.kind == "boolean" or dtype is None:
         return one
     (column,) = mapping.source.columns
     note = f"column {column} is {short_dtype(dtype or '')}, and the consent {mapping.name} takes a boolean."

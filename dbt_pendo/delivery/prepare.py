@@ -13,8 +13,9 @@ from dbt_pendo.delivery.journal import journal_path
 from dbt_pendo.delivery.results import Counts, Observer
 from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import ConfigError
+from dbt_pendo.mapping.describe import key_reading
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import Model, Object, SyncSpec
+from dbt_pendo.mapping.spec import MappingError, Model, Object, Problem, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import read_record
 from dbt_pendo.project.artifacts import LastRun
@@ -55,12 +56,12 @@ def require_table(model: Model) -> str:
     """Returns a model's table or view, rendered.
 
     Raises:
-        ConfigError: If it is to have none.
+        MappingError: If it is to have none.
     """
     if model.materialized == "ephemeral" or not model.relation.name:
         materialized = model.materialized or "not materialised"
-        raise ConfigError(
-            f"{model.annotation.file}: {model.annotation.model} is {materialized}: there is no table to read.",
+        raise MappingError(
+            [_about_table(model, f"{model.annotation.model} is {materialized}: there is no table to read.")],
             "Give it `materialized: table` or `view`.",
         )
     return model.relation.name
@@ -75,22 +76,40 @@ def find_columns(session: Session, model: Model, last_run: LastRun | None = None
         last_run: What is known of dbt's last command, to say what can be done where there is no table.
 
     Raises:
-        ConfigError: If there is none, the model was not built, or it may not be read.
+        MappingError: If there is none, the model was not built, or it may not be read.
     """
     relation, place = require_table(model), model.relation
     try:
         columns = session.columns(place.database, place.schema, place.identifier)
     except UnreadableError as error:
         role = _role(session)
-        raise ConfigError(
-            f"{model.annotation.model}: {relation} is in the warehouse, but {role} cannot read it ({error}).",
+        raise MappingError(
+            [_about_table(model, f"{relation} is in the warehouse, but {role} cannot read it ({error}).")],
             f"If a right is missing, grant `select` on it, and `usage` on its schema, to {role}. If not: "
             f"{_build(model, last_run)}",
         ) from None
     if not columns:
-        message = f"{model.annotation.model}: {relation} is not in the warehouse."
-        raise ConfigError(message, _build(model, last_run))
+        raise MappingError([_about_table(model, f"{relation} is not in the warehouse.")], _build(model, last_run))
     return columns
+
+
+def find_mapped(session: Session, model: Model, spec: SyncSpec) -> dict[str, TableColumn]:
+    """Returns the mapped columns that are in the warehouse, by the names that the user gave them.
+
+    Raises:
+        MappingError: If the model's table is not there, or may not be read.
+    """
+    return _mapped(spec, find_columns(session, _where_dbt_finds(session, model)))
+
+
+def _mapped(spec: SyncSpec, columns: Sequence[TableColumn]) -> dict[str, TableColumn]:
+    names = dict.fromkeys((*spec.identifier.columns, *spec.columns))
+    return {name: column for name in names if (column := _find_column(name, columns)) is not None}
+
+
+def _about_table(model: Model, message: str) -> Problem:
+    annotation = model.annotation
+    return Problem(annotation.file, annotation.model, "", message, unique_id=model.unique_id, shows_key=False)
 
 
 def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRun) -> ModelTable:
@@ -103,28 +122,13 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
         last_run: What is known of dbt's last command.
 
     Raises:
-        ConfigError: If the model was not built, or a column is not there.
+        MappingError: If the model was not built, or a column is not there.
     """
     model = _where_dbt_finds(session, model)
     columns = find_columns(session, model, last_run)
-    relation, there = require_table(model), [column.name for column in columns]
-    names = list(dict.fromkeys((*spec.identifier.columns, *spec.columns)))
-    found = {name: column for name in names if (column := _find_column(name, columns)) is not None}
-    if missing := [name for name in names if name not in found]:
-        # PostgreSQL lists only the columns that a role may read.
-        place = model.relation
-        readable_or_not = session.all_column_names(place.database, place.schema, place.identifier)
-        if hidden := [name for name in missing if name in readable_or_not]:
-            role = _role(session)
-            raise ConfigError(
-                [f"{spec.file}: {spec.name}: {role} cannot read the column `{name}` of {relation}." for name in hidden],
-                f"Grant `select` on it to {role}.",
-            )
-        where = f"{spec.file}: {spec.name}: {relation} has no column"
-        raise ConfigError(
-            [f"{where} `{name}`. {did_you_mean(name, there, 'Its columns')}" for name in missing],
-            f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}",
-        )
+    there, found = [column.name for column in columns], _mapped(spec, columns)
+    if missing := [name for name in (*spec.identifier.columns, *spec.columns) if name not in found]:
+        raise _without_columns(session, model, spec, list(dict.fromkeys(missing)), there)
     place = model.relation
     return ModelTable(
         _rows_to_read(session, model, spec, columns),
@@ -134,6 +138,32 @@ def find_source(session: Session, model: Model, spec: SyncSpec, last_run: LastRu
         is_view=model.materialized == "view",
         has_rowid=session.is_table(place.database, place.schema, place.identifier)
         and "rowid" not in (name.lower() for name in there),
+    )
+
+
+def _without_columns(
+    session: Session, model: Model, spec: SyncSpec, missing: Sequence[str], there: Sequence[str]
+) -> MappingError:
+    """Returns the error of a sync whose table does not have, or does not show, all mapped columns."""
+    place, relation, role = model.relation, require_table(model), _role(session)
+
+    def about(column: str, message: str) -> Problem:
+        return Problem(*(spec.file, spec.name, key_reading(spec, column), message, column), unique_id=spec.unique_id)
+
+    # PostgreSQL lists only the columns that a role may read.
+    all_names = session.all_column_names(place.database, place.schema, place.identifier)
+    lacking = [
+        about(name, f"{relation} has no column `{name}`. {did_you_mean(name, there, 'Its columns')}")
+        for name in missing
+        if name not in all_names
+    ]
+    hidden = [
+        about(name, f"{role} cannot read the column `{name}` of {relation}.") for name in missing if name in all_names
+    ]
+    if hidden:
+        return MappingError([*lacking, *hidden], f"Grant `select` on it to {role}.")
+    return MappingError(
+        lacking, f"Fix the mapping. If the column is new, the table is older than the model: {_build(model)}"
     )
 
 
@@ -152,16 +182,21 @@ def _rows_to_read(session: Session, model: Model, spec: SyncSpec, columns: Seque
     """Returns what to select from: the model's table; of a snapshot's its current rows, unless each row is an event.
 
     Raises:
-        ConfigError: If a snapshot's table does not say which rows are current.
+        MappingError: If a snapshot's table does not say which rows are current.
     """
     relation, current = require_table(model), model.current_rows
     if current is None or spec.event is not None:
         return relation
     valid_to = _find_column(current.valid_to, columns)
     if valid_to is None:
-        raise ConfigError(
-            f"{spec.file}: {spec.name}: {relation} has no column `{current.valid_to}`, which says until when a row of "
-            "a snapshot was current.",
+        raise MappingError(
+            [
+                _about_table(
+                    model,
+                    f"{relation} has no column `{current.valid_to}`, which says until when a row of a snapshot was "
+                    "current.",
+                )
+            ],
             "Name it under `snapshot_meta_column_names` of the snapshot, or let dbt make the table: "
             f"`dbt snapshot --select {model.name}`.",
         )

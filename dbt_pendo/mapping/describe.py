@@ -37,6 +37,22 @@ def description(spec: SyncSpec) -> str:
     return "\n\n".join(parts)
 
 
+def key_reading(spec: SyncSpec, column: str) -> str:
+    """Returns the path of the first key of a mapping that reads a column; empty if none does."""
+    if column in spec.identifier.columns:
+        return OBJECTS[spec.object].key
+    for name, source in (spec.event.ids if spec.event else {}).items():
+        if column in source.columns:
+            return name
+    paths = (
+        f"{section}.{one.name}"
+        for section, fields in spec.sections.items()
+        for one in fields
+        if column in one.source.columns
+    )
+    return next(paths, "")
+
+
 def _records(spec: SyncSpec) -> Iterator[str]:
     unknown = "skipped" if spec.mode == "update" else "created"
     plural = OBJECTS[spec.object].plural

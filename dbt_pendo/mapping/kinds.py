@@ -35,6 +35,7 @@ class Place:
     sync: str  # the model, or `model.name`
     key: str = ""  # the path of the key
     column: str = ""  # for a column's own `meta.pendo`
+    unique_id: str = ""  # dbt's id of the model
     problems: list[Problem] = field(default_factory=list)
 
     def at(self, key: str) -> Place:
@@ -43,7 +44,7 @@ class Place:
 
     def wrong(self, message: str) -> None:
         """Notes a problem at this place."""
-        self.problems.append(Problem(self.file, self.sync, self.key, message, self.column))
+        self.problems.append(Problem(self.file, self.sync, self.key, message, self.column, unique_id=self.unique_id))
 
     def unknown_key(self, name: str, known: Sequence[str], otherwise: str) -> str | None:
         """Notes an unknown key, and returns the known one that was probably meant."""
@@ -256,8 +257,10 @@ class Entries(Kind):
             source = _read_long_form(place, value, readers, tuple(self.options))
         else:
             source = _read_column(place, value)
+        noted = len(place.problems)
         if source and options.get("group") == "pendo":
             self._check_consent(place, name, source, options)
+            takes_name = takes_name and len(place.problems) == noted
         return Entry(name, source, options, place) if takes_name and source else None
 
     def _check_consent(self, place: Place, name: Any, source: Source, options: Mapping[str, Any]) -> None:

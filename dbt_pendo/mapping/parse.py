@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dbt_pendo.mapping.describe import key_reading
 from dbt_pendo.mapping.keys import FIELD_TYPES, KEYS, KEYS_OF, NAME, Use, instead_of
 from dbt_pendo.mapping.kinds import Choice, Entry, Place, matches
 from dbt_pendo.mapping.objects import FIELD_NAME, OBJECTS, RECORDS
@@ -44,13 +45,15 @@ class _Model:
 
 
 def parse_syncs(
-    annotations: Iterable[Annotation], refuse_tags: Collection[str] = ()
+    annotations: Iterable[Annotation], refuse_tags: Collection[str] = (), with_flawed: bool = False
 ) -> tuple[list[SyncSpec], list[Problem]]:
     """Reads the annotations of all models.
 
     Args:
         annotations: The annotations.
         refuse_tags: Tags of columns that may not be sent unless the mapping says `allow_pii`.
+        with_flawed: Whether to return also what could be read of mappings with a problem: enough to look for more, and
+            never to be delivered.
 
     Returns:
         The syncs of the models without a problem, and the problems of all others: model by model, then those
@@ -61,13 +64,15 @@ def parse_syncs(
         _check_personal(model, {PII, *refuse_tags})
     problems = [problem for model in models for problem in model.problems]
     collisions, colliding = _collisions(models)
+    if with_flawed:
+        return [spec for model in models for spec in model.specs], problems + collisions
     sound = [model for model in models if not model.problems and model.annotation.unique_id not in colliding]
     return [spec for model in sound for spec in model.specs], problems + collisions
 
 
 def _read_model(annotation: Annotation) -> _Model:
     model = _Model(annotation)
-    place = Place(annotation.file, annotation.model, problems=model.problems)
+    place = Place(annotation.file, annotation.model, unique_id=annotation.unique_id, problems=model.problems)
     # `false` and null map nothing.
     columns = {name: meta for name, meta in annotation.columns.items() if meta is not None and meta is not False}
     meta = annotation.meta
@@ -105,7 +110,8 @@ def _check_personal(model: _Model, refused: Collection[str]) -> None:
             if found_marks := [mark for mark in marks.get(column.lower(), ()) if mark in refused]:
                 how = "`meta.pii`" if PII in found_marks else f"the tag {quoted(found_marks[0])}"
                 message = f"{quoted(column)} is personal data by {how}; leave it out, or write `allow_pii: true`"
-                model.problems.append(Problem(spec.file, spec.name, "", message))
+                key = key_reading(spec, column)
+                model.problems.append(Problem(spec.file, spec.name, key, message, column, unique_id=spec.unique_id))
 
 
 def _name_columns(columns: dict[str, Any]) -> str:
@@ -126,7 +132,11 @@ def _read_mapping(model: _Model, meta: dict[str, Any], columns: dict[str, Any], 
 
 
 def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str, place: Place) -> SyncSpec | None:
-    """Reads one mapping and the mapped columns that add to it; None when it has a problem, which the place notes."""
+    """Reads one mapping and the mapped columns that add to it, as far as that goes; the place notes the problems.
+
+    Returns:
+        What could be read; None without the object, or a value that each of its rows needs.
+    """
     kind: Object | None = None
     if "object" in meta:
         kind = Choice(tuple(OBJECTS)).read(place.at("object"), meta["object"])
@@ -142,14 +152,15 @@ def _read_sync(meta: dict[str, Any], columns: Mapping[str, Any], unique_id: str,
         if use.required and key not in meta and key not in meant:
             place.at(key).wrong(f"missing; {article(kind)} needs it")
     if target := OBJECTS[kind].section:
-        given[target] = (*(given[target] or ()), *by_column)
-        _check_twice(given[target], kind, given.get("group"))
+        given[target] = _check_twice((*(given[target] or ()), *by_column), kind, given.get("group"))
         _check_consents(given[target])
     # Any number of records may be in a request (pendo-api.md 3); of events one, of a segment 1,000.
     given["batch_adapts"] = kind in RECORDS and "batch_size" not in meta
     if kind in RECORDS and not columns:
         _check_empty(meta, meant, place)
-    return None if place.problems else _spec(given, kind, unique_id, place)
+    # Nothing that each row needs has a default.
+    is_enough = all(given[key] is not None for key, use in uses.items() if use.required)
+    return _spec(given, kind, unique_id, place) if is_enough else None
 
 
 def _undisputed() -> Mapping[str, Use]:
@@ -167,17 +178,25 @@ def _read_keys(
     for key, value in meta.items():
         at = place.at(key)
         if key in uses:
-            given[key] = uses[key].kind.read(at, value)
-        elif key not in KEYS:
+            noted, read = len(place.problems), uses[key].kind.read(at, value)
+            if read is not None or len(place.problems) == noted:
+                given[key] = read
+            continue
+        instead = None
+        if key not in KEYS:
             known = tuple(uses) if kind else tuple(KEYS)
             owner = f"{article(kind)} takes" if kind else "the keys are"
-            meant.add(at.unknown_key(key, known, f"{owner} {listing(map(quoted, known))}"))
+            instead = at.unknown_key(key, known, f"{owner} {listing(map(quoted, known))}")
+            meant.add(instead)
         elif kind:
             # A key of other objects.
             instead = instead_of(key, kind)
             hint = f"; {article(kind)} has {quoted(instead)}" if instead else f", not to {article(kind)}"
             at.wrong(f"{quoted(key)} belongs to {listing(itertools.chain(*KEYS[key].uses))}{hint}")
             meant.add(instead)
+        if instead is not None and instead in uses and instead not in meta:
+            # What is wrong in it is told once its key is right.
+            given[instead] = uses[instead].kind.read(replace(at, problems=[]), value) or given[instead]
     return given, meant
 
 
@@ -205,7 +224,8 @@ def _check_empty(meta: dict[str, Any], meant: set[str | None], place: Place) -> 
         place.at("fields").wrong("maps no fields; map some, or write `mode: upsert` if creating ids is the point")
 
 
-def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) -> None:
+def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) -> tuple[Entry, ...]:
+    """Notes each name that is filled twice, and returns the entries without the later ones."""
     first: dict[object, Entry] = {}
     for entry in entries:
         # Pendo folds the case of a field's key. Display names may differ by case alone, and of property names nothing
@@ -216,6 +236,7 @@ def _check_twice(entries: Iterable[Entry], kind: Object, group: Group | None) ->
         if earlier is not entry:
             case = " (Pendo ignores case)" if earlier.name != entry.name else ""
             entry.place.wrong(f"fills {quoted(entry.name)} as {earlier.place} does{case}; keep one of them")
+    return tuple(first.values())
 
 
 def _check_consents(entries: Sequence[Entry]) -> None:
@@ -262,7 +283,8 @@ def _fields(
 ) -> tuple[Field, ...]:
     fields = []
     for entry in entries or ():
-        options = {"nulls": nulls, "on_invalid": on_invalid, "group": group, "type": "", **entry.options}
+        given = {name: value for name, value in entry.options.items() if value is not None}
+        options = {"nulls": nulls, "on_invalid": on_invalid, "group": group, "type": "", **given}
         if options["group"] == "pendo":
             options |= {"nulls": "skip", "type": "boolean"}
         fields.append(Field(entry.name, entry.source, **(options | {"type": FIELD_TYPES.get(options["type"])})))
@@ -287,6 +309,6 @@ def _collisions(models: Iterable[_Model]) -> tuple[list[Problem], set[str]]:
             other, theirs = first[table]
             owner = "another sync of the model" if mine is theirs else f"{quoted(other)} ({theirs.file})"
             message = f"shares its tables with {owner}; change a `name`"
-            problems.append(Problem(mine.file, name, "name", message))
+            problems.append(Problem(mine.file, name, "name", message, unique_id=mine.unique_id))
             colliding |= {mine.unique_id, theirs.unique_id}
     return problems, colliding

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from dbt_pendo.errors import ConfigError
 
 Object: TypeAlias = Literal["visitor", "account", "parent_account", "track_event", "segment"]
 Mode: TypeAlias = Literal["update", "upsert"]
@@ -38,18 +40,41 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in a mapping."""
+    """One mistake in a mapping, or what the model's table or Pendo has against it."""
 
     file: str
     sync: str  # the model, or `model.name`
     key: str  # the path of the key at fault, `fields.mrr.type`; empty for the mapping as a whole
     message: str  # what is wrong and what to write instead
-    column: str = ""  # the column whose own `meta.pendo` is wrong; empty for the model's
+    column: str = ""  # the column that it is about; without a key, the column's own `meta.pendo` is wrong
+    line: int | None = None  # of the file, from 1; None while or where it is not known
+    unique_id: str = ""  # dbt's id of the model
+    shows_key: bool = True  # in its text; not where the message says all, or is about the table as a whole
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it for JSON; what it does not have is null."""
+        named = {name: getattr(self, name) or None for name in ("file", "line", "sync", "key", "column")}
+        return {**named, "message": self.message}
 
     def __str__(self) -> str:
-        owner = f"{self.sync}, column {self.column}" if self.column else self.sync
+        file = f"{self.file}:{self.line}" if self.line else self.file
+        owner = f"{self.sync}, column {self.column}" if self.column and not self.key else self.sync
         key = f".{self.key}" if self.key and not self.key.startswith("[") else self.key
-        return f"{self.file}: {owner}: meta.pendo{key}: {self.message}"
+        place = f"meta.pendo{key}: " if self.shows_key else ""
+        return f"{file}: {owner}: {place}{self.message}"
+
+
+class MappingError(ConfigError):
+    """Mappings are wrong, or do not fit their tables or Pendo.
+
+    Args:
+        problems: What is wrong, each with its place.
+        hint: What to do about it.
+    """
+
+    def __init__(self, problems: Iterable[Problem], hint: str = "") -> None:
+        self.problems = tuple(problems)
+        super().__init__(list(map(str, self.problems)), hint)
 
 
 @dataclass(frozen=True, slots=True)

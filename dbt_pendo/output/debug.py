@@ -17,6 +17,8 @@ def show_tried(lines: Terminal, one: Tried) -> None:
     """Prints a line, and an error below."""
     start = f"{one.what} ".ljust(_WIDTH, ".")
     level, note, style = ("error", "ERROR", "red") if one.error else ("info", f"OK {one.found}", "green")
+    if one.left_out:
+        level, note, style = ("warn", f"SKIP {one.found}", "yellow")
     lines.line(f"{start} ", level, "Tried", one.to_dict(), f"[{note}]", style)  # type: ignore[arg-type]
     lines.message_below(one.error, "error")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from dbt_pendo.commands.prune import Left
 from dbt_pendo.commands.reset import Reset, Unlocked
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.output.terminal import Level, Tag, Terminal
@@ -45,11 +46,12 @@ def show_unlocked(lines: Terminal, unlocked: Sequence[Unlocked]) -> None:
         lines.line(text, level, "LockShown", one.to_dict())
 
 
-def show_left(lines: Terminal, left: Mapping[str, Sequence[str]], schema: str) -> None:
-    """Prints the tables of syncs that are no more."""
+def show_left(lines: Terminal, left: Mapping[str, Left], schema: str) -> None:
+    """Prints what is left of syncs that are no more."""
     if not left:
         lines.line(f"{schema} has no table of a sync that is no more.", "success", "NothingToDo")
         return
     lines.line(f"{schema} has tables of {number(len(left), 'sync')} that this project does not have:", "warn")
-    lines.rows([(sync, ", ".join(tables)) for sync, tables in left.items()])
+    notes = {sync: ["a note of its Pendo"] if one.notes else [] for sync, one in left.items()}
+    lines.rows([(sync, ", ".join((*one.tables, *notes[sync]))) for sync, one in left.items()])
     lines.line("A ledger says what Pendo has of a sync. Without it, a sync of that name would send every row again.")

@@ -40,14 +40,15 @@ def show_found(lines: Terminal, selected: Selected, is_published: bool = False) 
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
     for unmatched in selected.unmatched:
         lines.line(f"{unmatched}.", "warn", event="NothingMatches")
-    if not selected.syncs:
+    if not selected.names:
         lines.line("Nothing to do: the selection holds no enabled sync.", "warn", event="NothingToDo")
         return
-    syncs = [spec.name for _, spec in selected.syncs]
+    syncs = selected.names
     text = f"Found {number(len(syncs), 'sync')} in {selected.origin}"
     lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": selected.origin})
     if why := selected.last_run.unreliable_because:
-        lines.line(f"Tables are taken as they are: {why}.")
+        lines.line(f"Tables are taken as they are: {why}.", "warn", "ProtectionOff", {"reason": why})
+        lines.line("No failed model or test holds a sync back now. Run `dbt build` right before dbt-pendo.", "warn")
     lines.line()
 
 
@@ -85,6 +86,8 @@ class SyncView:
         self._bars = bars
         # By the names of the syncs.
         self._under_way: dict[str, _UnderWay] = {}
+        # The syncs that messages about keys and mappings were first printed for.
+        self._told: dict[str, str] = {}
         # The lines of one sync stand together.
         self._printing = threading.Lock()
 
@@ -151,7 +154,11 @@ class SyncView:
             if self._bars is not None and one is not None and one.bar is not None:
                 self._bars.remove_task(one.bar)
             self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
-            show_notes(self._lines, result)
+            message = result.message
+            if message and result.misconfigured and self._told.setdefault(message, result.sync) != result.sync:
+                self._lines.below(f"The same as of {self._told[message]}.", "error")
+            else:
+                show_notes(self._lines, result)
             self._lines.below(held_note(result.planned))
 
 

@@ -16,7 +16,7 @@ import re
 import select
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
@@ -28,14 +28,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from dbt_pendo import __version__
-from dbt_pendo.errors import DbtPendoError
+from dbt_pendo.errors import DbtPendoError, all_errors
 from dbt_pendo.output.layout import COUNT, HANGING, NARROWEST, WIDEST, broken, message_in_colour, note_in_colour
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import json_escape, visible, visible_json
 
 if TYPE_CHECKING:
     # Which `--help` does without.
-    from dbt_pendo.commands.context import SyncFinding
+    from dbt_pendo.commands.context import Finding
 
 Level: TypeAlias = Literal["info", "success", "warn", "error"]
 Tag: TypeAlias = Literal["OK", "WARN", "ERROR", "SKIP", "RUN"]
@@ -164,10 +164,14 @@ class Terminal:
         start = f"{place[0]} of {place[1]} {self._shown(text)} ".ljust(width, ".")
         self.line(f"{start} ", LEVELS[tag], event, data, f"[{note or tag}]", STYLES[tag])
 
-    def finding(self, place: Place, one: SyncFinding, verb: str, tag: Tag, note: str, event: str) -> None:
-        """Prints the line of what was found about a sync, and its error below."""
-        self.node(place, f"{verb} {one.spec.object} {one.spec.name}", tag, note, event, one.to_dict())
-        self.message_below(one.error, "error")
+    def finding(
+        self, place: Place, one: Finding, verb: str, tag: Tag, note: str, event: str, elsewhere: Container[str] = ()
+    ) -> None:
+        """Prints the line of what was found about a sync, and below it its errors, but for those told elsewhere."""
+        self.node(place, f"{verb} {one.title}", tag, note, event, one.to_dict())
+        for error in all_errors(one.error):
+            if str(error) not in elsewhere:
+                self.message_below(error, "error")
 
     def rows(self, rows: Sequence[Sequence[str]], levels: Sequence[Level] = (), texts: int | None = None) -> None:
         """Prints rows of cells in columns, without the time before each: they need the width.

@@ -62,6 +62,10 @@ class ModelTable:
         """The key column, or the two of ``Parent::Child``."""
         return [column for column in (self.parent, self.key) if column]
 
+    def named(self, spec: SyncSpec) -> dict[str, TableColumn]:
+        """Returns the mapped columns beside the key by the names that the user gave them."""
+        return dict(zip(spec.columns, self.columns, strict=True))
+
 
 class ChangeSet:
     """The change set of a sync. This one is compared with no ledger: every valid row of the model is new.

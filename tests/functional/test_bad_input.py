@@ -62,6 +62,9 @@ def test_mistakes_in_mappings_are_told_all_at_once(people, sandbox):
             "dbt-pendo schema",
         )
         assert len(people.run(*command, "--json").expect(2).json["error"]["message"].splitlines()) == 3
+        if command == ["check"]:
+            # It asks about the mappings that it can read.
+            sandbox.forget_requests()
     check_untouched(people, sandbox)
     assert sandbox.requests == []
     # Mistakes outside the selection do not matter.

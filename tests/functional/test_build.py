@@ -51,17 +51,30 @@ def test_dbt_gets_its_arguments_as_they_are_and_none_of_ours(gated, written, ask
 def test_slim_ci_syncs_what_it_has_built(gated, written, asked):
     shutil.copytree(gated.target, gated.folder / "state")
     args = ("--select", "untested", "--defer", "--state", str(gated.folder / "state"), "--target", "other")
-    # What was not selected is no warning.
+    # What was not selected is no warning, and not listed.
     ended = run_cli("build", *args, "--warn-error").expect(0)
     assert asked.read_text().splitlines() == ["build", *args, "--warn-error"]
-    assert "Done. Pendo: OK=1 WARN=0 ERROR=0 SKIP=8 TOTAL=9" in ended.stdout
+    assert "Done. Pendo: OK=1 WARN=0 ERROR=0 SKIP=0 TOTAL=1" in ended.stdout
+    assert [result["sync"] for result in gated.results()["results"]] == ["untested"]
+    assert written() == {"untested"}
+
+
+def test_what_was_selected_and_is_not_built_is_told(gated, written):
+    # `related` and others have failures of an earlier build, and are not selected now.
+    ended = run_process("build", "--select", "untested", "broken+", "--json").expect(1)
+    assert ended.statuses == {"untested": "success", "broken": "skipped", "after_broken": "skipped"}
+    for sync, status in (("broken", "error"), ("after_broken", "skipped")):
+        assert f"the last dbt run left the model in status '{status}'" in ended.messages[sync]
+    # What is made of a model that failed was not selected either.
+    assert run_process("build", "--select", "broken", "--json").expect(1).statuses == {"broken": "skipped"}
     assert written() == {"untested"}
 
 
 def test_a_build_without_rows_or_models_leaves_pendo_alone(gated, sandbox):
     run_cli("build", "--select", "sound", "--empty").expect(0).says("`dbt build --empty` built it without all its rows")
     ended = run_cli("build", "--select", "nobody").expect(0)
-    assert "Done. Pendo: OK=0 WARN=0 ERROR=0 SKIP=9 TOTAL=9" in ended.stdout
+    assert "Nothing to do: the selection holds no enabled sync." in ended.stdout
+    assert " SKIP " not in ended.stdout.partition("Running with dbt-pendo")[2]
     # A project that does not parse leaves older results alone.
     (gated.folder / "models" / "marts" / "wrong.sql").write_text("select {{ ref('nobody') }}")
     told = "`dbt build` ended with exit status 2 before it built anything; nothing was synced."

@@ -39,6 +39,9 @@ def test_settings_are_where_they_are_used():
     assert "--concurrency" not in listed
     assert "--max-attempts" not in listed
     expect_in(run_cli("sync", "--help").expect(0).stdout, "--concurrency N", "PENDO_CONCURRENCY; default: 4]")
+    # A report plans nothing.
+    listed = run_cli("report", "--help").expect(0).stdout
+    assert ["--mask" in listed, "--max-attempts" in listed, "--missing-retry" in listed] == [True, False, False]
 
 
 def test_who_mistypes_is_told_what_was_meant():

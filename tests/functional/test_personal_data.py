@@ -14,6 +14,9 @@ def test_a_column_marked_by_its_meta_is_refused_until_the_mapping_allows_it(peop
     mark(people, "plan", config={"meta": {"pii": True}})
     said = people.run("check").expect(2).output
     expect_in(said, "people", "`plan` is personal data by `meta.pii`; leave it out, or write `allow_pii: true`")
+    # What is only asked sends nothing.
+    assert {request.method for request in sandbox.requests} == {"GET"}
+    sandbox.forget_requests()
     people.run("sync").expect(2)
     assert sandbox.requests == []
     people.annotate("people", {**PEOPLE, "allow_pii": True}, {})

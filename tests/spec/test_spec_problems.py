@@ -321,3 +321,33 @@ def test_names_that_collide(complain):
         "b.yml: users__EU: meta.pendo.name: shares its tables with `users.eu` (a.yml); change a `name`",
         "d.yml: orgs: meta.pendo.name: shares its tables with `orgs` (c.yml); change a `name`",
     ]
+
+
+def test_what_can_be_read_of_wrong_mappings_is_there_for_further_checks():
+    def read(meta, columns=None):
+        annotations = [Annotation("model.shop.users", "users", "m.yml", meta, columns or {})]
+        specs, problems = parse_syncs(annotations, with_flawed=True)
+        assert problems
+        assert parse_syncs(annotations) == ([], problems)
+        return specs
+
+    # Misspelt keys are read as what they were meant to be, wrong values as their defaults, wrong fields not at all.
+    fields = {"plan": "plan", "PLAN": "other", "bad": 3, "team": {"column": "team", "nulls": "never"}}
+    (spec,) = read(
+        {"object": "visitor", "visitorId": "id", "feilds": fields, "mode": "upset", "nulls": 1}, {"age": True}
+    )
+    assert (spec.key, spec.mode, spec.columns) == ("id", "update", ("plan", "team", "age"))
+    assert [(one.name, one.nulls) for one in spec.fields] == [("plan", "clear"), ("team", "clear"), ("age", "clear")]
+    (spec,) = read({"object": "account", "visitor_id": "id", "fields": {"plan": "plan"}, "max_age": "1 day"})
+    assert (spec.key, spec.columns) == ("id", ("plan",))
+    consents = {"donotproces": {"column": "a", "group": "pendo"}, "blacklistguides": {"value": True, "group": "pendo"}}
+    assert read({"object": "visitor", "visitor_id": "id", "fields": consents})[0].fields == ()
+    # Nothing can be looked for without the object, or what each row needs.
+    assert read({"objekt": "visitor", "visitor_id": "id"}) == []
+    assert read({"object": "visitor", "fields": {"plan": "plan"}}) == []
+    event = {"object": "track_event", "event": "Paid", "event_id": "id", "visitor_id": "id"}
+    assert (read(event), len(read({**event, "timestamp": "at", "batch_size": 0}))) == ([], 1)
+    # Each sync of a list counts for itself.
+    assert [
+        spec.name for spec in read([{"name": "a", "object": "visitor"}, {**event, "name": "b", "timestamp": "t"}])
+    ] == ["users.b"]
