@@ -199,6 +199,7 @@ docs: $(INSTALLED) .venv-docs/.installed ## Build the documentation as a site, i
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 	@! grep -rlE '$(FOREIGN)' site --include='*.html'
+	@echo 'Wrote site/. To read it, and search it: $(BIN)/python -m http.server --directory site'
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.
 	$(BIN)/ruff check .

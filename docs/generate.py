@@ -24,7 +24,7 @@ from dbt_pendo.cli.options import OUTPUT, PROFILE, RUN_FLAGS, SELECTION
 from dbt_pendo.mapping.keys import KEYS_OF, json_schema
 from dbt_pendo.mapping.kinds import RowValue
 from dbt_pendo.pendo import advice
-from dbt_pendo.settings import SETTINGS, Settings
+from dbt_pendo.settings import REGIONS, SETTINGS, Settings
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
@@ -109,6 +109,9 @@ def mapping(name: str) -> str:
     schema = defined[name]
     rows = []
     for key, one in schema["properties"].items():
+        if key != "object" and len(one.get("enum", ())) == 1:
+            # It may be written, and says nothing.
+            continue
         default = "required" if key in schema["required"] else code(one["default"]) if "default" in one else ""
         kind = KEYS_OF[name][key].kind  # type: ignore[index]
         is_text = isinstance(kind, RowValue) and kind.plain == "value"
@@ -216,6 +219,12 @@ def settings() -> str:
         default = DEFAULTS.get(name) or ("none" if value in (None, ()) else code(_short(value)))
         rows.append((f"`{name}`", f"`{setting.variable}`", default, setting.help))
     return table(("setting", "environment", "default", "meaning"), rows)
+
+
+def regions() -> str:
+    """Returns the hosts of Pendo's regions."""
+    hosts = [(f"`{name}`", *(f"`{url.removeprefix('https://')}`" for url in urls)) for name, urls in REGIONS.items()]
+    return table(("region", "API", "track events"), hosts)
 
 
 def _short(value: Any) -> Any:
@@ -359,6 +368,7 @@ def generated(name: str, page: Path) -> str:
         "commands-table": commands_table,
         "flags": lambda: flags(rest),
         "settings": settings,
+        "regions": regions,
         "errors": errors,
         "statuses": statuses,
         "file": lambda: recipe(page.parent / rest),

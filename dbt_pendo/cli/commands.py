@@ -31,6 +31,7 @@ from dbt_pendo.cli.options import (
     command,
     dbt_option,
     file_option,
+    mapped_models,
     number_option,
     option,
 )
@@ -422,9 +423,12 @@ def show(cli: CommandLine, run_id: str, requests: bool, failed: bool, row: str |
     cli.lines.answer([run.to_dict()], table, reasons=reasons, undelivered=undelivered)
 
 
-@command(click.Argument(["sync"]), click.Argument(["key"]), settings=PLAN_FLAGS)
+@command(click.Argument(["sync"], shell_complete=mapped_models), click.Argument(["key"]), settings=PLAN_FLAGS)
 def row(cli: CommandLine, sync: str, key: str) -> None:
-    """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo."""
+    """Show what happened to one row: in the ledger, on the wire, in the warehouse and in Pendo.
+
+    SYNC is the sync's name, as `dbt-pendo ls` has it; KEY is the row's id in the model.
+    """
     with cli.open_context(announced=False) as (_, context):
         if context is None:
             raise ConfigError(f"There is no sync {sync}.", "Syncs: none.")

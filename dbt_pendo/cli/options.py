@@ -71,7 +71,7 @@ def _setting_flags(*names: str) -> list[Option]:
     return grouped("Pendo and settings", options)
 
 
-def _mapped_models(ctx: click.Context, _: click.Parameter, start: str) -> list[str]:
+def mapped_models(ctx: click.Context, _: click.Parameter, start: str) -> list[str]:
     """Completes the name of a mapped model in a shell, from dbt's manifest."""
     with contextlib.suppress(DbtPendoError):
         project_dir = Path(ctx.params.get("project_dir") or default_project_dir())
@@ -101,10 +101,10 @@ SELECTION = grouped(
             "--select",
             "-s",
             multiple=True,
-            shell_complete=_mapped_models,
+            shell_complete=mapped_models,
             help="Models to sync, in dbt's selection syntax.",
         ),
-        option("--exclude", multiple=True, shell_complete=_mapped_models, help="Models to leave out."),
+        option("--exclude", multiple=True, shell_complete=mapped_models, help="Models to leave out."),
         option("--selector", help="A selector of selectors.yml."),
         dbt_option("--state", type=PATH, help="The folder of an earlier manifest: for `state:modified`, and --defer."),
         dbt_option(

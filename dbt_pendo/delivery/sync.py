@@ -96,7 +96,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     # Of a ledger that was not there nobody has noted anything meanwhile.
     if new_subscription is not None and ledger != "made" and tables.subscription() != noted:
         raise DbtPendoError(f"{spec.name}: another run has noted another Pendo with its ledger.", "Run it again.")
-    _recover(context)
+    recovered = _recover(context)
     segment = find_segment(context.client, spec, context.stop, tables) if spec.segment is not None else None
     ended: list[str] = []
     deletions_wait = False
@@ -106,7 +106,7 @@ def _run(context: SyncContext, options: Options) -> tuple[SyncStatus, tuple[Note
     compared = replace(options, full_refresh=options.full_refresh or (segment is not None and not segment.known))
     buckets = tables.write_changes(context.run_id, compared.to_plan(context.client.settings))
     counts.planned = sum((bucket.planned for bucket in buckets), Planned())
-    texts = [*_told_before(context), *ended]
+    texts = [*recovered, *_told_before(context), *ended]
     if counts.planned.invalid:
         for reason, rows, key in tables.invalid_reasons():
             counts.add_reason("invalid", reason, key, rows)
@@ -145,7 +145,10 @@ def _send(
         buckets = limit_buckets(buckets, options.limit)
         taken = sum((bucket.planned for bucket in buckets), Planned())
         waiting = everything.to_send - taken.to_send
-        counts.planned = replace(taken, unchanged=everything.unchanged, held=everything.held)
+        # Of the others as many as there are: nothing of them waits.
+        counts.planned = replace(
+            taken, unchanged=everything.unchanged, invalid=everything.invalid, held=everything.held
+        )
     context.observer.sync_planned(spec, counts.planned)
     if counts.planned.to_send and spec.event is not None:
         # Counted before anything is sent: afterwards Pendo's answers do not tell.
@@ -251,15 +254,21 @@ def _deliver(
     return filling.notes if filling is not None else []
 
 
-def _recover(context: SyncContext) -> None:
-    """Commits what Pendo had acknowledged to a run that died before it could."""
+def _recover(context: SyncContext) -> list[str]:
+    """Commits what Pendo had acknowledged to a run that died before it could, and returns what to tell of that."""
     tables, remains = context.tables, read_remains(context.journal_path)
     if remains is None or not remains.pages or tables.change_set_run() != remains.run_id:
-        return
+        return []
+    noted = 0
     for span, acknowledged in remains.pages:
         positions = tables.read_positions(span)
         outcomes = {position: acknowledged.get(position, UNSENT) for position in positions}
         tables.commit(remains.run_id, span, positions, outcomes, remains.destination)
+        noted += sum(outcome is not UNSENT for outcome in outcomes.values())
+    text = f"run {remains.run_id} died: noted in the ledger what Pendo had answered for {number(noted, 'row')} of it"
+    if context.spec.event is not None:
+        text += "; events of its last requests may reach Pendo twice"
+    return [text]
 
 
 def another_destination(earlier: str, spec: SyncSpec) -> str:

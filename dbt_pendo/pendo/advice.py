@@ -97,10 +97,12 @@ def of_redirect(settings: Settings, host: str, path: str, location: str | None) 
     return f"to {target}", f"If that host is Pendo's, set {setting} to it. {hint}"
 
 
-def of_fault(status: int | None, host: str, by_proxy: bool) -> str:
+def of_fault(status: int | None, settings: Settings, host: str, by_proxy: bool) -> str:
     """Returns what to do when retries did not help; no status means that there was no answer."""
+    by_region = host in REGIONS[settings.region]
+    named_by = f"PENDO_REGION ({settings.region})" if by_region else host_variable(settings, host)
     at_proxy = f", {proxy_variable(host)}" if by_proxy else ""
     return (
-        f"{_RETRIED.get(status or 0, '')}What was delivered is kept. Look at PENDO_API_URL, PENDO_DATA_URL{at_proxy} "
+        f"{_RETRIED.get(status or 0, '')}What was delivered is kept. Look at {named_by}{at_proxy} "
         "and the network, then run it again."
     )

@@ -323,7 +323,7 @@ class PendoClient:
         return (LargeError if last.is_large else UnavailableError)(
             f"Pendo at {host_of(route.host)} did not take {request.method} {request.path} in "
             f"{number(attempts, 'attempt')}; the last: {last.reason}.{asks}",
-            advice.of_fault(last.status, route.host, has_proxy),
+            advice.of_fault(last.status, self.settings, route.host, has_proxy),
         )
 
     def key_refused(self, answer: Answer, secret: Secret, path: str = "") -> KeyRefusedError:

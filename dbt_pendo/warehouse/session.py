@@ -242,7 +242,7 @@ class Session:
             return sorted(str(schema) for (schema,) in self.query("pendo_schemas_with", identifier=identifier))
         except WarehouseError:
             # BigQuery and Spark have no list of all tables, and may have many schemas.
-            with self._connected():
+            with self._looking():
                 found = [schema for schema in self._adapter.list_schemas(self.database) if schema.lower().endswith(OWN)]
             return sorted(schema for schema in found if self.exists(schema, identifier))
 
@@ -253,11 +253,12 @@ class Session:
             UnreadableError: If it exists, and the warehouse does not let us read it.
         """
         name = {"database": database or self.database, "schema": schema, "identifier": identifier}
-        with self._connected():
+        with self._looking():
             with self._listing:
                 listed = self._adapter.get_relation(**name)
-            if listed is not None and (columns := self._columns_of(listed)):
-                return columns
+            columns = self._columns_of(listed) if listed is not None else []
+        if columns:
+            return columns
         # Not all that can be read is in the lists that dbt looks into: PostgreSQL's have no materialized views.
         relation = listed or self._adapter.Relation.create(**name, quote_policy=self._adapter.config.quoting)
         try:
@@ -268,12 +269,13 @@ class Session:
             raise UnreadableError(str(error)) from None
         if sql := self.sql("pendo_columns", relation=relation):
             return [TableColumn(str(found), str(dtype)) for found, dtype in self.rows(sql)]
-        with self._connected():
-            return self._columns_of(relation) or None
+        with self._looking():
+            columns = self._columns_of(relation)
+        return columns or None
 
     def is_table(self, database: str | None, schema: str, identifier: str) -> bool:
         """Returns whether dbt lists it as a table: no view, and nothing that dbt does not list."""
-        with self._connected(), self._listing:
+        with self._looking(), self._listing:
             listed = self._adapter.get_relation(database or self.database, schema, identifier)
         return listed is not None and listed.is_table
 
@@ -291,7 +293,7 @@ class Session:
         """Creates a schema unless it is there; a role that may not create schemas can be given one."""
         if schema in self._schemas:
             return
-        with self._connected():
+        with self._looking():
             if not self._has_schema(schema):
                 try:
                     self._adapter.create_schema(self._relation(schema, None))
@@ -365,17 +367,14 @@ class Session:
 
     def _relations(self, schema: str) -> list[Any]:
         """Returns what is in a schema by now."""
-        with self._connected():
-            with self._listing:
-                self._adapter.cache.clear()
-                found = self._adapter.list_relations(self.database, schema)
-            # Some adapters begin a transaction to list; what is read in it later would be as old as that.
-            self._commit()
-            # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
-            there = [relation for relation in found if self._is_name(relation.schema, schema)]
-            if there:
-                self._schemas.add(schema)
-            return there
+        with self._looking(), self._listing:
+            self._adapter.cache.clear()
+            found = self._adapter.list_relations(self.database, schema)
+        # PostgreSQL's looks by `ilike`, for which `_` stands for any letter.
+        there = [relation for relation in found if self._is_name(relation.schema, schema)]
+        if there:
+            self._schemas.add(schema)
+        return there
 
     def _has_schema(self, schema: str) -> bool:
         if not self._adapter.check_schema_exists(self.database, schema):
@@ -416,6 +415,16 @@ class Session:
                 raise
             self._state.is_lost = True
             raise ConnectionLostError(f"The connection to the warehouse was lost: {error}") from None
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[None]:
+        """Lets dbt look into its lists, and ends the transaction that some adapters begin for it.
+
+        What a thread reads in that later would be as old: on DuckDB without the schema that another thread has made.
+        """
+        with self._connected():
+            yield
+            self._commit()
 
     def _answers(self) -> bool:
         try:

@@ -74,5 +74,6 @@ def test_a_shell_completes_commands_and_mapped_models(people):
 
     assert complete("dbt-pendo", "ver") == ["plain,verify"]
     assert complete("dbt-pendo", "sync", "--select", "pe") == ["plain,people"]
+    assert complete("dbt-pendo", "row", "pe") == ["plain,people"]
     people.manifest_path.unlink()
     assert complete("dbt-pendo", "sync", "--select", "pe") == [""]

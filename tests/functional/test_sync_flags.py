@@ -18,6 +18,8 @@ def test_limit_sends_a_part_of_all_changes_and_the_next_run_the_rest(project, pl
         result = project.sync("--limit", "15").result()
         ids = sent_ids(sandbox.requests, "visitor")
         assert (result["delivered"], len(ids), seen & set(ids)) == (expected, expected, set())
+        # The row without a key is as wrong in each of them.
+        assert (result["status"], result["planned"]["invalid"]) == ("warn", 1)
         seen.update(ids)
         waiting = 40 - len(seen)
         assert (f"{waiting} more rows wait (--limit)" in result["message"]) == (waiting > 0)

@@ -1,5 +1,6 @@
 """The journal a killed run leaves: taken up once, worth nothing when it is damaged or not this change set's."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -46,6 +47,20 @@ def test_what_pendo_had_acknowledged_is_committed_as_what_it_was(lab):
     result = lab.sync()["clicks"]
     # Two requests may have been in flight.
     assert EVENTS - before <= result["delivered"] <= EVENTS - before + 2
+
+
+def test_the_next_run_says_what_it_took_over_from_a_dead_one(lab):
+    fill(lab)
+    journal = kill_in_the_midst(lab)
+    dead = json.loads(journal.read_bytes().splitlines()[0])["run_id"]
+    result = lab.sync()["clicks"]
+    ((noted,),) = lab.sql("select count(*) from main_pendo.clicks__ledger where run_id = ?", [dead])
+    assert 0 < noted == EVENTS - result["delivered"]
+    assert result["message"].splitlines()[0] == (
+        f"run {dead} died: noted in the ledger what Pendo had answered for {noted} rows of it; events of its last "
+        "requests may reach Pendo twice"
+    )
+    assert lab.sync()["clicks"]["message"] is None
 
 
 def flip(journal: bytes, dice: random.Random) -> bytes:

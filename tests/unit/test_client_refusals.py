@@ -110,6 +110,18 @@ def test_a_redirect_is_never_followed_and_says_where_to_and_no_more(sandbox, cli
     assert (where, hint) == ("to https://app.eu.pendo.io", "Set PENDO_REGION to eu, where that host is.")
 
 
+def test_a_host_that_does_not_answer_is_told_with_the_setting_that_names_it():
+    (api, data), own = REGIONS["eu"], "https://pendo.acme.example"
+    by_region, by_url = Settings(region="eu", api_url=api, data_url=data), Settings(api_url=own, data_url=data)
+    for settings, host, told in (
+        (by_region, api, "Look at PENDO_REGION (eu) and the network"),
+        (by_region, data, "Look at PENDO_REGION (eu) and the network"),
+        (by_url, own, "Look at PENDO_API_URL and the network"),
+        (by_url, data, "Look at PENDO_DATA_URL and the network"),
+    ):
+        assert told in advice.of_fault(None, settings, host, by_proxy=False)
+
+
 @pytest.mark.parametrize(
     ("attempts", "status", "words"),
     [

@@ -1,5 +1,8 @@
 """The contract on DuckDB, in process."""
 
+import contextvars
+import queue
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +31,31 @@ class TestFoldedKeys(ForEachEngine):
     @pytest.fixture
     def engine(self, engine: Engine) -> Engine:
         return replace(engine, output={**engine.output, "settings": {"default_collation": "nocase"}})
+
+
+@pytest.mark.parametrize("look", ["columns", "is_table"])
+def test_a_thread_that_has_looked_around_sees_the_schema_that_another_makes_then(store, look):
+    store.create("people", PEOPLE, [("p1", "x")])
+    session, looked, made, ended = store.session, threading.Event(), threading.Event(), queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            with session.connected("other"):
+                getattr(session, look)(None, store.schema, "people")
+                looked.set()
+                made.wait(60)
+                session.run(f"create table {store.relation('made', store.own_schema)} as select 1 as one")
+                ended.put(None)
+        except Exception as error:
+            ended.put(error)
+
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,))
+    thread.start()
+    assert looked.wait(60)
+    session.ensure_schema(store.own_schema)
+    made.set()
+    thread.join()
+    assert ended.get(timeout=1) is None
 
 
 def test_a_view_is_read_once_and_a_table_keeps_no_row_for_its_number(store):
