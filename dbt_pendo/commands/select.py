@@ -87,6 +87,8 @@ class Selected:
     unmatched: Sequence[str] = ()
     # What is wrong in the mappings of ``syncs``, and in those that cannot be read.
     problems: Sequence[Problem] = ()
+    # The names of all mapped models of the project, selected or not; empty where nothing tells them.
+    mapped: Sequence[str] = ()
     positions: Positions = field(default_factory=Positions)
 
     @property
@@ -128,6 +130,7 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
         adapter_type=manifest.adapter_type,
         unmatched=unmatched,
         problems=problems,
+        mapped=[model.annotation.model for model in manifest.models],
         positions=positions,
     )
 

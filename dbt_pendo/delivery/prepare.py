@@ -21,13 +21,13 @@ from dbt_pendo.pendo.records import read_record
 from dbt_pendo.project.artifacts import LastRun
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import LedgerTable
-from dbt_pendo.warehouse.names import TableColumn
+from dbt_pendo.warehouse.names import TableColumn, table_name
 from dbt_pendo.warehouse.notes import Subscription, read_subscriptions, subscription_name, subscription_names
-from dbt_pendo.warehouse.plan import ModelTable
+from dbt_pendo.warehouse.plan import ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History
-from dbt_pendo.warehouse.session import Session, UnreadableError
+from dbt_pendo.warehouse.session import Session, UnreadableError, WarehouseError
 from dbt_pendo.warehouse.tables import SyncTables
-from dbt_pendo.wording import did_you_mean, host_and_port, listing
+from dbt_pendo.wording import did_you_mean, host_and_port, listing, number
 
 # Delivered records to look for in Pendo when the key is another one.
 RECORDS_LOOKED_UP = 5
@@ -48,7 +48,8 @@ class Prepared:
     new_subscription: Subscription | None = None
     # What to tell about that; empty for nothing.
     about_subscription: str = ""
-    # Why a first run is held back: another of dbt's targets may deliver the same sync to the same Pendo.
+    # Why a first run is held back: another of dbt's targets may deliver the same sync to the same Pendo, or a sync of
+    # another name has sent the same events.
     another_ledger: str = ""
 
 
@@ -273,10 +274,17 @@ class Subscriptions:
         client: The Pendo that syncs deliver to.
         target_path: dbt's target folder, for what a dead run left.
         tables: The names of the schema's tables when the command began.
+        mapped: The names of all mapped models of the project; empty if they are not known.
     """
 
     def __init__(
-        self, session: Session, schema: str, client: PendoClient, target_path: Path, tables: Collection[str]
+        self,
+        session: Session,
+        schema: str,
+        client: PendoClient,
+        target_path: Path,
+        tables: Collection[str],
+        mapped: Collection[str],
     ) -> None:
         self._session = session
         self._schema = schema
@@ -285,6 +293,7 @@ class Subscriptions:
         self._history = History(session, schema)
         self._target_path = target_path
         self._tables = tables
+        self._mapped = mapped
         self._judged: dict[str, tuple[Subscription | None, str]] = {}
 
     @cached_property
@@ -354,6 +363,8 @@ class Subscriptions:
         new, about = self.require(spec)
         noted = self._noted.get(name)
         prepared = replace(prepared, noted_subscription=noted, new_subscription=new, about_subscription=about)
+        if found := self._renamed_from(prepared):
+            return replace(prepared, another_ledger=found)
         if new is None or self._settings.targets is not None or self._settings.pendo.sandbox:
             return prepared
         found = ""
@@ -368,6 +379,33 @@ class Subscriptions:
             return prepared
         found += ": two targets would write to one Pendo. Name those that may under `targets`"
         return replace(prepared, another_ledger=found)
+
+    def _renamed_from(self, prepared: Prepared) -> str:
+        """Returns why a first run would send events twice: a sync of another name sent them, and is no more."""
+        spec = prepared.spec
+        own = LedgerTable(self._session, self._schema, spec.name)
+        if spec.event is None or not self._mapped or own.has_begun(self._tables):
+            return ""
+        known = [self._session.folded(table_name(model, "")) for model in self._mapped]
+        for table in sorted(self._tables):
+            # A named sync of a model has tables that begin as the model's.
+            sync = table.removesuffix("__ledger")
+            noted = self._noted.get(subscription_name(replace(spec, name=sync)))
+            if (
+                sync == table
+                or any(f"{sync}__".startswith(model) for model in known)
+                or (noted is not None and noted.host != self.current(spec).host)
+            ):
+                continue
+            tables = SyncTables(self._session, self._schema, replace(spec, name=sync), prepared.source)
+            with contextlib.suppress(WarehouseError):
+                sent = sum(bucket.planned.unchanged for bucket in tables.plan(PlanOptions()))
+                if sent:
+                    return (
+                        f"{number(sent, 'event')} of it are in the ledger of {sync}, which no model of the project is "
+                        f"named after. If it was renamed, rename {table} to {own.name}, and nothing is sent twice"
+                    )
+        return ""
 
     def _ledgers_elsewhere(self, prepared: Prepared, new: Subscription) -> list[str]:
         """Returns the schemas with a ledger of a sync that has none here, without those of another Pendo."""

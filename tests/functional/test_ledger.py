@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 import pytest
-from harness import PEOPLE, SmallProject, add_fields, expect_in, planned, refuse, writes
+from harness import CLICK_ROWS, CLICKS, PEOPLE, SmallProject, add_fields, expect_in, planned, refuse, writes
 
 from dbt_pendo.sandbox import Fault, Sandbox
 
@@ -170,3 +170,31 @@ def test_a_plan_stores_nothing(people, sandbox):
     people.sql("update main.people set plan = '7' where id = 'a'")
     assert people.plan().planned == planned(added=2, changed=1, unchanged=1, invalid=6)
     assert [people.rows(f"main_pendo.{table}") for table in sorted(people.tables())] == before
+
+
+def test_events_of_a_renamed_model_are_not_sent_again_without_a_word(project, sandbox):
+    project.model("clicks", CLICKS, CLICK_ROWS)
+    project.sync()
+    sent = len(sandbox.events)
+    project.annotate("clicks", None)
+    project.model("taps", CLICKS, CLICK_ROWS.replace("12", "13"))
+    project.model("others", CLICKS, CLICK_ROWS.replace("'e'", "'o'"))
+
+    (others, taps) = project.plan().json["results"]
+    assert others["note"] is None
+    expect_in(
+        taps["note"], "blocked:", f"{sent} events of it", "ledger of clicks", "rename clicks__ledger to taps__ledger"
+    )
+    assert project.sync(status=1).statuses == {"others": "success", "taps": "blocked"}
+    assert len(sandbox.events) == 2 * sent
+
+    project.sql("alter table main_pendo.clicks__ledger rename to taps__ledger")
+    assert project.sync().result("taps")["delivered"] == 1
+    assert len(sandbox.events) == 2 * sent + 1
+
+    # A model of other events is free, and who wants them twice may have them.
+    project.annotate("taps", None)
+    project.model("more", CLICKS, CLICK_ROWS.replace("'e'", "'m'"))
+    project.model("again", CLICKS, CLICK_ROWS)
+    assert project.sync(status=1).statuses == {"again": "blocked", "more": "success", "others": "success"}
+    assert project.sync("--force").result("again")["delivered"] == sent
