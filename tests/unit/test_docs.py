@@ -119,6 +119,8 @@ def test_each_page_is_in_the_navigation_and_has_one_title():
         text = re.sub(r"^( *)```.*?^\1```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
         assert text.startswith("# "), page
         assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
+        # The site fetches nothing from other hosts, and so cannot draw it.
+        assert "```mermaid" not in page.read_text(encoding="utf-8"), page
 
 
 def blocks(page: Path, language: str) -> list[str]:
