@@ -180,7 +180,8 @@ test-recipes: .venv-recipes/.installed .venv-prefect/.installed ## Run the recip
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
 		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them \
 		tests/recipes/test_action.py::test_it_is_an_action_by_the_schema_that_is_published_for_them \
-		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them
+		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them \
+		tests/recipes/test_package.py::test_the_site_is_built_by_a_file_of_the_schema_that_is_published_for_it
 	.venv-prefect/bin/python -m pytest -q tests/recipes/test_prefect.py
 
 test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed from Debian if it is missing.

@@ -1,12 +1,14 @@
 """The source archive and the wheel made of it: what they hold, what an index shows of them, and that the wheel runs."""
 
 import email
+import os
 import re
 import subprocess
 import sys
 import tarfile
 import zipfile
 
+import pytest
 from recipe import REPOSITORY, run
 
 FROM_REPOSITORY = ("dbt_project.yml", "macros", "sample_project")
@@ -62,3 +64,10 @@ def test_what_an_index_shows(wheel):
     # Each adapter that has an extra is named.
     for extra in shown.get_all("Provides-Extra"):
         assert f"`{extra}`" in text
+
+
+def test_the_site_is_built_by_a_file_of_the_schema_that_is_published_for_it():
+    pytest.importorskip("check_jsonschema")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.readthedocs"]
+    ended = run([*command, str(REPOSITORY / ".readthedocs.yaml")], REPOSITORY, os.environ)
+    assert ended.returncode == 0, ended.stdout
