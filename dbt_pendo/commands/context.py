@@ -17,7 +17,7 @@ from dbt_pendo.commands.select import Selected, Selection, require_target, selec
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
 from dbt_pendo.delivery.prepare import ForeignPendoError, Prepared, Subscriptions, SyncContext, find_mapped, find_source
-from dbt_pendo.delivery.results import Ends, Observer, SyncResult
+from dbt_pendo.delivery.results import Counts, Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
 from dbt_pendo.delivery.sync import Options, run_sync
@@ -161,7 +161,8 @@ class Context:
     def deliver(self, run_id: str, prepared: Prepared, options: Options, observer: Observer) -> SyncResult:
         """Runs a sync; its result shows no secret."""
         spec = prepared.spec
-        log_call = partial(self.calls.write_of, spec.name, self._mask(spec, prepared.fields))
+        mask = self._mask(spec, prepared.fields)
+        log_call = partial(self.calls.write_of, spec.name, mask)
         client = self.client.part(watch=log_call, is_patient=True)
         sync = SyncContext(
             run_id,
@@ -173,6 +174,7 @@ class Context:
             observer,
             self.senders,
             self.listed,
+            Counts(mask or BodyMask()),
         )
         return run_sync(sync, options).without(self.settings.secrets)
 

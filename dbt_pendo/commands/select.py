@@ -17,6 +17,7 @@ from dbt_pendo.project.artifacts import (
     LastRun,
     Manifest,
     as_mapping,
+    as_texts,
     read_current_rows,
     read_last_run,
     read_manifest,
@@ -369,15 +370,19 @@ def _model_names(selected: Sequence[str]) -> set[str]:
 
 def _published(build: Build) -> tuple[Model, LastRun]:
     """Returns the model of a build, and the dbt command that published it."""
-    mapping, columns, tests, snapshot = (
-        _decoded(text, build) for text in (build.mapping, build.column_mappings, build.tests, build.snapshot_config)
+    mapping, columns, tests, snapshot, marks = (
+        _decoded(text, build)
+        for text in (build.mapping, build.column_mappings, build.tests, build.snapshot_config, build.marks)
     )
     model = Model(
         unique_id=build.unique_id,
         name=build.model,
         relation=Relation(build.relation_name, build.database_name, build.schema_name, build.identifier),
         materialized=build.materialized,
-        annotation=Annotation(build.unique_id, build.model, build.file, mapping, as_mapping(columns)),
+        annotation=Annotation(
+            *(build.unique_id, build.model, build.file, mapping, as_mapping(columns)),
+            {name.lower(): tuple(as_texts(found)) for name, found in as_mapping(marks).items()},
+        ),
         tests=frozenset(as_mapping(tests)),
         current_rows=read_current_rows(as_mapping(snapshot)) if build.snapshot_config else None,
     )

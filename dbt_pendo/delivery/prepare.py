@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -247,8 +247,8 @@ class SyncContext:
     # Sends the requests of all syncs of the run.
     senders: Executor
     # The names of the schema's tables when the run began.
-    listed: Collection[str] = ()
-    counts: Counts = field(default_factory=Counts)
+    listed: Collection[str]
+    counts: Counts
 
     @property
     def spec(self) -> SyncSpec:

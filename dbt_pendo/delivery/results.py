@@ -17,6 +17,7 @@ from dbt_pendo.errors import DbtPendoError
 from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.outcomes import QUEUED_DELETION, Outcome, Position, Status
 from dbt_pendo.pendo.client import Traffic
+from dbt_pendo.records.masking import HIDDEN_REASON, BodyMask
 from dbt_pendo.records.render import Replaced
 from dbt_pendo.secret import Secrets, replace_private
 from dbt_pendo.settings import PendoHost
@@ -269,9 +270,13 @@ class Counts:
         planned: Rows by kind; a row found invalid while it was rendered moves over to the invalid ones.
         rows: Rows by outcome.
         delivered_by: Delivered rows by how they differed from the ledger.
+
+    Args:
+        mask: What the reasons and keys in notes must not show.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mask: BodyMask) -> None:
+        self._mask = mask
         self.planned = Planned()
         self.rows: Counter[Status] = Counter()
         self.delivered_by: Counter[str] = Counter()
@@ -305,7 +310,8 @@ class Counts:
                 if outcome.status == "invalid":
                     moved[change] += 1
                 if outcome.detail is not None:
-                    self.add_reason(outcome.status, outcome.detail, key, 1)
+                    quotes = self._mask and outcome.status in ("rejected", "invalid")
+                    self.add_reason(outcome.status, HIDDEN_REASON if quotes else outcome.detail, key, 1)
         less = {change: -rows for change, rows in moved.items()}
         self.planned += Planned(**less, invalid=moved.total())
 
@@ -321,7 +327,7 @@ class Counts:
         if reason not in reasons and len(reasons) >= REASONS_KEPT:
             reason = "other reasons"
         reasons[reason] += rows
-        self._examples.setdefault((status, reason), key)
+        self._examples.setdefault((status, reason), key and self._mask.key(key))
 
     def notes(self) -> list[Note]:
         """Returns how often each kind of failure happened and why, with a key; and which deletions are queued."""
@@ -340,8 +346,9 @@ class Counts:
                 notes.append(Note(status, visible(text), reasons.total(), self._examples[status, most[0][0]]))
         for name, (count, first) in self._replaced.items():
             text = f"{number(count, 'value')} of {name} could not be sent (on_invalid: {first.on_invalid}), "
-            text += f"e.g. {first.reason} ({first.key})"
-            notes.append(Note("info", visible(text), count, first.key))
+            key = self._mask.key(first.key)
+            text += f"e.g. {HIDDEN_REASON if self._mask else first.reason} ({key})"
+            notes.append(Note("info", visible(text), count, key))
         if queued := self._reasons["delivered"]:
             jobs = ", ".join(reason.removeprefix(QUEUED_DELETION) for reason in list(queued)[:REASONS_SHOWN])
             text = f"{queued.total():,} deletions are queued in Pendo, for up to 21 days (jobs: {jobs})"

@@ -20,7 +20,7 @@ from dbt_pendo.mapping.spec import SyncSpec
 from dbt_pendo.network import read_json
 from dbt_pendo.pendo.advice import words_of
 from dbt_pendo.project.artifacts import read_manifest
-from dbt_pendo.records.masking import BodyMask, body_mask, hide_quoted
+from dbt_pendo.records.masking import HIDDEN_REASON, BodyMask, body_mask, hide_quoted
 from dbt_pendo.warehouse.runs import NO_REASON, LatestSync, LedgerEntry, LoggedSync, Reason
 from dbt_pendo.wording import shortened
 
@@ -29,7 +29,6 @@ ROWS_LISTED = 100_000
 CALLS_LISTED = 20_000
 # Bytes of bodies: of calls that failed, and of the others.
 FAILED_BODIES, OTHER_BODIES = 15 * 2**20, 5 * 2**20
-HIDDEN_REASON = "hidden: columns of this sync are masked"
 # Of rows that were not delivered, the worst first.
 STATUSES = ("rejected", "missing", "invalid")
 # What can be wrong with a sync, the worst first: how it ended, else rows that were not delivered.

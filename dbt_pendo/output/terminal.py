@@ -30,6 +30,7 @@ from rich.text import Text
 from dbt_pendo import __version__
 from dbt_pendo.errors import DbtPendoError, all_errors
 from dbt_pendo.output.layout import COUNT, HANGING, NARROWEST, WIDEST, broken, message_in_colour, note_in_colour
+from dbt_pendo.output.links import link_to
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import json_escape, visible, visible_json
 
@@ -81,6 +82,8 @@ class Terminal:
         self._silent = quiet or self.as_json
         self._json_lines = json_lines
         self._timed = True
+        # Links that stand below some node already.
+        self._linked = set[str]()
         # Of the documents of ``--json``; a command may add to it.
         self.metadata: dict[str, Any] = {"dbt_pendo_version": __version__}
         console = partial(Console, highlight=False, emoji=False, soft_wrap=True, no_color=colors is False)
@@ -152,9 +155,15 @@ class Terminal:
             self.line(f"{' ' * BELOW}{text}", level)
 
     def message_below(self, message: object, level: Level = "info") -> None:
-        """Prints a message of ours, which may have several lines, or an error; None is nothing to say."""
+        """Prints a message of ours, which may have several lines, or an error with its link; None is nothing to say."""
         for line in str(message or "").split("\n"):
             self.below(line, level)
+        if level != "error" or self.as_json or self._json_lines or not message:
+            return
+        # Syncs may fail for one reason.
+        if (link := link_to(str(message))) and link not in self._linked:
+            self._linked.add(link)
+            self.line("    ", level, note=f"More: {link}", note_style="dim")
 
     def node(self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Data = None) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
@@ -252,13 +261,13 @@ class Terminal:
     def failed(self, error: DbtPendoError) -> None:
         """Prints the error that ended a command; on stderr alone if stdout is to be a table."""
         if self._table_format == "text":
-            self.document({"metadata": self.metadata, "error": {"message": error.message, "hint": error.hint}})
+            self.document({"metadata": self.metadata, "error": _told(error)})
         self.error(error, "CommandFailed")
 
     def error(self, error: DbtPendoError, event: str) -> None:
         """Prints an error on stderr, or as a line of the log."""
         if self._json_lines:
-            self._log(str(error), "error", event, {"message": error.message, "hint": error.hint})
+            self._log(str(error), "error", event, _told(error))
             return
         # Its lines are visible text, and ours.
         message = Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}")
@@ -266,6 +275,8 @@ class Terminal:
             message.append(f"\n{self._secrets.hidden_in(error.hint)}")
         for line in message.split("\n"):
             self._print(self._errors, line, HANGING)
+        if link := link_to(error.message):
+            self._errors.print(Text(f"More: {link}", "dim"))
 
     def aside(self, text: str) -> None:
         """Prints on stderr what somebody who waits has to know, even under ``--quiet``; or a line of the log."""
@@ -317,6 +328,10 @@ class Terminal:
         stream.write(json_for(stream, self._json(document, indent)) + "\n")
         # Somebody may read along.
         stream.flush()
+
+
+def _told(error: DbtPendoError) -> dict[str, str]:
+    return {"message": error.message, "hint": error.hint, "link": link_to(error.message)}
 
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")

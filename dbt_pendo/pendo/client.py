@@ -316,9 +316,9 @@ class PendoClient:
             self.tell(f"Pendo at {host_of(host)} cannot be reached (attempt {attempt}): {fault}.")
 
     def _unavailable(self, request: Request, route: _Route, attempts: int, last: _Fault) -> UnavailableError:
-        asks, most = "", self.settings.retry_time
-        if last.wait is not None and last.wait > most:
-            asks = f" It wants to be asked again in {last.wait:,.0f} seconds, and PENDO_RETRY_TIME is {most:,g}."
+        wait, most = last.wait or 0.0, self.settings.retry_time
+        needs = f" It wants to be asked again in {wait:,.0f} seconds, and PENDO_RETRY_TIME is {most:,g}."
+        asks = needs if wait > most else ""
         has_proxy = requests.utils.select_proxy(route.host, route.transport["proxies"]) is not None
         return (LargeError if last.is_large else UnavailableError)(
             f"Pendo at {host_of(route.host)} did not take {request.method} {request.path} in "

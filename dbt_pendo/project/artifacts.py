@@ -134,7 +134,7 @@ def find_model(target_path: Path, name: str) -> ModelDescription:
         model=_model(found[0], document),
         kind=str(node.get("resource_type")),
         entry=_patch_file(node),
-        key=_texts(node.get("primary_key")) or _texts(as_mapping(node.get("config")).get("unique_key")),
+        key=as_texts(node.get("primary_key")) or as_texts(as_mapping(node.get("config")).get("unique_key")),
         columns={str(column.get("name") or name): str(column.get("data_type") or "") for name, column in columns},
     )
 
@@ -179,6 +179,11 @@ def as_mapping(value: Any) -> Mapping[str, Any]:
 def as_mappings(value: Any) -> list[Mapping[str, Any]]:
     """Returns the mappings of a list that may be missing or hold something else."""
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def as_texts(value: Any) -> list[str]:
+    """Returns one text or a list of them, as a list."""
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
 
 
 def _read_document(target_path: Path) -> dict[str, Any]:
@@ -248,7 +253,7 @@ def _marks(node: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         config = as_mapping(column.get("config"))
         metas = (as_mapping(config.get("meta")), as_mapping(column.get("meta")))
         found = [PII] if any(meta.get("pii") is True for meta in metas) else []
-        found += [*_texts(column.get("tags")), *_texts(config.get("tags"))]
+        found += [*as_texts(column.get("tags")), *as_texts(config.get("tags"))]
         if found:
             marks[str(column.get("name") or key).lower()] = tuple(dict.fromkeys(found))
     return marks
@@ -275,11 +280,6 @@ def _names(unique_id: str, node: Mapping[str, Any]) -> Collection[str]:
     name, package, version = node.get("name"), node.get("package_name"), node.get("version")
     names = [f"{name}"] if version is None else [f"{name}", f"{name}.v{version}", f"{name}_v{version}"]
     return {unique_id, *names, *(f"{package}.{one}" for one in names)}
-
-
-def _texts(value: Any) -> list[str]:
-    """Returns one text or a list of them, as a list."""
-    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str) and text]
 
 
 def _parents_of(node: Any) -> list[str]:

@@ -12,10 +12,13 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.secret import HIDDEN
 
 # Where a body has ids: in fields of these names, or in lists of them (pendo-api.md 3, 5 and 6).
-ID_NAMES = frozenset({"visitorId", "accountId", "parentAccountId"})
+# The filter of a page that is read back has the last id of the page before.
+ID_NAMES = frozenset({"visitorId", "accountId", "parentAccountId", "filter"})
 ID_LISTS = frozenset({"visitors", "accounts", "missing", "value"})
 # The keys of a mapping that a body calls otherwise.
 _IN_BODIES = {"visitor_id": "visitorId", "account_id": "accountId"}
+# In place of a reason, which may quote any value of a row, in any form.
+HIDDEN_REASON = "hidden: columns of this sync are masked"
 # A shorter value is replaced where it stands alone, not inside of other words.
 SHORTEST_QUOTED = 3
 

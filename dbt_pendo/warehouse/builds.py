@@ -44,6 +44,9 @@ class Build:
     # JSON: what the config of a snapshot says of its current rows; None for others, and where an older release of the
     # dbt package published it.
     snapshot_config: str | None
+    # JSON: what marks columns as personal data, by their names; None where nothing does, and where an older release of
+    # the dbt package published it.
+    marks: str | None
 
 
 def read_builds(session: Session, schema: str) -> list[Build]:

@@ -1,7 +1,8 @@
 {#
   What dbt has published and what dbt-pendo has taken: append-only. A row with the action `published` is a model as one
   dbt invocation left it. `taken` means that a run of dbt-pendo has finished with it. `snapshot` stores, in `mapping`, what
-  the config of a published snapshot says about its current rows.
+  the config of a published snapshot says about its current rows; `marks`, what marks columns of a published model as
+  personal data.
 #}
 {% macro pendo_create_builds(builds) %}
 {{ dbt_pendo.pendo_create_table(builds, dbt_pendo.pendo_build_columns() + [('logged_at', dbt_pendo.pendo_type('timestamp'))]) }}
@@ -60,7 +61,8 @@ select
     {%- set name = dbt_pendo.pendo_own_name(column[0]) %}
     latest.{{ name }} as {{ name }},
     {%- endfor %}
-    snapshots.mapping as snapshot_config
+    details.snapshot_config as snapshot_config,
+    details.marks as marks
 from (
     select
         published.*,
@@ -80,13 +82,17 @@ left join (
     where action = 'taken'
 ) taken on {{ dbt_pendo.pendo_exact('latest.unique_id') }} = taken.unique_id and latest.invocation_id = taken.invocation_id
 left join (
-    select {{ dbt_pendo.pendo_exact('unique_id') }} as unique_id, invocation_id, max(mapping) as mapping
+    select
+        {{ dbt_pendo.pendo_exact('unique_id') }} as unique_id,
+        invocation_id,
+        max(case when action = 'snapshot' then mapping end) as snapshot_config,
+        max(case when action = 'marks' then mapping end) as marks
     from {{ builds }} builds
-    where action = 'snapshot'
+    where action in ('snapshot', 'marks')
     group by {{ dbt_pendo.pendo_exact('unique_id') }}, invocation_id
-) snapshots
-    on {{ dbt_pendo.pendo_exact('latest.unique_id') }} = snapshots.unique_id
-    and latest.invocation_id = snapshots.invocation_id
+) details
+    on {{ dbt_pendo.pendo_exact('latest.unique_id') }} = details.unique_id
+    and latest.invocation_id = details.invocation_id
 where latest.age = 1 and taken.unique_id is null
 order by latest.logged_at, latest.build_order, latest.unique_id
 {% endmacro %}

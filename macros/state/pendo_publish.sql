@@ -123,8 +123,12 @@
 {% macro pendo_add_build(builds, node, status, tests) %}
     {%- if node.resource_type in ['model', 'seed', 'snapshot'] -%}
         {%- set mapping = dbt_pendo.pendo_metas(node) -%}
-        {%- set columns = {} -%}
+        {%- set columns, marks = {}, {} -%}
         {%- for name, column in (node.columns or {}).items() -%}
+            {%- set found = dbt_pendo.pendo_marks(column) -%}
+            {%- if found -%}
+                {%- do marks.update({column.name or name: found}) -%}
+            {%- endif -%}
             {#- In dbt v2, columns without meta inherit the model's. #}
             {%- for meta in dbt_pendo.pendo_metas(column) if meta not in mapping -%}
                 {%- do columns.update({column.name or name: meta}) -%}
@@ -133,15 +137,22 @@
         {%- if mapping != [none] and (mapping or columns) -%}
             {%- set version = '_v' ~ node.version if node.version is defined and node.version is not none else '' -%}
             {%- set flag = invocation_args_dict -%}
-            {#- First, so that nobody reads the model without it. #}
+            {#- First, so that nobody reads the model without them. Tables of earlier versions have no columns for them. #}
+            {%- set details = {} -%}
             {%- if node.resource_type == 'snapshot' -%}
+                {%- do details.update({'snapshot': dbt_pendo.pendo_snapshot_config(node)}) -%}
+            {%- endif -%}
+            {%- if marks -%}
+                {%- do details.update({'marks': marks}) -%}
+            {%- endif -%}
+            {%- for action, detail in details.items() -%}
                 {%- do builds.append({
-                    'action': 'snapshot',
+                    'action': action,
                     'unique_id': node.unique_id,
                     'invocation_id': invocation_id,
-                    'mapping': tojson(dbt_pendo.pendo_snapshot_config(node))
+                    'mapping': tojson(detail)
                 }) -%}
-            {%- endif -%}
+            {%- endfor -%}
             {%- do builds.append({
                 'action': 'published',
                 'unique_id': node.unique_id,
@@ -172,4 +183,17 @@
         {{ return([meta.pendo]) }}
     {%- endfor -%}
     {{ return([]) }}
+{% endmacro %}
+
+
+{# What marks a column as personal data, as in dbt-pendo (project/artifacts.py): `meta.pii`, and its tags. #}
+{% macro pendo_marks(column) %}
+    {%- set found = [] -%}
+    {%- for holder in [column.config or {}, column] -%}
+        {%- if holder.meta is mapping and holder.meta.pii is true -%}
+            {%- do found.append('meta.pii') -%}
+        {%- endif -%}
+        {%- do found.extend([holder.tags] if holder.tags is string else holder.tags or []) -%}
+    {%- endfor -%}
+    {{ return(found) }}
 {% endmacro %}

@@ -82,6 +82,13 @@ class Published(Project):
         rows = self.rows("main_pendo.pendo_builds where action = 'taken' order by logged_at")
         return {row["unique_id"].split(".")[2]: row["run_id"] for row in rows}
 
+    def mark(self, model: str, column: str, mapping: Any = PEOPLE, **marks: Any) -> None:
+        """Marks a column of a model in the project's YAML, and builds the model."""
+        declared = {"name": model, "config": {"meta": {"pendo": mapping}}, "columns": [{"name": column, **marks}]}
+        models = [one for one in YAML["models"] if one["name"] != model]
+        (self.folder / "models" / "_models.yml").write_text(json.dumps({**YAML, "models": [*models, declared]}))
+        self.dbt(f"run --select {model}")
+
     def publish_again(self, *models: str, **changes: Any) -> None:
         """Publishes models once more, as another dbt invocation that left them so."""
         values = {"invocation_id": f"again-{len(self.published())}", **changes}

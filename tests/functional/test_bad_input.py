@@ -28,7 +28,7 @@ def refused(project: Project, sandbox: Sandbox, *parts: str, command: str = "syn
     ended = project.run(command, "--json").expect(2)
     assert not any(secret in ended.output for secret in SECRETS)
     error = ended.json["error"]
-    assert set(error) == {"message", "hint"}
+    assert set(error) == {"message", "hint", "link"}
     for text in (ended.stderr, f"{error['message']}\n{error['hint']}"):
         expect_in(text, *parts)
     check_untouched(project, sandbox)

@@ -107,6 +107,17 @@ def test_what_it_published_is_synced(project, written):
 
 
 @runs
+def test_the_marks_of_personal_data_are_published(project, sandbox):
+    column = {"name": "plan", "config": {"meta": {"pii": True}, "tags": ["gdpr"]}}
+    declared = {"models": [{"name": "sound", **MAPPED, "columns": [{"name": "id"}, column]}]}
+    (project.folder / "models" / "_models.yml").write_text(json.dumps(declared))
+    project.dbt2("build", "--select", "sound")
+    (marks,) = (row["mapping"] for row in project.rows("main_pendo.pendo_builds where action = 'marks'"))
+    assert {name: set(found) for name, found in json.loads(marks).items()} == {"plan": {"meta.pii", "gdpr"}}
+    run_cli("sync", "--published").expect(2).says("`plan` is personal data by `meta.pii`")
+
+
+@runs
 def test_it_builds_the_models_of_the_package(project, written):
     project.settings("vars: {dbt_pendo: {models: true}}")
     # Before the first sync there is nothing for them to read.

@@ -90,7 +90,7 @@ def test_no_command_shows_foreign_text_as_it_is(shop, monkeypatch):
     shown = run_cli("sync", *SOUND, "--use-colors").expect(1).stdout
     assert "\x1b[31m" in shown
     # rich's own colours are all that is left.
-    for code in ("\x1b[0m", "\x1b[31m", "\x1b[32m", "\x1b[33m"):
+    for code in ("\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m"):
         shown = shown.replace(code, "")
     assert SHOWN in expect_tame(Ended((), 0, shown, ""))
 

@@ -159,6 +159,29 @@ def test_a_mapping_that_is_wrong(project, elsewhere, sandbox):
         ended.says("holds what is no JSON: {'object': 'visitor'}")
 
 
+def test_columns_that_are_marked_as_personal_data(project, elsewhere, sandbox, written, monkeypatch):
+    sync = ("sync", "--published", "--select", "sound")
+    project.mark("sound", "PLAN", meta={"pii": True}, tags=["gdpr", "fine"])
+    by_meta = "models/_models.yml: sound: meta.pendo: `plan` is personal data by `meta.pii`; leave it out, or write"
+    assert by_meta in run_cli(*sync).expect(2).output
+    assert writes(sandbox.requests) == []
+    # Nobody but the build that is marked.
+    run_cli("sync", "--published", "--select", "untested").expect(0)
+    project.mark("sound", "PLAN", {**PEOPLE, "allow_pii": True}, meta={"pii": True})
+    run_cli(*sync).expect(0)
+    assert written() == {"sound", "untested"}
+
+    project.mark("sound", "id", meta={"pii": False}, tags=["gdpr"])
+    with monkeypatch.context() as patch:
+        patch.setenv("DBT_PENDO_REFUSE_TAGS", "pii,gdpr")
+        assert "`id` is personal data by the tag `gdpr`" in run_cli(*sync).expect(2).output
+    run_cli(*sync).expect(0)
+    # Somebody may have changed a row.
+    project.mark("sound", "id", tags=["gdpr"])
+    project.sql("update main_pendo.pendo_builds set mapping = '[' where action = 'marks'")
+    assert "holds what is no JSON: [" in run_cli(*sync).expect(2).output
+
+
 def test_what_makes_no_sense(project, elsewhere, monkeypatch):
     for flag in ("--dbt-cloud-run-id=1", "--dbt-cloud-job-id=1"):
         assert "--published" in run_cli("sync", "--published", flag).expect(2).output

@@ -230,7 +230,7 @@ def test_key_and_fields_are_asked_once_and_their_calls_are_the_first_syncs(peopl
 def test_a_key_that_does_not_do_is_the_only_question(people, sandbox, monkeypatch, command):
     monkeypatch.setenv("PENDO_INTEGRATION_KEY", "another")
     ended = run_cli(command).expect(2)
-    assert ended.output.count("refused") == 1
+    assert ended.output.count("refused the") == 1
     assert asked(sandbox) == [VERIFY]
 
 

@@ -1,5 +1,6 @@
 """Each recipe runs on a clean copy of the shop, beside a sandbox of its own."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,10 +34,21 @@ def bare_machine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """dbt-pendo's wheel."""
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """dbt-pendo's source archive."""
+    return build("sdist", REPOSITORY, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="session")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """dbt-pendo's wheel, made of the source archive alone."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
-    (built,) = folder.glob("*.whl")
+    shutil.unpack_archive(sdist, folder, filter="data")
+    return build("wheel", folder / sdist.name.removesuffix(".tar.gz"), folder)
+
+
+def build(target: str, source: Path, folder: Path) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(folder)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl" if target == "wheel" else "*.tar.gz")
     return built

@@ -1,6 +1,5 @@
-"""The Dockerfile's instructions, carried out in a folder that stands for the image's root; then its entry point."""
+"""Each Dockerfile's instructions, carried out in a folder that stands for the image's root; then its entry point."""
 
-import fnmatch
 import json
 import os
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from recipe import ACCOUNTS, PASSWORD, RECIPES, VISITORS, Shop, blocks, run
+from recipe import ACCOUNTS, PASSWORD, RECIPES, REPOSITORY, VISITORS, Shop, blocks, copy_project, run
 
 
 @dataclass
@@ -34,7 +33,7 @@ class Image:
 
     def inside(self, text: str) -> str:
         """A text whose paths of the image are paths of this machine."""
-        return re.sub(r"(?<![\w.])/(?=(opt|project|tmp)\b)", f"{self.root}/", text)
+        return re.sub(r"(?<![\w.])/(?=(opt|project|source|tmp)\b)", f"{self.root}/", text)
 
     def run(self, command: list[str], given: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command as a container of the image does."""
@@ -43,25 +42,39 @@ class Image:
         return run(["env", *command], self.at("."), environment)
 
 
-def instructions() -> Iterator[tuple[str, str]]:
-    text = re.sub(r"^\s*#.*\n", "", (RECIPES / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+def instructions(dockerfile: Path) -> Iterator[tuple[str, str]]:
+    text = re.sub(r"^\s*#.*\n", "", dockerfile.read_text(encoding="utf-8"), flags=re.MULTILINE)
     for line in text.replace("\\\n", " ").splitlines():
         if line.strip():
             word, _, rest = line.partition(" ")
             yield word, rest.strip()
 
 
-def build(context: Path, root: Path, base: Mapping[str, str]) -> Image:
-    """Carries the Dockerfile out as ``docker build`` does, and returns its last stage."""
+def build(
+    dockerfile: Path, context: Path, ignored: list[str], root: Path, base: Mapping[str, str], **arguments: str
+) -> Image:
+    """Carries a Dockerfile out as ``docker build`` does, and returns its last stage.
+
+    Args:
+        dockerfile: The file.
+        context: The folder of what it copies.
+        ignored: The lines of `.dockerignore`.
+        root: The folder to build in; it does not exist.
+        base: The environment of the base image.
+        arguments: The build arguments.
+    """
     image = Image(root, base)
     stages: dict[str, Path] = {}
     name = ""
-    for word, rest in instructions():
+    for word, rest in instructions(dockerfile):
         if word == "FROM":
             if root.exists():
                 stages[name] = root.rename(root.with_name(f"stage_{name}"))
             image, name = Image(root, base), rest.partition(" AS ")[2]
             image.at("tmp").mkdir(parents=True)
+        elif word == "ARG":
+            argument, _, default = rest.partition("=")
+            image.environment[argument] = arguments.get(argument, default)
         elif word == "ENV":
             for variable, value in (pair.split("=", 1) for pair in rest.split()):
                 before = image.environment.get("PATH", base["PATH"])
@@ -73,7 +86,7 @@ def build(context: Path, root: Path, base: Mapping[str, str]) -> Image:
             stage = re.match(r"--from=(\w+) ", rest)
             source, destination = rest[stage.end() if stage else 0 :].split()
             there = stages[stage[1]] / source.lstrip("/") if stage else context / source
-            copy(there, image.at(destination), ignored=[] if stage else blocks("container.md", "text")[0].split())
+            copy(there, image.at(destination), ignored=[] if stage else ignored)
         elif word == "RUN":
             ended = image.run(["/bin/sh", "-c", image.inside(rest)])
             assert ended.returncode == 0, ended.stdout
@@ -91,13 +104,23 @@ def build(context: Path, root: Path, base: Mapping[str, str]) -> Image:
 
 def copy(source: Path, destination: Path, ignored: list[str]) -> None:
     def ignore(folder: str, names: list[str]) -> list[str]:
-        at_root = Path(folder) == source
-        return [name for name in names if at_root and any(fnmatch.fnmatch(name, pattern) for pattern in ignored)]
+        return [name for name in names if is_ignored(Path(folder, name).relative_to(source), ignored)]
 
     if source.is_dir():
         shutil.copytree(source, destination, symlinks=True, dirs_exist_ok=True, ignore=ignore)
     else:
         shutil.copy(source, destination)
+
+
+def is_ignored(path: Path, patterns: list[str]) -> bool:
+    """Whether `.dockerignore` leaves a file or folder out: the last pattern that it, or a folder above it, matches."""
+    found = False
+    for pattern in patterns:
+        parts = re.split(r"(\*\*/|\*)", pattern.removeprefix("!"))
+        regex = "".join({"**/": "(.*/)?", "*": "[^/]*"}.get(part, re.escape(part)) for part in parts)
+        if any(re.fullmatch(regex, str(one)) for one in (path, *path.parents)):
+            found = not pattern.startswith("!")
+    return found
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -113,7 +136,8 @@ def image(shop: Shop, wheel: Path, bare_machine: Mapping[str, str], tmp_path: Pa
     (shop.folder / "wheels").mkdir()
     shutil.copy(wheel, shop.folder / "wheels")
     (shop.folder / "requirements.txt").write_text(f"dbt-duckdb\n./wheels/{wheel.name}\n")
-    return build(shop.folder, tmp_path / "root", bare_machine)
+    ignored = blocks("container.md", "text")[0].split()
+    return build(RECIPES / "Dockerfile", shop.folder, ignored, tmp_path / "root", bare_machine)
 
 
 def test_the_entry_point_builds_and_syncs(image, shop):
@@ -135,3 +159,36 @@ def test_the_entry_point_builds_and_syncs(image, shop):
     ended = image.run([*image.entry_point, "sync"], env_file)
     assert ended.returncode == 2, ended.stdout
     assert os.path.commonpath([image.run(["which", "dbt-pendo"]).stdout, image.root]) == str(image.root)
+
+
+def test_the_image_of_the_repository_runs_a_project_that_is_mounted(shop, bare_machine, tmp_path):
+    ignored = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    # What builds the package is installed on this machine.
+    base = {**bare_machine, "PIP_NO_BUILD_ISOLATION": "false"}
+    image = build(REPOSITORY / "Dockerfile", REPOSITORY, ignored, tmp_path / "root", base, ADAPTER="duckdb")
+    assert image.user not in ("0", "root")
+    (at,) = image.root.glob("opt/venv/lib/*/site-packages/dbt_pendo-*.dist-info")
+    assert "dbt_pendo/dbt_package/macros/publish.sql" in (at / "RECORD").read_text()
+    holds = files(image.root)
+    assert "Usage: dbt-pendo" in image.run([*image.entry_point, *image.command]).stdout
+
+    # The mounts: the project, and the profile where dbt looks for it.
+    copy_project(image.at("."))
+    (image.root / "tmp" / ".dbt").mkdir()
+    image.at("profiles.yml").rename(image.root / "tmp" / ".dbt" / "profiles.yml")
+    env_file = {**shop.places, "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": PASSWORD, "PYTHONDONTWRITEBYTECODE": "1"}
+    env_file["PENDO_INTEGRATION_KEY"] = shop.sandbox.integration_key
+    ended = image.run([*image.entry_point, "build"], env_file)
+    assert ended.returncode == 0, ended.stdout
+    assert shop.plans == (VISITORS, ACCOUNTS)
+    written = {name for name, at in files(image.root).items() if holds.get(name) != at}
+    assert {name for name in written if not name.startswith(("tmp/", "project/"))} == set()
+
+
+def test_what_gets_into_the_build_of_the_image_is_what_a_wheel_is_built_from():
+    ignored = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    kept = {path.name for path in REPOSITORY.iterdir() if not is_ignored(path.relative_to(REPOSITORY), ignored)}
+    folders = {"dbt_pendo", "macros", "sample_project"}
+    assert kept == {*folders, "dbt_project.yml", "pyproject.toml", "LICENSE", "README.md"}
+    for path in ("dbt_pendo/cli/__pycache__", "sample_project/target", "sample_project/sample.duckdb"):
+        assert is_ignored(Path(path), ignored)

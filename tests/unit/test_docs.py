@@ -1,5 +1,6 @@
 """What is generated on the pages is not old; links and anchors lead somewhere; the README is short."""
 
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 import jsonschema
+import markdown
 import pytest
 import yaml
 from harness import REPOSITORY
@@ -21,6 +23,8 @@ import generate
 
 from dbt_pendo.cli import COMMANDS, cli
 from dbt_pendo.mapping.keys import json_schema
+from dbt_pendo.output.links import FILE as LINKS
+from dbt_pendo.output.links import link_to
 from dbt_pendo.sandbox import Sandbox, load_subscription
 
 DOCS = REPOSITORY / "docs"
@@ -47,6 +51,45 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", generate.pages(), ids=lambda page: page.relative_to(REPOSITORY).as_posix())
 def test_what_is_generated_is_not_old(page):
     assert generate.renewed(page) == page.read_text(encoding="utf-8"), "Run docs/generate.py"
+
+
+def test_the_places_that_errors_link_to_are_not_old():
+    assert generate.links() == LINKS.read_text(encoding="utf-8"), "Run docs/generate.py"
+
+
+def test_errors_link_to_anchors_that_the_site_has():
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    # As mkdocs.yml has it.
+    html = markdown.markdown(page, extensions=["attr_list", "tables", "toc"])
+    known = set(re.findall(r'<h\d id="([^"]+)"', html))
+    links = json.loads(LINKS.read_text(encoding="utf-8"))
+    assert set(links["anchors"].values()) <= known
+    assert len(set(links["anchors"].values())) == len(links["anchors"])
+
+
+def test_the_address_of_the_site_is_the_same_everywhere():
+    site = yaml.safe_load((REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"))["site_url"]
+    assert json.loads(LINKS.read_text(encoding="utf-8"))["page"] == f"{site}reference/errors/"
+    urls = importlib.metadata.metadata("dbt-pendo").get_all("Project-URL")
+    assert urls == [f"Documentation, {site.rstrip('/')}", f"Changelog, {site}changelog/"]
+
+
+@pytest.mark.parametrize(
+    ("message", "anchor"),
+    [
+        ("There is no selector 'x' in selectors.yml.", "there-is-no-selector-in-selectorsyml"),
+        ("models/a.yml: a: meta.pendo.fields.b: expected a column's name, found 1", "expected-a-columns-name-found"),
+        ('people: "a"."b" has no column `c`. Its columns: d.', "has-no-column"),
+        ("The profile in / cannot be used:\n  Runtime Error\n  No such file", "the-profile-in-cannot-be-used"),
+        # Of two that say the same, the longer.
+        ("people: Pendo has no custom visitor field `x`. Did you mean `y`?", "pendo-has-no-field"),
+        ("m: unknown key; did you mean `fields`?\nn: expected a column's name, found 1", "unknown-key-did-you-mean"),
+        ("3 rejected: HTTP 400 (3, e.g. b)", ""),
+    ],
+)
+def test_a_message_has_its_place(message, anchor):
+    page = json.loads(LINKS.read_text(encoding="utf-8"))["page"]
+    assert link_to(message) == (anchor and f"{page}#{anchor}")
 
 
 def test_something_is_generated_of_each_kind():
@@ -77,6 +120,8 @@ def test_each_page_is_in_the_navigation_and_has_one_title():
         # What the search shall know of a page may come before its title.
         assert re.match(r"(---\nsearch:\n.*?\n---\n)?# ", text, re.DOTALL), page
         assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, page
+        # The site fetches nothing from other hosts, and so cannot draw it.
+        assert "```mermaid" not in page.read_text(encoding="utf-8"), page
 
 
 def blocks(page: Path, language: str) -> list[str]:

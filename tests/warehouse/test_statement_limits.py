@@ -98,7 +98,7 @@ def builds(recorder: Recorder) -> None:
     assert [row for part in parts for row in part] == published
     for part in parts:
         recorder.run(recorder.sql("pendo_add_builds", builds=recorder.pendos("pendo_builds"), rows=part))
-    take_builds(recorder, "pendo", [Build(f"model.shop.{at}", *["x"] * 15) for at in range(MODELS)], "r1")
+    take_builds(recorder, "pendo", [Build(f"model.shop.{at}", *["x"] * 16) for at in range(MODELS)], "r1")
 
 
 def events(recorder: Recorder) -> None:

@@ -198,12 +198,19 @@ def test_the_latest_build_counts_until_it_is_taken(store):
     texts = [store.engine.text, "x" * 20_000]
     same = {"invocation_id": "i0", "materialized": "table", "command": "build"}
     names = ("model", "file", "schema_name", "identifier", "relation_name", "mapping", "column_mappings")
-    builds.publish(*({**same, **dict.fromkeys(names, text), "unique_id": f"model.x.{text[:200]}"} for text in texts))
+    models = [{**same, **dict.fromkeys(names, text), "unique_id": f"model.x.{text[:200]}"} for text in texts]
+    of_first = {"unique_id": models[0]["unique_id"], "invocation_id": "i0"}
+    details = [{**of_first, "action": action, "mapping": action + texts[0]} for action in ("snapshot", "marks")]
+    builds.publish(*details, *models)
     found = read_builds(store.session, store.own_schema)
     assert [build.unique_id for build in found] == [f"model.x.{text[:200]}" for text in texts]
     for text, build in zip(texts, found, strict=True):
         assert {build.model, build.file, build.mapping, build.column_mappings, build.relation_name} == {text}
         assert (build.status, build.partial, build.tests, build.database_name) == (None,) * 4
+    assert [(build.snapshot_config, build.marks) for build in found] == [
+        ("snapshot" + texts[0], "marks" + texts[0]),
+        (None, None),
+    ]
     builds.take("r0", *texts)
 
     builds.publish_models("i1", "a", "b", "c")
