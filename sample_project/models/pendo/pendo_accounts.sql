@@ -30,3 +30,4 @@ select
 from organisations
 left join users on organisations.org_id = users.org_id
 where organisations.org_id is not null -- a prospect is no account yet
+order by organisations.org_id -- two builds are alike, also in what a plan shows first
