@@ -320,7 +320,7 @@ def load_settings(
     values["data_url"] = _checked_url(values.get("data_url", data_url), "PENDO_DATA_URL", allow_http)
     if docs_url := values.get("docs_url"):
         # Nothing is sent there.
-        values["docs_url"] = _checked_url(docs_url, SETTINGS["docs_url"].variable, True, "https://dbt.example.com/docs")
+        values["docs_url"] = _checked_docs_url(docs_url)
     return Settings(
         **values,
         integration_key=_find_key(environ, key_variable),
@@ -403,6 +403,15 @@ def _checked_url(url: str, variable: str, allow_http: bool, example: str = "http
             f"{variable}: {host_of(url)} would send the key over plain http, for everyone on the way to read.",
             "Use https; for a proxy to Pendo that you trust, set PENDO_ALLOW_HTTP=true.",
         )
+    return url.rstrip("/")
+
+
+def _checked_docs_url(url: str) -> str:
+    url, variable = url.strip(), SETTINGS["docs_url"].variable
+    if "@" in url:
+        raise ConfigError(f"{variable} carries a user name or password.", "The report would show it: leave it out.")
+    if not is_url(url) or not url.isprintable() or any(mark in url for mark in " ?#"):
+        raise ConfigError(f"{variable}: {repeated(url)} is not a URL.", "Write it like https://dbt.example.com/docs.")
     return url.rstrip("/")
 
 

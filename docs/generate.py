@@ -88,10 +88,17 @@ SHOWN = {
     "error",
 }
 # What holds the reason why a field cannot be written: a variable, or what a function returns.
-NOTES = {"note", "misfit"}
+NOTES = {"note", "misfit", "_age_fault"}
 
-# What makes a problem of a message.
-PROBLEMS = {"Problem", "_about_table", "about"}
+# What makes a problem of a message, and which of its arguments that is.
+PROBLEMS = {"Problem": 3, "_about_table": 1, "about": 1}
+# What stands below the messages of a room, and below each without a hint.
+INTRODUCTIONS = {
+    "Mistakes in a mapping": "Such a message begins with the file, the line, the sync and the key. Correct it there, "
+    "run `dbt parse`, and `dbt-pendo check` again. [Mapping](mapping.md) lists all keys with their values; `dbt-pendo "
+    "init` prints a mapping to start from."
+}
+ADVICE = {"Mistakes in a mapping": "Correct the key that the message names: [Mapping](mapping.md)."}
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -279,9 +286,9 @@ def errors() -> str:
     """Returns a section for each message of an error."""
     parts = []
     for room, texts in found_errors().items():
-        parts.append(f"## {room}")
+        parts += filter(None, [f"## {room}", INTRODUCTIONS.get(room)])
         for message, hints in texts.items():
-            parts += [f"### {escaped(message)}", *map(escaped, hints)]
+            parts += [f"### {escaped(message)}", *(map(escaped, hints) if hints else filter(None, [ADVICE.get(room)]))]
     return "\n\n".join(parts)
 
 
@@ -342,7 +349,7 @@ def messages(tree: ast.Module) -> Iterator[tuple[str, str]]:
         for node in ast.walk(function):
             is_note = isinstance(node, ast.Assign) and is_named(node.targets[0], NOTES)
             is_note = is_note or (isinstance(node, ast.Return) and function.name in NOTES)
-            if is_note and isinstance(node.value, ast.JoinedStr) and "." in (text := words(node.value, local)):
+            if is_note and isinstance(node.value, ast.JoinedStr) and len(text := words(node.value, local)) > 20:
                 yield text, ""
 
 
@@ -431,8 +438,8 @@ def words(node: ast.expr, named: Mapping[str, ast.expr], depth: int = 0) -> str:
     if isinstance(node, ast.Starred):
         return words(node.value, named, depth)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROBLEMS:
-        # Its message is the longest text.
-        return max((words(argument, named, depth) for argument in node.args), key=len, default="…")
+        given = [one for arg in node.args for one in (arg.value.elts if isinstance(arg, ast.Starred) else [arg])]
+        return words(given[PROBLEMS[node.func.id]], named, depth)
     if isinstance(node, ast.Tuple):
         return max((words(element, named, depth) for element in node.elts), key=len, default="…")
     return "…"

@@ -48,6 +48,7 @@ from dbt_pendo.commands.row import row_history
 from dbt_pendo.commands.select import Selection, positions_in, read_specs, wrong_mappings
 from dbt_pendo.commands.sync import nothing_to_sync, run_syncs
 from dbt_pendo.commands.verify import since_when, verify_syncs
+from dbt_pendo.delivery.signals import InterruptedRunError
 from dbt_pendo.delivery.sync import Options
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.report import review
@@ -62,7 +63,7 @@ from dbt_pendo.output.probe import show_probe, show_probed
 from dbt_pendo.output.reset import show_left, show_reset, show_to_reset, show_unlocked
 from dbt_pendo.output.runs import ROWS_SHOWN, show_calls, show_row, show_run, show_runs
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
-from dbt_pendo.output.terminal import lost_output
+from dbt_pendo.output.terminal import lost_output, told
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.pendo.probe import Names
 from dbt_pendo.project.artifacts import LastRun, find_model, read_manifest
@@ -138,7 +139,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
                 checked = list(check_offline(selected) if context is None else check_syncs(context))
             alert_faults = unusable(cli.invocation.settings)
         except DbtPendoError as error:
-            if cli.selected is None or not cli.selected.problems:
+            if isinstance(error, InterruptedRunError) or cli.selected is None or not cli.selected.problems:
                 raise
             # What is wrong in the mappings is known without a warehouse.
             selected, ended_by = cli.selected, error
@@ -148,8 +149,7 @@ def check(cli: CommandLine, offline: bool, warn_error: bool) -> int:
     errors = [one for one in (mistakes, ended_by) if one is not None]
     for one in errors:
         cli.lines.error(one, "CommandFailed")
-    told = {"message": "\n".join(one.message for one in errors), "hint": " ".join(one.hint for one in errors)}
-    more: dict[str, Any] = {"error": told} if errors else {}
+    more: dict[str, Any] = {"error": told(errors)} if errors else {}
     return cli.answer(checked, **more) or int(warn_error and any(found.warnings for found in checked))
 
 
@@ -472,8 +472,9 @@ def prune(cli: CommandLine, yes: bool) -> int:
     with cli.open_warehouse() as (session, ends):
         left = find_left(session, ends.schema, [spec.name for spec in specs])
         show_left(cli.lines, left, ends.schema)
-        tables, notes = (sum(len(getattr(one, kind)) for one in left.values()) for kind in ("tables", "notes"))
-        what = f"{number(tables, 'table')} and {number(notes, 'note')}"
+        tables, notes = sum(len(one.tables) for one in left.values()), sum(len(one.notes) for one in left.values())
+        counted = ((tables, "table"), (notes, "note"))
+        what = " and ".join(number(count, noun) for count, noun in counted if count)
         if left and not yes and not cli.lines.confirm(f"Drop {what}?", False):
             cli.lines.line("Nothing was dropped.", "warn", "NothingToDo")
             cli.lines.answer([])
@@ -482,7 +483,7 @@ def prune(cli: CommandLine, yes: bool) -> int:
             drop_left(session, ends.schema, one)
     if left:
         cli.lines.line("They are dropped.", "success", "Pruned", {"syncs": list(left)})
-    cli.lines.answer([{"sync": sync, "tables": one.tables} for sync, one in left.items()])
+    cli.lines.answer({"sync": sync, **asdict(one)} for sync, one in left.items())
     return 0
 
 

@@ -371,7 +371,7 @@ def open_context(
             yield selected, None
             return
         listed = session.tables(schema)
-        subscriptions = Subscriptions(session, schema, client, invocation.target_path, listed, selected.mapped)
+        subscriptions = Subscriptions(session, schema, client, invocation.target_path, listed, selected.annotations)
         # Its threads begin with the first request.
         with ThreadPoolExecutor(settings.concurrency, thread_name_prefix="dbt-pendo") as senders:
             yield (

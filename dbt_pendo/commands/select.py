@@ -84,12 +84,13 @@ class Selected:
     builds: Sequence[Build] = ()
     # The adapter that dbt has built with; empty if it is not known.
     adapter_type: str = ""
-    # What dbt says of criteria of the selection that match no node, in sentences without their full stop.
+    # What dbt says of criteria of the selection that match no node, and what looks like a misspelt `meta.pendo`; in
+    # sentences without their full stop.
     unmatched: Sequence[str] = ()
     # What is wrong in the mappings of ``syncs``, and in those that cannot be read.
     problems: Sequence[Problem] = ()
-    # The names of all mapped models of the project, selected or not; empty where nothing tells them.
-    mapped: Sequence[str] = ()
+    # The mappings of the whole project, selected or not; empty where nothing tells them.
+    annotations: Sequence[Annotation] = ()
     positions: Positions = field(default_factory=Positions)
 
     @property
@@ -129,9 +130,9 @@ def select_syncs(project_dir: Path, target_path: Path, selection: Selection) -> 
     return Selected(
         *(manifest.path.name, manifest.invocation_id, syncs, last_run, verdicts),
         adapter_type=manifest.adapter_type,
-        unmatched=unmatched,
+        unmatched=[*unmatched, *manifest.misspelt],
         problems=problems,
-        mapped=[model.annotation.model for model in manifest.models],
+        annotations=[model.annotation for model in manifest.models],
         positions=positions,
     )
 
@@ -232,7 +233,7 @@ def wrong_mappings(problems: Sequence[Problem]) -> MappingError:
 def nothing_annotated(manifest: Manifest) -> ConfigError:
     """Returns the error of a project without a mapping."""
     return ConfigError(
-        f"No model in {manifest.path} carries meta.pendo.",
+        [f"No model in {manifest.path} carries meta.pendo.", *manifest.misspelt],
         "Map one under `config: {meta: {pendo: …}}` and run `dbt build` again; `dbt-pendo init` starts a mapping.",
     )
 

@@ -15,7 +15,8 @@ from dbt_pendo.delivery.signals import Stop
 from dbt_pendo.errors import ConfigError
 from dbt_pendo.mapping.describe import key_reading
 from dbt_pendo.mapping.objects import OBJECTS
-from dbt_pendo.mapping.spec import MappingError, Model, Object, Problem, SyncSpec
+from dbt_pendo.mapping.parse import parse_syncs
+from dbt_pendo.mapping.spec import Annotation, MappingError, Model, Object, Problem, SyncSpec
 from dbt_pendo.pendo.client import PendoClient
 from dbt_pendo.pendo.records import read_record
 from dbt_pendo.project.artifacts import LastRun
@@ -274,7 +275,7 @@ class Subscriptions:
         client: The Pendo that syncs deliver to.
         target_path: dbt's target folder, for what a dead run left.
         tables: The names of the schema's tables when the command began.
-        mapped: The names of all mapped models of the project; empty if they are not known.
+        annotations: The mappings of the whole project; empty if they are not known.
     """
 
     def __init__(
@@ -284,7 +285,7 @@ class Subscriptions:
         client: PendoClient,
         target_path: Path,
         tables: Collection[str],
-        mapped: Collection[str],
+        annotations: Collection[Annotation],
     ) -> None:
         self._session = session
         self._schema = schema
@@ -293,7 +294,7 @@ class Subscriptions:
         self._history = History(session, schema)
         self._target_path = target_path
         self._tables = tables
-        self._mapped = mapped
+        self._annotations = annotations
         self._judged: dict[str, tuple[Subscription | None, str]] = {}
 
     @cached_property
@@ -384,28 +385,35 @@ class Subscriptions:
         """Returns why a first run would send events twice: a sync of another name sent them, and is no more."""
         spec = prepared.spec
         own = LedgerTable(self._session, self._schema, spec.name)
-        if spec.event is None or not self._mapped or own.has_begun(self._tables):
+        if spec.event is None or not self._annotations or own.has_begun(self._tables):
             return ""
-        known = [self._session.folded(table_name(model, "")) for model in self._mapped]
+        specs, problems = parse_syncs(self._annotations)
+        known = {self._session.folded(table_name(one.name, "ledger")) for one in specs}
+        # Of a mapping that cannot be read, each table that may be of the model.
+        flawed = tuple(self._session.folded(table_name(one.sync.partition(".")[0], "")) for one in problems)
         for table in sorted(self._tables):
-            # A named sync of a model has tables that begin as the model's.
             sync = table.removesuffix("__ledger")
-            noted = self._noted.get(subscription_name(replace(spec, name=sync)))
-            if (
-                sync == table
-                or any(f"{sync}__".startswith(model) for model in known)
-                or (noted is not None and noted.host != self.current(spec).host)
-            ):
+            if sync == table or table in known or table.startswith(flawed) or not self._may_have_events(sync, spec):
                 continue
             tables = SyncTables(self._session, self._schema, replace(spec, name=sync), prepared.source)
             with contextlib.suppress(WarehouseError):
                 sent = sum(bucket.planned.unchanged for bucket in tables.plan(PlanOptions()))
                 if sent:
                     return (
-                        f"{number(sent, 'event')} of it are in the ledger of {sync}, which no model of the project is "
-                        f"named after. If it was renamed, rename {table} to {own.name}, and nothing is sent twice"
+                        f"{number(sent, 'event')} of it are in the ledger of {sync}, and the project has no such sync. "
+                        f"If it was renamed: `alter table {tables.ledger} rename to {own.name}`, so that none is sent "
+                        "twice"
                     )
         return ""
+
+    def _may_have_events(self, sync: str, spec: SyncSpec) -> bool:
+        """Returns whether the ledger of another sync may have events that were sent to the same Pendo."""
+        names = subscription_names(sync)
+        noted = self._noted.get(names[1])
+        if noted is None:
+            # An earlier version noted nothing.
+            return names[0] not in self._noted
+        return noted.host == self.current(spec).host
 
     def _ledgers_elsewhere(self, prepared: Prepared, new: Subscription) -> list[str]:
         """Returns the schemas with a ledger of a sync that has none here, without those of another Pendo."""

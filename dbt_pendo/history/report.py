@@ -31,9 +31,9 @@ CALLS_LISTED = 20_000
 FAILED_BODIES, OTHER_BODIES = 15 * 2**20, 5 * 2**20
 # Of rows that were not delivered, the worst first.
 STATUSES = ("rejected", "missing", "invalid")
-# What can be wrong with a sync, the worst first: how it ended, else rows that were not delivered.
+# What can be wrong with a sync, the worst first: how it ended, or rows that were not delivered.
 FAILED = ("error", "blocked", "interrupted")
-TROUBLES = (*FAILED, *STATUSES)
+TROUBLES = (*FAILED, "rejected", "skipped", "missing", "invalid")
 # Characters of what a call that failed was answered.
 LONGEST_SAID = 300
 # All fields of a call but what may be long.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from pathlib import Path
 
 # The page's address, and its anchor of each message, with … for what is filled in; docs/generate.py writes it.
 FILE = Path(__file__).with_name("links.json")
+# Characters of a message that is looked for: one that quotes a page of somebody's would take long.
+LONGEST = 800
 
 
 def link_to(message: str) -> str:
@@ -18,17 +21,19 @@ def link_to(message: str) -> str:
     Returns:
         The address; empty if the documentation has no place for the message.
     """
-    found = json.loads(FILE.read_text(encoding="utf-8"))
-    known: dict[str, str] = {}
+    page, messages = _known()
     for told in (message.partition("\n")[0], " ".join(message.split())):
-        # Before it may stand where something is wrong; of several, the one that leaves the least to fill in.
-        known = known or {
-            text.replace("…", ""): text for text in found["anchors"] if re.fullmatch(f"(.*: )?{_pattern(text)}", told)
-        }
-    if not known:
-        return ""
-    return f"{found['page']}#{found['anchors'][known[max(known, key=len)]]}"
+        for pattern, anchor in messages:
+            if len(told) <= LONGEST and pattern.fullmatch(told):
+                return f"{page}#{anchor}"
+    return ""
 
 
-def _pattern(text: str) -> str:
-    return ".*".join(map(re.escape, text.split("…")))
+@functools.cache
+def _known() -> tuple[str, list[tuple[re.Pattern[str], str]]]:
+    """Returns the page, and the pattern and anchor of each message: those first that leave the least to fill in."""
+    found = json.loads(FILE.read_text(encoding="utf-8"))
+    anchors = sorted(found["anchors"].items(), key=lambda each: -len(each[0].replace("…", "")))
+    # Before a message it may stand where something is wrong.
+    patterns = [re.compile(f"(.*: )?{'.*'.join(map(re.escape, text.split('…')))}") for text, _ in anchors]
+    return found["page"], list(zip(patterns, (anchor for _, anchor in anchors), strict=True))

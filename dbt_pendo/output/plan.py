@@ -93,7 +93,9 @@ def show_checks(
     if failed := sum(one.error is not None for one in checked):
         lines.line(f"{failed} of {number(len(checked), 'mapping')} cannot be synced.", "error")
     elif checked:
-        lines.line("All mappings are sound. `dbt-pendo plan` shows what a sync would do.", "success")
+        doubtful = any(one.warnings for one in checked)
+        sound = "No mapping is wrong, but there are warnings above." if doubtful else "All mappings are sound."
+        lines.line(f"{sound} `dbt-pendo plan` shows what a sync would do.", "warn" if doubtful else "success")
     for fault in alert_faults:
         lines.line(fault, "warn")
 

@@ -51,7 +51,7 @@ def show_left(lines: Terminal, left: Mapping[str, Left], schema: str) -> None:
     if not left:
         lines.line(f"{schema} has no table of a sync that is no more.", "success", "NothingToDo")
         return
-    lines.line(f"{schema} has tables of {number(len(left), 'sync')} that this project does not have:", "warn")
+    lines.line(f"{schema} has tables or notes of {number(len(left), 'sync')} that this project does not have:", "warn")
     notes = {sync: ["a note of its Pendo"] if one.notes else [] for sync, one in left.items()}
     lines.rows([(sync, ", ".join((*one.tables, *notes[sync]))) for sync, one in left.items()])
     lines.line("A ledger says what Pendo has of a sync. Without it, a sync of that name would send every row again.")

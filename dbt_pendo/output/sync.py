@@ -39,7 +39,7 @@ def show_found(lines: Terminal, selected: Selected, is_published: bool = False) 
         return
     lines.line(f"Running with dbt-pendo={__version__}", event="CommandStarted", data={"version": __version__})
     for unmatched in selected.unmatched:
-        lines.line(f"{unmatched}.", "warn", event="NothingMatches")
+        lines.line(unmatched if unmatched.endswith("?") else f"{unmatched}.", "warn", event="NothingMatches")
     if not selected.names:
         lines.line("Nothing to do: the selection holds no enabled sync.", "warn", event="NothingToDo")
         return
@@ -48,7 +48,7 @@ def show_found(lines: Terminal, selected: Selected, is_published: bool = False) 
     lines.line(text, event="SyncsFound", data={"syncs": syncs, "origin": selected.origin})
     if why := selected.last_run.unreliable_because:
         lines.line(f"Tables are taken as they are: {why}.", "warn", "ProtectionOff", {"reason": why})
-        lines.line("No failed model or test holds a sync back now. Run `dbt build` right before dbt-pendo.", "warn")
+        lines.line("Failed models and tests hold nothing back now. Run `dbt build` right before dbt-pendo.", "warn")
     lines.line()
 
 
@@ -156,7 +156,7 @@ class SyncView:
             self._lines.node((index, total), text, tag, summary(result), "SyncFinished", {"result": result.to_dict()})
             message = result.message
             if message and result.misconfigured and self._told.setdefault(message, result.sync) != result.sync:
-                self._lines.below(f"The same as of {self._told[message]}.", "error")
+                self._lines.below(f"The same as for {self._told[message]}.", "error")
             else:
                 show_notes(self._lines, result)
             self._lines.below(held_note(result.planned))
@@ -172,6 +172,9 @@ def show_notes(lines: Terminal, result: SyncResult) -> None:
     other: Level = "warn" if result.status == "skipped" else "info"
     for note in result.notes:
         lines.below(note.text, NOTE_LEVELS.get(note.kind, other))
+    # An error is told in a line, and what to do in the next.
+    if errors := [note.text for note in result.notes if note.kind in ("error", "hint")]:
+        lines.link_below("\n".join(errors))
 
 
 def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None) -> None:

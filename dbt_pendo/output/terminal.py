@@ -134,7 +134,7 @@ class Terminal:
                 self._log(text + note, level, event, data or {})
             return
         style = {"error": "red", "warn": "yellow", "success": "green"}.get(level, "")
-        time = f"{datetime.datetime.now():%H:%M:%S}  " if self._timed else ""
+        time = self._time()
         text, note = self._shown(text), self._shown(note)
         # Without the time nothing else tells the rest from the next line.
         indent = len(time) + (len(text) - len(text.lstrip()) + (0 if time else HANGING) if hanging is None else hanging)
@@ -158,12 +158,15 @@ class Terminal:
         """Prints a message of ours, which may have several lines, or an error with its link; None is nothing to say."""
         for line in str(message or "").split("\n"):
             self.below(line, level)
-        if level != "error" or self.as_json or self._json_lines or not message:
+        if level == "error" and message:
+            self.link_below(str(message))
+
+    def link_below(self, message: str) -> None:
+        """Prints where the documentation tells of an error; once a command, for syncs may fail for one reason."""
+        if self.as_json or self._json_lines or not (link := link_to(message)) or link in self._linked:
             return
-        # Syncs may fail for one reason.
-        if (link := link_to(str(message))) and link not in self._linked:
-            self._linked.add(link)
-            self.line("    ", level, note=f"More: {link}", note_style="dim")
+        self._linked.add(link)
+        self._console.print(Text.assemble(self._time(), (f"{' ' * BELOW}More: {link}", "dim")))
 
     def node(self, place: Place, text: str, tag: Tag, note: str, event: str = "Note", data: Data = None) -> None:
         """Prints the line of a node, as dbt does: ``1 of 3 OK synced visitor users ..... [3 delivered]``."""
@@ -261,13 +264,13 @@ class Terminal:
     def failed(self, error: DbtPendoError) -> None:
         """Prints the error that ended a command; on stderr alone if stdout is to be a table."""
         if self._table_format == "text":
-            self.document({"metadata": self.metadata, "error": _told(error)})
+            self.document({"metadata": self.metadata, "error": told([error])})
         self.error(error, "CommandFailed")
 
     def error(self, error: DbtPendoError, event: str) -> None:
         """Prints an error on stderr, or as a line of the log."""
         if self._json_lines:
-            self._log(str(error), "error", event, _told(error))
+            self._log(str(error), "error", event, told([error]))
             return
         # Its lines are visible text, and ours.
         message = Text.assemble(("Error:", "red"), f" {self._secrets.hidden_in(error.message)}")
@@ -284,6 +287,10 @@ class Terminal:
             self._log(text, "warn", "Waiting", {})
         else:
             self._print(self._errors, Text(self._shown(text), "yellow"), HANGING)
+
+    def _time(self) -> str:
+        """Returns what stands before each line."""
+        return f"{datetime.datetime.now():%H:%M:%S}  " if self._timed else ""
 
     def _print(self, console: Console, text: Text, indent: int, end: str = "\n") -> None:
         """Prints a line, in several where a terminal has not the columns for it; a log and a pipe have.
@@ -330,8 +337,10 @@ class Terminal:
         stream.flush()
 
 
-def _told(error: DbtPendoError) -> dict[str, str]:
-    return {"message": error.message, "hint": error.hint, "link": link_to(error.message)}
+def told(errors: Sequence[DbtPendoError]) -> dict[str, str]:
+    """Returns what ended a command, for JSON: one error, or several."""
+    message = "\n".join(one.message for one in errors)
+    return {"message": message, "hint": " ".join(filter(None, (one.hint for one in errors))), "link": link_to(message)}
 
 
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")

@@ -5,6 +5,7 @@ Reads its `run_results.json` too: what the last dbt command did to each node.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,8 @@ class Manifest:
     models: tuple[Model, ...]
     # The file of each exposure of the project, by the exposure's name.
     exposures: Mapping[str, str]
+    # What looks like a misspelt `meta.pendo`, in sentences without their full stop.
+    misspelt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,12 @@ def read_manifest(target_path: Path) -> Manifest:
             for exposure in map(as_mapping, as_mapping(document.get("exposures")).values())
             if exposure.get("package_name") == project
         },
+        misspelt=tuple(
+            f"{model.annotation.file}: {model.name}: nothing reads `meta.{key}`; did you mean `meta.pendo`?"
+            for unique_id, model in models.items()
+            if not model.is_annotated
+            for key in _misspelt(nodes[unique_id])
+        ),
     )
 
 
@@ -263,6 +272,14 @@ def _pendo_metas(node: Mapping[str, Any]) -> list[Any]:
     """Returns what ``meta.pendo`` says, or nothing: that of ``config.meta``, else that of the older ``meta``."""
     metas = map(as_mapping, (as_mapping(node.get("config")).get("meta"), node.get("meta")))
     return [meta["pendo"] for meta in metas if "pendo" in meta][:1]
+
+
+def _misspelt(node: Mapping[str, Any]) -> list[str]:
+    """Returns the keys of a node's meta that look like `pendo`."""
+    metas = map(as_mapping, (as_mapping(node.get("config")).get("meta"), node.get("meta")))
+    keys = {str(key) for meta in metas for key in meta}
+    # Close enough for `pendoo` and `Pendo`, and not for `vendor`.
+    return sorted(key for key in keys if difflib.get_close_matches(key.lower(), ["pendo"], cutoff=0.88))
 
 
 def _patch_file(node: Mapping[str, Any]) -> str | None:

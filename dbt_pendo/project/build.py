@@ -40,22 +40,28 @@ def run_dbt_build(arguments: Sequence[str], target_path: Path, stdout_is_ours: b
     if dbt_path is None:
         raise ConfigError("There is no `dbt` on the PATH.", "Install dbt, or activate its environment.")
     signals: list[int] = []
+    started: list[subprocess.Popen[bytes]] = []
     stdout = sys.stderr if stdout_is_ours else None
-    with subprocess.Popen([dbt_path, "build", *arguments], env=environment, stdout=stdout) as dbt:  # noqa: S603
 
-        def stop(number: int, _: FrameType | None) -> None:
-            signals.append(number)
-            if number == signal.SIGTERM:
-                # A terminal sends Ctrl-C to dbt as well; this signal only came to us.
+    def stop(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        if number == signal.SIGTERM:
+            # A terminal sends Ctrl-C to dbt as well; this signal only came to us.
+            for dbt in started:
                 dbt.send_signal(number)
 
-        # dbt needs a moment to cancel its queries, so we wait for it.
-        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+    # dbt needs a moment to cancel its queries, so we wait for it.
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with subprocess.Popen([dbt_path, "build", *arguments], env=environment, stdout=stdout) as dbt:  # noqa: S603
+            started.append(dbt)
+            if signals:
+                # It came before dbt was there.
+                dbt.terminate()
             status = dbt.wait()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if signals:
         raise DbtPendoError("Interrupted while dbt was building; nothing was synced.")
     has_built = _invocation(results) not in (None, before)

@@ -50,6 +50,21 @@ def test_a_project_without_a_mapping_or_a_manifest(project, sandbox, monkeypatch
     assert sandbox.requests == []
 
 
+def test_a_misspelt_pendo_is_told(project):
+    for model, key in (("one", "pendoo"), ("two", "Pendo"), ("three", "vendor")):
+        project.model(model, None, PEOPLE_ROWS)
+        project.change_node(f"model.small.{model}", lambda node, key=key: node["config"].update(meta={key: PEOPLE}))
+    told = [
+        f"{FILE}: {at}: nothing reads `meta.{key}`; did you mean `meta.pendo`?"
+        for at, key in (("one", "pendoo"), ("two", "Pendo"))
+    ]
+    ended = project.run("check").expect(2).says("No model in", *told)
+    assert "vendor" not in ended.output
+    project.model("people", PEOPLE, PEOPLE_ROWS)
+    for command in ("check", "sync"):
+        project.run(command).says("Found 1 sync", *told)
+
+
 def test_mistakes_in_mappings_are_told_all_at_once(people, sandbox):
     people.model("one", {"objekt": "visitor", "visitor_id": "id", "fields": {"plan": "plan"}}, PEOPLE_ROWS)
     people.model("two", {**PEOPLE, "enabled": False, "mode": "upset", "batchsize": 3}, PEOPLE_ROWS)

@@ -142,7 +142,7 @@ def test_docs_generate_hides_what_was_built(gated, sandbox, written):
     expect_in(
         ended.stdout,
         "Tables are taken as they are: run_results.json is of another dbt invocation than manifest.json.",
-        "No failed model or test holds a sync back now. Run `dbt build` right before dbt-pendo.",
+        "Failed models and tests hold nothing back now. Run `dbt build` right before dbt-pendo.",
     )
     # A log has a name for it.
     logged = gated.run("plan", "--select", "sound", "--log-format", "json").expect(0).stdout.splitlines()

@@ -183,7 +183,11 @@ def test_events_of_a_renamed_model_are_not_sent_again_without_a_word(project, sa
     (others, taps) = project.plan().json["results"]
     assert others["note"] is None
     expect_in(
-        taps["note"], "blocked:", f"{sent} events of it", "ledger of clicks", "rename clicks__ledger to taps__ledger"
+        taps["note"],
+        "blocked:",
+        f"{sent} events of it",
+        "ledger of clicks",
+        'main_pendo"."clicks__ledger" rename to taps__ledger`',
     )
     assert project.sync(status=1).statuses == {"others": "success", "taps": "blocked"}
     assert len(sandbox.events) == 2 * sent

@@ -64,7 +64,8 @@ def test_syncs_that_fail_for_one_reason_link_once(people):
     # Mistakes that are told together have one.
     people.model("four", {**PEOPLE, "feilds": {}}, PEOPLE_ROWS)
     people.model("five", {**PEOPLE, "mode": "upset"}, PEOPLE_ROWS)
-    assert linked(people.run("check").output) == ["expected-found"]
+    assert linked(people.run("sync").output) == ["expected-found"]
+    assert sorted(linked(people.run("check").output)) == ["expected-found", "has-no-column", "pendo-has-no-field"]
 
 
 def test_the_log_of_an_error_has_the_link(people):

@@ -47,7 +47,7 @@ def test_prune_drops_what_is_left_of_syncs_that_are_no_more(people):
     people.run("prune").expect(1).says("others__changes, others__ledger", "Nothing was dropped")
     assert people.tables() == kept
     found = people.run("prune", "--yes", "--json").expect(0).json["results"]
-    assert found == [{"sync": "others", "tables": ["others__changes", "others__ledger"]}]
+    assert found == [{"sync": "others", "tables": ["others__changes", "others__ledger"], "notes": ["others"]}]
     assert people.tables() == kept - {"others__changes", "others__ledger"}
     assert people.plan().planned["unchanged"] == 2
     people.run("prune").expect(0).says("no table of a sync that is no more")
@@ -77,9 +77,9 @@ def test_prune_finds_what_killed_commands_left_and_notes_without_tables(people):
     found = people.run("prune", "--yes", "--json").expect(0).json["results"]
     tables = ["others__theirs__changes", "others__theirs__ledger"]
     assert sorted(found, key=lambda one: one["sync"]) == [
-        {"sync": "clicks", "tables": []},
-        {"sync": "gone", "tables": ["gone__compared"]},
-        {"sync": "others__theirs", "tables": tables},
+        {"sync": "clicks", "tables": [], "notes": ["clicks (events)"]},
+        {"sync": "gone", "tables": ["gone__compared"], "notes": []},
+        {"sync": "others__theirs", "tables": tables, "notes": ["others.theirs"]},
     ]
     assert noted(people) == {"people": host, "clicks (events)": None, "others.theirs": None}
     assert people.tables() == kept - {*tables, "clicks__ledger", "clicks__changes"}

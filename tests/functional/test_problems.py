@@ -244,7 +244,7 @@ def test_what_several_syncs_lack_is_told_once(people, sandbox, monkeypatch):
     assert [one["problems"][0]["message"] for one in results if one["problems"]] == [missing] * 3
     assert {one["file"] for result in results for one in result["problems"]} == {None}
     shown = people.run("sync").expect(1).output
-    assert (shown.count(missing), shown.count("The same as of ")) == (1, 2)
+    assert (shown.count(missing), shown.count("The same as for ")) == (1, 2)
     # A plan needs none, and one sync tells it below its own line.
     people.run("plan").expect(0)
     one = people.run("check", "--select", "people").expect(2).output

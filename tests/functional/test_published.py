@@ -162,7 +162,7 @@ def test_a_mapping_that_is_wrong(project, elsewhere, sandbox):
 def test_columns_that_are_marked_as_personal_data(project, elsewhere, sandbox, written, monkeypatch):
     sync = ("sync", "--published", "--select", "sound")
     project.mark("sound", "PLAN", meta={"pii": True}, tags=["gdpr", "fine"])
-    by_meta = "models/_models.yml: sound: meta.pendo: `plan` is personal data by `meta.pii`; leave it out, or write"
+    by_meta = "models/_models.yml: sound: meta.pendo.fields.plan: `plan` is personal data by `meta.pii`; leave it out"
     assert by_meta in run_cli(*sync).expect(2).output
     assert writes(sandbox.requests) == []
     # Nobody but the build that is marked.
