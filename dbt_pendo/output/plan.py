@@ -57,7 +57,7 @@ def show_plan(lines: Terminal, planned: Sequence[SyncPlan]) -> None:
         requests = sum(one.estimate.requests for one in running)
         takes = duration(sum(one.estimate.seconds for one in running))
         about = f", in about {number(requests, 'request')} and {takes}" if requests else ""
-        does = f"does it{about}" if running else "would not do it"
+        does = f"does it{about}" if running else "would skip or block all of it"
         if left_out := len(planned) - len(running):
             does += f", but for {left_out} of {number(len(planned), 'sync')}: see above" if running else ": see above"
         lines.line(f"Nothing was sent. `dbt-pendo sync` {does}.", "warn" if left_out else "info")

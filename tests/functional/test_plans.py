@@ -72,7 +72,7 @@ def test_the_type_of_a_mapping_beside_that_of_the_field(people, sandbox):
 
 def test_a_plan_says_of_how_many_syncs_it_would_not_be_done(project, plans):
     project.model("clicks", {**CLICKS, "max_changes": 3}, CLICK_ROWS)
-    project.run("plan").expect(0).says("Nothing was sent. `dbt-pendo sync` would not do it: see above.")
+    project.run("plan").expect(0).says("Nothing was sent. `dbt-pendo sync` would skip or block all of it: see above.")
     project.model("more", CLICKS, CLICK_ROWS.replace("'e'", "'m'"))
     project.run("plan").expect(0).says(
         "`dbt-pendo sync` does it, in about 12 requests and less than a minute, but for 1 of 2 syncs: see above."
