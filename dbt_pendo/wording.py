@@ -12,6 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+# Names that a message lists at most.
+MOST_LISTED = 20
+
 _HOST_NAME = re.compile(r"[\w.:%-]{1,253}")
 # What in a message is about one row, not about what is wrong with it.
 _PARTICULARS = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\d+""")
@@ -87,7 +90,10 @@ def did_you_mean(word: str, candidates: Collection[str], title: str = "") -> str
     """Returns ``Did you mean `region`?``; when nothing is close, all candidates under a title, or an empty text."""
     if meant := closest(word, candidates):
         return f"Did you mean {quoted(meant)}?"
-    return f"{title}: {', '.join(candidates)}." if title else ""
+    if not title:
+        return ""
+    more = f" and {len(candidates) - MOST_LISTED:,} more" if len(candidates) > MOST_LISTED else ""
+    return f"{title}: {', '.join(list(candidates)[:MOST_LISTED])}{more}."
 
 
 def found(value: Any) -> str:

@@ -135,7 +135,7 @@ def check_syncs(context: Context) -> Iterator[Checked | Unread]:
 
     def check(model: Model, spec: SyncSpec) -> Checked:
         if spec.name in mistakes:
-            return _failed(spec, [mistakes.pop(spec.name), *context.find_errors(model, spec)])
+            return _failed(spec, [mistakes[spec.name], *context.find_errors(model, spec)])
         try:
             return _check(context, model, spec)
         except DbtPendoError as error:
@@ -147,7 +147,7 @@ def check_syncs(context: Context) -> Iterator[Checked | Unread]:
             return _failed(spec, errors if is_among_them else [error, *errors])
 
     yield from context.each_sync(check, _checked)
-    yield from _unread(mistakes)
+    yield from _unread(context.selected, mistakes)
 
 
 def _check(context: Context, model: Model, spec: SyncSpec) -> Checked:
@@ -161,6 +161,7 @@ def _check(context: Context, model: Model, spec: SyncSpec) -> Checked:
     consents = tables.count_consents(Options().to_plan(context.settings))
     warnings = [
         *_mapping_warnings(spec),
+        *([held_back] if (held_back := second_ledger(prepared)) else []),
         *consent_warnings(spec, consents, mask),
         *look.warnings(),
         *age_warnings(prepared),
@@ -183,8 +184,8 @@ def check_offline(selected: Selected) -> Iterator[Checked | Unread]:
     """Checks mappings by themselves."""
     mistakes = _mistakes(selected)
     for _, spec in selected.syncs:
-        yield _failed(spec, [mistakes.pop(spec.name)]) if spec.name in mistakes else _checked(spec)
-    yield from _unread(mistakes)
+        yield _failed(spec, [mistakes[spec.name]]) if spec.name in mistakes else _checked(spec)
+    yield from _unread(selected, mistakes)
 
 
 def _mistakes(selected: Selected) -> dict[str, MappingError]:
@@ -195,8 +196,9 @@ def _mistakes(selected: Selected) -> dict[str, MappingError]:
     return {sync: MappingError(problems) for sync, problems in by_sync.items()}
 
 
-def _unread(mistakes: Mapping[str, MappingError]) -> Iterator[Unread]:
-    return (Unread(sync, error) for sync, error in mistakes.items())
+def _unread(selected: Selected, mistakes: Mapping[str, MappingError]) -> Iterator[Unread]:
+    read = {spec.name for _, spec in selected.syncs}
+    return (Unread(sync, error) for sync, error in mistakes.items() if sync not in read)
 
 
 def plan_syncs(context: Context, options: Options, show: int, diff: int) -> Iterator[SyncPlan]:

@@ -24,6 +24,7 @@ from dbt_pendo.records.render import PendoField
 from dbt_pendo.warehouse.ledger import LedgerTable
 from dbt_pendo.warehouse.names import TableColumn, table_name
 from dbt_pendo.warehouse.notes import Subscription, read_subscriptions, subscription_name, subscription_names
+from dbt_pendo.warehouse.pages import Planned
 from dbt_pendo.warehouse.plan import ModelTable, PlanOptions
 from dbt_pendo.warehouse.runs import History
 from dbt_pendo.warehouse.session import Session, UnreadableError, WarehouseError
@@ -397,12 +398,13 @@ class Subscriptions:
                 continue
             tables = SyncTables(self._session, self._schema, replace(spec, name=sync), prepared.source)
             with contextlib.suppress(WarehouseError):
-                sent = sum(bucket.planned.unchanged for bucket in tables.plan(PlanOptions()))
-                if sent:
+                planned = sum((bucket.planned for bucket in tables.plan(PlanOptions())), Planned())
+                # Some new ones come with a new name; other events may have a few of the same ids by chance.
+                if planned.unchanged > planned.added:
                     return (
-                        f"{number(sent, 'event')} of it are in the ledger of {sync}, and the project has no such sync. "
-                        f"If it was renamed: `alter table {tables.ledger} rename to {own.name}`, so that none is sent "
-                        "twice"
+                        f"the ledger of {sync}, a sync that the project does not have, has {planned.unchanged:,} of "
+                        f"its {number(planned.in_model, 'event id')}, so that events may be sent twice. If that sync "
+                        f"was renamed: `alter table {tables.ledger} rename to {own.name}`"
                     )
         return ""
 

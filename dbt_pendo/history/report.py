@@ -238,6 +238,8 @@ def _bodies(call: LoggedCall, mask: BodyMask) -> list[str | None]:
             text = hide_quoted(_text(answer) or "", values)
             document, _ = mask.hide(read_json(text))
             answer = text if isinstance(answer, str) else HIDDEN_REASON if document is None else document
+            # What Pendo says of a failure may quote any value, in any form.
+            answer = HIDDEN_REASON if call.failed else answer
     return [_text(request), _text(answer)]
 
 

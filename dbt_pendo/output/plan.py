@@ -102,7 +102,8 @@ def show_checks(
 
 def _shared_errors(found: Iterable[Finding]) -> dict[str, int]:
     """Returns the errors that several syncs have, such as a key that is not set, with the number of these syncs."""
-    counted = Counter(str(error) for one in found for error in all_errors(one.error))
+    errors = [error for one in found for error in all_errors(one.error) if not isinstance(error, MappingError)]
+    counted = Counter(map(str, errors))
     return {error: count for error, count in counted.items() if count > 1}
 
 

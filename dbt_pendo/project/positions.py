@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ _Pair: TypeAlias = tuple[yaml.Node, yaml.Node]
 
 # Not every PyYAML has the one in C, which is ten times faster.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TOO_DEEP = re.compile(r"(?:[\[{]\s*){500}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ class Positions:
     def _read(self, path: Path) -> yaml.Node | None:
         if path not in self._files:
             try:
-                self._files[path] = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
+                text = path.read_text(encoding="utf-8") if path.is_file() else ""
+                # The reader in C has no limit of its own, and ends the process.
+                self._files[path] = None if _TOO_DEEP.search(text) else yaml.compose(text, Loader=_LOADER)
             except (OSError, ValueError, yaml.YAMLError, RecursionError):
                 self._files[path] = None
         return self._files[path]
@@ -100,10 +104,10 @@ def _walk(mapping: _Pair, problem: Problem, model: str) -> tuple[int, bool]:
     path = problem.key
     if isinstance(value, yaml.SequenceNode):
         # A sync of a list is known by its name, or by its number if that is missing.
-        index, _, rest = path.partition("]")
-        if path.startswith("[") and int(index[1:]) < len(value.value):
-            at = value = value.value[int(index[1:])]
-            path = rest.lstrip(".")
+        index = re.match(r"\[(\d+)\](?:\.|$)", path)
+        if index is not None and int(index[1]) < len(value.value):
+            at = value = value.value[int(index[1])]
+            path = path[index.end() :]
         elif (item := _named(value, "name", problem.sync.removeprefix(f"{model}."))) is not None:
             at = value = item
     while path:

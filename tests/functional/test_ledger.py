@@ -185,10 +185,11 @@ def test_events_of_a_renamed_model_are_not_sent_again_without_a_word(project, sa
     expect_in(
         taps["note"],
         "blocked:",
-        f"{sent} events of it",
+        f"the ledger of clicks, a sync that the project does not have, has {sent} of its {sent + 1} event ids",
         "ledger of clicks",
         'main_pendo"."clicks__ledger" rename to taps__ledger`',
     )
+    assert taps["note"] in project.check().result("taps")["warnings"]
     assert project.sync(status=1).statuses == {"others": "success", "taps": "blocked"}
     assert len(sandbox.events) == 2 * sent
 

@@ -230,6 +230,21 @@ def test_yaml_that_is_not_there_or_cannot_be_read_only_costs_the_line(flawed):
     flawed.run("check").expect(2).says("models/more/several.yml: listed.facts: meta.pendo.account_id: missing")
 
 
+def test_two_syncs_of_one_name_are_both_in_error(people):
+    facts = {**CLICKS, "name": "facts"}
+    people.model(
+        "listed", [facts, facts, {**facts, "name": "more", "[oops": 1}], "select 'a' as id, current_timestamp as at"
+    )
+    for arguments in ([], ["--offline"]):
+        results = people.check(*arguments, status=2).json["results"]
+        found = {(one["sync"], one["status"]) for one in results}
+        assert found == {("listed.facts", "error"), ("listed.more", "error"), ("people", "success")}
+        assert {one["message"].partition(";")[0] for result in results for one in result["problems"]} == {
+            "shares its tables with another sync of the model",
+            "unknown key",
+        }
+
+
 def test_what_several_syncs_lack_is_told_once(people, sandbox, monkeypatch):
     for name in ("more", "other"):
         people.model(name, {"object": "account", "account_id": "id", "mode": "upsert"}, "select 'a' as id")
