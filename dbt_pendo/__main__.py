@@ -6,7 +6,7 @@ import os
 import sys
 
 from dbt_pendo.cli import main
-from dbt_pendo.output.terminal import lost_output, steady_streams
+from dbt_pendo.output.streams import lost_output, steady_streams
 
 
 def run() -> None:

@@ -53,7 +53,7 @@ ROOMS = (
     ("dbt's project, manifest and results", ("project/artifacts.py", "project/selection.py", "project/build.py")),
     ("dbt Cloud", ("project/cloud.py", "warehouse/builds.py")),
     ("Which models are synced", ("commands/select.py",)),
-    ("Tables and columns", ("delivery/prepare.py", "delivery/events.py")),
+    ("Tables and columns", ("delivery/prepare.py", "delivery/subscriptions.py", "delivery/events.py")),
     ("The warehouse", ("warehouse/",)),
     ("Pendo", ("pendo/client.py", "pendo/metadata.py", "pendo/records.py", "pendo/track.py", "pendo/advice.py")),
     ("Fields", ("delivery/fields.py", "commands/fields.py", "pendo/fields.py")),

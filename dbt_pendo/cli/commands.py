@@ -62,8 +62,9 @@ from dbt_pendo.output.plan import show_checks, show_plan
 from dbt_pendo.output.probe import show_probe, show_probed
 from dbt_pendo.output.reset import show_left, show_reset, show_to_reset, show_unlocked
 from dbt_pendo.output.runs import ROWS_SHOWN, show_calls, show_row, show_run, show_runs
+from dbt_pendo.output.streams import lost_output
 from dbt_pendo.output.sync import SyncView, show_found, show_results, write_step_summary
-from dbt_pendo.output.terminal import lost_output, told
+from dbt_pendo.output.terminal import told
 from dbt_pendo.output.verify import show_verified
 from dbt_pendo.pendo.probe import Names
 from dbt_pendo.project.artifacts import LastRun, find_model, read_manifest

@@ -16,10 +16,11 @@ from typing import Any, Protocol, TypeVar
 from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
-from dbt_pendo.delivery.prepare import ForeignPendoError, Prepared, Subscriptions, SyncContext, find_mapped, find_source
+from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_mapped, find_source
 from dbt_pendo.delivery.results import Counts, Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
+from dbt_pendo.delivery.subscriptions import ForeignPendoError, Subscriptions
 from dbt_pendo.delivery.sync import Options, run_sync
 from dbt_pendo.errors import ConfigError, DbtPendoError
 from dbt_pendo.history.calls import CallLog

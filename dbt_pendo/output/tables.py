@@ -11,7 +11,7 @@ from typing import Any
 import agate
 from dbt_common.clients.agate_helper import Integer
 
-from dbt_pendo.output.terminal import json_for
+from dbt_pendo.output.streams import json_for
 from dbt_pendo.secret import Secrets, without
 from dbt_pendo.wording import visible, visible_json
 
