@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 # Names that a message lists at most.
-MOST_LISTED = 20
+MOST_LISTED = 50
 
 _HOST_NAME = re.compile(r"[\w.:%-]{1,253}")
 # What in a message is about one row, not about what is wrong with it.
