@@ -170,11 +170,14 @@ def held_note(planned: Planned) -> str:
 def show_notes(lines: Terminal, result: SyncResult) -> None:
     """Prints what a sync has to say, below its line."""
     other: Level = "warn" if result.status == "skipped" else "info"
-    for note in result.notes:
+    # An error is told in a line, and what to do in the next; other notes follow.
+    errors = [note for note in result.notes if note.kind in ("error", "hint")]
+    for note in errors:
         lines.below(note.text, NOTE_LEVELS.get(note.kind, other))
-    # An error is told in a line, and what to do in the next.
-    if errors := [note.text for note in result.notes if note.kind in ("error", "hint")]:
-        lines.link_below("\n".join(errors))
+    lines.link_below("\n".join(note.text for note in errors))
+    for note in result.notes:
+        if note not in errors:
+            lines.below(note.text, NOTE_LEVELS.get(note.kind, other))
 
 
 def show_results(lines: Terminal, run: RunResults, built: LastRun | None = None) -> None:
