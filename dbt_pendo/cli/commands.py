@@ -93,7 +93,7 @@ def init(cli: CommandLine, model: str, object_: Object | None, output: Path | No
         cli.lines.text(text, "MappingStarted", entry)
     else:
         write_starter(described, text, output)
-        said = f"Wrote {output}. Read it through, then `dbt parse` and `dbt-pendo check`."
+        said = f"Wrote {output}. Read it through, then `dbt build` and `dbt-pendo check`."
         cli.lines.line(said, "success", "MappingStarted", entry)
     cli.lines.answer([entry])
     return int(output is None and lost_output(is_silent_about_readers=True))

@@ -246,7 +246,7 @@ def as_yaml(starter: Starter) -> str:
 
 def _place(described: ModelDescription) -> Sequence[str]:
     """Returns where the mapping belongs."""
-    model, then = described.model, "Then `dbt parse` and `dbt-pendo check`."
+    model, then = described.model, "Then `dbt build` and `dbt-pendo check`."
     if described.entry is None:
         beside = PurePosixPath(model.annotation.file).with_suffix(".yml")
         return [f"Save it where dbt reads YAML, as {beside} for example. {then}"]

@@ -110,7 +110,7 @@ def test_a_mapping_with_a_key(shop, sandbox):
 # Its columns are those of its table.
 # Columns are mapped to those of Pendo's fields that have the same key or display name.
 # models/models.yml has an entry of dim_users, and dbt takes one: paste `config` into that.
-# If it has a `meta` already, `pendo` goes there. Then `dbt parse` and `dbt-pendo check`.
+# If it has a `meta` already, `pendo` goes there. Then `dbt build` and `dbt-pendo check`.
 models:
   - name: dim_users
     config:
