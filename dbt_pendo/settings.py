@@ -395,7 +395,7 @@ def _checked_url(url: str, variable: str, allow_http: bool, example: str = "http
     url = url.strip()
     if "@" in url:
         raise ConfigError(f"{variable} carries a user name or password.", "Give the host alone.")
-    if not is_url(url) or not url.isprintable() or any(mark in url for mark in " ?#"):
+    if not _is_plain_url(url):
         told = repr(url) if _PLAIN_HOST.fullmatch(url) else repeated(url)
         raise ConfigError(f"{variable}: {told} is not the URL of a host.", f"Write it like {example}.")
     if is_open_http(url) and not allow_http:
@@ -410,9 +410,14 @@ def _checked_docs_url(url: str) -> str:
     url, variable = url.strip(), SETTINGS["docs_url"].variable
     if "@" in url:
         raise ConfigError(f"{variable} carries a user name or password.", "The report would show it: leave it out.")
-    if not is_url(url) or not url.isprintable() or any(mark in url for mark in " ?#"):
+    if not _is_plain_url(url):
         raise ConfigError(f"{variable}: {repeated(url)} is not a URL.", "Write it like https://dbt.example.com/docs.")
     return url.rstrip("/")
+
+
+def _is_plain_url(url: str) -> bool:
+    """Returns whether it is a URL to which a path can be added."""
+    return is_url(url) and url.isprintable() and not any(mark in url for mark in " ?#")
 
 
 def repeated(value: Any) -> str:

@@ -35,12 +35,13 @@ from dbt_pendo.cli.options import (
     number_option,
     option,
 )
+from dbt_pendo.commands.check import check_offline, check_syncs
 from dbt_pendo.commands.context import choose_syncs, now, write_text
 from dbt_pendo.commands.debug import try_everything
 from dbt_pendo.commands.exposures import write_exposures
 from dbt_pendo.commands.fields import compare_fields, delete_found, find_to_delete, find_unused
 from dbt_pendo.commands.init import as_yaml, start_mapping, write_starter
-from dbt_pendo.commands.plan import check_offline, check_syncs, plan_syncs
+from dbt_pendo.commands.plan import plan_syncs
 from dbt_pendo.commands.probe import PROBE_FILE, probe_pendo
 from dbt_pendo.commands.prune import drop_left, find_left
 from dbt_pendo.commands.reset import Reset, reset_syncs, unlock_syncs

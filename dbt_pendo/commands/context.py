@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 from dbt_pendo.commands.select import Selected, Selection, require_target, select_published, select_syncs
 from dbt_pendo.delivery.events import require_moment
 from dbt_pendo.delivery.fields import PendoFacts, match_fields, new_fields, offline_fields
-from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_mapped, find_source
+from dbt_pendo.delivery.prepare import Prepared, SyncContext, find_source
 from dbt_pendo.delivery.results import Counts, Ends, Observer, SyncResult
 from dbt_pendo.delivery.segments import Segment, find_segment
 from dbt_pendo.delivery.signals import PATIENCE, Stop, stop_on_signals
@@ -30,7 +30,6 @@ from dbt_pendo.records.masking import BodyMask, body_mask
 from dbt_pendo.records.render import PendoField
 from dbt_pendo.settings import Settings
 from dbt_pendo.warehouse.adapter import Connection
-from dbt_pendo.warehouse.names import TableColumn
 from dbt_pendo.warehouse.runs import log_runs
 from dbt_pendo.warehouse.session import Session, WarehouseError, open_session
 from dbt_pendo.warehouse.tables import SyncTables
@@ -238,36 +237,6 @@ class Context:
             # A sync that is held back creates nothing.
             matched = match_fields(self.pendo, spec, columns, may_create and (force or not prepared.another_ledger))
         return replace(prepared, fields=tuple(one.field for one in matched), new_fields=new_fields(matched))
-
-    def find_errors(self, model: Model, spec: SyncSpec) -> list[DbtPendoError]:
-        """Returns all that speaks against a sync, where ``prepare`` raises the first; creates nothing."""
-        errors: list[DbtPendoError] = []
-
-        def try_to(step: Callable[[], Found]) -> Found | None:
-            try:
-                return step()
-            except DbtPendoError as error:
-                errors.append(self.located(error))
-            return None
-
-        source = try_to(partial(find_source, self.session, model, spec, self.selected.last_run))
-        columns: Mapping[str, TableColumn] = {}
-        with contextlib.suppress(DbtPendoError):
-            # Without those that are missing.
-            columns = find_mapped(self.session, model, spec)
-        try_to(partial(require_moment, spec, columns))
-        if spec.event is not None:
-            try_to(partial(self.pendo.require_track_secret, spec.event.app))
-        else:
-            try_to(self.pendo.require_key)
-            # With one that may only read, Pendo still tells its fields.
-            with contextlib.suppress(DbtPendoError):
-                self.pendo.require_key(writes=False)
-                try_to(partial(match_fields, self.pendo, spec, columns, may_create=False))
-                if source is not None:
-                    try_to(partial(self.find_segment, Prepared(spec, source, ())))
-        try_to(partial(self.subscriptions.require, spec))
-        return errors
 
     def require_writable(self) -> None:
         """Makes sure, before anything is written, that dbt's target may write and that each ledger is of this Pendo.

@@ -153,15 +153,10 @@ class Subscriptions:
         """Returns why a first run would send events twice: a sync of another name sent them, and is no more."""
         spec = prepared.spec
         own = LedgerTable(self._session, self._schema, spec.name)
-        if spec.event is None or not self._annotations or own.has_begun(self._tables):
+        if spec.event is None or own.has_begun(self._tables):
             return ""
-        specs, problems = parse_syncs(self._annotations)
-        known = {self._session.folded(table_name(one.name, "ledger")) for one in specs}
-        # Of a mapping that cannot be read, each table that may be of the model.
-        flawed = tuple(self._session.folded(table_name(one.sync.partition(".")[0], "")) for one in problems)
-        for table in sorted(self._tables):
-            sync = table.removesuffix("__ledger")
-            if sync == table or table in known or table.startswith(flawed) or not self._may_have_events(sync, spec):
+        for sync in self._syncs_left:
+            if not self._may_have_events(sync, spec):
                 continue
             tables = SyncTables(self._session, self._schema, replace(spec, name=sync), prepared.source)
             with contextlib.suppress(WarehouseError):
@@ -174,6 +169,19 @@ class Subscriptions:
                         f"was renamed: `alter table {tables.ledger} rename to {own.name}`"
                     )
         return ""
+
+    @cached_property
+    def _syncs_left(self) -> list[str]:
+        """The syncs with a ledger that the project does not have; none if its mappings are not known."""
+        if not self._annotations:
+            return []
+        specs, problems = parse_syncs(self._annotations)
+        known = {self._session.folded(table_name(one.name, "ledger")) for one in specs}
+        # Of a mapping that cannot be read, each table that may be of the model.
+        flawed = tuple(self._session.folded(table_name(one.sync.partition(".")[0], "")) for one in problems)
+        ledgers = sorted(table for table in self._tables if table.endswith("__ledger"))
+        left = [table for table in ledgers if table not in known and not table.startswith(flawed)]
+        return [table.removesuffix("__ledger") for table in left]
 
     def _may_have_events(self, sync: str, spec: SyncSpec) -> bool:
         """Returns whether the ledger of another sync may have events that were sent to the same Pendo."""

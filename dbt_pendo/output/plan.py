@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
+from dbt_pendo.commands.check import Checked, Unread
 from dbt_pendo.commands.context import Finding
-from dbt_pendo.commands.plan import Checked, SyncPlan, Unread
+from dbt_pendo.commands.plan import SyncPlan
 from dbt_pendo.commands.verify import FieldDiff
 from dbt_pendo.delivery.events import left_out_notes, new_event_notes
 from dbt_pendo.errors import all_errors

@@ -174,9 +174,10 @@ def show_notes(lines: Terminal, result: SyncResult) -> None:
     errors = [note for note in result.notes if note.kind in ("error", "hint")]
     for note in errors:
         lines.below(note.text, NOTE_LEVELS.get(note.kind, other))
-    lines.link_below("\n".join(note.text for note in errors))
+    if errors:
+        lines.link_below("\n".join(note.text for note in errors))
     for note in result.notes:
-        if note not in errors:
+        if note.kind not in ("error", "hint"):
             lines.below(note.text, NOTE_LEVELS.get(note.kind, other))
 
 

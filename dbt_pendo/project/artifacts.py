@@ -6,6 +6,7 @@ Reads its `run_results.json` too: what the last dbt command did to each node.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -260,8 +261,7 @@ def _marks(node: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     for key, value in as_mapping(node.get("columns")).items():
         column = as_mapping(value)
         config = as_mapping(column.get("config"))
-        metas = (as_mapping(config.get("meta")), as_mapping(column.get("meta")))
-        found = [PII] if any(meta.get("pii") is True for meta in metas) else []
+        found = [PII] if any(meta.get("pii") is True for meta in _metas(column)) else []
         found += [*as_texts(column.get("tags")), *as_texts(config.get("tags"))]
         if found:
             marks[str(column.get("name") or key).lower()] = tuple(dict.fromkeys(found))
@@ -270,16 +270,23 @@ def _marks(node: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def _pendo_metas(node: Mapping[str, Any]) -> list[Any]:
     """Returns what ``meta.pendo`` says, or nothing: that of ``config.meta``, else that of the older ``meta``."""
-    metas = map(as_mapping, (as_mapping(node.get("config")).get("meta"), node.get("meta")))
-    return [meta["pendo"] for meta in metas if "pendo" in meta][:1]
+    return [meta["pendo"] for meta in _metas(node) if "pendo" in meta][:1]
+
+
+def _metas(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns ``config.meta`` of a model or a column, and the older ``meta``."""
+    return [as_mapping(as_mapping(node.get("config")).get("meta")), as_mapping(node.get("meta"))]
 
 
 def _misspelt(node: Mapping[str, Any]) -> list[str]:
     """Returns the keys of a node's meta that look like `pendo`."""
-    metas = map(as_mapping, (as_mapping(node.get("config")).get("meta"), node.get("meta")))
-    keys = {str(key) for meta in metas for key in meta}
-    # Close enough for `pendoo` and `Pendo`, and not for `vendor`.
-    return sorted(key for key in keys if difflib.get_close_matches(key.lower(), ["pendo"], cutoff=0.88))
+    return sorted({key for meta in _metas(node) for key in map(str, meta) if _looks_like_pendo(key)})
+
+
+@functools.cache
+def _looks_like_pendo(key: str) -> bool:
+    # Close enough for `pendoo` and `Pendo`, and not for `vendor`. Many models have the same few keys.
+    return bool(difflib.get_close_matches(key.lower(), ["pendo"], cutoff=0.88))
 
 
 def _patch_file(node: Mapping[str, Any]) -> str | None:
